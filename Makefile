@@ -1,0 +1,38 @@
+# Every target sets up what it needs in .venv; a machine with Python >= 3.11, pip, git and make is enough.
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN  := $(VENV)/bin
+PYTHON ?= python3
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup demo test lint bench soak clean
+
+help:  ## print this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## create .venv and install the project with its development tools
+
+$(STAMP): pyproject.toml uv.lock
+	@PYTHON="$(PYTHON)" sh scripts/setup.sh $(VENV)
+	@touch $@
+
+demo: setup  ## review this project's own source with the whole hierarchy, end to end
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/amas run "Review the code in src, document its API, check its licences and write a report" --input . --output amas-out/demo
+
+lint: setup  ## ruff, mypy --strict, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint  ## lint, then every test that this machine can run
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests
+
+bench: setup  ## measure; prints tables and writes benchmarks/results.json
+	$(BIN)/python -m benchmarks
+
+soak: setup  ## the long fault runs
+	AMAS_SOAK=full $(BIN)/python -m pytest -m soak tests
+
+clean:  ## remove what the targets made
+	rm -rf $(VENV) amas-out .mypy_cache .ruff_cache .pytest_cache

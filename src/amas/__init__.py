@@ -1,0 +1,40 @@
+"""amas runs fleets of AI agents: a goal in plain words in, a checked deliverable out.
+
+The public names load on first use, so that `amas --help` imports none of them.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "BaseAgent": "amas.agents.base",
+    "agent": "amas.agents.base",
+    "Context": "amas.agents.context",
+    "SyncContext": "amas.agents.context",
+    "RetryLater": "amas.errors",
+    "GiveUp": "amas.errors",
+    "SubTask": "amas.model.goal",
+    "Priority": "amas.model.states",
+    "RetryPolicy": "amas.model.task",
+}
+
+__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604  the names are the dictionary's keys
+
+if TYPE_CHECKING:
+    from amas.agents.base import BaseAgent as BaseAgent
+    from amas.agents.base import agent as agent
+    from amas.agents.context import Context as Context
+    from amas.agents.context import SyncContext as SyncContext
+    from amas.errors import GiveUp as GiveUp
+    from amas.errors import RetryLater as RetryLater
+    from amas.model.goal import SubTask as SubTask
+    from amas.model.states import Priority as Priority
+    from amas.model.task import RetryPolicy as RetryPolicy
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'amas' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)

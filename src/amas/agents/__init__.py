@@ -1,0 +1,1 @@
+"""Agents and the host that runs them: base, context, host, isolation, skills."""

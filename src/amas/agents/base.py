@@ -1,0 +1,108 @@
+"""What an agent is: `BaseAgent` for classes, `@agent` for plain functions, and how a fleet file's `module:attribute` becomes one.
+
+The host makes one object per agent, so an agent may keep state of its own; nothing that must survive may live only there.
+"""
+
+import importlib
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from amas.agents.context import Context, SyncContext
+from amas.errors import FleetError
+from amas.model.fleet import PoolSpec
+from amas.model.states import AgentStatus
+from amas.model.task import Json
+
+AgentFunction = Callable[[Context], Awaitable[Json]] | Callable[[SyncContext], Json]
+
+
+class BaseAgent(ABC):
+    """An addressable worker with an identity, a status and capabilities (B2)."""
+
+    def __init__(self, agent_id: str, pool: PoolSpec) -> None:
+        self.agent_id = agent_id
+        self.agent_type = pool.name
+        self.capabilities = pool.capabilities
+        self.options = pool.options
+        self.status = AgentStatus.IDLE
+        self.tasks_succeeded = 0
+        self.tasks_failed = 0
+        self.busy_s = 0.0
+
+    @abstractmethod
+    async def process_task(self, task: Context) -> Json:
+        """Do the task and return its result, a JSON value. Raise `RetryLater` or `GiveUp` to say how a failure is to be taken."""
+
+    async def health_check(self) -> bool:
+        """Return whether this agent can work; the host asks before the first task and after a failure."""
+        return True
+
+    def report_metrics(self) -> dict[str, float]:
+        """Return this agent's own figures, by name."""
+        return {
+            "tasks_succeeded": self.tasks_succeeded,
+            "tasks_failed": self.tasks_failed,
+            "busy_seconds": self.busy_s,
+        }
+
+
+class FunctionAgent(BaseAgent):
+    """An agent made from a function; a blocking one is called in a thread by the host."""
+
+    def __init__(self, agent_id: str, pool: PoolSpec, function: AgentFunction) -> None:
+        super().__init__(agent_id, pool)
+        self.function = function
+        self.blocking = not inspect.iscoroutinefunction(function)
+
+    async def process_task(self, task: Context) -> Json:
+        """Call the function; the host wraps a blocking one before it comes here."""
+        result: Any = self.function(task)  # type: ignore[arg-type]
+        return await result
+
+
+class AgentDefinition:
+    """What `@agent` leaves in a module: the function and what it can do. Calling it calls the function, so it stays testable."""
+
+    def __init__(self, function: AgentFunction, capabilities: tuple[str, ...]) -> None:
+        self.function, self.capabilities = function, capabilities
+        self.__doc__ = function.__doc__
+        self.__name__ = getattr(function, "__name__", "agent")
+
+    def __call__(self, task: Any) -> Any:
+        """Run the function itself, outside any host."""
+        return self.function(task)
+
+
+def agent(*capabilities: str) -> Callable[[AgentFunction], AgentDefinition]:
+    """Make a function, async or not, an agent that can do `capabilities`."""
+    if not capabilities:
+        raise FleetError("@agent needs at least one capability, such as @agent('text.summary')")
+
+    def define(function: AgentFunction) -> AgentDefinition:
+        return AgentDefinition(function, capabilities)
+
+    return define
+
+
+def load_agent(path: str) -> AgentDefinition | type[BaseAgent]:
+    """Import what a fleet file's `agent: module:attribute` names; FleetError says what is wrong with it."""
+    module_name, _, attribute = path.partition(":")
+    if not module_name or not attribute:
+        raise FleetError(f"agent {path!r} is not of the form module:attribute")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise FleetError(f"agent {path!r}: the module can't be imported: {error}") from error
+    found = getattr(module, attribute, None)
+    if isinstance(found, AgentDefinition) or (isinstance(found, type) and issubclass(found, BaseAgent)):
+        return found
+    raise FleetError(f"agent {path!r}: {attribute!r} is neither a BaseAgent subclass nor an @agent function of {module_name}")
+
+
+def make_agent(definition: AgentDefinition | type[BaseAgent], agent_id: str, pool: PoolSpec) -> BaseAgent:
+    """Return a new agent of a pool."""
+    if isinstance(definition, AgentDefinition):
+        return FunctionAgent(agent_id, pool, definition.function)
+    return definition(agent_id, pool)

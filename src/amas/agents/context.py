@@ -1,0 +1,86 @@
+"""What an agent sees of its task: input, results it depends on, journaled steps, sub-tasks, and where it may work.
+
+`Context` is the promise to agent authors; a host makes it (`agents/host.py`) and an isolated child has its own (`agents/isolation.py`).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import structlog
+
+from amas.artifacts.store import ArtifactStore
+from amas.model.goal import SubTask
+from amas.model.task import Failure, Json, TaskOutcome, TaskSpec
+
+
+class Suspended(BaseException):
+    """Leaves the agent's code while its sub-tasks run; the host catches it and a later attempt goes on. Never catch it."""
+
+
+class Context(ABC):
+    """One attempt at one task, handed to `process_task`."""
+
+    id: str
+    """The task's id."""
+    attempt: int
+    """1 for the first; an attempt that resumes after sub-tasks counts too."""
+    agent_id: str
+    spec: TaskSpec
+    input: Json
+    results: dict[str, Json]
+    """The results of the tasks that this one needs, by key; one that failed under `on_failure: skip` is missing."""
+    failures: dict[str, Failure]
+    """Why those that are missing failed, by key."""
+    workspace: Path
+    """A private folder that stays between attempts."""
+    artifacts: ArtifactStore
+    log: structlog.stdlib.BoundLogger
+    options: dict[str, Json]
+    """The pool's `options` from the fleet file."""
+    deadline_ms: int
+    """When this attempt is stopped, in milliseconds since the epoch."""
+
+    @property
+    @abstractmethod
+    def cancelled(self) -> bool:
+        """Whether somebody wants this attempt to stop; blocking code should look now and then."""
+
+    @abstractmethod
+    def progress(self, fraction: float, note: str = "") -> None:
+        """Tell watchers how far the work is: 0 to 1 and one line. Cheap; sent at most a few times a second."""
+
+    @abstractmethod
+    async def step(self, name: str, work: Callable[[], Awaitable[Json] | Json]) -> Json:
+        """Run `work` once in this task's life and return its result, from the journal when an earlier attempt got that far.
+
+        `name` is unique within the task. A plain function runs in a thread. The result is a JSON value.
+        """
+
+    @abstractmethod
+    async def spawn(self, tasks: Sequence[SubTask]) -> dict[str, TaskOutcome]:
+        """Have sub-tasks done and return their outcomes by key, failed ones included.
+
+        The attempt lets go of its agent meanwhile and the agent's code runs again from its start when all have ended:
+        steps and spawns that were done return at once, so whatever costs anything belongs into a `step`.
+        The same `key` in a task is the same sub-task on every attempt.
+        """
+
+
+class SyncContext:
+    """A `Context` for agents written as plain functions: they run in a thread and these calls block it."""
+
+    def __init__(self, context: Context, call: Callable[[Awaitable[Json]], Json]) -> None:
+        self._context, self._call = context, call
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._context, name)
+
+    def step(self, name: str, work: Callable[[], Json]) -> Json:
+        """Run `work` once in this task's life; see `Context.step`."""
+        return self._call(self._context.step(name, work))
+
+    def spawn(self, tasks: Sequence[SubTask]) -> dict[str, TaskOutcome]:
+        """Have sub-tasks done; see `Context.spawn`."""
+        outcomes: dict[str, TaskOutcome] = self._call(self._context.spawn(tasks))
+        return outcomes

@@ -1,0 +1,1 @@
+"""Large results: a content-addressed store in a local folder."""

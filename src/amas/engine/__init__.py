@@ -1,0 +1,1 @@
+"""The only code that talks to Valkey: server-side functions, their client, the embedded server."""

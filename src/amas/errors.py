@@ -1,0 +1,237 @@
+"""Every error that amas raises, in one tree. `code` is stable and public; `act` says who must do something about it.
+
+AmasError
+├── GoalError                 author     the goal can't be planned as it stands
+│   ├── NoPlaybook
+│   ├── PlanRefused
+│   └── InputUnusable
+├── FleetError                author     the fleet or playbook file is wrong
+│   └── FleetFileInvalid
+├── TaskError                 nobody     one task's or attempt's fate
+│   ├── AttemptStale
+│   ├── TaskCancelled
+│   ├── TaskUnknown
+│   ├── TaskFailed
+│   ├── RetryLater            raised by agents
+│   └── GiveUp                raised by agents
+├── SubmissionError           author     a submission was refused whole; nothing was stored
+│   ├── DependencyUnknown
+│   ├── IdempotencyConflict
+│   └── PayloadTooLarge
+├── EngineError               operator   the engine can't be used
+│   ├── EngineUnreachable
+│   ├── EngineUnsupported
+│   ├── EngineFunctionsMismatch
+│   └── EngineDiskFull
+├── PlatformError             operator   a box can't be started or stopped
+│   ├── FleetNotRunning
+│   ├── FleetAlreadyRunning
+│   ├── PortInUse
+│   └── StartFailed
+└── RecordsError              operator   the history can't be written or read
+"""
+
+from typing import ClassVar, Literal
+
+Actor = Literal["author", "operator", "nobody"]
+
+
+class AmasError(Exception):
+    """The root: catch it to catch everything that amas raises on purpose."""
+
+    code: ClassVar[str] = "amas_error"
+    act: ClassVar[Actor] = "nobody"
+
+
+class GoalError(AmasError):
+    """The goal can't be planned as it stands."""
+
+    code = "goal_error"
+    act = "author"
+
+
+class NoPlaybook(GoalError):
+    """No playbook answers this goal."""
+
+    code = "no_playbook"
+
+
+class PlanRefused(GoalError):
+    """The plan broke a rule of the validator."""
+
+    code = "plan_refused"
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("the plan was refused: " + "; ".join(problems))
+        self.problems = problems
+
+
+class InputUnusable(GoalError):
+    """The goal's input is missing, empty or can't be read."""
+
+    code = "input_unusable"
+
+
+class FleetError(AmasError):
+    """The fleet or a playbook file is wrong."""
+
+    code = "fleet_error"
+    act = "author"
+
+
+class FleetFileInvalid(FleetError):
+    """A file has a mistake: the message names file, line, field and the mend."""
+
+    code = "fleet_file_invalid"
+
+    def __init__(self, message: str, *, path: str, line: int, field: str) -> None:
+        super().__init__(f"{path}:{line}: {field}: {message}" if field else f"{path}:{line}: {message}")
+        self.path, self.line, self.field = path, line, field
+
+
+class TaskError(AmasError):
+    """One task's or attempt's fate."""
+
+    code = "task_error"
+
+
+class AttemptStale(TaskError):
+    """Another attempt owns this task now: drop the result, do not retry."""
+
+    code = "attempt_stale"
+
+
+class TaskCancelled(TaskError):
+    """The task was cancelled: stop working on it."""
+
+    code = "task_cancelled"
+
+
+class TaskUnknown(TaskError):
+    """No such task, neither in the engine nor in the records."""
+
+    code = "task_unknown"
+
+
+class TaskFailed(TaskError):
+    """The task failed for good: its last error is the message."""
+
+    code = "task_failed"
+
+    def __init__(self, task_id: str, error_code: str, message: str) -> None:
+        super().__init__(message)
+        self.task_id, self.error_code = task_id, error_code
+
+
+class RetryLater(TaskError):
+    """Raised by an agent: this attempt can't go on now; try again after `delay_s` seconds (None: the policy's back-off)."""
+
+    code = "retry_later"
+
+    def __init__(self, reason: str = "the agent asked to be tried again", *, delay_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.delay_s = delay_s
+
+
+class GiveUp(TaskError):
+    """Raised by an agent: no further attempt can succeed; the task fails with this reason."""
+
+    code = "gave_up"
+
+    def __init__(self, reason: str, *, code: str = "gave_up") -> None:
+        super().__init__(reason)
+        self.error_code = code
+
+
+class SubmissionError(AmasError):
+    """A submission was refused whole; nothing was stored."""
+
+    code = "submission_error"
+    act = "author"
+
+
+class DependencyUnknown(SubmissionError):
+    """A task needs another that is neither in the batch nor in the engine."""
+
+    code = "dependency_unknown"
+
+
+class IdempotencyConflict(SubmissionError):
+    """This idempotency key was used before with another body."""
+
+    code = "idempotency_conflict"
+
+
+class PayloadTooLarge(SubmissionError):
+    """A task's input or result is larger than the engine takes: put it in an artifact and pass the reference."""
+
+    code = "payload_too_large"
+
+
+class EngineError(AmasError):
+    """The engine can't be used."""
+
+    code = "engine_error"
+    act = "operator"
+
+
+class EngineUnreachable(EngineError):
+    """The engine doesn't answer at its address."""
+
+    code = "engine_unreachable"
+
+
+class EngineUnsupported(EngineError):
+    """The server is too old or of another kind: Valkey, or Redis >= 7, is needed."""
+
+    code = "engine_unsupported"
+
+
+class EngineFunctionsMismatch(EngineError):
+    """The engine's function library is missing or of another version than this program's."""
+
+    code = "engine_functions_mismatch"
+
+
+class EngineDiskFull(EngineError):
+    """The engine can't write its append-only file; nothing was accepted. Free space in the data folder."""
+
+    code = "engine_disk_full"
+
+
+class PlatformError(AmasError):
+    """A box can't be started or stopped."""
+
+    code = "platform_error"
+    act = "operator"
+
+
+class FleetNotRunning(PlatformError):
+    """No fleet runs here: start one with `amas up`."""
+
+    code = "fleet_not_running"
+
+
+class FleetAlreadyRunning(PlatformError):
+    """A fleet runs here already: `amas status` shows it, `amas down` stops it."""
+
+    code = "fleet_already_running"
+
+
+class PortInUse(PlatformError):
+    """A port that the fleet needs is taken by another program."""
+
+    code = "port_in_use"
+
+
+class StartFailed(PlatformError):
+    """A part of the fleet didn't come up; the message carries the last lines of its log."""
+
+    code = "start_failed"
+
+
+class RecordsError(AmasError):
+    """The history can't be written or read."""
+
+    code = "records_error"
+    act = "operator"

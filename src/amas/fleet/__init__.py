@@ -1,0 +1,1 @@
+"""Fleet files: load, check, and the blueprints that ship with the product."""

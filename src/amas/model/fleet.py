@@ -1,0 +1,93 @@
+"""A fleet as declared: pools, their place in the hierarchy, policies and limits. `fleet/` reads these from YAML and checks them."""
+
+from typing import Literal
+
+import msgspec
+
+from amas.model.states import Layer
+from amas.model.task import DEFAULT_RETRY, Json, RetryPolicy
+
+Isolation = Literal["shared", "process"]
+"""`shared`: in the host's own process (blocking functions in threads). `process`: each attempt in a child that can be killed."""
+
+
+class ProcessLimits(msgspec.Struct, frozen=True):
+    """What a child process of `isolation: process` may take."""
+
+    memory_mb: int = 2048
+    """Address space in MiB; 0 for no limit."""
+    cpu_s: int = 0
+    """CPU seconds; 0 for no limit."""
+
+
+class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """Interchangeable agents of one kind."""
+
+    name: str
+    """Lower case with hyphens; its agents are called `name-1`, `name-2`, ..."""
+    agent: str
+    """`module:attribute` of a `BaseAgent` subclass or an `@agent` function."""
+    capabilities: tuple[str, ...]
+    title: str = ""
+    """For people: `Quality Supervisor`."""
+    layer: Layer = Layer.SPECIALIST
+    lead: str = ""
+    """The pool that this one reports to; empty only in the executive layer."""
+    replicas: int = 1
+    tasks_per_agent: int = 1
+    isolation: Isolation = "shared"
+    limits: ProcessLimits = ProcessLimits()
+    timeout_s: float = 600.0
+    """Seconds that one attempt may take."""
+    retry: RetryPolicy = DEFAULT_RETRY
+    version: str = "1"
+    options: dict[str, Json] = msgspec.field(default_factory=dict)
+    """Handed to the agent when it is made."""
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """The queues its agents are served from: one for each capability, and the pool's own."""
+        return (*self.capabilities, f"@{self.name}")
+
+
+class FleetLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """The limits of A11; the environment's ORCHESTRATION_* set the defaults and a fleet file may raise them."""
+
+    max_agents_per_pool: int = 5
+    max_tasks_per_agent: int = 3
+    max_agent_spawn_rate: int = 10
+    """Agents a second."""
+    max_total_agents: int = 500
+    max_workflows: int = 100
+    max_subtasks: int = 50
+    """In one plan, and in what one lead splits off at a time."""
+    decomposition_timeout_s: float = 120.0
+    workflow_timeout_h: float = 24.0
+    quality_threshold: float = 0.85
+    quality_rounds: int = 2
+    """How often the gate sends a part back before it goes up as it is, marked."""
+
+
+class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole declaration."""
+
+    name: str
+    pools: tuple[PoolSpec, ...]
+    title: str = ""
+    limits: FleetLimits = FleetLimits()
+    playbooks: tuple[str, ...] = ()
+    """Names of shipped playbooks or paths; empty for all that ship with the product."""
+    hosts: int = 1
+    """Host processes that the local platform starts."""
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """Everything that some agent of this fleet can do."""
+        return frozenset(capability for pool in self.pools for capability in pool.capabilities)
+
+    def pool(self, name: str) -> PoolSpec:
+        """Return the pool called `name`; KeyError when there is none."""
+        for pool in self.pools:
+            if pool.name == name:
+                return pool
+        raise KeyError(name)

@@ -1,0 +1,65 @@
+"""Goals, the plans that meet them, and the sub-tasks that agents spawn."""
+
+from enum import StrEnum
+
+import msgspec
+
+from amas.model.states import Layer, Priority
+from amas.model.task import DEFAULT_RETRY, Json, OnFailure, RetryPolicy
+
+ROOT_KEY = "goal"
+"""The key of a goal's first task: the one that the executive layer runs and whose result is the deliverable."""
+
+ROOT_CAPABILITY = "executive.coordinate"
+
+
+class Goal(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody wants, in plain words, with what it is about. It is the input of the workflow's root task."""
+
+    text: str
+    input_dir: str = ""
+    """An absolute path to the folder that the goal is about; empty when it is about none."""
+    output_dir: str = ""
+    """An absolute path where the deliverable goes; empty takes the fleet's own deliverables folder."""
+    preferences: dict[str, Json] = msgspec.field(default_factory=dict)
+    priority: int = int(Priority.NORMAL)
+    deadline_s: float = 0.0
+    """Seconds from submission; 0 takes the fleet's workflow time-out."""
+
+
+class Complexity(StrEnum):
+    """How large a plan is: up to 5, 15 and 30 sub-tasks, and more."""
+
+    SIMPLE = "simple"
+    MODERATE = "moderate"
+    COMPLEX = "complex"
+    VERY_COMPLEX = "very_complex"
+
+
+class SubTask(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of a plan, or of an agent's own work; it gets a task id when it is spawned."""
+
+    key: str
+    """Unique among its siblings: `review`, `gate/review`, `security/src-core`."""
+    capability: str
+    input: Json = None
+    needs: tuple[str, ...] = ()
+    """Keys of siblings whose results it gets, under those keys."""
+    title: str = ""
+    layer: Layer | None = None
+    priority: int = int(Priority.NORMAL)
+    timeout_s: float = 0.0
+    retry: RetryPolicy = DEFAULT_RETRY
+    on_failure: OnFailure = "fail"
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """How a goal is to be met: a graph of sub-tasks, checked before it starts."""
+
+    playbook: str
+    complexity: Complexity
+    tasks: tuple[SubTask, ...]
+    deliverable: str
+    """The key of the task whose result is the deliverable."""
+    notes: tuple[str, ...] = ()
+    """What the planner understood and left out, in plain words."""

@@ -1,0 +1,145 @@
+"""Tasks as they are submitted, claimed and finished; the wire forms are msgpack arrays, so fields are only ever added at the end.
+
+Inputs and results are plain JSON values (`Json`). The engine keeps a `TaskSpec` as opaque bytes and knows only what stands beside
+it in a `Submission`: id, queue, priority, and the options that its transitions need.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+from amas.model.states import Priority, TaskState
+
+Json = Any
+"""None, bool, int, float, str, list of Json, or dict of str to Json: what JSON can say."""
+
+OnFailure = Literal["fail", "skip"]
+"""What a task's failure means to those that need it: `fail` fails them too; `skip` lets them run without its result."""
+
+PAYLOAD_BYTES_MAX = 1 << 20
+"""An input or a result of more than 1 MiB is refused: it belongs into an artifact."""
+
+
+class RetryPolicy(msgspec.Struct, frozen=True, array_like=True):
+    """How often and how soon a failed task is tried again."""
+
+    retries: int = 3
+    """Further attempts after the first; the environment's ORCHESTRATION_RETRY_ATTEMPTS by default."""
+    backoff_s: float = 1.0
+    """Seconds before the second attempt; doubled before each further one."""
+    backoff_max_s: float = 60.0
+    jitter: float = 0.5
+    """The share of the wait that is drawn by chance, 0 to 1, so that many failures don't come back at once."""
+
+
+DEFAULT_RETRY = RetryPolicy()
+
+
+class TaskSpec(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """What a task is: all that its agent and the history need to know, none of which the engine reads."""
+
+    capability: str
+    """Dotted: `development.code_review`."""
+    input: Json = None
+    key: str = ""
+    """Its name within its workflow or parent, such as `review/src-core`."""
+    title: str = ""
+    """For people: one line."""
+    layer: str = ""
+    timeout_s: float = 0.0
+    """Seconds for one attempt; 0 takes the pool's."""
+    retry: RetryPolicy = DEFAULT_RETRY
+    needs: tuple[str, ...] = ()
+    """Ids of the tasks whose results it gets, in this order."""
+    need_keys: tuple[str, ...] = ()
+    """The names under which it gets them; as long as `needs`, or empty."""
+    workflow_id: str = ""
+    parent_id: str = ""
+    deadline_ms: int = 0
+    """Milliseconds since the epoch; 0 for none."""
+    traceparent: str = ""
+    """W3C trace context of the submitter."""
+
+
+class SubmitOptions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What the engine must know of a task besides its queue; one-letter names on the wire, left out where default."""
+
+    needs: list[str] | None = msgspec.field(name="n", default=None)
+    delay_ms: int = msgspec.field(name="d", default=0)
+    workflow_id: str = msgspec.field(name="w", default="")
+    parent_id: str = msgspec.field(name="u", default="")
+    retries: int = msgspec.field(name="m", default=3)
+    on_failure: OnFailure = msgspec.field(name="x", default="fail")
+
+
+class Submission(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """One task on its way into the engine."""
+
+    id: str
+    queue: str
+    """Where it waits to be claimed: its capability, or `@pool` where one pool alone may take it."""
+    spec: bytes
+    """A `TaskSpec`, encoded."""
+    priority: int = int(Priority.NORMAL)
+    options: SubmitOptions | None = None
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """One attempt, handed to a host."""
+
+    id: str
+    attempt: int
+    """The fencing token: 1 for the first."""
+    agent_id: str
+    failures: int
+    """How many earlier attempts failed."""
+    resumed: bool
+    """Whether an earlier attempt may have journaled steps."""
+    spec: TaskSpec
+
+
+class Failure(msgspec.Struct, frozen=True, array_like=True):
+    """Why an attempt or a task failed."""
+
+    code: str
+    message: str
+    detail: str = ""
+    """For the log: a traceback or the last lines of a program's output."""
+
+
+class TaskOutcome(msgspec.Struct, frozen=True, array_like=True):
+    """How a task ended."""
+
+    id: str
+    state: TaskState
+    result: Json = None
+    failure: Failure | None = None
+
+
+class TaskView(msgspec.Struct, frozen=True, kw_only=True):
+    """A task as people and programs see it, from the engine or from the records."""
+
+    id: str
+    state: TaskState
+    capability: str
+    key: str = ""
+    title: str = ""
+    layer: str = ""
+    workflow_id: str = ""
+    parent_id: str = ""
+    needs: tuple[str, ...] = ()
+    attempt: int = 0
+    failures: int = 0
+    agent_id: str = ""
+    host_id: str = ""
+    priority: int = int(Priority.NORMAL)
+    progress: float = 0.0
+    """0 to 1, as its agent last said."""
+    note: str = ""
+    """The agent's last word on its progress."""
+    created_ms: int = 0
+    started_ms: int = 0
+    finished_ms: int = 0
+    input: Json = None
+    result: Json = None
+    failure: Failure | None = None

@@ -1,0 +1,1 @@
+"""Names of events and metrics, and logging."""

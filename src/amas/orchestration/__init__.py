@@ -1,0 +1,1 @@
+"""Goals to results: playbooks, planner, the executive and management agents, quality gates."""
