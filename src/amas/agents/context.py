@@ -1,6 +1,6 @@
 """What an agent sees of its task: input, results it depends on, journaled steps, sub-tasks, and where it may work.
 
-`Context` is the promise to agent authors; a host makes it (`agents/host.py`) and an isolated child has its own (`agents/isolation.py`).
+`Context` is the promise to agent authors; a host makes it (`agents/host.py`), an isolated child its own (`agents/isolation.py`).
 """
 
 from abc import ABC, abstractmethod

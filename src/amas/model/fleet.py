@@ -1,4 +1,4 @@
-"""A fleet as declared: pools, their place in the hierarchy, policies and limits. `fleet/` reads these from YAML and checks them."""
+"""A fleet as declared: pools, their place in the hierarchy, policies and limits; `fleet/` reads it from YAML and checks it."""
 
 from typing import Literal
 
