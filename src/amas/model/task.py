@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from amas.model.blob import Blob
 from amas.model.states import Priority, TaskState
 
 Json = Any
@@ -78,13 +79,13 @@ class Submission(msgspec.Struct, frozen=True, array_like=True, omit_defaults=Tru
     id: str
     queue: str
     """Where it waits to be claimed: its capability, or `@pool` where one pool alone may take it."""
-    spec: bytes
-    """A `TaskSpec`, encoded."""
+    spec: Blob
+    """A `TaskSpec`."""
     priority: int = int(Priority.NORMAL)
     options: SubmitOptions | None = None
 
 
-class Claimed(msgspec.Struct, frozen=True):
+class Claimed(msgspec.Struct, frozen=True, array_like=True):
     """One attempt, handed to a host."""
 
     id: str
@@ -105,6 +106,35 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
     message: str
     detail: str = ""
     """For the log: a traceback or the last lines of a program's output."""
+
+
+class Completion(msgspec.Struct, frozen=True, array_like=True):
+    """An attempt that succeeded."""
+
+    id: str
+    attempt: int
+    result: Blob
+
+
+class FailedAttempt(msgspec.Struct, frozen=True, array_like=True):
+    """An attempt that failed; `core.retry` decides the delay, the engine whether another attempt follows."""
+
+    id: str
+    attempt: int
+    failure: Blob
+    """A `Failure`."""
+    retry_delay_ms: int
+    final: bool = False
+    """No further attempt can help."""
+
+
+class JournaledStep(msgspec.Struct, frozen=True, array_like=True):
+    """A named piece of an attempt that is done."""
+
+    id: str
+    attempt: int
+    name: str
+    result: Blob
 
 
 class TaskOutcome(msgspec.Struct, frozen=True, array_like=True):

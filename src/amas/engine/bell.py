@@ -1,0 +1,61 @@
+"""Being told instead of asking: bells for queues, outcomes for submitters, stops for hosts, by publish and subscribe.
+
+A message may be lost when the connection breaks; whoever listens here asks the engine now and then besides, and at once after
+`connected` is called again.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+
+from redis import exceptions as driver_errors
+
+from amas.engine.connection import Engine
+
+Handler = Callable[[bytes], None]
+
+PAUSE_MIN_S, PAUSE_MAX_S = 0.05, 2.0
+PING_EVERY_S = 5.0
+"""Seconds of silence after which the connection is tried; a half-open one is found out within twice that."""
+
+
+class Bell:
+    """Listens on channels of one cell for as long as `run` runs."""
+
+    def __init__(self, engine: Engine, handlers: Mapping[str, Handler], *, connected: Callable[[], None]) -> None:
+        """`handlers`: channel, without the prefix -> what takes its messages. `connected`: called whenever it listens (again)."""
+        self._engine, self._connected = engine, connected
+        self._handlers = {f"{engine.prefix}:{name}".encode(): handler for name, handler in handlers.items()}
+        self.listening = asyncio.Event()
+
+    async def run(self) -> None:
+        """Listen until cancelled, connecting again with growing, jittered pauses."""
+        pause_s = PAUSE_MIN_S
+        while True:
+            try:
+                await self._listen()
+            except (driver_errors.RedisError, OSError):
+                self.listening.clear()
+                await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  jitter, no secret
+                pause_s = min(pause_s * 2, PAUSE_MAX_S)
+            else:
+                pause_s = PAUSE_MIN_S
+
+    async def _listen(self) -> None:
+        async with self._engine.client.pubsub() as subscription:
+            await subscription.subscribe(*self._handlers)
+            silent = 0
+            while True:
+                message = await subscription.get_message(timeout=PING_EVERY_S)
+                if message is None:
+                    silent += 1
+                    if silent > 1:
+                        raise OSError("the subscription doesn't answer a ping")
+                    await subscription.ping()
+                    continue
+                silent = 0
+                if message["type"] == "message":
+                    self._handlers[message["channel"]](message["data"])
+                elif message["type"] == "subscribe" and not self.listening.is_set():
+                    self.listening.set()
+                    self._connected()

@@ -1,0 +1,268 @@
+-- What every transition shares. The files of this folder are joined in the order of their names and loaded as one library.
+--
+-- Words on the wire: a batch is one msgpack array; a blob is msgpack that Python made and no function here reads.
+-- Keys (P is the cell's prefix, KEYS[1] of every call; it carries the hash tag, so all keys lie in one slot):
+--   P:t:<id>     hash    a task: s state, q queue, b spec, p priority (1 if absent), a attempt, f failures, l hosts lost, m retries,
+--                        w workflow, u parent, n open dependencies, d delay, x 'skip', h host, g agent, t started, z finished,
+--                        r result, e failure, y reply channel, D has dependents, C has children, S has steps
+--   P:d:<id>     list    tasks that wait on it; '^' before one that waits for the end, however it ends
+--   P:c:<id>     list    sub-tasks that it spawned           P:s:<id>   hash   its journaled steps
+--   P:q:<queue>  zset    queued ids by effective age         P:queues   set    queues ever used
+--   P:delayed    zset    delayed ids by due time             P:dead     zset   dead letters by time
+--   P:w:<id>     hash    a workflow: s state, b blob, root, total, open, succeeded, failed, cancelled, bad, y, c created, z finished
+--   P:wt:<id>    list    its tasks                           P:ended    zset   ended workflows by the time to forget them
+--   P:open       zset    open workflows by creation
+--   P:hosts      zset    hosts by end of lease               P:h:<host> hash   what a host says of itself
+--   P:r:<host>   hash    task -> agent, what it runs         P:journal  stream every transition
+--   P:idem:<key> hash    first answer to an idempotency key  P:totals   hash   counters since the engine began
+-- Channels: P:bell (queue names), P:reply:<client> (outcomes), P:host:<host> (ids to stop).
+--
+-- One entry of the journal is one call: k kind, t time, and as needed h host, b the batch as it came, x refused indices of b,
+-- fx what else changed ([id, state, blob|due]), wf workflows that ended or began ([id, state]).
+
+local P            -- prefix of the call under way
+local R            -- what the call under way has gathered, see begin()
+
+local TERMINAL = {succeeded = true, failed = true, cancelled = true}
+-- Milliseconds by which a priority makes a task older than it is: it goes first, and nothing of a lower one starves.
+local HEAD_START = {[0] = 0, [1] = 60000, [2] = 600000, [3] = 3600000}
+local RESUMED_HEAD_START = 600000   -- work that was begun goes before new work of its priority
+local RETRIES = 3                   -- where a task says nothing
+local HOSTS_LOST_MAX = 8            -- a task that went down with more hosts than this is the likely cause
+
+local function call(...) return redis.call(...) end
+
+local function begin(keys, args)
+  P = keys[1]
+  local now = tonumber(args[1])
+  if now == 0 then
+    local time = call('TIME')
+    now = time[1] * 1000 + math.floor(time[2] / 1000)
+  end
+  R = {now = now, ready = {}, replies = {}, reply_counts = {}, fx = {}, wf = {}, ends = {}, wf_news = {}, stops = {}, totals = {}}
+  return now
+end
+
+local function key(kind, id) return P .. ':' .. kind .. ':' .. id end
+
+local function count(name, n) R.totals[name] = (R.totals[name] or 0) + (n or 1) end
+
+-- Variadic commands in pieces: Lua's stack holds no more than 8000 values.
+local function call_many(command, name, list)
+  for first = 1, #list, 1000 do
+    call(command, name, unpack(list, first, math.min(first + 999, #list)))
+  end
+end
+
+local function array_header(n) return struct.pack('>BI4', 0xdd, n) end
+
+-- Queue a task; the sorted sets are written by commit(), all members of one queue in one call.
+local function ready(id, queue, priority, head_start)
+  local list = R.ready[queue]
+  if not list then list = {}; R.ready[queue] = list end
+  list[#list + 1] = R.now - (HEAD_START[tonumber(priority) or 1] or 0) - (head_start or 0)
+  list[#list + 1] = id
+end
+
+local function tally(workflow)
+  local t = R.wf[workflow]
+  if not t then
+    t = {total = 0, open = 0, succeeded = 0, failed = 0, cancelled = 0, bad = 0}
+    R.wf[workflow] = t
+  end
+  return t
+end
+
+local NIL = '\192'   -- msgpack's nil
+
+local function expire(id, has_steps)
+  call('PEXPIRE', key('t', id), R.retention)
+  if has_steps then call('PEXPIRE', key('s', id), R.retention) end
+end
+
+-- Note that a task has ended. `task` needs id, w, u, x, y, D, C; `result` and `failure` are blobs or nil.
+local function ended(task, state, result, failure)
+  count(state)
+  if task.w then
+    local t = tally(task.w)
+    t.open = t.open - 1
+    t[state] = t[state] + 1
+    if state == 'failed' and not task.u and task.x ~= 'skip' then t.bad = t.bad + 1 end
+  elseif not task.u then   -- a sub-task outside a workflow stays as long as its parent
+    expire(task.id, task.S)
+  end
+  if task.y then
+    local parts = R.replies[task.y]
+    if not parts then parts = {}; R.replies[task.y] = parts; R.reply_counts[task.y] = 0 end
+    R.reply_counts[task.y] = R.reply_counts[task.y] + 1
+    parts[#parts + 1] = '\148' .. cmsgpack.pack(task.id) .. cmsgpack.pack(state) .. (result or NIL) .. (failure or NIL)
+  end
+  if task.D or task.C then R.ends[#R.ends + 1] = {task, state} end
+end
+
+local FIELDS = {'s', 'a', 'w', 'u', 'x', 'y', 'D', 'C', 'S', 'q', 'p', 'm', 'f', 'h', 'l'}
+
+-- Read what transitions need of a task; nil when there is none.
+local function load(id)
+  local v = call('HMGET', key('t', id), unpack(FIELDS))
+  if not v[1] then return nil end
+  return {id = id, s = v[1], a = tonumber(v[2]) or 0, w = v[3], u = v[4], x = v[5], y = v[6], D = v[7], C = v[8], S = v[9],
+          q = v[10], p = tonumber(v[11]) or 1, m = tonumber(v[12]) or RETRIES, f = tonumber(v[13]) or 0, h = v[14],
+          l = tonumber(v[15]) or 0}
+end
+
+-- The fence: the task if `attempt` owns it, else nil and why not ('same': this very outcome was recorded before).
+local function owned(id, attempt, outcome)
+  local task = load(id)
+  if not task then return nil, 'unknown' end
+  if task.s == 'running' and task.a == attempt then return task end
+  if task.s == 'cancelled' then return nil, 'cancelled' end
+  if task.a == attempt and task.s == outcome then return nil, 'same' end
+  return nil, 'stale'
+end
+
+-- Note a change for the journal; `extra` is msgpack: a failure, or the time when a delayed task is due.
+local function effect(id, state, extra)
+  R.fx[#R.fx + 1] = '\147' .. cmsgpack.pack(id) .. cmsgpack.pack(state) .. (extra or NIL)
+end
+
+local function failure(code, message) return cmsgpack.pack({code, message, ''}) end
+
+-- running -> nothing: the host lets go of it.
+local function let_go(task) if task.h then call('HDEL', key('r', task.h), task.id) end end
+
+-- waiting -> failed, because a task that it needs didn't succeed.
+local function abandon(task, code, message)
+  local blob = failure(code, message)
+  call('HSET', key('t', task.id), 's', 'failed', 'e', blob, 'z', R.now)
+  effect(task.id, 'failed', blob)
+  ended(task, 'failed', nil, blob)
+end
+
+-- any open state -> cancelled; returns whether it was open.
+local function cancel(task)
+  if TERMINAL[task.s] then return false end
+  if task.s == 'queued' then call('ZREM', key('q', task.q), task.id)
+  elseif task.s == 'delayed' then call('ZREM', P .. ':delayed', task.id)
+  elseif task.s == 'running' then
+    let_go(task)
+    local stops = R.stops[task.h] or {}
+    stops[#stops + 1] = task.id
+    R.stops[task.h] = stops
+  end
+  call('HSET', key('t', task.id), 's', 'cancelled', 'z', R.now)
+  effect(task.id, 'cancelled')
+  ended(task, 'cancelled')
+  return true
+end
+
+-- waiting -> queued, or delayed where a delay was asked for.
+local function satisfy(task)
+  local delay = call('HGET', key('t', task.id), 'd')
+  if delay then
+    call('HSET', key('t', task.id), 's', 'delayed')
+    call('HDEL', key('t', task.id), 'd')
+    call('ZADD', P .. ':delayed', R.now + delay, task.id)
+    effect(task.id, 'delayed', cmsgpack.pack(R.now + delay))
+    return
+  end
+  call('HSET', key('t', task.id), 's', 'queued')
+  ready(task.id, task.q, task.p, task.a > 0 and RESUMED_HEAD_START or 0)
+  effect(task.id, 'queued')
+end
+
+local function settle_dependents(task, state)
+  local name = key('d', task.id)
+  local dependents = call('LRANGE', name, 0, -1)
+  call('DEL', name)
+  for _, entry in ipairs(dependents) do
+    local parent = string.byte(entry) == 94   -- '^'
+    local other = load(parent and string.sub(entry, 2) or entry)
+    if other and other.s == 'waiting' then
+      if parent or state == 'succeeded' or task.x == 'skip' then
+        if call('HINCRBY', key('t', other.id), 'n', -1) <= 0 then satisfy(other) end
+      else
+        abandon(other, 'dependency_failed', 'a task that it needs ' .. (state == 'failed' and 'failed' or 'was cancelled') .. ': ' .. task.id)
+      end
+    end
+  end
+end
+
+-- What a task spawned ends with it.
+local function settle_children(task, state)
+  for _, id in ipairs(call('LRANGE', key('c', task.id), 0, -1)) do
+    local child = load(id)
+    if child then
+      if state ~= 'succeeded' then cancel(child) end
+      if not task.w then expire(id, child.S) end
+    end
+  end
+  if not task.w then call('PEXPIRE', key('c', task.id), R.retention) end
+end
+
+-- Follow every end to what waits on it. A stack and not recursion: a chain may be 100,000 long.
+local function settle_ends()
+  while #R.ends > 0 do
+    local task, state = unpack(table.remove(R.ends))
+    if task.C then settle_children(task, state) end
+    if task.D then settle_dependents(task, state) end
+  end
+end
+
+local function end_workflow(id, state)
+  local name = key('w', id)
+  call('HSET', name, 's', state, 'z', R.now)
+  call('ZREM', P .. ':open', id)
+  call('ZADD', P .. ':ended', R.now + R.retention, id)
+  count('workflows_' .. state)
+  R.wf_news[#R.wf_news + 1] = {id, state}
+  local v = call('HMGET', name, 'y', 'root')
+  if v[1] and v[1] ~= '' then
+    local parts = R.replies[v[1]] or {}
+    R.replies[v[1]] = parts
+    R.reply_counts[v[1]] = (R.reply_counts[v[1]] or 0) + 1
+    local outcome = v[2] and call('HMGET', key('t', v[2]), 'r', 'e') or {}
+    parts[#parts + 1] = '\148' .. cmsgpack.pack(id) .. cmsgpack.pack(state) .. (outcome[1] or NIL) .. (outcome[2] or NIL)
+  end
+end
+
+local function settle_workflows()
+  for id, t in pairs(R.wf) do
+    local name = key('w', id)
+    local open
+    for field, n in pairs(t) do
+      if n ~= 0 or field == 'open' then
+        local value = call('HINCRBY', name, field, n)
+        if field == 'open' then open = value end
+      end
+    end
+    if open <= 0 then
+      local v = call('HMGET', name, 's', 'bad', 'cancelled')
+      if v[1] == 'running' then
+        local state = 'succeeded'
+        if tonumber(v[2] or 0) > 0 then state = 'failed' elseif tonumber(v[3] or 0) > 0 and not call('HGET', name, 'root') then state = 'cancelled' end
+        end_workflow(id, state)
+      end
+    end
+  end
+end
+
+-- Write what the call gathered: queues, workflows, journal; then tell those who wait. `fields` go into the journal's entry.
+local function commit(kind, fields)
+  settle_ends()
+  settle_workflows()
+  local queues = {}
+  for queue, list in pairs(R.ready) do
+    call_many('ZADD', key('q', queue), list)
+    queues[#queues + 1] = queue
+  end
+  for name, n in pairs(R.totals) do call('HINCRBY', P .. ':totals', name, n) end
+  if #R.fx > 0 then fields[#fields + 1] = 'fx'; fields[#fields + 1] = array_header(#R.fx) .. table.concat(R.fx) end
+  if #R.wf_news > 0 then fields[#fields + 1] = 'wf'; fields[#fields + 1] = cmsgpack.pack(R.wf_news) end
+  call('XADD', P .. ':journal', '*', 'k', kind, 't', R.now, unpack(fields))
+  if #queues > 0 then call('PUBLISH', P .. ':bell', table.concat(queues, '\n')) end
+  for client, parts in pairs(R.replies) do
+    call('PUBLISH', key('reply', client), array_header(R.reply_counts[client]) .. table.concat(parts))
+  end
+  for host, ids in pairs(R.stops) do call('PUBLISH', key('host', host), table.concat(ids, '\n')) end
+end

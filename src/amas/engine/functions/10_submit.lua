@@ -1,0 +1,144 @@
+-- Tasks on their way in.
+
+local function get_states(batch, resend)
+  local states, inside = {}, {}
+  for _, t in ipairs(batch) do
+    if resend and call('EXISTS', key('t', t[1])) == 1 then states[t[1]] = load(t[1]) else inside[t[1]] = true end
+  end
+  for _, t in ipairs(batch) do
+    local options = t[5]
+    if options and inside[t[1]] then
+      for _, need in ipairs(options.n or {}) do
+        if not inside[need] and not states[need] then
+          local task = load(need)
+          if not task then return nil, need end
+          states[need] = task
+        end
+      end
+    end
+  end
+  return states, inside
+end
+
+-- Queue up behind what is still open; returns how many those are, and whether one has failed already.
+local function wait_on(id, needs, states, flagged)
+  local open, doomed = 0, false
+  for _, need in ipairs(needs) do
+    local task = states[need]
+    if not task or not TERMINAL[task.s] then
+      call('RPUSH', key('d', need), id)
+      flagged[need] = true
+      open = open + 1
+    elseif task.s ~= 'succeeded' and task.x ~= 'skip' then
+      doomed = true
+    end
+  end
+  return open, doomed
+end
+
+-- Store one task of a batch; `flagged` gathers the tasks that got dependents.
+local function add(t, client, states, flagged)
+  local id, queue, spec, priority, options = t[1], t[2], t[3], t[4] or 1, t[5] or {}
+  local fields = {'s', 'queued', 'q', queue, 'b', spec}
+  local function put(name, value) fields[#fields + 1] = name; fields[#fields + 1] = value end
+  if priority ~= 1 then put('p', priority) end
+  if client ~= '' and not options.w then put('y', client) end   -- a workflow's submitter hears of the workflow
+  if options.m and options.m ~= RETRIES then put('m', options.m) end
+  if options.x and options.x ~= 'fail' then put('x', options.x) end
+  if options.u then put('u', options.u) end
+  local open, doomed = 0, false
+  if options.n then open, doomed = wait_on(id, options.n, states, flagged) end
+  local delay = options.d or 0
+  if open > 0 or doomed then
+    fields[2] = 'waiting'
+    put('n', open)
+    if delay > 0 then put('d', delay) end
+  elseif delay > 0 then
+    fields[2] = 'delayed'
+    call('ZADD', P .. ':delayed', R.now + delay, id)
+    effect(id, 'delayed', cmsgpack.pack(R.now + delay))
+  else
+    ready(id, queue, priority)
+  end
+  if fields[2] == 'waiting' then effect(id, 'waiting') end
+  if options.w then
+    put('w', options.w)
+    local workflow = tally(options.w)
+    workflow.total = workflow.total + 1
+    workflow.open = workflow.open + 1
+    local ids = R.added[options.w] or {}
+    ids[#ids + 1] = id
+    R.added[options.w] = ids
+  end
+  call('HSET', key('t', id), unpack(fields))
+  R.queues[queue] = true
+  return doomed
+end
+
+-- Store a whole batch or nothing: returns nil, or why it was refused and the id at fault.
+local function add_batch(batch, client, resend)
+  local states, inside = get_states(batch, resend)
+  if not states then return 'dependency_unknown', inside end
+  for _, t in ipairs(batch) do
+    local workflow = t[5] and t[5].w
+    if workflow and call('HGET', key('w', workflow), 's') ~= 'running' then return 'workflow_closed', workflow end
+  end
+  R.added, R.queues = {}, {}
+  local flagged, doomed = {}, {}
+  for _, t in ipairs(batch) do
+    if inside[t[1]] then
+      count('submitted')
+      if add(t, client, states, flagged) then doomed[#doomed + 1] = t[1] end
+    end
+  end
+  for need in pairs(flagged) do call('HSET', key('t', need), 'D', 1) end
+  for workflow, ids in pairs(R.added) do call_many('RPUSH', key('wt', workflow), ids) end
+  local queues = {}
+  for queue in pairs(R.queues) do queues[#queues + 1] = queue end
+  if #queues > 0 then call_many('SADD', P .. ':queues', queues) end
+  for _, id in ipairs(doomed) do abandon(load(id), 'dependency_failed', 'a task that it needs had failed before') end
+  return nil
+end
+
+-- submit: store a batch of tasks, and the workflow that they belong to.
+--   caller: TaskQueue.submit.  ARGV: now, retention_ms, client ('' for no reply), resend ('1': ids that exist are left as they
+--   are), idempotency key ('' for none), its digest, how long it is kept (ms), answer blob kept with it,
+--   workflow ('' or [id, blob, root id]), batch [[id, queue, spec, priority, {n needs, d delay, w, u, m, x}]...]
+--   returns ['ok'] | ['seen', answer] | ['conflict'] | [refusal, id].  Keeps true: all or nothing; an accepted task has one state.
+--   cost: O(tasks + needs).
+local function submit(keys, args)
+  begin(keys, args)
+  R.retention = tonumber(args[2])
+  local client, idem = args[3], args[5]
+  if idem ~= '' then
+    local seen = call('HMGET', key('idem', idem), 'digest', 'answer')
+    if seen[1] == args[6] then return {'seen', seen[2]} end
+    if seen[1] then return {'conflict'} end
+  end
+  local fields = {'b', args[10]}
+  if args[9] ~= '' then
+    local id, blob, root = unpack(cmsgpack.unpack(args[9]))
+    if call('HSETNX', key('w', id), 's', 'running') == 1 then
+      call('HSET', key('w', id), 'b', blob, 'c', R.now, 'y', client)
+      if root and root ~= '' then call('HSET', key('w', id), 'root', root) end
+      call('ZADD', P .. ':open', R.now, id)
+      fields[3], fields[4] = 'w', args[9]
+    end
+  end
+  local refused, id = add_batch(cmsgpack.unpack(args[10]), client, args[4] == '1')
+  if refused then
+    if fields[3] then
+      call('DEL', key('w', cmsgpack.unpack(args[9])[1]))
+      call('ZREM', P .. ':open', cmsgpack.unpack(args[9])[1])
+    end
+    return {refused, id}
+  end
+  if idem ~= '' then
+    call('HSET', key('idem', idem), 'digest', args[6], 'answer', args[8])
+    call('PEXPIRE', key('idem', idem), args[7])
+  end
+  commit('submit', fields)
+  return {'ok'}
+end
+
+redis.register_function('amas1_submit', submit)

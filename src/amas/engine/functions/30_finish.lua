@@ -1,0 +1,140 @@
+-- How attempts end. Each function takes a batch, applies what the fence lets through, and returns the rest as
+-- [index from 0, code]...; code is 'stale', 'cancelled' or 'unknown'. An outcome sent twice is accepted once.
+
+local function note_refused(refused, fields)
+  if #refused > 0 then fields[#fields + 1] = 'x'; fields[#fields + 1] = cmsgpack.pack(refused) end
+end
+
+-- Run `apply(task, item)` for the items that the fence lets through; `outcome` is the state that a repeated item would find.
+local function each_owned(batch, outcome, apply)
+  local refused, skipped, let_go_of, applied = {}, {}, {}, 0
+  for i, item in ipairs(batch) do
+    local task, why = owned(item[1], item[2], outcome)
+    if task then
+      let_go_of[task.h] = let_go_of[task.h] or {}
+      table.insert(let_go_of[task.h], task.id)
+      apply(task, item)
+      applied = applied + 1
+    else
+      skipped[#skipped + 1] = i - 1
+      if why ~= 'same' then
+        refused[#refused + 1] = i - 1
+        refused[#refused + 1] = why
+      end
+    end
+  end
+  for host, ids in pairs(let_go_of) do call_many('HDEL', key('r', host), ids) end
+  return refused, skipped, applied
+end
+
+-- complete: running -> succeeded.  caller: TaskQueue.complete.  ARGV: now, retention_ms, host, batch [[id, attempt, result]...]
+--   Keeps true: one result is recorded for a task, by the attempt that owns it; its dependents move in the same instant.
+local function complete(keys, args)
+  begin(keys, args)
+  R.retention = tonumber(args[2])
+  local refused, skipped, applied = each_owned(cmsgpack.unpack(args[4]), 'succeeded', function(task, item)
+    call('HSET', key('t', task.id), 's', 'succeeded', 'r', item[3], 'z', R.now)
+    ended(task, 'succeeded', item[3])
+  end)
+  if applied > 0 then
+    local fields = {'h', args[3], 'b', args[4]}
+    note_refused(skipped, fields)
+    commit('complete', fields)
+  end
+  return refused
+end
+
+-- fail: running -> delayed (another attempt follows) or failed (it was the last, or none can help: a dead letter).
+--   caller: TaskQueue.fail.  ARGV: now, retention_ms, host, batch [[id, attempt, failure, retry_delay_ms, final]...]
+local function fail(keys, args)
+  begin(keys, args)
+  R.retention = tonumber(args[2])
+  local refused, skipped, applied = each_owned(cmsgpack.unpack(args[4]), 'failed', function(task, item)
+    local failures = task.f + 1
+    if item[5] or failures > task.m then
+      call('HSET', key('t', task.id), 's', 'failed', 'f', failures, 'e', item[3], 'z', R.now)
+      call('ZADD', P .. ':dead', R.now, task.id)
+      effect(task.id, 'failed', item[3])
+      ended(task, 'failed', nil, item[3])
+    else
+      call('HSET', key('t', task.id), 's', 'delayed', 'f', failures, 'e', item[3])
+      call('ZADD', P .. ':delayed', R.now + item[4], task.id)
+      effect(task.id, 'delayed', cmsgpack.pack(R.now + item[4]))
+      count('retried')
+    end
+  end)
+  if applied > 0 then
+    local fields = {'h', args[3], 'b', args[4]}
+    note_refused(skipped, fields)
+    commit('fail', fields)
+  end
+  return refused
+end
+
+-- give_back: running -> queued, no blame.  caller: a host that drains.  ARGV: now, host, batch [[id, attempt]...]
+local function give_back(keys, args)
+  begin(keys, args)
+  local refused, skipped, applied = each_owned(cmsgpack.unpack(args[3]), 'queued', function(task)
+    call('HSET', key('t', task.id), 's', 'queued')
+    ready(task.id, task.q, task.p, RESUMED_HEAD_START)
+    effect(task.id, 'queued')
+  end)
+  if applied > 0 then commit('give_back', {'h', args[2]}) end
+  return refused
+end
+
+-- step: keep the result of a named piece of an attempt.  caller: TaskQueue.journal_steps.
+--   ARGV: now, batch [[id, attempt, name, result]...].  Keeps true: the first result of a name stands.
+local function step(keys, args)
+  begin(keys, args)
+  local refused = {}
+  for i, item in ipairs(cmsgpack.unpack(args[2])) do
+    local task, why = owned(item[1], item[2], '')
+    if task then
+      call('HSETNX', key('s', task.id), item[3], item[4])
+      if not task.S then call('HSET', key('t', task.id), 'S', 1) end
+    else
+      refused[#refused + 1] = i - 1
+      refused[#refused + 1] = why
+    end
+  end
+  commit('step', {'b', args[2]})
+  return refused
+end
+
+-- suspend: running -> waiting on sub-tasks, stored in the same instant; queued at once when all of them have ended.
+--   caller: TaskQueue.suspend.  ARGV: now, retention_ms, host, client, id, attempt, ids to wait for, batch of new sub-tasks
+--   returns [] | [refusal, id].  A sub-task that exists is left as it is, so a repeated spawn finds its first.
+local function suspend(keys, args)
+  begin(keys, args)
+  R.retention = tonumber(args[2])
+  local task, why = owned(args[5], tonumber(args[6]), 'waiting')
+  if not task then return why == 'same' and {} or {why, args[5]} end
+  local batch = cmsgpack.unpack(args[8])
+  local refused, id = add_batch(batch, args[4], true)
+  if refused then return {refused, id} end
+  local children = {}
+  for i, t in ipairs(batch) do children[i] = t[1] end
+  if #children > 0 then call_many('RPUSH', key('c', task.id), children) end
+  local open = 0
+  for _, child_id in ipairs(cmsgpack.unpack(args[7])) do
+    local state = call('HGET', key('t', child_id), 's')
+    if state and not TERMINAL[state] then
+      call('RPUSH', key('d', child_id), '^' .. task.id)
+      call('HSET', key('t', child_id), 'D', 1)
+      open = open + 1
+    end
+  end
+  let_go(task)
+  call('HSET', key('t', task.id), 's', 'waiting', 'n', open, 'C', 1)
+  effect(task.id, 'waiting')
+  if open == 0 then satisfy(task) end
+  commit('suspend', {'h', args[3], 'b', args[8]})
+  return {}
+end
+
+redis.register_function('amas1_complete', complete)
+redis.register_function('amas1_fail', fail)
+redis.register_function('amas1_give_back', give_back)
+redis.register_function('amas1_step', step)
+redis.register_function('amas1_suspend', suspend)

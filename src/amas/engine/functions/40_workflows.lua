@@ -1,0 +1,73 @@
+-- Cancelling, ending and forgetting workflows; tasks whose time comes; dead letters put back.
+
+-- cancel: any open state -> cancelled, for single tasks.  caller: TaskQueue.cancel.  ARGV: now, retention_ms, ids
+--   returns how many were open. A running one's host is told; its late result is refused by the fence.
+local function cancel_tasks(keys, args)
+  begin(keys, args)
+  R.retention = tonumber(args[2])
+  local n = 0
+  for _, id in ipairs(cmsgpack.unpack(args[3])) do
+    local task = load(id)
+    if task and cancel(task) then n = n + 1 end
+  end
+  if n > 0 then commit('cancel', {}) end
+  return n
+end
+
+-- end_workflow: running -> succeeded | failed | cancelled now; what is open is cancelled.
+--   caller: TaskQueue.end_workflow.  ARGV: now, retention_ms, workflow, state.  returns 1, or 0 when it had ended or is unknown.
+--   cost: O(its tasks).
+local function finish_workflow(keys, args)
+  begin(keys, args)
+  R.retention = tonumber(args[2])
+  local id, state = args[3], args[4]
+  if call('HGET', key('w', id), 's') ~= 'running' then return 0 end
+  call('HSET', key('w', id), 's', state)   -- before its tasks end, so that their end doesn't decide it
+  for _, task_id in ipairs(call('LRANGE', key('wt', id), 0, -1)) do
+    local task = load(task_id)
+    if task then cancel(task) end
+  end
+  end_workflow(id, state)
+  commit('end', {})
+  return 1
+end
+
+-- forget: remove an ended workflow whose time has come; the records keep it.  caller: the timers.  ARGV: now, limit
+--   returns how many workflows were removed.
+local function forget(keys, args)
+  local now = begin(keys, args)
+  local ids = call('ZRANGEBYSCORE', P .. ':ended', '-inf', now, 'LIMIT', 0, args[2])
+  for _, id in ipairs(ids) do
+    for _, task in ipairs(call('LRANGE', key('wt', id), 0, -1)) do
+      call('DEL', key('t', task), key('s', task), key('d', task), key('c', task))
+      call('ZREM', P .. ':dead', task)
+    end
+    call('DEL', key('w', id), key('wt', id))
+    call('ZREM', P .. ':ended', id)
+  end
+  return #ids
+end
+
+-- promote: delayed -> queued for those whose time has come.  caller: the timers.  ARGV: now, limit
+--   returns how many, and when the next is due (0: none).
+local function promote(keys, args)
+  local now = begin(keys, args)
+  local ids = call('ZRANGEBYSCORE', P .. ':delayed', '-inf', now, 'LIMIT', 0, args[2])
+  for _, id in ipairs(ids) do
+    call('ZREM', P .. ':delayed', id)
+    local task = load(id)
+    if task and task.s == 'delayed' then
+      call('HSET', key('t', id), 's', 'queued')
+      ready(id, task.q, task.p)
+      effect(id, 'queued')
+    end
+  end
+  if #ids > 0 then commit('promote', {}) end
+  local head = call('ZRANGE', P .. ':delayed', 0, 0, 'WITHSCORES')
+  return {#ids, tonumber(head[2] or 0)}
+end
+
+redis.register_function('amas1_cancel', cancel_tasks)
+redis.register_function('amas1_end_workflow', finish_workflow)
+redis.register_function('amas1_forget', forget)
+redis.register_function('amas1_promote', promote)

@@ -1,0 +1,146 @@
+"""Hosts and their leases, and who leads a duty."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from amas.clock import SERVER_CLOCK
+from amas.engine.connection import Engine
+from amas.engine.queue import RETENTION_S
+
+encode = msgspec.msgpack.encode
+
+
+class AgentCard(msgspec.Struct, frozen=True, array_like=True):
+    """What a host says of one of its agents."""
+
+    id: str
+    pool: str
+    layer: str
+    lead: str
+    title: str
+    version: str
+    slots: int
+
+
+class HostAbout(msgspec.Struct, frozen=True):
+    """What a host says of itself when it registers."""
+
+    pid: int
+    machine: str
+    version: str
+    agents: tuple[AgentCard, ...]
+
+
+class HostFigures(msgspec.Struct, frozen=True):
+    """What a host says with every beat."""
+
+    cpu_s: float = 0.0
+    """Seconds of CPU since it started."""
+    rss_bytes: int = 0
+    loop_lag_s: float = 0.0
+    """How late its event loop last answered."""
+    succeeded: dict[str, int] = msgspec.field(default_factory=dict)
+    """By agent, since the host started."""
+    failed: dict[str, int] = msgspec.field(default_factory=dict)
+    troubled: tuple[str, ...] = ()
+    """Agents whose health check says no."""
+
+
+class HostView(msgspec.Struct, frozen=True, kw_only=True):
+    """A live host as the engine knows it."""
+
+    id: str
+    lease_until_ms: int
+    since_ms: int
+    about: HostAbout
+    figures: HostFigures
+    running: dict[str, str]
+    """Task id -> agent id."""
+
+
+class LostHost(msgspec.Struct, frozen=True):
+    """A host whose lease ran out, and what was given back."""
+
+    id: str
+    tasks: int
+    late_ms: int
+    """How long before the sweep its lease had ended."""
+
+
+class HostRegistry:
+    """The hosts of one cell."""
+
+    def __init__(self, engine: Engine, *, retention_s: float = RETENTION_S) -> None:
+        self._engine = engine
+        self._retention_ms = round(retention_s * 1000)
+
+    async def register(self, host_id: str, about: HostAbout, *, lease_s: float, now_ms: int = SERVER_CLOCK) -> None:
+        """Make a host known; until its lease ends it may claim."""
+        await self._engine.call("register", now_ms, host_id, round(lease_s * 1000), encode(about))
+
+    async def renew(self, host_id: str, figures: HostFigures, *, lease_s: float, now_ms: int = SERVER_CLOCK) -> bool:
+        """Prolong the lease; False when it had run out, so that the host must stop its tasks and register anew."""
+        return bool(await self._engine.call("renew", now_ms, host_id, round(lease_s * 1000), encode(figures)))
+
+    async def leave(self, host_id: str, *, now_ms: int = SERVER_CLOCK) -> int:
+        """End the lease in good order; return how many tasks were given back."""
+        return int(await self._engine.call("leave", now_ms, self._retention_ms, host_id))
+
+    async def reap(self, *, now_ms: int = SERVER_CLOCK) -> LostHost | None:
+        """Give back the tasks of one host whose lease has run out; None when every lease holds."""
+        answer = await self._engine.call("reap", now_ms, self._retention_ms)
+        return LostHost(answer[0].decode(), int(answer[1]), int(answer[2])) if answer else None
+
+    async def running(self, host_id: str) -> list[str]:
+        """Return the ids of the tasks that the engine believes a host to run."""
+        (ids,) = await self._engine.read([("HKEYS", self._engine.key("r", host_id))])
+        return [task_id.decode() for task_id in ids]
+
+    async def all(self) -> list[HostView]:
+        """Return every host that holds a lease, by id."""
+        (held,) = await self._engine.read([("ZRANGE", self._engine.key("hosts"), 0, -1, "WITHSCORES")])
+        leases = (
+            {held[i].decode(): int(float(held[i + 1])) for i in range(0, len(held), 2)}
+            if _flat(held)
+            else {name.decode(): int(score) for name, score in held}
+        )
+        commands: list[Sequence[str]] = []
+        for host_id in leases:
+            commands.append(("HMGET", self._engine.key("h", host_id), "about", "since", "figures"))
+            commands.append(("HGETALL", self._engine.key("r", host_id)))
+        answers = await self._engine.read(commands)
+        views = []
+        for position, (host_id, until) in enumerate(leases.items()):
+            (about, since, figures), running = answers[2 * position], answers[2 * position + 1]
+            if about:
+                views.append(
+                    HostView(
+                        id=host_id,
+                        lease_until_ms=until,
+                        since_ms=int(since),
+                        about=msgspec.msgpack.decode(about, type=HostAbout),
+                        figures=msgspec.msgpack.decode(figures, type=HostFigures) if figures else HostFigures(),
+                        running={task.decode(): agent.decode() for task, agent in running.items()},
+                    )
+                )
+        return sorted(views, key=lambda view: view.id)
+
+
+def _flat(held: list[object]) -> bool:
+    return bool(held) and isinstance(held[0], bytes)
+
+
+class Leadership:
+    """One leader at a time for each duty, by a fenced lease."""
+
+    def __init__(self, engine: Engine, holder: str) -> None:
+        self._engine, self._holder = engine, holder
+
+    async def acquire(self, duty: str, *, lease_s: float, now_ms: int = SERVER_CLOCK) -> int:
+        """Become or stay the leader: return the epoch, or 0 when another leads."""
+        return int(await self._engine.call("lead", now_ms, duty, self._holder, round(lease_s * 1000)))
+
+    async def resign(self, duty: str, *, now_ms: int = SERVER_CLOCK) -> None:
+        """Let another lead at once."""
+        await self._engine.call("resign", now_ms, duty, self._holder)

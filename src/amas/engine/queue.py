@@ -1,0 +1,314 @@
+"""The task queue: every transition of tasks and workflows, as one method each around one server-side function.
+
+Batches in, batches out; nothing here decides anything that the functions don't. `now_ms` is for callers that own the clock
+(the simulator, tests); everyone else leaves it to the server. See `functions/*.lua` for what each keeps true.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from amas.clock import SERVER_CLOCK
+from amas.engine.connection import Engine
+from amas.errors import DependencyUnknown, EngineError, IdempotencyConflict, PayloadTooLarge, SubmissionError
+from amas.model.blob import Blob, blob_bytes, to_blob
+from amas.model.journal import ProgressNote, WorkflowOpening
+from amas.model.states import TaskState, WorkflowState
+from amas.model.task import (
+    PAYLOAD_BYTES_MAX,
+    Claimed,
+    Completion,
+    FailedAttempt,
+    Failure,
+    JournaledStep,
+    Json,
+    Submission,
+    SubmitOptions,
+    TaskOutcome,
+    TaskSpec,
+    TaskView,
+)
+
+RETENTION_S = 3600.0
+"""Seconds for which finished work stays in the engine; the records keep it for good."""
+IDEMPOTENCY_S = 24 * 3600.0
+"""Seconds for which an idempotency key's first answer is remembered."""
+
+encode = msgspec.msgpack.Encoder().encode
+_claimed = msgspec.msgpack.Decoder(list[Claimed])
+_outcomes = msgspec.msgpack.Decoder(list[TaskOutcome])
+_spec = msgspec.msgpack.Decoder(TaskSpec)
+_failure = msgspec.msgpack.Decoder(Failure)
+_any = msgspec.msgpack.Decoder()
+
+
+class Idempotency(msgspec.Struct, frozen=True):
+    """Makes a submission repeatable: the same key and digest get the first answer, another digest a conflict."""
+
+    key: str
+    digest: str
+    answer: bytes
+    """What a repetition gets back, such as the ids."""
+
+
+class Slots(msgspec.Struct, frozen=True, array_like=True):
+    """Free agents that serve the same queues; an agent with room for two tasks stands there twice."""
+
+    queues: tuple[str, ...]
+    agent_ids: list[str]
+
+
+def encode_payload(value: Json, what: str) -> Blob:
+    """Return `value` ready to be carried; `PayloadTooLarge` names `what` when it is over the limit."""
+    try:
+        blob = to_blob(value)
+    except (TypeError, msgspec.MsgspecError) as error:
+        raise SubmissionError(f"{what} is not a JSON value: {error}") from error
+    if (size := blob_bytes(blob)) > PAYLOAD_BYTES_MAX:
+        raise PayloadTooLarge(
+            f"{what} is {size} bytes; at most {PAYLOAD_BYTES_MAX} fit: store it as an artifact and pass the reference"
+        )
+    return blob
+
+
+def make_submission(
+    task_id: str, spec: TaskSpec, *, priority: int = 1, delay_s: float = 0.0, pool: str = "", on_failure: str = "fail"
+) -> Submission:
+    """Return `spec` ready for `TaskQueue.submit`; `pool` keeps it for one pool's agents."""
+    options = SubmitOptions(
+        needs=list(spec.needs) or None,
+        delay_ms=round(delay_s * 1000),
+        workflow_id=spec.workflow_id,
+        parent_id=spec.parent_id,
+        retries=spec.retry.retries,
+        on_failure=on_failure,  # type: ignore[arg-type]
+    )
+    return Submission(
+        task_id,
+        f"@{pool}" if pool else spec.capability,
+        encode_payload(spec, f"task {spec.key or spec.capability}"),
+        priority,
+        None if options == SubmitOptions() else options,
+    )
+
+
+def _refusals(answer: list[Any]) -> dict[int, str]:
+    return {answer[i]: answer[i + 1].decode() for i in range(0, len(answer), 2)}
+
+
+class TaskQueue:
+    """Tasks and workflows in one cell."""
+
+    def __init__(self, engine: Engine, *, retention_s: float = RETENTION_S) -> None:
+        self._engine = engine
+        self._retention_ms = round(retention_s * 1000)
+
+    async def submit(
+        self,
+        batch: Sequence[Submission],
+        *,
+        workflow: WorkflowOpening | None = None,
+        idempotency: Idempotency | None = None,
+        client_id: str = "",
+        resend: bool = False,
+        now_ms: int = SERVER_CLOCK,
+    ) -> bytes | None:
+        """Store a batch whole or not at all; return None, or the first answer when the idempotency key was used before.
+
+        `client_id` gets the outcomes on its reply channel. `resend`: ids that are stored already are left as they are, so a
+        submission whose acknowledgement was lost can be said again. Raises a `SubmissionError` and stores nothing when refused.
+        """
+        key = idempotency
+        answer = await self._engine.call(
+            "submit",
+            now_ms,
+            self._retention_ms,
+            client_id,
+            "1" if resend else "0",
+            key.key if key else "",
+            key.digest if key else "",
+            round(IDEMPOTENCY_S * 1000),
+            key.answer if key else b"",
+            encode(workflow) if workflow else b"",
+            encode(batch),
+        )
+        match answer[0]:
+            case b"ok":
+                return None
+            case b"seen":
+                return bytes(answer[1])
+            case b"conflict":
+                raise IdempotencyConflict(f"the idempotency key {key.key if key else ''!r} was used before with another body")
+            case _:
+                raise _submission_error(answer[0].decode(), answer[1].decode())
+
+    async def claim(self, host_id: str, slots: Sequence[Slots], *, now_ms: int = SERVER_CLOCK) -> list[Claimed] | None:
+        """Return tasks for free agents, each as a new attempt; None when the host holds no lease and must register anew."""
+        answer = await self._engine.call("claim", now_ms, host_id, encode(slots))
+        return None if answer == b"lost" else _claimed.decode(answer)
+
+    async def complete(self, host_id: str, batch: Sequence[Completion], *, now_ms: int = SERVER_CLOCK) -> dict[int, str]:
+        """Record results; return what the fence kept out, as index -> `stale`, `cancelled` or `unknown`."""
+        return _refusals(await self._engine.call("complete", now_ms, self._retention_ms, host_id, encode(batch)))
+
+    async def fail(self, host_id: str, batch: Sequence[FailedAttempt], *, now_ms: int = SERVER_CLOCK) -> dict[int, str]:
+        """Record failed attempts; return what the fence kept out."""
+        return _refusals(await self._engine.call("fail", now_ms, self._retention_ms, host_id, encode(batch)))
+
+    async def give_back(self, host_id: str, batch: Sequence[tuple[str, int]], *, now_ms: int = SERVER_CLOCK) -> dict[int, str]:
+        """Put (task id, attempt) pairs back into their queues without blame; return what the fence kept out."""
+        return _refusals(await self._engine.call("give_back", now_ms, host_id, encode(batch)))
+
+    async def journal_steps(self, batch: Sequence[JournaledStep], *, now_ms: int = SERVER_CLOCK) -> dict[int, str]:
+        """Keep the results of steps; return what the fence kept out."""
+        return _refusals(await self._engine.call("step", now_ms, encode(batch)))
+
+    async def suspend(
+        self,
+        host_id: str,
+        task_id: str,
+        attempt: int,
+        *,
+        wait_for: Sequence[str],
+        children: Sequence[Submission],
+        now_ms: int = SERVER_CLOCK,
+    ) -> str:
+        """Store sub-tasks and let the attempt wait for them; return "" or the fence's refusal."""
+        answer = await self._engine.call(
+            "suspend", now_ms, self._retention_ms, host_id, "", task_id, attempt, encode(wait_for), encode(children)
+        )
+        if not answer:
+            return ""
+        refusal, at_fault = answer[0].decode(), answer[1].decode()
+        if refusal in {"stale", "cancelled", "unknown"}:
+            return str(refusal)
+        raise _submission_error(refusal, at_fault)
+
+    async def cancel(self, task_ids: Sequence[str], *, now_ms: int = SERVER_CLOCK) -> int:
+        """Cancel tasks; return how many were open."""
+        return int(await self._engine.call("cancel", now_ms, self._retention_ms, encode(task_ids)))
+
+    async def end_workflow(self, workflow_id: str, state: WorkflowState, *, now_ms: int = SERVER_CLOCK) -> bool:
+        """End a workflow now and cancel what is open in it; return False when it had ended or is unknown."""
+        return bool(await self._engine.call("end_workflow", now_ms, self._retention_ms, workflow_id, state.value))
+
+    async def promote(self, *, limit: int = 1000, now_ms: int = SERVER_CLOCK) -> tuple[int, int]:
+        """Queue delayed tasks whose time has come; return how many, and when the next is due in ms (0: none)."""
+        count, due_ms = await self._engine.call("promote", now_ms, limit)
+        return int(count), int(due_ms)
+
+    async def forget(self, *, limit: int = 10, now_ms: int = SERVER_CLOCK) -> int:
+        """Remove ended workflows whose retention is over; return how many."""
+        return int(await self._engine.call("forget", now_ms, limit))
+
+    async def note_progress(self, notes: Sequence[ProgressNote], *, now_ms: int = SERVER_CLOCK) -> None:
+        """Put agents' progress into the journal."""
+        await self._engine.call("append", now_ms, "progress", encode(notes))
+
+    async def steps(self, task_id: str) -> dict[str, bytes]:
+        """Return the journaled steps of a task: name -> msgpack."""
+        (found,) = await self._engine.read([("HGETALL", self._engine.key("s", task_id))])
+        flat = found if isinstance(found, list) else [item for pair in found.items() for item in pair]
+        return {flat[i].decode(): flat[i + 1] for i in range(0, len(flat), 2)}
+
+    async def outcomes(self, task_ids: Sequence[str]) -> dict[str, TaskOutcome]:
+        """Return the state, result and failure of those tasks that the engine knows, in any state."""
+        answers = await self._engine.read([("HMGET", self._engine.key("t", task_id), "s", "r", "e") for task_id in task_ids])
+        return {
+            task_id: TaskOutcome(
+                task_id,
+                TaskState(state.decode()),
+                _any.decode(result) if result else None,
+                _failure.decode(failure) if failure else None,
+            )
+            for task_id, (state, result, failure) in zip(task_ids, answers, strict=True)
+            if state
+        }
+
+    async def task(self, task_id: str) -> TaskView | None:
+        """Return what the engine holds of a task; None when it has forgotten it or never knew."""
+        (found,) = await self._engine.read([("HMGET", self._engine.key("t", task_id), *_VIEW_FIELDS)])
+        held: Mapping[str, bytes | None] = dict(zip(_VIEW_FIELDS, found, strict=True))
+        return _view(task_id, held) if held["s"] else None
+
+    async def workflow(self, workflow_id: str) -> dict[str, Json] | None:
+        """Return a workflow's id, state, root_id, goal, times, and its tasks: total, open, succeeded, failed, cancelled."""
+        names = ("s", "root", "total", "open", "succeeded", "failed", "cancelled", "c", "z", "b")
+        (found,) = await self._engine.read([("HMGET", self._engine.key("w", workflow_id), *names)])
+        if not found[0]:
+            return None
+        numbers = [int(value or 0) for value in found[2:9]]
+        shown = ("total", "open", "succeeded", "failed", "cancelled", "created_ms", "finished_ms")
+        return {
+            "id": workflow_id,
+            "state": found[0].decode(),
+            "root_id": (found[1] or b"").decode(),
+            **dict(zip(shown, numbers, strict=True)),
+            "goal": _any.decode(found[9]) if found[9] else None,
+        }
+
+    async def depths(self) -> dict[str, int]:
+        """Return how many tasks are queued, by queue, for every queue ever used."""
+        (names,) = await self._engine.read([("SMEMBERS", self._engine.key("queues"))])
+        queues = sorted(name.decode() for name in names)
+        sizes = await self._engine.read([("ZCARD", self._engine.key("q", queue)) for queue in queues])
+        return dict(zip(queues, map(int, sizes), strict=True))
+
+    async def totals(self) -> dict[str, int]:
+        """Return the counters kept since the engine began, and `open_workflows`, `delayed`, `dead_letters` as they are."""
+        found, workflows, delayed, dead = await self._engine.read(
+            [
+                ("HGETALL", self._engine.key("totals")),
+                ("ZCARD", self._engine.key("open")),
+                ("ZCARD", self._engine.key("delayed")),
+                ("ZCARD", self._engine.key("dead")),
+            ]
+        )
+        flat = found if isinstance(found, list) else [item for pair in found.items() for item in pair]
+        counted = {flat[i].decode(): int(flat[i + 1]) for i in range(0, len(flat), 2)}
+        return {**counted, "open_workflows": int(workflows), "delayed": int(delayed), "dead_letters": int(dead)}
+
+
+_VIEW_FIELDS = ("s", "b", "p", "a", "f", "w", "u", "h", "g", "t", "z", "r", "e")
+
+
+def _view(task_id: str, held: Mapping[str, bytes | None]) -> TaskView:
+    def text(name: str) -> str:
+        return (held[name] or b"").decode()
+
+    def number(name: str, default: int = 0) -> int:
+        return int(held[name] or default)
+
+    spec = _spec.decode(held["b"] or b"")
+    return TaskView(
+        id=task_id,
+        state=TaskState(text("s")),
+        capability=spec.capability,
+        key=spec.key,
+        title=spec.title,
+        layer=spec.layer,
+        workflow_id=text("w"),
+        parent_id=text("u"),
+        needs=spec.needs,
+        attempt=number("a"),
+        failures=number("f"),
+        agent_id=text("g"),
+        host_id=text("h"),
+        priority=number("p", 1),
+        started_ms=number("t"),
+        finished_ms=number("z"),
+        input=spec.input,
+        result=_any.decode(held["r"]) if held["r"] else None,
+        failure=_failure.decode(held["e"]) if held["e"] else None,
+    )
+
+
+def _submission_error(refusal: str, at_fault: str) -> Exception:
+    match refusal:
+        case "dependency_unknown":
+            return DependencyUnknown(f"a task needs {at_fault!r}, which is neither in the batch nor in the engine")
+        case "workflow_closed":
+            return SubmissionError(f"the workflow {at_fault!r} has ended or doesn't exist; it takes no further tasks")
+        case _:
+            return EngineError(f"the engine refused a submission: {refusal} ({at_fault})")

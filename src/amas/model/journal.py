@@ -1,0 +1,190 @@
+"""Entries of the journal, and the changes to single tasks and workflows that they stand for.
+
+One entry is one call of the engine and may change thousands of tasks. `decode` reads it as the engine wrote it (see
+`engine/functions/00_lib.lua`); `task_changes` takes it apart for those who follow tasks: the recorder and the live events.
+"""
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+
+import msgspec
+
+from amas.model.blob import Blob, unwrap
+from amas.model.states import TaskState, WorkflowState
+from amas.model.task import Completion, FailedAttempt, Failure, Submission, TaskSpec
+
+
+class EntryKind(StrEnum):
+    """Which call an entry stands for."""
+
+    SUBMIT = "submit"
+    CLAIM = "claim"
+    COMPLETE = "complete"
+    FAIL = "fail"
+    GIVE_BACK = "give_back"
+    STEP = "step"
+    SUSPEND = "suspend"
+    CANCEL = "cancel"
+    END = "end"
+    PROMOTE = "promote"
+    HOST = "host"
+    LOST = "lost"
+    LEFT = "left"
+    PROGRESS = "progress"
+    """An agent said how far it is: a batch of `ProgressNote`."""
+
+
+class ProgressNote(msgspec.Struct, frozen=True, array_like=True):
+    """How far an attempt is, as its agent says."""
+
+    task_id: str
+    attempt: int
+    fraction: float
+    note: str = ""
+
+
+class WorkflowOpening(msgspec.Struct, frozen=True, array_like=True):
+    """The workflow that a submission opens."""
+
+    id: str
+    goal: Blob
+    """A `Goal`, where a goal was submitted; else any value."""
+    root_id: str = ""
+    """The task whose end decides the workflow's; empty when all of them do."""
+
+
+class Effect(msgspec.Struct, frozen=True, array_like=True):
+    """A change that doesn't follow from the batch itself."""
+
+    task_id: str
+    state: TaskState
+    extra: msgspec.Raw = msgspec.Raw(b"\xc0")
+    """A `Failure`, or the time in ms at which a delayed task is due, or nil."""
+
+
+class WorkflowChange(msgspec.Struct, frozen=True, array_like=True):
+    """A workflow ended."""
+
+    workflow_id: str
+    state: WorkflowState
+
+
+class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One call of the engine."""
+
+    id: str
+    """`<ms>-<n>`, ordered; the same for every reader."""
+    kind: EntryKind
+    at_ms: int
+    host_id: str = ""
+    batch: bytes = b""
+    refused: frozenset[int] = frozenset()
+    """Indices of `batch` that the fence kept out."""
+    effects: tuple[Effect, ...] = ()
+    workflows: tuple[WorkflowChange, ...] = ()
+    opened: WorkflowOpening | None = None
+
+
+class TaskChange(msgspec.Struct, frozen=True, kw_only=True):
+    """One task's new state; what isn't known from the entry is left empty."""
+
+    task_id: str
+    state: TaskState
+    attempt: int = 0
+    agent_id: str = ""
+    host_id: str = ""
+    spec: TaskSpec | None = None
+    """With its submission only."""
+    priority: int = 1
+    result: bytes | None = None
+    """msgpack."""
+    failure: Failure | None = None
+    due_ms: int = 0
+
+
+class _Claim(msgspec.Struct, array_like=True):
+    id: str
+    attempt: int
+    agent_id: str
+
+
+_effects = msgspec.msgpack.Decoder(tuple[Effect, ...])
+_workflows = msgspec.msgpack.Decoder(tuple[WorkflowChange, ...])
+_refused = msgspec.msgpack.Decoder(frozenset[int])
+_opening = msgspec.msgpack.Decoder(WorkflowOpening)
+_submissions = msgspec.msgpack.Decoder(list[Submission])
+_claims = msgspec.msgpack.Decoder(list[_Claim])
+_completions = msgspec.msgpack.Decoder(list[Completion])
+_spec = msgspec.msgpack.Decoder(TaskSpec)
+_failure = msgspec.msgpack.Decoder(Failure)
+_time = msgspec.msgpack.Decoder(int)
+_failed_attempts = msgspec.msgpack.Decoder(list[FailedAttempt])
+_notes = msgspec.msgpack.Decoder(list[ProgressNote])
+
+
+def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> JournalEntry:
+    """Return an entry of the stream as a value."""
+    return JournalEntry(
+        id=entry_id.decode(),
+        kind=EntryKind(fields[b"k"].decode()),
+        at_ms=int(fields[b"t"]),
+        host_id=fields.get(b"h", b"").decode(),
+        batch=fields.get(b"b", b""),
+        refused=_refused.decode(fields[b"x"]) if b"x" in fields else frozenset(),
+        effects=_effects.decode(fields[b"fx"]) if b"fx" in fields else (),
+        workflows=_workflows.decode(fields[b"wf"]) if b"wf" in fields else (),
+        opened=_opening.decode(fields[b"w"]) if b"w" in fields else None,
+    )
+
+
+def task_changes(entry: JournalEntry) -> Iterator[TaskChange]:
+    """Yield the changes to tasks that an entry stands for, in an order in which they can be applied."""
+    match entry.kind:
+        case EntryKind.SUBMIT | EntryKind.SUSPEND:
+            for submission in _submissions.decode(entry.batch):
+                yield TaskChange(
+                    task_id=submission.id,
+                    state=TaskState.QUEUED,
+                    spec=_spec.decode(unwrap(submission.spec)),
+                    priority=submission.priority,
+                )
+        case EntryKind.CLAIM:
+            for claim in _claims.decode(entry.batch):
+                yield TaskChange(
+                    task_id=claim.id,
+                    state=TaskState.RUNNING,
+                    attempt=claim.attempt,
+                    agent_id=claim.agent_id,
+                    host_id=entry.host_id,
+                )
+        case EntryKind.COMPLETE:
+            for index, done in enumerate(_completions.decode(entry.batch)):
+                if index not in entry.refused:
+                    yield TaskChange(task_id=done.id, state=TaskState.SUCCEEDED, attempt=done.attempt, result=unwrap(done.result))
+        case _:
+            pass
+    for effect in entry.effects:
+        yield _change_of(effect)
+
+
+def _change_of(effect: Effect) -> TaskChange:
+    match effect.state:
+        case TaskState.FAILED:
+            return TaskChange(task_id=effect.task_id, state=effect.state, failure=_failure.decode(effect.extra))
+        case TaskState.DELAYED:
+            return TaskChange(task_id=effect.task_id, state=effect.state, due_ms=_time.decode(effect.extra))
+        case _:
+            return TaskChange(task_id=effect.task_id, state=effect.state)
+
+
+def failed_attempts(entry: JournalEntry) -> Iterator[tuple[str, int, Failure]]:
+    """Yield (task id, attempt, why) for the attempts that a `fail` entry ended."""
+    if entry.kind is EntryKind.FAIL:
+        for index, item in enumerate(_failed_attempts.decode(entry.batch)):
+            if index not in entry.refused:
+                yield item.id, item.attempt, _failure.decode(unwrap(item.failure))
+
+
+def progress_notes(entry: JournalEntry) -> list[ProgressNote]:
+    """Return the notes of a `progress` entry; none for another."""
+    return _notes.decode(entry.batch) if entry.kind is EntryKind.PROGRESS else []
