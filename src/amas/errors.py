@@ -22,11 +22,15 @@ AmasError
 │   ├── EngineUnreachable
 │   ├── EngineUnsupported
 │   ├── EngineFunctionsMismatch
-│   └── EngineDiskFull
+│   ├── EngineDiskFull
+│   ├── EngineStartFailed
+│   ├── EngineFolderInUse
+│   └── EngineDataDamaged
 ├── PlatformError             operator   a box can't be started or stopped
 │   ├── FleetNotRunning
 │   ├── FleetAlreadyRunning
 │   ├── PortInUse
+│   ├── HomeUnusable
 │   └── StartFailed
 ├── RecordsError              operator   the history can't be written or read
 └── SettingInvalid            operator   an environment variable's value can't be taken
@@ -200,6 +204,24 @@ class EngineDiskFull(EngineError):
     code = "engine_disk_full"
 
 
+class EngineStartFailed(EngineError):
+    """The embedded engine didn't come up; the message carries the last line of its log."""
+
+    code = "engine_start_failed"
+
+
+class EngineFolderInUse(EngineError):
+    """Another engine runs on this data folder."""
+
+    code = "engine_folder_in_use"
+
+
+class EngineDataDamaged(EngineError):
+    """The engine's append-only file can't be read: restore it, or move its folder away to start with an empty engine."""
+
+    code = "engine_data_damaged"
+
+
 class PlatformError(AmasError):
     """A box can't be started or stopped."""
 
@@ -223,6 +245,12 @@ class PortInUse(PlatformError):
     """A port that the fleet needs is taken by another program."""
 
     code = "port_in_use"
+
+
+class HomeUnusable(PlatformError):
+    """The data folder can't be written: it is full, read-only, somebody else's or not a folder."""
+
+    code = "home_unusable"
 
 
 class StartFailed(PlatformError):
