@@ -13,6 +13,8 @@ _PUBLIC = {
     "agent": "amas.agents.base",
     "Context": "amas.agents.context",
     "SyncContext": "amas.agents.context",
+    "Fleet": "amas.client",
+    "NewTask": "amas.client",
     "RetryLater": "amas.errors",
     "GiveUp": "amas.errors",
     "SubTask": "amas.model.goal",
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from amas.agents.base import agent as agent
     from amas.agents.context import Context as Context
     from amas.agents.context import SyncContext as SyncContext
+    from amas.client import Fleet as Fleet
+    from amas.client import NewTask as NewTask
     from amas.errors import GiveUp as GiveUp
     from amas.errors import RetryLater as RetryLater
     from amas.model.goal import SubTask as SubTask

@@ -1,0 +1,221 @@
+"""The Python client: submit tasks and goals to a running fleet, and get their results.
+
+    async with Fleet.connect() as fleet:
+        task = await fleet.submit("text.summary", {"text": "..."})
+        print(await task.result())
+
+It talks to the engine itself, so it is as fast as the engine: `submit_batch` stores hundreds of tasks in one call, and single
+`submit`s made at the same time are sent together. A submission that was acknowledged is on disk; one whose acknowledgement was
+lost is said again under the same ids, so nothing is done twice. Outcomes are pushed; a slow poll beside it finds what a broken
+connection lost.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from amas.clock import new_id
+from amas.engine.bell import Bell
+from amas.engine.coalesce import Coalescer
+from amas.engine.connection import Engine
+from amas.engine.queue import TaskQueue, make_submission
+from amas.errors import EngineUnreachable, SubmissionError, TaskCancelled, TaskFailed
+from amas.model.states import Priority, TaskState
+from amas.model.task import DEFAULT_RETRY, Json, OnFailure, RetryPolicy, Submission, TaskOutcome, TaskSpec
+
+BATCH_MAX = 1000
+"""Tasks in one call of the engine; more go out in several."""
+POLL_S = 2.0
+"""Seconds between looks for outcomes whose push was lost."""
+PATIENCE_S = 30.0
+"""Seconds for which a submission is said again while the engine doesn't answer: it restarts in well under two."""
+
+_outcomes = msgspec.msgpack.Decoder(list[TaskOutcome])
+
+
+class NewTask(msgspec.Struct, frozen=True, kw_only=True):
+    """A task to submit."""
+
+    capability: str
+    input: Json = None
+    needs: tuple[str, ...] = ()
+    """Ids of tasks that must succeed first; their results reach the agent."""
+    key: str = ""
+    priority: Priority = Priority.NORMAL
+    delay_s: float = 0.0
+    timeout_s: float = 0.0
+    retry: RetryPolicy = DEFAULT_RETRY
+    on_failure: OnFailure = "fail"
+    pool: str = ""
+    """Only this pool's agents may take it."""
+
+
+class TaskHandle:
+    """A submitted task."""
+
+    __slots__ = ("_outcome", "id")
+
+    def __init__(self, task_id: str, outcome: "asyncio.Future[TaskOutcome]") -> None:
+        self.id, self._outcome = task_id, outcome
+
+    async def outcome(self, *, timeout_s: float | None = None) -> TaskOutcome:
+        """Return how the task ended, once it has; TimeoutError after `timeout_s` seconds, the task going on."""
+        async with asyncio.timeout(timeout_s):
+            return await asyncio.shield(self._outcome)
+
+    async def result(self, *, timeout_s: float | None = None) -> Json:
+        """Return the task's result; `TaskFailed` or `TaskCancelled` when it has none."""
+        outcome = await self.outcome(timeout_s=timeout_s)
+        if outcome.state is TaskState.SUCCEEDED:
+            return outcome.result
+        if outcome.state is TaskState.CANCELLED:
+            raise TaskCancelled(f"task {self.id} was cancelled")
+        failure = outcome.failure
+        raise TaskFailed(self.id, failure.code if failure else "failed", failure.message if failure else "it failed")
+
+
+class Fleet:
+    """A running fleet, as programs see it; make one with `Fleet.connect()`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.queue = TaskQueue(engine)
+        self._client_id = new_id()
+        self._pending: dict[str, asyncio.Future[TaskOutcome]] = {}
+        self._single: Coalescer[Submission, SubmissionError | None] = Coalescer(self._submit_singles, limit=BATCH_MAX)
+        self._lost_touch = asyncio.Event()
+        self._bell = Bell(engine, {f"reply:{self._client_id}": self._heard}, connected=self._lost_touch.set)
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, engine_url: str = "", *, home: Path | None = None, cell: str = "local") -> AsyncIterator["Fleet"]:
+        """Connect to an engine by URL, or to the fleet that runs in `home` (by default AMAS_HOME)."""
+        if not engine_url:
+            from amas.platforms.local.control import engine_address
+
+            engine_url, cell = engine_address(home)
+        async with Engine(engine_url, cell=cell) as engine:
+            await engine.check()
+            fleet = cls(engine)
+            async with asyncio.TaskGroup() as group:
+                listening = group.create_task(fleet._bell.run(), name="replies")
+                polling = group.create_task(fleet._poll(), name="reply poll")
+                try:
+                    async with asyncio.timeout(PATIENCE_S):
+                        await fleet._bell.listening.wait()
+                    yield fleet
+                finally:
+                    listening.cancel()
+                    polling.cancel()
+
+    async def submit(self, capability: str, input: Json = None, **options: object) -> TaskHandle:  # noqa: A002  the field's name
+        """Submit one task and return its handle once it is on disk; `options` are `NewTask`'s fields."""
+        task = NewTask(capability=capability, input=input, **options)  # type: ignore[arg-type]
+        (submission,), (handle,) = self._prepare([task])
+        refused = await self._single.put(submission)
+        if refused is not None:
+            self._pending.pop(handle.id, None)
+            raise refused
+        return handle
+
+    async def submit_batch(self, tasks: Iterable[NewTask]) -> list[TaskHandle]:
+        """Submit many tasks and return their handles, in order, once all are on disk; up to 1000 are stored whole or not."""
+        submissions, handles = self._prepare(tasks)
+        try:
+            for start in range(0, len(submissions), BATCH_MAX):
+                await self._store(submissions[start : start + BATCH_MAX])
+        except SubmissionError:
+            for handle in handles[start:]:
+                self._pending.pop(handle.id, None)
+            raise
+        return handles
+
+    async def results(self, handles: Sequence[TaskHandle], *, timeout_s: float | None = None) -> list[Json]:
+        """Return the results of tasks, in order; the first that has none raises."""
+        async with asyncio.timeout(timeout_s):
+            return [await handle.result() for handle in handles]
+
+    async def cancel(self, *handles: TaskHandle) -> int:
+        """Cancel tasks; return how many were still open."""
+        return await self.queue.cancel([handle.id for handle in handles])
+
+    def _prepare(self, tasks: Iterable[NewTask]) -> tuple[list[Submission], list[TaskHandle]]:
+        loop = asyncio.get_running_loop()
+        submissions, handles = [], []
+        for task in tasks:
+            spec = TaskSpec(
+                capability=task.capability,
+                input=task.input,
+                key=task.key,
+                timeout_s=task.timeout_s,
+                retry=task.retry,
+                needs=task.needs,
+            )
+            task_id = new_id()
+            submissions.append(
+                make_submission(
+                    task_id, spec, priority=task.priority, delay_s=task.delay_s, pool=task.pool, on_failure=task.on_failure
+                )
+            )
+            future: asyncio.Future[TaskOutcome] = loop.create_future()
+            self._pending[task_id] = future
+            handles.append(TaskHandle(task_id, future))
+        return submissions, handles
+
+    async def _store(self, batch: Sequence[Submission]) -> None:
+        pause_s, resend = 0.05, False
+        async with asyncio.timeout(PATIENCE_S) as patience:
+            while True:
+                try:
+                    await self.queue.submit(batch, client_id=self._client_id, resend=resend)
+                except EngineUnreachable:
+                    if asyncio.get_running_loop().time() + pause_s > (patience.when() or 0):
+                        raise
+                    await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  jitter, no secret
+                    pause_s, resend = min(pause_s * 2, 1.0), True
+                else:
+                    return
+
+    async def _submit_singles(self, batch: list[Submission]) -> list[SubmissionError | None]:
+        """Store what came together; where one is refused, it is refused alone."""
+        try:
+            await self._store(batch)
+        except SubmissionError as error:
+            if len(batch) == 1:
+                return [error]
+            return [(await self._submit_singles([submission]))[0] for submission in batch]
+        return [None] * len(batch)
+
+    def _heard(self, message: bytes) -> None:
+        for outcome in _outcomes.decode(message):
+            self._settle(outcome)
+
+    def _settle(self, outcome: TaskOutcome) -> None:
+        future = self._pending.pop(outcome.id, None)
+        if future is not None and not future.done():
+            future.set_result(outcome)
+
+    async def _poll(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(POLL_S):
+                    await self._lost_touch.wait()
+            except TimeoutError:
+                pass
+            self._lost_touch.clear()
+            waiting = list(self._pending)[:BATCH_MAX]
+            try:
+                outcomes = await self.queue.outcomes(waiting)
+            except EngineUnreachable:
+                continue
+            for outcome in outcomes.values():
+                if outcome.state.terminal:
+                    self._settle(outcome)
+            for task_id in waiting:  # those that still wait go behind the others, so that all get their look
+                future = self._pending.pop(task_id, None)
+                if future is not None:
+                    self._pending[task_id] = future
