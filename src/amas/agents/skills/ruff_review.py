@@ -1,7 +1,7 @@
 """One agent for every capability that is a family of ruff's rules: the table says which, `review()` runs it.
 
-Ruff runs isolated from the project's configuration, so that figures of different projects compare; only `requires-python` is taken
-over, as the target version. The command in the result is the command that ran, less the output format. Called by the
+Ruff runs isolated from the project's configuration, so that figures of different projects compare; only `requires-python` is
+taken over, as the target version. The command in the result is the command that ran, less the output format. Called by the
 host, and by `complexity.py` and `dead_code.py` for the rules that they add to their own tool's. Must never change a file.
 """
 
