@@ -6,13 +6,14 @@ score is the geometric mean of two shares, both of the largest in the code base:
 """
 
 import math
+import time
 from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from amas.agents.base import agent
 from amas.agents.context import Context
-from amas.agents.skills.findings import SEVERITIES, Analysis, Finding, Scope, Tool, load_findings, specialist
+from amas.agents.skills.findings import SEVERITIES, Analysis, Finding, Scope, Tool, load_findings, specialist_result
 from amas.artifacts.store import ArtifactStore
 from amas.model.task import Json
 
@@ -93,9 +94,15 @@ def analyse_hotspots(store: ArtifactStore, found: Json) -> Analysis:
 @agent("analytics.hotspots")
 async def hotspots(ctx: Context) -> Json:
     """Rank the files by findings and complexity."""
-    found = [ctx.input, ctx.results]
+    group = str((ctx.input or {}).get("group", ""))
+    scope = Scope(root=ctx.workspace, group=group)
 
-    async def analyse(_: Scope) -> Analysis:
-        return analyse_hotspots(ctx.artifacts, found)
+    def work() -> Json:
+        started = time.monotonic()
+        analysis = analyse_hotspots(ctx.artifacts, [ctx.input, ctx.results])
+        seconds = time.monotonic() - started
+        return specialist_result(
+            analysis, scope, capability=ctx.spec.capability, task_id=ctx.id, store=ctx.artifacts, seconds=seconds
+        )
 
-    return await specialist(ctx, analyse)
+    return await ctx.step("analyse", work)
