@@ -1,8 +1,8 @@
 """`execution.ingest`: a snapshot of the folder that a goal is about, and what is in it.
 
 `files` rows are `{path, bytes, lines, language}`; `packages` `{name, path, files}`; `broken` and `skipped` `{path, ..}`. All
-paths are relative and use `/`. The snapshot leaves out what `.gitignore` files name, junk folders, and links that leave the folder.
-Called by the host. Must never write into the input folder, run its code, or follow a link out of it.
+paths are relative and use `/`. The snapshot leaves out what `.gitignore` files name, junk folders, and links that leave the
+folder. Called by the host. Must never write into the input folder, run its code, or follow a link out of it.
 """
 
 import ast
@@ -18,7 +18,7 @@ import msgspec
 
 from amas.agents.base import agent
 from amas.agents.context import Context
-from amas.agents.skills.project import project_facts, test_paths_configured
+from amas.agents.skills.project import project_facts, configured_test_paths
 from amas.agents.skills.sources import is_junk
 from amas.artifacts.store import ArtifactStore
 from amas.errors import GiveUp
@@ -222,7 +222,7 @@ def _is_test_module(name: str) -> bool:
 
 def find_test_paths(root: Path, paths: list[str]) -> list[str]:
     """Return what to give to pytest: its configured `testpaths`, else the outermost test folders and the test files elsewhere."""
-    if configured := test_paths_configured(root):
+    if configured := configured_test_paths(root):
         return configured
     found = set()
     for path in map(PurePosixPath, paths):

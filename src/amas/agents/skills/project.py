@@ -44,7 +44,7 @@ def requires_python(root: Path) -> str:
     return project_facts(root).get("requires_python", "")
 
 
-def test_paths_configured(root: Path) -> list[str]:
+def configured_test_paths(root: Path) -> list[str]:
     """Return where pytest is told to look (`testpaths`), globs expanded and only what exists."""
     configured = _testpaths(root)
     words = configured.split() if isinstance(configured, str) else configured

@@ -1,7 +1,7 @@
 """`testing.run`: the project's own tests by the project's own pytest, and what became of each.
 
-The suite runs on a copy of the snapshot, in its own session, with a time limit and with nothing of ours in its environment. A hang,
-a crash of the interpreter or a missing module is a result, not a failure of the task: `ended` says which. Its input, besides
+The suite runs on a copy of the snapshot, in its own session, with a time limit and with nothing of ours in its environment. A
+hang, a crash of the interpreter or a missing module is a result, not a failure of the task: `ended` says which. Its input, besides
 `root`: `test_paths`, `timeout_s`, and `python` (an interpreter) or `source` (the original folder, whose `.venv` is used).
 Called by the host. Must never run the project's code inside the host.
 """
@@ -20,7 +20,7 @@ from amas.agents.base import agent
 from amas.agents.context import Context
 from amas.agents.skills.findings import Analysis, Finding, Scope, Tool, Unread, specialist
 from amas.agents.skills.programs import Ended, minimal_environment, run_program
-from amas.agents.skills.test_outcomes import Log, Outcome, missing_modules, read_log, running_by_output
+from amas.agents.skills.outcomes import Log, Outcome, missing_modules, read_log, running_by_output
 from amas.model.task import Json
 
 TIMEOUT_S = 300.0
@@ -152,20 +152,18 @@ async def run_suite(suite: Path, interpreter: Interpreter, test_paths: list[str]
 
 def how_it_ended(run: Run) -> str:
     """Return `finished`, `timed_out`, `crashed`, `not_collected` or `no_tests`."""
+    from pytest import ExitCode
+
+    code, log = run.ended.exit_code, run.log
     if run.ended.timed_out:
         return "timed_out"
-    if run.log.started and not run.log.finished:
+    if log.started and not log.finished:
         return "crashed"
-    match run.ended.exit_code:
-        case 5:
-            return "no_tests"
-        case 0 | 1 if run.log.started:
-            return "finished"
-        case 2 if run.log.started and not run.log.not_collected:
-            return "finished"  # pytest.exit() in the suite
-        case 0 | 1 | 2 | 4:
-            return "not_collected"
-    return "crashed"
+    if code == ExitCode.NO_TESTS_COLLECTED:
+        return "no_tests"
+    if not log.started or log.not_collected and code == ExitCode.INTERRUPTED:
+        return "not_collected"
+    return "crashed" if code == ExitCode.INTERNAL_ERROR else "finished"
 
 
 def why(run: Run, ended: str) -> str:

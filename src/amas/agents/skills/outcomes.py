@@ -1,7 +1,7 @@
 """What a run of pytest came to, from its report log (pytest-reportlog: one JSON object a line, written as things happen).
 
-`read_log(lines) -> Log`. Counts follow pytest's own rules, so they equal its last line: a test whose teardown fails counts as passed
-and as an error; an error of collection counts as an error. Called by `testing.py`; pure; a line cut short by a crash is skipped.
+`read_log(lines) -> Log`. Counts follow pytest's own rules, so they equal its last line: a test whose teardown fails counts as
+passed and as an error; an error of collection counts as an error. Called by `testing.py`; pure; a line cut short by a crash is skipped.
 """
 
 import re
