@@ -18,7 +18,7 @@ import msgspec
 
 from amas.agents.base import agent
 from amas.agents.context import Context
-from amas.agents.skills.project import project_facts, configured_test_paths
+from amas.agents.skills.project import configured_test_paths, project_facts
 from amas.agents.skills.sources import is_junk
 from amas.artifacts.store import ArtifactStore
 from amas.errors import GiveUp

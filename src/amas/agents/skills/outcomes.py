@@ -1,7 +1,8 @@
 """What a run of pytest came to, from its report log (pytest-reportlog: one JSON object a line, written as things happen).
 
 `read_log(lines) -> Log`. Counts follow pytest's own rules, so they equal its last line: a test whose teardown fails counts as
-passed and as an error; an error of collection counts as an error. Called by `testing.py`; pure; a line cut short by a crash is skipped.
+passed and as an error; an error of collection counts as an error. Called by `testing.py`; pure; a line cut short by a crash is
+skipped.
 """
 
 import re
@@ -49,7 +50,6 @@ def read_log(lines: Iterable[str]) -> Log:
     """Return what a report log says."""
     log = Log()
     phases: dict[str, float] = {}
-    failed_subtests: Counter[str] = Counter()
     for line in lines:
         try:
             report: dict[str, Any] = msgspec.json.decode(line)
@@ -63,9 +63,8 @@ def read_log(lines: Iterable[str]) -> Log:
             case "CollectReport":
                 _collected(log, report)
             case "TestReport":
-                _reported(log, report, phases=phases, failed_subtests=failed_subtests)
+                _reported(log, report, phases)
             case "SubTestReport" if report["outcome"] == "failed":
-                failed_subtests[report["nodeid"]] += 1
                 log.tests.append(_outcome(report, "failed", report.get("duration", 0.0)))
     log.running = "" if log.finished else next(iter(phases), "")
     return log
@@ -80,13 +79,11 @@ def _collected(log: Log, report: dict[str, Any]) -> None:
         log.tests.append(_outcome(report, "skipped", 0.0))
 
 
-def _reported(log: Log, report: dict[str, Any], *, phases: dict[str, float], failed_subtests: Counter[str]) -> None:
+def _reported(log: Log, report: dict[str, Any], phases: dict[str, float]) -> None:
     """Take one phase of one test: `phases` holds the seconds of each test between its set-up and its teardown."""
     name, when = report["nodeid"], report["when"]
     seconds = phases[name] = phases.get(name, 0.0) + report.get("duration", 0.0)
     outcome = category(report)
-    if when == "call" and outcome == "passed" and failed_subtests[name]:
-        outcome = "failed"
     if outcome and (when == "call" or outcome != "passed"):
         log.tests.append(_outcome(report, outcome, seconds))
     if when == "teardown":

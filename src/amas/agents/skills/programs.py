@@ -23,7 +23,7 @@ MARK = "AMAS_PROGRAM"
 """The environment variable whose value tells a program's descendants from all other processes."""
 
 TOOL_TIMEOUT_S = 300.0
-"""Seconds for one of our own tools; radon, the slowest, reads 20,000 lines a second."""
+"""Seconds for one of our own tools; radon, the slowest, reads 5,000 lines a second."""
 
 TOOL_OUTPUT_BYTES = 256 << 20
 """More than any tool prints about a million lines of source; output that is cut can't be decoded and fails the task."""

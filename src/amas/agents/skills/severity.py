@@ -37,12 +37,13 @@ SEVERITY_BY_PREFIX: dict[str, tuple[Severity, str]] = {
     "S603": ("note", "only says that a program is started, without a shell"),
     "S607": ("note", "a program found by PATH, as most are"),
 }
-"""Prefix of a rule to severity and reason; a rule that no prefix fits is a note: it is about form."""
+"""A rule's letters, with or without its first digits, to severity and reason; a rule that is not here is a note: about form."""
 
 
 def severity_of(rule: str) -> Severity:
-    """Return a rule's severity, by the longest prefix in the table that fits."""
-    for length in range(len(rule), 0, -1):
+    """Return a rule's severity, by the entry of the table that fits most of it."""
+    letters = rule.rstrip("0123456789")  # SIM102 is no kind of S
+    for length in range(len(rule), len(letters) - 1, -1):
         if entry := SEVERITY_BY_PREFIX.get(rule[:length]):
             return entry[0]
     return "note"

@@ -1,8 +1,8 @@
 """`testing.run`: the project's own tests by the project's own pytest, and what became of each.
 
 The suite runs on a copy of the snapshot, in its own session, with a time limit and with nothing of ours in its environment. A
-hang, a crash of the interpreter or a missing module is a result, not a failure of the task: `ended` says which. Its input, besides
-`root`: `test_paths`, `timeout_s`, and `python` (an interpreter) or `source` (the original folder, whose `.venv` is used).
+hang, a crash of the interpreter or a missing module is a result, not a failure of the task: `ended` says which. Its input,
+besides `root`: `test_paths`, `timeout_s`, and `python` (an interpreter) or `source` (the original folder, whose `.venv` is used).
 Called by the host. Must never run the project's code inside the host.
 """
 
@@ -19,8 +19,8 @@ import msgspec
 from amas.agents.base import agent
 from amas.agents.context import Context
 from amas.agents.skills.findings import Analysis, Finding, Scope, Tool, Unread, specialist
-from amas.agents.skills.programs import Ended, minimal_environment, run_program
 from amas.agents.skills.outcomes import Log, Outcome, missing_modules, read_log, running_by_output
+from amas.agents.skills.programs import Ended, minimal_environment, run_program
 from amas.model.task import Json
 
 TIMEOUT_S = 300.0
@@ -96,8 +96,8 @@ def plugins_that_are_named(root: Path) -> list[str]:
     for entry in metadata.entry_points(group="pytest11"):
         distribution = re.escape(entry.dist.name.lower().replace("_", "-")) if entry.dist else ""
         if distribution and re.search(rf"(?<![\w-]){distribution}(?![\w-])", text):
-            named.add(entry.value)
-    return sorted(named - {REPORT_PLUGIN})
+            named.add(entry.name)
+    return sorted(named - {"reportlog"})
 
 
 def pytest_arguments(test_paths: list[str], plugins: list[str]) -> list[str]:
@@ -161,7 +161,7 @@ def how_it_ended(run: Run) -> str:
         return "crashed"
     if code == ExitCode.NO_TESTS_COLLECTED:
         return "no_tests"
-    if not log.started or log.not_collected and code == ExitCode.INTERRUPTED:
+    if not log.started or (log.not_collected and code == ExitCode.INTERRUPTED):
         return "not_collected"
     return "crashed" if code == ExitCode.INTERNAL_ERROR else "finished"
 
