@@ -58,7 +58,7 @@ def test_what_counts_is_copied_and_described(tmp_path: Path, store: ArtifactStor
     assert all((tmp_path / "out" / path).is_file() for path in rows)
     assert rows["src/p/odd name.py"]["lines"] == 2
     assert {row["path"] for row in found["broken"]} == {"src/p/bad.py", "src/p/latin.py"}
-    assert {row["path"] for row in found["skipped"]} == {"passwd.py", "circle.py", "pipe.py"}
+    assert {row["path"] for row in found["skipped"]} == {"passwd.py", "circle.py", "pipe.py", "outside", "loop"}
     assert (found["test_paths"], found["project"]["name"]) == (["tests"], "p")
     assert [package["name"] for package in found["packages"]] == ["p"]
     assert ingest_folder(str(source), tmp_path / "again", store)["digest"] == found["digest"]

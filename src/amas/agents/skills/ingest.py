@@ -155,7 +155,7 @@ def _walk(root: Path, below: str, ignored: list[tuple[str, "GitIgnoreSpec"]]) ->
             continue
         if folder:
             yield from _walk(root, path, ignored)
-        elif not entry.is_dir():
+        else:
             yield path
 
 
@@ -168,7 +168,7 @@ def _is_ignored(path: str, ignored: list[tuple[str, "GitIgnoreSpec"]]) -> bool:
     return False
 
 
-def _unfit(source: Path, path: str) -> str:
+def _unfit(source: Path, path: str) -> str:  # noqa: PLR0911
     """Return why a file can't be in the snapshot; empty when it can."""
     try:
         path.encode()
@@ -183,6 +183,8 @@ def _unfit(source: Path, path: str) -> str:
         return "a link that leads nowhere"
     if not inside:
         return "a link that leaves the folder"
+    if full.is_dir():
+        return "a link to a folder, which is not followed"
     return "" if full.is_file() else "neither a file nor a folder"
 
 
