@@ -168,7 +168,7 @@ def _is_ignored(path: str, ignored: list[tuple[str, "GitIgnoreSpec"]]) -> bool:
     return False
 
 
-def _unfit(source: Path, path: str) -> str:  # noqa: PLR0911
+def _unfit(source: Path, path: str) -> str:
     """Return why a file can't be in the snapshot; empty when it can."""
     try:
         path.encode()
