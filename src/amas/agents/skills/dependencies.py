@@ -28,17 +28,21 @@ from amas.agents.skills.project_files import Requirement, line_of, read_metadata
 from amas.model.task import Json
 
 WELL_KNOWN = {
-    "yaml": "pyyaml", "PIL": "pillow", "cv2": "opencv-python", "sklearn": "scikit-learn", "bs4": "beautifulsoup4", "attr": "attrs",
-    "dateutil": "python-dateutil", "dotenv": "python-dotenv", "jwt": "pyjwt", "OpenSSL": "pyopenssl", "Crypto": "pycryptodome",
-    "git": "gitpython", "serial": "pyserial", "usb": "pyusb", "magic": "python-magic", "jose": "python-jose", "docx": "python-docx",
-    "pptx": "python-pptx", "MySQLdb": "mysqlclient", "psycopg2": "psycopg2-binary", "zmq": "pyzmq", "wx": "wxpython",
-    "skimage": "scikit-image", "google.protobuf": "protobuf", "pkg_resources": "setuptools", "_pytest": "pytest", "win32api": "pywin32",
-    "multipart": "python-multipart", "slugify": "python-slugify", "ldap": "python-ldap", "Xlib": "python-xlib", "fitz": "pymupdf",
-    "snappy": "python-snappy", "telegram": "python-telegram-bot", "discord": "discord-py", "socks": "pysocks", "markdown": "markdown",
-    "importlib_metadata": "importlib-metadata", "typing_extensions": "typing-extensions", "pythoncom": "pywin32", "win32con": "pywin32",
+    "yaml": "pyyaml", "PIL": "pillow", "cv2": "opencv-python", "sklearn": "scikit-learn", "bs4": "beautifulsoup4",
+    "attr": "attrs", "dateutil": "python-dateutil", "dotenv": "python-dotenv", "jwt": "pyjwt", "OpenSSL": "pyopenssl",
+    "Crypto": "pycryptodome", "git": "gitpython", "serial": "pyserial", "usb": "pyusb", "magic": "python-magic",
+    "jose": "python-jose", "docx": "python-docx", "pptx": "python-pptx", "MySQLdb": "mysqlclient",
+    "psycopg2": "psycopg2-binary", "zmq": "pyzmq", "wx": "wxpython", "skimage": "scikit-image",
+    "pkg_resources": "setuptools", "_pytest": "pytest", "win32api": "pywin32", "multipart": "python-multipart",
+    "slugify": "python-slugify", "ldap": "python-ldap", "Xlib": "python-xlib", "fitz": "pymupdf",
+    "snappy": "python-snappy", "telegram": "python-telegram-bot", "discord": "discord-py", "socks": "pysocks",
+    "importlib_metadata": "importlib-metadata", "typing_extensions": "typing-extensions", "pythoncom": "pywin32",
+    "win32con": "pywin32",
 }  # fmt: skip
 """Imports whose distribution has another name."""
-_SIDE_FOLDERS = re.compile(r"(^|/)(tests?|testing|docs?|examples?|benchmarks?|scripts|tools|ci|\.github)/|(^|/)(test_[^/]*|[^/]*_test|conftest|setup|noxfile|tasks)\.py$")
+_SIDE_FOLDERS = re.compile(
+    r"(^|/)(tests?|testing|docs?|examples?|benchmarks?|scripts|tools|ci|\.github)/|(^|/)(test_[^/]*|[^/]*_test|conftest|setup|noxfile|tasks)\.py$"
+)
 _UPPER = ("<", "<=", "==", "~=", "===")
 REQUIREMENT_FILES_MAX = 50
 
@@ -87,7 +91,9 @@ def declared(root: Path) -> tuple[list[Declared], list[Finding]]:
             found = Parsed(requirement.text)
         except InvalidRequirement as error:
             reason = str(error).split("\n", 1)[0]
-            problems.append(_finding("requirement-invalid", f"{requirement.text!r}: {reason}", requirement.file, requirement.line, "error"))
+            problems.append(
+                _finding("requirement-invalid", f"{requirement.text!r}: {reason}", requirement.file, requirement.line, "error")
+            )
             continue
         bounded = bool(found.url) or any(part.operator in _UPPER for part in found.specifier)
         parsed.append(Declared(canonicalize_name(found.name), requirement, bounded))
@@ -119,7 +125,9 @@ def imports(root: Path, paths: Sequence[str]) -> tuple[list[Import], list[Unread
         except (SyntaxError, ValueError, OSError, RecursionError) as error:
             failed.append(Unread(path, f"{error}"))
             continue
-        found += [seen for seen in _imports_of(tree, path) if seen.module not in own and seen.module not in sys.stdlib_module_names]
+        found += [
+            seen for seen in _imports_of(tree, path) if seen.module not in own and seen.module not in sys.stdlib_module_names
+        ]
     return found, failed
 
 
@@ -152,7 +160,11 @@ def assess(scope: Scope) -> Analysis:
     rows, findings = compare(wanted, seen, project=names[0].value if names else "")
     unread = {path.path for path in failed}
     return Analysis(
-        tool=Tool("amas dependencies", sys.version.split()[0], "grep -rnE '^ *(import|from) ' --include='*.py' . ; cat pyproject.toml requirements*.txt"),
+        tool=Tool(
+            "amas dependencies",
+            sys.version.split()[0],
+            "grep -rnE '^ *(import|from) ' --include='*.py' . ; cat pyproject.toml requirements*.txt",
+        ),
         covered=[path for path in scope.paths if path not in unread],
         failed=failed,
         findings=[*problems, *findings],
@@ -200,10 +212,18 @@ def _judge(row: Dependency, wanted: Sequence[Declared], users: Sequence[Import])
         used = needed[0]
         how = f"only in {', '.join(row.scopes)}" if wanted else "nowhere"
         severity: Severity = "warning" if wanted else "error"
-        yield _finding("import-undeclared", f"{used.module} ({row.name}) is imported and declared {how}", used.path, used.line, severity)
+        yield _finding(
+            "import-undeclared", f"{used.module} ({row.name}) is imported and declared {how}", used.path, used.line, severity
+        )
     elif users and not wanted and not in_product:
         used = users[0]
-        yield _finding("import-undeclared", f"{used.module} ({row.name}) is imported by tests or tools and declared nowhere", used.path, used.line, "note")
+        yield _finding(
+            "import-undeclared",
+            f"{used.module} ({row.name}) is imported by tests or tools and declared nowhere",
+            used.path,
+            used.line,
+            "note",
+        )
     if runtime and not users:
         where = runtime[0].source
         yield _finding("dependency-unused", f"{row.name} is declared and never imported", where.file, where.line, "note")
@@ -215,12 +235,19 @@ def _judge(row: Dependency, wanted: Sequence[Declared], users: Sequence[Import])
 
 def _finding(rule: str, message: str, path: str, line: int, severity: Severity) -> Finding:
     return Finding(
-        rule=rule, message=message, path=path, line=line, column=0, severity=severity, category="dependencies", tool="amas dependencies"
+        rule=rule,
+        message=message,
+        path=path,
+        line=line,
+        column=0,
+        severity=severity,
+        category="dependencies",
+        tool="amas dependencies",
     )
 
 
 def _declared_name(module: str, wanted: Mapping[str, object]) -> str:
-    """Return the distribution of an import: what is declared under the import's own name wins over what happens to be installed."""
+    """Return the distribution of an import: a declaration under its own name wins over what is installed."""
     plain = canonicalize_name(module)
     return plain if plain in wanted else distribution_of(module)
 

@@ -1,6 +1,6 @@
 """How much of the public API has a docstring, per module; what counts is said in `api_docs.py`.
 
-Attributes are left out, unlike in `api_docs`: Python has no docstring for them, so a share that counted them would blame everyone.
+Attributes are left out, unlike in `api_docs`: Python has no docstring for them, so counting them would blame everyone.
 `__init__` and other special methods count only where they have a docstring: their class's says what they do.
 Called by the hosts for `documentation.coverage`. Must never import the code under review.
 """

@@ -133,7 +133,11 @@ def assess(scope: Scope) -> Analysis:
         tool=Tool("license-expression", version("license-expression"), "grep -rn SPDX-License-Identifier . ; cat LICENSE*"),
         covered=list(scope.paths),
         findings=found.problems,
-        figures={"licence_files": len(found.files), "files_with_spdx_header": sum(found.headers.values()), "source_files": len(scope.paths)},
+        figures={
+            "licence_files": len(found.files),
+            "files_with_spdx_header": sum(found.headers.values()),
+            "source_files": len(scope.paths),
+        },
         fields={
             "licence": {
                 "expression": found.expression,
@@ -185,12 +189,15 @@ def _missing(root: Path, said: Metadata, files: Sequence[LicenceFile], classifie
     return problems
 
 
-def _disagreements(
-    expression: str, said: Metadata, files: Sequence[LicenceFile], headers: dict[str, str]
-) -> list[Finding]:
+def _disagreements(expression: str, said: Metadata, files: Sequence[LicenceFile], headers: dict[str, str]) -> list[Finding]:
     names = re.findall(r"[A-Za-z0-9][\w.+-]*", expression)
     problems = [
-        _finding("licence-contradiction", f"holds the text of {file.licence}, but the project says {expression}", Said("", file.path), "error")
+        _finding(
+            "licence-contradiction",
+            f"holds the text of {file.licence}, but the project says {expression}",
+            Said("", file.path),
+            "error",
+        )
         for file in files
         if file.licence and not file.path.startswith("LICENSES/") and not any(name.startswith(file.licence) for name in names)
     ]
@@ -198,19 +205,32 @@ def _disagreements(
         starts = _CLASSIFIERS.get(classifier.value.rpartition(" :: ")[2])
         starts = ("GPL", "LGPL", "AGPL") if _GNU.search(classifier.value) else starts
         if classifier.value.startswith("License ::") and starts and not any(name.startswith(starts) for name in names):
-            problems.append(_finding("licence-contradiction", f"{classifier.value!r} doesn't fit {expression}", classifier, "error"))
+            problems.append(
+                _finding("licence-contradiction", f"{classifier.value!r} doesn't fit {expression}", classifier, "error")
+            )
     for path, header in headers.items():
         normal, problem = normalise(header)
         if problem:
             problems.append(_finding("spdx-header", f"{header!r}: {problem}", Said("", path, 1), "warning"))
         elif normal != expression and normal not in names:
-            problems.append(_finding("licence-contradiction", f"its header says {normal}, the project {expression}", Said("", path, 1), "warning"))
+            problems.append(
+                _finding(
+                    "licence-contradiction", f"its header says {normal}, the project {expression}", Said("", path, 1), "warning"
+                )
+            )
     return problems
 
 
 def _finding(rule: str, message: str, where: Said, severity: Severity) -> Finding:
     return Finding(
-        rule=rule, message=message, path=where.file, line=where.line, column=0, severity=severity, category="licence", tool="amas licences"
+        rule=rule,
+        message=message,
+        path=where.file,
+        line=where.line,
+        column=0,
+        severity=severity,
+        category="licence",
+        tool="amas licences",
     )
 
 

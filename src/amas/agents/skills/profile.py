@@ -20,7 +20,16 @@ from amas.model.task import Json
 
 CUSTOMS = {
     "README": ("README.md", "README.rst", "README.txt", "README"),
-    "change log": ("CHANGELOG.md", "CHANGES.md", "CHANGES.rst", "CHANGELOG.rst", "HISTORY.rst", "HISTORY.md", "NEWS.rst", "CHANGELOG"),
+    "change log": (
+        "CHANGELOG.md",
+        "CHANGES.md",
+        "CHANGES.rst",
+        "CHANGELOG.rst",
+        "HISTORY.rst",
+        "HISTORY.md",
+        "NEWS.rst",
+        "CHANGELOG",
+    ),
     "contributing guide": ("CONTRIBUTING.md", "CONTRIBUTING.rst", ".github/CONTRIBUTING.md"),
     "security policy": ("SECURITY.md", ".github/SECURITY.md"),
     "continuous integration": (".github/workflows", ".gitlab-ci.yml", "azure-pipelines.yml", ".circleci", ".travis.yml"),
@@ -67,11 +76,15 @@ def profile_of(root: Path, paths: Sequence[str]) -> tuple[Profile, Metadata]:
         summary=_first(said.summaries),
         purpose=first_paragraph(read_text(root / readme) or "") if readme else "",
         requires_python=_first(said.requires_python),
-        pythons=sorted({value for found in said.classifiers if (value := _python(found.value))}, key=lambda v: [int(n) for n in v.split(".")]),
+        pythons=sorted(
+            {value for found in said.classifiers if (value := _python(found.value))}, key=lambda v: [int(n) for n in v.split(".")]
+        ),
         programs=sorted({found.value for found in said.entry_points}),
         urls=list(dict.fromkeys(found.value for found in said.urls)),
         build_backend=said.build_backend or ("setuptools (setup.py)" if (root / "setup.py").is_file() else ""),
-        typed=any(PurePosixPath(path).name == "py.typed" for path in paths) or any(root.glob("src/*/py.typed")) or any(root.glob("*/py.typed")),
+        typed=any(PurePosixPath(path).name == "py.typed" for path in paths)
+        or any(root.glob("src/*/py.typed"))
+        or any(root.glob("*/py.typed")),
         customs={kind: name for kind, names in CUSTOMS.items() if (name := next((n for n in names if (root / n).exists()), ""))},
         languages=dict(Counter(PurePosixPath(path).suffix or "none" for path in paths).most_common(12)),
         sources=[*said.sources, *([readme] if readme else [])],

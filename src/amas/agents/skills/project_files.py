@@ -1,7 +1,7 @@
 """What a project says of itself in pyproject.toml, setup.cfg, setup.py and PKG-INFO, as one value; nothing of it is run.
 
-setup.py is read by `ast`: only literal arguments of its `setup(...)` call are seen. Where several files say the same thing all are
-kept, with the file's name, so that contradictions can be found. A file that can't be read is reported and the others still count.
+setup.py is read by `ast`: only literal arguments of its `setup(...)` call are seen. Where several files say the same thing all
+are kept, with the file's name, so that contradictions can be found. A file that can't be read is reported and the others still count.
 Called by `licences.py`, `dependencies.py` and `profile.py`.
 """
 
@@ -149,7 +149,10 @@ def _setup_cfg(text: str, found: Metadata) -> None:
         found.requirements += [Requirement(value, name, line_of(text, value), scope) for value in _lines(block)]
     if parser.has_section("options.entry_points"):
         found.entry_points += [
-            Said(value, name) for key, block in parser["options.entry_points"].items() if "scripts" in key for value in _lines(block)
+            Said(value, name)
+            for key, block in parser["options.entry_points"].items()
+            if "scripts" in key
+            for value in _lines(block)
         ]
 
 
@@ -166,7 +169,11 @@ def _setup_py(text: str, found: Metadata) -> None:
         _single(said, key, target, name, text)
     found.classifiers += [Said(value, name, line_of(text, value)) for value in _strings(said.get("classifiers"))]
     found.licence_files += [Said(value, name, line) for value in _strings(said.get("license_files"))]
-    scopes = {"runtime": said.get("install_requires"), "build": said.get("setup_requires"), "extra:tests": said.get("tests_require")}
+    scopes = {
+        "runtime": said.get("install_requires"),
+        "build": said.get("setup_requires"),
+        "extra:tests": said.get("tests_require"),
+    }
     extras = said.get("extras_require")
     scopes |= {f"extra:{extra}": values for extra, values in extras.items()} if isinstance(extras, dict) else {}
     for scope, values in scopes.items():
@@ -181,7 +188,12 @@ def _pkg_info(text: str, found: Metadata) -> None:
     """Read the metadata of a source distribution; requirements are left to the files that they were made from."""
     name = "PKG-INFO"
     headers = HeaderParser().parsestr(text)
-    singles = {"Name": found.names, "Version": found.versions, "Summary": found.summaries, "Requires-Python": found.requires_python}
+    singles = {
+        "Name": found.names,
+        "Version": found.versions,
+        "Summary": found.summaries,
+        "Requires-Python": found.requires_python,
+    }
     singles |= {"License-Expression": found.licences, "License": found.licences}
     for key, target in singles.items():
         target += [Said(value, name, line_of(text, f"{key}:")) for value in _strings([headers.get(key)]) if value != "UNKNOWN"]
@@ -202,7 +214,9 @@ def _is_setup(node: ast.AST) -> bool:
     if not isinstance(node, ast.Call):
         return False
     called = node.func
-    return (isinstance(called, ast.Name) and called.id == "setup") or (isinstance(called, ast.Attribute) and called.attr == "setup")
+    return (isinstance(called, ast.Name) and called.id == "setup") or (
+        isinstance(called, ast.Attribute) and called.attr == "setup"
+    )
 
 
 def _literal(node: ast.expr) -> Any:
