@@ -102,11 +102,15 @@ def charts_of(results: Mapping[str, Json]) -> list[Chart]:
 
 def _draw(bars: Sequence[Bar], unit: str) -> str:
     import pygal
+    from pygal.style import Style
+
+    widest = max(len(bar.label) for bar in bars)
 
     chart = pygal.HorizontalBar(
         css=(), js=(), disable_xml_declaration=True, no_prefix=True, explicit_size=False,
         width=WIDTH, height=ROW_HEIGHT * len(bars) + 16, margin=4, margin_right=64, spacing=8,
         show_legend=False, show_x_labels=False, show_y_guides=False, show_x_guides=False,
+        margin_left=4 + 2 * widest, style=Style(label_font_size=12, major_label_font_size=12),
         print_values=True, print_values_position="top", truncate_label=-1, range=(0, max(bar.value for bar in bars) or 1),
         value_formatter=lambda value: _number(value) + unit,
     )  # fmt: skip
@@ -130,7 +134,7 @@ def _static(svg: str) -> str:
 def _prune(element: ElementTree.Element) -> None:
     for child in list(element):
         tag = child.tag.rpartition("}")[2] if isinstance(child.tag, str) else "script"
-        if tag in _DROPPED or "tooltip" in child.get("class", ""):
+        if tag in _DROPPED or "tooltip" in child.get("class", "").split():
             element.remove(child)
         else:
             _prune(child)

@@ -1,7 +1,8 @@
 """What a project says of itself in pyproject.toml, setup.cfg, setup.py and PKG-INFO, as one value; nothing of it is run.
 
 setup.py is read by `ast`: only literal arguments of its `setup(...)` call are seen. Where several files say the same thing all
-are kept, with the file's name, so that contradictions can be found. A file that can't be read is reported and the others still count.
+are kept, with the file's name, so that contradictions can be found. A file that can't be read is reported; the
+others still count.
 Called by `licences.py`, `dependencies.py` and `profile.py`.
 """
 

@@ -241,7 +241,7 @@ def _score_row(material: Material, part: Part) -> list[Cell]:
         text(title),
         verdicts[part.accepted],
         number(part.score),
-        number(part.rounds),
+        number(part.rounds or None),
         code(part.lead),
         tasks(own or done[:6]),
     ]

@@ -4,6 +4,7 @@ Each function takes the material and returns a section, or None where nothing is
 """
 
 from collections import Counter
+from collections.abc import Sequence
 
 from amas.agents.skills.charts import count_chart, severity_chart
 from amas.agents.skills.findings import SEVERITIES
@@ -13,6 +14,7 @@ from amas.agents.skills.safe_text import plain
 
 FINDINGS_MAX = 40
 """What a person reads through; the whole list is in findings.json."""
+SAME_RULE_MAX = 5
 NOTES_MAX = 10
 """Of these at most so many notes: they are matters of taste."""
 RULES_MAX, FILES_MAX = 15, 15
@@ -102,15 +104,26 @@ def humanise(name: str) -> str:
 def _worst(material: Material) -> Table:
     graver = [found for found in material.findings if found.finding.severity != "note"]
     notes = [found for found in material.findings if found.finding.severity == "note"]
-    shown = graver[:FINDINGS_MAX]
-    shown += notes[: min(NOTES_MAX, FINDINGS_MAX - len(shown))]
+    shown = _few_of_each(graver)[:FINDINGS_MAX]
+    shown += _few_of_each(notes)[: min(NOTES_MAX, FINDINGS_MAX - len(shown))]
     left = len(material.findings) - len(shown)
     return Table(
         caption="The worst findings",
         columns=("Severity", "Rule", "Where", "What", "Task"),
         rows=[_finding_row(material, found) for found in shown],
-        note=f"{plural(left, 'further finding')} in findings.json." if left else "",
+        note=f"At most {SAME_RULE_MAX} of each rule; {plural(left, 'further finding')} in findings.json." if left else "",
     )
+
+
+def _few_of_each(findings: Sequence[Found]) -> list[Found]:
+    """Return the first few of each rule, so that one rule's hundreds don't hide another's one."""
+    seen: Counter[str] = Counter()
+    kept = []
+    for found in findings:
+        seen[found.finding.rule] += 1
+        if seen[found.finding.rule] <= SAME_RULE_MAX:
+            kept.append(found)
+    return kept
 
 
 def _finding_row(material: Material, found: Found) -> list[Cell]:
