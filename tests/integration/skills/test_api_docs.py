@@ -12,8 +12,10 @@ from amas.agents.skills.findings import Analysis, Scope
 from amas.errors import GiveUp
 
 SOURCE = {
-    "pkg/__init__.py": '"""A package."""\nfrom pkg._impl import Client as Client\n__all__ = ["Client"]\nraise SystemExit("imported!")\n',
-    "pkg/_impl.py": 'class Client:\n    """A <b>client</b>."""\n    x = 1\n    def go(self, a: int = 1) -> str:\n        """Go."""\nclass Other: ...\n',
+    "pkg/__init__.py": '"""A package."""\nfrom pkg._impl import Client as Client\n__all__ = ["Client"]\n'
+    'raise SystemExit("imported!")\n',
+    "pkg/_impl.py": 'class Client:\n    """A <b>client</b>."""\n    x = 1\n'
+    '    def go(self, a: int = 1) -> str:\n        """Go."""\nclass Other: ...\n',
     "pkg/open.py": "def shown(): ...\ndef _hidden(): ...\n",
     "pkg/bad.py": "def (\n",
 }

@@ -26,7 +26,8 @@ def test_a_licence_that_all_agree_on_has_no_findings(tmp_path: Path) -> None:
 
 
 def test_contradictions_are_errors(tmp_path: Path) -> None:
-    metadata = '[project]\nname="p"\nlicense="Apache-2.0"\nclassifiers=["License :: OSI Approved :: MIT License"]\nlicense-files=["NOPE"]\n'
+    metadata = '[project]\nname="p"\nlicense="Apache-2.0"\nclassifiers=["License :: OSI Approved :: MIT License"]\n'
+    metadata += 'license-files=["NOPE"]\n'
     scope = project(tmp_path, pyproject_dot_toml=metadata, LICENSE=MIT, p_dot_py="# SPDX-License-Identifier: GPL-3.0-only\n")
     found = {(finding.rule, finding.path, finding.severity) for finding in licences.assess(scope).findings}
     assert found == {

@@ -4,7 +4,6 @@ Files: report.md, report.html, findings.json, report.json (figures, problems, ta
 Result: `{folder, files: [...], summary: {headline, figures}, table: [[label, value], ...]}`.
 """
 
-import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -72,7 +71,7 @@ async def write(ctx: Context) -> Json:
     """Write the report on the parts in the task's results."""
     given = ctx.input if isinstance(ctx.input, dict) else {}
     folder = ctx.workspace / "report"
-    return await ctx.step("write", lambda: asyncio.to_thread(write_report, given, ctx.results, ctx.artifacts, folder))
+    return await ctx.step("write", lambda: write_report(given, ctx.results, ctx.artifacts, folder))
 
 
 def _for_machines(material: Material, report: Report) -> dict[str, Json]:
