@@ -51,6 +51,11 @@ def translated(error: Exception, address: str) -> EngineError:
     return EngineError(f"the engine at {address} refused a call: {text}")
 
 
+def supported(version: str) -> bool:
+    """Return whether a server of this version, such as `7.0.15`, can run our functions."""
+    return tuple(int(part) for part in version.split(".")[:2]) >= VERSION_MIN
+
+
 class Engine:
     """A client of one cell's engine; safe for many coroutines of one event loop."""
 
@@ -95,7 +100,7 @@ class Engine:
         except (driver_errors.RedisError, OSError) as error:
             raise translated(error, self.address) from error
         version = str(found.get("valkey_version") or found.get("redis_version", "0"))
-        if tuple(int(part) for part in version.split(".")[:2]) < VERSION_MIN:
+        if not supported(version):
             raise EngineUnsupported(f"the engine at {self.address} is version {version}; Valkey, or Redis >= 7.0, is needed")
         try:
             digest = await self.call("digest")

@@ -117,7 +117,8 @@ class TaskQueue:
         """Store a batch whole or not at all; return None, or the first answer when the idempotency key was used before.
 
         `client_id` gets the outcomes on its reply channel. `resend`: ids that are stored already are left as they are, so a
-        submission whose acknowledgement was lost can be said again. Raises a `SubmissionError` and stores nothing when refused.
+        submission whose acknowledgement was lost can be said again; without it the ids must be new (they aren't looked up).
+        Raises a `SubmissionError` and stores nothing when refused.
         """
         key = idempotency
         answer = await self._engine.call(
@@ -199,7 +200,7 @@ class TaskQueue:
         return int(count), int(due_ms)
 
     async def forget(self, *, limit: int = 10, now_ms: int = SERVER_CLOCK) -> int:
-        """Remove ended workflows whose retention is over; return how many."""
+        """Remove ended workflows and dead letters whose retention is over; return how many."""
         return int(await self._engine.call("forget", now_ms, limit))
 
     async def note_progress(self, notes: Sequence[ProgressNote], *, now_ms: int = SERVER_CLOCK) -> None:
@@ -308,6 +309,8 @@ def _submission_error(refusal: str, at_fault: str) -> Exception:
     match refusal:
         case "dependency_unknown":
             return DependencyUnknown(f"a task needs {at_fault!r}, which is neither in the batch nor in the engine")
+        case "duplicate":
+            return SubmissionError(f"the id {at_fault!r} stands twice in one batch")
         case "workflow_closed":
             return SubmissionError(f"the workflow {at_fault!r} has ended or doesn't exist; it takes no further tasks")
         case _:

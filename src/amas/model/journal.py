@@ -79,7 +79,7 @@ class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
     host_id: str = ""
     batch: bytes = b""
     refused: frozenset[int] = frozenset()
-    """Indices of `batch` that the fence kept out."""
+    """Indices of `batch` that changed nothing: the fence kept them out, or they were said before."""
     effects: tuple[Effect, ...] = ()
     workflows: tuple[WorkflowChange, ...] = ()
     opened: WorkflowOpening | None = None
@@ -141,7 +141,9 @@ def task_changes(entry: JournalEntry) -> Iterator[TaskChange]:
     """Yield the changes to tasks that an entry stands for, in an order in which they can be applied."""
     match entry.kind:
         case EntryKind.SUBMIT | EntryKind.SUSPEND:
-            for submission in _submissions.decode(entry.batch):
+            for index, submission in enumerate(_submissions.decode(entry.batch)):
+                if index in entry.refused:
+                    continue
                 yield TaskChange(
                     task_id=submission.id,
                     state=TaskState.QUEUED,

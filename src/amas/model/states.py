@@ -30,6 +30,8 @@ class Transition(StrEnum):
 
     SATISFY = "satisfy"
     """Its last open dependency ended."""
+    POSTPONE = "postpone"
+    """Its last open dependency ended, and it asked for a delay after that."""
     PROMOTE = "promote"
     """Its time came."""
     CLAIM = "claim"
@@ -51,6 +53,7 @@ S, T = TaskState, Transition
 
 TRANSITIONS: dict[tuple[TaskState, Transition], TaskState] = {
     (S.WAITING, T.SATISFY): S.QUEUED,
+    (S.WAITING, T.POSTPONE): S.DELAYED,
     (S.WAITING, T.ABANDON): S.FAILED,
     (S.WAITING, T.CANCEL): S.CANCELLED,
     (S.DELAYED, T.PROMOTE): S.QUEUED,

@@ -9,15 +9,15 @@
 --   P:c:<id>     list    sub-tasks that it spawned           P:s:<id>   hash   its journaled steps
 --   P:q:<queue>  zset    queued ids by effective age         P:queues   set    queues ever used
 --   P:delayed    zset    delayed ids by due time             P:dead     zset   dead letters by time
---   P:w:<id>     hash    a workflow: s state, b blob, root, total, open, succeeded, failed, cancelled, bad, y, c created, z finished
---   P:wt:<id>    list    its tasks                           P:ended    zset   ended workflows by the time to forget them
+--   P:w:<id>     hash    a workflow: s state, b blob, root, total, open, succeeded, failed, cancelled, bad, halted, y, c created, z finished
+--   P:wt:<id>    list    its tasks                           P:ended    zset   workflows, and dead letters outside any, by the time to forget them
 --   P:open       zset    open workflows by creation
 --   P:hosts      zset    hosts by end of lease               P:h:<host> hash   what a host says of itself
 --   P:r:<host>   hash    task -> agent, what it runs         P:journal  stream every transition
 --   P:idem:<key> hash    first answer to an idempotency key  P:totals   hash   counters since the engine began
 -- Channels: P:bell (queue names), P:reply:<client> (outcomes), P:host:<host> (ids to stop).
 --
--- One entry of the journal is one call: k kind, t time, and as needed h host, b the batch as it came, x refused indices of b,
+-- One entry of the journal is one call: k kind, t time, and as needed h host, b the batch as it came, x indices of b that changed nothing,
 -- fx what else changed ([id, state, blob|due]), wf workflows that ended or began ([id, state]).
 
 local P            -- prefix of the call under way
@@ -30,10 +30,10 @@ local RESUMED_HEAD_START = 600000   -- work that was begun goes before new work 
 local RETRIES = 3                   -- where a task says nothing
 local HOSTS_LOST_MAX = 8            -- a task that went down with more hosts than this is the likely cause
 
-local function call(...) return redis.call(...) end
+local call         -- redis.call, which doesn't exist yet while the library is loaded
 
 local function begin(keys, args)
-  P = keys[1]
+  P, call = keys[1], redis.call
   local now = tonumber(args[1])
   if now == 0 then
     local time = call('TIME')
@@ -67,7 +67,7 @@ end
 local function tally(workflow)
   local t = R.wf[workflow]
   if not t then
-    t = {total = 0, open = 0, succeeded = 0, failed = 0, cancelled = 0, bad = 0}
+    t = {total = 0, open = 0, succeeded = 0, failed = 0, cancelled = 0, bad = 0, halted = 0}
     R.wf[workflow] = t
   end
   return t
@@ -87,7 +87,9 @@ local function ended(task, state, result, failure)
     local t = tally(task.w)
     t.open = t.open - 1
     t[state] = t[state] + 1
-    if state == 'failed' and not task.u and task.x ~= 'skip' then t.bad = t.bad + 1 end
+    if not task.u then   -- a sub-task's end is its parent's business
+      if state == 'failed' and task.x ~= 'skip' then t.bad = t.bad + 1 elseif state == 'cancelled' then t.halted = t.halted + 1 end
+    end
   elseif not task.u then   -- a sub-task outside a workflow stays as long as its parent
     expire(task.id, task.S)
   end
@@ -111,13 +113,14 @@ local function load(id)
           l = tonumber(v[15]) or 0}
 end
 
--- The fence: the task if `attempt` owns it, else nil and why not ('same': this very outcome was recorded before).
-local function owned(id, attempt, outcome)
+-- The fence: the task if `attempt` owns it, else nil and why not ('same': this very outcome was recorded before, so the task
+-- stands in a state of the set `outcomes`).
+local function owned(id, attempt, outcomes)
   local task = load(id)
   if not task then return nil, 'unknown' end
   if task.s == 'running' and task.a == attempt then return task end
   if task.s == 'cancelled' then return nil, 'cancelled' end
-  if task.a == attempt and task.s == outcome then return nil, 'same' end
+  if task.a == attempt and outcomes[task.s] then return nil, 'same' end
   return nil, 'stale'
 end
 
@@ -131,7 +134,13 @@ local function failure(code, message) return cmsgpack.pack({code, message, ''}) 
 -- running -> nothing: the host lets go of it.
 local function let_go(task) if task.h then call('HDEL', key('r', task.h), task.id) end end
 
--- waiting -> failed, because a task that it needs didn't succeed.
+-- Put a failed task on the list that people look at; one outside any workflow leaves it when the task itself is forgotten.
+local function dead_letter(task)
+  call('ZADD', P .. ':dead', R.now, task.id)
+  if not task.w then call('ZADD', P .. ':ended', R.now + R.retention, task.id) end
+end
+
+-- waiting or running -> failed without a word from an agent: what it needs didn't succeed, or its hosts die.
 local function abandon(task, code, message)
   local blob = failure(code, message)
   call('HSET', key('t', task.id), 's', 'failed', 'e', blob, 'z', R.now)
@@ -188,12 +197,12 @@ local function settle_dependents(task, state)
   end
 end
 
--- What a task spawned ends with it.
-local function settle_children(task, state)
+-- What a task spawned ends with it, whatever its own end: nobody is left who could use the result.
+local function settle_children(task)
   for _, id in ipairs(call('LRANGE', key('c', task.id), 0, -1)) do
     local child = load(id)
     if child then
-      if state ~= 'succeeded' then cancel(child) end
+      cancel(child)
       if not task.w then expire(id, child.S) end
     end
   end
@@ -204,7 +213,7 @@ end
 local function settle_ends()
   while #R.ends > 0 do
     local task, state = unpack(table.remove(R.ends))
-    if task.C then settle_children(task, state) end
+    if task.C then settle_children(task) end
     if task.D then settle_dependents(task, state) end
   end
 end
@@ -226,25 +235,49 @@ local function end_workflow(id, state)
   end
 end
 
+-- Cancel what is open in a workflow.  cost: O(its tasks).
+local function cancel_open(id)
+  for _, task_id in ipairs(call('LRANGE', key('wt', id), 0, -1)) do
+    local task = load(task_id)
+    if task then cancel(task) end
+  end
+end
+
+-- The state in which a workflow ends now, or nil while it goes on: its root's, or that of all its tasks where it has none.
+local function verdict(workflow, open)
+  local root = workflow[4] and call('HGET', key('t', workflow[4]), 's')
+  if root then return TERMINAL[root] and root or nil end
+  if open > 0 then return nil end
+  if tonumber(workflow[2] or 0) > 0 then return 'failed' end
+  return tonumber(workflow[3] or 0) > 0 and 'cancelled' or 'succeeded'
+end
+
+-- Add up what the call did to each workflow and end those that are decided. Ending one cancels tasks, which may touch
+-- this workflow again and others, so it goes on until nothing is left.
 local function settle_workflows()
-  for id, t in pairs(R.wf) do
+  while next(R.wf) do
+    local id, t = next(R.wf)
+    R.wf[id] = nil
     local name = key('w', id)
-    local open
+    local open = call('HINCRBY', name, 'open', t.open)
     for field, n in pairs(t) do
-      if n ~= 0 or field == 'open' then
-        local value = call('HINCRBY', name, field, n)
-        if field == 'open' then open = value end
-      end
+      if n ~= 0 and field ~= 'open' then call('HINCRBY', name, field, n) end
     end
-    if open <= 0 then
-      local v = call('HMGET', name, 's', 'bad', 'cancelled')
-      if v[1] == 'running' then
-        local state = 'succeeded'
-        if tonumber(v[2] or 0) > 0 then state = 'failed' elseif tonumber(v[3] or 0) > 0 and not call('HGET', name, 'root') then state = 'cancelled' end
+    if t.succeeded + t.failed + t.cancelled > 0 then
+      local workflow = call('HMGET', name, 's', 'bad', 'halted', 'root')
+      local state = workflow[1] == 'running' and verdict(workflow, open)
+      if state then
+        if open > 0 then cancel_open(id) end
         end_workflow(id, state)
+        settle_ends()
       end
     end
   end
+end
+
+-- Tell the journal's readers which indices of a batch changed nothing.
+local function note_refused(refused, fields)
+  if #refused > 0 then fields[#fields + 1] = 'x'; fields[#fields + 1] = cmsgpack.pack(refused) end
 end
 
 -- Write what the call gathered: queues, workflows, journal; then tell those who wait. `fields` go into the journal's entry.

@@ -1,9 +1,17 @@
 -- Tasks on their way in.
 
+-- Look at a batch and at what it needs: returns the tasks that are stored already by id, the set of new ids, and the
+-- indices of those that were said before; or nil, the refusal and the id at fault.
 local function get_states(batch, resend)
-  local states, inside = {}, {}
-  for _, t in ipairs(batch) do
-    if resend and call('EXISTS', key('t', t[1])) == 1 then states[t[1]] = load(t[1]) else inside[t[1]] = true end
+  local states, inside, again = {}, {}, {}
+  for i, t in ipairs(batch) do
+    if states[t[1]] or inside[t[1]] then return nil, 'duplicate', t[1] end
+    if resend and call('EXISTS', key('t', t[1])) == 1 then
+      states[t[1]] = load(t[1])
+      again[#again + 1] = i - 1
+    else
+      inside[t[1]] = true
+    end
   end
   for _, t in ipairs(batch) do
     local options = t[5]
@@ -11,13 +19,13 @@ local function get_states(batch, resend)
       for _, need in ipairs(options.n or {}) do
         if not inside[need] and not states[need] then
           local task = load(need)
-          if not task then return nil, need end
+          if not task then return nil, 'dependency_unknown', need end
           states[need] = task
         end
       end
     end
   end
-  return states, inside
+  return states, inside, again
 end
 
 -- Queue up behind what is still open; returns how many those are, and whether one has failed already.
@@ -75,14 +83,24 @@ local function add(t, client, states, flagged)
   return doomed
 end
 
--- Store a whole batch or nothing: returns nil, or why it was refused and the id at fault.
-local function add_batch(batch, client, resend)
-  local states, inside = get_states(batch, resend)
-  if not states then return 'dependency_unknown', inside end
+-- The first workflow of new tasks that takes none, because it has ended or never was; nil when all do.
+local function closed_workflow(batch, inside)
+  local open = {}
   for _, t in ipairs(batch) do
-    local workflow = t[5] and t[5].w
-    if workflow and call('HGET', key('w', workflow), 's') ~= 'running' then return 'workflow_closed', workflow end
+    local id = inside[t[1]] and t[5] and t[5].w
+    if id and not open[id] then
+      if call('HGET', key('w', id), 's') ~= 'running' then return id end
+      open[id] = true
+    end
   end
+end
+
+-- Store a whole batch or nothing: returns nil and the indices of what was stored before; or why it was refused, and the id at fault.
+local function add_batch(batch, client, resend)
+  local states, inside, again = get_states(batch, resend)
+  if not states then return inside, again end   -- the refusal and the id at fault
+  local closed = closed_workflow(batch, inside)
+  if closed then return 'workflow_closed', closed end
   R.added, R.queues = {}, {}
   local flagged, doomed = {}, {}
   for _, t in ipairs(batch) do
@@ -96,8 +114,8 @@ local function add_batch(batch, client, resend)
   local queues = {}
   for queue in pairs(R.queues) do queues[#queues + 1] = queue end
   if #queues > 0 then call_many('SADD', P .. ':queues', queues) end
-  for _, id in ipairs(doomed) do abandon(load(id), 'dependency_failed', 'a task that it needs had failed before') end
-  return nil
+  for _, id in ipairs(doomed) do abandon(load(id), 'dependency_failed', 'a task that it needs didn\'t succeed') end
+  return nil, again
 end
 
 -- submit: store a batch of tasks, and the workflow that they belong to.
@@ -125,18 +143,19 @@ local function submit(keys, args)
       fields[3], fields[4] = 'w', args[9]
     end
   end
-  local refused, id = add_batch(cmsgpack.unpack(args[10]), client, args[4] == '1')
+  local refused, detail = add_batch(cmsgpack.unpack(args[10]), client, args[4] == '1')
   if refused then
     if fields[3] then
       call('DEL', key('w', cmsgpack.unpack(args[9])[1]))
       call('ZREM', P .. ':open', cmsgpack.unpack(args[9])[1])
     end
-    return {refused, id}
+    return {refused, detail}
   end
   if idem ~= '' then
     call('HSET', key('idem', idem), 'digest', args[6], 'answer', args[8])
     call('PEXPIRE', key('idem', idem), args[7])
   end
+  note_refused(detail, fields)
   commit('submit', fields)
   return {'ok'}
 end

@@ -1,15 +1,11 @@
 -- How attempts end. Each function takes a batch, applies what the fence lets through, and returns the rest as
 -- [index from 0, code]...; code is 'stale', 'cancelled' or 'unknown'. An outcome sent twice is accepted once.
 
-local function note_refused(refused, fields)
-  if #refused > 0 then fields[#fields + 1] = 'x'; fields[#fields + 1] = cmsgpack.pack(refused) end
-end
-
--- Run `apply(task, item)` for the items that the fence lets through; `outcome` is the state that a repeated item would find.
-local function each_owned(batch, outcome, apply)
+-- Run `apply(task, item)` for the items that the fence lets through; `outcomes` is the set of states that a repeated item would find.
+local function each_owned(batch, outcomes, apply)
   local refused, skipped, let_go_of, applied = {}, {}, {}, 0
   for i, item in ipairs(batch) do
-    local task, why = owned(item[1], item[2], outcome)
+    local task, why = owned(item[1], item[2], outcomes)
     if task then
       let_go_of[task.h] = let_go_of[task.h] or {}
       table.insert(let_go_of[task.h], task.id)
@@ -32,8 +28,9 @@ end
 local function complete(keys, args)
   begin(keys, args)
   R.retention = tonumber(args[2])
-  local refused, skipped, applied = each_owned(cmsgpack.unpack(args[4]), 'succeeded', function(task, item)
+  local refused, skipped, applied = each_owned(cmsgpack.unpack(args[4]), {succeeded = true}, function(task, item)
     call('HSET', key('t', task.id), 's', 'succeeded', 'r', item[3], 'z', R.now)
+    if task.f > 0 then call('HDEL', key('t', task.id), 'e') end   -- the error of an earlier attempt is not this task's outcome
     ended(task, 'succeeded', item[3])
   end)
   if applied > 0 then
@@ -49,11 +46,11 @@ end
 local function fail(keys, args)
   begin(keys, args)
   R.retention = tonumber(args[2])
-  local refused, skipped, applied = each_owned(cmsgpack.unpack(args[4]), 'failed', function(task, item)
+  local refused, skipped, applied = each_owned(cmsgpack.unpack(args[4]), {failed = true, delayed = true}, function(task, item)
     local failures = task.f + 1
     if item[5] or failures > task.m then
       call('HSET', key('t', task.id), 's', 'failed', 'f', failures, 'e', item[3], 'z', R.now)
-      call('ZADD', P .. ':dead', R.now, task.id)
+      dead_letter(task)
       effect(task.id, 'failed', item[3])
       ended(task, 'failed', nil, item[3])
     else
@@ -74,7 +71,7 @@ end
 -- give_back: running -> queued, no blame.  caller: a host that drains.  ARGV: now, host, batch [[id, attempt]...]
 local function give_back(keys, args)
   begin(keys, args)
-  local refused, skipped, applied = each_owned(cmsgpack.unpack(args[3]), 'queued', function(task)
+  local refused, skipped, applied = each_owned(cmsgpack.unpack(args[3]), {queued = true}, function(task)
     call('HSET', key('t', task.id), 's', 'queued')
     ready(task.id, task.q, task.p, RESUMED_HEAD_START)
     effect(task.id, 'queued')
@@ -87,18 +84,23 @@ end
 --   ARGV: now, batch [[id, attempt, name, result]...].  Keeps true: the first result of a name stands.
 local function step(keys, args)
   begin(keys, args)
-  local refused = {}
-  for i, item in ipairs(cmsgpack.unpack(args[2])) do
-    local task, why = owned(item[1], item[2], '')
+  local refused, skipped, batch = {}, {}, cmsgpack.unpack(args[2])
+  for i, item in ipairs(batch) do
+    local task, why = owned(item[1], item[2], {})
     if task then
       call('HSETNX', key('s', task.id), item[3], item[4])
       if not task.S then call('HSET', key('t', task.id), 'S', 1) end
     else
+      skipped[#skipped + 1] = i - 1
       refused[#refused + 1] = i - 1
       refused[#refused + 1] = why
     end
   end
-  commit('step', {'b', args[2]})
+  if #skipped < #batch then
+    local fields = {'b', args[2]}
+    note_refused(skipped, fields)
+    commit('step', fields)
+  end
   return refused
 end
 
@@ -108,13 +110,14 @@ end
 local function suspend(keys, args)
   begin(keys, args)
   R.retention = tonumber(args[2])
-  local task, why = owned(args[5], tonumber(args[6]), 'waiting')
+  local task, why = owned(args[5], tonumber(args[6]), {waiting = true})
   if not task then return why == 'same' and {} or {why, args[5]} end
   local batch = cmsgpack.unpack(args[8])
-  local refused, id = add_batch(batch, args[4], true)
-  if refused then return {refused, id} end
-  local children = {}
-  for i, t in ipairs(batch) do children[i] = t[1] end
+  local refused, detail = add_batch(batch, args[4], true)
+  if refused then return {refused, detail} end
+  local known, children = {}, {}
+  for _, index in ipairs(detail) do known[index + 1] = true end
+  for i, t in ipairs(batch) do if not known[i] then children[#children + 1] = t[1] end end
   if #children > 0 then call_many('RPUSH', key('c', task.id), children) end
   local open = 0
   for _, child_id in ipairs(cmsgpack.unpack(args[7])) do
@@ -129,7 +132,9 @@ local function suspend(keys, args)
   call('HSET', key('t', task.id), 's', 'waiting', 'n', open, 'C', 1)
   effect(task.id, 'waiting')
   if open == 0 then satisfy(task) end
-  commit('suspend', {'h', args[3], 'b', args[8]})
+  local fields = {'h', args[3], 'b', args[8]}
+  note_refused(detail, fields)
+  commit('suspend', fields)
   return {}
 end
 

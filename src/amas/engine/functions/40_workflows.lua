@@ -23,17 +23,14 @@ local function finish_workflow(keys, args)
   local id, state = args[3], args[4]
   if call('HGET', key('w', id), 's') ~= 'running' then return 0 end
   call('HSET', key('w', id), 's', state)   -- before its tasks end, so that their end doesn't decide it
-  for _, task_id in ipairs(call('LRANGE', key('wt', id), 0, -1)) do
-    local task = load(task_id)
-    if task then cancel(task) end
-  end
+  cancel_open(id)
   end_workflow(id, state)
   commit('end', {})
   return 1
 end
 
--- forget: remove an ended workflow whose time has come; the records keep it.  caller: the timers.  ARGV: now, limit
---   returns how many workflows were removed.
+-- forget: remove ended workflows, and dead letters outside any, whose time has come; the records keep them.  caller: the timers.  ARGV: now, limit
+--   returns how many were removed.  cost: O(their tasks).
 local function forget(keys, args)
   local now = begin(keys, args)
   local ids = call('ZRANGEBYSCORE', P .. ':ended', '-inf', now, 'LIMIT', 0, args[2])
@@ -42,6 +39,7 @@ local function forget(keys, args)
       call('DEL', key('t', task), key('s', task), key('d', task), key('c', task))
       call('ZREM', P .. ':dead', task)
     end
+    call('ZREM', P .. ':dead', id)
     call('DEL', key('w', id), key('wt', id))
     call('ZREM', P .. ':ended', id)
   end

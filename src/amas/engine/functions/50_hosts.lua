@@ -27,7 +27,7 @@ local function release(host, lost)
     local task = load(running[i])
     if task and task.s == 'running' and task.h == host then
       if lost and task.l + 1 > HOSTS_LOST_MAX then
-        call('ZADD', P .. ':dead', R.now, task.id)
+        dead_letter(task)
         abandon(task, 'host_lost', 'its host died in each of its last attempts; it may be the cause')
       else
         call('HSET', key('t', task.id), 's', 'queued', 'l', task.l + (lost and 1 or 0))

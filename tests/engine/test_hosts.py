@@ -1,0 +1,111 @@
+"""Hosts, their leases and deaths; who leads."""
+
+import pytest
+
+from amas.engine.hosts import AgentCard, HostAbout, HostFigures, Leadership
+from amas.model.journal import EntryKind
+from tests.engine.cell import LEASE_S, Cell, task
+
+HOSTS_LOST_MAX = 8
+
+
+@pytest.mark.requirement("A1")
+async def test_a_dead_hosts_tasks_go_back_at_once(cell: Cell) -> None:
+    await cell.submit(*(task(f"t{n}") for n in range(2500)))
+    lost_tasks = await cell.claim(2000, host="dead")
+    marker = await cell.journal.last_id()
+    lost = await cell.reap()
+    assert lost is not None and (lost.id, lost.tasks, lost.late_ms) == ("dead", 2000, 1)
+    assert await cell.queue.depths() == {"work": 2500}
+    (entry,) = await cell.entries(marker)
+    assert (entry.kind, entry.host_id, len(entry.effects)) == (EntryKind.LOST, "dead", 2000)
+    assert await cell.complete(*lost_tasks[:2]) == {0: "stale", 1: "stale"}
+    assert {got.attempt for got in await cell.claim(2000, host="h2")} == {2}  # begun work first
+    assert (await cell.queue.totals())["hosts_lost"] == 1
+    assert await cell.hosts.reap(now_ms=cell.now) is None
+    assert {"r:dead", "h:dead"} & await cell.keys() == set()
+
+
+async def test_one_sweep_takes_one_host_the_longest_silent(cell: Cell) -> None:
+    await cell.host("first")
+    cell.now += 10
+    await cell.host("second")
+    first, second = await cell.reap(), await cell.hosts.reap(now_ms=cell.now)
+    assert first is not None and second is not None
+    assert (first.id, first.late_ms, second.id, second.late_ms) == ("first", 11, "second", 1)
+
+
+async def test_a_task_that_takes_its_hosts_down_fails_in_the_end(cell: Cell) -> None:
+    await cell.submit(task("killer", workflow_id="w"), task("after", workflow_id="w", needs=["killer"]), workflow="w")
+    for lost in range(HOSTS_LOST_MAX):
+        assert (await cell.run("killer", host=f"h{lost}")).failures == 0
+        await cell.reap()
+    assert await cell.states("killer") == {"killer": "queued"}
+    await cell.run("killer")
+    await cell.reap()
+    failure = (await cell.queue.outcomes(["killer"]))["killer"].failure
+    assert failure is not None and failure.code == "host_lost"
+    assert await cell.states("killer", "after") == {"killer": "failed", "after": "failed"}
+    assert (await cell.queue.totals())["dead_letters"] == 1
+    assert await cell.workflow_state("w") == "failed"
+
+
+async def test_a_drained_host_is_not_blamed_for_its_tasks(cell: Cell) -> None:
+    await cell.submit(task("t"))
+    for n in range(HOSTS_LOST_MAX + 2):
+        assert (await cell.run("t", host=f"h{n}")).attempt == n + 1
+        assert await cell.hosts.leave(f"h{n}", now_ms=cell.now) == 1
+    assert await cell.hosts.all() == []
+
+
+async def test_a_renewed_lease_holds_and_a_lost_one_stays_lost(cell: Cell) -> None:
+    await cell.host()
+    marker = await cell.journal.last_id()
+    for _ in range(5):
+        cell.now += round(LEASE_S * 1000) - 1
+        assert await cell.hosts.renew("h1", HostFigures(), lease_s=LEASE_S, now_ms=cell.now)
+        assert await cell.hosts.reap(now_ms=cell.now) is None
+    assert await cell.entries(marker) == []
+    await cell.reap()
+    assert not await cell.hosts.renew("h1", HostFigures(), lease_s=LEASE_S, now_ms=cell.now)
+    assert await cell.queue.claim("h1", [], now_ms=cell.now) is None
+    await cell.host()
+    assert await cell.hosts.renew("h1", HostFigures(), lease_s=LEASE_S, now_ms=cell.now)
+
+
+async def test_a_late_host_that_nobody_swept_keeps_its_tasks(cell: Cell) -> None:
+    await cell.submit(task("t"))
+    attempt = await cell.run("t")
+    cell.now += 10 * round(LEASE_S * 1000)
+    assert await cell.hosts.renew("h1", HostFigures(), lease_s=LEASE_S, now_ms=cell.now)
+    assert await cell.hosts.reap(now_ms=cell.now) is None
+    assert await cell.complete(attempt) == {}
+
+
+async def test_a_view_of_the_hosts(cell: Cell) -> None:
+    card = AgentCard("worker-1", "worker", "execution", "lead", "Worker", "1", 2)
+    await cell.hosts.register("h2", HostAbout(7, "box", "1", (card,)), lease_s=LEASE_S, now_ms=cell.now)
+    await cell.host("h1")
+    await cell.hosts.renew("h2", HostFigures(cpu_s=1.5), lease_s=2 * LEASE_S, now_ms=cell.now)
+    await cell.submit(task("t"))
+    await cell.run("t", host="h2")
+    first, second = await cell.hosts.all()
+    assert (first.id, first.running, first.figures) == ("h1", {}, HostFigures())
+    assert (second.id, second.running, second.about.agents) == ("h2", {"t": "agent-0"}, (card,))
+    assert (second.figures.cpu_s, second.since_ms, second.lease_until_ms) == (1.5, cell.now, cell.now + 12_000)
+
+
+async def test_one_leads_until_its_lease_ends_or_it_resigns(cell: Cell) -> None:
+    one, two = Leadership(cell.engine, "one"), Leadership(cell.engine, "two")
+
+    async def acquire(who: Leadership) -> int:
+        return await who.acquire("reaper", lease_s=LEASE_S, now_ms=cell.now)
+
+    assert (await acquire(one), await acquire(two), await acquire(one)) == (1, 0, 1)
+    cell.now += round(LEASE_S * 1000)
+    assert (await acquire(two), await acquire(one)) == (2, 0)
+    await one.resign("reaper", now_ms=cell.now)  # it doesn't lead: nothing happens
+    assert await acquire(one) == 0
+    await two.resign("reaper", now_ms=cell.now)
+    assert (await acquire(one), await acquire(two)) == (3, 0)
+    assert await two.acquire("recorder", lease_s=LEASE_S, now_ms=cell.now) == 1

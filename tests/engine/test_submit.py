@@ -1,0 +1,125 @@
+"""Submissions: idempotency keys, order by priority and age, delays, payload limits."""
+
+import pytest
+
+from amas.engine.queue import Idempotency, Slots, encode_payload, make_submission
+from amas.errors import DependencyUnknown, IdempotencyConflict, PayloadTooLarge, SubmissionError
+from amas.model.task import PAYLOAD_BYTES_MAX, RetryPolicy, TaskSpec
+from tests.engine.cell import Cell, task
+
+MINUTE = 60_000
+
+
+async def test_an_idempotency_key_answers_as_the_first_time(cell: Cell) -> None:
+    key = Idempotency("order-1", "digest", b"answer")
+    assert await cell.queue.submit([task("a")], idempotency=key, now_ms=cell.now) is None
+    before = await cell.dump()
+    again = Idempotency("order-1", "digest", b"another answer")
+    assert await cell.queue.submit([task("b")], idempotency=again, now_ms=cell.now) == b"answer"
+    with pytest.raises(IdempotencyConflict, match="order-1"):
+        await cell.queue.submit([task("c")], idempotency=Idempotency("order-1", "other", b""), now_ms=cell.now)
+    assert await cell.dump() == before
+    assert await cell.engine.client.pttl(cell.engine.key("idem", "order-1")) > 23 * 60 * MINUTE
+
+
+async def test_a_refused_submission_does_not_use_up_its_key(cell: Cell) -> None:
+    key = Idempotency("order-1", "digest", b"answer")
+    with pytest.raises(DependencyUnknown):
+        await cell.queue.submit([task("a", needs=["nobody"])], idempotency=key, now_ms=cell.now)
+    assert await cell.queue.submit([task("a")], idempotency=key, now_ms=cell.now) is None
+
+
+async def order(cell: Cell, count: int, *queues: str) -> list[str]:
+    return [got.id for got in await cell.claim(count, queues=queues or ("work",))]
+
+
+async def test_a_higher_priority_goes_first_and_equals_by_age(cell: Cell) -> None:
+    for name, priority in (("n1", 1), ("l", 0), ("n2", 1), ("c", 3), ("h", 2)):
+        await cell.submit(task(name, priority=priority))
+        cell.now += 1
+    assert await order(cell, 5) == ["c", "h", "n1", "n2", "l"]
+
+
+@pytest.mark.parametrize(("priority", "head_start_ms"), [(1, MINUTE), (2, 10 * MINUTE), (3, 60 * MINUTE)])
+async def test_a_head_start_is_a_span_so_nothing_starves(cell: Cell, priority: int, head_start_ms: int) -> None:
+    await cell.submit(task("old", priority=0))
+    cell.now += head_start_ms - 1
+    await cell.submit(task("inside", priority=priority))
+    cell.now += 2
+    await cell.submit(task("outside", priority=priority))
+    assert await order(cell, 3) == ["inside", "old", "outside"]
+
+
+async def test_begun_work_goes_before_new_work(cell: Cell) -> None:
+    await cell.submit(task("begun"))
+    await cell.run("begun")
+    cell.now += MINUTE
+    await cell.submit(task("new"))
+    cell.now += MINUTE
+    await cell.queue.give_back("h1", [("begun", 1)], now_ms=cell.now)
+    assert await order(cell, 2) == ["begun", "new"]
+
+
+async def test_a_claim_takes_the_oldest_of_several_queues(cell: Cell) -> None:
+    for n, queue in enumerate(["b", "a", "c", "a", "b"]):
+        await cell.submit(task(f"t{n}", queue=queue))
+        cell.now += 1
+    assert await order(cell, 4, "a", "b", "nothing") == ["t0", "t1", "t3", "t4"]
+    assert await cell.queue.depths() == {"a": 0, "b": 0, "c": 1}
+
+
+async def test_each_free_slot_gets_one_task_from_its_own_queues(cell: Cell) -> None:
+    await cell.host()
+    await cell.submit(task("a1", queue="a"), task("a2", queue="a"), task("a3", queue="a"), task("b1", queue="b"))
+    slots = [Slots(("a",), ["x", "x"]), Slots(("b", "a"), ["y", "z"])]
+    got = await cell.queue.claim("h1", slots, now_ms=cell.now)
+    assert got is not None
+    assert [(one.id, one.agent_id) for one in got] == [("a1", "x"), ("a2", "x"), ("a3", "y"), ("b1", "z")]
+    assert await cell.hosts.running("h1") == ["a1", "a2", "a3", "b1"]
+
+
+async def test_a_delayed_task_waits_for_its_time(cell: Cell) -> None:
+    await cell.submit(task("late", delay_ms=2000), task("soon", delay_ms=1000))
+    assert await cell.states("late", "soon") == {"late": "delayed", "soon": "delayed"}
+    assert await cell.claim(5) == []
+    assert await cell.queue.promote(now_ms=cell.now + 1500) == (1, cell.now + 2000)
+    assert await order(cell, 5) == ["soon"]
+    assert [change.due_ms for change in await cell.changes("late")] == [0, cell.now + 2000]
+
+
+async def test_promotion_comes_in_bounded_pieces(cell: Cell) -> None:
+    await cell.submit(*(task(f"t{n}", delay_ms=1 + n) for n in range(5)))
+    later = cell.now + 100
+    assert await cell.queue.promote(limit=3, now_ms=later) == (3, cell.now + 4)
+    assert await cell.queue.promote(limit=3, now_ms=later) == (2, 0)
+    marker = await cell.journal.last_id()
+    assert await cell.queue.promote(now_ms=later) == (0, 0)
+    assert await cell.entries(marker) == []
+
+
+async def test_the_servers_own_clock_serves_who_has_none(cell: Cell) -> None:
+    await cell.queue.submit([task("t", delay_ms=60_000)])
+    (_, due_ms) = await cell.queue.promote()
+    (seconds, _) = await cell.engine.client.time()
+    assert 0 < due_ms - seconds * 1000 <= 61_000
+
+
+async def test_a_view_shows_what_was_submitted(cell: Cell) -> None:
+    spec = TaskSpec(capability="work", key="k", title="T", input={"a": [1]}, retry=RetryPolicy(retries=7))
+    await cell.queue.submit([make_submission("t", spec, priority=2)], now_ms=cell.now)
+    view = await cell.queue.task("t")
+    assert view is not None
+    assert (view.key, view.title, view.input, view.priority, view.attempt) == ("k", "T", {"a": [1]}, 2, 0)
+    assert (await cell.held("t"))["m"] == "7"
+    assert await cell.queue.task("nobody") is None
+    assert await cell.queue.workflow("nobody") is None
+
+
+async def test_a_large_batch_fits_and_a_large_payload_does_not(cell: Cell) -> None:
+    await cell.submit(task("first"), *(task(f"t{n}", needs=["first"]) for n in range(9_999)))
+    await cell.complete(await cell.run("first"))
+    assert await cell.queue.depths() == {"work": 9_999}
+    with pytest.raises(PayloadTooLarge, match="the input is 1048581 bytes"):
+        encode_payload("x" * PAYLOAD_BYTES_MAX, "the input")
+    with pytest.raises(SubmissionError, match="not a JSON value"):
+        encode_payload(object(), "the input")
