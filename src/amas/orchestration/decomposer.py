@@ -18,7 +18,7 @@ from amas.model.task import Json
 from amas.orchestration.intents import Asked, Matcher, Selection
 from amas.orchestration.planner import FleetFacts
 from amas.orchestration.playbooks import PARTS, Fixed, Phase, Playbook
-from amas.orchestration.wording import Reading, read
+from amas.orchestration.wording import Reading
 
 GATE = "gate/"
 """Before a part's key: the task that checks it."""
@@ -38,7 +38,7 @@ def rules_plan(goal: Goal, facts: FleetFacts) -> Plan:
     uncovered: tuple[str, ...] = ()
     for playbook in facts.playbooks:
         matcher = _matcher(msgspec.json.encode(playbook))
-        reading = read(goal.text, matcher.vocabulary, known_path=goal.input_dir)
+        reading = matcher.reading(goal.text, goal.input_dir)
         asked = matcher.asked(reading, has_input=bool(goal.input_dir))
         uncovered = uncovered or asked.uncovered
         answered = sum(len(capabilities) for capabilities in asked.selection.values()) - 100 * len(asked.uncovered)

@@ -11,7 +11,7 @@ from functools import cached_property
 import msgspec
 
 from amas.orchestration.playbooks import Phase, Playbook
-from amas.orchestration.wording import PATH_WORD, Clause, Reading, Vocabulary, stem
+from amas.orchestration.wording import PATH_WORD, Clause, Reading, Vocabulary, read, stem
 
 UNDERSTOOD_MIN = 0.3
 """The share of a goal's meaningful words that a playbook must know: below it the match is an accident."""
@@ -74,6 +74,12 @@ class Matcher:
     def vocabulary(self) -> Vocabulary:
         """Its words, for mending typing errors."""
         return Vocabulary(self.words)
+
+    def reading(self, text: str, known_path: str = "") -> Reading:
+        """Return a goal as this playbook's words let it be read."""
+        for spelling, meant in self.playbook.spellings.items():
+            text = re.sub(rf"(?<![\w/]){re.escape(spelling)}(?![\w/])", meant, text, flags=re.IGNORECASE)
+        return read(text, self.vocabulary, known_path=known_path)
 
     def asked(self, reading: Reading, *, has_input: bool) -> Asked:
         """Return what the goal asks of this playbook; an empty selection when it isn't this playbook's kind of goal."""

@@ -81,6 +81,8 @@ class Playbook(msgspec.Struct, frozen=True, kw_only=True):
     """The fixed task that every phase starts from."""
     needs_input: bool = True
     synonyms: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    spellings: dict[str, str] = msgspec.field(default_factory=dict)
+    """Words that mean something of their own together, and how the phrases here write them: `code base: codebase`."""
     subjects: tuple[str, ...] = ()
     """Words of which a goal must have one, unless it comes with an input folder."""
     general: tuple[str, ...] = ()

@@ -44,6 +44,7 @@ _REWRITES = tuple(
         (r"[’`´]", "'"),
         (r"\b(?:don'?t|do not) (?:forget|hesitate)(?: to)?\b", " "),
         (r"\bnot (?:only|just)\b", " "),
+        (r"\bwrong with\b", "wrong"),
         (r"\bbut also\b", " and "),
         (r"\b(?:nothing (?:but|except|other than)|no more than)\b", f" {_ONLY} "),
         (r"\b(?:and )?nothing (?:else|more)\b", f" {_ONLY} "),
@@ -195,13 +196,14 @@ def _clauses(text: str) -> list[Clause]:
     for i in range(0, len(pieces), 2):
         cut = pieces[i - 1].lower() if i else "."
         words = [word.lower() for word in _WORD.findall(pieces[i])]
+        says_only = _ONLY in words
+        words = [word for word in words if word != _ONLY]
         starts_anew = bool(words) and words[0] in _IMPERATIVES
         if cut == _NOT:
             negated = True
         elif cut in _ENDS_NEGATION or (starts_anew and cut not in {"or", "nor"}):
             negated = only = False
-        if _ONLY in words:
-            only, words = True, [word for word in words if word != _ONLY]
+        only = only or says_only
         if cut == _NOT and set(words) <= _AFTERTHOUGHT and found:
             found[-1] = msgspec.structs.replace(found[-1], negated=True)
         elif not words and only and found:
