@@ -61,5 +61,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     tasks: tuple[SubTask, ...]
     deliverable: str
     """The key of the task whose result is the deliverable."""
+    aside: tuple[str, ...] = ()
+    """Keys of tasks that the deliverable does not need, on purpose."""
     notes: tuple[str, ...] = ()
     """What the planner understood and left out, in plain words."""

@@ -6,7 +6,7 @@ Result: `{folder, files: [...], summary: {headline, figures}, table: [[label, va
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -71,7 +71,15 @@ async def write(ctx: Context) -> Json:
     """Write the report on the parts in the task's results."""
     given = ctx.input if isinstance(ctx.input, dict) else {}
     folder = ctx.workspace / "report"
-    return await ctx.step("write", lambda: write_report(given, ctx.results, ctx.artifacts, folder))
+    return await ctx.step("write", lambda: write_report(given, _results(ctx), ctx.artifacts, folder))
+
+
+def _results(ctx: Context) -> dict[str, Json]:
+    """Return the results to report on: those that the task needs, and those that its lead hands on in `results_ref`."""
+    reference = ctx.input.get("results_ref") if isinstance(ctx.input, dict) else None
+    if not isinstance(reference, str):
+        return ctx.results
+    return {**cast(dict[str, Json], ctx.artifacts.get_json(reference)), **ctx.results}
 
 
 def _for_machines(material: Material, report: Report) -> dict[str, Json]:

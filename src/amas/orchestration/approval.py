@@ -1,0 +1,146 @@
+"""The last look before delivery: is the report there, is every part in it, and does it say what the parts say?
+
+`checks_of` is pure over the report's own files, already read; the agent reads them and signs. A delivery that falls short is
+still delivered, marked, for people to see; only one without a report is refused.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from amas.agents.base import agent
+from amas.agents.context import Context
+from amas.artifacts.store import ArtifactStore
+from amas.core.quality import Check
+from amas.errors import GiveUp
+from amas.model.task import Json
+from amas.orchestration.leads import whole
+
+_JUDGED = ("accepted", "score", "rounds")
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """What the checks look at."""
+
+    parts: Mapping[str, Mapping[str, Any]]
+    """The parts as their gates passed them on."""
+    named: tuple[str, ...]
+    """Files that the report says it has."""
+    present: frozenset[str]
+    """Those of them that are there and not empty."""
+    report: Mapping[str, Any]
+    """`report.json`."""
+    findings: int
+    """How many `findings.json` lists; -1 where it can't be read."""
+    places: int
+    """How many different findings the parts' own lists have."""
+    tests: int
+    """How many tests `tests.json` lists."""
+
+
+def checks_of(delivery: Delivery) -> list[Check]:
+    """Return the verdict of each rule on a delivery."""
+    lost = [name for name in delivery.named if name not in delivery.present]
+    listed = {str(each.get("part")): each for each in delivery.report.get("parts") or []}
+    absent = [name for name in delivery.parts if name not in listed]
+    differing = [
+        name
+        for name, part in delivery.parts.items()
+        if name in listed and any(listed[name].get(field) != part.get(field) for field in _JUDGED)
+    ]
+    tests = sum(_tests(part) for part in delivery.parts.values())
+    return [
+        _share("files", delivery.named, lost, "missing or empty"),
+        _share("parts", delivery.parts, absent, "not in the report"),
+        _share("verdicts", delivery.parts, differing, "reported otherwise than the gate judged"),
+        _same("findings", delivery.findings, delivery.places),
+        _same("tests", delivery.tests, tests),
+    ]
+
+
+@agent("executive.approve")
+async def approve(ctx: Context) -> Json:
+    """Check the report against the parts and return it, signed."""
+    report = ctx.results.get("report")
+    if not isinstance(report, dict) or not report.get("files"):
+        raise GiveUp("there is no report to approve", code="no_report")
+    parts = {
+        str(value["part"]): whole(value, ctx.artifacts)
+        for key, value in ctx.results.items()
+        if key != "report" and isinstance(value, dict) and "specialists" in value
+    }
+
+    def check() -> Json:
+        return msgspec.to_builtins(checks_of(_read(report, parts, ctx.artifacts)))
+
+    checks = msgspec.convert(await ctx.step("check", check), list[Check])
+    return signed(report, parts, checks, signed_by=ctx.agent_id)
+
+
+def signed(
+    report: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]], checks: list[Check], *, signed_by: str
+) -> dict[str, Json]:
+    """Return the delivery as it goes out: the report, its score, and how each part was judged."""
+    score = min([*(check.score for check in checks), *(float(part["score"]) for part in parts.values())])
+    sound = all(check.score >= 1.0 for check in checks)
+    return {
+        "approved": sound and all(part["accepted"] for part in parts.values()),
+        "score": score,
+        "checks": msgspec.to_builtins(checks),
+        "signed_by": signed_by,
+        "parts": {name: {field: part[field] for field in (*_JUDGED, "summary", "figures")} for name, part in parts.items()},
+        "missing": [each for part in parts.values() for each in part["missing"]],
+        "report": dict(report),
+        **{name: report.get(name) for name in ("folder", "files", "summary", "table")},
+    }
+
+
+def _read(report: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]], artifacts: ArtifactStore) -> Delivery:
+    folder, named = Path(str(report.get("folder", ""))), tuple(map(str, report["files"]))
+    present = frozenset(name for name in named if (folder / name).is_file() and (folder / name).stat().st_size)
+    document, findings, tests = (_json(folder / name) for name in ("report.json", "findings.json", "tests.json"))
+    return Delivery(
+        parts=parts,
+        named=named,
+        present=present,
+        report=document if isinstance(document, dict) else {},
+        findings=len(findings) if isinstance(findings, list) else -1,
+        places=_places(parts, artifacts),
+        tests=len(tests) if isinstance(tests, list) else 0,
+    )
+
+
+def _json(path: Path) -> Json:
+    try:
+        return msgspec.json.decode(path.read_bytes())
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _places(parts: Mapping[str, Mapping[str, Any]], artifacts: ArtifactStore) -> int:
+    """Return how many findings differ in rule, place or message: what two specialists both found is one."""
+    fields = ("rule", "path", "line", "column", "message")
+    places: set[tuple[Any, ...]] = set()
+    for result in (result for part in parts.values() for result in part["specialists"]):
+        try:
+            listed = artifacts.get_json(str(result.get("findings_ref", "")))
+        except (KeyError, msgspec.DecodeError):
+            continue
+        places |= {tuple(each.get(field) for field in fields) for each in listed}
+    return len(places)
+
+
+def _tests(part: Mapping[str, Any]) -> int:
+    return sum(sum((result.get("outcomes") or {}).values()) for result in part["specialists"])
+
+
+def _share(name: str, of: Any, bad: list[str], what: str) -> Check:
+    score = 1.0 - len(bad) / len(of) if of else 1.0
+    return Check(name, round(score, 4), f"{', '.join(bad[:5])}: {what}" if bad else "")
+
+
+def _same(name: str, reported: int, found: int) -> Check:
+    same = reported == found
+    return Check(name, 1.0 if same else 0.0, "" if same else f"the report lists {reported}, the parts have {found}")

@@ -1,0 +1,104 @@
+"""The Task Coordinator: plans a goal, has the plan checked, starts its graph, and hands the deliverable back.
+
+Its pool's `options` carry the fleet's facts: `{"capabilities": [...], "limits": {...}, "playbooks": [path or name, ...]}`.
+It must never do a part's work, nor start a plan that the validator refused.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from amas.agents.base import agent
+from amas.agents.context import Context
+from amas.core.plan import problems
+from amas.errors import AmasError, GiveUp, PlanRefused
+from amas.model.fleet import FleetLimits
+from amas.model.goal import Goal, Plan
+from amas.model.task import Json, TaskOutcome
+from amas.orchestration.decomposer import RulesPlanner
+from amas.orchestration.planner import FleetFacts, Planner
+from amas.orchestration.playbooks import load_playbooks
+
+
+class CoordinatorOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The fleet's facts, as its loader hands them over."""
+
+    capabilities: tuple[str, ...]
+    limits: FleetLimits = FleetLimits()
+    playbooks: tuple[str, ...] = ()
+    """Names of shipped playbooks or paths; empty for all that ship with the product."""
+    deliverables: str = ""
+    """The folder for deliverables of goals that name none; each gets one of its own there, called by its task's id."""
+
+
+def facts_of(options: Mapping[str, Json]) -> FleetFacts:
+    """Return the fleet's facts, its playbooks read; FleetFileInvalid when one is wrong."""
+    given = msgspec.convert(dict(options), CoordinatorOptions)
+    playbooks = tuple(load_playbooks(given.playbooks))
+    return FleetFacts(capabilities=frozenset(given.capabilities), playbooks=playbooks, limits=given.limits)
+
+
+async def checked_plan(planner: Planner, goal: Goal, facts: FleetFacts) -> Plan:
+    """Return the planner's plan for a goal; PlanRefused when it breaks a rule."""
+    plan = await planner.plan(goal, facts)
+    found = problems(plan, capabilities=facts.capabilities, limits=facts.limits)
+    if found:
+        raise PlanRefused(found)
+    return plan
+
+
+def with_output(goal: Goal, ctx: Context) -> Goal:
+    """Return the goal with a place for its deliverable, so that a run can't fail for want of one at its end."""
+    folder = str(ctx.options.get("deliverables") or "")
+    place = Path(folder) / ctx.id if folder else ctx.workspace / "deliverable"
+    return goal if goal.output_dir else msgspec.structs.replace(goal, output_dir=str(place))
+
+
+def delivered(plan: Plan, outcomes: Mapping[str, TaskOutcome]) -> dict[str, Json]:
+    """Return the deliverable with what stands behind it; GiveUp with the first cause when there is none."""
+    outcome = outcomes.get(plan.deliverable)
+    if outcome is None or outcome.failure is not None or not isinstance(outcome.result, dict):
+        raise _cause(plan, outcomes)
+    approval = outcomes["approve"].result if "approve" in outcomes else None
+    kept = ("approved", "score", "signed_by", "checks", "parts", "missing", "table")
+    behind = {name: approval[name] for name in kept if name in approval} if isinstance(approval, dict) else {}
+    return {
+        **behind,
+        **outcome.result,
+        "playbook": plan.playbook,
+        "complexity": plan.complexity.value,
+        "notes": list(plan.notes),
+    }
+
+
+def _cause(plan: Plan, outcomes: Mapping[str, TaskOutcome]) -> GiveUp:
+    """Return the error of the task that failed first in the plan's order, not of those that it took down."""
+    for task in plan.tasks:
+        failed = outcomes[task.key].failure if task.key in outcomes else None
+        if failed is not None and task.on_failure == "fail":
+            return GiveUp(f"{task.title or task.key}: {failed.message}", code=failed.code)
+    return GiveUp(f"the plan ended without its deliverable {plan.deliverable!r}", code="no_deliverable")
+
+
+@agent("executive.coordinate")
+async def coordinate(ctx: Context) -> Json:
+    """Plan the goal, have the plan carried out, and return the deliverable."""
+
+    async def plan_it() -> Json:
+        goal = with_output(msgspec.convert(ctx.input, Goal), ctx)
+        plan = await checked_plan(RulesPlanner(), goal, facts_of(ctx.options))
+        stored: dict[str, Any] = msgspec.to_builtins(plan)
+        return stored
+
+    try:
+        plan = msgspec.convert(await ctx.step("plan", plan_it), Plan)
+    except msgspec.ValidationError as error:
+        raise GiveUp(f"the goal or the fleet's facts are not as they must be: {error}", code="goal_error") from error
+    except AmasError as error:
+        if isinstance(error, GiveUp):
+            raise
+        raise GiveUp(str(error), code=error.code) from error
+    ctx.progress(0.05, f"{plan.playbook}: {len(plan.tasks)} tasks")
+    return delivered(plan, await ctx.spawn(plan.tasks))

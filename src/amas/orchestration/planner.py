@@ -1,0 +1,25 @@
+"""What a planner is: a goal and a fleet's facts in, a plan out. The coordinator checks every plan with `core.plan.problems`."""
+
+from typing import Protocol
+
+import msgspec
+
+from amas.model.fleet import FleetLimits
+from amas.model.goal import Goal, Plan
+from amas.orchestration.playbooks import Playbook
+
+
+class FleetFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a planner may count on."""
+
+    capabilities: frozenset[str]
+    playbooks: tuple[Playbook, ...]
+    limits: FleetLimits = FleetLimits()
+
+
+class Planner(Protocol):
+    """Anything that turns goals into plans; a planner with a model stands beside the rules one."""
+
+    async def plan(self, goal: Goal, facts: FleetFacts) -> Plan:
+        """Return a plan for `goal`; a GoalError says why there is none."""
+        ...
