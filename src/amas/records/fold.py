@@ -8,7 +8,7 @@ the records never saw are dropped; that happens only when a history is begun on 
 Called by `writing.py`. It must never read a clock or a database.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -160,6 +160,15 @@ def decode(entry: JournalEntry) -> Decoded:
         progress_notes(entry),
         [step for step in _steps.decode(entry.batch) if step.name == PLAN_STEP] if entry.kind is EntryKind.STEP else [],
     )
+
+
+def to_look_up(entries: Sequence[Decoded], *, trusting: bool) -> set[str]:
+    """Return the ids of the tasks that `fold` needs to know of; if `trusting`, those in `submit` entries count as new."""
+    ids = {task_id for decoded in entries for task_id in decoded.task_ids()}
+    if trusting:
+        submits = (decoded for decoded in entries if decoded.entry.kind is EntryKind.SUBMIT)
+        ids.difference_update([change.task_id for decoded in submits for change in decoded.changes if change.spec is not None])
+    return ids
 
 
 class Batch(msgspec.Struct):

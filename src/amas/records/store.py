@@ -10,20 +10,21 @@ from types import TracebackType
 from typing import Self
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from amas.errors import RecordsError
 from amas.model.journal import JournalEntry
 from amas.records.database import BUSY_TIMEOUT_S, Database
-from amas.records.fold import Batch, Decoded, decode, fold
+from amas.records.fold import Batch, Decoded, decode, fold, to_look_up
 from amas.records.history import History
 from amas.records.migrate import migrate
 from amas.records.tables import entry_id, entry_number, recorder
 from amas.records.views import Applied
 from amas.records.writing import Statements, read_known, read_position, write
 
-CHANGES_MAX = 1000
-"""Changes to tasks in one transaction, or those of one entry where it has more: enough that the fsync costs nothing by the task,
-few enough that folding them holds up the event loop for 10 ms at most."""
+CHANGES_MAX = 3000
+"""Changes to tasks in one transaction, or those of one entry where it has more: enough that a task's submission, claim and end
+often meet in one row, few enough that folding them holds up the event loop for some 10 ms."""
 
 
 class Records(History):
@@ -76,13 +77,21 @@ class Records(History):
         return applied
 
     async def _apply_part(self, part: list[Decoded]) -> tuple[int, int, Batch]:
+        """Apply entries in one transaction, taking submitted tasks for new; where one isn't, look all of them up and try again."""
+        try:
+            return await self._try_part(part, trusting=True)
+        except RecordsError as error:
+            if not isinstance(error.__cause__, IntegrityError):
+                raise
+        return await self._try_part(part, trusting=False)
+
+    async def _try_part(self, part: list[Decoded], *, trusting: bool) -> tuple[int, int, Batch]:
         async with self._database.writing() as connection:
             position = await read_position(connection, self._statements)
             new = [decoded for decoded in part if entry_number(decoded.entry.id) > position]
             if not new:
                 return 0, position, Batch()
-            ids = (task_id for decoded in new for task_id in decoded.task_ids())
-            batch = fold(new, await read_known(connection, self._statements, ids))
+            batch = fold(new, await read_known(connection, self._statements, to_look_up(new, trusting=trusting)))
             position = entry_number(new[-1].entry.id)
             await write(connection, self._statements, batch, position=position)
         return len(new), position, batch

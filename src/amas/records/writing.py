@@ -40,7 +40,8 @@ class Statements:
         self.position = sa.select(recorder.c.position).where(recorder.c.id == 1).with_for_update()
         self.claim = self._insert(recorder).on_conflict_do_nothing()
         self.move = recorder.update().where(recorder.c.id == 1)
-        self.new_tasks = self._new(tasks)
+        # Not so tasks: that one exists which was taken for new must be noticed (see `store.Records.apply`).
+        self.new_tasks = self._text(tasks.insert(), tuple(column.name for column in tasks.columns))
         self.new_attempts = self._new(attempts)
         self.new_workflows = self._new(workflows)
         self.new_goals = self._new(goals)
@@ -97,12 +98,13 @@ async def read_position(connection: AsyncConnection, statements: Statements) -> 
 
 async def read_known(connection: AsyncConnection, statements: Statements, task_ids: Iterable[str]) -> dict[str, Known]:
     """Return what the records hold of those tasks that they hold."""
-    ids = list(dict.fromkeys(task_ids))
+    ids = list(task_ids)
     if not ids:
         return {}
     argument: Any = msgspec.json.encode(ids).decode() if connection.dialect.name == "sqlite" else ids
     found = await connection.exec_driver_sql(statements.known, (argument,))
-    return {task_id: Known(_STATES[state], *rest) for task_id, state, *rest in found.tuples()}
+    rows: Iterable[tuple[Any, ...]] = map(tuple, found)
+    return {task_id: Known(_STATES[state], *rest) for task_id, state, *rest in rows}
 
 
 _STATES = {state.value: state for state in TaskState}
