@@ -77,7 +77,7 @@ class Records(History):
         return applied
 
     async def _apply_part(self, part: list[Decoded]) -> tuple[int, int, Batch]:
-        """Apply entries in one transaction, taking submitted tasks for new; where one isn't, look all of them up and try again."""
+        """Apply entries in one transaction, taking submitted tasks for new; where one isn't, look all up and try again."""
         try:
             return await self._try_part(part, trusting=True)
         except RecordsError as error:
