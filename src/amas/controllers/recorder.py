@@ -20,7 +20,7 @@ READ_BYTES_MAX = 16 << 20
 WAIT_MS = 2000
 """How long a read waits for the first entry; less than what the connection takes for a dead server."""
 LINGER_S = 0.02
-"""A pause after a small batch: what a lone task writes meets in one transaction, and the history is no later than eyes can see."""
+"""A pause after a small batch: what a lone task writes meets in one transaction, no later than eyes can see."""
 TRIM_EVERY = 1000
 """Entries recorded between two trims."""
 
