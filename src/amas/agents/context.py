@@ -1,17 +1,18 @@
 """What an agent sees of its task: input, results it depends on, journaled steps, sub-tasks, and where it may work.
 
-`Context` is the promise to agent authors; a host makes it (`agents/host.py`), an isolated child its own (`agents/isolation.py`).
+`Context` is the promise to agent authors; a host makes it (`task_context.py`), an isolated child its own (`child.py`).
 """
 
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
-
-import structlog
+from typing import Any
 
 from amas.artifacts.store import ArtifactStore
 from amas.model.goal import SubTask
 from amas.model.task import Failure, Json, TaskOutcome, TaskSpec
+from amas.observe.logging import Log
 
 
 class Suspended(BaseException):
@@ -32,14 +33,21 @@ class Context(ABC):
     """The results of the tasks that this one needs, by key; one that failed under `on_failure: skip` is missing."""
     failures: dict[str, Failure]
     """Why those that are missing failed, by key."""
-    workspace: Path
-    """A private folder that stays between attempts."""
     artifacts: ArtifactStore
-    log: structlog.stdlib.BoundLogger
     options: dict[str, Json]
     """The pool's `options` from the fleet file."""
     deadline_ms: int
-    """When this attempt is stopped, in milliseconds since the epoch."""
+    """When this attempt is stopped, in milliseconds since the epoch; 0 for never."""
+
+    @property
+    @abstractmethod
+    def workspace(self) -> Path:
+        """A private folder that stays between attempts, made when it is first asked for."""
+
+    @property
+    @abstractmethod
+    def log(self) -> Log:
+        """A log whose lines carry the task, workflow and agent."""
 
     @property
     @abstractmethod
@@ -50,12 +58,16 @@ class Context(ABC):
     def progress(self, fraction: float, note: str = "") -> None:
         """Tell watchers how far the work is: 0 to 1 and one line. Cheap; sent at most a few times a second."""
 
-    @abstractmethod
     async def step(self, name: str, work: Callable[[], Awaitable[Json] | Json]) -> Json:
         """Run `work` once in this task's life and return its result, from the journal when an earlier attempt got that far.
 
         `name` is unique within the task. A plain function runs in a thread. The result is a JSON value.
         """
+        known, result = await self.recall(name)
+        if known:
+            return result
+        made = work() if inspect.iscoroutinefunction(work) else await self.in_thread(work)
+        return await self.keep(name, await made if inspect.isawaitable(made) else made)
 
     @abstractmethod
     async def spawn(self, tasks: Sequence[SubTask]) -> dict[str, TaskOutcome]:
@@ -66,19 +78,33 @@ class Context(ABC):
         The same `key` in a task is the same sub-task on every attempt.
         """
 
+    @abstractmethod
+    async def recall(self, name: str) -> tuple[bool, Json]:
+        """Return whether the step `name` was done, and its result."""
+
+    @abstractmethod
+    async def keep(self, name: str, result: Json) -> Json:
+        """Journal the result of the step `name` and return it as the next attempt would get it."""
+
+    @abstractmethod
+    async def in_thread(self, work: Callable[[], Any]) -> Any:
+        """Run `work` in a thread and return its result."""
+
 
 class SyncContext:
     """A `Context` for agents written as plain functions: they run in a thread and these calls block it."""
 
-    def __init__(self, context: Context, call: Callable[[Awaitable[Json]], Json]) -> None:
+    def __init__(self, context: Context, call: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
+        """`call` runs a coroutine on the event loop and waits for it."""
         self._context, self._call = context, call
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
 
     def step(self, name: str, work: Callable[[], Json]) -> Json:
-        """Run `work` once in this task's life; see `Context.step`."""
-        return self._call(self._context.step(name, work))
+        """Run `work` here and now, once in this task's life, and return its result; see `Context.step`."""
+        known, result = self._call(self._context.recall(name))
+        return result if known else self._call(self._context.keep(name, work()))
 
     def spawn(self, tasks: Sequence[SubTask]) -> dict[str, TaskOutcome]:
         """Have sub-tasks done; see `Context.spawn`."""

@@ -21,7 +21,7 @@ class ArtifactStore:
     """A folder of immutable blobs, shared by every process of a fleet on this machine."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
 
     def put(self, blob: bytes) -> str:
         """Store `blob` and return its reference."""
@@ -59,4 +59,4 @@ class ArtifactStore:
         return msgspec.json.decode(self.get(reference))
 
     def _path(self, digest: str) -> Path:
-        return self._folder / digest[:2] / digest[2:]
+        return self.folder / digest[:2] / digest[2:]

@@ -125,6 +125,20 @@ class Engine:
         except (driver_errors.RedisError, OSError) as error:
             raise translated(error, self.address) from error
 
+    async def calls(self, batch: Sequence[tuple[str, Sequence[Argument]]]) -> list[Any]:
+        """Run functions in order in one round trip and return their answers; the first error is raised after all have run."""
+        try:
+            pipe = self.client.pipeline(transaction=False)
+            for function, arguments in batch:
+                pipe.execute_command("FCALL", f"{library.LIBRARY}_{function}", 1, self.prefix, *arguments)
+            answers: list[Any] = await pipe.execute(raise_on_error=False)
+        except (driver_errors.RedisError, OSError) as error:
+            raise translated(error, self.address) from error
+        for answer in answers:
+            if isinstance(answer, driver_errors.RedisError):
+                raise translated(answer, self.address) from answer
+        return answers
+
     async def read(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         """Run plain reading commands in one round trip and return their answers in order."""
         if not commands:

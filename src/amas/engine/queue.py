@@ -5,12 +5,12 @@ Batches in, batches out; nothing here decides anything that the functions don't.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from amas.clock import SERVER_CLOCK
-from amas.engine.connection import Engine
+from amas.engine.connection import Argument, Engine
 from amas.errors import DependencyUnknown, EngineError, IdempotencyConflict, PayloadTooLarge, SubmissionError
 from amas.model.blob import Blob, blob_bytes, to_blob
 from amas.model.journal import ProgressNote, WorkflowOpening
@@ -41,6 +41,7 @@ _outcomes = msgspec.msgpack.Decoder(list[TaskOutcome])
 _spec = msgspec.msgpack.Decoder(TaskSpec)
 _failure = msgspec.msgpack.Decoder(Failure)
 _any = msgspec.msgpack.Decoder()
+_NOTHING_CLAIMED = encode([])
 
 
 class Idempotency(msgspec.Struct, frozen=True):
@@ -57,6 +58,23 @@ class Slots(msgspec.Struct, frozen=True, array_like=True):
 
     queues: tuple[str, ...]
     agent_ids: list[str]
+
+
+class Exchange(NamedTuple):
+    """What a host tells and asks in one round trip."""
+
+    completions: Sequence[Completion] = ()
+    failures: Sequence[FailedAttempt] = ()
+    slots: Sequence[Slots] = ()
+
+
+class Exchanged(NamedTuple):
+    """What it is answered."""
+
+    refused: list[tuple[str, str]]
+    """(task id, `stale` | `cancelled` | `unknown`) of outcomes that the fence kept out."""
+    claimed: list[Claimed] | None
+    """None when the host holds no lease."""
 
 
 def encode_payload(value: Json, what: str) -> Blob:
@@ -148,6 +166,26 @@ class TaskQueue:
         """Return tasks for free agents, each as a new attempt; None when the host holds no lease and must register anew."""
         answer = await self._engine.call("claim", now_ms, host_id, encode(slots))
         return None if answer == b"lost" else _claimed.decode(answer)
+
+    async def exchange(self, host_id: str, said: Exchange, *, now_ms: int = SERVER_CLOCK) -> Exchanged:
+        """Record outcomes and claim in one round trip and one flush of the log; return what was refused and what was claimed.
+
+        Safe to say again after an error, except that what a lost answer claimed must be given back.
+        """
+        batch: list[tuple[str, Sequence[Argument]]] = []
+        if said.completions:
+            batch.append(("complete", (now_ms, self._retention_ms, host_id, encode(said.completions))))
+        if said.failures:
+            batch.append(("fail", (now_ms, self._retention_ms, host_id, encode(said.failures))))
+        if said.slots:
+            batch.append(("claim", (now_ms, host_id, encode(said.slots))))
+        answers = iter(await self._engine.calls(batch))
+        refused: list[tuple[str, str]] = []
+        for outcomes in (said.completions, said.failures):
+            if outcomes:
+                refused += [(outcomes[index].id, why) for index, why in _refusals(next(answers)).items()]
+        claimed = next(answers) if said.slots else _NOTHING_CLAIMED
+        return Exchanged(refused, None if claimed == b"lost" else _claimed.decode(claimed))
 
     async def complete(self, host_id: str, batch: Sequence[Completion], *, now_ms: int = SERVER_CLOCK) -> dict[int, str]:
         """Record results; return what the fence kept out, as index -> `stale`, `cancelled` or `unknown`."""

@@ -1,0 +1,234 @@
+"""The process of one isolated attempt: `python -m amas.agents.child <socket> <host's pid> <memory MiB> <CPU s>`.
+
+Started by `isolation.py` and by nothing else. It imports as little as it can: no engine, no host, no log library. Limits
+are set here, before the agent's module is imported, rather than between fork and exec, where a host with threads may hang. It dies
+with its host, by the kernel's hand.
+"""
+
+import asyncio
+import ctypes
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, Self
+
+import msgspec
+
+from amas.agents import frames
+from amas.agents.base import BaseAgent, FunctionAgent, load_agent, make_agent
+from amas.agents.context import Context, SyncContext
+from amas.agents.failures import Verdict, failed, verdict
+from amas.agents.threads import DaemonThreads
+from amas.artifacts.store import ArtifactStore
+from amas.errors import SubmissionError
+from amas.model.goal import SubTask
+from amas.model.task import Json, TaskOutcome
+from amas.observe.logging import Log
+
+THREADS = 16
+"""For plain functions as steps, of which one attempt rarely has several at a time."""
+
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+_outcomes = dict[str, TaskOutcome]
+
+
+class _Line:
+    """The two ends of what this process says to its host."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self._waiting: dict[int, asyncio.Future[Json]] = {}
+        self._loop = asyncio.get_running_loop()
+        self.calls = 0
+
+    def say(self, message: frames.FromChild) -> None:
+        """Send a message; from any thread."""
+        packed = frames.pack(message)
+        self._loop.call_soon_threadsafe(self._writer.write, packed)
+
+    async def ask(self, make: Callable[[int], frames.FromChild]) -> Json:
+        """Send the call that `make` makes of its number and return the answer."""
+        self.calls += 1
+        call = self.calls
+        try:
+            packed = frames.pack(make(call))
+        except (TypeError, msgspec.MsgspecError) as error:
+            raise SubmissionError(f"a step's result or a sub-task's input is not a JSON value: {error}") from error
+        self._waiting[call] = self._loop.create_future()
+        self._writer.write(packed)
+        return await self._waiting[call]
+
+    async def listen(self) -> NoReturn:
+        """Hand answers to those who wait, until the host hangs up."""
+        while True:
+            match frames.from_host.decode(await frames.read(self._reader)):
+                case frames.Answer(call, value):
+                    self._waiting.pop(call).set_result(value)
+                case frames.Refusal(call, message):
+                    self._waiting.pop(call).set_exception(SubmissionError(message))
+                case other:
+                    raise AssertionError(f"a host doesn't say {type(other).__name__} twice")
+
+    async def finish(self, message: frames.Done | frames.Failed) -> None:
+        """Say the last word."""
+        self._writer.write(frames.pack(message))
+        await self._writer.drain()
+        self._writer.close()
+        await self._writer.wait_closed()
+
+
+class _Log:
+    """Sends lines to the host, which adds the task's fields and decides about levels."""
+
+    def __init__(self, line: _Line, fields: dict[str, Json]) -> None:
+        self._line, self._fields = line, fields
+
+    def _say(self, level: Any, message: str, fields: dict[str, Any]) -> None:
+        plain = msgspec.to_builtins({**self._fields, **fields}, str_keys=True, enc_hook=str)
+        self._line.say(frames.LogLine(level, message, plain))
+
+    def debug(self, message: str, /, **fields: Any) -> None:
+        self._say("debug", message, fields)
+
+    def info(self, message: str, /, **fields: Any) -> None:
+        self._say("info", message, fields)
+
+    def warning(self, message: str, /, **fields: Any) -> None:
+        self._say("warning", message, fields)
+
+    def error(self, message: str, /, **fields: Any) -> None:
+        self._say("error", message, fields)
+
+    def critical(self, message: str, /, **fields: Any) -> None:
+        self._say("critical", message, fields)
+
+    def bind(self, **fields: Any) -> Self:
+        return type(self)(self._line, {**self._fields, **fields})
+
+
+class ChildContext(Context):
+    """The attempt, with its calls sent to the host."""
+
+    def __init__(self, start: frames.Start, line: _Line) -> None:
+        self.id, self.attempt, self.agent_id = start.id, start.attempt, start.agent_id
+        self.spec, self.input = start.spec, start.spec.input
+        self.results, self.failures = start.results, start.failures
+        self.options, self.deadline_ms = start.pool.options, start.deadline_ms
+        self.artifacts = ArtifactStore(Path(start.artifacts))
+        self._workspace = Path(start.workspace)
+        self._line = line
+        self._log = _Log(line, {})
+        self._threads = DaemonThreads(THREADS, name="step")
+
+    @property
+    def workspace(self) -> Path:
+        """The task's folder, which the host has made."""
+        return self._workspace
+
+    @property
+    def log(self) -> Log:
+        """The host's log."""
+        return self._log
+
+    @property
+    def cancelled(self) -> bool:
+        """Never: this process is killed instead."""
+        return False
+
+    def progress(self, fraction: float, note: str = "") -> None:
+        """Pass a note on."""
+        self._line.say(frames.Progress(float(fraction), note))
+
+    async def recall(self, name: str) -> tuple[bool, Json]:
+        """Ask the host's journal."""
+        known, result = await self._line.ask(lambda call: frames.Recall(call, name))
+        return known, result
+
+    async def keep(self, name: str, result: Json) -> Json:
+        """Have the host journal a step."""
+        return await self._line.ask(lambda call: frames.Keep(call, name, result))
+
+    async def spawn(self, tasks: Sequence[SubTask]) -> dict[str, TaskOutcome]:
+        """Have sub-tasks done; when they aren't yet, the host ends this process and a later attempt goes on."""
+        answer = await self._line.ask(lambda call: frames.Spawn(call, list(tasks)))
+        return msgspec.convert(answer, _outcomes)
+
+    async def in_thread(self, work: Callable[[], Any]) -> Any:
+        """Run a plain step in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def limit(*, memory_mb: int, cpu_s: int) -> None:
+    """Set what this process may take; 0 is no limit."""
+    if memory_mb:
+        resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
+    if cpu_s:
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))  # SIGXCPU first, SIGKILL a second later
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def die_with(host_pid: int) -> None:
+    """Have the kernel kill this process when its host ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != host_pid:  # it ended before the kernel knew
+        os._exit(1)
+
+
+async def work(agent: BaseAgent, context: ChildContext) -> Json:
+    """Run the agent's code and return its result."""
+    if isinstance(agent, FunctionAgent) and agent.blocking:
+        loop = asyncio.get_running_loop()
+
+        def call(coroutine: Coroutine[Any, Any, Any]) -> Any:
+            return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+
+        function: Any = agent.function
+        return await loop.run_in_executor(DaemonThreads(1, name="agent"), function, SyncContext(context, call))
+    return await agent.process_task(context)
+
+
+async def attempt(start: frames.Start, line: _Line) -> frames.Done | frames.Failed:
+    """Return what the host is to be told."""
+    try:
+        agent = make_agent(load_agent(start.pool.agent), start.agent_id, start.pool)
+        done = frames.Done(await work(agent, ChildContext(start, line)))
+        try:
+            frames.pack(done)
+        except (TypeError, msgspec.MsgspecError) as error:
+            return _failed(failed(SubmissionError.code, f"the result is not a JSON value: {error}", final=True))
+    except SystemExit as error:
+        return _failed(failed("agent_exited", f"the agent's code asked the process to exit with {error.code!r}"))
+    except asyncio.CancelledError:
+        return _failed(failed("agent_cancelled", "the agent's own code cancelled its attempt"))
+    except Exception as error:  # noqa: BLE001  the agent's code may raise anything
+        return _failed(verdict(error))
+    return done
+
+
+def _failed(found: Verdict) -> frames.Failed:
+    return frames.Failed(found.failure, found.final, found.delay_s)
+
+
+async def main(handle: int) -> None:
+    """Carry out the one attempt that comes over the socket."""
+    reader, writer = await asyncio.open_unix_connection(sock=socket.socket(fileno=handle))
+    line = _Line(reader, writer)
+    start = frames.from_host.decode(await frames.read(reader))
+    assert isinstance(start, frames.Start), "a host says Start first"
+    listening = asyncio.create_task(line.listen(), name="listen")
+    await line.finish(await attempt(start, line))
+    listening.cancel()
+
+
+if __name__ == "__main__":
+    socket_number, host_pid, memory_mb, cpu_s = map(int, sys.argv[1:])
+    die_with(host_pid)
+    limit(memory_mb=memory_mb, cpu_s=cpu_s)
+    asyncio.run(main(socket_number))
+    sys.stdout.flush()
+    os._exit(0)  # threads that the agent's code left behind don't keep the attempt's process

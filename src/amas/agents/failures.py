@@ -1,0 +1,60 @@
+"""What an exception from an agent's code means: a `Failure`, whether another attempt can help, and how soon.
+
+Shared by hosts and isolated children, so it imports nothing of the engine.
+"""
+
+import traceback
+from typing import NamedTuple
+
+from amas.errors import AmasError, GiveUp, RetryLater, SubmissionError
+from amas.model.task import Failure
+
+DETAIL_CHARS_MAX = 4096
+"""Of a traceback or a program's output; the end says what went wrong."""
+MESSAGE_CHARS_MAX = 2048
+
+
+class Verdict(NamedTuple):
+    """How a failed attempt is to be taken."""
+
+    failure: Failure
+    final: bool = False
+    """No further attempt can help."""
+    delay_s: float | None = None
+    """None: the retry policy's back-off."""
+
+
+class AttemptFailed(Exception):
+    """Carries a verdict that is known already, such as an isolated child's."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.failure.message)
+        self.verdict = verdict
+
+
+def failed(code: str, message: str, *, final: bool = False, detail: str = "") -> Verdict:
+    """Return a verdict whose texts are within their bounds."""
+    return Verdict(Failure(code, message[:MESSAGE_CHARS_MAX], detail[-DETAIL_CHARS_MAX:]), final)
+
+
+def verdict(error: BaseException) -> Verdict:
+    """Return what an exception out of an agent's code means."""
+    match error:
+        case AttemptFailed():
+            return error.verdict
+        case RetryLater():
+            return Verdict(failed(error.code, str(error)).failure, delay_s=error.delay_s)
+        case GiveUp():
+            return failed(error.error_code, str(error), final=True)
+        case SubmissionError():  # its result, step or sub-tasks can't be carried; they would be the same the next time
+            return failed(error.code, str(error), final=True, detail=_trace(error))
+        case MemoryError():
+            return failed("memory_limit", "the agent ran out of memory")
+        case _:
+            code = error.code if isinstance(error, AmasError) else "agent_error"
+            name, text = type(error).__name__, str(error)
+            return failed(code, f"{name}: {text}" if text else name, detail=_trace(error))
+
+
+def _trace(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))

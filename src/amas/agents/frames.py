@@ -1,0 +1,126 @@
+"""What a host and an isolated child say to each other: msgpack with its length before it, over a socket pair.
+
+The child gets one `Start`, then answers to what it asked, by number. It says `Done` or `Failed` last. What comes from the
+child is decoded into these types and nothing else: its code is not the host's.
+"""
+
+import asyncio
+from typing import Literal
+
+import msgspec
+
+from amas.errors import AmasError
+from amas.model.fleet import PoolSpec
+from amas.model.goal import SubTask
+from amas.model.task import Failure, Json, TaskSpec
+
+FRAME_BYTES_MAX = 256 << 20
+"""A lead's outcomes are the largest frames: at most 1 MiB for each of its sub-tasks."""
+
+
+class Start(msgspec.Struct, frozen=True, tag=True):
+    """The attempt."""
+
+    id: str
+    attempt: int
+    agent_id: str
+    spec: TaskSpec
+    pool: PoolSpec
+    results: dict[str, Json]
+    failures: dict[str, Failure]
+    workspace: str
+    artifacts: str
+    deadline_ms: int
+
+
+class Answer(msgspec.Struct, frozen=True, tag=True):
+    """What a call returned."""
+
+    call: int
+    value: Json
+
+
+class Refusal(msgspec.Struct, frozen=True, tag=True):
+    """A call was refused, and would be again."""
+
+    call: int
+    message: str
+
+
+class Recall(msgspec.Struct, frozen=True, tag=True):
+    """Asks for a step; answered with [known, result]."""
+
+    call: int
+    name: str
+
+
+class Keep(msgspec.Struct, frozen=True, tag=True):
+    """Journals a step; answered with its result."""
+
+    call: int
+    name: str
+    result: Json
+
+
+class Spawn(msgspec.Struct, frozen=True, tag=True):
+    """Has sub-tasks done; answered with their outcomes by key, or never, since a child whose attempt is suspended is ended."""
+
+    call: int
+    tasks: list[SubTask]
+
+
+class Progress(msgspec.Struct, frozen=True, tag=True):
+    """Not answered."""
+
+    fraction: float
+    note: str
+
+
+class LogLine(msgspec.Struct, frozen=True, tag=True):
+    """Not answered."""
+
+    level: Literal["debug", "info", "warning", "error", "critical"]
+    message: str
+    fields: dict[str, Json]
+
+
+class Done(msgspec.Struct, frozen=True, tag=True):
+    """The result."""
+
+    result: Json
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """What `failures.verdict` made of the exception."""
+
+    failure: Failure
+    final: bool
+    delay_s: float | None
+
+
+FromHost = Start | Answer | Refusal
+FromChild = Recall | Keep | Spawn | Progress | LogLine | Done | Failed
+
+_encode = msgspec.msgpack.Encoder().encode
+from_host = msgspec.msgpack.Decoder(FromHost)
+from_child = msgspec.msgpack.Decoder(FromChild)
+
+
+class FrameTooLarge(AmasError):
+    """One side said more than the other reads."""
+
+    code = "frame_too_large"
+
+
+def pack(message: FromHost | FromChild) -> bytes:
+    """Return a message with its length."""
+    body = _encode(message)
+    return len(body).to_bytes(4, "big") + body
+
+
+async def read(reader: asyncio.StreamReader) -> bytes:
+    """Return the next message without its length; IncompleteReadError when the other side is gone."""
+    size = int.from_bytes(await reader.readexactly(4), "big")
+    if size > FRAME_BYTES_MAX:
+        raise FrameTooLarge(f"a message of {size} bytes came over an isolated agent's socket; {FRAME_BYTES_MAX} is the limit")
+    return await reader.readexactly(size)

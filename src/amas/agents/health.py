@@ -1,0 +1,78 @@
+"""Agents that can't work get no tasks: asks each that has a health check before its first task and after each failure.
+
+An agent that keeps `BaseAgent`'s own check, which is always content, is never asked.
+"""
+
+import asyncio
+
+from amas.agents.attempt import Seat
+from amas.agents.base import BaseAgent
+from amas.agents.slots import FreeSlots
+from amas.core.retry import Draw, pause_s
+from amas.model.states import AgentStatus
+from amas.observe import events
+from amas.observe.logging import Log
+
+CHECK_S = 10.0
+"""Seconds in which a check must answer."""
+PAUSE_MIN_S, PAUSE_MAX_S = 0.5, 60.0
+CHECKS_AT_ONCE = 64
+"""A fleet that starts asks all its agents; many of the checks call a model or a server."""
+
+
+def has_check(agent: BaseAgent) -> bool:
+    """Return whether an agent has a health check of its own."""
+    return type(agent).health_check is not BaseAgent.health_check
+
+
+class HealthWatch:
+    """Asks agents and withholds their slots meanwhile."""
+
+    def __init__(self, slots: FreeSlots, log: Log, *, draw: Draw, healthy: "asyncio.Event") -> None:
+        """`healthy` is set whenever slots are restored."""
+        self._slots, self._log, self._draw, self._healthy = slots, log, draw, healthy
+        self._due: asyncio.Queue[Seat] = asyncio.Queue()
+        self._asked: set[str] = set()
+        self._at_once = asyncio.Semaphore(CHECKS_AT_ONCE)
+        self.troubled: set[str] = set()
+
+    def check(self, seat: Seat) -> None:
+        """Withhold an agent's slots until its check says that it can work."""
+        agent_id = seat.agent.agent_id
+        if has_check(seat.agent) and agent_id not in self._asked:
+            self._asked.add(agent_id)
+            self._slots.withhold(agent_id)
+            self._due.put_nowait(seat)
+
+    async def run(self) -> None:
+        """Ask those that are due, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                seat = await self._due.get()
+                group.create_task(self._nurse(seat), name=f"health {seat.agent.agent_id}")
+
+    async def _nurse(self, seat: Seat) -> None:
+        agent, tries = seat.agent, 0
+        while not await self._ask(agent):
+            tries += 1
+            agent.status = AgentStatus.ERROR
+            self.troubled.add(agent.agent_id)
+            if tries == 1:
+                self._log.warning("an agent can't work", event=events.AGENT_UNHEALTHY, agent_id=agent.agent_id)
+            await asyncio.sleep(pause_s(tries, least_s=PAUSE_MIN_S, most_s=PAUSE_MAX_S, draw=self._draw))
+        if tries:
+            self._log.info("an agent can work again", event=events.AGENT_HEALTHY, agent_id=agent.agent_id)
+        agent.status = AgentStatus.WORKING if seat.running else AgentStatus.IDLE
+        self.troubled.discard(agent.agent_id)
+        self._asked.discard(agent.agent_id)
+        self._slots.restore(agent.agent_id)
+        self._healthy.set()
+
+    async def _ask(self, agent: BaseAgent) -> bool:
+        async with self._at_once:
+            try:
+                async with asyncio.timeout(CHECK_S):
+                    return bool(await agent.health_check())
+            except Exception as error:  # noqa: BLE001  the agent's code may raise anything
+                self._log.debug("a health check failed", agent_id=agent.agent_id, why=repr(error))
+                return False

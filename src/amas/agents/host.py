@@ -1,0 +1,304 @@
+"""A host: one process, one event loop, many agents of many pools.
+
+It registers, keeps one lease (`lease.py`), claims by free capacity and reports outcomes (`pump.py`), runs attempts
+(`attempt.py`), asks its agents how they are (`health.py`), and leaves in good order when it is drained. Killed at any point it
+loses nothing: the reaper gives its tasks to other hosts, and journaled steps are not done again.
+
+Made by a host's process entry, which calls `drain` on SIGTERM; by the local platform and by tests. It never starts processes
+other than isolated agents' and never decides what a failure means to a workflow.
+"""
+
+import asyncio
+import os
+import random
+import socket
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from amas import __version__
+from amas.agents.attempt import STOP_GRACE_S, Attempt, Outcome, Seat, Stop
+from amas.agents.base import FunctionAgent, load_agent, make_agent
+from amas.agents.health import HealthWatch
+from amas.agents.insist import insist
+from amas.agents.isolation import ProcessAgent
+from amas.agents.lease import LeaseKeeper, Stall, Watched, process_figures
+from amas.agents.progress import ProgressPost
+from amas.agents.pump import Pump
+from amas.agents.slots import FreeSlots
+from amas.agents.task_context import Services, needs_coalescer, step_coalescer
+from amas.agents.threads import DaemonThreads
+from amas.artifacts.store import ArtifactStore
+from amas.engine.bell import Bell
+from amas.engine.connection import Engine
+from amas.engine.hosts import AgentCard, HostAbout, HostFigures, HostRegistry
+from amas.engine.queue import TaskQueue
+from amas.errors import EngineError
+from amas.model.fleet import PoolSpec
+from amas.model.states import AgentStatus
+from amas.model.task import Claimed, Completion
+from amas.observe import events
+from amas.observe.logging import Log
+from amas.settings import EngineSettings, HostSettings
+
+FLUSH_S = 10.0
+"""Seconds for the last outcomes when a host leaves; an engine that is away longer leaves the rest to the reaper."""
+
+
+class HostState(StrEnum):
+    """Where a host stands."""
+
+    STARTING = "starting"
+    WORKING = "working"
+    DRAINING = "draining"
+    LEFT = "left"
+
+
+class HostHome(NamedTuple):
+    """Where a host's agents work and write."""
+
+    workspaces: Path
+    artifacts: ArtifactStore
+    log: Log
+
+
+class Host:
+    """Runs agents until it is drained."""
+
+    def __init__(
+        self,
+        host_id: str,
+        pools: Sequence[PoolSpec],
+        *,
+        engine: EngineSettings,
+        settings: HostSettings,
+        home: HostHome,
+        rng: random.Random,
+    ) -> None:
+        """Make the agents; FleetError when a pool's can't be imported."""
+        self.host_id, self._pools = host_id, pools
+        self._engine_settings, self._settings, self._home, self._rng = engine, settings, home, rng
+        self.state = HostState.STARTING
+        self.working = asyncio.Event()
+        """Set while the host claims."""
+        self._drain_asked = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._unreported = 0
+        self._slots = FreeSlots(batch_max=settings.claim_batch, threads=settings.threads)
+        self._threads = DaemonThreads(settings.threads, name="agent")
+        self.seats: dict[str, Seat] = {}
+        """Every agent, by its id."""
+        self._succeeded: dict[str, int] = {}
+        self._failed: dict[str, int] = {}
+        for pool in pools:
+            self._seat(pool)
+
+    def drain(self) -> None:
+        """Ask the host to finish what it runs and leave; `run` returns when it has."""
+        self._drain_asked.set()
+
+    async def run(self) -> None:
+        """Work until drained; an error that comes out of here is a mistake of ours or an engine that isn't ours."""
+        async with Engine(self._engine_settings.url, cell=self._engine_settings.cell) as engine:
+            if not await self._reach(engine):
+                self.state = HostState.LEFT
+                return
+            self._open(engine)
+            await self._register()
+            self._keeper.start()
+            try:
+                await self._serve(engine)
+            finally:
+                self._pump.stop_all(Stop.DRAINED)
+                await self._keeper.stop()
+                self._threads.shutdown()
+                self._services.threads.shutdown()
+            await self._leave()
+
+    # -- starting
+
+    def _seat(self, pool: PoolSpec) -> None:
+        isolated = pool.isolation == "process"
+        definition = None if isolated else load_agent(pool.agent)
+        ids = [f"{pool.name}-{number}" for number in range(1, pool.replicas + 1)]
+        blocking = False
+        for agent_id in ids:
+            agent = ProcessAgent(agent_id, pool) if definition is None else make_agent(definition, agent_id, pool)
+            function = agent.function if isinstance(agent, FunctionAgent) and agent.blocking else None
+            blocking = function is not None
+            self.seats[agent_id] = Seat(agent, pool, function)
+        self._slots.add_pool(pool.queues, ids, each=pool.tasks_per_agent, blocking=blocking)
+
+    async def _reach(self, engine: Engine) -> bool:
+        """Wait for the engine; return False when the host was drained meanwhile."""
+        reach = asyncio.ensure_future(insist(engine.check, draw=self._rng.random))
+        asked = asyncio.ensure_future(self._drain_asked.wait())
+        await asyncio.wait((reach, asked), return_when=asyncio.FIRST_COMPLETED)
+        asked.cancel()
+        if not reach.done():
+            reach.cancel()
+            return False
+        reach.result()
+        return True
+
+    def _open(self, engine: Engine) -> None:
+        queue = TaskQueue(engine, retention_s=self._engine_settings.retention_s)
+        self._registry = HostRegistry(engine, retention_s=self._engine_settings.retention_s)
+        self._services = Services(
+            host_id=self.host_id,
+            queue=queue,
+            steps=step_coalescer(queue),
+            needs=needs_coalescer(queue),
+            progress=ProgressPost(queue),
+            threads=DaemonThreads(self._settings.threads, name="step"),
+            workspaces=self._home.workspaces,
+            artifacts=self._home.artifacts,
+            log=self._home.log.bind(host_id=self.host_id),
+            draw=self._rng.random,
+        )
+        self._pump = Pump(self._services, self._slots, self._registry, begin=self._begin, register=self._register_anew)
+        self._health = HealthWatch(self._slots, self._services.log, draw=self._rng.random, healthy=self._pump.wake)
+        self._keeper = LeaseKeeper(
+            self.host_id,
+            Watched(self._figures, self._lose_lease, self._stalled),
+            engine=self._engine_settings,
+            settings=self._settings,
+        )
+
+    async def _register(self) -> None:
+        cards = tuple(
+            AgentCard(agent_id, pool.name, pool.layer, pool.lead, pool.title, pool.version, pool.tasks_per_agent)
+            for agent_id, pool in ((seat.agent.agent_id, seat.pool) for seat in self.seats.values())
+        )
+        about = HostAbout(os.getpid(), socket.gethostname(), __version__, cards)
+        await insist(lambda: self._registry.register(self.host_id, about, lease_s=self._settings.lease_s), draw=self._rng.random)
+
+    async def _register_anew(self) -> None:
+        await self._register()
+        self._keeper.registration += 1
+
+    # -- working
+
+    async def _serve(self, engine: Engine) -> None:
+        handlers = {"bell": self._pump.rung, f"host:{self.host_id}": self._pump.told_to_stop}
+        bell = Bell(engine, handlers, connected=self._pump.listening)
+        for seat in self.seats.values():
+            self._health.check(seat)
+        async with asyncio.TaskGroup() as group:
+            duties = [
+                group.create_task(duty, name=name)
+                for name, duty in (
+                    ("bell", bell.run()),
+                    ("poll", self._pump.poll()),
+                    ("progress", self._services.progress.run()),
+                    ("health", self._health.run()),
+                )
+            ]
+            pump = group.create_task(self._pump.run(), name="pump")
+            self.state = HostState.WORKING
+            self.working.set()
+            self._services.log.info(
+                "a host works", event=events.HOST_STARTED, pid=os.getpid(), agents=len(self.seats), pools=len(self._pools)
+            )
+            await self._drain_asked.wait()
+            await self._drain(pump)
+            for duty in duties:
+                duty.cancel()
+
+    def _begin(self, claimed: Claimed) -> Attempt:
+        seat = self.seats[claimed.agent_id]
+        attempt = Attempt(claimed, seat, self._services, threads=self._threads, reception=self)
+        seat.running += 1
+        seat.agent.status = AgentStatus.WORKING
+        if not self._unreported:
+            self._idle.clear()
+        self._unreported += 1
+        attempt.start(asyncio.get_running_loop())
+        return attempt
+
+    def reported(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Count an attempt's end and send it on its way."""
+        agent = attempt.seat.agent
+        agent.busy_s += asyncio.get_running_loop().time() - attempt.started_s
+        if isinstance(outcome, Completion):
+            agent.tasks_succeeded += 1
+            self._succeeded[agent.agent_id] = agent.tasks_succeeded
+        elif outcome is not None:
+            agent.tasks_failed += 1
+            self._failed[agent.agent_id] = agent.tasks_failed
+            self._health.check(attempt.seat)
+        self._unreported -= 1
+        if not self._unreported:
+            self._idle.set()
+        self._pump.take(attempt, outcome)
+
+    def freed(self, attempt: Attempt) -> None:
+        """Give the agent's slot back."""
+        seat = attempt.seat
+        seat.running -= 1
+        if not seat.running and seat.agent.status is AgentStatus.WORKING:
+            seat.agent.status = AgentStatus.IDLE
+        self._slots.give(seat.agent.agent_id)
+        self._pump.wake.set()
+
+    def _figures(self, lag_s: float) -> HostFigures:
+        """Called in the lease's thread; copies of dictionaries are whole."""
+        cpu_s, rss_bytes = process_figures()
+        return HostFigures(
+            cpu_s, rss_bytes, lag_s, self._succeeded.copy(), self._failed.copy(), tuple(sorted(self._health.troubled.copy()))
+        )
+
+    def _lose_lease(self, registration: int) -> None:
+        if registration == self._keeper.registration and self.state is not HostState.LEFT:
+            self._services.log.warning("the lease was lost; everything stops here", event=events.LEASE_LOST)
+            self._pump.lose_lease()
+
+    def _stalled(self, stall: Stall) -> None:
+        """Called in the lease's thread, before the process ends."""
+        attempts = list(self._pump.running.values())
+        current = asyncio.current_task(attempts[0].loop) if attempts else None
+        blocking = next((attempt for attempt in attempts if attempt.task is current), None)
+        self._services.log.critical(
+            "an agent blocks its host, which ends",
+            event=events.HOST_STALLED,
+            agent_id=blocking.claimed.agent_id if blocking else "",
+            task_id=blocking.claimed.id if blocking else "",
+            silent_s=round(stall.silent_s, 3),
+            stack=stall.stack,
+        )
+
+    # -- leaving
+
+    async def _drain(self, pump: asyncio.Task[None]) -> None:
+        """Let attempts finish for a while, stop the rest, and send what there is to say."""
+        self.state = HostState.DRAINING
+        self.working.clear()
+        self._pump.claiming = False
+        self._services.log.info("a host drains", event=events.HOST_DRAINING, running=len(self._pump.running))
+        await self._until_idle(self._settings.drain_s)
+        if self._pump.stop_all(Stop.DRAINED):
+            await self._until_idle(STOP_GRACE_S * 2)
+        self._pump.close()
+        await asyncio.wait((pump,), timeout=FLUSH_S)
+        pump.cancel()
+
+    async def _until_idle(self, limit_s: float) -> None:
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._idle.wait()
+        except TimeoutError:
+            pass
+
+    async def _leave(self) -> None:
+        """Give back what is left and end the lease."""
+        self.state = HostState.LEFT
+        given_back = 0
+        try:
+            async with asyncio.timeout(FLUSH_S):
+                given_back = await self._registry.leave(self.host_id)
+        except (EngineError, TimeoutError) as error:
+            self._services.log.warning("a host left without a word; its lease runs out", event=events.HOST_LEFT, why=str(error))
+            return
+        self._services.log.info("a host left", event=events.HOST_LEFT, given_back=given_back)

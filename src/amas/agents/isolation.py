@@ -1,0 +1,183 @@
+"""`isolation: process`: each attempt in a child process of its own session, with limits, that can be killed at any point.
+
+The child is `python -m amas.agents.child`. It reaches its host over a socket pair only (`frames.py`), and has no connection to
+the engine. However an attempt ends, the whole process group is killed: what the agent's code started ends with it.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+import msgspec
+
+from amas.agents import frames
+from amas.agents.base import BaseAgent
+from amas.agents.context import Context
+from amas.agents.failures import DETAIL_CHARS_MAX, AttemptFailed, Verdict, failed
+from amas.errors import SubmissionError
+from amas.model.fleet import PoolSpec
+from amas.model.task import Json
+
+OUTPUT_S = 1.0
+"""Seconds to wait for the end of a dead child's output, which a process that left its group may hold open."""
+
+_READ_BYTES = 1 << 16
+
+
+class ProcessAgent(BaseAgent):
+    """Stands in the host for an agent whose code runs in children only; its module isn't imported here."""
+
+    def __init__(self, agent_id: str, pool: PoolSpec) -> None:
+        super().__init__(agent_id, pool)
+        self.pool = pool
+
+    async def process_task(self, task: Context) -> Json:
+        """Start a child for this attempt and return its result."""
+        return await _Child(task, self).run()
+
+
+class _Child:
+    def __init__(self, context: Context, agent: ProcessAgent) -> None:
+        self._context, self._agent = context, agent
+        self._output = bytearray()
+
+    async def run(self) -> Json:
+        """Return the child's result, or raise what the attempt ends with; the child is gone in either case."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                process = await self._spawn(theirs)
+            except BaseException:
+                ours.close()
+                raise
+        output = asyncio.create_task(self._keep_output(process), name=f"output of {self._agent.agent_id}")
+        reader, self._writer = await asyncio.open_unix_connection(sock=ours)
+        try:
+            return await self._converse(reader)
+        except (EOFError, ConnectionError):
+            code = await process.wait()
+            await asyncio.wait((output,), timeout=OUTPUT_S)
+            raise AttemptFailed(self._crashed(code)) from None
+        finally:
+            _kill_group(process.pid)
+            self._writer.close()
+            output.cancel()
+
+    async def _spawn(self, theirs: socket.socket) -> asyncio.subprocess.Process:
+        limits = self._agent.pool.limits
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "amas.agents.child",
+            *(str(number) for number in (theirs.fileno(), os.getpid(), limits.memory_mb, limits.cpu_s)),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            pass_fds=(theirs.fileno(),),
+            start_new_session=True,
+        )
+
+    async def _converse(self, reader: asyncio.StreamReader) -> Json:
+        context = self._context
+        await self._say(
+            frames.Start(
+                id=context.id,
+                attempt=context.attempt,
+                agent_id=context.agent_id,
+                spec=context.spec,
+                pool=self._agent.pool,
+                results=context.results,
+                failures=context.failures,
+                workspace=str(context.workspace),
+                artifacts=str(context.artifacts.folder),
+                deadline_ms=context.deadline_ms,
+            )
+        )
+        reading = asyncio.ensure_future(frames.read(reader))
+        under_way: set[asyncio.Future[Any]] = {reading}
+        try:
+            while True:
+                done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+                for ended in done:
+                    if (said := ended.result()) is None:  # a call was answered; one that suspends the attempt raises here
+                        continue
+                    message = _decode(said)
+                    if isinstance(message, frames.Done):
+                        return message.result
+                    if (call := self._take(message)) is not None:
+                        under_way.add(asyncio.ensure_future(call))
+                    under_way.add(asyncio.ensure_future(frames.read(reader)))
+        finally:
+            for future in under_way:
+                future.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
+
+    def _take(self, message: frames.FromChild) -> Coroutine[Any, Any, None] | None:
+        """Take one message; return the call that it asks for, if it asks for one."""
+        match message:
+            case frames.Recall() | frames.Keep() | frames.Spawn():
+                return self._answer(message)
+            case frames.Progress():
+                self._context.progress(message.fraction, message.note)
+            case frames.LogLine():
+                getattr(self._context.log, message.level)(message.message, **message.fields)
+            case frames.Failed():
+                raise AttemptFailed(Verdict(message.failure, message.final, message.delay_s))
+            case _:
+                pass
+        return None
+
+    async def _answer(self, message: frames.Recall | frames.Keep | frames.Spawn) -> None:
+        value: Any
+        try:
+            match message:
+                case frames.Recall():
+                    value = await self._context.recall(message.name)
+                case frames.Keep():
+                    value = await self._context.keep(message.name, message.result)
+                case frames.Spawn():
+                    value = await self._context.spawn(message.tasks)
+        except SubmissionError as error:
+            await self._say(frames.Refusal(message.call, str(error)))
+        else:
+            await self._say(frames.Answer(message.call, value))
+
+    async def _say(self, message: frames.FromHost) -> None:
+        self._writer.write(frames.pack(message))
+        await self._writer.drain()
+
+    async def _keep_output(self, process: asyncio.subprocess.Process) -> None:
+        """Read what the child prints, so that it never waits for us, and keep the end of it."""
+        assert process.stdout is not None
+        while piece := await process.stdout.read(_READ_BYTES):
+            self._output += piece
+            del self._output[:-DETAIL_CHARS_MAX]
+
+    def _crashed(self, code: int) -> Verdict:
+        detail = self._output.decode(errors="replace")
+        if code >= 0:
+            return failed("process_crashed", f"the agent's process ended with exit code {code} before its task", detail=detail)
+        name = signal.Signals(-code).name
+        if -code == signal.SIGXCPU:
+            return failed("cpu_limit", f"the agent took more than {self._agent.pool.limits.cpu_s} s of CPU", detail=detail)
+        hint = ", perhaps because the machine ran out of memory" if -code == signal.SIGKILL else ""
+        return failed("process_crashed", f"the agent's process was ended by {name}{hint}", detail=detail)
+
+
+def _decode(said: bytes) -> frames.FromChild:
+    try:
+        message: frames.FromChild = frames.from_child.decode(said)
+    except msgspec.MsgspecError as error:
+        raise AttemptFailed(failed("protocol_error", f"the isolated agent's process spoke nonsense: {error}")) from error
+    return message
+
+
+def _kill_group(pid: int) -> None:
+    """Kill a child and whatever it started; the child leads a group of its own."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)

@@ -1,0 +1,183 @@
+"""What goes between a host and the engine: outcomes out, tasks in, one round trip at a time.
+
+One call is under way at a time, so whatever gathers meanwhile goes with the next: an idle host answers at once, a busy one works
+in batches as large as the engine's own pace makes them. After trouble the engine and the host compare what they believe to be
+running here: an answer that was lost may have claimed tasks, a message that was lost may have cancelled some.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+
+from amas.agents.attempt import Attempt, Outcome, Stop
+from amas.agents.insist import PAUSE_MAX_S, PAUSE_MIN_S
+from amas.agents.outbox import Outbox
+from amas.agents.slots import FreeSlots
+from amas.agents.task_context import Services
+from amas.core.retry import pause_s
+from amas.engine.hosts import HostRegistry
+from amas.engine.queue import Exchange
+from amas.errors import EngineError
+from amas.model.states import TaskState
+from amas.model.task import Claimed, Completion
+from amas.observe import events
+
+POLL_LEAST_S = 1.0
+"""Seconds between looks without a bell, up to twice that: a lost message costs this much and no more."""
+
+
+class Pump:
+    """Carries outcomes and claims for one host."""
+
+    def __init__(
+        self,
+        services: Services,
+        slots: FreeSlots,
+        registry: HostRegistry,
+        *,
+        begin: Callable[[Claimed], Attempt],
+        register: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`begin` starts a claimed task. `register` makes the host known anew after its lease was lost."""
+        self._services, self._slots, self._registry = services, slots, registry
+        self._begin, self._register = begin, register
+        self.outbox = Outbox()
+        self.running: dict[str, Attempt] = {}
+        """The attempts whose outcome the engine waits for, by task."""
+        self.wake = asyncio.Event()
+        self.claiming = True
+        self._closing = self._lost = False
+        self._in_doubt = True  # a host that comes back under its name may have left tasks behind
+
+    def take(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Take an attempt's end."""
+        task_id = attempt.claimed.id
+        if self.running.get(task_id) is attempt:
+            del self.running[task_id]
+        if outcome is not None:
+            if isinstance(outcome, Completion):
+                self.outbox.complete(outcome)
+            else:
+                self.outbox.fail(outcome)
+        self.wake.set()
+
+    def rung(self, message: bytes) -> None:
+        """Take a bell's message: queues that have work."""
+        if self._slots.ring(message.decode().split("\n")):
+            self.wake.set()
+
+    def told_to_stop(self, message: bytes) -> None:
+        """Take the host channel's message: tasks that were cancelled."""
+        for task_id in message.decode().split("\n"):
+            if attempt := self.running.pop(task_id, None):
+                attempt.stop(Stop.CANCELLED)
+
+    def listening(self) -> None:
+        """Note that the bells are heard (again), so that something may have been missed."""
+        self._in_doubt = True
+        self._slots.ring_all()
+        self.wake.set()
+
+    def lose_lease(self) -> None:
+        """Stop everything: the engine gave this host's tasks to others."""
+        if not self._lost:
+            self._lost = True
+            self.stop_all(Stop.LEASE_LOST)
+            self.wake.set()
+
+    def stop_all(self, why: Stop) -> list[Attempt]:
+        """Stop every attempt and return them."""
+        stopped = list(self.running.values())
+        self.running.clear()
+        for attempt in stopped:
+            attempt.stop(why)
+        return stopped
+
+    def close(self) -> None:
+        """Let `run` end as soon as the outbox is empty."""
+        self.claiming, self._closing = False, True
+        self.wake.set()
+
+    async def poll(self) -> None:
+        """Look now and then without a bell, until cancelled."""
+        while True:
+            await asyncio.sleep(POLL_LEAST_S * (1 + self._services.draw()))
+            self._slots.ring_all()
+            self.wake.set()
+
+    async def run(self) -> None:
+        """Carry until closed."""
+        tries = 0
+        while True:
+            try:
+                carried = await self.run_once()
+            except EngineError as error:
+                tries += 1
+                self._in_doubt = True
+                if tries == 1:
+                    self._services.log.warning("the engine doesn't take our calls", event=events.ENGINE_TROUBLE, why=str(error))
+                await asyncio.sleep(pause_s(tries, least_s=PAUSE_MIN_S, most_s=PAUSE_MAX_S, draw=self._services.draw))
+                continue
+            if tries:
+                self._services.log.info("the engine takes our calls again", event=events.ENGINE_BACK, tries=tries)
+                tries = 0
+            if not carried:
+                if self._closing and not self.outbox:
+                    return
+                await self.wake.wait()
+                self.wake.clear()
+
+    async def run_once(self) -> bool:
+        """Say and ask what there is; return whether there was anything."""
+        if self._lost:
+            await self._register()
+            self._lost = False
+        if self._in_doubt:
+            await self._reconcile()
+        parcel = self.outbox.take()
+        ask = self._slots.ask() if self.claiming else None
+        if not (ask or parcel.completions or parcel.failures):
+            return False
+        try:
+            said = Exchange(parcel.completions, parcel.failures, ask.groups if ask else ())
+            answer = await self._services.queue.exchange(self._services.host_id, said)
+        except BaseException:
+            self.outbox.put_back(parcel)
+            if ask:
+                self._slots.answered(ask, ())
+            raise
+        claimed = answer.claimed or ()
+        if ask:
+            self._slots.answered(ask, [task.agent_id for task in claimed])
+        for task in claimed:
+            self.running[task.id] = self._begin(task)
+        if answer.claimed is None:
+            self.lose_lease()
+        for task_id, why in answer.refused:
+            self._services.log.debug("an outcome was refused", event=events.OUTCOME_REFUSED, task_id=task_id, why=why)
+        return True
+
+    async def _reconcile(self) -> None:
+        """Compare what the engine believes to run here with what does, and mend both sides."""
+        self._in_doubt = False
+        ours = dict(self.running)
+        try:
+            held = set(await self._registry.running(self._services.host_id))
+            await self._give_back(held - set(self.running) - self.outbox.task_ids())
+        except BaseException:
+            self._in_doubt = True
+            raise
+        for task_id, attempt in ours.items():
+            if task_id not in held and self.running.get(task_id) is attempt and not attempt.context.letting_go:
+                del self.running[task_id]
+                attempt.stop(Stop.STALE)
+        self._slots.ring_all()
+
+    async def _give_back(self, task_ids: Iterable[str]) -> None:
+        services, pairs = self._services, []
+        for task_id in task_ids:
+            view = await services.queue.task(task_id)
+            if view and view.state is TaskState.RUNNING and view.host_id == services.host_id:
+                pairs.append((task_id, view.attempt))
+        if pairs:
+            services.log.warning("gave back tasks whose claim was lost", event=events.CLAIM_LOST, tasks=len(pairs))
+            await services.queue.give_back(services.host_id, pairs)

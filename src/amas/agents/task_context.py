@@ -1,0 +1,211 @@
+"""The `Context` that a host gives to an agent, and what it needs of its host.
+
+Everything that costs something is made when it is first asked for: the folder, the log, the steps of earlier attempts.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from amas.agents.context import Context, Suspended
+from amas.agents.insist import insist
+from amas.agents.progress import NOTE_CHARS_MAX, ProgressPost
+from amas.agents.threads import DaemonThreads
+from amas.artifacts.store import ArtifactStore
+from amas.clock import child_id
+from amas.core.retry import Draw
+from amas.engine.coalesce import Coalescer
+from amas.engine.queue import TaskQueue, encode_payload, make_submission
+from amas.errors import AttemptStale, SubmissionError
+from amas.model.blob import unwrap
+from amas.model.goal import SubTask
+from amas.model.journal import ProgressNote
+from amas.model.states import TaskState
+from amas.model.task import Claimed, Failure, JournaledStep, Json, Submission, TaskOutcome, TaskSpec
+from amas.observe.logging import Log
+
+decode = msgspec.msgpack.Decoder().decode
+
+STEPS_IN_A_CALL = 256
+NEEDS_IN_A_CALL = 256
+
+
+class Services(NamedTuple):
+    """What a host lends to its attempts."""
+
+    host_id: str
+    queue: TaskQueue
+    steps: Coalescer[JournaledStep, str]
+    """Journals a step; answers "" or the fence's refusal."""
+    needs: Coalescer[tuple[str, ...], dict[str, TaskOutcome]]
+    """Reads the outcomes of the tasks that one task needs."""
+    progress: ProgressPost
+    threads: DaemonThreads
+    """For plain functions as steps."""
+    workspaces: Path
+    artifacts: ArtifactStore
+    log: Log
+    draw: Draw
+
+
+def step_coalescer(queue: TaskQueue) -> Coalescer[JournaledStep, str]:
+    """Return what journals the steps of all attempts of a host together."""
+
+    async def send(batch: list[JournaledStep]) -> list[str]:
+        refused = await queue.journal_steps(batch)
+        return [refused.get(index, "") for index in range(len(batch))]
+
+    return Coalescer(send, limit=STEPS_IN_A_CALL)
+
+
+def needs_coalescer(queue: TaskQueue) -> Coalescer[tuple[str, ...], dict[str, TaskOutcome]]:
+    """Return what reads, together, the results that the tasks of one claim need."""
+
+    async def send(batch: list[tuple[str, ...]]) -> list[dict[str, TaskOutcome]]:
+        found = await queue.outcomes(sorted({task_id for needs in batch for task_id in needs}))
+        return [found] * len(batch)
+
+    return Coalescer(send, limit=NEEDS_IN_A_CALL)
+
+
+class TaskContext(Context):
+    """One attempt as its agent sees it."""
+
+    def __init__(self, claimed: Claimed, services: Services, *, options: dict[str, Json], stale: Callable[[], None]) -> None:
+        """`stale` is called when the engine says that this attempt isn't the task's any more."""
+        self.id = claimed.id
+        self.attempt = claimed.attempt
+        self.agent_id = claimed.agent_id
+        self.spec = claimed.spec
+        self.input = claimed.spec.input
+        self.results = {}
+        self.failures = {}
+        self.options = options
+        self.artifacts = services.artifacts
+        self.deadline_ms = 0
+        self.stopping = False
+        self.letting_go = False
+        """Whether the engine may believe already that nothing runs here, because of a suspension under way."""
+        self._resumed = claimed.resumed
+        self._services = services
+        self._stale = stale
+        self._steps: dict[str, bytes] | None = None if claimed.resumed else {}
+        self._log: Log | None = None
+        self._workspace: Path | None = None
+
+    @property
+    def workspace(self) -> Path:
+        """The task's folder, below its workflow's."""
+        if self._workspace is None:
+            self._workspace = self._services.workspaces / (self.spec.workflow_id or "tasks") / self.id
+            self._workspace.mkdir(parents=True, exist_ok=True)
+        return self._workspace
+
+    @property
+    def log(self) -> Log:
+        """The host's log with this attempt's fields."""
+        if self._log is None:
+            self._log = self._services.log.bind(
+                agent_id=self.agent_id, task_id=self.id, workflow_id=self.spec.workflow_id, attempt=self.attempt
+            )
+        return self._log
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the host is stopping this attempt."""
+        return self.stopping
+
+    def progress(self, fraction: float, note: str = "") -> None:
+        """Hand a note to the host's post."""
+        bounded = min(max(float(fraction), 0.0), 1.0)
+        self._services.progress.note(ProgressNote(self.id, self.attempt, bounded, note[:NOTE_CHARS_MAX]))
+
+    async def load_needs(self) -> None:
+        """Fetch the results of the tasks that this one needs."""
+        needs = self.spec.needs
+        found = await insist(lambda: self._services.needs.put(needs), draw=self._services.draw)
+        for task_id, key in zip(needs, self.spec.need_keys or needs, strict=True):
+            outcome = found.get(task_id)
+            if outcome is not None and outcome.state is TaskState.SUCCEEDED:
+                self.results[key] = outcome.result
+            else:
+                self.failures[key] = _why_missing(task_id, outcome)
+
+    async def recall(self, name: str) -> tuple[bool, Json]:
+        """Look a step up in the journal, which is read once."""
+        if self._steps is None:
+            self._steps = await insist(lambda: self._services.queue.steps(self.id), draw=self._services.draw)
+        held = self._steps.get(name)
+        return (False, None) if held is None else (True, decode(held))
+
+    async def keep(self, name: str, result: Json) -> Json:
+        """Journal a step; AttemptStale when the task is another attempt's."""
+        blob = encode_payload(result, f"the result of step {name!r}")
+        step = JournaledStep(self.id, self.attempt, name, blob)
+        if await insist(lambda: self._services.steps.put(step), draw=self._services.draw):
+            self._give_up_as_stale()
+        held = unwrap(blob)
+        assert self._steps is not None, "a step is recalled before it is kept"
+        self._steps[name] = held
+        return decode(held)
+
+    async def in_thread(self, work: Callable[[], Any]) -> Any:
+        """Run a plain step in one of the host's threads."""
+        return await asyncio.get_running_loop().run_in_executor(self._services.threads, work)
+
+    async def spawn(self, tasks: Sequence[SubTask]) -> dict[str, TaskOutcome]:
+        """Return the outcomes when all have ended, else suspend this attempt."""
+        if not tasks:
+            return {}
+        ids = {task.key: child_id(self.id, task.key) for task in tasks}
+        services = self._services
+        if self._resumed:
+            found = await insist(lambda: services.queue.outcomes(list(ids.values())), draw=services.draw)
+            if all(task_id in found and found[task_id].state.terminal for task_id in ids.values()):
+                return {key: found[task_id] for key, task_id in ids.items()}
+        children = [self._submission(task, ids[task.key]) for task in tasks]
+        self.letting_go = True
+        try:
+            refusal = await insist(
+                lambda: services.queue.suspend(
+                    services.host_id, self.id, self.attempt, wait_for=list(ids.values()), children=children
+                ),
+                draw=services.draw,
+            )
+        except SubmissionError:
+            self.letting_go = False
+            raise
+        if refusal:
+            self._give_up_as_stale()
+        raise Suspended
+
+    def _submission(self, task: SubTask, task_id: str) -> Submission:
+        spec = TaskSpec(
+            capability=task.capability,
+            input=task.input,
+            key=task.key,
+            title=task.title,
+            layer=task.layer or "",
+            timeout_s=task.timeout_s,
+            retry=task.retry,
+            needs=tuple(child_id(self.id, key) for key in task.needs),
+            need_keys=task.needs,
+            workflow_id=self.spec.workflow_id,
+            parent_id=self.id,
+            deadline_ms=self.spec.deadline_ms,
+            traceparent=self.spec.traceparent,
+        )
+        return make_submission(task_id, spec, priority=task.priority, on_failure=task.on_failure)
+
+    def _give_up_as_stale(self) -> None:
+        self._stale()
+        raise AttemptStale(f"attempt {self.attempt} of task {self.id} was taken back; its result isn't wanted")
+
+
+def _why_missing(task_id: str, outcome: TaskOutcome | None) -> Failure:
+    if outcome is None:
+        return Failure("forgotten", f"the engine holds task {task_id} no more")
+    return outcome.failure or Failure("cancelled", f"task {task_id} was {outcome.state}")

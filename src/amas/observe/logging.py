@@ -1,0 +1,104 @@
+"""Logs: one JSON object a line. A call is a constant message, an `event` from `observe.events` where a machine may look for it,
+and fields.
+
+    log.info("replaced a silent host", event=events.HOST_REPLACED, host_id=host_id)
+    {"level":"info","at":"2026-01-01T00:00:00.000000Z","message":"replaced a silent host","event":"host_replaced","host_id":"h-1"}
+
+A host writes one file, `<home>/logs/<host_id>.jsonl`, with `agent_id`, `task_id` and `workflow_id` on every line of an agent;
+`amas logs --agent X` filters. structlog is loaded by `open_log` only: it takes longer to import than a child process to start.
+"""
+
+import os
+import sys
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any, Final, Protocol, Self
+
+import msgspec
+
+LEVELS: Final = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
+
+
+class Log(Protocol):
+    """What code that logs holds."""
+
+    def debug(self, message: str, /, **fields: Any) -> None:
+        """Log what only a search for a mistake needs."""
+
+    def info(self, message: str, /, **fields: Any) -> None:
+        """Log a decision about the fleet, or an agent's own word on its task."""
+
+    def warning(self, message: str, /, **fields: Any) -> None:
+        """Log what went wrong and mended itself."""
+
+    def error(self, message: str, /, **fields: Any) -> None:
+        """Log what somebody should look at."""
+
+    def critical(self, message: str, /, **fields: Any) -> None:
+        """Log what ends the process."""
+
+    def bind(self, **fields: Any) -> Self:
+        """Return a log that adds `fields` to every line."""
+        ...
+
+
+def open_log(path: Path | None, *, level: str = "INFO", **fields: Any) -> Log:
+    """Return a log that appends to `path`, or to standard error for None, whatever is at least as grave as `level`."""
+    import structlog
+
+    lines = _Lines(path)
+    threshold = LEVELS[level]
+
+    class Bound(structlog.BoundLoggerBase):
+        """structlog's own methods take the message as `event`, which is a field here."""
+
+        def _say(self, name: str, severity: int, message: str, fields: dict[str, Any]) -> None:
+            if severity >= threshold:
+                arguments, keywords = self._process_event(name, None, {"message": message, **fields})
+                self._logger.msg(*arguments, **keywords)
+
+        def debug(self, message: str, /, **fields: Any) -> None:
+            self._say("debug", 10, message, fields)
+
+        def info(self, message: str, /, **fields: Any) -> None:
+            self._say("info", 20, message, fields)
+
+        def warning(self, message: str, /, **fields: Any) -> None:
+            self._say("warning", 30, message, fields)
+
+        def error(self, message: str, /, **fields: Any) -> None:
+            self._say("error", 40, message, fields)
+
+        def critical(self, message: str, /, **fields: Any) -> None:
+            self._say("critical", 50, message, fields)
+
+    return Bound(
+        lines,
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+            _render,
+        ],
+        context=dict(fields),
+    )
+
+
+class _Lines:
+    """Where lines go: each with one write, so that they stay whole also when several processes write."""
+
+    def __init__(self, path: Path | None) -> None:
+        if path is None:
+            self._file = os.dup(sys.stderr.fileno())
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def msg(self, line: bytes) -> None:
+        os.write(self._file, line + b"\n")
+
+    def __del__(self) -> None:
+        os.close(self._file)
+
+
+def _render(logger: Any, name: str, line: MutableMapping[str, Any]) -> bytes:
+    return msgspec.json.encode(line, enc_hook=str)

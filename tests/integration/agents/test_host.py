@@ -1,0 +1,242 @@
+"""A host on a real engine: tasks in, outcomes out, and what happens to them in between."""
+
+import asyncio
+
+import pytest
+import sample_agents
+from host_bench import Bench, pool
+
+from amas.agents.host import HostState
+from amas.clock import new_id, now_ms
+from amas.engine.hosts import HostRegistry
+from amas.engine.journal import START, Journal
+from amas.engine.queue import make_submission
+from amas.model.journal import progress_notes
+from amas.model.states import AgentStatus, TaskState
+from amas.model.task import RetryPolicy, TaskSpec
+
+
+async def begun(gate: str) -> None:
+    async with asyncio.timeout(20):
+        await sample_agents.begun.setdefault(gate, asyncio.Event()).wait()
+
+
+async def test_a_task_goes_in_and_its_result_comes_out(bench: Bench) -> None:
+    async with bench.host([pool("echo", replicas=3)]) as host:
+        assert host.state is HostState.WORKING
+        view = await bench.ended(await bench.submit("test.echo", {"a": [1, None]}))
+        assert view.state is TaskState.SUCCEEDED
+        assert view.result["echo"] == {"a": [1, None]}
+        assert view.host_id == "h1"
+        assert host.seats[view.agent_id].agent.tasks_succeeded == 1
+        assert host.seats[view.agent_id].agent.status is AgentStatus.IDLE
+    assert host.state is HostState.LEFT
+    assert await HostRegistry(bench.engine).all() == []
+
+
+async def test_many_tasks_spread_over_agents(bench: Bench) -> None:
+    batch = [make_submission(new_id(), TaskSpec(capability="test.echo", input=number)) for number in range(700)]
+    await bench.queue.submit(batch)
+    async with bench.host([pool("echo", replicas=10, tasks_per_agent=3)]) as host:
+        await bench.until(lambda: _all_done(bench, [task.id for task in batch]))
+        assert sum(seat.agent.tasks_succeeded for seat in host.seats.values()) == 700
+        assert min(seat.agent.tasks_succeeded for seat in host.seats.values()) > 30
+
+
+async def _all_done(bench: Bench, ids: list[str]) -> bool:
+    return all(outcome.state is TaskState.SUCCEEDED for outcome in (await bench.queue.outcomes(ids)).values())
+
+
+async def test_results_of_needs_arrive_under_their_keys(bench: Bench) -> None:
+    first, skipped, last = new_id(), new_id(), new_id()
+    await bench.queue.submit(
+        [
+            make_submission(first, TaskSpec(capability="test.echo", input="x")),
+            make_submission(skipped, TaskSpec(capability="test.fail", input="give up"), on_failure="skip"),
+            make_submission(last, TaskSpec(capability="test.echo", needs=(first, skipped), need_keys=("one", "two"))),
+        ]
+    )
+    async with bench.host([pool("echo"), pool("fail")]):
+        view = await bench.ended(last)
+    assert view.result["results"]["one"]["echo"] == "x"
+    assert view.result["failures"] == ["two"]
+
+
+@pytest.mark.parametrize(
+    ("value", "code", "failures"),
+    [
+        ("give up", "no_way", 1),
+        ("large", "payload_too_large", 1),
+        ("no json", "submission_error", 1),
+        ("later", "retry_later", 3),
+        ("exit", "agent_exited", 3),
+        ("cancel", "agent_cancelled", 3),
+        ("else", "agent_error", 3),
+    ],
+)
+async def test_a_failure_is_retried_where_it_helps_and_then_a_dead_letter(
+    bench: Bench, value: str, code: str, failures: int
+) -> None:
+    async with bench.host([pool("fail", retry=RetryPolicy(backoff_s=0.001))]) as host:
+        view = await bench.ended(await bench.submit("test.fail", value))
+        assert (await bench.queue.totals())["dead_letters"] == 1
+        assert host.seats["fail-1"].agent.tasks_failed == failures
+    assert view.state is TaskState.FAILED and view.failures == failures
+    assert view.failure is not None and view.failure.code == code
+    if code == "agent_error":
+        assert view.failure.message == "ValueError: attempt 3"
+        assert "raise ValueError" in view.failure.detail
+    lines = [line for line in bench.log_lines("h1") if line.get("event") == "attempt_failed"]
+    assert len(lines) == failures and lines[0]["agent_id"] == "fail-1" and lines[0]["host_id"] == "h1"
+
+
+async def test_cancelling_reaches_a_running_agent(bench: Bench) -> None:
+    async with bench.host([pool("wait")]) as host:
+        task_id = await bench.submit("test.wait", {"gate": "c"})
+        await begun("c")
+        await bench.queue.cancel([task_id])
+        await bench.until(lambda: _is(sample_agents.ended == ["c"]))
+        await bench.until(lambda: _is(host.seats["wait-1"].agent.status is AgentStatus.IDLE))
+        other = await bench.submit("test.wait", {"gate": "d"})
+        await begun("d")
+        assert (await bench.state(other, TaskState.RUNNING)).attempt == 1
+        assert host.seats["wait-1"].agent.tasks_failed == 0
+
+
+async def _is(found: bool) -> bool:
+    return found
+
+
+async def test_an_attempt_has_a_time_limit_and_a_deadline(bench: Bench) -> None:
+    async with bench.host([pool("wait", replicas=2, timeout_s=600)]):
+        limited = await bench.submit("test.wait", {"gate": "t"}, timeout_s=0.05)
+        late = await bench.submit("test.wait", {"gate": "u"}, deadline_ms=now_ms() + 50)
+        view = await bench.ended(limited)
+        assert view.failure is not None and view.failure.code == "timed_out" and view.failures == 3
+        view = await bench.ended(late)
+        assert view.failure is not None and view.failure.code == "deadline_passed" and view.failures == 1
+
+
+async def test_an_agent_that_ignores_its_stop_is_reported_without_it_and_keeps_its_slot(bench: Bench) -> None:
+    async with bench.host([pool("stubborn")]) as host:
+        view = await bench.ended(await bench.submit("test.stubborn", {"gate": "s"}, timeout_s=0.05, retry=RetryPolicy(retries=0)))
+        assert view.state in {TaskState.DELAYED, TaskState.FAILED}
+        assert host.seats["stubborn-1"].running == 1
+        sample_agents.release.set()
+        await bench.until(lambda: _is(host.seats["stubborn-1"].running == 0))
+
+
+async def test_blocking_functions_run_in_threads_and_hear_of_a_stop(bench: Bench) -> None:
+    sample_agents.begun["hang"] = asyncio.Event()
+    async with bench.host([pool("thread", replicas=2)], threads=1) as host:
+        view = await bench.ended(await bench.submit("test.thread"))
+        assert view.result == {"thread": "agent-1", "here": "agent-1"}
+        view = await bench.ended(await bench.submit("test.thread", "hang", timeout_s=0.05, retry=RetryPolicy(retries=0)))
+        assert view.failure is not None and view.failure.code == "timed_out"
+        await bench.until(lambda: _is("hang" in sample_agents.ended))
+        await bench.until(lambda: _is(all(seat.running == 0 for seat in host.seats.values())))
+        await bench.until(lambda: _noted(bench, 0.5))
+
+
+async def _noted(bench: Bench, fraction: float) -> bool:
+    entries = await Journal(bench.engine).read(START)
+    return any(note.fraction == fraction for entry in entries for note in progress_notes(entry))
+
+
+async def test_a_suspended_parent_goes_on_on_another_host(bench: Bench) -> None:
+    async with bench.host([pool("parent")], "h1"):
+        task_id = await bench.submit("test.parent")
+        await bench.state(task_id, TaskState.WAITING)
+    async with bench.host([pool("parent"), pool("echo")], "h2"):
+        view = await bench.ended(task_id)
+    assert view.host_id == "h2" and view.attempt == 2
+    assert view.result["states"] == ["succeeded", "succeeded"]
+    assert view.result["b"]["results"]["a"]["echo"] == 1
+
+
+async def test_a_sick_agent_gets_no_tasks_until_it_is_well(bench: Bench) -> None:
+    choosy = pool("Choosy", name="choosy", capabilities=("test.choosy",))
+    async with bench.host([choosy]) as host:
+        task_id = await bench.submit("test.choosy")
+        await bench.until(lambda: _is(host.seats["choosy-1"].agent.status is AgentStatus.ERROR))
+
+        async def told() -> bool:
+            (view,) = await HostRegistry(bench.engine).all()
+            return view.figures.troubled == ("choosy-1",)
+
+        await bench.until(told)
+        assert (await bench.state(task_id, TaskState.QUEUED)).attempt == 0
+        sample_agents.healthy.set()
+        assert (await bench.ended(task_id)).result == "worked"
+        assert host.seats["choosy-1"].agent.status is AgentStatus.IDLE
+
+
+async def test_a_drained_host_lets_work_finish(bench: Bench) -> None:
+    async with bench.host([pool("stubborn")], drain_s=20.0) as host:
+        task_id = await bench.submit("test.stubborn", {"gate": "f"})
+        await begun("f")
+        (attempt,) = host._pump.running.values()
+        host.drain()
+        await bench.until(lambda: _is(host.state is HostState.DRAINING))
+        sample_agents.release.set()
+        attempt.task.cancel()  # its own way to an end: it ignores this and returns
+    view = await bench.ended(task_id)
+    assert view.state is TaskState.SUCCEEDED and view.result == "late"
+
+
+async def test_a_drained_host_gives_back_what_does_not_finish(bench: Bench) -> None:
+    async with bench.host([pool("wait")], drain_s=0.05):
+        task_id = await bench.submit("test.wait", {"gate": "g"})
+        await begun("g")
+    view = await bench.state(task_id, TaskState.QUEUED)
+    assert view.failures == 0
+    assert sample_agents.ended == ["g"]
+
+
+async def test_an_agent_that_blocks_the_loop_does_not_lose_the_lease(bench: Bench) -> None:
+    async with bench.host([pool("block")], lease_s=0.5, beat_every_s=0.1) as host:
+        registry = HostRegistry(bench.engine)
+        task_id = await bench.submit("test.block", 1.0)
+        reaped = await bench.until(lambda: _reap_until(bench, registry, task_id))
+        assert reaped == "succeeded"
+        assert host.state is HostState.WORKING
+        (view,) = await registry.all()
+
+        async def lag() -> bool:
+            return (await registry.all())[0].figures.loop_lag_s >= 0
+
+        assert await bench.until(lag)
+
+
+async def _reap_until(bench: Bench, registry: HostRegistry, task_id: str) -> str:
+    assert await registry.reap() is None
+    view = await bench.queue.task(task_id)
+    return "succeeded" if view and view.state is TaskState.SUCCEEDED else ""
+
+
+async def test_a_lost_lease_stops_everything_and_the_host_goes_on(bench: Bench) -> None:
+    async with bench.host([pool("wait")]) as host:
+        task_id = await bench.submit("test.wait", {"gate": "l"})
+        await begun("l")
+        registry = HostRegistry(bench.engine)
+        assert await registry.reap(now_ms=now_ms() + 60_000)  # as if the host had been silent for a minute
+        await bench.until(lambda: _is("l" in sample_agents.ended))
+        view = await bench.state(task_id, TaskState.RUNNING)  # the same host, registered anew
+        assert view.attempt == 2
+        assert host.seats["wait-1"].agent.tasks_failed == 0
+
+
+async def test_what_a_predecessor_of_the_same_name_left_is_given_back(bench: Bench) -> None:
+    registry = HostRegistry(bench.engine)
+    async with bench.host([pool("echo")]):
+        pass
+    task_id = await bench.submit("test.echo", "again")
+    from amas.engine.hosts import HostAbout
+    from amas.engine.queue import Slots
+
+    await registry.register("h1", HostAbout(1, "m", "0", ()), lease_s=60)
+    claimed = await bench.queue.claim("h1", [Slots(("test.echo",), ["echo-1"])])
+    assert claimed and claimed[0].id == task_id
+    async with bench.host([pool("echo")]):
+        view = await bench.ended(task_id)
+    assert view.attempt == 2 and view.result["echo"] == "again"

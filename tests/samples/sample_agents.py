@@ -1,0 +1,169 @@
+"""Agents that host tests run; in-process tests reach them over the registers below, real processes over files."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from amas import BaseAgent, Context, GiveUp, RetryLater, SubTask, SyncContext, agent
+from amas.errors import TaskCancelled
+from amas.model.task import Json
+
+begun: dict[str, asyncio.Event] = {}
+"""By task input `gate`: set when an agent got there."""
+ended: list[str] = []
+release = threading.Event()
+healthy = threading.Event()
+
+
+@agent("test.echo")
+async def echo(task: Context) -> Json:
+    return {"echo": task.input, "results": task.results, "failures": sorted(task.failures), "agent": task.agent_id}
+
+
+@agent("test.wait")
+async def wait(task: Context) -> Json:
+    """Wait until stopped; say so."""
+    begun.setdefault(task.input["gate"], asyncio.Event()).set()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        ended.append(task.input["gate"])
+
+
+@agent("test.stubborn")
+async def stubborn(task: Context) -> Json:
+    """Ignore the first cancellation."""
+    begun.setdefault(task.input["gate"], asyncio.Event()).set()
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        while not release.is_set():
+            await asyncio.sleep(0.01)
+    return "late"
+
+
+@agent("test.fail")
+async def fail(task: Context) -> Json:
+    match task.input:
+        case "give up":
+            raise GiveUp("there is no way", code="no_way")
+        case "later":
+            raise RetryLater("busy", delay_s=0.0)
+        case "exit":
+            sys.exit(3)
+        case "cancel":
+            raise asyncio.CancelledError
+        case "large":
+            return "x" * (2 << 20)
+        case "no json":
+            return object()
+        case _:
+            raise ValueError(f"attempt {task.attempt}")
+
+
+@agent("test.thread")
+def thread(task: SyncContext) -> Json:
+    """Look around for a cancellation, as blocking code should."""
+    first = task.step("where", lambda: threading.current_thread().name)
+    task.progress(0.5, "half way")
+    if task.input == "hang":
+        begun["hang"].set()
+        while not task.cancelled:
+            time.sleep(0.005)
+        try:
+            task.step("late", lambda: None)
+        except TaskCancelled:
+            ended.append("hang")
+            raise
+    return {"thread": first, "here": threading.current_thread().name}
+
+
+@agent("test.block")
+async def block(task: Context) -> Json:
+    """Hold the event loop up, as no agent should."""
+    begun.setdefault("block", asyncio.Event()).set()
+    until = time.monotonic() + float(task.input)
+    while time.monotonic() < until:
+        time.sleep(0.01)
+    return "blocked"
+
+
+@agent("test.parent")
+async def parent(task: Context) -> Json:
+    """Spawn two sub-tasks, the second needing the first."""
+    before = await task.step("before", lambda: os.getpid())
+    outcomes = await task.spawn(
+        [
+            SubTask(key="a", capability="test.echo", input=1),
+            SubTask(key="b", capability="test.echo", input=2, needs=("a",)),
+        ]
+    )
+    return {"before": before, "attempt": task.attempt, "b": outcomes["b"].result, "states": [o.state for o in outcomes.values()]}
+
+
+class Choosy(BaseAgent):
+    """Works only while `healthy` is set."""
+
+    async def health_check(self) -> bool:
+        return healthy.is_set()
+
+    async def process_task(self, task: Context) -> Json:
+        return "worked"
+
+
+@agent("test.ledger")
+async def ledger(task: Context) -> Json:
+    """Append a line for each step that is run, to a file beside the workspaces."""
+    path = Path(task.options["ledger"])
+
+    def write(step: int) -> str:
+        with path.open("a") as file:
+            file.write(f"{task.id} {step} {task.attempt} {os.getpid()}\n")
+        return f"done {step}"
+
+    return [await task.step(f"s{step}", lambda step=step: write(step)) for step in range(task.options["steps"])]
+
+
+@agent("test.isolated")
+async def isolated(task: Context) -> Json:
+    """Do what the input says, in a process of its own."""
+    match task.input:
+        case "pid":
+            return {"pid": os.getpid(), "parent": os.getppid(), "group": os.getpgid(0), "results": task.results}
+        case "step":
+            task.log.info("in a child", event="test", path=Path("x"))
+            task.progress(0.25, "a quarter")
+            (task.workspace / "file").write_text("kept")
+            return [await task.step("one", lambda: os.getpid()), await task.step("one", lambda: 0), task.artifacts.put(b"x")]
+        case "spawn":
+            outcomes = await task.spawn([SubTask(key="child", capability="test.echo", input="c")])
+            return {"attempt": task.attempt, "child": outcomes["child"].result["echo"]}
+        case "segv":
+            print("last words", file=sys.stderr, flush=True)
+            os.kill(os.getpid(), signal.SIGSEGV)
+        case "exit":
+            os._exit(7)
+        case "memory":
+            return len(bytearray(8 << 30))
+        case "cpu":
+            while True:
+                pass
+        case "raise":
+            raise ValueError("from afar")
+        case "object":
+            return object()
+        case "hang":
+            grandchild = subprocess.Popen(["sleep", "1000"])
+            Path(task.options["pids"]).write_text(f"{os.getpid()} {grandchild.pid}")
+            await asyncio.Event().wait()
+    return None
+
+
+@agent("test.isolated_sync")
+def isolated_sync(task: SyncContext) -> Json:
+    return task.step("pid", os.getpid) == os.getpid()
