@@ -1,0 +1,147 @@
+"""What every specialist takes and returns: `Scope` in, `Analysis` out, and the task's result that is made of the two.
+
+A skill is a function `analyse(scope) -> Analysis`; its agent is `return await specialist(ctx, analyse)`. The result is plain
+JSON: `{capability, group, task_id, covered, failed, findings_ref, counts, by_rule, figures, tool, seconds}`, then the skill's own
+fields. `covered` and `failed` share no path; `tool` is `{name, version, command}`.
+Called by each agent of `skills/`; leads and reports read `findings_ref` back with `load_findings`. Must never run a tool itself.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Literal, cast
+
+import msgspec
+
+from amas.agents.context import Context
+from amas.artifacts.store import ArtifactStore
+from amas.errors import GiveUp
+from amas.model.task import Json
+
+Severity = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+"""Gravest first."""
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that a tool says about one place."""
+
+    rule: str
+    message: str
+    path: str
+    """Relative to the scope's root, with `/`."""
+    line: int
+    """From 1; 0 where it is about the whole file."""
+    column: int
+    """From 1; 0 where the tool doesn't say."""
+    severity: Severity
+    category: str
+    """`security`, `style`, `licence`, ...: what reports group by."""
+    tool: str
+
+
+class Unread(msgspec.Struct, frozen=True):
+    """A file that a specialist couldn't work on."""
+
+    path: str
+    reason: str
+
+
+class Tool(msgspec.Struct, frozen=True):
+    """What found it, and how a person gets the same numbers."""
+
+    name: str
+    version: str
+    command: str
+    """What to type in a shell, the scope's root being the current folder; empty where there is no such program."""
+
+
+class Scope(msgspec.Struct, frozen=True, kw_only=True):
+    """What one specialist is to look at."""
+
+    root: Path
+    paths: tuple[str, ...] = ()
+    """Files, relative to `root`."""
+    group: str = ""
+    options: dict[str, Json] = msgspec.field(default_factory=dict)
+    """The rest of the task's input."""
+
+
+class Analysis(msgspec.Struct, frozen=True, kw_only=True):
+    """What one specialist found."""
+
+    tool: Tool
+    covered: Sequence[str] = ()
+    failed: Sequence[Unread] = ()
+    findings: Sequence[Finding] = ()
+    figures: dict[str, float] = msgspec.field(default_factory=dict)
+    fields: dict[str, Json] = msgspec.field(default_factory=dict)
+    """Small values of the skill's own, put into the result as they are."""
+    artifacts: dict[str, Json] = msgspec.field(default_factory=dict)
+    """Large values by name: `tests` is stored and the result has `tests_ref`."""
+
+
+def scope_of(task_input: Json) -> Scope:
+    """Return the scope that a task's input names; GiveUp (`input_unusable`) when it names no folder."""
+    fields = dict(task_input) if isinstance(task_input, dict) else {}
+    root, paths, group = fields.pop("root", ""), fields.pop("paths", []), fields.pop("group", "")
+    if not isinstance(root, str) or not root or not Path(root).is_dir():
+        raise GiveUp(f"the task's input has no usable folder: root is {root!r}", code="input_unusable")
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        raise GiveUp("the task's input is wrong: paths must be a list of file names", code="input_unusable")
+    return Scope(root=Path(root), paths=tuple(paths), group=str(group), options=fields)
+
+
+def count_by_severity(findings: Sequence[Finding]) -> dict[str, int]:
+    """Return how many findings there are of each severity, zeros included."""
+    counted = Counter(finding.severity for finding in findings)
+    return {severity: counted[severity] for severity in SEVERITIES}
+
+
+def count_by_rule(findings: Sequence[Finding]) -> dict[str, int]:
+    """Return how many findings each rule has, the most frequent first."""
+    counted = Counter(finding.rule for finding in findings)
+    return dict(sorted(counted.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def specialist_result(
+    analysis: Analysis, scope: Scope, *, capability: str, task_id: str, store: ArtifactStore, seconds: float
+) -> dict[str, Json]:
+    """Store what is large and return the task's result as plain JSON."""
+    ordered = sorted(analysis.findings, key=lambda found: (found.path, found.line, found.column, found.rule))
+    return {
+        "capability": capability,
+        "group": scope.group,
+        "task_id": task_id,
+        "covered": list(analysis.covered),
+        "failed": msgspec.to_builtins(list(analysis.failed)),
+        "findings_ref": store.put_json(ordered),
+        "counts": count_by_severity(ordered),
+        "by_rule": count_by_rule(ordered),
+        "figures": dict(analysis.figures),
+        "tool": msgspec.to_builtins(analysis.tool),
+        "seconds": round(seconds, 3),
+        **analysis.fields,
+        **{f"{name}_ref": store.put_json(value) for name, value in analysis.artifacts.items()},
+    }
+
+
+def load_findings(store: ArtifactStore, reference: str) -> list[Finding]:
+    """Return the findings stored under `reference`; KeyError when there are none."""
+    return msgspec.json.decode(store.get(reference), type=list[Finding])
+
+
+async def specialist(ctx: Context, analyse: Callable[[Scope], Awaitable[Analysis]]) -> dict[str, Json]:
+    """Run `analyse` on the task's scope as one journaled step and return the task's result."""
+    scope = scope_of(ctx.input)
+
+    async def work() -> Json:
+        started = time.monotonic()
+        analysis = await analyse(scope)
+        seconds = time.monotonic() - started
+        return specialist_result(
+            analysis, scope, capability=ctx.spec.capability, task_id=ctx.id, store=ctx.artifacts, seconds=seconds
+        )
+
+    return cast(dict[str, Json], await ctx.step("analyse", work))

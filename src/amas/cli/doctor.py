@@ -1,0 +1,141 @@
+"""`amas doctor`: every condition for a fleet to run here, checked one by one, each with its mend.
+
+A check returns what it found, or raises an AmasError whose sentence is the mend. Nothing is changed and nothing is left running.
+"""
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from amas.cli.api import Api, home_at
+from amas.cli.exit import ExitCode
+from amas.cli.output import console, print_json
+from amas.errors import AmasError, HomeUnusable, PlatformError
+from amas.platforms.local.home import Home
+
+FREE_BYTES_MIN = 256 << 20
+"""Less than this in the data folder soon stops the engine, which must write down what it accepts."""
+
+TOOLS = ("ruff", "pytest", "griffe", "radon", "vulture", "grimp")
+
+
+class Finding(NamedTuple):
+    """One line of the report."""
+
+    check: str
+    ok: bool
+    found: str
+
+
+def doctor(folder: Path | None, fleet: str, *, as_json: bool) -> None:
+    """Print the report; exits with 3 when something must be mended."""
+    home = home_at(folder)
+    checks: list[tuple[str, Callable[[], str]]] = [
+        ("Python", _python),
+        ("settings", _settings),
+        ("data folder", lambda: _folder(home)),
+        ("engine", _engine),
+        ("records", lambda: _records(home)),
+        ("tools", _tools),
+        ("fleet file", lambda: _fleet(fleet)),
+        ("running fleet", lambda: _running(home)),
+    ]
+    findings = [_run(name, check) for name, check in checks]
+    if as_json:
+        print_json([finding._asdict() for finding in findings])
+    else:
+        for finding in findings:
+            mark = "[green]✓[/green]" if finding.ok else "[red]✗[/red]"
+            console().print(f"{mark} [bold]{finding.check}[/bold]  ", end="")
+            console().print(finding.found, markup=False, soft_wrap=True)
+    if not all(finding.ok for finding in findings):
+        raise SystemExit(ExitCode.UNUSABLE)
+
+
+def _run(name: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name, True, check())
+    except AmasError as error:
+        return Finding(name, False, str(error))
+
+
+def _python() -> str:
+    return f"{sys.version.split()[0]} at {sys.executable}"
+
+
+def _settings() -> str:
+    from amas.settings import GROUPS, read_all
+
+    read_all()
+    names = [field.variable.name for group in GROUPS for field in group.fields() if os.environ.get(field.variable.name)]
+    return f"set in the environment: {', '.join(names)}" if names else "all at their defaults"
+
+
+def _folder(home: Home) -> str:
+    parent = next(path for path in (home.folder, *home.folder.parents) if path.exists())
+    if not os.access(parent, os.W_OK):
+        raise HomeUnusable(f"{parent} can't be written: set AMAS_HOME or --home to a folder of yours")
+    free = shutil.disk_usage(parent).free
+    if free < FREE_BYTES_MIN:
+        raise HomeUnusable(f"{home.folder} has {free >> 20} MiB free; the engine needs at least {FREE_BYTES_MIN >> 20}")
+    return f"{home.folder}, {free >> 30} GiB free"
+
+
+def _engine() -> str:
+    import asyncio
+
+    from amas.engine.connection import Engine
+    from amas.engine.embedded import find_binary
+    from amas.settings import EngineSettings
+
+    settings = EngineSettings.read()
+    if not settings.url:
+        return f"embedded: {find_binary(settings.binary)}"
+
+    async def ask() -> str:
+        async with Engine(settings.url, cell=settings.cell) as engine:
+            return await engine.check(load=False)
+
+    return f"version {asyncio.run(ask())} at {settings.url.rpartition('@')[2]}"
+
+
+def _records(home: Home) -> str:
+    from amas.settings import RecordsSettings
+
+    url = RecordsSettings.read().url_for(home.folder)
+    if url.startswith("postgresql") and importlib.util.find_spec("asyncpg") is None:
+        raise PlatformError("AMAS_RECORDS_URL names PostgreSQL, whose driver isn't installed: pip install 'amas[postgres]'")
+    return url.rpartition("@")[2] if "@" in url else url
+
+
+def _tools() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found, missing = [], []
+    for tool in TOOLS:
+        try:
+            found.append(f"{tool} {version(tool)}")
+        except PackageNotFoundError:
+            missing.append(tool)
+    if missing:
+        raise PlatformError(f"missing: {', '.join(missing)}; install amas again, they come with it")
+    return ", ".join(found)
+
+
+def _fleet(fleet: str) -> str:
+    from amas.fleet.load import load_fleet
+
+    spec = load_fleet(fleet, agents=True)
+    agents = sum(pool.replicas for pool in spec.pools)
+    return f"{spec.name}: {agents} agents in {len(spec.pools)} pools, {len(spec.capabilities)} capabilities, all importable"
+
+
+def _running(home: Home) -> str:
+    if home.supervisor_pid() is None:
+        return f"none in {home.folder}; `amas up` starts one"
+    ready = Api.of(home).get("/ready/orchestration")
+    return f"{home.read_state().status}, {'ready' if ready.get('ready', True) else 'not ready'} at {home.read_state().api_url}"

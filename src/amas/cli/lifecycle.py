@@ -1,0 +1,142 @@
+"""`amas up`, `down` and `status`, and the fleet that `amas run` starts for one goal."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from amas.cli.api import Api, Refused, home_at
+from amas.cli.output import console, moment, print_json
+from amas.errors import FleetAlreadyRunning, FleetNotRunning
+from amas.platforms.local.control import RunningFleet, fleet_state, run_fleet, start_fleet, stop_fleet
+from amas.platforms.local.home import FleetState, Home
+from amas.platforms.local.request import Event, Report, StartRequest
+
+Ports = tuple[int | None, int | None]
+
+
+def up(fleet: str, folder: Path | None, *, ports: Ports, foreground: bool, as_json: bool) -> None:
+    """Start a fleet and say where it is."""
+    home = home_at(folder)
+    if home.supervisor_pid() is not None:
+        raise FleetAlreadyRunning(f"a fleet runs in {home.folder} already: `amas status` shows it, `amas down` stops it")
+    request = _request(fleet, home, ports=ports)
+    if foreground:
+        asyncio.run(run_fleet(request, on_event=None if as_json else _say))
+        return
+    with _progress(show=not as_json) as on_event:
+        running = asyncio.run(start_fleet(request, on_event=on_event))
+    state = running.state
+    if as_json:
+        print_json(msgspec.to_builtins(state))
+    else:
+        console().print(f"fleet [bold]{Path(state.fleet_file).stem}[/bold] is up: {state.api_url}  data in {home.folder}")
+
+
+def down(folder: Path | None, *, as_json: bool) -> None:
+    """Stop the fleet."""
+    home = home_at(folder)
+    clean = asyncio.run(stop_fleet(home.folder))
+    if as_json:
+        print_json({"stopped": True, "clean": clean})
+    else:
+        console().print("the fleet is down" if clean else "the fleet didn't end in time and was killed; nothing is lost")
+
+
+def status(folder: Path | None, *, as_json: bool) -> None:
+    """Print what runs: processes, readiness, and the fleet's figures."""
+    home = home_at(folder)
+    state = fleet_state(home.folder)
+    ready, figures = _ask(state)
+    if as_json:
+        print_json({"fleet": msgspec.to_builtins(state), "ready": ready, "figures": figures})
+        return
+    from amas.cli.tree import table
+
+    console().print(
+        f"fleet [bold]{Path(state.fleet_file).stem}[/bold] {state.status} since {moment(state.started_ms)}  {state.api_url}"
+    )
+    rows: list[list[object]] = [
+        [part.name, part.status, part.pid or "", part.restarts or "", part.reason] for part in state.parts
+    ]
+    console().print(table("", ["process", "status", "pid", "restarts", "last end"], rows))
+    shown: list[list[object]] = [
+        [name.replace("_", " "), value] for name, value in figures.items() if isinstance(value, (int, float, str))
+    ]
+    if shown:
+        console().print(table("", ["", ""], shown))
+    for problem in ready.get("problems", []):
+        console().print(f"[yellow]not ready[/yellow]: {problem}")
+
+
+def _ask(state: FleetState) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the control plane's word on readiness, and its figures; what it can't say is said in their place."""
+    api = Api(state.api_url)
+    try:
+        return api.get("/ready/orchestration"), api.get("/api/metrics")
+    except (FleetNotRunning, Refused) as error:
+        return {"ready": False, "problems": [str(error)]}, {}
+
+
+@contextlib.contextmanager
+def started_fleet(fleet: str, home: Home, *, show: bool) -> Iterator[None]:
+    """Run a fleet for as long as the block lasts, on free ports; it ends with this process, however that ends."""
+    request = _request(fleet, home, ports=(0, 0), bound=True)
+    running: RunningFleet | None = None
+    try:
+        with _progress(show=show) as on_event:
+            running = asyncio.run(start_fleet(request, on_event=on_event))
+        yield
+    finally:
+        if running is not None:
+            asyncio.run(running.stop())
+
+
+def _request(fleet: str, home: Home, *, ports: Ports, bound: bool = False) -> StartRequest:
+    """Return what the supervisor is asked for, after checking the fleet file and every setting."""
+    from amas.fleet.load import find_fleet, load_fleet
+    from amas.settings import EngineSettings, HostSettings, ServerSettings
+
+    path = find_fleet(fleet)
+    spec = load_fleet(path, agents=True)
+    engine, server, hosts = EngineSettings.read(), ServerSettings.read(), HostSettings.read()
+    port, metrics_port = ports
+    return StartRequest(
+        home=str(home.folder),
+        fleet_file=str(path),
+        hosts=spec.hosts,
+        engine_url=engine.url,
+        engine_binary=str(engine.binary or ""),
+        engine_start_s=engine.start_s,
+        cell=engine.cell,
+        host=server.host,
+        port=server.port if port is None else port,
+        metrics_port=server.metrics_port if metrics_port is None else metrics_port,
+        drain_s=hosts.drain_s,
+        bound=bound,
+    )
+
+
+def _say(event: Event) -> None:
+    if event.what == "ready":
+        console().print(f"[green]✓[/green] {event.part}  [dim]{event.seconds:.1f} s[/dim]")
+    elif event.what == "up":
+        console().print("the fleet is up; Ctrl-C stops it")
+
+
+@contextlib.contextmanager
+def _progress(*, show: bool) -> Iterator[Report | None]:
+    """Show which part is being started, in one line that goes away."""
+    if not show:
+        yield None
+        return
+    with console().status("starting the fleet") as line:
+
+        def on_event(event: Event) -> None:
+            if event.what == "starting":
+                line.update(f"starting the fleet: {event.part}")
+
+        yield on_event

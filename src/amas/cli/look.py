@@ -1,0 +1,161 @@
+"""Commands that look at workflows, tasks and agents, or cancel them, through the API of the running fleet."""
+
+from pathlib import Path
+from typing import Any
+
+from amas.cli.api import Api, Refused, home_at
+from amas.cli.output import console, moment, print_json, seconds
+from amas.clock import now_ms
+
+
+def workflows(workflow_id: str, folder: Path | None, *, limit: int, as_json: bool) -> None:
+    """List workflows, or show one as a tree."""
+    api = Api.of(home_at(folder))
+    if workflow_id:
+        workflow = api.get(f"/api/workflows/{workflow_id}")
+        if as_json:
+            print_json(workflow)
+        else:
+            from amas.cli.tree import workflow_view
+
+            console().print(workflow_view(workflow, now_ms=now_ms()))
+        return
+    page = api.get("/api/workflows", limit=limit)
+    _print_page(
+        page,
+        ["workflow", "state", "tasks", "started", "took", "goal"],
+        [
+            [
+                item["id"],
+                item["state"],
+                f"{item['counts'].get('succeeded', 0)}/{sum(item['counts'].values())}",
+                moment(item["created_ms"]),
+                seconds(item["created_ms"], item["finished_ms"]),
+                (item.get("goal") or {}).get("text", ""),
+            ]
+            for item in page["items"]
+        ],
+        as_json=as_json,
+        nothing='no workflow yet: amas run "Review the code" --input DIR starts one',
+    )
+
+
+def tasks(task_id: str, folder: Path | None, *, filters: dict[str, str], limit: int, as_json: bool) -> None:
+    """List tasks, or show one with its attempts."""
+    api = Api.of(home_at(folder))
+    if task_id:
+        task = api.get(f"/api/tasks/{task_id}")
+        print_json(task) if as_json else _print_task(task)
+        return
+    page = api.get("/api/tasks", limit=limit, **filters)
+    _print_page(
+        page,
+        ["task", "state", "capability", "key", "agent", "attempt", "took"],
+        [
+            [
+                item["id"],
+                item["state"],
+                item["capability"],
+                item["key"],
+                item["agent_id"],
+                item["attempt"],
+                seconds(item["started_ms"], item["finished_ms"]),
+            ]
+            for item in page["items"]
+        ],
+        as_json=as_json,
+        nothing="no such task",
+    )
+
+
+def agents(agent_id: str, folder: Path | None, *, layer: str, as_json: bool) -> None:
+    """List agents with what they do now, or show one."""
+    api = Api.of(home_at(folder))
+    if agent_id:
+        agent = api.get(f"/api/agents/{agent_id}")
+        print_json(agent) if as_json else _print_fields(agent)
+        return
+    page = api.get("/api/agents", layer=layer, limit=1000)
+    _print_page(
+        page,
+        ["agent", "title", "layer", "reports to", "status", "done", "failed", "working on"],
+        [
+            [
+                item["agent_id"],
+                item["title"],
+                item["layer"],
+                item["lead"],
+                item["status"],
+                item["tasks_succeeded"],
+                item["tasks_failed"],
+                ", ".join(item["current_tasks"]),
+            ]
+            for item in page["items"]
+        ],
+        as_json=as_json,
+        nothing="no agent is registered: `amas status` says why",
+    )
+
+
+def cancel(an_id: str, folder: Path | None, *, as_json: bool) -> None:
+    """Cancel a workflow or a task, whichever has this id."""
+    api = Api.of(home_at(folder))
+    try:
+        answer = api.post(f"/api/workflows/{an_id}/cancel")
+    except Refused as error:
+        if error.status != 404:
+            raise
+        answer = api.post(f"/api/tasks/{an_id}/cancel")
+    if as_json:
+        print_json(answer)
+    else:
+        console().print(f"{an_id} is cancelled")
+
+
+def _print_page(page: dict[str, Any], columns: list[str], rows: list[list[object]], *, as_json: bool, nothing: str) -> None:
+    if as_json:
+        print_json(page)
+        return
+    if not rows:
+        console().print(nothing)
+        return
+    from amas.cli.tree import table
+
+    console().print(table("", columns, rows))
+
+
+def _print_fields(shown: dict[str, Any]) -> None:
+    from amas.cli.tree import table
+
+    console().print(table("", ["", ""], [[name.replace("_", " "), _plain(value)] for name, value in shown.items()]))
+
+
+def _plain(value: object) -> object:
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+
+
+def _print_task(task: dict[str, Any]) -> None:
+    from rich.pretty import Pretty
+
+    from amas.cli.tree import table
+
+    attempts = task.pop("attempts", [])
+    given, result = task.pop("input", None), task.pop("result", None)
+    _print_fields({name: value for name, value in task.items() if value not in ("", None, [], 0)})
+    if attempts:
+        rows: list[list[object]] = [
+            [
+                item["attempt"],
+                item["agent_id"],
+                item["host_id"],
+                item.get("outcome"),
+                seconds(item["started_ms"], item["finished_ms"]),
+                (item.get("failure") or {}).get("message", ""),
+            ]
+            for item in attempts
+        ]
+        console().print(table("attempts", ["attempt", "agent", "host", "outcome", "took", "failure"], rows))
+    for name, value in (("input", given), ("result", result)):
+        if value is not None:
+            console().print(f"[bold]{name}[/bold]")
+            console().print(Pretty(value, max_length=20, max_string=200, max_depth=4))

@@ -1,0 +1,198 @@
+"""The `amas` command: its options, and what happens to errors. Each command's work lies in a module that loads when it is called.
+
+Only typer is imported at start, so that `amas --help` stays quick; a test on `sys.modules` holds that.
+
+Exit codes (`ExitCode`): 0 done · 1 the goal's workflow failed · 2 the input is wrong (its author must act) · 3 something here
+can't be used (the operator must act) · 4 cancelled · 130 interrupted.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from amas.cli.exit import ExitCode
+
+app = typer.Typer(
+    name="amas",
+    help="Run fleets of AI agents: a goal in plain words in, a checked deliverable out.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+HomeOption = Annotated[Path | None, typer.Option("--home", help="The fleet's data folder (AMAS_HOME, by default ~/.amas).")]
+FleetOption = Annotated[str, typer.Option("--fleet", help="A fleet file, or the name of one that ships with amas.")]
+Port = Annotated[int | None, typer.Option("--port", help="The API's port (AMAS_PORT, by default 8000; 0 for any free one).")]
+MetricsPort = Annotated[
+    int | None, typer.Option("--metrics-port", help="The port of /metrics (AMAS_METRICS_PORT, by default 9090).")
+]
+
+
+@app.command()
+def up(
+    fleet: FleetOption = "amas",
+    home: HomeOption = None,
+    port: Port = None,
+    metrics_port: MetricsPort = None,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay attached; Ctrl-C stops the fleet.")] = False,
+    json: Json = False,
+) -> None:
+    """Start a fleet on this machine."""
+    from amas.cli import lifecycle
+
+    lifecycle.up(fleet, home, ports=(port, metrics_port), foreground=foreground, as_json=json)
+
+
+@app.command()
+def down(home: HomeOption = None, json: Json = False) -> None:
+    """Stop the fleet: finish or hand back what runs, keep everything on disk."""
+    from amas.cli import lifecycle
+
+    lifecycle.down(home, as_json=json)
+
+
+@app.command()
+def status(home: HomeOption = None, json: Json = False) -> None:
+    """Say what runs here and how it is."""
+    from amas.cli import lifecycle
+
+    lifecycle.status(home, as_json=json)
+
+
+@app.command()
+def doctor(home: HomeOption = None, fleet: FleetOption = "amas", json: Json = False) -> None:
+    """Check this machine, the settings, the fleet file and the running fleet, and say how to mend what is wrong."""
+    from amas.cli import doctor as module
+
+    module.doctor(home, fleet, as_json=json)
+
+
+@app.command()
+def run(
+    goal: Annotated[str, typer.Argument(help="What you want, in plain words.")],
+    input: Annotated[Path | None, typer.Option("--input", "-i", help="The folder that the goal is about.")] = None,  # noqa: A002
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where the deliverable goes.")] = None,
+    fleet: FleetOption = "amas",
+    home: HomeOption = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Submit to the running fleet and return at once.")] = False,
+    json: Json = False,
+) -> None:
+    """Have a goal met, and watch the hierarchy at work. Starts a fleet when none runs, and stops it again."""
+    from amas.cli import run as module
+
+    module.run(module.Request(goal, input, output, fleet, home, detach, json))
+
+
+@app.command()
+def workflows(
+    workflow_id: Annotated[str, typer.Argument(help="Show this one as a tree.")] = "",
+    home: HomeOption = None,
+    limit: Annotated[int, typer.Option(help="How many to list, newest first.")] = 20,
+    json: Json = False,
+) -> None:
+    """List workflows, or show one."""
+    from amas.cli import look
+
+    look.workflows(workflow_id, home, limit=limit, as_json=json)
+
+
+@app.command()
+def tasks(
+    task_id: Annotated[str, typer.Argument(help="Show this one with its attempts.")] = "",
+    workflow: Annotated[str, typer.Option(help="Only this workflow's.")] = "",
+    state: Annotated[str, typer.Option(help="Only those in this state.")] = "",
+    home: HomeOption = None,
+    limit: Annotated[int, typer.Option(help="How many to list, newest first.")] = 50,
+    json: Json = False,
+) -> None:
+    """List tasks, or show one."""
+    from amas.cli import look
+
+    look.tasks(task_id, home, filters={"workflow_id": workflow, "state": state}, limit=limit, as_json=json)
+
+
+@app.command()
+def agents(
+    agent_id: Annotated[str, typer.Argument(help="Show this one.")] = "",
+    layer: Annotated[str, typer.Option(help="Only this layer's.")] = "",
+    home: HomeOption = None,
+    json: Json = False,
+) -> None:
+    """List agents with what they do now, or show one."""
+    from amas.cli import look
+
+    look.agents(agent_id, home, layer=layer, as_json=json)
+
+
+@app.command()
+def logs(
+    agent_id: Annotated[str, typer.Argument(help="Only this agent's lines.")] = "",
+    task: Annotated[str, typer.Option(help="Only this task's lines.")] = "",
+    home: HomeOption = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", help="How many of the last lines.")] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines until Ctrl-C.")] = False,
+    json: Json = False,
+) -> None:
+    """Print what agents and processes logged."""
+    from amas.cli import logs as module
+
+    module.logs(module.Filter(agent_id, task), home, lines=lines, follow=follow, as_json=json)
+
+
+@app.command()
+def cancel(
+    an_id: Annotated[str, typer.Argument(metavar="ID", help="A workflow's or a task's id.")],
+    home: HomeOption = None,
+    json: Json = False,
+) -> None:
+    """Cancel a workflow or a task; agents at work on it stop within a second."""
+    from amas.cli import look
+
+    look.cancel(an_id, home, as_json=json)
+
+
+@app.command()
+def host(
+    host_id: Annotated[str, typer.Option(help="This host's name in the fleet.")],
+    home: HomeOption = None,
+) -> None:
+    """Run one host of a fleet in the foreground (what `amas up` starts)."""
+    from amas.platforms.local.roles import run_host
+
+    run_host(home, host_id)
+
+
+@app.command()
+def serve(home: HomeOption = None) -> None:
+    """Run the control plane of a fleet in the foreground (what `amas up` starts)."""
+    from amas.platforms.local.roles import run_control_plane
+
+    run_control_plane(home)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from amas import __version__
+
+    print(__version__)
+
+
+def main() -> None:
+    """Run the command line; every expected error is one sentence and an exit code."""
+    try:
+        app(standalone_mode=True)
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+    except Exception as error:
+        from amas.errors import AmasError
+
+        if not isinstance(error, AmasError):
+            raise
+        print(f"amas: {error}", file=sys.stderr)
+        sys.exit(ExitCode.WRONG_INPUT if error.act == "author" else ExitCode.UNUSABLE)

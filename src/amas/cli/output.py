@@ -1,0 +1,37 @@
+"""How commands print: tables for people, JSON for programs."""
+
+import json
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@cache
+def console() -> "Console":
+    """Return the terminal for results; errors go to stderr by themselves."""
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """Print a value for programs, one document."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def moment(ms: int | None) -> str:
+    """Return a time as people read it, in their zone; empty for none."""
+    return datetime.fromtimestamp(ms / 1000, tz=UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S") if ms else ""
+
+
+def seconds(start_ms: int | None, end_ms: int | None) -> str:
+    """Return how long something took; empty where it hasn't begun or ended."""
+    return f"{(end_ms - start_ms) / 1000:.1f} s" if start_ms and end_ms else ""
+
+
+def short(an_id: str | None) -> str:
+    """Return the end of an id, which is what tells ids of one moment apart; commands take it in an id's place."""
+    return (an_id or "")[-12:]

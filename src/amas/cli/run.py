@@ -1,0 +1,143 @@
+"""`amas run`: a goal from words to deliverable, with the hierarchy at work on the screen."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from amas.cli.api import Api, home_at
+from amas.cli.exit import ExitCode
+from amas.cli.output import console, print_json
+from amas.clock import monotonic_s, now_ms
+from amas.errors import FleetNotRunning, InputUnusable
+from amas.platforms.local.home import Home
+
+LOOK_EVERY_S = 0.25
+PATIENCE_S = 30.0
+"""Seconds for which the API may be away, as while the supervisor restarts a killed control plane."""
+
+
+class Request(NamedTuple):
+    """What was asked on the command line."""
+
+    goal: str
+    input: Path | None
+    output: Path | None
+    fleet: str
+    home: Path | None
+    detach: bool
+    as_json: bool
+
+
+def run(request: Request) -> None:
+    """Have the goal met and print where the deliverable lies; exits with the code that says how it went."""
+    _check_input(request)
+    home = home_at(request.home)
+    if request.detach and home.supervisor_pid() is None:
+        raise FleetNotRunning("--detach needs a running fleet, which goes on with the goal: start one with `amas up`")
+    with _fleet(request, home) as api:
+        answer = api.post("/api/goals", _goal(request))
+        workflow_id = answer["workflow_id"]
+        if request.detach:
+            print_json(answer) if request.as_json else console().print(f"{workflow_id}  (amas workflows {workflow_id} shows it)")
+            return
+        try:
+            workflow = _follow(api, home, workflow_id, show=not request.as_json)
+        except KeyboardInterrupt:
+            api.post(f"/api/workflows/{workflow_id}/cancel")
+            console().print(f"interrupted: workflow {workflow_id} is cancelled")
+            raise SystemExit(ExitCode.INTERRUPTED) from None
+        raise SystemExit(_report(api, workflow, as_json=request.as_json))
+
+
+def _check_input(request: Request) -> None:
+    """Say what is wrong with the input folder before anything is started for it."""
+    if request.input is None:
+        return
+    if not request.input.exists():
+        raise InputUnusable(f"--input {request.input}: there is no such folder")
+    if not request.input.is_dir():
+        raise InputUnusable(f"--input {request.input} is a file; give the folder that the goal is about")
+
+
+def _goal(request: Request) -> dict[str, Any]:
+    output = request.output or Path("amas-out") / time.strftime("%Y%m%d-%H%M%S")
+    return {
+        "text": request.goal,
+        "input_dir": str(request.input.absolute()) if request.input else "",
+        "output_dir": str(output.absolute()),
+    }
+
+
+@contextmanager
+def _fleet(request: Request, home: Home) -> Iterator[Api]:
+    """Give the running fleet's API, or that of one that is started for this goal and stopped after it."""
+    if home.supervisor_pid() is not None:
+        yield Api.of(home)
+        return
+    from amas.cli.lifecycle import started_fleet
+
+    with started_fleet(request.fleet, home, show=not request.as_json):
+        yield Api.of(home)
+
+
+def _look(api: Api, home: Home, workflow_id: str) -> dict[str, Any]:
+    """Return the workflow as it stands, waiting while the control plane is being restarted."""
+    until = monotonic_s() + PATIENCE_S
+    while True:
+        try:
+            workflow: dict[str, Any] = api.get(f"/api/workflows/{workflow_id}")
+        except FleetNotRunning:
+            if monotonic_s() > until or home.supervisor_pid() is None:
+                raise
+            time.sleep(LOOK_EVERY_S)
+        else:
+            return workflow
+
+
+def _follow(api: Api, home: Home, workflow_id: str, *, show: bool) -> dict[str, Any]:
+    if not show:
+        while (workflow := _look(api, home, workflow_id))["state"] == "running":
+            time.sleep(LOOK_EVERY_S)
+        return workflow
+    from rich.live import Live
+
+    from amas.cli.tree import workflow_view
+
+    workflow = _look(api, home, workflow_id)
+    with Live(workflow_view(workflow, now_ms=now_ms()), console=console(), auto_refresh=False, transient=False) as live:
+        while workflow["state"] == "running":
+            time.sleep(LOOK_EVERY_S)
+            workflow = _look(api, home, workflow_id)
+            live.update(workflow_view(workflow, now_ms=now_ms()), refresh=True)
+    return workflow
+
+
+def _report(api: Api, workflow: dict[str, Any], *, as_json: bool) -> ExitCode:
+    root = api.get(f"/api/tasks/{workflow['root_id']}")
+    deliverable = root.get("result")
+    if as_json:
+        print_json({"workflow": workflow, "deliverable": deliverable, "failure": root.get("failure")})
+    elif workflow["state"] == "succeeded":
+        _print_deliverable(deliverable)
+    else:
+        failure = root.get("failure") or {}
+        console().print(f"[red]{workflow['state']}[/red]", failure.get("message", ""), markup=True)
+    match workflow["state"]:
+        case "succeeded":
+            return ExitCode.OK
+        case "cancelled":
+            return ExitCode.CANCELLED
+        case _:
+            code = (root.get("failure") or {}).get("code", "")
+            return ExitCode.WRONG_INPUT if code in {"no_playbook", "plan_refused", "input_unusable"} else ExitCode.FAILED
+
+
+def _print_deliverable(deliverable: dict[str, Any]) -> None:
+    from amas.cli.tree import table
+
+    rows = deliverable.get("table") or []
+    if rows:
+        console().print(table("", ["", ""], rows))
+    console().print(f"deliverable: [bold]{deliverable['folder']}[/bold]", soft_wrap=True)

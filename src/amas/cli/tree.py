@@ -1,0 +1,98 @@
+"""A workflow as a tree of the hierarchy at work, for a terminal: pure functions from the API's answer to rich renderables.
+
+A node is a task under the task that spawned it: the coordinator, below it the leads and gates, below them the specialists. A team
+of many is shown as its members at work and a count of the others, so that the tree fits a screen.
+"""
+
+from collections import Counter, defaultdict
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+SHOWN_MAX = 8
+"""Members of one team that are shown by name; with more, those that are done are counted."""
+
+MARKS = {
+    "waiting": ("·", "dim"),
+    "queued": ("○", "dim"),
+    "delayed": ("◔", "yellow"),
+    "running": ("●", "cyan"),
+    "succeeded": ("✓", "green"),
+    "failed": ("✗", "red"),
+    "cancelled": ("-", "dim"),
+}
+
+Task = dict[str, Any]
+
+
+def workflow_view(workflow: dict[str, Any], *, now_ms: int) -> RenderableType:
+    """Return the whole view: the goal, the tree, and a progress bar."""
+    tasks: list[Task] = workflow["tasks"]
+    children: dict[str, list[Task]] = defaultdict(list)
+    for task in tasks:
+        children[task["parent_id"]].append(task)
+    title = Text(str((workflow.get("goal") or {}).get("text") or workflow["id"]), style="bold")
+    tree = Tree(title, guide_style="dim")
+    for root in children[""]:
+        _add(tree, root, children, now_ms)
+    return Group(tree, _progress(workflow, now_ms))
+
+
+def _add(branch: Tree, task: Task, children: dict[str, list[Task]], now_ms: int) -> None:
+    node = branch.add(_line(task, now_ms))
+    team = children.get(task["id"], [])
+    shown = team
+    if len(team) > SHOWN_MAX:
+        shown = [member for member in team if member["state"] in {"running", "failed", "delayed"} or children.get(member["id"])]
+        shown = shown[:SHOWN_MAX]
+    for member in shown:
+        _add(node, member, children, now_ms)
+    rest = Counter(member["state"] for member in team if member not in shown)
+    if rest:
+        node.add(Text(", ".join(f"{count} {state}" for state, count in sorted(rest.items())), style="dim"))
+
+
+def _line(task: Task, now_ms: int) -> Text:
+    mark, style = MARKS[task["state"]]
+    line = Text.assemble((f"{mark} ", style), (task.get("title") or task.get("key") or task["capability"], ""))
+    if task.get("agent_id"):
+        line.append(f"  {task['agent_id']}", style="dim")
+    if task["state"] == "running" and task.get("progress"):
+        line.append(f"  {task['progress']:.0%} {task.get('note', '')}".rstrip(), style="cyan")
+    if task.get("started_ms"):
+        end = task.get("finished_ms") or (now_ms if task["state"] == "running" else 0)
+        if end:
+            line.append(f"  {max(0, end - task['started_ms']) / 1000:.1f} s", style="dim")
+    if task["state"] == "failed" and task.get("failure"):
+        line.append(f"  {task['failure']['message']}", style="red")
+    return line
+
+
+def _progress(workflow: dict[str, Any], now_ms: int) -> Table:
+    counts: dict[str, int] = workflow["counts"]
+    done = counts.get("succeeded", 0) + counts.get("failed", 0) + counts.get("cancelled", 0)
+    total = max(1, sum(counts.values()))
+    seconds = ((workflow.get("finished_ms") or now_ms) - workflow["created_ms"]) / 1000
+    row = Table.grid(padding=(0, 1))
+    row.add_row(
+        ProgressBar(total=total, completed=done, width=40),
+        Text(f"{done}/{total} tasks"),
+        Text(f"{max(0.0, seconds):.1f} s", style="dim"),
+        Text(workflow["state"], style=MARKS.get(workflow["state"], ("", "cyan"))[1]),
+    )
+    return row
+
+
+def table(title: str, columns: list[str], rows: list[list[object]]) -> Table:
+    """Return a plain table of values as they are; None is left blank."""
+    shown = Table(title=title or None, title_justify="left", title_style="bold", box=None, header_style="dim", pad_edge=False)
+    for column in columns:
+        shown.add_column(column)
+    for row in rows:
+        shown.add_row(*("" if value is None else escape(str(value)) for value in row))
+    return shown

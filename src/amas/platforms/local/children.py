@@ -1,0 +1,165 @@
+"""The parts of a local fleet as child processes: how each is started, when it counts as ready, and what its end means.
+
+`Child` is all that the supervisor knows of a part. `stages` puts the real ones in their order: the engine; the control plane; the
+hosts. A later stage starts when every part of the earlier one is verified ready.
+"""
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from amas.engine.child import die_with_parent, last_lines, log_size
+from amas.engine.embedded import STOP_S, EmbeddedEngine
+from amas.errors import AmasError, StartFailed
+from amas.platforms.local.home import FleetState, Home
+from amas.platforms.local.ready import READY_FD, READY_LINE
+from amas.platforms.local.request import StartRequest
+
+Process = asyncio.subprocess.Process
+
+READY_PATH = "/ready/orchestration"
+CONTROL_PLANE_STOP_S = 10.0
+"""Open requests and live event streams get this long after SIGTERM."""
+DRAIN_MARGIN_S = 5.0
+"""Beyond a host's own drain, to give back what it couldn't finish."""
+_HTTP_S = 2.0
+
+
+@dataclass(frozen=True)
+class Child:
+    """One part: three functions and a bound. `ready` raises when the process it is given ends first."""
+
+    name: str
+    spawn: Callable[[], Awaitable[Process]]
+    ready: Callable[[Process], Awaitable[None]]
+    failure: Callable[[int], AmasError]
+    stop_s: float
+    """Seconds from SIGTERM to SIGKILL."""
+    start_s: float
+
+
+def stages(request: StartRequest, home: Home, state: FleetState) -> list[list[Child]]:
+    """Return the parts that `request` wants, in the order in which they start; they stop in reverse."""
+    control_plane = _control_plane(request, home, state)
+    hosts = [_host(request, home, f"host-{number + 1}") for number in range(request.hosts)]
+    engine = [] if request.engine_url else [[_engine(request, home)]]
+    return [*engine, [control_plane], hosts]
+
+
+def _engine(request: StartRequest, home: Home) -> Child:
+    server = embedded_engine(request, home)
+
+    async def ready(process: Process) -> None:
+        await server.wait_ready(process)
+        await load_functions(server.url, request.cell)
+
+    return Child("engine", server.spawn, ready, server.failure, stop_s=STOP_S, start_s=request.engine_start_s)
+
+
+async def load_functions(url: str, cell: str) -> None:
+    """Put our functions into an engine that answers; EngineUnsupported when it is too old for them."""
+    from amas.engine.connection import Engine  # the driver takes 100 ms to import; only the supervisor needs it
+
+    async with Engine(url, cell=cell) as engine:
+        await engine.check(load=True)
+
+
+def embedded_engine(request: StartRequest, home: Home) -> EmbeddedEngine:
+    """Return the engine of a fleet that has its own."""
+    binary = Path(request.engine_binary) if request.engine_binary else None
+    return EmbeddedEngine(home.engine, binary=binary, log=home.log("engine"), start_s=request.engine_start_s)
+
+
+def _control_plane(request: StartRequest, home: Home, state: FleetState) -> Child:
+    program = Program("control-plane", [*request.program, "serve", "--home", str(home.folder)], home, request.fleet_file)
+
+    async def ready(_: Process) -> None:
+        while await http_status(state.host, state.port, READY_PATH) != 200:  # noqa: ASYNC110  another process's state
+            await asyncio.sleep(0.05)
+
+    return Child(program.name, program.spawn, ready, program.failure, stop_s=CONTROL_PLANE_STOP_S, start_s=request.start_s)
+
+
+def _host(request: StartRequest, home: Home, name: str) -> Child:
+    arguments = ["host", "--home", str(home.folder), "--host-id", name]
+    program = Program(name, [*request.program, *arguments], home, request.fleet_file)
+    return Child(
+        name, program.spawn, program.said_ready, program.failure, stop_s=request.drain_s + DRAIN_MARGIN_S, start_s=request.start_s
+    )
+
+
+class Program:
+    """A program of ours that runs from the data folder, writes to a log there, and may say that it is ready."""
+
+    def __init__(self, name: str, argv: Sequence[str], home: Home, fleet_file: str = "") -> None:
+        self.name, self._argv, self._home, self._fleet_file = name, list(argv), home, fleet_file
+        self._log_start = 0
+        self._ready: asyncio.StreamReader | None = None
+        self._transport: asyncio.ReadTransport | None = None
+
+    async def spawn(self) -> Process:
+        """Return the new process; its standard output and errors go to its log."""
+        log = self._home.log(self.name)
+        self._log_start = log_size(log)
+        read_end, write_end = os.pipe()
+        try:
+            await self._listen(read_end)
+            with self._home.usable(), log.open("ab") as output:
+                return await asyncio.create_subprocess_exec(
+                    *self._argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    cwd=self._home.folder,  # never the caller's: a `random.py` there would shadow the library's
+                    env=self._environment(write_end),
+                    pass_fds=(write_end,),
+                    start_new_session=True,  # a terminal's Ctrl-C is for the supervisor, which stops the parts in order
+                    preexec_fn=die_with_parent(),
+                )
+        except FileNotFoundError as error:
+            raise StartFailed(f"{self.name} can't be started: {error.filename} isn't there") from error
+        finally:
+            os.close(write_end)
+
+    async def said_ready(self, process: Process) -> None:
+        """Return once the program called `tell_ready`; StartFailed when it ended without."""
+        assert self._ready is not None, "spawn comes first"
+        if await self._ready.readline() != READY_LINE:
+            raise self.failure(await process.wait())
+
+    def failure(self, exit_code: int) -> AmasError:
+        """Return the error that says how the program ended and its log's last words."""
+        lines = last_lines(self._home.logs / f"{self.name}.log", count=3, since=self._log_start)
+        how = f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with exit code {exit_code}"
+        return StartFailed(f"{self.name} {how}: {' / '.join(lines) or 'its log is empty'}")
+
+    async def _listen(self, read_end: int) -> None:
+        if self._transport is not None:
+            self._transport.close()
+        self._ready = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(self._ready)
+        self._transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(read_end, "rb"))
+
+    def _environment(self, ready_fd: int) -> dict[str, str]:
+        beside = str(Path(self._fleet_file).parent) if self._fleet_file else ""
+        paths = [path for path in (os.environ.get("PYTHONPATH", ""), beside) if path]  # a fleet file's agents lie beside it
+        return os.environ | {READY_FD: str(ready_fd), "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+
+
+async def http_status(host: str, port: int, path: str) -> int:
+    """Return the status of a GET, 0 when nobody answers in time."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  it is compared, not bound
+    try:
+        async with asyncio.timeout(_HTTP_S):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+                words = (await reader.readline()).split()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return 0
+    return int(words[1]) if len(words) > 1 and words[1].isdigit() else 0

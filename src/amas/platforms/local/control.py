@@ -1,0 +1,170 @@
+"""Start, look at and stop a local fleet from outside it: what the commands `up`, `run`, `status` and `down` call.
+
+`start_fleet` runs a supervisor in the background and returns once the fleet is up; `run_fleet` is one, in this process.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from amas.clock import monotonic_s
+from amas.engine.child import last_lines, log_size
+from amas.errors import AmasError, FleetNotRunning, PlatformError, StartFailed
+from amas.platforms.local.home import FleetState, Home
+from amas.platforms.local.request import Event, Report, StartRequest
+from amas.settings import HomeSettings
+
+START_MARGIN_S = 30.0
+"""Beyond what the parts may take: the supervisor's own start, and stopping again what came up before something didn't."""
+STOP_MARGIN_S = 45.0
+"""Beyond the hosts' drain: the control plane's, the engine's and the supervisor's own end."""
+
+_POLL_S = 0.05
+
+
+class RunningFleet:
+    """A fleet that this process started in the background; keep it when the fleet is `bound`, for it ends with it."""
+
+    def __init__(self, home: Home, process: "subprocess.Popen[bytes]") -> None:
+        self.home, self._process = home, process
+
+    @property
+    def state(self) -> FleetState:
+        """What runs now; FleetNotRunning when it ended."""
+        return fleet_state(self.home.folder)
+
+    async def stop(self, *, timeout_s: float = 120.0) -> None:
+        """Stop the fleet and return once everything is gone, also when it ended by itself."""
+        with contextlib.suppress(FleetNotRunning):
+            await stop_fleet(self.home.folder, timeout_s=timeout_s)
+        await asyncio.to_thread(self._process.wait)
+        if self._process.stdin:
+            self._process.stdin.close()
+
+
+async def start_fleet(request: StartRequest, *, on_event: Report | None = None) -> RunningFleet:
+    """Start a fleet in the background and return once it is up; the error that kept it from that is raised here."""
+    home = Home(Path(request.home))
+    home.prepare()
+    log = home.log("supervisor")
+    since = log_size(log)
+    read_end, write_end = os.pipe()
+    argv = [sys.executable, "-P", "-m", "amas.platforms.local", str(write_end), msgspec.json.encode(request).decode()]
+    try:
+        with home.usable(), log.open("ab") as output:
+            process = subprocess.Popen(  # noqa: ASYNC220  a fork, and this process waits for its report anyway
+                argv,
+                stdin=subprocess.PIPE if request.bound else subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=(write_end,),
+                start_new_session=True,
+            )
+    finally:
+        os.close(write_end)
+    try:
+        await _until_up(read_end, request, on_event or (lambda _: None), lambda: last_lines(log, count=3, since=since))
+    except BaseException:
+        await _ended(process, request)
+        raise
+    return RunningFleet(home, process)
+
+
+async def run_fleet(request: StartRequest, *, on_event: Report | None = None) -> None:
+    """Run a fleet in this process until SIGINT or SIGTERM; the error that keeps it from coming up is raised here."""
+    from amas.platforms.local.supervisor import supervise
+
+    await supervise(request, on_event or (lambda _: None))
+
+
+def fleet_state(home: Path) -> FleetState:
+    """Return what runs in this data folder; FleetNotRunning when nothing does."""
+    folder = Home(home)
+    if folder.supervisor_pid() is None or not folder.state_file.exists():
+        raise FleetNotRunning(f"no fleet runs in {folder.folder}: start one with `amas up`")
+    return folder.read_state()
+
+
+def engine_address(home: Path | None = None) -> tuple[str, str]:
+    """Return the engine's URL and cell of the fleet that runs in `home`, by default AMAS_HOME; FleetNotRunning when none does."""
+    state = fleet_state(home or HomeSettings.read().folder())
+    return state.engine_url, state.cell
+
+
+async def stop_fleet(home: Path, *, timeout_s: float = 120.0) -> bool:
+    """Stop the fleet in this data folder and return whether it ended cleanly; FleetNotRunning when none runs.
+
+    After `timeout_s` seconds it is killed, which loses nothing: what the hosts ran is given back at the next start.
+    """
+    folder = Home(home)
+    pid = folder.supervisor_pid()
+    if pid is None:
+        raise FleetNotRunning(f"no fleet runs in {folder.folder}")
+    for number, patience_s in ((signal.SIGTERM, timeout_s), (signal.SIGKILL, 10.0)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+        if await _released(folder, patience_s):
+            folder.clear_state()
+            return number == signal.SIGTERM
+    raise PlatformError(f"the supervisor (process {pid}) can't be ended: it hangs in the kernel")
+
+
+async def _released(home: Home, patience_s: float) -> bool:
+    give_up_at = monotonic_s() + patience_s
+    while home.supervisor_pid() is not None:
+        if monotonic_s() > give_up_at:
+            return False
+        await asyncio.sleep(_POLL_S)
+    return True
+
+
+async def _until_up(read_end: int, request: StartRequest, on_event: Report, log_lines: Callable[[], list[str]]) -> None:
+    """Hand on the report's events; raise when it says that the fleet failed, or ends without saying anything."""
+    reader = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(read_end, "rb"))
+    limit_s = request.engine_start_s + 2 * request.start_s + START_MARGIN_S
+    try:
+        async with asyncio.timeout(limit_s):
+            async for line in reader:
+                event = msgspec.json.decode(line, type=Event)
+                on_event(event)
+                if event.what == "failed":
+                    raise error_of(event.code, event.message)
+                if event.what == "up":
+                    return
+    except TimeoutError:
+        raise StartFailed(f"the fleet wasn't up after {limit_s:g} s") from None
+    finally:
+        transport.close()
+    raise StartFailed(f"the supervisor ended: {' / '.join(log_lines()) or 'its log is empty'}")
+
+
+async def _ended(process: "subprocess.Popen[bytes]", request: StartRequest) -> None:
+    """Return once a supervisor whose fleet we don't want any more has taken it down."""
+    process.terminate()
+    try:
+        await asyncio.to_thread(process.wait, request.drain_s + STOP_MARGIN_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        await asyncio.to_thread(process.wait)
+    if process.stdin:
+        process.stdin.close()
+
+
+def error_of(code: str, message: str) -> AmasError:
+    """Return the error that another process raised, told by its code."""
+    open_classes: list[type[AmasError]] = [AmasError]
+    while open_classes:
+        each = open_classes.pop()
+        if each.code == code and "__init__" not in vars(each):
+            return each(message)
+        open_classes += each.__subclasses__()
+    return StartFailed(message)

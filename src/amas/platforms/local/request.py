@@ -1,0 +1,45 @@
+"""What is said between the command that starts a fleet and its supervisor: the request, and the events of the start."""
+
+import sys
+from collections.abc import Callable
+
+import msgspec
+
+
+class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What `amas up` asks the supervisor for; JSON on its command line."""
+
+    home: str
+    fleet_file: str
+    """An absolute path to a fleet file that was checked already."""
+    hosts: int = 1
+    engine_url: str = ""
+    """Empty: an embedded one."""
+    engine_binary: str = ""
+    engine_start_s: float = 120.0
+    cell: str = "local"
+    host: str = "127.0.0.1"
+    port: int = 8000
+    metrics_port: int = 9090
+    drain_s: float = 20.0
+    start_s: float = 60.0
+    """How long the control plane, or a host, may take to become ready."""
+    bound: bool = False
+    """The fleet stops when the process that started it ends, as `amas run` wants it."""
+    program: tuple[str, ...] = (sys.executable, "-m", "amas")
+    """What `serve` and `host` are commands of."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the start's report; the last is `up` or `failed`."""
+
+    what: str
+    """`starting` and `ready` (of a part), `up`, `failed`."""
+    part: str = ""
+    seconds: float = 0.0
+    code: str = ""
+    """An error's code, when it failed."""
+    message: str = ""
+
+
+Report = Callable[[Event], None]

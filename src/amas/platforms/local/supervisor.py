@@ -1,0 +1,154 @@
+"""The process that owns a local fleet's parts: starts them in order, keeps them running, stops them in reverse.
+
+It holds the data folder's lock and writes `fleet.json`; nobody else starts or stops a part. Its start is told as `Event`s, which
+`amas up` gets from a pipe. Its children die with it, however it dies, so a killed supervisor leaves nothing behind.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+
+import structlog
+
+from amas import clock
+from amas.errors import HomeUnusable
+from amas.platforms.local.children import Child, embedded_engine, load_functions, stages
+from amas.platforms.local.home import FleetState, Home
+from amas.platforms.local.keeper import Keeper
+from amas.platforms.local.ports import claim_ports
+from amas.platforms.local.request import Event, Report, StartRequest
+
+log = structlog.get_logger(__name__)
+
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Supervisor:
+    """One fleet. `run` returns when it was told to stop and everything is gone."""
+
+    def __init__(self, home: Home, state: FleetState, parts: Sequence[Sequence[Child]], report: Report) -> None:
+        self._home, self._state, self._report = home, state, report
+        self._stages = [[Keeper(child, self._write) for child in stage] for stage in parts]
+        self._stop = asyncio.Event()
+        self._signals = 0
+        state.parts = [keeper.state for keeper in self._keepers()]
+
+    async def run(self) -> None:
+        """Start the fleet, keep it running until `stop`, and take it down; the error of a failed start is raised after that."""
+        loop = asyncio.get_running_loop()
+        for number in _STOP_SIGNALS:
+            loop.add_signal_handler(number, self.stop)
+        try:
+            self._home.write_state(self._state)
+            if await self._start_all():
+                await self._keep_all()
+        finally:
+            await self._stop_all()
+            self._home.clear_state()
+            for number in _STOP_SIGNALS:
+                loop.remove_signal_handler(number)
+        log.info("the fleet is down")
+
+    def stop(self) -> None:
+        """Ask for a clean stop; a second time, for a quick one."""
+        self._signals += 1
+        self._stop.set()
+        if self._signals > 1:
+            for keeper in self._keepers():
+                keeper.kill()
+
+    def _keepers(self) -> Iterator[Keeper]:
+        return (keeper for stage in self._stages for keeper in stage)
+
+    async def _keep_all(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for keeper in self._keepers():
+                group.create_task(keeper.keep(), name=keeper.child.name)
+            self._state.status = "running"
+            self._write()
+            log.info("the fleet is up", parts=len(self._state.parts), api=self._state.api_url)
+            self._report(Event(what="up"))
+            await self._stop.wait()
+            await self._stop_all()  # ends the group's tasks too
+
+    async def _start_all(self) -> bool:
+        """Start stage after stage; return whether all is up, which it isn't when `stop` came first."""
+        for stage in self._stages:
+            starts = asyncio.ensure_future(asyncio.gather(*(self._start(keeper) for keeper in stage)))
+            stopped = asyncio.ensure_future(self._stop.wait())
+            try:
+                await asyncio.wait((starts, stopped), return_when=asyncio.FIRST_COMPLETED)
+                if not starts.done():
+                    return False
+                starts.result()
+            finally:
+                for wait in (starts, stopped):
+                    wait.cancel()
+                await asyncio.gather(starts, stopped, return_exceptions=True)
+        return True
+
+    async def _start(self, keeper: Keeper) -> None:
+        began = clock.monotonic_s()
+        self._report(Event(what="starting", part=keeper.child.name))
+        await keeper.start()
+        self._report(Event(what="ready", part=keeper.child.name, seconds=clock.monotonic_s() - began))
+
+    async def _stop_all(self) -> None:
+        self._state.status = "stopping"
+        for stage in reversed(self._stages):
+            await asyncio.gather(*(keeper.stop(at_once=self._signals > 1) for keeper in stage))
+
+    def _write(self) -> None:
+        """Write down what runs; a full disk must not take the fleet down with it."""
+        if self._state.status in ("running", "degraded"):
+            well = all(part.status == "running" for part in self._state.parts)
+            self._state.status = "running" if well else "degraded"
+        try:
+            self._home.write_state(self._state)
+        except HomeUnusable as error:
+            log.warning("what runs can't be written down", reason=str(error))
+
+
+async def supervise(request: StartRequest, report: Report) -> None:
+    """Run the fleet that `request` wants in this process until it is told to stop; AmasError when it doesn't come up."""
+    home = Home(Path(request.home))
+    home.prepare()
+    with home.hold():
+        ports = claim_ports(request.host, {"--port": request.port, "--metrics-port": request.metrics_port})
+        state = FleetState(
+            fleet_file=request.fleet_file,
+            engine_url=request.engine_url or embedded_engine(request, home).url,
+            cell=request.cell,
+            host=request.host,
+            port=ports["--port"],
+            metrics_port=ports["--metrics-port"],
+            supervisor_pid=os.getpid(),
+            started_ms=clock.now_ms(),
+        )
+        if request.engine_url:
+            await load_functions(request.engine_url, request.cell)
+        supervisor = Supervisor(home, state, stages(request, home, state), report)
+        async with _stopped_with_starter(supervisor) if request.bound else contextlib.nullcontext():
+            await supervisor.run()
+
+
+@contextlib.asynccontextmanager
+async def _stopped_with_starter(supervisor: Supervisor) -> AsyncIterator[None]:
+    """Stop the fleet when standard input ends: the process that started us holds its other end, and is gone then."""
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+
+    async def watch() -> None:
+        await reader.read()
+        supervisor.stop()
+
+    watching = asyncio.create_task(watch(), name="starter")
+    try:
+        yield
+    finally:
+        watching.cancel()
+        transport.close()

@@ -1,0 +1,89 @@
+"""Snapshots of real folders, good and bad."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from amas.agents.skills.ingest import ingest_folder
+from amas.agents.skills.sources import cover
+from amas.artifacts.store import ArtifactStore
+from amas.errors import GiveUp
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ArtifactStore:
+    return ArtifactStore(tmp_path / "store")
+
+
+def make(root: Path, files: dict[str, bytes]) -> Path:
+    for name, blob in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(blob)
+    return root
+
+
+def test_what_counts_is_copied_and_described(tmp_path: Path, store: ArtifactStore) -> None:
+    source = make(
+        tmp_path / "in",
+        {
+            ".gitignore": b"*.log\n/private/\n!keep.log\n",
+            "pyproject.toml": b"[project]\nname = 'p'\nversion = '1'\n",
+            "src/p/__init__.py": b"",
+            "src/p/odd name.py": b"x = 1\ny = 2",
+            "src/p/bad.py": b"def f(:\n",
+            "src/p/latin.py": b"x = '\xe9'\n",
+            "src/p/.gitignore": b"generated.py\n",
+            "src/p/generated.py": b"1",
+            "tests/test_p.py": b"def test(): pass\n",
+            "a.log": b"",
+            "keep.log": b"",
+            "private/x.py": b"1",
+            ".venv/lib/y.py": b"1",
+            "build/z.py": b"1",
+            "p.egg-info/PKG-INFO": b"",
+        },
+    )
+    (source / "outside").symlink_to("/etc")
+    (source / "passwd.py").symlink_to("/etc/hostname")
+    (source / "loop").symlink_to(source)
+    (source / "circle.py").symlink_to("circle.py")
+    os.mkfifo(source / "pipe.py")
+    found = ingest_folder(str(source), tmp_path / "out", store)
+    rows = {row["path"]: row for row in store.get_json(found["files_ref"])}
+    assert set(rows) == {
+        *(".gitignore", "pyproject.toml", "keep.log", "src/p/.gitignore", "tests/test_p.py", "src/p/latin.py"),
+        *("src/p/__init__.py", "src/p/odd name.py", "src/p/bad.py"),
+    }
+    assert all((tmp_path / "out" / path).is_file() for path in rows)
+    assert rows["src/p/odd name.py"]["lines"] == 2
+    assert {row["path"] for row in found["broken"]} == {"src/p/bad.py", "src/p/latin.py"}
+    assert {row["path"] for row in found["skipped"]} == {"passwd.py", "circle.py", "pipe.py", "outside", "loop"}
+    assert (found["test_paths"], found["project"]["name"]) == (["tests"], "p")
+    assert [package["name"] for package in found["packages"]] == ["p"]
+    assert ingest_folder(str(source), tmp_path / "again", store)["digest"] == found["digest"]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("missing", "doesn't exist"), ("file.py", "is a file"), ("empty", "is empty"), ("prose", "no Python file"), ("", "--input")],
+)
+def test_what_is_unusable_is_said_in_one_sentence(tmp_path: Path, store: ArtifactStore, name: str, says: str) -> None:
+    make(tmp_path, {"file.py": b"", "prose/a.txt": b"x"})
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(GiveUp, match=says) as caught:
+        ingest_folder(str(tmp_path / name) if name else "", tmp_path / "out", store)
+    assert caught.value.error_code == "input_unusable"
+
+
+def test_configured_test_paths_come_first(tmp_path: Path, store: ArtifactStore) -> None:
+    ini = b"[tool.pytest.ini_options]\ntestpaths = ['checks', 'gone']\n"
+    source = make(tmp_path / "in", {"pyproject.toml": ini, "checks/test_a.py": b"", "tests/test_b.py": b""})
+    assert ingest_folder(str(source), tmp_path / "out", store)["test_paths"] == ["checks"]
+
+
+def test_folders_stand_for_their_files_only_where_that_is_exact(tmp_path: Path) -> None:
+    make(tmp_path, {"a/x.py": b"", "a/y.py": b"", "b/z.py": b"", "b/n.ipynb": b"", "b/c/w.py": b"", "-d.py": b""})
+    assert cover(tmp_path, ["a/x.py", "a/y.py", "b/z.py", "b/c/w.py", "-d.py"]) == ["./-d.py", "a", "b/c", "b/z.py"]
+    assert cover(tmp_path / "a", ["x.py", "y.py"]) == ["."]
+    assert cover(tmp_path, ["a/x.py"]) == ["a/x.py"]

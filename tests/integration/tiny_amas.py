@@ -1,0 +1,61 @@
+"""A program with the two commands that the supervisor starts, `serve` and `host`, and nothing behind them; run by its tests.
+
+It notes its life in `<home>/life.txt`. A file `<home>/<name>.mode` makes it misbehave: `crash` (ends before it is ready), `mute`
+(never gets ready), `deaf` (ignores SIGTERM).
+"""
+
+import argparse
+import os
+import signal
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+from amas.platforms.local.home import Home
+from amas.platforms.local.ready import tell_ready
+
+
+class Ready(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/ready/orchestration" else 404)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("command", choices=["serve", "host"])
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--host-id", default="control-plane")
+    arguments = parser.parse_args()
+    home, name = Home(arguments.home), arguments.host_id
+    mode_file = home.folder / f"{name}.mode"
+    mode = mode_file.read_text() if mode_file.exists() else ""
+
+    def note(what: str) -> None:
+        with (home.folder / "life.txt").open("a") as life:
+            life.write(f"{name} {what} {os.getpid()}\n")
+
+    def stop(*_: object) -> None:
+        if mode != "deaf":
+            note("stopped")
+            os._exit(0)
+
+    signal.signal(signal.SIGTERM, stop)
+    note("began")
+    if mode == "crash":
+        sys.exit("it won't")
+    state = home.read_state()
+    assert state.engine_url.startswith("unix://")
+    if mode == "mute":
+        signal.pause()
+    if arguments.command == "serve":
+        HTTPServer((state.host, state.port), Ready).serve_forever()
+    tell_ready()
+    while True:
+        signal.pause()
+
+
+main()
