@@ -5,6 +5,9 @@ from amas.model.journal import JournalEntry, decode
 
 START = "0-0"
 
+UNRECORDED_MAX = 100
+"""Entries that `trim` looks at in one call, each with its batch of tasks."""
+
 
 class Journal:
     """The journal of one cell."""
@@ -39,14 +42,12 @@ class Journal:
         (length,) = await self._engine.read([("XLEN", self._key)])
         return int(length)
 
-    async def trim(self, recorded: str, *, keep: int) -> None:
-        """Drop entries up to `recorded`, an id that the records hold, except for the newest `keep`, for live readers."""
-        length = await self.length()
-        if length <= keep:
-            return
-        (edge,) = await self._engine.read([("XREVRANGE", self._key, recorded, "-", "COUNT", keep)])
-        if len(edge) == keep:
-            await self._engine.read([("XTRIM", self._key, "MINID", edge[-1][0])])
+    async def trim(self, recorded: str, *, keep: int) -> int:
+        """Drop entries up to `recorded`, an id that the records hold, except for the newest `keep`, for live readers.
+
+        Returns how many were dropped: none while many are still to be recorded.
+        """
+        return int(await self._engine.call("trim", recorded, keep, UNRECORDED_MAX))
 
 
 def _fields(fields: object) -> dict[bytes, bytes]:

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Mapping
 
 from amas.clock import monotonic_s, now_ms
+from amas.controllers.figures import Figures
 from amas.engine.journal import Journal
 from amas.errors import EngineError, RecordsError
-from amas.observe.metrics import Snapshot
+from amas.observe import names
+from amas.observe.metrics import Histogrammed, Snapshot
 from amas.records.store import Records
 from amas.server.agents import tally
 from amas.server.plane import ControlPlane
@@ -52,6 +54,30 @@ async def snapshot(plane: ControlPlane) -> Snapshot | None:
         totals=totals,
         recorder_lag_s=lag_s,
     )
+
+
+def durations(kept: Figures) -> list[Histogrammed]:
+    """Return what the duties measured in this process; only the leader's are ever more than empty."""
+    known = (
+        (
+            names.DECOMPOSITION_DURATION,
+            "Seconds from the start of the attempt that planned a goal to its plan.",
+            kept.decompositions,
+        ),
+        (
+            names.ASSIGNMENT_DURATION,
+            "Seconds from when a task of the hierarchy could first be claimed to its first claim by an agent.",
+            kept.assignments,
+        ),
+        (
+            names.RECOVERY_DURATION,
+            "Seconds from a lost host's last sign of life until its tasks were queued again.",
+            kept.recoveries,
+        ),
+    )
+    return [
+        Histogrammed(name=name, meaning=meaning, buckets=found.buckets(), sum_s=found.sum_s) for name, meaning, found in known
+    ]
 
 
 async def figures(plane: ControlPlane) -> FleetFigures:

@@ -6,10 +6,11 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from amas.controllers.figures import Figures
 from amas.engine.connection import Engine
 from amas.engine.hosts import HostRegistry
 from amas.engine.journal import Journal
-from amas.engine.queue import TaskQueue
+from amas.engine.queue import RETENTION_S, TaskQueue
 from amas.model.fleet import FleetSpec
 from amas.observe.metrics import Metrics
 from amas.records.store import Records
@@ -29,6 +30,10 @@ class ControlPlane:
     settings: ServerSettings
     home: Path
     """The fleet's data folder, whose `logs/` holds what hosts write."""
+    retention_s: float = RETENTION_S
+    """As the hosts and controllers have it: AMAS_RETENTION_S."""
+    figures: Figures = field(default_factory=Figures)
+    """What the duties of this process count; hand the same to `make_duties`."""
     metrics: Metrics = field(default_factory=Metrics)
     queue: TaskQueue = field(init=False)
     hosts: HostRegistry = field(init=False)
@@ -39,7 +44,9 @@ class ControlPlane:
     rate: Rate = field(init=False)
 
     def __post_init__(self) -> None:
-        self.queue, self.hosts, self.journal = TaskQueue(self.engine), HostRegistry(self.engine), Journal(self.engine)
+        self.queue = TaskQueue(self.engine, retention_s=self.retention_s)
+        self.hosts = HostRegistry(self.engine, retention_s=self.retention_s)
+        self.journal = Journal(self.engine)
         self.board = AgentBoard(self.hosts, self.fleet)
         self.live = LiveEvents(self.journal, self.queue)
         self.rate = Rate()

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 from amas.errors import PortInUse, StartFailed
 from amas.observe.metrics import PAGE_TYPE
 from amas.server.app import create_app
-from amas.server.figures import snapshot
+from amas.server.figures import durations, snapshot
 from amas.server.guard import Guard
 from amas.server.plane import ControlPlane
 
@@ -43,7 +43,7 @@ def metrics_app(plane: ControlPlane) -> ASGIApp:
     queues = frozenset(queue for pool in plane.fleet.pools for queue in pool.queues)
 
     async def metrics(_: Request) -> Response:
-        return Response(plane.metrics.page(await snapshot(plane), queues=queues), media_type=PAGE_TYPE)
+        return Response(plane.metrics.page(await snapshot(plane), durations(plane.figures), queues=queues), media_type=PAGE_TYPE)
 
     return Guard(Starlette(routes=[Route("/metrics", metrics)]), plane.settings)
 

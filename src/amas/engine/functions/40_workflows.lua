@@ -67,7 +67,18 @@ local function promote(keys, args)
   return {#ids, tonumber(head[2] or 0)}
 end
 
+-- trim: drop entries of the journal that the records hold, except for the newest `keep` of them.  caller: Journal.trim.
+--   ARGV: recorded id, keep, step.  returns how many were dropped.  Keeps true: what is not recorded stays. With `step` or more
+--   entries unrecorded nothing is dropped; a later call will.  cost: O(unrecorded, less than step; dropped).
+local function trim(keys, args)
+  local name = keys[1] .. ':journal'
+  local unrecorded = #call('XRANGE', name, '(' .. args[1], '+', 'COUNT', args[3])
+  if unrecorded >= tonumber(args[3]) then return 0 end
+  return call('XTRIM', name, 'MAXLEN', args[2] + unrecorded)
+end
+
 redis.register_function('amas1_cancel', cancel_tasks)
 redis.register_function('amas1_end_workflow', finish_workflow)
 redis.register_function('amas1_forget', forget)
 redis.register_function('amas1_promote', promote)
+redis.register_function('amas1_trim', trim)

@@ -1,0 +1,52 @@
+"""The deadlines: a workflow that is older than its goal's deadline, or than the fleet's time-out, is ended as failed.
+
+It reads open workflows from the engine and not from the records, so that a database that is down lets nothing run forever. A
+workflow's deadline never changes, so each goal is read once.
+"""
+
+import structlog
+
+from amas.clock import now_ms
+from amas.controllers.figures import Figures
+from amas.engine.queue import TaskQueue
+from amas.model.states import WorkflowState
+
+PAUSE_S = 1.0
+"""Deadlines are given in seconds."""
+WORKFLOWS_MAX = 10_000
+"""The oldest open workflows that a sweep looks at."""
+
+log = structlog.get_logger(__name__)
+
+
+class Deadlines:
+    """Ends workflows whose time is up."""
+
+    name = "deadlines"
+
+    def __init__(self, queue: TaskQueue, figures: Figures, *, timeout_s: float) -> None:
+        """`timeout_s`: for workflows whose goal sets no deadline (ORCHESTRATION_WORKFLOW_TIMEOUT)."""
+        self._queue, self._figures, self._timeout_s = queue, figures, timeout_s
+        self._due_ms: dict[str, int] = {}
+
+    async def run_once(self) -> float:
+        """End every open workflow that is overdue and return the seconds until the next sweep."""
+        opened = await self._queue.open_workflows(limit=WORKFLOWS_MAX)
+        self._due_ms = {
+            workflow_id: self._due_ms.get(workflow_id) or await self._read_due_ms(workflow_id, at_ms)
+            for workflow_id, at_ms in opened.items()
+        }
+        now = now_ms()
+        for workflow_id, due_ms in self._due_ms.items():
+            if due_ms <= now and await self._queue.end_workflow(workflow_id, WorkflowState.FAILED):
+                self._figures.workflows_overdue += 1
+                late_s = (now - due_ms) / 1000
+                log.warning("ended an overdue workflow", code="workflow_overdue", workflow_id=workflow_id, late_s=late_s)
+        return PAUSE_S
+
+    async def _read_due_ms(self, workflow_id: str, opened_ms: int) -> int:
+        held = await self._queue.workflow(workflow_id)
+        goal = held["goal"] if held else None
+        deadline_s = goal.get("deadline_s") if isinstance(goal, dict) else None
+        allowed_s = deadline_s if isinstance(deadline_s, int | float) and deadline_s > 0 else self._timeout_s
+        return opened_ms + round(allowed_s * 1000)

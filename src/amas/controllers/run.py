@@ -1,0 +1,145 @@
+"""All duties, under one leader lease: called by the control plane's process, of which there may be several.
+
+Who holds the lease runs every duty in one task group; the others wait for it. The lease is fenced: a term has an epoch, and a
+leader that can't renew in time, or finds another epoch, stops its duties before it may lead again. A duty that overlaps with a
+new leader's for a moment does no harm: each of its steps is one atomic, idempotent call.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+import structlog
+
+from amas.clock import monotonic_s
+from amas.controllers.deadlines import Deadlines
+from amas.controllers.figures import Figures
+from amas.controllers.reaper import Reaper
+from amas.controllers.recorder import Recorder
+from amas.controllers.timers import Timers
+from amas.engine.connection import Engine
+from amas.engine.hosts import HostRegistry, Leadership
+from amas.engine.journal import Journal
+from amas.engine.queue import TaskQueue
+from amas.errors import EngineError, RecordsError
+from amas.records.store import Records
+from amas.settings import EngineSettings, HostSettings, OrchestrationLimits
+
+DUTY = "controllers"
+LEASE_S = 3.0
+"""A dead leader's duties rest this long: half of a host's lease, so that it hardly adds to a host's recovery."""
+PAUSE_MIN_S, PAUSE_MAX_S = 0.1, 10.0
+RESIGN_S = 1.0
+
+log = structlog.get_logger(__name__)
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+class Duty(Protocol):
+    """One reconciler."""
+
+    name: str
+
+    async def run_once(self) -> float:
+        """Do one bounded sweep and return the seconds until the next is worth it."""
+        ...
+
+
+class _LeadLost(Exception):
+    """Another leads now, or may."""
+
+
+def make_duties(engine: Engine, records: Records, figures: Figures) -> list[Duty]:
+    """Return every duty of a cell, set as the environment says."""
+    settings = EngineSettings.read()
+    queue = TaskQueue(engine, retention_s=settings.retention_s)
+    hosts = HostRegistry(engine, retention_s=settings.retention_s)
+    timeout_s = OrchestrationLimits.read().workflow_timeout_h * 3600
+    return [
+        Timers(queue, figures),
+        Reaper(hosts, figures, lease_s=HostSettings.read().lease_s),
+        Deadlines(queue, figures, timeout_s=timeout_s),
+        Recorder(Journal(engine), records, figures),
+    ]
+
+
+class Controllers:
+    """Runs duties whenever this process leads."""
+
+    def __init__(
+        self, engine: Engine, duties: Sequence[Duty], figures: Figures, *, holder: str, lease_s: float = LEASE_S
+    ) -> None:
+        """`holder`: this process's name, unlike any other's."""
+        self._duties, self._figures = duties, figures
+        self._leadership, self._lease_s = Leadership(engine, holder), lease_s
+        self._holder = holder
+
+    async def run(self) -> None:
+        """Lead when it can, wait when it can't, until cancelled; then let another lead at once."""
+        try:
+            while True:
+                self._figures.epoch = await self._try_to_lead()
+                if self._figures.epoch:
+                    await self._lead(self._figures.epoch)
+                await asyncio.sleep(self._lease_s / 3)
+        finally:
+            self._figures.epoch = 0
+            with suppress(EngineError, TimeoutError):
+                async with asyncio.timeout(RESIGN_S):
+                    await self._leadership.resign(DUTY)
+
+    async def _try_to_lead(self) -> int:
+        try:
+            return await self._leadership.acquire(DUTY, lease_s=self._lease_s)
+        except EngineError:
+            return 0  # asked again soon
+
+    async def _lead(self, epoch: int) -> None:
+        log.info("leads the controllers", code="leader_began", holder=self._holder, epoch=epoch)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._keep_lead(epoch), name="lead")
+                for duty in self._duties:
+                    group.create_task(keep_at(duty, self._figures), name=duty.name)
+        except* _LeadLost:
+            log.warning("leads the controllers no longer", code="leader_lost", holder=self._holder, epoch=epoch)
+        finally:
+            self._figures.epoch = 0
+
+    async def _keep_lead(self, epoch: int) -> None:
+        until_s = monotonic_s() + self._lease_s
+        while True:
+            await asyncio.sleep(self._lease_s / 3)
+            asked_s = monotonic_s()
+            try:
+                async with asyncio.timeout(max(0.0, until_s - asked_s)):
+                    found = await self._leadership.acquire(DUTY, lease_s=self._lease_s)
+            except (EngineError, TimeoutError):
+                if monotonic_s() < until_s:
+                    continue
+                raise _LeadLost from None
+            if found != epoch:
+                raise _LeadLost
+            until_s = asked_s + self._lease_s
+
+
+async def keep_at(duty: Duty, figures: Figures, *, sleep: Sleep = asyncio.sleep) -> None:
+    """Run a duty's sweeps until cancelled; one that the engine or the records refuse is tried again, after growing pauses."""
+    troubles = 0
+    while True:
+        try:
+            pause_s = await duty.run_once()
+        except (EngineError, RecordsError) as error:
+            pause_s = min(PAUSE_MIN_S * 2**troubles, PAUSE_MAX_S) * random.uniform(0.5, 1.0)  # noqa: S311  jitter, no secret
+            troubles = min(troubles + 1, 10)
+            figures.troubles[duty.name] = figures.troubles.get(duty.name, 0) + 1
+            if troubles == 1:
+                log.warning("a duty can't go on", code="duty_troubled", duty=duty.name, error=error.code, why=str(error))
+        else:
+            if troubles:
+                log.info("a duty goes on", code="duty_resumed", duty=duty.name)
+            troubles = 0
+        await sleep(pause_s)

@@ -1,0 +1,87 @@
+"""Figures over the history: how much ended how, and how long it took, in all and by capability, layer and pool.
+
+Percentiles are exact (nearest rank), counted by the database with window functions, which SQLite and PostgreSQL share. The cost
+is that of the tasks that ended since then, so callers ask for hours or days and not for all time. Called by `history.py`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from amas.model.states import TERMINAL, TaskState
+from amas.records.tables import tasks
+from amas.records.views import Analytics, Group
+
+_SUCCEEDED, _FAILED, _CANCELLED = (state.value for state in (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED))
+_OPEN = [state.value for state in TaskState if state not in TERMINAL]
+
+
+async def analyse(connection: AsyncConnection, since_ms: int) -> Analytics:
+    """Return the figures of what ended at `since_ms` or later."""
+    counted = sa.select(tasks.c.state, sa.func.count()).where(tasks.c.state.in_(_OPEN)).group_by(tasks.c.state)
+    rows: Sequence[Any] = (await connection.execute(counted)).all()
+    still_open = {TaskState(name): count for name, count in rows}
+    total = await _groups(connection, since_ms, sa.literal("all", sa.Text))
+    return Analytics(
+        since_ms=since_ms,
+        open=still_open,
+        total=total[0] if total else _NOTHING,
+        capabilities=await _groups(connection, since_ms, tasks.c.capability),
+        layers=await _groups(connection, since_ms, tasks.c.layer),
+        pools=await _groups(connection, since_ms, tasks.c.pool),
+    )
+
+
+_NOTHING = Group(name="all", succeeded=0, failed=0, cancelled=0, success_rate=None, mean_s=None, p50_s=None, p99_s=None)
+
+
+async def _groups(connection: AsyncConnection, since_ms: int, by: sa.ColumnElement[Any]) -> list[Group]:
+    """Return a group for each value of `by`, by name; tasks that have none there belong to no group."""
+    ended = (
+        sa.select(by.label("name"), tasks.c.state, (tasks.c.finished_ms - tasks.c.started_ms).label("took_ms"))
+        .where(tasks.c.finished_ms >= since_ms, by.is_not(None))
+        .cte("ended")
+    )
+    within: dict[str, Any] = {"partition_by": [ended.c.name, ended.c.state]}
+    ranked = sa.select(
+        ended,
+        sa.func.row_number().over(**within, order_by=ended.c.took_ms).label("rank"),
+        sa.func.count().over(**within).label("of"),
+    ).cte("ranked")
+
+    def percentile(share: float) -> sa.ColumnElement[Any]:
+        return sa.func.min(sa.case((ranked.c.rank >= ranked.c.of * share, ranked.c.took_ms)))
+
+    query = (
+        sa.select(
+            ranked.c.name, ranked.c.state, sa.func.count(), sa.func.avg(ranked.c.took_ms), percentile(0.5), percentile(0.99)
+        )
+        .group_by(ranked.c.name, ranked.c.state)
+        .order_by(ranked.c.name)
+    )
+    found: dict[str, dict[str, Any]] = {}
+    rows: Sequence[Any] = (await connection.execute(query)).all()
+    for name, state, *figures in rows:
+        found.setdefault(name, {})[state] = figures
+    return [_group(name, states) for name, states in found.items()]
+
+
+def _group(name: str, states: dict[str, Any]) -> Group:
+    succeeded, mean, p50, p99 = states.get(_SUCCEEDED, (0, None, None, None))
+    failed = states[_FAILED][0] if _FAILED in states else 0
+    return Group(
+        name=name,
+        succeeded=succeeded,
+        failed=failed,
+        cancelled=states[_CANCELLED][0] if _CANCELLED in states else 0,
+        success_rate=succeeded / (succeeded + failed) if succeeded + failed else None,
+        mean_s=_seconds(mean),
+        p50_s=_seconds(p50),
+        p99_s=_seconds(p99),
+    )
+
+
+def _seconds(milliseconds: Any) -> float | None:
+    return None if milliseconds is None else float(milliseconds) / 1000

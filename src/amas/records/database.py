@@ -1,0 +1,122 @@
+"""The database under the history: its address, its connections, and our error for the driver's.
+
+SQLite in one file (WAL, so readers never wait for the writer) or PostgreSQL 15 and later. `reading()` and `writing()` are the
+only ways to a connection; what the driver raises within them leaves as `RecordsError`. Called by the rest of this package only.
+"""
+
+import importlib.util
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from amas.errors import RecordsError
+
+BUSY_TIMEOUT_S = 10.0
+"""Seconds that SQLite waits for another process's transaction: a start-up migration or a back-up, never our own batches."""
+ANSWER_TIMEOUT_S = 30.0
+"""Seconds that PostgreSQL may take for one statement of ours; a batch takes milliseconds."""
+POSTGRESQL_MIN = (15, 0)
+
+# FULL and not NORMAL: the recorder trims the journal behind what is committed here, so a commit must be on disk.
+# It is one fsync for a batch of up to 1,000 changes, and costs no CPU.
+_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "temp_store=MEMORY", "cache_size=-16000")
+
+
+def _address(url: str) -> URL:
+    """Return the driver's address for ours; RecordsError when there is no such."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise RecordsError("AMAS_RECORDS_URL is not an address such as sqlite:///path or postgresql://user@host/db") from error
+    kind = parsed.drivername.partition("+")[0]
+    if kind == "sqlite":
+        return parsed.set(drivername="sqlite+aiosqlite")
+    if kind not in {"postgresql", "postgres"}:
+        raise RecordsError(f"the records can't be kept in {kind!r}: take sqlite:///path or postgresql://user@host/db")
+    if importlib.util.find_spec("asyncpg") is None:
+        raise RecordsError("records in PostgreSQL need a driver that isn't installed: pip install 'amas[postgres]'")
+    options = {("ssl" if name == "sslmode" else name): value for name, value in parsed.query.items()}  # libpq's word for it
+    return parsed.set(drivername="postgresql+asyncpg", query=options)
+
+
+class Database:
+    """One database and the pool of connections to it."""
+
+    def __init__(self, url: str, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
+        address = _address(url)
+        self.shown = address.set(drivername=address.get_backend_name()).render_as_string(hide_password=True)
+        """The address for messages, without a password."""
+        self.is_sqlite = address.get_backend_name() == "sqlite"
+        self._engine = _sqlite(address, busy_timeout_s) if self.is_sqlite else _postgresql(address)
+        self.dialect = self._engine.dialect
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """Give a connection for queries that see one state of the database."""
+        async with self._translating("read"), self._engine.connect() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """Give a connection in a transaction that no other writer shares; it is committed at the end, or rolled back."""
+        async with self._translating("written"), self._engine.connect() as connection:
+            await connection.execution_options(**{_WRITES: True})
+            async with connection.begin():
+                yield connection
+
+    @asynccontextmanager
+    async def _translating(self, what: str) -> AsyncIterator[None]:
+        try:
+            yield
+        except (SQLAlchemyError, OSError, TimeoutError) as error:
+            reason = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+            text = str(reason).strip() or type(reason).__name__
+            raise RecordsError(f"the records in {self.shown} can't be {what}: {text.splitlines()[0]}") from error
+
+
+_WRITES = "amas_writes"
+
+
+def _sqlite(address: URL, busy_timeout_s: float) -> AsyncEngine:
+    if address.database in {None, "", ":memory:"}:
+        raise RecordsError("the records need a file: sqlite:///path")
+    try:
+        Path(str(address.database)).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RecordsError(f"the folder of the records can't be made: {error}") from error
+    engine = create_async_engine(address, connect_args={"timeout": busy_timeout_s})
+
+    @sa.event.listens_for(engine.sync_engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # the driver begins no transaction of its own; `begin` below does
+        cursor = connection.cursor()
+        for pragma in _PRAGMAS:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @sa.event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        # A writer takes its lock at once: one that began as a reader can't wait for another writer, it fails.
+        writes = connection.get_execution_options().get(_WRITES)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _postgresql(address: URL) -> AsyncEngine:
+    return create_async_engine(
+        address,
+        pool_pre_ping=True,  # a restarted server costs one reconnection, not one failed request
+        pool_timeout=ANSWER_TIMEOUT_S,
+        connect_args={"timeout": 5.0, "command_timeout": ANSWER_TIMEOUT_S, "server_settings": {"application_name": "amas"}},
+    )

@@ -1,0 +1,219 @@
+"""Reading: the queries of the API and the command line. None of them touches the engine.
+
+Pages go by id and never by offset: `cursor` is the last id of the page before. Lists of tasks leave out inputs and results, which
+may be a megabyte each; `task` has them.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from amas.model.goal import Goal
+from amas.model.states import TaskState, WorkflowState
+from amas.model.task import Failure, TaskView
+from amas.records.analytics import analyse
+from amas.records.database import Database
+from amas.records.tables import attempts, entry_id, entry_number, events, goals, tasks, workflows
+from amas.records.views import Analytics, AttemptRecord, EventRecord, TaskEvent, WorkflowRecord
+
+PAGE = 50
+PAGE_MAX = 1000
+"""More are never returned at a time, whatever is asked for."""
+
+_any = msgspec.msgpack.Decoder()
+_goal = msgspec.msgpack.Decoder(Goal)
+_failure = msgspec.msgpack.Decoder(Failure)
+_needs = msgspec.msgpack.Decoder(tuple[str, ...])
+_task_events = msgspec.json.Decoder(list[TaskEvent])
+
+_LISTED = [column for column in tasks.columns if column.name not in {"input", "result"}]
+_workflow_columns = sa.select(workflows, goals.c.goal).outerjoin(goals, goals.c.workflow_id == workflows.c.id)
+_attempt_columns = sa.select(attempts, tasks.c.capability, tasks.c.title, tasks.c.workflow_id).join(
+    tasks, tasks.c.id == attempts.c.task_id
+)
+
+
+class History:
+    """The history of one cell, to be read."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def workflow(self, workflow_id: str) -> WorkflowRecord | None:
+        """Return a workflow; None when there is none of that id."""
+        found = await self._workflows(_workflow_columns.where(workflows.c.id == workflow_id))
+        return found[0] if found else None
+
+    async def workflows(self, *, limit: int = PAGE, cursor: str = "", state: WorkflowState | None = None) -> list[WorkflowRecord]:
+        """Return workflows, newest first."""
+        query = _page(_workflow_columns, workflows.c.id, limit, cursor)
+        return await self._workflows(query if state is None else query.where(workflows.c.state == state.value))
+
+    async def task(self, task_id: str) -> TaskView | None:
+        """Return a task with its input and result; None when there is none of that id."""
+        found = await self._rows(sa.select(tasks).where(tasks.c.id == task_id))
+        return _task(found[0]) if found else None
+
+    async def tasks(
+        self,
+        *,
+        workflow_id: str = "",
+        state: TaskState | None = None,
+        agent_id: str = "",
+        limit: int = PAGE,
+        cursor: str = "",
+    ) -> list[TaskView]:
+        """Return tasks without inputs and results, newest first; `agent_id`: those that the agent worked on."""
+        query = _page(sa.select(*_LISTED), tasks.c.id, limit, cursor)
+        if workflow_id:
+            query = query.where(tasks.c.workflow_id == workflow_id)
+        if state is not None:
+            query = query.where(tasks.c.state == state.value)
+        if agent_id:
+            query = query.where(tasks.c.id.in_(sa.select(attempts.c.task_id).where(attempts.c.agent_id == agent_id)))
+        return [_task(row) for row in await self._rows(query)]
+
+    async def dead_letters(self, *, limit: int = PAGE, cursor: str = "") -> list[TaskView]:
+        """Return tasks that failed for good by their own attempts, newest first; not those that a failed need took along."""
+        query = _page(sa.select(*_LISTED), tasks.c.id, limit, cursor)
+        query = query.where(tasks.c.state == TaskState.FAILED.value, tasks.c.attempt > 0)
+        return [_task(row) for row in await self._rows(query)]
+
+    async def attempts(self, task_id: str) -> list[AttemptRecord]:
+        """Return every attempt at a task, first to last."""
+        query = _attempt_columns.where(attempts.c.task_id == task_id).order_by(attempts.c.attempt)
+        return [_attempt(row) for row in await self._rows(query)]
+
+    async def agent_history(self, agent_id: str, *, limit: int = PAGE, cursor: str = "") -> list[AttemptRecord]:
+        """Return an agent's attempts, those at the newest tasks first; `cursor` is `<task id>:<attempt>` of the last one."""
+        query = _attempt_columns.where(attempts.c.agent_id == agent_id)
+        query = query.order_by(attempts.c.task_id.desc(), attempts.c.attempt.desc()).limit(_bounded(limit))
+        if cursor:
+            task_id, _, attempt = cursor.rpartition(":")
+            query = query.where(sa.tuple_(attempts.c.task_id, attempts.c.attempt) < (task_id, int(attempt)))
+        return [_attempt(row) for row in await self._rows(query)]
+
+    async def events(self, *, after: str = "0-0", workflow_id: str = "", limit: int = PAGE) -> list[EventRecord]:
+        """Return events after an id, oldest first, of one workflow or of all; an id may stand there once for each workflow."""
+        query = sa.select(events).where(events.c.entry > entry_number(after))
+        if workflow_id:
+            query = query.where(events.c.workflow_id == workflow_id)
+        query = query.order_by(events.c.entry, events.c.workflow_id).limit(_bounded(limit))
+        return await self._whole_entries(await self._rows(query), workflow_id, limit)
+
+    async def analytics(self, since_ms: int) -> Analytics:
+        """Return figures of what ended since a time, and of what is open."""
+        async with self._database.reading() as connection:
+            return await analyse(connection, since_ms)
+
+    async def _whole_entries(self, rows: Sequence[Any], workflow_id: str, limit: int) -> list[EventRecord]:
+        """A page that ended within an entry takes the rest of it along, since the next page begins after that entry."""
+        if rows and not workflow_id and len(rows) == _bounded(limit):
+            last = rows[-1]
+            rest = sa.select(events).where(events.c.entry == last.entry, events.c.workflow_id > last.workflow_id)
+            rows = [*rows, *await self._rows(rest.order_by(events.c.workflow_id))]
+        return [_event(row) for row in rows]
+
+    async def _rows(self, query: sa.Select[Any]) -> Sequence[Any]:
+        async with self._database.reading() as connection:
+            rows: Sequence[Any] = (await connection.execute(query)).all()
+        return rows
+
+    async def _workflows(self, query: sa.Select[Any]) -> list[WorkflowRecord]:
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(query)).all()
+            counted = (
+                sa.select(tasks.c.workflow_id, tasks.c.state, sa.func.count(), sa.func.sum(tasks.c.progress))
+                .where(tasks.c.workflow_id.in_([row.id for row in rows]))
+                .group_by(tasks.c.workflow_id, tasks.c.state)
+            )
+            counts = (await connection.execute(counted)).all() if rows else []
+        return [_workflow(row, [count for count in counts if count[0] == row.id]) for row in rows]
+
+
+def _bounded(limit: int) -> int:
+    return max(1, min(limit, PAGE_MAX))
+
+
+def _page(query: sa.Select[Any], column: sa.Column[Any], limit: int, cursor: str) -> sa.Select[Any]:
+    query = query.order_by(column.desc()).limit(_bounded(limit))
+    return query.where(column < cursor) if cursor else query
+
+
+def _workflow(row: Any, counts: Iterable[Any]) -> WorkflowRecord:
+    states: dict[TaskState, int] = {}
+    done = 0.0
+    for _, name, count, progress in counts:
+        state = TaskState(name)
+        states[state] = count
+        done += count if state.terminal else (progress or 0.0) if state is TaskState.RUNNING else 0.0
+    finished = row.state == WorkflowState.SUCCEEDED.value
+    return WorkflowRecord(
+        id=row.id,
+        state=WorkflowState(row.state),
+        goal=_goal.decode(row.goal) if row.goal else None,
+        opening=_any.decode(row.opening) if row.opening else None,
+        root_id=row.root_id or "",
+        tasks=states,
+        progress=1.0 if finished else done / max(1, sum(states.values())),
+        created_ms=row.created_ms,
+        finished_ms=row.finished_ms or 0,
+    )
+
+
+def _task(row: Any) -> TaskView:
+    held = row._mapping
+    return TaskView(
+        id=row.id,
+        state=TaskState(row.state),
+        capability=row.capability,
+        key=row.key or "",
+        title=row.title or "",
+        layer=row.layer or "",
+        workflow_id=row.workflow_id or "",
+        parent_id=row.parent_id or "",
+        needs=_needs.decode(row.needs) if row.needs else (),
+        attempt=row.attempt,
+        failures=row.failures,
+        agent_id=row.agent_id or "",
+        host_id=row.host_id or "",
+        priority=row.priority,
+        progress=row.progress or 0.0,
+        note=row.note or "",
+        created_ms=row.created_ms,
+        started_ms=row.started_ms or 0,
+        finished_ms=row.finished_ms or 0,
+        input=_any.decode(held["input"]) if held.get("input") else None,
+        result=_any.decode(held["result"]) if held.get("result") else None,
+        failure=_failure.decode(row.failure) if row.failure else None,
+    )
+
+
+def _attempt(row: Any) -> AttemptRecord:
+    return AttemptRecord(
+        task_id=row.task_id,
+        attempt=row.attempt,
+        capability=row.capability,
+        title=row.title or "",
+        workflow_id=row.workflow_id or "",
+        agent_id=row.agent_id,
+        host_id=row.host_id,
+        state=row.state,
+        started_ms=row.started_ms,
+        finished_ms=row.finished_ms or 0,
+        failure=_failure.decode(row.failure) if row.failure else None,
+    )
+
+
+def _event(row: Any) -> EventRecord:
+    return EventRecord(
+        id=entry_id(row.entry),
+        kind=row.kind,
+        at_ms=row.at_ms,
+        workflow_id=row.workflow_id,
+        workflow_state=row.workflow_state or "",
+        host_id=row.host_id or "",
+        tasks=_task_events.decode(row.tasks),
+    )

@@ -1,0 +1,126 @@
+"""`Records`: the history of one cell. Opened by the control plane, which writes it, and by whoever reads it.
+
+The write side is one method, `apply`, and the recorder is its only caller. It is idempotent by the id of the entry: the position
+is kept in the same transaction as the rows, under its lock, so that neither a crash nor two recorders at once record anything
+twice or leave anything out.
+"""
+
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Self
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from amas.errors import RecordsError
+from amas.model.journal import JournalEntry
+from amas.records.database import BUSY_TIMEOUT_S, Database
+from amas.records.fold import Batch, Decoded, decode, fold, to_look_up
+from amas.records.history import History
+from amas.records.migrate import migrate
+from amas.records.tables import entry_id, entry_number, recorder
+from amas.records.views import Applied
+from amas.records.writing import Statements, read_known, read_position, write
+
+CHANGES_MAX = 3000
+"""Changes to tasks in one transaction, or those of one entry where it has more: enough that a task's submission, claim and end
+often meet in one row, few enough that folding them holds up the event loop for some 10 ms."""
+
+
+class Records(History):
+    """The history of one cell: `History`'s queries, and `apply`."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._statements = Statements(database.dialect)
+
+    @classmethod
+    async def open(cls, url: str, *, cell: str = "local", busy_timeout_s: float = BUSY_TIMEOUT_S) -> Self:
+        """Return the history at `url`, its tables brought up to date; RecordsError says why it can't be had."""
+        database = Database(url, busy_timeout_s=busy_timeout_s)
+        try:
+            await migrate(database)
+            records = cls(database)
+            await records._claim(cell)
+        except BaseException:
+            await database.close()
+            raise
+        return records
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._database.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def position(self) -> str:
+        """Return the id of the last entry of the journal that is recorded; `0-0` before the first."""
+        async with self._database.reading() as connection:
+            number: int = (await connection.execute(sa.select(recorder.c.position).where(recorder.c.id == 1))).scalar_one()
+        return entry_id(number)
+
+    async def apply(self, entries: Sequence[JournalEntry]) -> Applied:
+        """Record entries, given in the journal's order; those that are recorded already are passed over."""
+        applied = Applied(position="0-0", entries=0, decompositions_ms=[], assignments_ms=[])
+        for part in _parts(entries):
+            count, position, batch = await self._apply_part(part)
+            applied = Applied(
+                position=entry_id(position),
+                entries=applied.entries + count,
+                decompositions_ms=applied.decompositions_ms + batch.decompositions_ms,
+                assignments_ms=applied.assignments_ms + batch.assignments_ms,
+            )
+        return applied
+
+    async def _apply_part(self, part: list[Decoded]) -> tuple[int, int, Batch]:
+        """Apply entries in one transaction, taking submitted tasks for new; where one isn't, look all up and try again."""
+        try:
+            return await self._try_part(part, trusting=True)
+        except RecordsError as error:
+            if not isinstance(error.__cause__, IntegrityError):
+                raise
+        return await self._try_part(part, trusting=False)
+
+    async def _try_part(self, part: list[Decoded], *, trusting: bool) -> tuple[int, int, Batch]:
+        async with self._database.writing() as connection:
+            position = await read_position(connection, self._statements)
+            new = [decoded for decoded in part if entry_number(decoded.entry.id) > position]
+            if not new:
+                return 0, position, Batch()
+            batch = fold(new, await read_known(connection, self._statements, to_look_up(new, trusting=trusting)))
+            position = entry_number(new[-1].entry.id)
+            await write(connection, self._statements, batch, position=position)
+        return len(new), position, batch
+
+    async def _claim(self, cell: str) -> None:
+        """Make this the history of `cell`, or refuse: two journals in one database would each skip the other's entries."""
+        async with self._database.reading() as connection:
+            owner = (await connection.execute(sa.select(recorder.c.cell))).scalar()
+        if owner is None:
+            async with self._database.writing() as connection:
+                row = {"id": 1, "cell": cell, "position": 0}
+                await connection.execute(self._statements.claim, row)
+                owner = (await connection.execute(sa.select(recorder.c.cell))).scalar_one()
+        if owner != cell:
+            raise RecordsError(
+                f"the records in {self._database.shown} are those of the cell {owner!r}, not of {cell!r}: "
+                "give each cell a database of its own"
+            )
+
+
+def _parts(entries: Sequence[JournalEntry]) -> Iterator[list[Decoded]]:
+    part: list[Decoded] = []
+    size = 0
+    for entry in entries:
+        decoded = decode(entry)
+        part.append(decoded)
+        size += decoded.size
+        if size >= CHANGES_MAX:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
