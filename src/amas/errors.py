@@ -11,11 +11,15 @@ AmasError
 │   ├── AttemptStale
 │   ├── TaskCancelled
 │   ├── TaskUnknown
+│   ├── WorkflowUnknown
+│   ├── AgentUnknown
 │   ├── TaskFailed
 │   ├── RetryLater            raised by agents
 │   └── GiveUp                raised by agents
 ├── SubmissionError           author     a submission was refused whole; nothing was stored
 │   ├── DependencyUnknown
+│   ├── CapabilityUnknown
+│   ├── WorkflowsFull
 │   ├── IdempotencyConflict
 │   └── PayloadTooLarge
 ├── EngineError               operator   the engine can't be used
@@ -118,6 +122,18 @@ class TaskUnknown(TaskError):
     code = "task_unknown"
 
 
+class WorkflowUnknown(TaskError):
+    """No such workflow, neither in the engine nor in the records."""
+
+    code = "workflow_unknown"
+
+
+class AgentUnknown(TaskError):
+    """No live host has an agent of this name."""
+
+    code = "agent_unknown"
+
+
 class TaskFailed(TaskError):
     """The task failed for good: its last error is the message."""
 
@@ -159,6 +175,18 @@ class DependencyUnknown(SubmissionError):
     """A task needs another that is neither in the batch nor in the engine."""
 
     code = "dependency_unknown"
+
+
+class CapabilityUnknown(SubmissionError):
+    """No agent of the fleet can do what a task needs."""
+
+    code = "capability_unknown"
+
+
+class WorkflowsFull(SubmissionError):
+    """As many workflows as the fleet allows are open: try again when one has ended, or raise its limit."""
+
+    code = "workflows_full"
 
 
 class IdempotencyConflict(SubmissionError):

@@ -10,6 +10,7 @@ Called at the start of processes and commands, never at import, and never by the
 import os
 import re
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self, get_args, get_origin, get_type_hints
 
@@ -196,10 +197,29 @@ class ServerSettings(Settings, frozen=True, kw_only=True):
     port: Annotated[int, Variable("AMAS_PORT", "0 for any free one", 0, 65_535)] = 8000
     metrics_port: Annotated[int, Variable("AMAS_METRICS_PORT", "0 for any free one", 0, 65_535)] = 9090
 
+    token: Annotated[str, Variable("AMAS_TOKEN", meaning="a secret of at least 16 characters without spaces")] = ""
+    """Who has it may do everything; asked for by everything but the probes once it is set."""
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
     def check(self) -> None:
-        """One port, one server."""
+        """One port, one server; a door to other machines has a lock."""
         if self.port and self.port == self.metrics_port:
             raise SettingInvalid(f"AMAS_METRICS_PORT is {self.metrics_port}, but must differ from AMAS_PORT")
+        if self.token and not re.fullmatch(r"[!-~]{16,}", self.token):
+            raise SettingInvalid("AMAS_TOKEN must be at least 16 visible ASCII characters without spaces")
+        if not self.loopback and not self.token:
+            raise SettingInvalid(
+                f"AMAS_HOST is {self.host}, which other machines may reach: set AMAS_TOKEN to a secret, or AMAS_HOST to 127.0.0.1"
+            )
 
 
 class RecordsSettings(Settings, frozen=True, kw_only=True):

@@ -287,6 +287,22 @@ class TaskQueue:
             "goal": _any.decode(found[9]) if found[9] else None,
         }
 
+    async def workflow_tasks(self, workflow_id: str, *, limit: int) -> list[TaskView]:
+        """Return the first `limit` tasks of a workflow in the order of their submission, without results."""
+        (ids,) = await self._engine.read([("LRANGE", self._engine.key("wt", workflow_id), 0, limit - 1)])
+        names = _VIEW_FIELDS[:-2]
+        commands = [("HMGET", self._engine.key("t", task_id.decode()), *names, "e") for task_id in ids]
+        answers = await self._engine.read(commands)
+        rows = [dict(zip((*names, "e"), found, strict=True)) | {"r": None} for found in answers]
+        return [_view(task_id.decode(), held) for task_id, held in zip(ids, rows, strict=True) if held["s"]]
+
+    async def workflows_of(self, task_ids: Sequence[str]) -> dict[str, str]:
+        """Return the workflow of each task that the engine knows, "" for none."""
+        answers = await self._engine.read([("HMGET", self._engine.key("t", task_id), "s", "w") for task_id in task_ids])
+        return {
+            task_id: (workflow or b"").decode() for task_id, (state, workflow) in zip(task_ids, answers, strict=True) if state
+        }
+
     async def open_workflows(self, *, limit: int) -> dict[str, int]:
         """Return the oldest workflows that run: id -> when it opened, in ms."""
         (found,) = await self._engine.read([("ZRANGE", self._engine.key("open"), 0, limit - 1, "WITHSCORES")])

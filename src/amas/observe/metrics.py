@@ -1,0 +1,139 @@
+"""The control plane's metrics: what this process observes itself, and what is read where it is known when somebody asks.
+
+`Metrics` holds the former; `page` renders it with a `Snapshot`, which the server takes at scrape time. A figure without a source is absent, or a histogram that stays empty; none is ever made up.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from amas.observe import names
+
+PAGE_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+OTHER = "other"
+"""The label for queues that the fleet file doesn't declare."""
+
+_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """The engine as it was at one scrape."""
+
+    workflows_open: int
+    agents: Mapping[str, int]
+    """By status."""
+    hosts: int
+    running: int
+    queued: Mapping[str, int]
+    """By queue."""
+    totals: Mapping[str, int]
+    """The engine's counters since it began, by name."""
+    recorder_lag_s: float | None
+
+
+class Histogrammed(msgspec.Struct, frozen=True, kw_only=True):
+    """Durations that somebody else counts."""
+
+    name: str
+    meaning: str
+    buckets: Sequence[tuple[float, int]]
+    """Upper bound in seconds, cumulative count; the last bound is infinity."""
+    sum_s: float
+
+
+class Metrics:
+    """What this process observes itself."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.message_latency = Histogram(
+            names.MESSAGE_LATENCY,
+            "Seconds from sending a message between agents to its delivery. Empty: in this version agents have no message bus.",
+            registry=self.registry,
+            buckets=_BUCKETS_S,
+        )
+        self.http = Histogram(
+            names.HTTP_DURATION,
+            "Seconds from a request's arrival to the end of its answer; streams are left out.",
+            ("method", "route", "status"),
+            registry=self.registry,
+            buckets=_BUCKETS_S,
+        )
+
+    def page(self, snapshot: Snapshot | None, durations: Sequence[Histogrammed], *, queues: frozenset[str]) -> bytes:
+        """Return the page in Prometheus's text format; `queues` are the labels that queues may have, the others count as one.
+
+        `snapshot` is None when the engine didn't answer: its gauges are then absent.
+        """
+        scraped = CollectorRegistry()
+        scraped.register(_Scraped(snapshot, durations, queues))
+        return generate_latest(self.registry) + generate_latest(scraped)
+
+
+class _Scraped(Collector):
+    """Turns one snapshot into families."""
+
+    def __init__(self, snapshot: Snapshot | None, durations: Sequence[Histogrammed], queues: frozenset[str]) -> None:
+        self._snapshot, self._durations, self._queues = snapshot, durations, queues
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every family that has a source."""
+        for kept in self._durations:
+            buckets = [(floatToGoString(bound), count) for bound, count in kept.buckets]
+            yield HistogramMetricFamily(kept.name, kept.meaning, buckets, kept.sum_s)
+        found = self._snapshot
+        yield GaugeMetricFamily(names.ENGINE_UP, "1 when the engine answered this scrape, else 0.", value=int(found is not None))
+        if found is not None:
+            yield from self._required(found)
+            yield from self._tasks(found)
+            yield from self._fleet(found)
+
+    def _required(self, found: Snapshot) -> Iterator[Metric]:
+        yield GaugeMetricFamily(names.ACTIVE_WORKFLOWS, "Workflows that are open.", value=found.workflows_open)
+        yield GaugeMetricFamily(
+            names.ACTIVE_AGENTS,
+            "Agents on live hosts that can work or do.",
+            value=sum(map(found.agents.get, ("idle", "working"), (0, 0))),
+        )
+        yield GaugeMetricFamily(
+            names.MESSAGE_QUEUE_DEPTH,
+            "Tasks that are queued for agents; in this version they are the only messages there are.",
+            value=sum(found.queued.values()),
+        )
+
+    def _tasks(self, found: Snapshot) -> Iterator[Metric]:
+        ended = CounterMetricFamily(names.TASKS, "Tasks that ended, by how, since the engine began.", labels=("state",))
+        for state in ("succeeded", "failed", "cancelled"):
+            ended.add_metric((state,), found.totals.get(state, 0))
+        yield ended
+        depths = dict.fromkeys(sorted(self._queues), 0)
+        for queue, depth in found.queued.items():
+            label = queue if queue in self._queues else OTHER
+            depths[label] = depths.get(label, 0) + depth
+        queued = GaugeMetricFamily(
+            names.TASKS_QUEUED, "Tasks that are queued, by queue: a capability or @pool.", labels=("queue",)
+        )
+        for label, depth in depths.items():
+            queued.add_metric((label,), depth)
+        yield queued
+        yield GaugeMetricFamily(names.TASKS_RUNNING, "Tasks that are running.", value=found.running)
+        yield GaugeMetricFamily(names.TASKS_DELAYED, "Tasks that wait for a time.", value=found.totals.get("delayed", 0))
+        yield GaugeMetricFamily(names.DEAD_LETTERS, "Tasks that failed for good.", value=found.totals.get("dead_letters", 0))
+
+    def _fleet(self, found: Snapshot) -> Iterator[Metric]:
+        agents = GaugeMetricFamily(names.AGENTS, "Agents on hosts that hold a lease, by status.", labels=("status",))
+        for status, count in sorted(found.agents.items()):
+            agents.add_metric((status,), count)
+        yield agents
+        yield GaugeMetricFamily(names.HOSTS, "Hosts that hold a lease.", value=found.hosts)
+        yield CounterMetricFamily(names.HOSTS_LOST, "Hosts whose lease ran out.", value=found.totals.get("hosts_lost", 0))
+        if found.recorder_lag_s is not None:
+            yield GaugeMetricFamily(
+                names.RECORDER_LAG,
+                "Age in seconds of the oldest change that the records don't hold yet.",
+                value=found.recorder_lag_s,
+            )

@@ -1,0 +1,88 @@
+"""A goal on its way in: a workflow whose root task the executive layer runs.
+
+Called by the REST API, the Python client and the command line alike, so that a goal means the same whoever submits it.
+It must never plan: the root task's agent does.
+"""
+
+from pathlib import PurePath
+
+from amas.clock import new_id, now_ms
+from amas.engine.queue import Idempotency, TaskQueue, make_submission
+from amas.errors import InputUnusable, WorkflowsFull
+from amas.model.blob import to_blob
+from amas.model.fleet import FleetLimits
+from amas.model.goal import ROOT_CAPABILITY, ROOT_KEY, Goal
+from amas.model.journal import WorkflowOpening
+from amas.model.states import Layer
+from amas.model.task import TaskSpec
+
+GOAL_CHARS_MAX = 20_000
+"""A goal is a few sentences; what is longer belongs into its input."""
+TITLE_CHARS_MAX = 120
+
+
+def goal_deadline_ms(goal: Goal, limits: FleetLimits) -> int:
+    """Return when the goal's work must have ended, in ms since the epoch: its own deadline, at most the fleet's time-out."""
+    limit_s = limits.workflow_timeout_h * 3600
+    return now_ms() + round(min(goal.deadline_s or limit_s, limit_s) * 1000)
+
+
+def _check(goal: Goal) -> None:
+    if not goal.text.strip():
+        raise InputUnusable("the goal is empty: say in plain words what is wanted")
+    if len(goal.text) > GOAL_CHARS_MAX:
+        raise InputUnusable(f"the goal has {len(goal.text)} characters; at most {GOAL_CHARS_MAX} are read")
+    for name, folder in (("input", goal.input_dir), ("output", goal.output_dir)):
+        if folder and not PurePath(folder).is_absolute():
+            raise InputUnusable(f"the {name} folder {folder!r} is not an absolute path; agents work in folders of their own")
+
+
+async def _make_sure_of_room(queue: TaskQueue, limits: FleetLimits) -> None:
+    """Refuse a goal over the limit. Two submitters at once may exceed it by one each: it guards, it doesn't count."""
+    open_now = (await queue.totals())["open_workflows"]
+    if open_now >= limits.max_workflows:
+        raise WorkflowsFull(
+            f"{open_now} workflows are open and this fleet allows {limits.max_workflows}: "
+            "wait for one to end, or raise max_workflows (ORCHESTRATION_MAX_WORKFLOWS)"
+        )
+
+
+def _title(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= TITLE_CHARS_MAX else line[: TITLE_CHARS_MAX - 1] + "…"
+
+
+async def submit_goal(
+    queue: TaskQueue,
+    goal: Goal,
+    *,
+    limits: FleetLimits,
+    idempotency_key: str = "",
+    idempotency_digest: str = "",
+    client_id: str = "",
+) -> tuple[str, str]:
+    """Open a workflow for `goal` and return its id and its root task's; said again under the same key, the first's ids.
+
+    `client_id` hears of the workflow's end on its reply channel.
+    """
+    _check(goal)
+    await _make_sure_of_room(queue, limits)
+    workflow_id, root_id = new_id(), new_id()
+    spec = TaskSpec(
+        capability=ROOT_CAPABILITY,
+        input=goal,
+        key=ROOT_KEY,
+        title=_title(goal.text),
+        layer=Layer.EXECUTIVE,
+        workflow_id=workflow_id,
+        deadline_ms=goal_deadline_ms(goal, limits),
+    )
+    answer = f"{workflow_id} {root_id}"
+    first = await queue.submit(
+        [make_submission(root_id, spec, priority=goal.priority)],
+        workflow=WorkflowOpening(workflow_id, to_blob(goal), root_id),
+        idempotency=Idempotency(idempotency_key, idempotency_digest, answer.encode()) if idempotency_key else None,
+        client_id=client_id,
+    )
+    ids = (first.decode() if first else answer).split(" ")
+    return ids[0], ids[1]

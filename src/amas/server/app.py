@@ -1,0 +1,35 @@
+"""The REST API as an ASGI application."""
+
+from fastapi import FastAPI
+
+from amas.server import problems
+from amas.server.contract import VERSION, openapi_of
+from amas.server.guard import Guard
+from amas.server.plane import ControlPlane
+from amas.server.routes import agents, fleet, tasks, workflows
+from amas.server.timing import Timed
+
+DESCRIPTION = """\
+Submit goals and tasks to a fleet of agents, watch them, and get results.
+Errors are problem details (RFC 9457) whose `type` is stable.
+"""
+
+
+def create_app(plane: ControlPlane) -> FastAPI:
+    """Return the API over a control plane; `plane.live.run()` must run beside it for streams to flow."""
+    app = FastAPI(
+        title="amas",
+        version=VERSION,
+        description=DESCRIPTION,
+        docs_url=None,  # they load their page from a content network, which a fleet may not reach
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.plane = plane
+    for routes in (tasks, workflows, agents, fleet):
+        app.include_router(routes.router)
+    problems.install(app)
+    app.add_middleware(Guard, settings=plane.settings)
+    app.add_middleware(Timed, metrics=plane.metrics)
+    app.openapi = openapi_of(app, locked=bool(plane.settings.token))  # type: ignore[method-assign]
+    return app

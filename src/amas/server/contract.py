@@ -1,0 +1,129 @@
+"""OpenAPI from the same structs that are encoded: what a route answers, with an example, and which problems it may answer.
+
+Routes name their shapes here; `openapi_of` puts the schemas of all of them into the document. FastAPI's own models aren't used,
+so that one declaration serves the wire and the documentation.
+"""
+
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.responses import Response
+
+from amas.records.views import Analytics, EventRecord
+from amas.server import shapes
+from amas.server.problems import MEDIA_TYPE, Problem, problem
+
+VERSION = version("amas")
+
+SHAPES: tuple[type, ...] = (
+    shapes.NewTask,
+    shapes.NewGoal,
+    shapes.Submitted,
+    shapes.SubmittedBatch,
+    shapes.SubmittedGoal,
+    shapes.Cancelled,
+    shapes.TaskDetail,
+    shapes.TaskResult,
+    shapes.WorkflowPage,
+    shapes.WorkflowDetail,
+    shapes.AgentShape,
+    shapes.AgentPage,
+    shapes.LogPage,
+    shapes.FleetFigures,
+    shapes.Health,
+    Analytics,
+    EventRecord,
+    Problem,
+)
+
+PROBLEMS: dict[int, tuple[str, str]] = {
+    401: ("token_needed", "send the fleet's token as `Authorization: Bearer <AMAS_TOKEN>`"),
+    403: ("origin_refused", "a web page of another origin may not use this server"),
+    404: ("task_unknown", "there is no task '0198...', neither in the engine nor in the records"),
+    409: ("task_failed", "the project's tests could not be collected"),
+    413: ("body_too_large", "the body is larger than 32 MiB: send fewer tasks at a time"),
+    415: ("media_type_unknown", "send application/json"),
+    421: ("host_refused", "this server answers to localhost only; the Host header names something else"),
+    422: ("request_invalid", "Object missing required field `capability`"),
+    429: ("workflows_full", "100 workflows are open and this fleet allows 100"),
+    500: ("internal_error", "something went wrong here; the control plane's log says what"),
+    503: ("engine_unreachable", "the engine at unix:///home/me/.amas/engine/engine.sock doesn't answer"),
+}
+EVERYWHERE = (401, 403, 421, 500)
+"""Any route behind the guard may answer these."""
+
+
+def encoded(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return the response that carries a shape."""
+    return Response(msgspec.json.encode(value), status, headers, "application/json")
+
+
+def reference(shape: type) -> dict[str, str]:
+    """Return where the document has a shape's schema."""
+    return {"$ref": f"#/components/schemas/{shape.__name__}"}
+
+
+def content(shape: type, example: object) -> dict[str, Any]:
+    """Return a body of one shape as OpenAPI says it."""
+    return {"application/json": {"schema": reference(shape), "example": msgspec.to_builtins(example)}}
+
+
+def answers(
+    shape: type, example: object, *, status: int = 200, problems: tuple[int, ...] = (), also: dict[int, str] | None = None
+) -> dict[str, Any]:
+    """Return the keyword arguments of a route that answers `shape`, or one of the problems.
+
+    `also`: further statuses with the same shape, each with what it means.
+    """
+    meanings = {status: _first_line(shape), **(also or {})}
+    responses: dict[int | str, dict[str, Any]] = {
+        code: {"description": meaning, "content": content(shape, example)} for code, meaning in meanings.items()
+    }
+    return {"response_class": Response, "status_code": status, "responses": {**responses, **refusals(*problems)}}
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the problems that a route may answer, with those that any may."""
+    found: dict[int | str, dict[str, Any]] = {}
+    for status in sorted({*statuses, *EVERYWHERE}):
+        code, detail = PROBLEMS[status]
+        example = msgspec.to_builtins(problem(status, code, detail))
+        found[status] = {
+            "description": example["title"],
+            "content": {MEDIA_TYPE: {"schema": reference(Problem), "example": example}},
+        }
+        if status in (429, 503):
+            found[status]["headers"] = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
+    return found
+
+
+def takes(shape: type, example: object, **more: dict[str, Any]) -> dict[str, Any]:
+    """Return `openapi_extra` for a route with a JSON body; `more` adds media types, `_` standing for `/`."""
+    return {"requestBody": {"required": True, "content": {**content(shape, example), **more}}}
+
+
+def _first_line(shape: type) -> str:
+    return (shape.__doc__ or "").strip().splitlines()[0]
+
+
+def openapi_of(app: FastAPI, *, locked: bool) -> Callable[[], dict[str, Any]]:
+    """Return what `app.openapi` is to be: FastAPI's document with our schemas. `locked`: a token is asked for."""
+
+    def build() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = get_openapi(
+                title=app.title, version=app.version, openapi_version="3.1.0", description=app.description, routes=app.routes
+            )
+            _, components = msgspec.json.schema_components(SHAPES, ref_template="#/components/schemas/{name}")
+            document["components"] = {"schemas": components}
+            if locked:
+                document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+                document["security"] = [{"token": []}]
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    return build

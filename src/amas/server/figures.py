@@ -1,0 +1,122 @@
+"""The fleet in figures: what the metrics page and `GET /api/metrics` show, read from the engine in a bounded handful of calls."""
+
+import asyncio
+from collections.abc import Mapping
+
+from amas.clock import monotonic_s, now_ms
+from amas.controllers.figures import Figures
+from amas.engine.journal import Journal
+from amas.errors import EngineError, RecordsError
+from amas.observe import names
+from amas.observe.metrics import Histogrammed, Snapshot
+from amas.records.store import Records
+from amas.server.agents import tally
+from amas.server.plane import ControlPlane
+from amas.server.shapes import FleetFigures, HostFigure, TaskFigures
+
+RESPONSE_WINDOW_S = 300.0
+SCRAPE_TIMEOUT_S = 5.0
+"""Half of what Prometheus waits by default."""
+
+
+def ended(totals: Mapping[str, int]) -> int:
+    """Return how many tasks have ended."""
+    return sum(totals.get(state, 0) for state in ("succeeded", "failed", "cancelled"))
+
+
+async def recorder_lag_s(journal: Journal, records: Records) -> float | None:
+    """Return the age of the oldest entry that isn't recorded yet, 0 when there is none; None when the records don't answer."""
+    try:
+        position = await records.position()
+    except RecordsError:
+        return None
+    behind = await journal.read(position, limit=1)
+    return max(0.0, (now_ms() - behind[0].at_ms) / 1000) if behind else 0.0
+
+
+async def snapshot(plane: ControlPlane) -> Snapshot | None:
+    """Return the engine's figures for one scrape; None when it doesn't answer in time."""
+    try:
+        async with asyncio.timeout(SCRAPE_TIMEOUT_S):
+            totals, queued = await plane.queue.totals(), await plane.queue.depths()
+            hosts, agents = await plane.board.hosts(), await plane.board.agents()
+            lag_s = await recorder_lag_s(plane.journal, plane.records)
+    except (EngineError, TimeoutError):
+        return None
+    by_status = tally(agents)
+    plane.rate.take(ended(totals), at_s=monotonic_s())
+    return Snapshot(
+        workflows_open=totals["open_workflows"],
+        agents={name: getattr(by_status, name) for name in ("idle", "working", "error", "healing")},
+        hosts=len(hosts),
+        running=sum(len(host.running) for host in hosts),
+        queued=queued,
+        totals=totals,
+        recorder_lag_s=lag_s,
+    )
+
+
+def durations(kept: Figures) -> list[Histogrammed]:
+    """Return what the duties measured in this process; only the leader's are ever more than empty."""
+    known = (
+        (
+            names.DECOMPOSITION_DURATION,
+            "Seconds from the start of the attempt that planned a goal to its plan.",
+            kept.decompositions,
+        ),
+        (
+            names.ASSIGNMENT_DURATION,
+            "Seconds from when a task of the hierarchy could first be claimed to its first claim by an agent.",
+            kept.assignments,
+        ),
+        (
+            names.RECOVERY_DURATION,
+            "Seconds from a lost host's last sign of life until its tasks were queued again.",
+            kept.recoveries,
+        ),
+    )
+    return [
+        Histogrammed(name=name, meaning=meaning, buckets=found.buckets(), sum_s=found.sum_s) for name, meaning, found in known
+    ]
+
+
+async def figures(plane: ControlPlane) -> FleetFigures:
+    """Return the figures for people and dashboards."""
+    totals, queued = await plane.queue.totals(), await plane.queue.depths()
+    hosts, agents = await plane.board.hosts(), await plane.board.agents()
+    tried = totals.get("succeeded", 0) + totals.get("failed", 0)
+    slots = sum(agent.slots for agent in agents)
+    running = sum(len(host.running) for host in hosts)
+    return FleetFigures(
+        agents=tally(agents),
+        tasks=TaskFigures(
+            **{name: totals.get(name, 0) for name in ("succeeded", "failed", "cancelled", "retried", "delayed", "dead_letters")},
+            running=running,
+            queued={queue: depth for queue, depth in queued.items() if depth},
+        ),
+        hosts=[
+            HostFigure(
+                id=host.id,
+                agents=len(host.about.agents),
+                running=len(host.running),
+                cpu_s=host.figures.cpu_s,
+                rss_bytes=host.figures.rss_bytes,
+                loop_lag_s=host.figures.loop_lag_s,
+            )
+            for host in hosts
+        ],
+        workflows_open=totals["open_workflows"],
+        tasks_per_second=plane.rate.take(ended(totals), at_s=monotonic_s()),
+        average_response_s=await _average_response_s(plane.records),
+        success_rate=totals.get("succeeded", 0) / tried if tried else None,
+        utilisation=running / slots if slots else None,
+        recorder_lag_s=await recorder_lag_s(plane.journal, plane.records),
+    )
+
+
+async def _average_response_s(records: Records) -> float | None:
+    try:
+        found = await records.analytics(now_ms() - round(RESPONSE_WINDOW_S * 1000))
+    except RecordsError:
+        return None
+    return found.total.mean_s

@@ -1,0 +1,150 @@
+"""Requests on their way in: bodies read in their media type, tasks checked against the fleet and made ready for the engine.
+
+One decoding by msgspec checks and converts a whole batch; nothing here looks at a task twice.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from hashlib import sha256
+from typing import TypeVar
+
+import msgspec
+from fastapi import Request
+
+from amas.clock import new_id
+from amas.engine.queue import Idempotency, make_submission
+from amas.errors import CapabilityUnknown
+from amas.model.fleet import FleetSpec
+from amas.model.task import RetryPolicy, Submission, TaskSpec
+from amas.server.problems import Fault, InvalidRequest, fault_of
+from amas.server.shapes import NewGoal, NewRetry, NewTask
+
+BATCH_MAX = 1000
+"""Tasks in one request: they are stored whole or not at all, in one call of the engine, which serves nobody else meanwhile."""
+IDEMPOTENCY_CHARS_MAX = 200
+
+Shape = TypeVar("Shape", NewTask, NewGoal)
+
+JSON, NDJSON, MSGPACK = "application/json", "application/x-ndjson", "application/msgpack"
+_json_batch, _msgpack_batch = msgspec.json.Decoder(list[NewTask]), msgspec.msgpack.Decoder(list[NewTask])
+_line = msgspec.json.Decoder(NewTask)
+_ALIASES = {"application/ndjson": NDJSON, "application/x-msgpack": MSGPACK, "application/vnd.msgpack": MSGPACK}
+
+
+def media_type(request: Request, known: Sequence[str]) -> str:
+    """Return the body's media type; InvalidRequest (415) when it isn't one of `known`."""
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = _ALIASES.get(given, given)
+    if kind not in known:
+        raise InvalidRequest(
+            Fault(detail=f"send {' or '.join(known)}, not {given or 'a body without a content type'}", parameter="content-type"),
+            status=415,
+            code="media_type_unknown",
+        )
+    return kind
+
+
+def _malformed(error: msgspec.MsgspecError | UnicodeDecodeError, *, within: str = "") -> InvalidRequest:
+    if isinstance(error, msgspec.ValidationError):
+        return InvalidRequest(fault_of(error, within=within))
+    return InvalidRequest(
+        Fault(detail=f"the body can't be read: {error}", pointer=f"#{within}"), status=400, code="body_malformed"
+    )
+
+
+async def read_one(request: Request, shape: type[Shape]) -> Shape:
+    """Return the JSON body as `shape`; InvalidRequest says where it isn't one."""
+    media_type(request, [JSON])
+    body = await request.body()
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise _malformed(error) from error
+
+
+async def read_batch(request: Request) -> list[NewTask]:
+    """Return the tasks of a batch, from 1 to `BATCH_MAX`; InvalidRequest says where it is wrong."""
+    kind = media_type(request, [JSON, NDJSON, MSGPACK])
+    body = await request.body()
+    if kind == NDJSON:
+        tasks = _lines(body)
+    else:
+        try:
+            tasks = (_json_batch if kind == JSON else _msgpack_batch).decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise _malformed(error) from error
+    if not 1 <= len(tasks) <= BATCH_MAX:
+        raise InvalidRequest(Fault(detail=f"a batch has 1 to {BATCH_MAX} tasks, not {len(tasks)}", pointer="#"))
+    return tasks
+
+
+def _lines(body: bytes) -> list[NewTask]:
+    tasks = []
+    for number, line in enumerate(filter(bytes.strip, body.split(b"\n"))):
+        try:
+            tasks.append(_line.decode(line))
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise _malformed(error, within=f"/{number}") from error
+    return tasks
+
+
+@lru_cache(maxsize=256)
+def _policy(retry: NewRetry) -> RetryPolicy:
+    return RetryPolicy(retry.retries, retry.backoff_s, retry.backoff_max_s, retry.jitter)
+
+
+def submissions(tasks: Sequence[NewTask], fleet: FleetSpec) -> list[Submission]:
+    """Return tasks ready for the engine, each with a new id; CapabilityUnknown when no agent of the fleet could ever take one."""
+    _check_capabilities(tasks, fleet)
+    keys: dict[str, str] = {}
+    made = []
+    for task in tasks:
+        task_id = new_id()
+        spec = TaskSpec(
+            capability=task.capability,
+            input=task.input,
+            key=task.key,
+            title=task.title,
+            timeout_s=task.timeout_s,
+            retry=_policy(task.retry),
+            needs=tuple(keys.get(need, need) for need in task.needs),
+        )
+        made.append(
+            make_submission(
+                task_id, spec, priority=task.priority, delay_s=task.delay_s, pool=task.pool, on_failure=task.on_failure
+            )
+        )
+        if task.key:
+            keys[task.key] = task_id
+    return made
+
+
+def _check_capabilities(tasks: Sequence[NewTask], fleet: FleetSpec) -> None:
+    known, pools = fleet.capabilities, {pool.name: pool for pool in fleet.pools}
+    for task in tasks:
+        if task.pool and task.pool not in pools:
+            raise CapabilityUnknown(f"the fleet has no pool {task.pool!r}; it has {_some(pools)}")
+        able = pools[task.pool].capabilities if task.pool else known
+        if task.capability not in able:
+            who = f"the pool {task.pool!r}" if task.pool else "no agent of this fleet"
+            can = "can't do" if task.pool else "can do"
+            raise CapabilityUnknown(f"{who} {can} {task.capability!r}; what can be done: {_some(able)}")
+
+
+def _some(names: object) -> str:
+    assert isinstance(names, (frozenset, tuple, dict))
+    shown = sorted(names)
+    return ", ".join(shown[:20]) + (f" and {len(shown) - 20} more" if len(shown) > 20 else "")
+
+
+def idempotency(request: Request, body: object, answer: bytes) -> Idempotency | None:
+    """Return what makes this request repeatable, None without an `Idempotency-Key`; the same key serves each path on its own."""
+    key = request.headers.get("idempotency-key", "").strip()
+    if not key:
+        return None
+    if len(key) > IDEMPOTENCY_CHARS_MAX:
+        raise InvalidRequest(
+            Fault(detail=f"an Idempotency-Key has at most {IDEMPOTENCY_CHARS_MAX} characters", parameter="idempotency-key")
+        )
+    digest = sha256(msgspec.msgpack.encode(body, order="deterministic")).hexdigest()
+    return Idempotency(f"{request.url.path}:{key}", digest, answer)

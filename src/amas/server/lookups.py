@@ -1,0 +1,174 @@
+"""What there is to know of one task or workflow: from the engine while it holds it, from the records when it has forgotten.
+
+So a look right after a submission works although the recorder lags, and one a year later works too.
+"""
+
+from amas.clock import now_ms
+from amas.errors import RecordsError, TaskUnknown, WorkflowUnknown
+from amas.model.states import TaskState, WorkflowState
+from amas.model.task import Failure, Json, TaskView
+from amas.records.views import WorkflowRecord
+from amas.server.plane import ControlPlane
+from amas.server.shapes import FailureShape, TaskDetail, TaskShape, WorkflowDetail, WorkflowShape
+
+TREE_MAX = 1000
+"""Tasks in one answer; a plan has at most fifty, and their leads' splits a few hundred."""
+
+
+async def find_task(plane: ControlPlane, task_id: str) -> TaskView:
+    """Return a task; TaskUnknown when nobody knows it."""
+    found = await plane.queue.task(task_id) or await plane.records.task(task_id)
+    if found is None:
+        raise TaskUnknown(f"there is no task {task_id!r}, neither in the engine nor in the records")
+    return found
+
+
+async def task_detail(plane: ControlPlane, task_id: str) -> TaskDetail:
+    """Return a task with its input, and with what the records know of its progress."""
+    found = await find_task(plane, task_id)
+    recorded = None if found.created_ms else await _recorded(plane, task_id)
+    return TaskDetail(**_fields(found, recorded), input=found.input)
+
+
+async def _recorded(plane: ControlPlane, task_id: str) -> TaskView | None:
+    try:
+        return await plane.records.task(task_id)
+    except RecordsError:  # the engine's word is enough
+        return None
+
+
+async def workflow_exists(plane: ControlPlane, workflow_id: str) -> tuple[WorkflowState, int, int]:
+    """Return a workflow's state, and when it began and ended in ms; WorkflowUnknown when nobody knows it."""
+    held = await plane.queue.workflow(workflow_id)
+    if held is not None:
+        return WorkflowState(held["state"]), held["created_ms"], held["finished_ms"]
+    recorded = await plane.records.workflow(workflow_id)
+    if recorded is None:
+        raise WorkflowUnknown(f"there is no workflow {workflow_id!r}, neither in the engine nor in the records")
+    return recorded.state, recorded.created_ms, recorded.finished_ms
+
+
+async def workflow_detail(plane: ControlPlane, workflow_id: str) -> WorkflowDetail:
+    """Return a workflow and its tasks; WorkflowUnknown when nobody knows it."""
+    last_event_id = plane.live.position or await plane.journal.last_id()  # before the look, so that nothing falls between
+    held = await plane.queue.workflow(workflow_id)
+    if held is None:
+        return await _recorded_detail(plane, workflow_id, last_event_id)
+    views = await plane.queue.workflow_tasks(workflow_id, limit=TREE_MAX)
+    recorded = await _recorded_tasks(plane, workflow_id)
+    tasks = [TaskShape(**_fields(view, recorded.get(view.id))) for view in views]
+    root = await plane.queue.task(held["root_id"]) if held["root_id"] else None
+    counts = _counts(tasks) if held["total"] <= len(tasks) else {name: held[name] for name in _ENDED} | {"open": held["open"]}
+    return WorkflowDetail(
+        id=workflow_id,
+        state=WorkflowState(held["state"]),
+        goal=held["goal"],
+        root_id=held["root_id"],
+        counts=counts,
+        progress=_progress(held, tasks),
+        created_ms=held["created_ms"],
+        finished_ms=held["finished_ms"],
+        seconds=_seconds(held["created_ms"], held["finished_ms"]),
+        result=root.result if root else None,
+        failure=_failure(root.failure) if root and root.state is TaskState.FAILED else None,
+        tasks=tasks,
+        tasks_left_out=max(0, held["total"] - len(tasks)),
+        last_event_id=last_event_id,
+    )
+
+
+_ENDED = ("succeeded", "failed", "cancelled")
+
+
+async def _recorded_tasks(plane: ControlPlane, workflow_id: str) -> dict[str, TaskView]:
+    try:
+        return {task.id: task for task in await plane.records.tasks(workflow_id=workflow_id, limit=TREE_MAX)}
+    except RecordsError:  # progress is missing then, nothing else
+        return {}
+
+
+async def _recorded_detail(plane: ControlPlane, workflow_id: str, last_event_id: str) -> WorkflowDetail:
+    found = await plane.records.workflow(workflow_id)
+    if found is None:
+        raise WorkflowUnknown(f"there is no workflow {workflow_id!r}, neither in the engine nor in the records")
+    views = await plane.records.tasks(workflow_id=workflow_id, limit=TREE_MAX)
+    root = await plane.records.task(found.root_id) if found.root_id else None
+    return WorkflowDetail(
+        **_workflow_fields(found),
+        result=root.result if root else None,
+        failure=_failure(root.failure) if root and root.state is TaskState.FAILED else None,
+        tasks=[TaskShape(**_fields(view, view)) for view in sorted(views, key=lambda view: (view.created_ms, view.id))],
+        tasks_left_out=max(0, sum(found.tasks.values()) - len(views)),
+        last_event_id=last_event_id,
+    )
+
+
+def workflow_shape(found: WorkflowRecord) -> WorkflowShape:
+    """Return a workflow of the history as lists show it."""
+    return WorkflowShape(**_workflow_fields(found))
+
+
+def _workflow_fields(found: WorkflowRecord) -> dict[str, Json]:
+    return {
+        "id": found.id,
+        "state": found.state,
+        "goal": found.goal if found.goal is not None else found.opening,
+        "root_id": found.root_id,
+        "counts": {state.value: count for state, count in found.tasks.items()},
+        "progress": found.progress,
+        "created_ms": found.created_ms,
+        "finished_ms": found.finished_ms,
+        "seconds": _seconds(found.created_ms, found.finished_ms),
+    }
+
+
+def _fields(view: TaskView, recorded: TaskView | None) -> dict[str, Json]:
+    """Return a task's fields; `recorded` has the progress and creation that the engine doesn't keep."""
+    done = view.state is TaskState.SUCCEEDED
+    current = recorded is not None and recorded.attempt == view.attempt
+    return {
+        "id": view.id,
+        "state": view.state,
+        "capability": view.capability,
+        "key": view.key,
+        "title": view.title,
+        "layer": view.layer,
+        "workflow_id": view.workflow_id,
+        "parent_id": view.parent_id,
+        "needs": view.needs,
+        "attempt": view.attempt,
+        "failures": view.failures,
+        "agent_id": view.agent_id,
+        "host_id": view.host_id,
+        "priority": view.priority,
+        "progress": 1.0 if done else recorded.progress if recorded and current else view.progress,
+        "note": recorded.note if recorded and current else view.note,
+        "created_ms": view.created_ms or (recorded.created_ms if recorded else 0),
+        "started_ms": view.started_ms,
+        "finished_ms": view.finished_ms,
+        "seconds": _seconds(view.started_ms, view.finished_ms),
+        "failure": _failure(view.failure),
+    }
+
+
+def _failure(failure: Failure | None) -> FailureShape | None:
+    return FailureShape(code=failure.code, message=failure.message) if failure else None
+
+
+def _seconds(start_ms: int, end_ms: int) -> float:
+    return max(0, (end_ms or now_ms()) - start_ms) / 1000 if start_ms else 0.0
+
+
+def _counts(tasks: list[TaskShape]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for task in tasks:
+        counts[task.state.value] = counts.get(task.state.value, 0) + 1
+    return counts
+
+
+def _progress(held: dict[str, Json], tasks: list[TaskShape]) -> float:
+    """Return the share of what is known so far that is done, as the records count it."""
+    if held["state"] == WorkflowState.SUCCEEDED:
+        return 1.0
+    shares = sum(task.progress for task in tasks if task.state is TaskState.RUNNING)
+    return float((sum(held[name] for name in _ENDED) + shares) / max(1, held["total"]))

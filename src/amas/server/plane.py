@@ -1,0 +1,62 @@
+"""What the control plane's API works with, made once by whoever starts it (`amas serve`, tests) and handed to `create_app`."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from amas.controllers.figures import Figures
+from amas.engine.connection import Engine
+from amas.engine.hosts import HostRegistry
+from amas.engine.journal import Journal
+from amas.engine.queue import RETENTION_S, TaskQueue
+from amas.model.fleet import FleetSpec
+from amas.observe.metrics import Metrics
+from amas.records.store import Records
+from amas.server.agents import AgentBoard
+from amas.server.live import LiveEvents
+from amas.server.rate import Rate
+from amas.settings import ServerSettings
+
+
+@dataclass
+class ControlPlane:
+    """One control plane: where the state is, what the fleet declares, and what this process keeps beside them."""
+
+    engine: Engine
+    records: Records
+    fleet: FleetSpec
+    settings: ServerSettings
+    home: Path
+    """The fleet's data folder, whose `logs/` holds what hosts write."""
+    retention_s: float = RETENTION_S
+    """As the hosts and controllers have it: AMAS_RETENTION_S."""
+    figures: Figures = field(default_factory=Figures)
+    """What the duties of this process count; hand the same to `make_duties`."""
+    metrics: Metrics = field(default_factory=Metrics)
+    queue: TaskQueue = field(init=False)
+    hosts: HostRegistry = field(init=False)
+    journal: Journal = field(init=False)
+    board: AgentBoard = field(init=False)
+    live: LiveEvents = field(init=False)
+    """Runs only where somebody runs it: `serve` does."""
+    rate: Rate = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.queue = TaskQueue(self.engine, retention_s=self.retention_s)
+        self.hosts = HostRegistry(self.engine, retention_s=self.retention_s)
+        self.journal = Journal(self.engine)
+        self.board = AgentBoard(self.hosts, self.fleet)
+        self.live = LiveEvents(self.journal, self.queue)
+        self.rate = Rate()
+
+
+def _plane_of(request: Request) -> ControlPlane:
+    plane = request.app.state.plane
+    assert isinstance(plane, ControlPlane)
+    return plane
+
+
+Plane = Annotated[ControlPlane, Depends(_plane_of)]
+"""How a route gets it."""

@@ -1,0 +1,160 @@
+"""Errors as RFC 9457 problem details: the one place where amas's error tree meets HTTP.
+
+A problem's `type` is `urn:amas:problem:<code>` and stays; `detail` is one sentence for people. Who must act decides the status:
+an author's mistake is 4xx, an operator's trouble is 503 with Retry-After, and anything unforeseen is a bare 500.
+Source: https://www.rfc-editor.org/rfc/rfc9457
+"""
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import msgspec
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from amas import errors
+
+PROBLEM_TYPE = "urn:amas:problem:"
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 2
+"""A killed engine is back within two seconds; a full disk isn't, but asking again costs nothing."""
+
+log = structlog.get_logger("amas.server")
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that is wrong with a request."""
+
+    detail: str
+    pointer: str = ""
+    """Where in the body: a JSON pointer as a URI fragment, `#/retry/retries`."""
+    parameter: str = ""
+    """Which path, query or header parameter."""
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What went wrong (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    """The last part of `type`."""
+    errors: tuple[Fault, ...] = ()
+    task_id: str = ""
+    """The task that failed or was cancelled, where the result of one was asked for."""
+    error_code: str = ""
+    """What its agent called the failure."""
+
+
+STATUS: tuple[tuple[type[errors.AmasError], int], ...] = (
+    (errors.TaskUnknown, 404),
+    (errors.WorkflowUnknown, 404),
+    (errors.AgentUnknown, 404),
+    (errors.TaskFailed, 409),
+    (errors.TaskCancelled, 409),
+    (errors.PayloadTooLarge, 413),
+    (errors.WorkflowsFull, 429),
+    (errors.SubmissionError, 422),
+    (errors.GoalError, 422),
+    (errors.FleetError, 422),
+    (errors.EngineError, 503),
+    (errors.RecordsError, 503),
+    (errors.PlatformError, 503),
+)
+"""First match wins, so the narrow stand before the wide."""
+
+
+class InvalidRequest(Exception):
+    """A body or parameter that isn't what the contract says; the faults tell where."""
+
+    def __init__(self, *faults: Fault, status: int = 422, code: str = "request_invalid") -> None:
+        super().__init__("; ".join(fault.detail for fault in faults))
+        self.faults, self.status, self.code = faults, status, code
+
+
+def problem(status: int, code: str, detail: str, **more: object) -> Problem:
+    """Return a problem; its title is the status's own phrase."""
+    return Problem(
+        type=PROBLEM_TYPE + code,
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        code=code,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def problem_response(found: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the response that carries a problem."""
+    extra = dict(headers or {})
+    if found.status in (429, 503):
+        extra.setdefault("retry-after", str(RETRY_AFTER_S))
+    return Response(msgspec.json.encode(found), found.status, extra, MEDIA_TYPE)
+
+
+def of_error(error: errors.AmasError) -> Problem:
+    """Return the problem that stands for one of our errors."""
+    status = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
+    more = {"task_id": error.task_id, "error_code": error.error_code} if isinstance(error, errors.TaskFailed) else {}
+    return problem(status, error.code, str(error), **more)
+
+
+_PLACE = re.compile(r" - at `\$(?P<path>[^`]*)`$")
+_PART = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
+
+
+def fault_of(error: msgspec.ValidationError, *, within: str = "") -> Fault:
+    """Return msgspec's complaint with its place as a pointer; `within` is the pointer of what was being read."""
+    text = str(error)
+    place = _PLACE.search(text)
+    parts = [name or index for name, index in _PART.findall(place["path"])] if place else []
+    return Fault(detail=_PLACE.sub("", text), pointer="#" + within + "".join(f"/{part}" for part in parts))
+
+
+def _of_validation(error: RequestValidationError) -> Problem:
+    faults = tuple(Fault(detail=f"{one['msg']}: {one['loc'][-1]}", parameter=str(one["loc"][-1])) for one in error.errors()[:20])
+    return problem(422, "request_invalid", "; ".join(fault.detail for fault in faults), errors=faults)
+
+
+_HTTP_CODES = {404: "route_unknown", 405: "method_unknown"}
+
+
+def install(app: FastAPI) -> None:
+    """Have every error of `app` answered as a problem."""
+
+    async def ours(_: Request, error: Exception) -> Response:
+        assert isinstance(error, errors.AmasError)
+        return problem_response(of_error(error))
+
+    async def invalid(_: Request, error: Exception) -> Response:
+        assert isinstance(error, InvalidRequest)
+        return problem_response(problem(error.status, error.code, str(error), errors=error.faults))
+
+    async def refused(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return problem_response(_of_validation(error))
+
+    async def http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        code = _HTTP_CODES.get(error.status_code, "http_error")
+        detail = {
+            404: f"there is no {request.url.path} here; /openapi.json lists what there is",
+            405: f"{request.url.path} doesn't take {request.method}",
+        }.get(error.status_code, str(error.detail))
+        return problem_response(problem(error.status_code, code, detail), error.headers)
+
+    async def unforeseen(request: Request, error: Exception) -> Response:
+        log.error("a request failed in an unforeseen way", event_name="request_failed", path=request.url.path, exc_info=error)
+        return problem_response(problem(500, "internal_error", "something went wrong here; the control plane's log says what"))
+
+    app.add_exception_handler(errors.AmasError, ours)
+    app.add_exception_handler(InvalidRequest, invalid)
+    app.add_exception_handler(RequestValidationError, refused)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(Exception, unforeseen)

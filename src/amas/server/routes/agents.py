@@ -1,0 +1,85 @@
+"""Agents: list, look, read their logs (B9). They are declared in the fleet file; making and removing them is not done here."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from starlette.responses import Response
+
+from amas.errors import AgentUnknown
+from amas.model.states import AgentStatus, Layer
+from amas.server.contract import answers, encoded
+from amas.server.logs import LINES_MAX, agent_lines
+from amas.server.plane import ControlPlane, Plane
+from amas.server.shapes import AgentPage, AgentShape, LogPage
+
+router = APIRouter(prefix="/api/agents", tags=["agents"])
+
+AgentId = Annotated[str, Path(max_length=200, description="An agent's name, such as `code-reviewer-1`.")]
+
+_AGENT = AgentShape(
+    agent_id="code-reviewer-1",
+    agent_type="code-reviewer",
+    title="Code Reviewer",
+    layer="specialist",
+    lead="technical-lead",
+    capabilities=("development.code_review",),
+    status=AgentStatus.WORKING,
+    tasks=("01990d3e-7a10-7c3e-9a44-0a6f5b7c8d9e",),
+    slots=3,
+    host_id="host-1",
+    version="1",
+    tasks_succeeded=41,
+    tasks_failed=1,
+)
+_LINE = {"timestamp": "2026-01-01T12:00:00Z", "level": "info", "event": "reviewed a file", "agent_id": "code-reviewer-1"}
+
+
+@router.get("", summary="List agents", **answers(AgentPage, AgentPage(agents=[_AGENT], total=1, next=None), problems=(422, 503)))
+async def list_agents(  # noqa: PLR0913, PLR0917  one query parameter each
+    plane: Plane,
+    status: Annotated[AgentStatus | None, Query()] = None,
+    pool: Annotated[str, Query(max_length=200)] = "",
+    layer: Annotated[Layer | None, Query()] = None,
+    capability: Annotated[str, Query(max_length=200)] = "",
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    cursor: Annotated[str, Query(max_length=200, description="The `next` of the page before.")] = "",
+) -> Response:
+    """List the agents of live hosts by name, as they were half a second ago at most."""
+    agents = [
+        agent
+        for agent in await plane.board.agents()
+        if (status is None or agent.status is status)
+        and (not pool or agent.agent_type == pool)
+        and (layer is None or agent.layer == layer)
+        and (not capability or capability in agent.capabilities)
+    ]
+    page = [agent for agent in agents if agent.agent_id > cursor][: limit + 1]
+    following = page[limit - 1].agent_id if len(page) > limit else None
+    return encoded(AgentPage(agents=page[:limit], total=len(agents), next=following))
+
+
+@router.get("/{agent_id}", summary="Look at an agent", **answers(AgentShape, _AGENT, problems=(404, 422, 503)))
+async def get_agent(agent_id: AgentId, plane: Plane) -> Response:
+    """Show one agent."""
+    return encoded(await _agent(plane, agent_id))
+
+
+@router.get(
+    "/{agent_id}/logs",
+    summary="Read an agent's log",
+    **answers(LogPage, LogPage(agent_id="code-reviewer-1", lines=[_LINE], truncated=False), problems=(404, 422, 503)),
+)
+async def get_logs(agent_id: AgentId, plane: Plane, limit: Annotated[int, Query(ge=1, le=LINES_MAX)] = 100) -> Response:
+    """Show the newest lines of an agent's log, from the files of this machine's hosts."""
+    lines, truncated = await asyncio.to_thread(agent_lines, plane.home / "logs", agent_id, limit=limit)
+    if not lines:
+        await _agent(plane, agent_id)
+    return encoded(LogPage(agent_id=agent_id, lines=lines, truncated=truncated))
+
+
+async def _agent(plane: ControlPlane, agent_id: str) -> AgentShape:
+    for agent in await plane.board.agents():
+        if agent.agent_id == agent_id:
+            return agent
+    raise AgentUnknown(f"there is no agent {agent_id!r} on any live host")

@@ -1,0 +1,180 @@
+"""Tasks: submit one or a batch, look, wait for the result, cancel (B9)."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request
+from starlette.responses import Response
+
+from amas.clock import monotonic_s
+from amas.engine.queue import Idempotency
+from amas.errors import TaskCancelled, TaskFailed
+from amas.model.states import TaskState
+from amas.model.task import Submission, TaskView
+from amas.server import intake
+from amas.server.contract import answers, encoded, reference, takes
+from amas.server.intake import MSGPACK, NDJSON
+from amas.server.lookups import find_task, task_detail
+from amas.server.plane import ControlPlane, Plane
+from amas.server.shapes import (
+    Cancelled,
+    FailureShape,
+    NewTask,
+    Submitted,
+    SubmittedBatch,
+    TaskDetail,
+    TaskResult,
+)
+
+router = APIRouter(prefix="/api/tasks", tags=["tasks"])
+
+WAIT_MAX_S = 30
+"""Seconds of one long poll: below what proxies allow."""
+LOOK_EVERY_S = 2.0
+"""How often a long poll asks besides, should the live events be behind or away."""
+
+TaskId = Annotated[str, Path(max_length=100, description="A task's id.")]
+IDEMPOTENCY_HEADER = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Say the same again under the same key, and the first answer comes back; nothing is stored twice.",
+    "schema": {"type": "string", "maxLength": intake.IDEMPOTENCY_CHARS_MAX},
+}
+REPLAYED = "idempotency-replayed"
+
+_ID = "01990d3e-7a10-7c3e-9a44-0a6f5b7c8d9e"
+_NEW = NewTask(capability="development.code_review", input={"path": "/work/project/src"})
+_TASK = TaskDetail(
+    id=_ID,
+    state=TaskState.FAILED,
+    capability="development.code_review",
+    key="review/src-core",
+    title="Review src/core",
+    layer="specialist",
+    workflow_id="01990d3e-7a0f-7000-8000-5b7c8d9e0a6f",
+    parent_id="",
+    needs=(),
+    attempt=4,
+    failures=4,
+    agent_id="code-reviewer-1",
+    host_id="host-1",
+    priority=1,
+    progress=0.5,
+    note="12 of 24 files",
+    created_ms=1_757_000_000_000,
+    started_ms=1_757_000_000_004,
+    finished_ms=1_757_000_002_004,
+    seconds=2.0,
+    failure=FailureShape(code="gave_up", message="the folder is gone"),
+    input={"path": "/work/project/src"},
+)
+
+
+@router.post(
+    "",
+    summary="Submit a task",
+    openapi_extra={**takes(NewTask, _NEW), "parameters": [IDEMPOTENCY_HEADER]},
+    **answers(Submitted, Submitted(id=_ID), status=201, problems=(400, 413, 415, 422, 503)),
+)
+async def submit_task(request: Request, plane: Plane) -> Response:
+    """Store a task; once this is answered, it is on disk."""
+    task = await intake.read_one(request, NewTask)
+    made = intake.submissions([task], plane.fleet)
+    ids, replayed = await _store(plane, made, intake.idempotency(request, task, made[0].id.encode()))
+    headers = {"location": f"/api/tasks/{ids[0]}", **({REPLAYED: "true"} if replayed else {})}
+    return encoded(Submitted(id=ids[0]), 201, headers)
+
+
+@router.post(
+    "/batch",
+    summary="Submit tasks together",
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"type": "array", "items": reference(NewTask), "minItems": 1, "maxItems": intake.BATCH_MAX},
+                    "example": [{"capability": "development.code_review", "input": {"path": "/work/project/src"}}],
+                },
+                NDJSON: {"schema": {"type": "string", "description": "One task a line."}},
+                MSGPACK: {"schema": {"type": "string", "format": "binary", "description": "An array of tasks."}},
+            },
+        },
+        "parameters": [IDEMPOTENCY_HEADER],
+    },
+    **answers(SubmittedBatch, SubmittedBatch(ids=[_ID]), status=201, problems=(400, 413, 415, 422, 503)),
+)
+async def submit_batch(request: Request, plane: Plane) -> Response:
+    """Store up to 1000 tasks, all of them or none; `needs` may name keys of tasks before it in the batch."""
+    tasks = await intake.read_batch(request)
+    made = intake.submissions(tasks, plane.fleet)
+    answer = "\n".join(submission.id for submission in made).encode()
+    ids, replayed = await _store(plane, made, intake.idempotency(request, tasks, answer))
+    return encoded(SubmittedBatch(ids=ids), 201, {REPLAYED: "true"} if replayed else None)
+
+
+async def _store(plane: ControlPlane, made: list[Submission], key: Idempotency | None) -> tuple[list[str], bool]:
+    first = await plane.queue.submit(made, idempotency=key)
+    return (first.decode().split("\n"), True) if first is not None else ([submission.id for submission in made], False)
+
+
+@router.get("/{task_id}", summary="Look at a task", **answers(TaskDetail, _TASK, problems=(404, 422, 503)))
+async def get_task(task_id: TaskId, plane: Plane) -> Response:
+    """Show a task as it stands: from the engine, or from the records once the engine has forgotten it."""
+    return encoded(await task_detail(plane, task_id))
+
+
+@router.get(
+    "/{task_id}/result",
+    summary="Get a task's result",
+    **answers(
+        TaskResult,
+        TaskResult(id=_ID, state=TaskState.SUCCEEDED, result={"findings": 3}),
+        problems=(404, 409, 422, 503),
+        also={202: "It is open yet."},
+    ),
+)
+async def get_result(
+    task_id: TaskId,
+    plane: Plane,
+    wait: Annotated[float, Query(ge=0, le=WAIT_MAX_S, description="Seconds to wait for the end.")] = 0,
+) -> Response:
+    """Answer 200 with the result, 202 while there is none yet, or a problem when there will be none."""
+    view = await _wait_for_end(plane, task_id, wait)
+    if view.state is TaskState.FAILED:
+        failure = view.failure
+        raise TaskFailed(task_id, failure.code if failure else "failed", failure.message if failure else "the task failed")
+    if view.state is TaskState.CANCELLED:
+        raise TaskCancelled(f"task {task_id} was cancelled")
+    shown = TaskResult(id=task_id, state=view.state, result=view.result)
+    return encoded(shown) if view.state is TaskState.SUCCEEDED else encoded(shown, 202, {"retry-after": "1"})
+
+
+async def _wait_for_end(plane: ControlPlane, task_id: str, wait_s: float) -> TaskView:
+    """Return the task once it has ended, or as it stands after `wait_s` seconds."""
+    give_up_at = monotonic_s() + wait_s
+    with plane.live.end_of(task_id) as ended:  # before the look, so that an end in between isn't missed
+        while True:
+            view = await find_task(plane, task_id)
+            left_s = give_up_at - monotonic_s()
+            if view.state.terminal or left_s <= 0:
+                return view
+            try:
+                async with asyncio.timeout(min(left_s, LOOK_EVERY_S)):
+                    await ended.wait()
+            except TimeoutError:
+                continue
+
+
+@router.post(
+    "/{task_id}/cancel",
+    summary="Cancel a task",
+    **answers(Cancelled, Cancelled(id=_ID, cancelled=True), problems=(404, 422, 503)),
+)
+async def cancel_task(task_id: TaskId, plane: Plane) -> Response:
+    """Cancel a task and what it spawned; its agent is told, and a late result is refused."""
+    count = await plane.queue.cancel([task_id])
+    if not count:
+        await find_task(plane, task_id)
+    return encoded(Cancelled(id=task_id, cancelled=bool(count)))

@@ -1,0 +1,102 @@
+"""Running the control plane's two servers in one event loop: the API, and a small one for Prometheus.
+
+Sockets are bound here, before anything starts, so that a taken port is one clear sentence. `serve` ends
+when it is cancelled; open requests then get a second to end.
+"""
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from amas.errors import PortInUse, StartFailed
+from amas.observe.metrics import PAGE_TYPE
+from amas.server.app import create_app
+from amas.server.figures import durations, snapshot
+from amas.server.guard import Guard
+from amas.server.plane import ControlPlane
+
+STOP_S = 1
+"""Seconds that open requests get at the end; streams never end by themselves."""
+BACKLOG = 1024
+
+
+class Server(uvicorn.Server):
+    """One server that leaves signals to whoever runs the process."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take no signal."""
+        yield
+
+
+def metrics_app(plane: ControlPlane) -> ASGIApp:
+    """Return the application behind the metrics port: `/metrics`, and nothing else."""
+    queues = frozenset(queue for pool in plane.fleet.pools for queue in pool.queues)
+
+    async def metrics(_: Request) -> Response:
+        return Response(plane.metrics.page(await snapshot(plane), durations(plane.figures), queues=queues), media_type=PAGE_TYPE)
+
+    return Guard(Starlette(routes=[Route("/metrics", metrics)]), plane.settings)
+
+
+def listen(host: str, port: int, *, variable: str) -> socket.socket:
+    """Return a socket that listens; PortInUse when another program does, StartFailed when nothing can."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind)
+    except OSError as error:
+        raise StartFailed(f"AMAS_HOST is {host!r}, which isn't an address of this machine: {error.strerror}") from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUse(f"port {port} is taken by another program: stop that, or choose another with {variable}") from error
+        raise StartFailed(f"nothing can listen on {host} port {port}: {error.strerror}: set AMAS_HOST or {variable}") from error
+    return listener
+
+
+def _server(app: ASGIApp) -> Server:
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,  # one line a request says nothing that the metrics don't
+        server_header=False,
+        timeout_graceful_shutdown=STOP_S,
+        timeout_keep_alive=75,
+    )
+    return Server(config)
+
+
+async def serve(plane: ControlPlane, *, ready: Callable[[int, int], None] | None = None) -> None:
+    """Serve until cancelled; `ready` is called once with the API's and the metrics' port, both of them listening."""
+    settings = plane.settings
+    with contextlib.ExitStack() as sockets:
+        api = sockets.enter_context(listen(settings.host, settings.port, variable="AMAS_PORT"))
+        figures = sockets.enter_context(listen(settings.host, settings.metrics_port, variable="AMAS_METRICS_PORT"))
+        servers = [(_server(create_app(plane)), api), (_server(metrics_app(plane)), figures)]
+        async with asyncio.TaskGroup() as group:
+            following = group.create_task(plane.live.run(), name="live events")
+            running = [group.create_task(server.serve([each]), name="server") for server, each in servers]
+            try:
+                if ready is not None:
+                    ready(api.getsockname()[1], figures.getsockname()[1])
+                await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for server, _ in servers:
+                    server.should_exit = True
+                plane.live.close()
+                await asyncio.wait(running, timeout=STOP_S + 2)
+                following.cancel()

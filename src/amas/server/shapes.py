@@ -1,0 +1,293 @@
+"""What goes over the wire, as msgspec structs: the contract that OpenAPI shows is the one that is decoded and encoded.
+
+Times are milliseconds since the epoch, 0 for "not yet"; durations are seconds. A list's `next` is the `cursor` of
+the page after it.
+"""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from amas.model.states import AgentStatus, TaskState, WorkflowState
+from amas.model.task import Json, OnFailure
+
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+Line = Annotated[str, Meta(max_length=200)]
+Path = Annotated[str, Meta(max_length=4096)]
+Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
+Rank = Annotated[int, Meta(ge=0, le=3, description="0 low, 1 normal, 2 high, 3 critical")]
+
+
+class Given(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A body: a field that the contract doesn't name is a mistake, told rather than ignored."""
+
+
+class NewRetry(Given, frozen=True):
+    """How often and how soon a failed task is tried again."""
+
+    retries: Annotated[int, Meta(ge=0, le=100)] = 3
+    backoff_s: Seconds = 1.0
+    """Before the second attempt; doubled before each further one."""
+    backoff_max_s: Seconds = 60.0
+    jitter: Annotated[float, Meta(ge=0, le=1)] = 0.5
+
+
+class NewTask(Given, frozen=True):
+    """A task to be done."""
+
+    capability: Name
+    """What its agent must be able to do, such as `development.code_review`."""
+    input: Json = None
+    needs: Annotated[list[Name], Meta(max_length=1000)] = []
+    """Ids of tasks that must succeed first; in a batch also keys of tasks before it."""
+    key: Line = ""
+    title: Line = ""
+    priority: Rank = 1
+    delay_s: Seconds = 0.0
+    timeout_s: Seconds = 0.0
+    """For one attempt; 0 takes the pool's."""
+    retry: NewRetry = NewRetry()
+    on_failure: OnFailure = "fail"
+    pool: Line = ""
+    """Only this pool's agents may take it."""
+
+
+class NewGoal(Given, frozen=True):
+    """A goal in plain words."""
+
+    goal: Annotated[str, Meta(min_length=1, max_length=20_000)]
+    input_dir: Path = ""
+    """An absolute path, on the fleet's machine, to the folder that the goal is about."""
+    output_dir: Path = ""
+    """An absolute path where the deliverable goes; empty takes the fleet's own folder for them."""
+    preferences: dict[str, Json] = {}
+    priority: Rank = 1
+    deadline_s: Seconds = 0.0
+    """From now; 0 takes the fleet's workflow time-out."""
+
+
+class Submitted(msgspec.Struct, frozen=True, kw_only=True):
+    """A task that is on disk."""
+
+    id: str
+
+
+class SubmittedBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """Tasks that are on disk, in the order in which they came."""
+
+    ids: list[str]
+
+
+class SubmittedGoal(msgspec.Struct, frozen=True, kw_only=True):
+    """A goal whose workflow is open."""
+
+    workflow_id: str
+    root_id: str
+    """The task whose result will be the deliverable."""
+
+
+class Cancelled(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of cancelling."""
+
+    id: str
+    cancelled: bool
+    """False when it had ended before."""
+
+
+class FailureShape(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a task failed."""
+
+    code: str
+    message: str
+
+
+class TaskShape(msgspec.Struct, frozen=True, kw_only=True):
+    """A task."""
+
+    id: str
+    state: TaskState
+    capability: str
+    key: str
+    title: str
+    layer: str
+    workflow_id: str
+    parent_id: str
+    needs: tuple[str, ...]
+    attempt: int
+    failures: int
+    agent_id: str
+    host_id: str
+    priority: int
+    progress: float
+    """0 to 1, as its agent last said; 1 when it succeeded."""
+    note: str
+    created_ms: int
+    started_ms: int
+    """Of its last attempt."""
+    finished_ms: int
+    seconds: float
+    """Its last attempt took, or has taken so far."""
+    failure: FailureShape | None
+
+
+class TaskDetail(TaskShape, frozen=True, kw_only=True):
+    """A task with what it was given; its result is asked for on its own."""
+
+    input: Json
+
+
+class TaskResult(msgspec.Struct, frozen=True, kw_only=True):
+    """How a task stands, and its result once it succeeded."""
+
+    id: str
+    state: TaskState
+    result: Json = None
+
+
+class WorkflowShape(msgspec.Struct, frozen=True, kw_only=True):
+    """A workflow."""
+
+    id: str
+    state: WorkflowState
+    goal: Json
+    """The goal as it was given; else what opened the workflow."""
+    root_id: str
+    counts: dict[str, int]
+    """Tasks by state; `open` in the place of the open states while only the engine knows it."""
+    progress: float
+    created_ms: int
+    finished_ms: int
+    seconds: float
+
+
+class WorkflowDetail(WorkflowShape, frozen=True, kw_only=True):
+    """A workflow with its tasks: the tree by `parent_id`, the graph by `needs`."""
+
+    result: Json
+    """The deliverable, once it succeeded."""
+    failure: FailureShape | None
+    tasks: list[TaskShape]
+    """In the order of their submission."""
+    tasks_left_out: int
+    """Beyond the bound of one answer; the workflow's counts have them."""
+    last_event_id: str
+    """What this shows includes every event up to here: go on with the event stream from it."""
+
+
+class WorkflowPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Workflows, newest first."""
+
+    workflows: list[WorkflowShape]
+    next: str | None
+
+
+class AgentShape(msgspec.Struct, frozen=True, kw_only=True):
+    """An agent on a live host."""
+
+    agent_id: str
+    agent_type: str
+    """Its pool."""
+    title: str
+    layer: str
+    lead: str
+    capabilities: tuple[str, ...]
+    status: AgentStatus
+    tasks: tuple[str, ...]
+    """Ids of what it works on."""
+    slots: int
+    """Tasks that it takes at a time."""
+    host_id: str
+    version: str
+    tasks_succeeded: int
+    """Since its host started."""
+    tasks_failed: int
+
+
+class AgentPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Agents by name."""
+
+    agents: list[AgentShape]
+    total: int
+    """That the filters let through."""
+    next: str | None
+
+
+class LogPage(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest lines of an agent's log, oldest of them first."""
+
+    agent_id: str
+    lines: list[dict[str, Any]]
+    truncated: bool
+    """Whether older lines may have been left out."""
+
+
+class AgentFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """How many agents are doing what."""
+
+    total: int
+    idle: int
+    working: int
+    error: int
+    healing: int
+
+
+class TaskFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """Tasks since the engine began, and now."""
+
+    succeeded: int
+    failed: int
+    cancelled: int
+    retried: int
+    running: int
+    delayed: int
+    dead_letters: int
+    queued: dict[str, int]
+    """By queue: a capability, or `@pool`."""
+
+
+class HostFigure(msgspec.Struct, frozen=True, kw_only=True):
+    """One host."""
+
+    id: str
+    agents: int
+    running: int
+    cpu_s: float
+    rss_bytes: int
+    loop_lag_s: float
+
+
+class FleetFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """The fleet in figures. What can't be known yet is null, never a guess."""
+
+    agents: AgentFigures
+    tasks: TaskFigures
+    hosts: list[HostFigure]
+    workflows_open: int
+    tasks_per_second: float | None
+    """That ended, over the last minute that this server has seen; null on the first look."""
+    average_response_s: float | None
+    """From the start of the last attempt to its end, over the tasks of the last five minutes."""
+    success_rate: float | None
+    """Of the tasks that succeeded or failed since the engine began."""
+    utilisation: float | None
+    """Working share of the agents' slots."""
+    recorder_lag_s: float | None
+    """How far the history is behind the engine."""
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that must be well."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the control plane lives, or can do its work."""
+
+    status: str
+    """`ok` or `unready`."""
+    version: str
+    checks: list[Check]
