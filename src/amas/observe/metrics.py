@@ -1,6 +1,7 @@
 """The control plane's metrics: what this process observes itself, and what is read where it is known when somebody asks.
 
-`Metrics` holds the former; `page` renders it with a `Snapshot`, which the server takes at scrape time. A figure without a source is absent, or a histogram that stays empty; none is ever made up.
+`Metrics` holds the former; `page` renders it with a `Snapshot`, which the server takes at scrape time. A
+figure without a source is absent, or a histogram that stays empty; none is ever made up.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +10,6 @@ import msgspec
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from amas.observe import names
 
@@ -74,6 +74,10 @@ class Metrics:
         return generate_latest(self.registry) + generate_latest(scraped)
 
 
+def _bound(seconds: float) -> str:
+    return "+Inf" if seconds == float("inf") else repr(seconds)
+
+
 class _Scraped(Collector):
     """Turns one snapshot into families."""
 
@@ -83,7 +87,7 @@ class _Scraped(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield every family that has a source."""
         for kept in self._durations:
-            buckets = [(floatToGoString(bound), count) for bound, count in kept.buckets]
+            buckets = [(_bound(bound), count) for bound, count in kept.buckets]
             yield HistogramMetricFamily(kept.name, kept.meaning, buckets, kept.sum_s)
         found = self._snapshot
         yield GaugeMetricFamily(names.ENGINE_UP, "1 when the engine answered this scrape, else 0.", value=int(found is not None))

@@ -26,10 +26,11 @@ def create_app(plane: ControlPlane) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.plane = plane
-    for routes in (tasks, workflows, agents, fleet):
-        app.include_router(routes.router)
+    routers = [routes.router for routes in (tasks, workflows, agents, fleet)]
+    for router in routers:
+        app.include_router(router)
     problems.install(app)
     app.add_middleware(Guard, settings=plane.settings)
     app.add_middleware(Timed, metrics=plane.metrics)
-    app.openapi = openapi_of(app, locked=bool(plane.settings.token))  # type: ignore[method-assign]
+    app.openapi = openapi_of(app, routers, locked=bool(plane.settings.token))  # type: ignore[method-assign]
     return app

@@ -4,13 +4,14 @@ Routes name their shapes here; `openapi_of` puts the schemas of all of them into
 so that one declaration serves the wire and the documentation.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any
 
 import msgspec
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from amas.records.views import Analytics, EventRecord
@@ -27,6 +28,7 @@ SHAPES: tuple[type, ...] = (
     shapes.SubmittedGoal,
     shapes.Cancelled,
     shapes.TaskDetail,
+    shapes.TaskPage,
     shapes.TaskResult,
     shapes.WorkflowPage,
     shapes.WorkflowDetail,
@@ -34,13 +36,15 @@ SHAPES: tuple[type, ...] = (
     shapes.AgentPage,
     shapes.LogPage,
     shapes.FleetFigures,
-    shapes.Health,
+    shapes.Live,
+    shapes.Ready,
     Analytics,
     EventRecord,
     Problem,
 )
 
 PROBLEMS: dict[int, tuple[str, str]] = {
+    400: ("body_malformed", "the body can't be read: Input data was truncated"),
     401: ("token_needed", "send the fleet's token as `Authorization: Bearer <AMAS_TOKEN>`"),
     403: ("origin_refused", "a web page of another origin may not use this server"),
     404: ("task_unknown", "there is no task '0198...', neither in the engine nor in the records"),
@@ -110,8 +114,18 @@ def _first_line(shape: type) -> str:
     return (shape.__doc__ or "").strip().splitlines()[0]
 
 
-def openapi_of(app: FastAPI, *, locked: bool) -> Callable[[], dict[str, Any]]:
-    """Return what `app.openapi` is to be: FastAPI's document with our schemas. `locked`: a token is asked for."""
+def openapi_of(app: FastAPI, routers: Sequence[APIRouter], *, locked: bool) -> Callable[[], dict[str, Any]]:
+    """Return what `app.openapi` is to be: FastAPI's document with our schemas and bodies. `locked`: a token is asked for."""
+
+    def whole(document: dict[str, Any]) -> None:
+        """Put our bodies back as they were declared: FastAPI drops every null, those of examples too."""
+        for router in routers:
+            for route in router.routes:
+                if isinstance(route, APIRoute):
+                    for method in route.methods or ():
+                        told = document["paths"][route.path_format][method.lower()]["responses"]
+                        for status, response in route.responses.items():
+                            told[str(status)].update(response)
 
     def build() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -119,10 +133,12 @@ def openapi_of(app: FastAPI, *, locked: bool) -> Callable[[], dict[str, Any]]:
                 title=app.title, version=app.version, openapi_version="3.1.0", description=app.description, routes=app.routes
             )
             _, components = msgspec.json.schema_components(SHAPES, ref_template="#/components/schemas/{name}")
-            document["components"] = {"schemas": components}
+            parameters = document.get("components", {}).get("schemas", {})  # the enumerations that queries take
+            document["components"] = {"schemas": {**parameters, **components}}
             if locked:
                 document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
                 document["security"] = [{"token": []}]
+            whole(document)
             app.openapi_schema = document
         return app.openapi_schema
 

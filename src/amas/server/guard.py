@@ -16,7 +16,7 @@ from amas.server.problems import Problem, problem, problem_response
 from amas.settings import ServerSettings
 
 PROBES = frozenset({"/health", "/ready", "/health/orchestration", "/ready/orchestration", "/api/health"})
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 BODY_BYTES_MAX = 32 << 20
 """The largest batch: 1000 tasks rarely reach it, and a control plane holds a few such bodies at once."""
 
@@ -31,7 +31,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
         self._app, self._token = app, settings.token
-        self._names = {_host_name(name) for name in (*LOOPBACK_NAMES, settings.host)} if settings.loopback else None
+        self._names = {*LOOPBACK_NAMES, settings.host.lower()} if settings.loopback else None
 
     async def __call__(  # noqa: D102  ASGI's own
         self, scope: Scope, receive: Receive, send: Send

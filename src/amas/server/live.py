@@ -29,6 +29,7 @@ HEARTBEAT_S = 15.0
 """Proxies cut silent connections after 30 to 60 s."""
 PLACES_MAX = 200_000
 """Tasks whose workflow is remembered; of others the engine is asked."""
+CANCEL_AGAIN_S = 0.1
 PAUSE_S = 0.5
 """Between tries while the engine doesn't answer."""
 
@@ -63,6 +64,13 @@ class Listener:
                 return await self.frames.get()
         except TimeoutError:
             return None
+
+
+async def end(following: "asyncio.Task[None]") -> None:
+    """Cancel `LiveEvents.run` until it has ended: the engine's driver may lose a cancellation that comes while it connects."""
+    while not following.done():
+        following.cancel()
+        await asyncio.wait([following], timeout=CANCEL_AGAIN_S)
 
 
 class LiveEvents:

@@ -22,6 +22,7 @@ from amas.observe.metrics import PAGE_TYPE
 from amas.server.app import create_app
 from amas.server.figures import durations, snapshot
 from amas.server.guard import Guard
+from amas.server.live import end
 from amas.server.plane import ControlPlane
 
 STOP_S = 1
@@ -99,4 +100,4 @@ async def serve(plane: ControlPlane, *, ready: Callable[[int, int], None] | None
                     server.should_exit = True
                 plane.live.close()
                 await asyncio.wait(running, timeout=STOP_S + 2)
-                following.cancel()
+                await end(following)

@@ -1,0 +1,52 @@
+"""What the server decides without asking anybody."""
+
+import pytest
+
+from amas.errors import SettingInvalid
+from amas.model.states import AgentStatus
+from amas.server.agents import status_of
+from amas.server.events import order
+from amas.server.rate import WINDOW_S, Rate
+from amas.settings import ServerSettings
+
+TOKEN = "a-secret-of-many-letters"
+
+
+@pytest.mark.requirement("A15")
+def test_a_door_to_other_machines_needs_a_token() -> None:
+    with pytest.raises(SettingInvalid) as refused:
+        ServerSettings.read({"AMAS_HOST": "0.0.0.0"})
+    assert str(refused.value) == (
+        "AMAS_HOST is 0.0.0.0, which other machines may reach: set AMAS_TOKEN to a secret, or AMAS_HOST to 127.0.0.1"
+    )
+    assert not ServerSettings.read({"AMAS_HOST": "0.0.0.0", "AMAS_TOKEN": TOKEN}).loopback
+    for host in ("localhost", "127.0.0.1", "127.0.0.2", "::1"):
+        assert ServerSettings.read({"AMAS_HOST": host}).loopback
+
+
+@pytest.mark.parametrize("token", ["short", "with a space in between", "with\nlines-in-between"])
+def test_a_weak_token_is_refused_without_being_shown(token: str) -> None:
+    with pytest.raises(SettingInvalid) as refused:
+        ServerSettings(token=token)
+    assert token not in str(refused.value)
+
+
+def test_a_rate_needs_two_looks_a_second_apart_and_forgets() -> None:
+    rate = Rate()
+    assert rate.take(100, at_s=0.0) is None
+    assert rate.take(150, at_s=0.5) is None
+    assert rate.take(300, at_s=2.0) == 100
+    assert rate.take(300, at_s=2.0 + WINDOW_S) == 0
+    assert rate.take(5, at_s=3.0 + WINDOW_S) is None  # the engine has begun anew
+
+
+def test_entries_sort_by_number_and_not_by_letter() -> None:
+    assert sorted(["10-0", "9-10", "9-9"], key=order) == ["9-9", "9-10", "10-0"]
+
+
+@pytest.mark.requirement("B2")
+def test_a_silent_host_s_agents_are_healing_whatever_they_did() -> None:
+    assert status_of(silent=True, troubled=True, working=True) is AgentStatus.HEALING
+    assert status_of(silent=False, troubled=True, working=True) is AgentStatus.ERROR
+    assert status_of(silent=False, troubled=False, working=True) is AgentStatus.WORKING
+    assert status_of(silent=False, troubled=False, working=False) is AgentStatus.IDLE
