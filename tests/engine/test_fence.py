@@ -184,7 +184,9 @@ async def test_a_submission_said_again_may_bring_what_never_arrived(cell: Cell) 
     ],
 )
 @pytest.mark.parametrize("workflow", ["", "w"])
-async def test_a_refused_submission_stores_nothing(cell: Cell, batch: list[object], error: type[Exception], workflow: str) -> None:
+async def test_a_refused_submission_stores_nothing(
+    cell: Cell, batch: list[object], error: type[Exception], workflow: str
+) -> None:
     with pytest.raises(error):
         await cell.submit(*batch, workflow=workflow)
     assert await cell.keys() == set()
