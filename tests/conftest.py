@@ -27,9 +27,10 @@ def engine_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         async with Engine(server.url) as engine:
             await engine.wait_until_ready(timeout_s=10, load=True)
 
-    asyncio.run(start())
-    yield server.url
-    asyncio.run(server.stop())
+    with asyncio.Runner() as runner:  # the server's process belongs to one loop
+        runner.run(start())
+        yield server.url
+        runner.run(server.stop())
 
 
 @pytest.fixture
