@@ -167,3 +167,12 @@ async def isolated(task: Context) -> Json:  # noqa: C901  a list
 @agent("test.isolated_sync")
 def isolated_sync(task: SyncContext) -> Json:
     return task.step("pid", os.getpid) == os.getpid()
+
+
+@agent("test.hold")
+async def hold(task: Context) -> Json:
+    """Work until the test lets go."""
+    begun.setdefault(task.input, asyncio.Event()).set()
+    while not release.is_set():
+        await asyncio.sleep(0.005)
+    return "held"

@@ -87,18 +87,24 @@ end
 --   ARGV: now, batch [[id, attempt, name, result]...].  Keeps true: the first result of a name stands.
 local function step(keys, args)
   begin(keys, args)
-  local refused = {}
+  local refused, skipped, applied = {}, {}, 0
   for i, item in ipairs(cmsgpack.unpack(args[2])) do
     local task, why = owned(item[1], item[2], '')
     if task then
+      applied = applied + 1
       call('HSETNX', key('s', task.id), item[3], item[4])
       if not task.S then call('HSET', key('t', task.id), 'S', 1) end
     else
+      skipped[#skipped + 1] = i - 1
       refused[#refused + 1] = i - 1
       refused[#refused + 1] = why
     end
   end
-  commit('step', {'b', args[2]})
+  if applied > 0 then
+    local fields = {'b', args[2]}
+    note_refused(skipped, fields)
+    commit('step', fields)
+  end
   return refused
 end
 
