@@ -130,7 +130,7 @@ async def ledger(task: Context) -> Json:
 
 
 @agent("test.isolated")
-async def isolated(task: Context) -> Json:
+async def isolated(task: Context) -> Json:  # noqa: C901  a list
     """Do what the input says, in a process of its own."""
     match task.input:
         case "pid":
@@ -167,3 +167,12 @@ async def isolated(task: Context) -> Json:
 @agent("test.isolated_sync")
 def isolated_sync(task: SyncContext) -> Json:
     return task.step("pid", os.getpid) == os.getpid()
+
+
+@agent("test.hold")
+async def hold(task: Context) -> Json:
+    """Work until the test lets go."""
+    begun.setdefault(task.input, asyncio.Event()).set()
+    while not release.is_set():
+        await asyncio.sleep(0.005)
+    return "held"

@@ -14,10 +14,10 @@ import random
 import socket
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from amas import __version__
 from amas.agents.attempt import STOP_GRACE_S, Attempt, Outcome, Seat, Stop
 from amas.agents.base import FunctionAgent, load_agent, make_agent
 from amas.agents.health import HealthWatch
@@ -176,7 +176,7 @@ class Host:
             AgentCard(agent_id, pool.name, pool.layer, pool.lead, pool.title, pool.version, pool.tasks_per_agent)
             for agent_id, pool in ((seat.agent.agent_id, seat.pool) for seat in self.seats.values())
         )
-        about = HostAbout(os.getpid(), socket.gethostname(), __version__, cards)
+        about = HostAbout(os.getpid(), socket.gethostname(), version("amas"), cards)
         await insist(lambda: self._registry.register(self.host_id, about, lease_s=self._settings.lease_s), draw=self._rng.random)
 
     async def _register_anew(self) -> None:

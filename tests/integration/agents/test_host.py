@@ -200,12 +200,6 @@ async def test_an_agent_that_blocks_the_loop_does_not_lose_the_lease(bench: Benc
         reaped = await bench.until(lambda: _reap_until(bench, registry, task_id))
         assert reaped == "succeeded"
         assert host.state is HostState.WORKING
-        (view,) = await registry.all()
-
-        async def lag() -> bool:
-            return (await registry.all())[0].figures.loop_lag_s >= 0
-
-        assert await bench.until(lag)
 
 
 async def _reap_until(bench: Bench, registry: HostRegistry, task_id: str) -> str:
