@@ -1,12 +1,12 @@
 """Attempts and their fence: batches refused in part, stale attempts, and answers that got lost and are asked for again."""
 
 import pytest
+from tests.engine.cell import WHY, Cell, failed, task
 
 from amas.errors import DependencyUnknown, SubmissionError
 from amas.model.blob import to_blob
 from amas.model.journal import EntryKind, failed_attempts
 from amas.model.task import Completion, FailedAttempt, JournaledStep
-from tests.engine.cell import WHY, Cell, failed, task
 
 
 @pytest.mark.requirement("A1")

@@ -1,9 +1,9 @@
 """Tasks that need others, tasks that spawn others, and the workflows that they make up."""
 
 import pytest
+from tests.engine.cell import Cell, task
 
 from amas.model.states import WorkflowState
-from tests.engine.cell import Cell, task
 
 LONG = 10_000
 

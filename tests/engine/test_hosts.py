@@ -1,10 +1,10 @@
 """Hosts, their leases and deaths; who leads."""
 
 import pytest
+from tests.engine.cell import LEASE_S, Cell, task
 
 from amas.engine.hosts import AgentCard, HostAbout, HostFigures, Leadership
 from amas.model.journal import EntryKind
-from tests.engine.cell import LEASE_S, Cell, task
 
 HOSTS_LOST_MAX = 8
 

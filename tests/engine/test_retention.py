@@ -1,11 +1,11 @@
 """What the engine forgets, and that nothing of it remains."""
 
 import pytest
+from tests.engine.cell import Cell, task
 
 from amas.engine.queue import RETENTION_S
 from amas.model.blob import to_blob
 from amas.model.task import JournaledStep
-from tests.engine.cell import Cell, task
 
 RETENTION_MS = round(RETENTION_S * 1000)
 KEPT = {"journal", "totals", "queues", "hosts", "h:h1"}
