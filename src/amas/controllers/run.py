@@ -48,10 +48,6 @@ class Duty(Protocol):
         ...
 
 
-class _LeadLost(Exception):
-    """Another leads now, or may."""
-
-
 def make_duties(engine: Engine, records: Records, figures: Figures) -> list[Duty]:
     """Return every duty of a cell, set as the environment says."""
     settings = EngineSettings.read()
@@ -101,15 +97,16 @@ class Controllers:
         log.info("leads the controllers", code="leader_began", holder=self._holder, epoch=epoch)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._keep_lead(epoch), name="lead")
-                for duty in self._duties:
-                    group.create_task(keep_at(duty, self._figures), name=duty.name)
-        except* _LeadLost:
-            log.warning("leads the controllers no longer", code="leader_lost", holder=self._holder, epoch=epoch)
+                duties = [group.create_task(keep_at(duty, self._figures), name=duty.name) for duty in self._duties]
+                await self._keep_lead(epoch)
+                for running in duties:
+                    running.cancel()
         finally:
             self._figures.epoch = 0
+        log.warning("leads the controllers no longer", code="leader_lost", holder=self._holder, epoch=epoch)
 
     async def _keep_lead(self, epoch: int) -> None:
+        """Renew the lease and return when it is lost, or may be."""
         until_s = monotonic_s() + self._lease_s
         while True:
             await asyncio.sleep(self._lease_s / 3)
@@ -120,9 +117,9 @@ class Controllers:
             except (EngineError, TimeoutError):
                 if monotonic_s() < until_s:
                     continue
-                raise _LeadLost from None
+                return
             if found != epoch:
-                raise _LeadLost
+                return
             until_s = asked_s + self._lease_s
 
 
