@@ -12,6 +12,7 @@ from typing import Any
 
 from amas.client import Fleet, NewTask
 from amas.clock import new_id
+from amas.engine.hosts import HostAbout
 from amas.engine.library import LIBRARY
 from amas.engine.queue import Slots, encode, make_submission
 from amas.model.blob import to_blob
@@ -75,7 +76,7 @@ async def _ceiling() -> float:
         result = to_blob({"ok": True})
         agents = ["noop-1"] * BATCH
         claim = call("claim", 0, "bench", encode([Slots(("bench.noop",), agents)]))
-        calls = [call("register", 0, "bench", 3_600_000, b"\x80")]
+        calls = [call("register", 0, 3_600_000, "bench", 3_600_000, encode(HostAbout(0, "bench", "", ())))]
         for _ in range(0, TASKS, BATCH):
             ids = [new_id() for _ in range(BATCH)]
             batch = [make_submission(an_id, TaskSpec(capability="bench.noop", input=PAYLOAD)) for an_id in ids]
