@@ -81,7 +81,7 @@ async def need_ends(cell: Cell, need: Claimed, *, well: bool) -> str:
         await cell.submit(task("late", queue="late"))
         (need,) = await cell.claim(queues=["late"])
         await cell.engine.client.rpush(cell.engine.key("d", "late"), "t")
-        await cell.engine.client.hset(cell.engine.key("t", "late"), "D", 1)
+        await cell.engine.client.hset(cell.engine.key("t", "late"), mapping={"D": 1, "k": 1})
     await (cell.complete(need) if well else cell.fail(need, final=True))
     return ""
 

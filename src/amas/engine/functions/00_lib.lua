@@ -4,7 +4,8 @@
 -- Keys (P is the cell's prefix, KEYS[1] of every call; it carries the hash tag, so all keys lie in one slot):
 --   P:t:<id>     hash    a task: s state, q queue, b spec, p priority (1 if absent), a attempt, f failures, l hosts lost, m retries,
 --                        w workflow, u parent, n open dependencies, d delay, x 'skip', h host, g agent, t started, z finished,
---                        r result, e failure, y reply channel, D has dependents, C has children, S has steps
+--                        r result, e failure, y reply channel, D has dependents, C has children, S has steps,
+--                        k has one of w, u, x, D, C, S, without which its end touches nothing else
 --   P:d:<id>     list    tasks that wait on it; '^' before one that waits for the end, however it ends
 --   P:c:<id>     list    sub-tasks that it spawned           P:s:<id>   hash   its journaled steps
 --   P:q:<queue>  zset    queued ids by effective age         P:queues   set    queues ever used
@@ -39,7 +40,7 @@ local function begin(keys, args)
     local time = call('TIME')
     now = time[1] * 1000 + math.floor(time[2] / 1000)
   end
-  R = {now = now, ready = {}, replies = {}, reply_counts = {}, fx = {}, wf = {}, ends = {}, wf_news = {}, stops = {}, totals = {}}
+  R = {now = now, stamp = string.format('%d', now), ready = {}, replies = {}, reply_counts = {}, fx = {}, wf = {}, ends = {}, wf_news = {}, stops = {}, totals = {}}
   return now
 end
 
@@ -113,10 +114,18 @@ local function load(id)
           l = tonumber(v[15]) or 0}
 end
 
+-- Read only what a success needs: most tasks have no `k`, and fifteen fields cost more than the rest of their end.
+local function load_for_success(id)
+  local v = call('HMGET', key('t', id), 's', 'a', 'h', 'y', 'f', 'k')
+  if not v[1] then return nil end
+  if v[6] then return load(id) end
+  return {id = id, s = v[1], a = tonumber(v[2]) or 0, h = v[3], y = v[4], f = tonumber(v[5]) or 0}
+end
+
 -- The fence: the task if `attempt` owns it, else nil and why not ('same': this very outcome was recorded before, so the task
 -- stands in a state of the set `outcomes`).
-local function owned(id, attempt, outcomes)
-  local task = load(id)
+local function owned(id, attempt, outcomes, read)
+  local task = (read or load)(id)
   if not task then return nil, 'unknown' end
   if task.s == 'running' and task.a == attempt then return task end
   if task.s == 'cancelled' then return nil, 'cancelled' end

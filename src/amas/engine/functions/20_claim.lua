@@ -35,7 +35,7 @@ end
 --   returns one msgpack array of [id, attempt, agent, failures, resumed, spec], or 'lost' when the host holds no lease.
 --   Keeps true: each task goes to one attempt, numbered one higher than the last.  cost: O(claimed * log queued + queues).
 local function claim(keys, args)
-  local now = begin(keys, args)
+  begin(keys, args)
   local host = args[2]
   if not call('ZSCORE', P .. ':hosts', host) then return 'lost' end
   local out, journal, running = {}, {}, {}
@@ -45,7 +45,7 @@ local function claim(keys, args)
       local v = call('HMGET', key('t', id), 's', 'a', 'f', 'S', 'C', 'b')
       if v[1] == 'queued' then
         local attempt, agent = (tonumber(v[2]) or 0) + 1, agents[i]
-        call('HSET', key('t', id), 's', 'running', 'a', attempt, 'h', host, 'g', agent, 't', now)
+        call('HSET', key('t', id), 's', 'running', 'a', attempt, 'h', host, 'g', agent, 't', R.stamp)
         running[#running + 1] = id
         running[#running + 1] = agent
         journal[#journal + 1] = {id, attempt, agent}
