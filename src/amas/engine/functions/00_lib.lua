@@ -98,7 +98,7 @@ local function ended(task, state, result, failure)
     local parts = R.replies[task.y]
     if not parts then parts = {}; R.replies[task.y] = parts; R.reply_counts[task.y] = 0 end
     R.reply_counts[task.y] = R.reply_counts[task.y] + 1
-    parts[#parts + 1] = '\148' .. cmsgpack.pack(task.id) .. cmsgpack.pack(state) .. (result or NIL) .. (failure or NIL)
+    parts[#parts + 1] = '\148' .. cmsgpack.pack(task.id, state) .. (result or NIL) .. (failure or NIL)
   end
   if task.D or task.C then R.ends[#R.ends + 1] = {task, state} end
 end
@@ -135,7 +135,7 @@ end
 
 -- Note a change for the journal; `extra` is msgpack: a failure, or the time when a delayed task is due.
 local function effect(id, state, extra)
-  R.fx[#R.fx + 1] = '\147' .. cmsgpack.pack(id) .. cmsgpack.pack(state) .. (extra or NIL)
+  R.fx[#R.fx + 1] = '\147' .. cmsgpack.pack(id, state) .. (extra or NIL)
 end
 
 local function failure(code, message) return cmsgpack.pack({code, message, ''}) end
@@ -240,7 +240,7 @@ local function end_workflow(id, state)
     R.replies[v[1]] = parts
     R.reply_counts[v[1]] = (R.reply_counts[v[1]] or 0) + 1
     local outcome = v[2] and call('HMGET', key('t', v[2]), 'r', 'e') or {}
-    parts[#parts + 1] = '\148' .. cmsgpack.pack(id) .. cmsgpack.pack(state) .. (outcome[1] or NIL) .. (outcome[2] or NIL)
+    parts[#parts + 1] = '\148' .. cmsgpack.pack(id, state) .. (outcome[1] or NIL) .. (outcome[2] or NIL)
   end
 end
 

@@ -49,16 +49,17 @@ local function claim(keys, args)
         running[#running + 1] = id
         running[#running + 1] = agent
         journal[#journal + 1] = {id, attempt, agent}
-        out[#out + 1] = '\150' .. cmsgpack.pack(id) .. cmsgpack.pack(attempt) .. cmsgpack.pack(agent)
-          .. cmsgpack.pack(tonumber(v[3]) or 0) .. cmsgpack.pack((v[4] or v[5]) and true or false) .. v[6]
+        out[#out + 1] = '\150'
+        out[#out + 1] = cmsgpack.pack(id, attempt, agent, tonumber(v[3]) or 0, (v[4] or v[5]) and true or false)
+        out[#out + 1] = v[6]
       end
     end
   end
-  if #out == 0 then return array_header(0) end
+  if #journal == 0 then return array_header(0) end
   call_many('HSET', key('r', host), running)
-  count('claimed', #out)
+  count('claimed', #journal)
   commit('claim', {'h', host, 'b', cmsgpack.pack(journal)})
-  return array_header(#out) .. table.concat(out)
+  return array_header(#journal) .. table.concat(out)
 end
 
 redis.register_function('amas1_claim', claim)
