@@ -24,7 +24,26 @@ HOSTS = ("h1", "h2")
 Step = tuple[str, int]
 steps = st.tuples(
     st.sampled_from(
-        "submit chain resend workflow claim claim claim complete fail give_up give_back suspend note cancel end later die leave".split()
+        [
+            "submit",
+            "chain",
+            "resend",
+            "workflow",
+            "claim",
+            "claim",
+            "claim",
+            "complete",
+            "fail",
+            "give_up",
+            "give_back",
+            "suspend",
+            "note",
+            "cancel",
+            "end",
+            "later",
+            "die",
+            "leave",
+        ]
     ),
     st.integers(0, 1000),
 )
