@@ -58,6 +58,7 @@ class LeaseKeeper:
         self._lag_s = 0.0
         self.registration = 1
         """Raised by the host with each registration, so that an old answer can't lose a new lease."""
+        self._stopping = False
         self._stop: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=lambda: asyncio.run(self._keep()), name="lease", daemon=True)
 
@@ -67,12 +68,15 @@ class LeaseKeeper:
 
     async def stop(self) -> None:
         """Stop beating and wait for the thread."""
+        self._stopping = True
         self._stop()
         await asyncio.to_thread(self._thread.join, 10.0)
 
     async def _keep(self) -> None:
         stopped, loop = asyncio.Event(), asyncio.get_running_loop()
         self._stop = lambda: loop.call_soon_threadsafe(stopped.set)
+        if self._stopping:  # before there was a loop to tell
+            return
         async with Engine(self._engine.url, cell=self._engine.cell) as engine:
             duties = [asyncio.create_task(self._beat(HostRegistry(engine))), asyncio.create_task(self._watch())]
             await stopped.wait()
