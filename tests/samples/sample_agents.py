@@ -106,6 +106,12 @@ async def parent(task: Context) -> Json:
     return {"before": before, "attempt": task.attempt, "b": outcomes["b"].result, "states": [o.state for o in outcomes.values()]}
 
 
+@agent("test.twins")
+async def twins(task: Context) -> Json:
+    """Spawn two sub-tasks under one key."""
+    return len(await task.spawn([SubTask(key="k", capability="test.echo")] * 2))
+
+
 @agent("test.grouped")
 async def grouped(task: Context) -> Json:
     """Spawn inside a task group of its own."""

@@ -72,6 +72,7 @@ class _Child:
         limits = self._agent.pool.limits
         return await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",  # nothing in the working folder stands in for a module of Python's own
             "-m",
             "amas.agents.child",
             *(str(number) for number in (theirs.fileno(), os.getpid(), limits.memory_mb, limits.cpu_s)),
@@ -96,6 +97,7 @@ class _Child:
                 workspace=str(context.workspace),
                 artifacts=str(context.artifacts.folder),
                 deadline_ms=context.deadline_ms,
+                path=sys.path,
             )
         )
         reading = asyncio.ensure_future(frames.read(reader))

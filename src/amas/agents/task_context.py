@@ -162,6 +162,8 @@ class TaskContext(Context):
         if not tasks:
             return {}
         ids = {task.key: child_id(self.id, task.key) for task in tasks}
+        if len(ids) != len(tasks):
+            raise SubmissionError("two sub-tasks of one spawn have the same key")
         services = self._services
         if self._resumed:
             found = await insist(lambda: services.queue.outcomes(list(ids.values())), draw=services.draw)
