@@ -25,6 +25,8 @@ from amas.model.task import Json
 
 OUTPUT_S = 1.0
 """Seconds to wait for the end of a dead child's output, which a process that left its group may hold open."""
+END_S = 1.0
+"""Seconds to wait for a killed child to be gone; only the kernel can hold it up."""
 
 _READ_BYTES = 1 << 16
 
@@ -66,6 +68,7 @@ class _Child:
         finally:
             _kill_group(process.pid)
             self._writer.close()
+            await asyncio.wait((asyncio.create_task(process.wait()),), timeout=END_S)
             output.cancel()
 
     async def _spawn(self, theirs: socket.socket) -> asyncio.subprocess.Process:
