@@ -22,7 +22,7 @@ from amas.engine.connection import Engine
 from amas.engine.embedded import EmbeddedEngine
 from amas.engine.hosts import HostRegistry
 from amas.engine.journal import START, Journal
-from amas.engine.queue import make_submission
+from amas.engine.queue import Slots, make_submission
 from amas.model.journal import EntryKind, task_changes
 from amas.model.states import TaskState
 from amas.model.task import JournaledStep, TaskSpec
@@ -138,6 +138,21 @@ async def test_a_host_that_stands_still_ends_and_names_the_agent(bench: Bench) -
         assert await asyncio.wait_for(h1.wait(), LIMIT_S) == EXIT_STALLED
     (line,) = [line for line in bench.log_lines("h1") if line.get("event") == "host_stalled"]
     assert line["agent_id"] == "block-1" and line["task_id"] == task_id and "time.sleep" in line["stack"]
+
+
+async def test_a_claim_whose_answer_was_lost_is_given_back_when_the_connection_is_back(bench: Bench) -> None:
+    sample_agents.begun.clear()
+    async with bench.host([pool("hold")]):
+        await bench.submit("test.hold", "busy")
+        await sample_agents.begun.setdefault("busy", asyncio.Event()).wait()
+        lost = await bench.submit("test.hold", "lost")
+        claimed = await bench.queue.claim("h1", [Slots(("test.hold",), ["hold-1"])])  # and nobody hears the answer
+        assert claimed is not None and [task.id for task in claimed] == [lost]
+        await bench.engine.client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        view = await bench.state(lost, TaskState.QUEUED)
+        assert view.failures == 0
+        sample_agents.release.set()
+        assert (await bench.ended(lost)).attempt == 2
 
 
 async def test_an_outcome_outlives_the_engines_death(tmp_path: Path) -> None:

@@ -106,6 +106,20 @@ async def parent(task: Context) -> Json:
     return {"before": before, "attempt": task.attempt, "b": outcomes["b"].result, "states": [o.state for o in outcomes.values()]}
 
 
+@agent("test.twins")
+async def twins(task: Context) -> Json:
+    """Spawn two sub-tasks under one key."""
+    return len(await task.spawn([SubTask(key="k", capability="test.echo")] * 2))
+
+
+@agent("test.grouped")
+async def grouped(task: Context) -> Json:
+    """Spawn inside a task group of its own."""
+    async with asyncio.TaskGroup() as group:
+        spawned = group.create_task(task.spawn([SubTask(key="only", capability="test.echo", input="g")]))
+    return spawned.result()["only"].result["echo"]
+
+
 class Choosy(BaseAgent):
     """Works only while `healthy` is set."""
 

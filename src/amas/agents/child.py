@@ -194,6 +194,7 @@ async def work(agent: BaseAgent, context: ChildContext) -> Json:
 
 async def attempt(start: frames.Start, line: _Line) -> frames.Done | frames.Failed:
     """Return what the host is to be told."""
+    sys.path[:] = start.path
     try:
         agent = make_agent(load_agent(start.pool.agent), start.agent_id, start.pool)
         done = frames.Done(await work(agent, ChildContext(start, line)))
