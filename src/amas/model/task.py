@@ -170,6 +170,7 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     """The agent's last word on its progress."""
     created_ms: int = 0
     started_ms: int = 0
+    """When its first attempt began."""
     finished_ms: int = 0
     input: Json = None
     result: Json = None

@@ -326,7 +326,9 @@ class _Follower:
         at_ms = self._entry.at_ms
         if row.layer and row.attempt == 0 and row.queued_ms is not None:
             self.batch.assignments_ms.append(at_ms - row.queued_ms)
-        row.attempt, row.started_ms = change.attempt, at_ms
+        row.attempt = change.attempt
+        if row.started_ms is None:
+            row.started_ms = at_ms
         row.agent_id, row.host_id = change.agent_id, change.host_id
         row.pool = change.agent_id.rpartition("-")[0] or change.agent_id  # agents are `pool-1`, `pool-2`, ...
         self.batch.attempts[row.id, change.attempt] = AttemptRow(row.id, change.attempt, change.agent_id, change.host_id, at_ms)

@@ -3,7 +3,7 @@
 -- Words on the wire: a batch is one msgpack array; a blob is msgpack that Python made and no function here reads.
 -- Keys (P is the cell's prefix, KEYS[1] of every call; it carries the hash tag, so all keys lie in one slot):
 --   P:t:<id>     hash    a task: s state, q queue, b spec, p priority (1 if absent), a attempt, f failures, l hosts lost, m retries,
---                        w workflow, u parent, n open dependencies, d delay, x 'skip', h host, g agent, t started, z finished,
+--                        w workflow, u parent, n open dependencies, d delay, x 'skip', h host, g agent, t first started, z finished,
 --                        r result, e failure, y reply channel, D has dependents, C has children, S has steps,
 --                        k has one of w, u, x, D, C, S, without which its end touches nothing else
 --   P:d:<id>     list    tasks that wait on it; '^' before one that waits for the end, however it ends

@@ -45,7 +45,8 @@ local function claim(keys, args)
       local v = call('HMGET', key('t', id), 's', 'a', 'f', 'S', 'C', 'b')
       if v[1] == 'queued' then
         local attempt, agent = (tonumber(v[2]) or 0) + 1, agents[i]
-        call('HSET', key('t', id), 's', 'running', 'a', attempt, 'h', host, 'g', agent, 't', R.stamp)
+        if attempt == 1 then call('HSET', key('t', id), 's', 'running', 'a', 1, 'h', host, 'g', agent, 't', R.stamp)
+        else call('HSET', key('t', id), 's', 'running', 'a', attempt, 'h', host, 'g', agent) end
         running[#running + 1] = id
         running[#running + 1] = agent
         journal[#journal + 1] = {id, attempt, agent}
