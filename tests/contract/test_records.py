@@ -259,7 +259,10 @@ async def test_a_workflow_shows_its_goal_its_counts_and_its_progress(fleet: Flee
     goal = Goal(text="review it", input_dir="/src", preferences={"depth": 2})
     spec = TaskSpec(capability="work", workflow_id=workflow_id)
     await fleet.queue.submit(
-        [make_submission(root, spec), *(make_submission(new_id(), spec) for _ in range(3))],
+        [
+            make_submission(root, TaskSpec(capability="lead", workflow_id=workflow_id)),  # its end would be the workflow's
+            *(make_submission(new_id(), spec) for _ in range(3)),
+        ],
         workflow=WorkflowOpening(workflow_id, to_blob(goal), root),
         now_ms=fleet.now,
     )
