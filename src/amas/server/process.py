@@ -13,13 +13,14 @@ from amas.controllers.figures import Figures
 from amas.controllers.run import Controllers, make_duties
 from amas.engine.connection import Engine
 from amas.fleet.load import load_fleet
+from amas.observe.logging import open_log, use_log
 from amas.platforms.local.control import fleet_state
 from amas.platforms.local.home import Home
 from amas.platforms.local.ready import on_stop, tell_ready
 from amas.records.store import Records
 from amas.server.plane import ControlPlane
 from amas.server.serve import serve
-from amas.settings import EngineSettings, HomeSettings, RecordsSettings, ServerSettings
+from amas.settings import EngineSettings, HomeSettings, OrchestrationLimits, RecordsSettings, ServerSettings
 
 
 def run_control_plane(folder: Path | None) -> None:
@@ -34,6 +35,7 @@ async def _control_plane(home: Home) -> None:
     settings = msgspec.structs.replace(ServerSettings.read(), host=state.host, port=state.port, metrics_port=state.metrics_port)
     stopping = asyncio.Event()
     on_stop(stopping.set)
+    use_log(open_log(home.logs / "control-plane.jsonl", level=OrchestrationLimits.read().log_level))
     async with (
         Engine(state.engine_url, cell=state.cell) as engine,
         await Records.open(RecordsSettings.read().url_for(home.folder), cell=state.cell) as records,
