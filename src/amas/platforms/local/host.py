@@ -43,8 +43,8 @@ def fleet_facts(spec: FleetSpec, home: Home) -> FleetSpec:
 
 
 def _share(spec: FleetSpec, state: FleetState, host_id: str) -> dict[str, list[int]]:
-    hosts = [part.name for part in state.parts if part.name.startswith("host-")] or [host_id]
-    return agent_numbers(spec.pools, index=hosts.index(host_id), hosts=len(hosts))
+    index = int(host_id.rpartition("-")[2]) - 1
+    return agent_numbers(spec.pools, index=index, hosts=max(state.hosts, index + 1))
 
 
 async def _host(home: Home, host_id: str) -> None:
