@@ -1,4 +1,4 @@
-"""A whole local fleet, one of whose processes is killed with -9 in the middle of work: it mends itself and the work is done once."""
+"""A whole local fleet, one of whose processes is killed with -9 in the middle of work: it mends itself, the work is done once."""
 
 import asyncio
 import os

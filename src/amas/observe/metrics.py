@@ -1,6 +1,7 @@
 """The control plane's metrics: what this process observes itself, and what is read where it is known when somebody asks.
 
-`Metrics` holds the former; `page` renders it with a `Snapshot`, which the server takes at scrape time. A figure without a source is absent, or a histogram that stays empty; none is ever made up.
+`Metrics` holds the former; `page` renders it with a `Snapshot`, which the server takes at scrape time. A
+figure without a source is absent, or a histogram that stays empty; none is ever made up.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -61,7 +61,7 @@ class AgentBoard:
             lead=card.lead,
             capabilities=self._capabilities.get(card.pool, ()),
             status=status,
-            tasks=tasks,
+            current_tasks=tasks,
             slots=card.slots,
             host_id=host.id,
             version=card.version,

@@ -27,6 +27,7 @@ SHAPES: tuple[type, ...] = (
     shapes.SubmittedGoal,
     shapes.Cancelled,
     shapes.TaskDetail,
+    shapes.TaskPage,
     shapes.TaskResult,
     shapes.WorkflowPage,
     shapes.WorkflowDetail,
@@ -34,13 +35,15 @@ SHAPES: tuple[type, ...] = (
     shapes.AgentPage,
     shapes.LogPage,
     shapes.FleetFigures,
-    shapes.Health,
+    shapes.Live,
+    shapes.Ready,
     Analytics,
     EventRecord,
     Problem,
 )
 
 PROBLEMS: dict[int, tuple[str, str]] = {
+    400: ("body_malformed", "the body can't be read: Input data was truncated"),
     401: ("token_needed", "send the fleet's token as `Authorization: Bearer <AMAS_TOKEN>`"),
     403: ("origin_refused", "a web page of another origin may not use this server"),
     404: ("task_unknown", "there is no task '0198...', neither in the engine nor in the records"),

@@ -16,7 +16,7 @@ from amas.engine.queue import Idempotency, make_submission
 from amas.errors import CapabilityUnknown
 from amas.model.fleet import FleetSpec
 from amas.model.task import RetryPolicy, Submission, TaskSpec
-from amas.server.problems import Fault, InvalidRequest, fault_of
+from amas.server.problems import Fault, Refusal, fault_of
 from amas.server.shapes import NewGoal, NewRetry, NewTask
 
 BATCH_MAX = 1000
@@ -32,11 +32,11 @@ _ALIASES = {"application/ndjson": NDJSON, "application/x-msgpack": MSGPACK, "app
 
 
 def media_type(request: Request, known: Sequence[str]) -> str:
-    """Return the body's media type; InvalidRequest (415) when it isn't one of `known`."""
+    """Return the body's media type; Refusal (415) when it isn't one of `known`."""
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     kind = _ALIASES.get(given, given)
     if kind not in known:
-        raise InvalidRequest(
+        raise Refusal(
             Fault(detail=f"send {' or '.join(known)}, not {given or 'a body without a content type'}", parameter="content-type"),
             status=415,
             code="media_type_unknown",
@@ -44,16 +44,14 @@ def media_type(request: Request, known: Sequence[str]) -> str:
     return kind
 
 
-def _malformed(error: msgspec.MsgspecError | UnicodeDecodeError, *, within: str = "") -> InvalidRequest:
+def _malformed(error: msgspec.MsgspecError | UnicodeDecodeError, *, within: str = "") -> Refusal:
     if isinstance(error, msgspec.ValidationError):
-        return InvalidRequest(fault_of(error, within=within))
-    return InvalidRequest(
-        Fault(detail=f"the body can't be read: {error}", pointer=f"#{within}"), status=400, code="body_malformed"
-    )
+        return Refusal(fault_of(error, within=within))
+    return Refusal(Fault(detail=f"the body can't be read: {error}", pointer=f"#{within}"), status=400, code="body_malformed")
 
 
 async def read_one(request: Request, shape: type[Shape]) -> Shape:
-    """Return the JSON body as `shape`; InvalidRequest says where it isn't one."""
+    """Return the JSON body as `shape`; Refusal says where it isn't one."""
     media_type(request, [JSON])
     body = await request.body()
     try:
@@ -63,7 +61,7 @@ async def read_one(request: Request, shape: type[Shape]) -> Shape:
 
 
 async def read_batch(request: Request) -> list[NewTask]:
-    """Return the tasks of a batch, from 1 to `BATCH_MAX`; InvalidRequest says where it is wrong."""
+    """Return the tasks of a batch, from 1 to `BATCH_MAX`; Refusal says where it is wrong."""
     kind = media_type(request, [JSON, NDJSON, MSGPACK])
     body = await request.body()
     if kind == NDJSON:
@@ -71,11 +69,28 @@ async def read_batch(request: Request) -> list[NewTask]:
     else:
         try:
             tasks = (_json_batch if kind == JSON else _msgpack_batch).decode(body)
+        except msgspec.ValidationError as error:
+            raise _at_fault(body, kind) or _malformed(error) from error
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise _malformed(error) from error
     if not 1 <= len(tasks) <= BATCH_MAX:
-        raise InvalidRequest(Fault(detail=f"a batch has 1 to {BATCH_MAX} tasks, not {len(tasks)}", pointer="#"))
+        raise Refusal(Fault(detail=f"a batch has 1 to {BATCH_MAX} tasks, not {len(tasks)}", pointer="#"))
     return tasks
+
+
+def _at_fault(body: bytes, kind: str) -> Refusal | None:
+    """Return the refusal that names the first wrong task of a batch; None when the batch is no array at all."""
+    module = msgspec.json if kind == JSON else msgspec.msgpack
+    try:
+        parts = module.decode(body, type=list[msgspec.Raw])
+    except msgspec.ValidationError:
+        return None
+    for number, part in enumerate(parts):
+        try:
+            module.decode(part, type=NewTask)
+        except msgspec.ValidationError as error:
+            return _malformed(error, within=f"/{number}")
+    return None
 
 
 def _lines(body: bytes) -> list[NewTask]:
@@ -143,7 +158,7 @@ def idempotency(request: Request, body: object, answer: bytes) -> Idempotency | 
     if not key:
         return None
     if len(key) > IDEMPOTENCY_CHARS_MAX:
-        raise InvalidRequest(
+        raise Refusal(
             Fault(detail=f"an Idempotency-Key has at most {IDEMPOTENCY_CHARS_MAX} characters", parameter="idempotency-key")
         )
     digest = sha256(msgspec.msgpack.encode(body, order="deterministic")).hexdigest()

@@ -25,7 +25,7 @@ def agent_lines(folder: Path, agent_id: str, *, limit: int) -> tuple[list[dict[s
     found: list[dict[str, Any]] = []
     cut = False
     mark = re.compile(rb'"agent_id"\s*:\s*' + re.escape(msgspec.json.encode(agent_id)))
-    for path in sorted(folder.glob("*.log*")):
+    for path in sorted(folder.glob("*.jsonl*")):
         lines, whole = _tail(path)
         cut = cut or not whole
         found.extend(entry for line in lines if mark.search(line) for entry in _entry(line, agent_id))

@@ -7,9 +7,9 @@ from amas.clock import now_ms
 from amas.errors import RecordsError, TaskUnknown, WorkflowUnknown
 from amas.model.states import TaskState, WorkflowState
 from amas.model.task import Failure, Json, TaskView
-from amas.records.views import WorkflowRecord
+from amas.records.views import AttemptRecord, WorkflowRecord
 from amas.server.plane import ControlPlane
-from amas.server.shapes import FailureShape, TaskDetail, TaskShape, WorkflowDetail, WorkflowShape
+from amas.server.shapes import AttemptShape, FailureShape, TaskDetail, TaskShape, WorkflowDetail, WorkflowShape
 
 TREE_MAX = 1000
 """Tasks in one answer; a plan has at most fifty, and their leads' splits a few hundred."""
@@ -26,15 +26,32 @@ async def find_task(plane: ControlPlane, task_id: str) -> TaskView:
 async def task_detail(plane: ControlPlane, task_id: str) -> TaskDetail:
     """Return a task with its input, and with what the records know of its progress."""
     found = await find_task(plane, task_id)
-    recorded = None if found.created_ms else await _recorded(plane, task_id)
-    return TaskDetail(**_fields(found, recorded), input=found.input)
+    recorded, attempts = await _recorded(plane, task_id)
+    return TaskDetail(**_fields(found, recorded), input=found.input, result=found.result, attempts=attempts)
 
 
-async def _recorded(plane: ControlPlane, task_id: str) -> TaskView | None:
+async def _recorded(plane: ControlPlane, task_id: str) -> tuple[TaskView | None, list[AttemptShape]]:
     try:
-        return await plane.records.task(task_id)
+        return await plane.records.task(task_id), [_attempt(one) for one in await plane.records.attempts(task_id)]
     except RecordsError:  # the engine's word is enough
-        return None
+        return None, []
+
+
+def _attempt(found: AttemptRecord) -> AttemptShape:
+    return AttemptShape(
+        attempt=found.attempt,
+        agent_id=found.agent_id,
+        host_id=found.host_id,
+        outcome=found.state,
+        started_ms=found.started_ms,
+        finished_ms=found.finished_ms,
+        failure=_failure(found.failure),
+    )
+
+
+def task_shape(found: TaskView) -> TaskShape:
+    """Return a task of the history as lists show it."""
+    return TaskShape(**_fields(found, found))
 
 
 async def workflow_exists(plane: ControlPlane, workflow_id: str) -> tuple[WorkflowState, int, int]:
@@ -97,7 +114,7 @@ async def _recorded_detail(plane: ControlPlane, workflow_id: str, last_event_id:
         **_workflow_fields(found),
         result=root.result if root else None,
         failure=_failure(root.failure) if root and root.state is TaskState.FAILED else None,
-        tasks=[TaskShape(**_fields(view, view)) for view in sorted(views, key=lambda view: (view.created_ms, view.id))],
+        tasks=[task_shape(view) for view in sorted(views, key=lambda view: (view.created_ms, view.id))],
         tasks_left_out=max(0, sum(found.tasks.values()) - len(views)),
         last_event_id=last_event_id,
     )

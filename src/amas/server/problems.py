@@ -70,8 +70,8 @@ STATUS: tuple[tuple[type[errors.AmasError], int], ...] = (
 """First match wins, so the narrow stand before the wide."""
 
 
-class InvalidRequest(Exception):
-    """A body or parameter that isn't what the contract says; the faults tell where."""
+class Refusal(Exception):
+    """A request that this server can't take, with all that is in the way: mostly a body or parameter that breaks the contract."""
 
     def __init__(self, *faults: Fault, status: int = 422, code: str = "request_invalid") -> None:
         super().__init__("; ".join(fault.detail for fault in faults))
@@ -114,6 +114,8 @@ def fault_of(error: msgspec.ValidationError, *, within: str = "") -> Fault:
     text = str(error)
     place = _PLACE.search(text)
     parts = [name or index for name, index in _PART.findall(place["path"])] if place else []
+    if "..." in parts:  # msgspec doesn't say which item: the pointer names the list
+        parts = parts[: parts.index("...")]
     return Fault(detail=_PLACE.sub("", text), pointer="#" + within + "".join(f"/{part}" for part in parts))
 
 
@@ -133,7 +135,7 @@ def install(app: FastAPI) -> None:
         return problem_response(of_error(error))
 
     async def invalid(_: Request, error: Exception) -> Response:
-        assert isinstance(error, InvalidRequest)
+        assert isinstance(error, Refusal)
         return problem_response(problem(error.status, error.code, str(error), errors=error.faults))
 
     async def refused(_: Request, error: Exception) -> Response:
@@ -154,7 +156,7 @@ def install(app: FastAPI) -> None:
         return problem_response(problem(500, "internal_error", "something went wrong here; the control plane's log says what"))
 
     app.add_exception_handler(errors.AmasError, ours)
-    app.add_exception_handler(InvalidRequest, invalid)
+    app.add_exception_handler(Refusal, invalid)
     app.add_exception_handler(RequestValidationError, refused)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, unforeseen)

@@ -56,7 +56,8 @@ class NewTask(Given, frozen=True):
 class NewGoal(Given, frozen=True):
     """A goal in plain words."""
 
-    goal: Annotated[str, Meta(min_length=1, max_length=20_000)]
+    text: Annotated[str, Meta(min_length=1, max_length=20_000)]
+    """What is wanted."""
     input_dir: Path = ""
     """An absolute path, on the fleet's machine, to the folder that the goal is about."""
     output_dir: Path = ""
@@ -131,10 +132,33 @@ class TaskShape(msgspec.Struct, frozen=True, kw_only=True):
     failure: FailureShape | None
 
 
+class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Tasks, newest first."""
+
+    items: list[TaskShape]
+    next: str | None
+
+
+class AttemptShape(msgspec.Struct, frozen=True, kw_only=True):
+    """One try at a task."""
+
+    attempt: int
+    agent_id: str
+    host_id: str
+    outcome: str
+    """`running`, `succeeded`, `failed`, `cancelled`, `suspended` for its sub-tasks, `given_back` by or `lost` with its host."""
+    started_ms: int
+    finished_ms: int
+    failure: FailureShape | None
+
+
 class TaskDetail(TaskShape, frozen=True, kw_only=True):
-    """A task with what it was given; its result is asked for on its own."""
+    """A task with what it was given, what came of it, and every try at it."""
 
     input: Json
+    result: Json
+    attempts: list[AttemptShape]
+    """First to last, from the records, which may be a moment behind."""
 
 
 class TaskResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,7 +202,7 @@ class WorkflowDetail(WorkflowShape, frozen=True, kw_only=True):
 class WorkflowPage(msgspec.Struct, frozen=True, kw_only=True):
     """Workflows, newest first."""
 
-    workflows: list[WorkflowShape]
+    items: list[WorkflowShape]
     next: str | None
 
 
@@ -193,7 +217,7 @@ class AgentShape(msgspec.Struct, frozen=True, kw_only=True):
     lead: str
     capabilities: tuple[str, ...]
     status: AgentStatus
-    tasks: tuple[str, ...]
+    current_tasks: tuple[str, ...]
     """Ids of what it works on."""
     slots: int
     """Tasks that it takes at a time."""
@@ -207,7 +231,7 @@ class AgentShape(msgspec.Struct, frozen=True, kw_only=True):
 class AgentPage(msgspec.Struct, frozen=True, kw_only=True):
     """Agents by name."""
 
-    agents: list[AgentShape]
+    items: list[AgentShape]
     total: int
     """That the filters let through."""
     next: str | None
@@ -284,10 +308,15 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
-class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the control plane lives, or can do its work."""
+class Live(msgspec.Struct, frozen=True, kw_only=True):
+    """This process answers."""
 
-    status: str
-    """`ok` or `unready`."""
+    version: str
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """The control plane can do its work."""
+
+    ready: bool
     version: str
     checks: list[Check]

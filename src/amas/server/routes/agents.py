@@ -25,7 +25,7 @@ _AGENT = AgentShape(
     lead="technical-lead",
     capabilities=("development.code_review",),
     status=AgentStatus.WORKING,
-    tasks=("01990d3e-7a10-7c3e-9a44-0a6f5b7c8d9e",),
+    current_tasks=("01990d3e-7a10-7c3e-9a44-0a6f5b7c8d9e",),
     slots=3,
     host_id="host-1",
     version="1",
@@ -35,7 +35,7 @@ _AGENT = AgentShape(
 _LINE = {"timestamp": "2026-01-01T12:00:00Z", "level": "info", "event": "reviewed a file", "agent_id": "code-reviewer-1"}
 
 
-@router.get("", summary="List agents", **answers(AgentPage, AgentPage(agents=[_AGENT], total=1, next=None), problems=(422, 503)))
+@router.get("", summary="List agents", **answers(AgentPage, AgentPage(items=[_AGENT], total=1, next=None), problems=(422, 503)))
 async def list_agents(  # noqa: PLR0913, PLR0917  one query parameter each
     plane: Plane,
     status: Annotated[AgentStatus | None, Query()] = None,
@@ -56,7 +56,7 @@ async def list_agents(  # noqa: PLR0913, PLR0917  one query parameter each
     ]
     page = [agent for agent in agents if agent.agent_id > cursor][: limit + 1]
     following = page[limit - 1].agent_id if len(page) > limit else None
-    return encoded(AgentPage(agents=page[:limit], total=len(agents), next=following))
+    return encoded(AgentPage(items=page[:limit], total=len(agents), next=following))
 
 
 @router.get("/{agent_id}", summary="Look at an agent", **answers(AgentShape, _AGENT, problems=(404, 422, 503)))

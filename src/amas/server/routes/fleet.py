@@ -9,19 +9,16 @@ from amas.clock import now_ms
 from amas.errors import EngineError, RecordsError
 from amas.model.states import TaskState
 from amas.records.views import Analytics, Group
-from amas.server.contract import VERSION, answers, content, encoded
+from amas.server.contract import VERSION, answers, encoded
 from amas.server.figures import figures
 from amas.server.plane import ControlPlane, Plane
-from amas.server.shapes import AgentFigures, Check, FleetFigures, Health, HostFigure, TaskFigures
+from amas.server.problems import Fault, Refusal
+from amas.server.shapes import AgentFigures, Check, FleetFigures, HostFigure, Live, Ready, TaskFigures
 
 router = APIRouter(tags=["fleet"])
 
-_OK = Health(status="ok", version=VERSION, checks=[Check(name="engine", ok=True, detail="answers")])
-_UNREADY = Health(
-    status="unready",
-    version=VERSION,
-    checks=[Check(name="hosts", ok=False, detail="no host is live: nothing would take a task")],
-)
+_LIVE = Live(version=VERSION)
+_READY = Ready(ready=True, version=VERSION, checks=[Check(name="engine", ok=True, detail="version 9.1.0")])
 _FIGURES = FleetFigures(
     agents=AgentFigures(total=40, idle=36, working=4, error=0, healing=0),
     tasks=TaskFigures(
@@ -48,25 +45,22 @@ _ANALYTICS = Analytics(
 )
 
 
-@router.get("/health/orchestration", summary="Liveness probe", **answers(Health, _OK))
-@router.get("/health", summary="Liveness", **answers(Health, _OK))
+@router.get("/health/orchestration", summary="Liveness probe", **answers(Live, _LIVE))
+@router.get("/health", summary="Liveness", **answers(Live, _LIVE))
 async def live() -> Response:
     """Say that this process answers; it asks nobody else, so that an engine's trouble restarts no control plane."""
-    return encoded(Health(status="ok", version=VERSION, checks=[]))
+    return encoded(_LIVE)
 
 
-_READY = answers(Health, _OK)
-_READY["responses"][503] = {"description": "Something isn't ready.", "content": content(Health, _UNREADY)}
-
-
-@router.get("/ready/orchestration", summary="Readiness probe", **_READY)
-@router.get("/ready", summary="Readiness", **_READY)
-@router.get("/api/health", summary="The fleet's health", **_READY)
+@router.get("/ready/orchestration", summary="Readiness probe", **answers(Ready, _READY, problems=(503,)))
+@router.get("/ready", summary="Readiness", **answers(Ready, _READY, problems=(503,)))
+@router.get("/api/health", summary="The fleet's health", **answers(Ready, _READY, problems=(503,)))
 async def ready(plane: Plane) -> Response:
-    """Say whether the engine, the records and at least one host are there, and which of them isn't."""
+    """Say that the engine, the records and at least one host are there; 503 names what isn't."""
     checks = [await _engine(plane), await _records(plane), await _hosts(plane)]
-    well = all(check.ok for check in checks)
-    return encoded(Health(status="ok" if well else "unready", version=VERSION, checks=checks), 200 if well else 503)
+    if faults := [Fault(detail=f"{check.name}: {check.detail}") for check in checks if not check.ok]:
+        raise Refusal(*faults, status=503, code="not_ready")
+    return encoded(Ready(ready=True, version=VERSION, checks=checks))
 
 
 async def _engine(plane: ControlPlane) -> Check:

@@ -14,16 +14,19 @@ from amas.model.task import Submission, TaskView
 from amas.server import intake
 from amas.server.contract import answers, encoded, reference, takes
 from amas.server.intake import MSGPACK, NDJSON
-from amas.server.lookups import find_task, task_detail
+from amas.server.lookups import find_task, task_detail, task_shape
 from amas.server.plane import ControlPlane, Plane
 from amas.server.shapes import (
+    AttemptShape,
     Cancelled,
     FailureShape,
     NewTask,
     Submitted,
     SubmittedBatch,
     TaskDetail,
+    TaskPage,
     TaskResult,
+    TaskShape,
 )
 
 router = APIRouter(prefix="/api/tasks", tags=["tasks"])
@@ -68,7 +71,20 @@ _TASK = TaskDetail(
     seconds=2.0,
     failure=FailureShape(code="gave_up", message="the folder is gone"),
     input={"path": "/work/project/src"},
+    result=None,
+    attempts=[
+        AttemptShape(
+            attempt=4,
+            agent_id="code-reviewer-1",
+            host_id="host-1",
+            outcome="failed",
+            started_ms=1_757_000_000_004,
+            finished_ms=1_757_000_002_004,
+            failure=FailureShape(code="gave_up", message="the folder is gone"),
+        )
+    ],
 )
+_LISTED = TaskShape(**{name: getattr(_TASK, name) for name in TaskShape.__struct_fields__})
 
 
 @router.post(
@@ -117,6 +133,21 @@ async def submit_batch(request: Request, plane: Plane) -> Response:
 async def _store(plane: ControlPlane, made: list[Submission], key: Idempotency | None) -> tuple[list[str], bool]:
     first = await plane.queue.submit(made, idempotency=key)
     return (first.decode().split("\n"), True) if first is not None else ([submission.id for submission in made], False)
+
+
+@router.get("", summary="List tasks", **answers(TaskPage, TaskPage(items=[_LISTED], next=None), problems=(422, 503)))
+async def list_tasks(
+    plane: Plane,
+    workflow_id: Annotated[str, Query(max_length=100)] = "",
+    state: Annotated[TaskState | None, Query()] = None,
+    agent_id: Annotated[str, Query(max_length=200, description="Only those that this agent worked on.")] = "",
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    cursor: Annotated[str, Query(max_length=100, description="The `next` of the page before.")] = "",
+) -> Response:
+    """List tasks from the records, newest first; one that was just submitted may take a moment to appear."""
+    found = await plane.records.tasks(workflow_id=workflow_id, state=state, agent_id=agent_id, limit=limit, cursor=cursor)
+    following = found[-1].id if len(found) == limit else None
+    return encoded(TaskPage(items=[task_shape(view) for view in found], next=following))
 
 
 @router.get("/{task_id}", summary="Look at a task", **answers(TaskDetail, _TASK, problems=(404, 422, 503)))

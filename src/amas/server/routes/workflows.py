@@ -17,7 +17,7 @@ from amas.server.events import order
 from amas.server.live import LISTENERS_MAX, stream
 from amas.server.lookups import workflow_detail, workflow_exists, workflow_shape
 from amas.server.plane import ControlPlane, Plane
-from amas.server.problems import Fault, InvalidRequest
+from amas.server.problems import Fault, Refusal
 from amas.server.routes.tasks import IDEMPOTENCY_HEADER
 from amas.server.shapes import (
     Cancelled,
@@ -34,11 +34,11 @@ router = APIRouter(prefix="/api", tags=["workflows"])
 WorkflowId = Annotated[str, Path(max_length=100, description="A workflow's id.")]
 
 _ID, _ROOT = "01990d3e-7a0f-7000-8000-5b7c8d9e0a6f", "01990d3e-7a10-7c3e-9a44-0a6f5b7c8d9e"
-_GOAL = NewGoal(goal="Review the code in src and write a report", input_dir="/work/project")
+_GOAL = NewGoal(text="Review the code in src and write a report", input_dir="/work/project")
 _WORKFLOW = WorkflowShape(
     id=_ID,
     state=WorkflowState.RUNNING,
-    goal={"text": _GOAL.goal, "input_dir": _GOAL.input_dir},
+    goal={"text": _GOAL.text, "input_dir": _GOAL.input_dir},
     root_id=_ROOT,
     counts={"succeeded": 1, "running": 1},
     progress=0.75,
@@ -51,7 +51,7 @@ _TASK = TaskShape(
     state=TaskState.RUNNING,
     capability="executive.coordinate",
     key="goal",
-    title=_GOAL.goal,
+    title=_GOAL.text,
     layer="executive",
     workflow_id=_ID,
     parent_id="",
@@ -97,7 +97,7 @@ async def post_goal(request: Request, plane: Plane) -> Response:
     """Open a workflow for a goal in plain words; the executive layer plans it next."""
     new = await intake.read_one(request, NewGoal)
     goal = Goal(
-        text=new.goal,
+        text=new.text,
         input_dir=new.input_dir,
         output_dir=new.output_dir,
         preferences=new.preferences,
@@ -118,7 +118,7 @@ async def post_goal(request: Request, plane: Plane) -> Response:
 @router.get(
     "/workflows",
     summary="List workflows",
-    **answers(WorkflowPage, WorkflowPage(workflows=[_WORKFLOW], next=None), problems=(422, 503)),
+    **answers(WorkflowPage, WorkflowPage(items=[_WORKFLOW], next=None), problems=(422, 503)),
 )
 async def list_workflows(
     plane: Plane,
@@ -129,7 +129,7 @@ async def list_workflows(
     """List workflows from the records, newest first; one that was just submitted may take a moment to appear."""
     found = await plane.records.workflows(limit=limit, cursor=cursor, state=state)
     following = found[-1].id if len(found) == limit else None
-    return encoded(WorkflowPage(workflows=[workflow_shape(one) for one in found], next=following))
+    return encoded(WorkflowPage(items=[workflow_shape(one) for one in found], next=following))
 
 
 @router.get(
@@ -202,7 +202,7 @@ def _room(plane: ControlPlane) -> None:
     if not plane.live.following.is_set():
         raise EngineUnreachable("the live events don't follow the engine yet: try again in a moment")
     if plane.live.listeners >= LISTENERS_MAX:
-        raise InvalidRequest(Fault(detail=f"{LISTENERS_MAX} streams are open: close one"), status=429, code="streams_full")
+        raise Refusal(Fault(detail=f"{LISTENERS_MAX} streams are open: close one"), status=429, code="streams_full")
 
 
 def _streamed(plane: ControlPlane, workflow_id: str, after: str) -> Response:

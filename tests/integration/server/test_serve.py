@@ -1,0 +1,80 @@
+"""Both servers for real: sockets, streams, ports that are taken, and an end in good order."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from amas.errors import PortInUse
+from amas.server.plane import ControlPlane
+from amas.server.serve import serve
+
+from .conftest import WORK, Hands, make_plane
+
+
+@asynccontextmanager
+async def serving(plane: ControlPlane) -> AsyncIterator[tuple[int, int]]:
+    """Serve for as long as the block lasts; give both ports."""
+    ports: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
+    running = asyncio.create_task(serve(plane, ready=lambda *found: ports.set_result(found)))
+    try:
+        async with asyncio.timeout(20):
+            yield await ports
+    finally:
+        running.cancel()
+        async with asyncio.timeout(10):
+            await asyncio.wait([running])
+        assert running.cancelled()
+
+
+@pytest.fixture
+def served(plane: ControlPlane) -> ControlPlane:
+    return make_plane(plane.engine, plane.records, plane.home, port=0, metrics_port=0)
+
+
+@pytest.mark.requirement("A8", "A12")
+async def test_a_stream_over_a_socket_tells_a_task_s_life_and_ends_with_the_server(served: ControlPlane) -> None:
+    hands = Hands(served)
+    await hands.register()
+    kinds: list[str] = []
+    async with httpx.AsyncClient(timeout=10) as client:
+        async with serving(served) as (port, metrics_port):
+            api = f"http://127.0.0.1:{port}"
+            async with asyncio.timeout(10):
+                await served.live.following.wait()
+            assert (await client.get(f"{api}/ready/orchestration")).status_code == 200
+            request = client.build_request("GET", f"{api}/api/events")
+            stream = await client.send(request, stream=True)
+            assert stream.headers["content-type"].startswith("text/event-stream")
+            lines = stream.aiter_lines()
+            assert await anext(lines) == "retry: 2000"
+            await client.post(f"{api}/api/tasks", json={"capability": WORK})
+            await hands.finish((await hands.claim())[0], "done")
+            async for line in lines:
+                if line.startswith("data: "):
+                    kinds.append(line.partition('"kind":"')[2].partition('"')[0])
+                if "succeeded" in line:
+                    break
+            page = await client.get(f"http://localhost:{metrics_port}/metrics", headers={"host": "localhost"})
+            assert "orchestration_active_workflows 0.0" in page.text
+        rest = [line async for line in lines]
+        await stream.aclose()
+    assert kinds == ["submit", "claim", "complete"]
+    assert "event: dropped" in rest
+
+
+async def test_a_port_in_use_is_one_sentence(served: ControlPlane) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        for settings, variable in (
+            ({"port": port, "metrics_port": 0}, "AMAS_PORT"),
+            ({"port": 0, "metrics_port": port}, "AMAS_METRICS_PORT"),
+        ):
+            with pytest.raises(PortInUse) as refused:
+                await serve(make_plane(served.engine, served.records, served.home, **settings))
+            assert str(refused.value) == f"port {port} is taken by another program: stop that, or choose another with {variable}"
