@@ -48,7 +48,7 @@ async def _recorded(fleet: RunningFleet) -> None:
             return float(json.load(answer)["recorder_lag_s"])
 
     async with asyncio.timeout(60):
-        while await asyncio.to_thread(lag_s) > 0:
+        while await asyncio.to_thread(lag_s) > 0:  # noqa: ASYNC110  another process's state
             await asyncio.sleep(0.05)
 
 

@@ -5,12 +5,12 @@ figure without a source is absent, or a histogram that stays empty; none is ever
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import isinf
 
 import msgspec
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from amas.observe import names
 
@@ -84,7 +84,7 @@ class _Scraped(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield every family that has a source."""
         for kept in self._durations:
-            buckets = [(floatToGoString(bound), count) for bound, count in kept.buckets]
+            buckets = [("+Inf" if isinf(bound) else repr(bound), count) for bound, count in kept.buckets]
             yield HistogramMetricFamily(kept.name, kept.meaning, buckets, kept.sum_s)
         found = self._snapshot
         yield GaugeMetricFamily(names.ENGINE_UP, "1 when the engine answered this scrape, else 0.", value=int(found is not None))

@@ -59,7 +59,7 @@ async def test_the_document_is_whole(client) -> None:
 
 
 async def test_every_route_answers_as_documented(client, hands) -> None:
-    """Walk the document: call each route with ids that don't exist and with broken parameters; every answer is a documented one."""
+    """Walk the document: call each route with unknown ids and with broken parameters; every answer is a documented one."""
     document = (await client.get("/openapi.json")).json()
     for template, methods in document["paths"].items():
         path = re.sub(r"\{\w+\}", "none", template)

@@ -82,7 +82,7 @@ async def test_goals_are_refused_in_one_sentence(client) -> None:
 
 @pytest.mark.requirement("A11")
 async def test_the_fleet_s_limit_of_workflows_holds(client) -> None:
-    first = [await post_goal(client) for _ in range(3)][0]
+    first, *_ = [await post_goal(client) for _ in range(3)]
     full = await client.post("/api/goals", json={"text": "one more"})
     assert (full.status_code, full.json()["code"]) == (429, "workflows_full")
     assert int(full.headers["retry-after"]) > 0

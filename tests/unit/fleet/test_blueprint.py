@@ -1,3 +1,4 @@
+# ruff: noqa: E501  fleet files, a line each
 """The fleet that ships with the product holds what A2 names."""
 
 import pytest

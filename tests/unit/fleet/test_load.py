@@ -1,3 +1,4 @@
+# ruff: noqa: E501  fleet files, a line each
 """Fleet files: what they mean, and what each mistake says: file, line, field and the mend."""
 
 from pathlib import Path
