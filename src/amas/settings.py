@@ -64,13 +64,12 @@ class Field(NamedTuple):
         except msgspec.ValidationError:
             raise self.refused(text) from None
 
-    def check(self, value: Any) -> None:
-        """Raise SettingInvalid when `value` is out of bounds."""
+    def within(self, value: Any) -> bool:
+        """Return whether `value` keeps the bounds."""
         low, high = self.variable.at_least, self.variable.at_most
-        if low is not None and high is not None and not low <= value <= high:
-            raise self.refused(value)
-        if self.variable.pattern and value and not re.fullmatch(self.variable.pattern, value):
-            raise self.refused(value)
+        if low is not None and high is not None:
+            return bool(low <= value <= high)
+        return not (self.variable.pattern and value) or re.fullmatch(self.variable.pattern, value) is not None
 
     def refused(self, value: Any) -> SettingInvalid:
         """Return the error that says what `value` is not."""
@@ -82,7 +81,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for field in self.fields():
-            field.check(getattr(self, field.name))
+            value = getattr(self, field.name)
+            if not field.within(value):
+                raise field.refused(value)
         self.check()
 
     def check(self) -> None:

@@ -6,7 +6,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -78,11 +78,22 @@ async def _new_postgres(folder: Path) -> str:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def records_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def new_records_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Awaitable[str]]:
+    """Makes empty databases and returns their addresses."""
+    if request.param == "postgresql":
+        folder = request.getfixturevalue("postgres_folder")
+        return lambda: _new_postgres(folder)
+
+    async def new_sqlite() -> str:
+        return f"sqlite:///{tmp_path / uuid4().hex}.sqlite3"
+
+    return new_sqlite
+
+
+@pytest.fixture
+async def records_url(new_records_url: Callable[[], Awaitable[str]]) -> str:
     """The address of an empty database."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'records.sqlite3'}"
-    return await _new_postgres(request.getfixturevalue("postgres_folder"))
+    return await new_records_url()
 
 
 @pytest.fixture

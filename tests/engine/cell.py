@@ -38,7 +38,9 @@ class Cell:
         self.queue, self.hosts, self.journal = TaskQueue(engine), HostRegistry(engine), Journal(engine)
         self.now = 1_800_000_000_000
 
-    async def submit(self, *batch: Submission, workflow: str = "", root: str = "", client: str = "", resend: bool = False) -> None:
+    async def submit(
+        self, *batch: Submission, workflow: str = "", root: str = "", client: str = "", resend: bool = False
+    ) -> None:
         opening = WorkflowOpening(workflow, to_blob(None), root) if workflow else None
         await self.queue.submit(batch, workflow=opening, client_id=client, resend=resend, now_ms=self.now)
 

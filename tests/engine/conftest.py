@@ -1,9 +1,9 @@
 """What the engine's tests share."""
 
 import pytest
+from tests.engine.cell import Cell
 
 from amas.engine.connection import Engine
-from tests.engine.cell import Cell
 
 
 @pytest.fixture

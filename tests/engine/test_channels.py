@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import msgspec
+from tests.engine.cell import WHY, Cell, task
 
 from amas.engine.bell import Bell
 from amas.engine.connection import Engine
@@ -12,7 +13,6 @@ from amas.engine.queue import TaskQueue
 from amas.model.journal import EntryKind, ProgressNote, progress_notes
 from amas.model.states import TaskState, WorkflowState
 from amas.model.task import TaskOutcome
-from tests.engine.cell import WHY, Cell, task
 
 WAIT_S = 10.0
 

@@ -1,12 +1,12 @@
 """Attempts and their fence: batches refused in part, stale attempts, and answers that got lost and are asked for again."""
 
 import pytest
+from tests.engine.cell import WHY, Cell, failed, task
 
 from amas.errors import DependencyUnknown, SubmissionError
 from amas.model.blob import to_blob
 from amas.model.journal import EntryKind, failed_attempts
 from amas.model.task import Completion, FailedAttempt, JournaledStep
-from tests.engine.cell import WHY, Cell, failed, task
 
 
 @pytest.mark.requirement("A1")
@@ -184,7 +184,9 @@ async def test_a_submission_said_again_may_bring_what_never_arrived(cell: Cell) 
     ],
 )
 @pytest.mark.parametrize("workflow", ["", "w"])
-async def test_a_refused_submission_stores_nothing(cell: Cell, batch: list[object], error: type[Exception], workflow: str) -> None:
+async def test_a_refused_submission_stores_nothing(
+    cell: Cell, batch: list[object], error: type[Exception], workflow: str
+) -> None:
     with pytest.raises(error):
         await cell.submit(*batch, workflow=workflow)
     assert await cell.keys() == set()

@@ -1,9 +1,9 @@
 """Tasks that need others, tasks that spawn others, and the workflows that they make up."""
 
 import pytest
+from tests.engine.cell import Cell, task
 
 from amas.model.states import WorkflowState
-from tests.engine.cell import Cell, task
 
 LONG = 10_000
 
@@ -140,7 +140,9 @@ async def test_what_a_task_spawned_ends_with_it(cell: Cell, ending: str) -> None
     await cell.suspend(slow, task("grandchild", queue="deep", parent_id="slow"))
     await cell.complete(quick)
     parent = await cell.run("p")
-    await {"complete": cell.complete, "fail": lambda p: cell.fail(p, final=True), "cancel": lambda p: cell.cancel(p.id)}[ending](parent)
+    await {"complete": cell.complete, "fail": lambda p: cell.fail(p, final=True), "cancel": lambda p: cell.cancel(p.id)}[ending](
+        parent
+    )
     states = await cell.states("quick", "slow", "idle", "grandchild")
     assert states == {"quick": "succeeded", "slow": "cancelled", "idle": "cancelled", "grandchild": "cancelled"}
     assert await cell.queue.depths() == {"work": 0, "quick": 0, "slow": 0, "idle": 0, "deep": 0}
@@ -188,7 +190,9 @@ async def test_a_root_decides_and_takes_the_rest_with_it(cell: Cell, ending: str
     (bad,) = await cell.claim(queues=["b"])
     await cell.fail(bad, final=True)
     root = await cell.run("r")
-    await {"complete": cell.complete, "fail": lambda p: cell.fail(p, final=True), "cancel": lambda p: cell.cancel(p.id)}[ending](root)
+    await {"complete": cell.complete, "fail": lambda p: cell.fail(p, final=True), "cancel": lambda p: cell.cancel(p.id)}[ending](
+        root
+    )
     assert await cell.workflow_state("w") == state
     assert await cell.states("open") == {"open": "cancelled"}
     assert (await cell.counts("w")).get("open", 0) == 0

@@ -1,10 +1,10 @@
 """Hosts, their leases and deaths; who leads."""
 
 import pytest
+from tests.engine.cell import LEASE_S, Cell, task
 
 from amas.engine.hosts import AgentCard, HostAbout, HostFigures, Leadership
 from amas.model.journal import EntryKind
-from tests.engine.cell import LEASE_S, Cell, task
 
 HOSTS_LOST_MAX = 8
 
@@ -24,6 +24,20 @@ async def test_a_dead_hosts_tasks_go_back_at_once(cell: Cell) -> None:
     assert (await cell.queue.totals())["hosts_lost"] == 1
     assert await cell.hosts.reap(now_ms=cell.now) is None
     assert {"r:dead", "h:dead"} & await cell.keys() == set()
+
+
+async def test_a_host_that_comes_back_under_its_name_has_died(cell: Cell) -> None:
+    """What it ran goes back at once, before the lease of its earlier life ends."""
+    await cell.submit(task("t1"), task("t2"))
+    before = await cell.claim(2)
+    about = HostAbout(2, "machine", "1", ())
+    assert await cell.hosts.register("h1", about, lease_s=LEASE_S, now_ms=cell.now) == 2
+    assert await cell.states("t1", "t2") == {"t1": "queued", "t2": "queued"}
+    assert await cell.complete(*before) == {0: "stale", 1: "stale"}
+    assert {got.attempt for got in await cell.claim(2)} == {2}
+    assert (await cell.queue.totals())["hosts_lost"] == 1
+    (host,) = await cell.hosts.all()
+    assert (host.about.pid, set(host.running)) == (2, {"t1", "t2"})
 
 
 async def test_one_sweep_takes_one_host_the_longest_silent(cell: Cell) -> None:

@@ -1,11 +1,11 @@
 """What the engine forgets, and that nothing of it remains."""
 
 import pytest
+from tests.engine.cell import Cell, task
 
 from amas.engine.queue import RETENTION_S
 from amas.model.blob import to_blob
 from amas.model.task import JournaledStep
-from tests.engine.cell import Cell, task
 
 RETENTION_MS = round(RETENTION_S * 1000)
 KEPT = {"journal", "totals", "queues", "hosts", "h:h1"}
@@ -64,7 +64,9 @@ async def test_tasks_outside_workflows_leave_by_themselves(cell: Cell, ending: s
     await cell.fail(c1, final=True)
     assert {"t:c1", "s:c1", "t:p", "c:p"} <= await without_end(cell)  # a parent may still ask for them
     again = next(got for got in await cell.claim(2) if got.id == "p")
-    await {"complete": cell.complete, "fail": lambda p: cell.fail(p, final=True), "cancel": lambda p: cell.cancel(p.id)}[ending](again)
+    await {"complete": cell.complete, "fail": lambda p: cell.fail(p, final=True), "cancel": lambda p: cell.cancel(p.id)}[ending](
+        again
+    )
     if ending == "complete":
         await cell.complete(await cell.run("t"))
     left = {"ended", "dead"}  # c1 died

@@ -1,11 +1,11 @@
 """Submissions: idempotency keys, order by priority and age, delays, payload limits."""
 
 import pytest
+from tests.engine.cell import Cell, task
 
 from amas.engine.queue import Idempotency, Slots, encode_payload, make_submission
 from amas.errors import DependencyUnknown, IdempotencyConflict, PayloadTooLarge, SubmissionError
 from amas.model.task import PAYLOAD_BYTES_MAX, RetryPolicy, TaskSpec
-from tests.engine.cell import Cell, task
 
 MINUTE = 60_000
 

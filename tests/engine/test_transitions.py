@@ -3,10 +3,10 @@
 from collections.abc import Awaitable, Callable
 
 import pytest
+from tests.engine.cell import Cell, task
 
 from amas.model.states import TERMINAL, TRANSITIONS, TaskState, Transition
 from amas.model.task import Claimed
-from tests.engine.cell import Cell, task
 
 S, T = TaskState, Transition
 HOSTS_LOST_MAX = 8
@@ -81,7 +81,7 @@ async def need_ends(cell: Cell, need: Claimed, *, well: bool) -> str:
         await cell.submit(task("late", queue="late"))
         (need,) = await cell.claim(queues=["late"])
         await cell.engine.client.rpush(cell.engine.key("d", "late"), "t")
-        await cell.engine.client.hset(cell.engine.key("t", "late"), "D", 1)
+        await cell.engine.client.hset(cell.engine.key("t", "late"), mapping={"D": 1, "k": 1})
     await (cell.complete(need) if well else cell.fail(need, final=True))
     return ""
 
@@ -96,7 +96,6 @@ async def host_dies_again_and_again(cell: Cell) -> str:
 
 async def attempt_transition(cell: Cell, transition: Transition, need: Claimed) -> str:
     """Try one transition on `t` and return the fence's refusal, or an empty word."""
-    attempt = await attempt_of(cell)
     match transition:
         case T.SATISFY | T.POSTPONE:
             return await need_ends(cell, need, well=True)
@@ -106,20 +105,27 @@ async def attempt_transition(cell: Cell, transition: Transition, need: Claimed) 
             return await need_ends(cell, need, well=False)
         case T.PROMOTE:
             await cell.promote()
-            return ""
         case T.CLAIM:
             await cell.claim(5)
-            return ""
         case T.CANCEL:
             return "" if await cell.cancel("t") else "ended"
+        case _:
+            return await end_attempt(cell, transition)
+    return ""
+
+
+async def end_attempt(cell: Cell, transition: Transition) -> str:
+    """Say how the attempt ended, as a host does, and return the fence's refusal."""
+    attempt = await attempt_of(cell)
+    match transition:
         case T.SUSPEND:
             return await cell.suspend(attempt, task("child", parent_id="t", workflow_id="w"))
         case T.COMPLETE:
             return (await cell.complete(attempt)).get(0, "")
-        case T.RETRY | T.FAIL:
-            return (await cell.fail(attempt, final=transition is T.FAIL)).get(0, "")
         case T.GIVE_BACK:
             return (await cell.queue.give_back("h1", [("t", attempt.attempt)], now_ms=cell.now)).get(0, "")
+        case _:
+            return (await cell.fail(attempt, final=transition is T.FAIL)).get(0, "")
 
 
 def refusal(state: TaskState, transition: Transition) -> str:

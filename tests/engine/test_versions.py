@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.engine.cell import Cell, task
 
 from amas.engine import library
 from amas.engine.connection import Engine, supported, translated
 from amas.engine.embedded import EmbeddedEngine
 from amas.errors import EngineError, EngineFunctionsMismatch, EngineUnreachable
-from tests.engine.cell import Cell, task
 
 
 @pytest.fixture

@@ -106,6 +106,20 @@ async def parent(task: Context) -> Json:
     return {"before": before, "attempt": task.attempt, "b": outcomes["b"].result, "states": [o.state for o in outcomes.values()]}
 
 
+@agent("test.twins")
+async def twins(task: Context) -> Json:
+    """Spawn two sub-tasks under one key."""
+    return len(await task.spawn([SubTask(key="k", capability="test.echo")] * 2))
+
+
+@agent("test.grouped")
+async def grouped(task: Context) -> Json:
+    """Spawn inside a task group of its own."""
+    async with asyncio.TaskGroup() as group:
+        spawned = group.create_task(task.spawn([SubTask(key="only", capability="test.echo", input="g")]))
+    return spawned.result()["only"].result["echo"]
+
+
 class Choosy(BaseAgent):
     """Works only while `healthy` is set."""
 
@@ -130,7 +144,7 @@ async def ledger(task: Context) -> Json:
 
 
 @agent("test.isolated")
-async def isolated(task: Context) -> Json:
+async def isolated(task: Context) -> Json:  # noqa: C901  a list
     """Do what the input says, in a process of its own."""
     match task.input:
         case "pid":
@@ -167,3 +181,12 @@ async def isolated(task: Context) -> Json:
 @agent("test.isolated_sync")
 def isolated_sync(task: SyncContext) -> Json:
     return task.step("pid", os.getpid) == os.getpid()
+
+
+@agent("test.hold")
+async def hold(task: Context) -> Json:
+    """Work until the test lets go."""
+    begun.setdefault(task.input, asyncio.Event()).set()
+    while not release.is_set():
+        await asyncio.sleep(0.005)
+    return "held"

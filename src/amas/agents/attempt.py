@@ -131,6 +131,8 @@ class Attempt:
             outcome = self._failed(failed("agent_exited", f"the agent's code asked the process to exit with {error.code!r}"))
         except Exception as error:  # noqa: BLE001  the agent's code may raise anything
             outcome = None if self.stopped else self._failed(verdict(error))
+        except BaseExceptionGroup as group:  # a suspension, where the agent spawned inside a task group of its own
+            outcome = None if self.context.suspended or self.stopped else self._failed(verdict(group))
         self._report(outcome)
         self._free()
 

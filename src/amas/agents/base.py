@@ -86,6 +86,17 @@ def agent(*capabilities: str) -> Callable[[AgentFunction], AgentDefinition]:
     return define
 
 
+def combined(*definitions: AgentDefinition) -> AgentDefinition:
+    """Return one agent that does each of its capabilities with the function that was defined for it; all must be async."""
+    by_capability = {capability: each.function for each in definitions for capability in each.capabilities}
+
+    async def do(task: Context) -> Json:
+        function: Any = by_capability[task.spec.capability]
+        return await function(task)
+
+    return AgentDefinition(do, tuple(by_capability))
+
+
 def load_agent(path: str) -> AgentDefinition | type[BaseAgent]:
     """Import what a fleet file's `agent: module:attribute` names; FleetError says what is wrong with it."""
     module_name, _, attribute = path.partition(":")

@@ -1,8 +1,8 @@
 """The process of one isolated attempt: `python -m amas.agents.child <socket> <host's pid> <memory MiB> <CPU s>`.
 
 Started by `isolation.py` and by nothing else. It imports as little as it can: no engine, no host, no log library. Limits
-are set here, before the agent's module is imported, rather than between fork and exec, where a host with threads may hang. It dies
-with its host, by the kernel's hand.
+are set here, before the agent's module is imported, rather than between fork and exec, where a host with threads may hang. It
+dies with its host, by the kernel's hand.
 """
 
 import asyncio
@@ -194,6 +194,7 @@ async def work(agent: BaseAgent, context: ChildContext) -> Json:
 
 async def attempt(start: frames.Start, line: _Line) -> frames.Done | frames.Failed:
     """Return what the host is to be told."""
+    sys.path[:] = start.path
     try:
         agent = make_agent(load_agent(start.pool.agent), start.agent_id, start.pool)
         done = frames.Done(await work(agent, ChildContext(start, line)))

@@ -31,6 +31,8 @@ class Start(msgspec.Struct, frozen=True, tag=True):
     workspace: str
     artifacts: str
     deadline_ms: int
+    path: list[str]
+    """Where the host finds modules, the agent's among them."""
 
 
 class Answer(msgspec.Struct, frozen=True, tag=True):

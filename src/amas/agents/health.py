@@ -28,7 +28,7 @@ def has_check(agent: BaseAgent) -> bool:
 class HealthWatch:
     """Asks agents and withholds their slots meanwhile."""
 
-    def __init__(self, slots: FreeSlots, log: Log, *, draw: Draw, healthy: "asyncio.Event") -> None:
+    def __init__(self, slots: FreeSlots, log: Log, *, draw: Draw, healthy: asyncio.Event) -> None:
         """`healthy` is set whenever slots are restored."""
         self._slots, self._log, self._draw, self._healthy = slots, log, draw, healthy
         self._due: asyncio.Queue[Seat] = asyncio.Queue()

@@ -12,12 +12,12 @@ import asyncio
 import os
 import random
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from amas import __version__
 from amas.agents.attempt import STOP_GRACE_S, Attempt, Outcome, Seat, Stop
 from amas.agents.base import FunctionAgent, load_agent, make_agent
 from amas.agents.health import HealthWatch
@@ -66,7 +66,7 @@ class HostHome(NamedTuple):
 class Host:
     """Runs agents until it is drained."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  put together once, by a process's entry
         self,
         host_id: str,
         pools: Sequence[PoolSpec],
@@ -75,8 +75,12 @@ class Host:
         settings: HostSettings,
         home: HostHome,
         rng: random.Random,
+        numbers: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
-        """Make the agents; FleetError when a pool's can't be imported."""
+        """Make the agents; FleetError when a pool's can't be imported.
+
+        `numbers`: this host's share of the agents, by pool (see `core.placement`); all of them by default.
+        """
         self.host_id, self._pools = host_id, pools
         self._engine_settings, self._settings, self._home, self._rng = engine, settings, home, rng
         self.state = HostState.STARTING
@@ -93,7 +97,7 @@ class Host:
         self._succeeded: dict[str, int] = {}
         self._failed: dict[str, int] = {}
         for pool in pools:
-            self._seat(pool)
+            self._seat(pool, range(1, pool.replicas + 1) if numbers is None else numbers.get(pool.name, ()))
 
     def drain(self) -> None:
         """Ask the host to finish what it runs and leave; `run` returns when it has."""
@@ -119,10 +123,10 @@ class Host:
 
     # -- starting
 
-    def _seat(self, pool: PoolSpec) -> None:
+    def _seat(self, pool: PoolSpec, numbers: Sequence[int]) -> None:
         isolated = pool.isolation == "process"
         definition = None if isolated else load_agent(pool.agent)
-        ids = [f"{pool.name}-{number}" for number in range(1, pool.replicas + 1)]
+        ids = [f"{pool.name}-{number}" for number in numbers]
         blocking = False
         for agent_id in ids:
             agent = ProcessAgent(agent_id, pool) if definition is None else make_agent(definition, agent_id, pool)
@@ -172,7 +176,7 @@ class Host:
             AgentCard(agent_id, pool.name, pool.layer, pool.lead, pool.title, pool.version, pool.tasks_per_agent)
             for agent_id, pool in ((seat.agent.agent_id, seat.pool) for seat in self.seats.values())
         )
-        about = HostAbout(os.getpid(), socket.gethostname(), __version__, cards)
+        about = HostAbout(os.getpid(), socket.gethostname(), version("amas"), cards)
         await insist(lambda: self._registry.register(self.host_id, about, lease_s=self._settings.lease_s), draw=self._rng.random)
 
     async def _register_anew(self) -> None:

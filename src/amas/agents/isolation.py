@@ -25,6 +25,8 @@ from amas.model.task import Json
 
 OUTPUT_S = 1.0
 """Seconds to wait for the end of a dead child's output, which a process that left its group may hold open."""
+END_S = 1.0
+"""Seconds to wait for a killed child to be gone; only the kernel can hold it up."""
 
 _READ_BYTES = 1 << 16
 
@@ -66,12 +68,14 @@ class _Child:
         finally:
             _kill_group(process.pid)
             self._writer.close()
+            await asyncio.wait((asyncio.create_task(process.wait()),), timeout=END_S)
             output.cancel()
 
     async def _spawn(self, theirs: socket.socket) -> asyncio.subprocess.Process:
         limits = self._agent.pool.limits
         return await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",  # nothing in the working folder stands in for a module of Python's own
             "-m",
             "amas.agents.child",
             *(str(number) for number in (theirs.fileno(), os.getpid(), limits.memory_mb, limits.cpu_s)),
@@ -96,6 +100,7 @@ class _Child:
                 workspace=str(context.workspace),
                 artifacts=str(context.artifacts.folder),
                 deadline_ms=context.deadline_ms,
+                path=sys.path,
             )
         )
         reading = asyncio.ensure_future(frames.read(reader))

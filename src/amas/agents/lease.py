@@ -22,7 +22,8 @@ from amas.errors import EngineError
 from amas.settings import EngineSettings, HostSettings
 
 EXIT_STALLED: Final = 70
-"""The exit code of a host whose loop stood still (EX_SOFTWARE of sysexits(3)); whoever started it starts another."""
+"""The exit code of a host whose loop stood still, or whose lease can't be kept (EX_SOFTWARE of sysexits(3)). Whoever started
+it starts another."""
 
 STACK_CHARS_MAX = 4096
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -58,8 +59,9 @@ class LeaseKeeper:
         self._lag_s = 0.0
         self.registration = 1
         """Raised by the host with each registration, so that an old answer can't lose a new lease."""
+        self._stopping = False
         self._stop: Callable[[], object] = lambda: None
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._keep()), name="lease", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 
     def start(self) -> None:
         """Start beating; the host has registered."""
@@ -67,18 +69,28 @@ class LeaseKeeper:
 
     async def stop(self) -> None:
         """Stop beating and wait for the thread."""
+        self._stopping = True
         self._stop()
         await asyncio.to_thread(self._thread.join, 10.0)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._keep())
+        except BaseException:  # noqa: BLE001  the top of a thread
+            if not self._loop.is_closed():  # a mistake of ours, and a host without a lease does harm: better none
+                traceback.print_exc()
+                os._exit(EXIT_STALLED)
 
     async def _keep(self) -> None:
         stopped, loop = asyncio.Event(), asyncio.get_running_loop()
         self._stop = lambda: loop.call_soon_threadsafe(stopped.set)
-        async with Engine(self._engine.url, cell=self._engine.cell) as engine:
-            duties = [asyncio.create_task(self._beat(HostRegistry(engine))), asyncio.create_task(self._watch())]
+        if self._stopping:  # before there was a loop to tell
+            return
+        async with Engine(self._engine.url, cell=self._engine.cell) as engine, asyncio.TaskGroup() as group:
+            duties = [group.create_task(self._beat(HostRegistry(engine))), group.create_task(self._watch())]
             await stopped.wait()
             for duty in duties:
                 duty.cancel()
-            await asyncio.gather(*duties, return_exceptions=True)
 
     async def _beat(self, registry: HostRegistry) -> None:
         while True:

@@ -19,7 +19,7 @@ from amas.clock import child_id
 from amas.core.retry import Draw
 from amas.engine.coalesce import Coalescer
 from amas.engine.queue import TaskQueue, encode_payload, make_submission
-from amas.errors import AttemptStale, SubmissionError
+from amas.errors import AttemptStale, EngineError, SubmissionError
 from amas.model.blob import unwrap
 from amas.model.goal import SubTask
 from amas.model.journal import ProgressNote
@@ -87,6 +87,7 @@ class TaskContext(Context):
         self.artifacts = services.artifacts
         self.deadline_ms = 0
         self.stopping = False
+        self.suspended = False
         self.letting_go = False
         """Whether the engine may believe already that nothing runs here, because of a suspension under way."""
         self._resumed = claimed.resumed
@@ -161,6 +162,8 @@ class TaskContext(Context):
         if not tasks:
             return {}
         ids = {task.key: child_id(self.id, task.key) for task in tasks}
+        if len(ids) != len(tasks):
+            raise SubmissionError("two sub-tasks of one spawn have the same key")
         services = self._services
         if self._resumed:
             found = await insist(lambda: services.queue.outcomes(list(ids.values())), draw=services.draw)
@@ -175,11 +178,12 @@ class TaskContext(Context):
                 ),
                 draw=services.draw,
             )
-        except SubmissionError:
+        except (EngineError, SubmissionError):
             self.letting_go = False
             raise
         if refusal:
             self._give_up_as_stale()
+        self.suspended = True
         raise Suspended
 
     def _submission(self, task: SubTask, task_id: str) -> Submission:

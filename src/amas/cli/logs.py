@@ -31,7 +31,7 @@ def logs(wanted: Filter, folder: Path | None, *, lines: int, follow: bool, as_js
     home = home_at(folder)
     positions: dict[Path, int] = {}
     recent: deque[dict[str, Any]] = deque(maxlen=max(lines, 1))
-    for line in sorted(_new_lines(home.logs, positions), key=lambda line: str(line.get("timestamp", ""))):
+    for line in sorted(_new_lines(home.logs, positions), key=lambda line: str(line.get("at", ""))):
         if wanted.wants(line):
             recent.append(line)
     for line in recent:
@@ -68,7 +68,7 @@ def _print(line: dict[str, Any], *, as_json: bool) -> None:
     from rich.text import Text
 
     said = dict(line)
-    text = Text(str(said.pop("timestamp", ""))[:23], style="dim")
+    text = Text(str(said.pop("at", ""))[:23], style="dim")
     level = str(said.pop("level", "info"))
     text.append(f" {level:7}", style={"warning": "yellow", "error": "red", "critical": "red"}.get(level, "green"))
     if said.get("agent_id"):

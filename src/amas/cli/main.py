@@ -162,7 +162,7 @@ def host(
     home: HomeOption = None,
 ) -> None:
     """Run one host of a fleet in the foreground (what `amas up` starts)."""
-    from amas.platforms.local.roles import run_host
+    from amas.platforms.local.host import run_host
 
     run_host(home, host_id)
 
@@ -170,7 +170,7 @@ def host(
 @app.command()
 def serve(home: HomeOption = None) -> None:
     """Run the control plane of a fleet in the foreground (what `amas up` starts)."""
-    from amas.platforms.local.roles import run_control_plane
+    from amas.server.process import run_control_plane
 
     run_control_plane(home)
 

@@ -15,7 +15,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 SHOWN_MAX = 8
-"""Members of one team that are shown by name; with more, those that are done are counted."""
+"""Specialists of one team that are shown by name; of more, those that are done are counted."""
 
 MARKS = {
     "waiting": ("·", "dim"),
@@ -38,6 +38,8 @@ def workflow_view(workflow: dict[str, Any], *, now_ms: int) -> RenderableType:
         children[task["parent_id"]].append(task)
     title = Text(str((workflow.get("goal") or {}).get("text") or workflow["id"]), style="bold")
     tree = Tree(title, guide_style="dim")
+    for siblings in children.values():
+        siblings.sort(key=_order)
     for root in children[""]:
         _add(tree, root, children, now_ms)
     return Group(tree, _progress(workflow, now_ms))
@@ -47,14 +49,18 @@ def _add(branch: Tree, task: Task, children: dict[str, list[Task]], now_ms: int)
     node = branch.add(_line(task, now_ms))
     team = children.get(task["id"], [])
     shown = team
-    if len(team) > SHOWN_MAX:
-        shown = [member for member in team if member["state"] in {"running", "failed", "delayed"} or children.get(member["id"])]
-        shown = shown[:SHOWN_MAX]
+    if len(team) > SHOWN_MAX and task["parent_id"]:
+        shown = [member for member in team if member["state"] in {"running", "failed", "delayed"}][:SHOWN_MAX]
     for member in shown:
         _add(node, member, children, now_ms)
     rest = Counter(member["state"] for member in team if member not in shown)
     if rest:
         node.add(Text(", ".join(f"{count} {state}" for state, count in sorted(rest.items())), style="dim"))
+
+
+def _order(task: Task) -> tuple[int, str]:
+    """Return what sorts a team by when its members began, those that haven't last."""
+    return task.get("started_ms") or 1 << 62, task.get("key") or ""
 
 
 def _line(task: Task, now_ms: int) -> Text:

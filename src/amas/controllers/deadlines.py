@@ -4,19 +4,17 @@ It reads open workflows from the engine and not from the records, so that a data
 workflow's deadline never changes, so each goal is read once.
 """
 
-import structlog
-
 from amas.clock import now_ms
 from amas.controllers.figures import Figures
 from amas.engine.queue import TaskQueue
 from amas.model.states import WorkflowState
+from amas.observe import events
+from amas.observe.logging import process_log
 
 PAUSE_S = 1.0
 """Deadlines are given in seconds."""
 WORKFLOWS_MAX = 10_000
 """The oldest open workflows that a sweep looks at."""
-
-log = structlog.get_logger(__name__)
 
 
 class Deadlines:
@@ -41,7 +39,9 @@ class Deadlines:
             if due_ms <= now and await self._queue.end_workflow(workflow_id, WorkflowState.FAILED):
                 self._figures.workflows_overdue += 1
                 late_s = (now - due_ms) / 1000
-                log.warning("ended an overdue workflow", code="workflow_overdue", workflow_id=workflow_id, late_s=late_s)
+                process_log().warning(
+                    "ended an overdue workflow", event=events.WORKFLOW_OVERDUE, workflow_id=workflow_id, late_s=late_s
+                )
         return PAUSE_S
 
     async def _read_due_ms(self, workflow_id: str, opened_ms: int) -> int:

@@ -7,17 +7,15 @@ While the engine can't be reached no host can renew its lease, so that silence p
 get one lease's time before any counts as lost.
 """
 
-import structlog
-
 from amas.controllers.figures import Figures
 from amas.engine.hosts import HostRegistry
 from amas.errors import EngineUnreachable
+from amas.observe import events
+from amas.observe.logging import process_log
 
 PAUSE_S = 0.25
 """What a dead host's tasks wait at most beyond its lease; a sweep that finds nothing costs one call."""
 HOSTS_PER_SWEEP_MAX = 100
-
-log = structlog.get_logger(__name__)
 
 
 class Reaper:
@@ -51,5 +49,7 @@ class Reaper:
             self._figures.recoveries.add(self._lease_s + late_s)
             self._figures.hosts_lost += 1
             self._figures.tasks_given_back += lost.tasks
-            log.warning("gave back a silent host's tasks", code="host_lost", host_id=lost.id, tasks=lost.tasks, late_s=late_s)
+            process_log().warning(
+                "gave back a silent host's tasks", event=events.HOST_LOST, host_id=lost.id, tasks=lost.tasks, late_s=late_s
+            )
         return 0.0

@@ -11,8 +11,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
-import structlog
-
 from amas.clock import monotonic_s
 from amas.controllers.deadlines import Deadlines
 from amas.controllers.figures import Figures
@@ -24,6 +22,8 @@ from amas.engine.hosts import HostRegistry, Leadership
 from amas.engine.journal import Journal
 from amas.engine.queue import TaskQueue
 from amas.errors import EngineError, RecordsError
+from amas.observe import events
+from amas.observe.logging import process_log
 from amas.records.store import Records
 from amas.settings import EngineSettings, HostSettings, OrchestrationLimits
 
@@ -33,7 +33,6 @@ LEASE_S = 3.0
 PAUSE_MIN_S, PAUSE_MAX_S = 0.1, 10.0
 RESIGN_S = 1.0
 
-log = structlog.get_logger(__name__)
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -46,10 +45,6 @@ class Duty(Protocol):
     async def run_once(self) -> float:
         """Do one bounded sweep and return the seconds until the next is worth it."""
         ...
-
-
-class _LeadLost(Exception):
-    """Another leads now, or may."""
 
 
 def make_duties(engine: Engine, records: Records, figures: Figures) -> list[Duty]:
@@ -98,18 +93,19 @@ class Controllers:
             return 0  # asked again soon
 
     async def _lead(self, epoch: int) -> None:
-        log.info("leads the controllers", code="leader_began", holder=self._holder, epoch=epoch)
+        process_log().info("leads the controllers", event=events.LEADER_BEGAN, holder=self._holder, epoch=epoch)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._keep_lead(epoch), name="lead")
-                for duty in self._duties:
-                    group.create_task(keep_at(duty, self._figures), name=duty.name)
-        except* _LeadLost:
-            log.warning("leads the controllers no longer", code="leader_lost", holder=self._holder, epoch=epoch)
+                duties = [group.create_task(keep_at(duty, self._figures), name=duty.name) for duty in self._duties]
+                await self._keep_lead(epoch)
+                for running in duties:
+                    running.cancel()
         finally:
             self._figures.epoch = 0
+        process_log().warning("leads the controllers no longer", event=events.LEADER_LOST, holder=self._holder, epoch=epoch)
 
     async def _keep_lead(self, epoch: int) -> None:
+        """Renew the lease and return when it is lost, or may be."""
         until_s = monotonic_s() + self._lease_s
         while True:
             await asyncio.sleep(self._lease_s / 3)
@@ -120,9 +116,9 @@ class Controllers:
             except (EngineError, TimeoutError):
                 if monotonic_s() < until_s:
                     continue
-                raise _LeadLost from None
+                return
             if found != epoch:
-                raise _LeadLost
+                return
             until_s = asked_s + self._lease_s
 
 
@@ -137,9 +133,11 @@ async def keep_at(duty: Duty, figures: Figures, *, sleep: Sleep = asyncio.sleep)
             troubles = min(troubles + 1, 10)
             figures.troubles[duty.name] = figures.troubles.get(duty.name, 0) + 1
             if troubles == 1:
-                log.warning("a duty can't go on", code="duty_troubled", duty=duty.name, error=error.code, why=str(error))
+                process_log().warning(
+                    "a duty can't go on", event=events.DUTY_TROUBLED, duty=duty.name, error=error.code, why=str(error)
+                )
         else:
             if troubles:
-                log.info("a duty goes on", code="duty_resumed", duty=duty.name)
+                process_log().info("a duty goes on", event=events.DUTY_RESUMED, duty=duty.name)
             troubles = 0
         await sleep(pause_s)

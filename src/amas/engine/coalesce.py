@@ -39,10 +39,12 @@ class Coalescer(Generic[Item, Answer]):
             self._sender = None
             for _, future in self._waiting:  # only when this task itself was cancelled, as a closing loop does
                 future.cancel()
+            self._waiting.clear()
 
     async def _send_batch(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
         try:
             answers = await self._send([item for item, _ in batch])
+            answered = list(zip(batch, answers, strict=True))  # a wrong length is a bug of `send`; nobody may wait for ever
         except asyncio.CancelledError:
             for _, future in batch:
                 future.cancel()
@@ -52,6 +54,6 @@ class Coalescer(Generic[Item, Answer]):
                 if not future.done():
                     future.set_exception(error)
             return
-        for (_, future), answer in zip(batch, answers, strict=True):
+        for (_, future), answer in answered:
             if not future.done():
                 future.set_result(answer)

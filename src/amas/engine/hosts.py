@@ -75,9 +75,13 @@ class HostRegistry:
         self._engine = engine
         self._retention_ms = round(retention_s * 1000)
 
-    async def register(self, host_id: str, about: HostAbout, *, lease_s: float, now_ms: int = SERVER_CLOCK) -> None:
-        """Make a host known; until its lease ends it may claim."""
-        await self._engine.call("register", now_ms, host_id, round(lease_s * 1000), encode(about))
+    async def register(self, host_id: str, about: HostAbout, *, lease_s: float, now_ms: int = SERVER_CLOCK) -> int:
+        """Make a host known; until its lease ends it may claim. Return how many tasks an earlier life of it left running.
+
+        Those are given back in the same call, since the process that ran them is gone.
+        """
+        lease_ms = round(lease_s * 1000)
+        return int(await self._engine.call("register", now_ms, self._retention_ms, host_id, lease_ms, encode(about)))
 
     async def renew(self, host_id: str, figures: HostFigures, *, lease_s: float, now_ms: int = SERVER_CLOCK) -> bool:
         """Prolong the lease; False when it had run out, so that the host must stop its tasks and register anew."""

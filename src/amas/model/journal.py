@@ -53,7 +53,7 @@ class WorkflowOpening(msgspec.Struct, frozen=True, array_like=True):
     """The task whose end decides the workflow's; empty when all of them do."""
 
 
-class Effect(msgspec.Struct, frozen=True, array_like=True):
+class Effect(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A change that doesn't follow from the batch itself."""
 
     task_id: str
@@ -85,7 +85,7 @@ class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
     opened: WorkflowOpening | None = None
 
 
-class TaskChange(msgspec.Struct, frozen=True, kw_only=True):
+class TaskChange(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One task's new state; what isn't known from the entry is left empty."""
 
     task_id: str

@@ -1,7 +1,8 @@
 """Tasks as they are submitted, claimed and finished; the wire forms are msgpack arrays, so fields are only ever added at the end.
 
-Inputs and results are plain JSON values (`Json`). The engine keeps a `TaskSpec` as opaque bytes and knows only what stands beside
-it in a `Submission`: id, queue, priority, and the options that its transitions need.
+Inputs and results are plain JSON values (`Json`), which can't refer back to their task: hence `gc=False`, since collections would
+walk the thousands of a batch again and again. The engine keeps a `TaskSpec` as opaque bytes and knows only what stands beside it
+in a `Submission`: id, queue, priority, and the options that its transitions need.
 """
 
 from typing import Any, Literal
@@ -21,7 +22,7 @@ PAYLOAD_BYTES_MAX = 1 << 20
 """An input or a result of more than 1 MiB is refused: it belongs into an artifact."""
 
 
-class RetryPolicy(msgspec.Struct, frozen=True, array_like=True):
+class RetryPolicy(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How often and how soon a failed task is tried again."""
 
     retries: int = 3
@@ -36,7 +37,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, array_like=True):
 DEFAULT_RETRY = RetryPolicy()
 
 
-class TaskSpec(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+class TaskSpec(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
     """What a task is: all that its agent and the history need to know, none of which the engine reads."""
 
     capability: str
@@ -73,7 +74,7 @@ class SubmitOptions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     on_failure: OnFailure = msgspec.field(name="x", default="fail")
 
 
-class Submission(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+class Submission(msgspec.Struct, frozen=True, array_like=True, gc=False, omit_defaults=True):
     """One task on its way into the engine."""
 
     id: str
@@ -108,7 +109,7 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
     """For the log: a traceback or the last lines of a program's output."""
 
 
-class Completion(msgspec.Struct, frozen=True, array_like=True):
+class Completion(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An attempt that succeeded."""
 
     id: str
@@ -169,6 +170,7 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     """The agent's last word on its progress."""
     created_ms: int = 0
     started_ms: int = 0
+    """When its first attempt began."""
     finished_ms: int = 0
     input: Json = None
     result: Json = None

@@ -83,6 +83,23 @@ def open_log(path: Path | None, *, level: str = "INFO", **fields: Any) -> Log:
     )
 
 
+_of_process: Log | None = None
+
+
+def use_log(log: Log) -> None:
+    """Make `log` this process's own: what `process_log` returns from now on."""
+    global _of_process  # noqa: PLW0603  a process has one
+    _of_process = log
+
+
+def process_log() -> Log:
+    """Return this process's own log; until an entry has called `use_log`, that is standard error."""
+    if _of_process is None:
+        use_log(open_log(None))
+    assert _of_process is not None
+    return _of_process
+
+
 class _Lines:
     """Where lines go: each with one write, so that they stay whole also when several processes write."""
 

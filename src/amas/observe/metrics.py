@@ -5,6 +5,7 @@ figure without a source is absent, or a histogram that stays empty; none is ever
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import isinf
 
 import msgspec
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
@@ -74,10 +75,6 @@ class Metrics:
         return generate_latest(self.registry) + generate_latest(scraped)
 
 
-def _bound(seconds: float) -> str:
-    return "+Inf" if seconds == float("inf") else repr(seconds)
-
-
 class _Scraped(Collector):
     """Turns one snapshot into families."""
 
@@ -87,7 +84,7 @@ class _Scraped(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield every family that has a source."""
         for kept in self._durations:
-            buckets = [(_bound(bound), count) for bound, count in kept.buckets]
+            buckets = [("+Inf" if isinf(bound) else repr(bound), count) for bound, count in kept.buckets]
             yield HistogramMetricFamily(kept.name, kept.meaning, buckets, kept.sum_s)
         found = self._snapshot
         yield GaugeMetricFamily(names.ENGINE_UP, "1 when the engine answered this scrape, else 0.", value=int(found is not None))

@@ -5,7 +5,8 @@ one `Batch` of rows: a task submitted, claimed and finished within the batch is 
 already (a submission said again, a parent that spawns the same sub-tasks anew): those are left as they are. Changes of tasks that
 the records never saw are dropped; that happens only when a history is begun on an engine that has trimmed its journal.
 
-Called by `writing.py`. It must never read a clock or a database.
+Called by `store.py`. It must never read a clock or a database. Rows hold no containers, so the garbage collector, which would
+walk the thousands of a batch again and again, is spared them (`gc=False`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +30,7 @@ _goal = msgspec.msgpack.Decoder(Goal)
 _steps = msgspec.msgpack.Decoder(list[JournaledStep])
 
 
-class Known(msgspec.Struct, frozen=True):
+class Known(msgspec.Struct, frozen=True, gc=False):
     """What the records hold of a task before the batch."""
 
     state: TaskState
@@ -41,7 +42,7 @@ class Known(msgspec.Struct, frozen=True):
     started_ms: int | None
 
 
-class TaskRow(msgspec.Struct):
+class TaskRow(msgspec.Struct, gc=False):
     """A task as it is followed; None is "unchanged" for a task that the records hold."""
 
     id: str
@@ -73,7 +74,7 @@ class TaskRow(msgspec.Struct):
     failure: bytes | None = None
 
 
-class AttemptRow(msgspec.Struct):
+class AttemptRow(msgspec.Struct, gc=False):
     """An attempt that began in this batch."""
 
     task_id: str
@@ -86,7 +87,7 @@ class AttemptRow(msgspec.Struct):
     failure: bytes | None = None
 
 
-class AttemptEnd(msgspec.Struct, frozen=True):
+class AttemptEnd(msgspec.Struct, frozen=True, gc=False):
     """The end of an attempt that began before this batch."""
 
     task_id: str
@@ -325,7 +326,9 @@ class _Follower:
         at_ms = self._entry.at_ms
         if row.layer and row.attempt == 0 and row.queued_ms is not None:
             self.batch.assignments_ms.append(at_ms - row.queued_ms)
-        row.attempt, row.started_ms = change.attempt, at_ms
+        row.attempt = change.attempt
+        if row.started_ms is None:
+            row.started_ms = at_ms
         row.agent_id, row.host_id = change.agent_id, change.host_id
         row.pool = change.agent_id.rpartition("-")[0] or change.agent_id  # agents are `pool-1`, `pool-2`, ...
         self.batch.attempts[row.id, change.attempt] = AttemptRow(row.id, change.attempt, change.agent_id, change.host_id, at_ms)

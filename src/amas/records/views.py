@@ -51,7 +51,7 @@ class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
     failure: Failure | None = None
 
 
-class TaskEvent(msgspec.Struct, frozen=True, omit_defaults=True):
+class TaskEvent(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One task's change within an event."""
 
     id: str

@@ -69,11 +69,28 @@ async def read_batch(request: Request) -> list[NewTask]:
     else:
         try:
             tasks = (_json_batch if kind == JSON else _msgpack_batch).decode(body)
+        except msgspec.ValidationError as error:
+            raise _at_fault(body, kind) or _malformed(error) from error
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise _malformed(error) from error
     if not 1 <= len(tasks) <= BATCH_MAX:
         raise Refusal(Fault(detail=f"a batch has 1 to {BATCH_MAX} tasks, not {len(tasks)}", pointer="#"))
     return tasks
+
+
+def _at_fault(body: bytes, kind: str) -> Refusal | None:
+    """Return the refusal that names the first wrong task of a batch; None when the batch is no array at all."""
+    module = msgspec.json if kind == JSON else msgspec.msgpack
+    try:
+        parts = module.decode(body, type=list[msgspec.Raw])
+    except msgspec.ValidationError:
+        return None
+    for number, part in enumerate(parts):
+        try:
+            module.decode(part, type=NewTask)
+        except msgspec.ValidationError as error:
+            return _malformed(error, within=f"/{number}")
+    return None
 
 
 def _lines(body: bytes) -> list[NewTask]:

@@ -4,15 +4,14 @@ from pathlib import Path
 
 import pytest
 import sample_agents
-from host_bench import SAMPLES, Bench
+from host_bench import Bench
 
 from amas.engine.connection import Engine
 
 
 @pytest.fixture
-def bench(engine: Engine, engine_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """A cell of its own, with the sample agents importable here and in child processes."""
-    monkeypatch.setenv("PYTHONPATH", str(SAMPLES))
+def bench(engine: Engine, engine_url: str, tmp_path: Path) -> Bench:
+    """A cell of its own."""
     sample_agents.begun.clear()
     sample_agents.ended.clear()
     sample_agents.release.clear()

@@ -3,8 +3,9 @@
 -- Words on the wire: a batch is one msgpack array; a blob is msgpack that Python made and no function here reads.
 -- Keys (P is the cell's prefix, KEYS[1] of every call; it carries the hash tag, so all keys lie in one slot):
 --   P:t:<id>     hash    a task: s state, q queue, b spec, p priority (1 if absent), a attempt, f failures, l hosts lost, m retries,
---                        w workflow, u parent, n open dependencies, d delay, x 'skip', h host, g agent, t started, z finished,
---                        r result, e failure, y reply channel, D has dependents, C has children, S has steps
+--                        w workflow, u parent, n open dependencies, d delay, x 'skip', h host, g agent, t first started, z finished,
+--                        r result, e failure, y reply channel, D has dependents, C has children, S has steps,
+--                        k has one of w, u, x, D, C, S, without which its end touches nothing else
 --   P:d:<id>     list    tasks that wait on it; '^' before one that waits for the end, however it ends
 --   P:c:<id>     list    sub-tasks that it spawned           P:s:<id>   hash   its journaled steps
 --   P:q:<queue>  zset    queued ids by effective age         P:queues   set    queues ever used
@@ -39,7 +40,7 @@ local function begin(keys, args)
     local time = call('TIME')
     now = time[1] * 1000 + math.floor(time[2] / 1000)
   end
-  R = {now = now, ready = {}, replies = {}, reply_counts = {}, fx = {}, wf = {}, ends = {}, wf_news = {}, stops = {}, totals = {}}
+  R = {now = now, stamp = string.format('%d', now), ready = {}, replies = {}, reply_counts = {}, fx = {}, wf = {}, ends = {}, wf_news = {}, stops = {}, totals = {}}
   return now
 end
 
@@ -97,7 +98,7 @@ local function ended(task, state, result, failure)
     local parts = R.replies[task.y]
     if not parts then parts = {}; R.replies[task.y] = parts; R.reply_counts[task.y] = 0 end
     R.reply_counts[task.y] = R.reply_counts[task.y] + 1
-    parts[#parts + 1] = '\148' .. cmsgpack.pack(task.id) .. cmsgpack.pack(state) .. (result or NIL) .. (failure or NIL)
+    parts[#parts + 1] = '\148' .. cmsgpack.pack(task.id, state) .. (result or NIL) .. (failure or NIL)
   end
   if task.D or task.C then R.ends[#R.ends + 1] = {task, state} end
 end
@@ -113,10 +114,18 @@ local function load(id)
           l = tonumber(v[15]) or 0}
 end
 
+-- Read only what a success needs: most tasks have no `k`, and fifteen fields cost more than the rest of their end.
+local function load_for_success(id)
+  local v = call('HMGET', key('t', id), 's', 'a', 'h', 'y', 'f', 'k')
+  if not v[1] then return nil end
+  if v[6] then return load(id) end
+  return {id = id, s = v[1], a = tonumber(v[2]) or 0, h = v[3], y = v[4], f = tonumber(v[5]) or 0}
+end
+
 -- The fence: the task if `attempt` owns it, else nil and why not ('same': this very outcome was recorded before, so the task
 -- stands in a state of the set `outcomes`).
-local function owned(id, attempt, outcomes)
-  local task = load(id)
+local function owned(id, attempt, outcomes, read)
+  local task = (read or load)(id)
   if not task then return nil, 'unknown' end
   if task.s == 'running' and task.a == attempt then return task end
   if task.s == 'cancelled' then return nil, 'cancelled' end
@@ -126,7 +135,7 @@ end
 
 -- Note a change for the journal; `extra` is msgpack: a failure, or the time when a delayed task is due.
 local function effect(id, state, extra)
-  R.fx[#R.fx + 1] = '\147' .. cmsgpack.pack(id) .. cmsgpack.pack(state) .. (extra or NIL)
+  R.fx[#R.fx + 1] = '\147' .. cmsgpack.pack(id, state) .. (extra or NIL)
 end
 
 local function failure(code, message) return cmsgpack.pack({code, message, ''}) end
@@ -231,7 +240,7 @@ local function end_workflow(id, state)
     R.replies[v[1]] = parts
     R.reply_counts[v[1]] = (R.reply_counts[v[1]] or 0) + 1
     local outcome = v[2] and call('HMGET', key('t', v[2]), 'r', 'e') or {}
-    parts[#parts + 1] = '\148' .. cmsgpack.pack(id) .. cmsgpack.pack(state) .. (outcome[1] or NIL) .. (outcome[2] or NIL)
+    parts[#parts + 1] = '\148' .. cmsgpack.pack(id, state) .. (outcome[1] or NIL) .. (outcome[2] or NIL)
   end
 end
 

@@ -54,6 +54,7 @@ local function add(t, client, states, flagged)
   if options.m and options.m ~= RETRIES then put('m', options.m) end
   if options.x and options.x ~= 'fail' then put('x', options.x) end
   if options.u then put('u', options.u) end
+  if options.w or options.u or options.x then put('k', 1) end
   local open, doomed = 0, false
   if options.n then open, doomed = wait_on(id, options.n, states, flagged) end
   local delay = options.d or 0
@@ -109,7 +110,7 @@ local function add_batch(batch, client, resend)
       if add(t, client, states, flagged) then doomed[#doomed + 1] = t[1] end
     end
   end
-  for need in pairs(flagged) do call('HSET', key('t', need), 'D', 1) end
+  for need in pairs(flagged) do call('HSET', key('t', need), 'D', 1, 'k', 1) end
   for workflow, ids in pairs(R.added) do call_many('RPUSH', key('wt', workflow), ids) end
   local queues = {}
   for queue in pairs(R.queues) do queues[#queues + 1] = queue end

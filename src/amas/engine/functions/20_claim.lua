@@ -35,7 +35,7 @@ end
 --   returns one msgpack array of [id, attempt, agent, failures, resumed, spec], or 'lost' when the host holds no lease.
 --   Keeps true: each task goes to one attempt, numbered one higher than the last.  cost: O(claimed * log queued + queues).
 local function claim(keys, args)
-  local now = begin(keys, args)
+  begin(keys, args)
   local host = args[2]
   if not call('ZSCORE', P .. ':hosts', host) then return 'lost' end
   local out, journal, running = {}, {}, {}
@@ -45,20 +45,22 @@ local function claim(keys, args)
       local v = call('HMGET', key('t', id), 's', 'a', 'f', 'S', 'C', 'b')
       if v[1] == 'queued' then
         local attempt, agent = (tonumber(v[2]) or 0) + 1, agents[i]
-        call('HSET', key('t', id), 's', 'running', 'a', attempt, 'h', host, 'g', agent, 't', now)
+        if attempt == 1 then call('HSET', key('t', id), 's', 'running', 'a', 1, 'h', host, 'g', agent, 't', R.stamp)
+        else call('HSET', key('t', id), 's', 'running', 'a', attempt, 'h', host, 'g', agent) end
         running[#running + 1] = id
         running[#running + 1] = agent
         journal[#journal + 1] = {id, attempt, agent}
-        out[#out + 1] = '\150' .. cmsgpack.pack(id) .. cmsgpack.pack(attempt) .. cmsgpack.pack(agent)
-          .. cmsgpack.pack(tonumber(v[3]) or 0) .. cmsgpack.pack((v[4] or v[5]) and true or false) .. v[6]
+        out[#out + 1] = '\150'
+        out[#out + 1] = cmsgpack.pack(id, attempt, agent, tonumber(v[3]) or 0, (v[4] or v[5]) and true or false)
+        out[#out + 1] = v[6]
       end
     end
   end
-  if #out == 0 then return array_header(0) end
+  if #journal == 0 then return array_header(0) end
   call_many('HSET', key('r', host), running)
-  count('claimed', #out)
+  count('claimed', #journal)
   commit('claim', {'h', host, 'b', cmsgpack.pack(journal)})
-  return array_header(#out) .. table.concat(out)
+  return array_header(#journal) .. table.concat(out)
 end
 
 redis.register_function('amas1_claim', claim)

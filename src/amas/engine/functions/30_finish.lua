@@ -2,10 +2,10 @@
 -- [index from 0, code]...; code is 'stale', 'cancelled' or 'unknown'. An outcome sent twice is accepted once.
 
 -- Run `apply(task, item)` for the items that the fence lets through; `outcomes` is the set of states that a repeated item would find.
-local function each_owned(batch, outcomes, apply)
+local function each_owned(batch, outcomes, apply, read)
   local refused, skipped, let_go_of, applied = {}, {}, {}, 0
   for i, item in ipairs(batch) do
-    local task, why = owned(item[1], item[2], outcomes)
+    local task, why = owned(item[1], item[2], outcomes, read)
     if task then
       let_go_of[task.h] = let_go_of[task.h] or {}
       table.insert(let_go_of[task.h], task.id)
@@ -29,10 +29,10 @@ local function complete(keys, args)
   begin(keys, args)
   R.retention = tonumber(args[2])
   local refused, skipped, applied = each_owned(cmsgpack.unpack(args[4]), {succeeded = true}, function(task, item)
-    call('HSET', key('t', task.id), 's', 'succeeded', 'r', item[3], 'z', R.now)
+    call('HSET', key('t', task.id), 's', 'succeeded', 'r', item[3], 'z', R.stamp)
     if task.f > 0 then call('HDEL', key('t', task.id), 'e') end   -- the error of an earlier attempt is not this task's outcome
     ended(task, 'succeeded', item[3])
-  end)
+  end, load_for_success)
   if applied > 0 then
     local fields = {'h', args[3], 'b', args[4]}
     note_refused(skipped, fields)
@@ -89,7 +89,7 @@ local function step(keys, args)
     local task, why = owned(item[1], item[2], {})
     if task then
       call('HSETNX', key('s', task.id), item[3], item[4])
-      if not task.S then call('HSET', key('t', task.id), 'S', 1) end
+      if not task.S then call('HSET', key('t', task.id), 'S', 1, 'k', 1) end
     else
       skipped[#skipped + 1] = i - 1
       refused[#refused + 1] = i - 1
@@ -124,12 +124,12 @@ local function suspend(keys, args)
     local state = call('HGET', key('t', child_id), 's')
     if state and not TERMINAL[state] then
       call('RPUSH', key('d', child_id), '^' .. task.id)
-      call('HSET', key('t', child_id), 'D', 1)
+      call('HSET', key('t', child_id), 'D', 1, 'k', 1)
       open = open + 1
     end
   end
   let_go(task)
-  call('HSET', key('t', task.id), 's', 'waiting', 'n', open, 'C', 1)
+  call('HSET', key('t', task.id), 's', 'waiting', 'n', open, 'C', 1, 'k', 1)
   effect(task.id, 'waiting')
   if open == 0 then satisfy(task) end
   local fields = {'h', args[3], 'b', args[8]}

@@ -1,25 +1,5 @@
 -- Hosts and their leases; who leads.
 
--- register: a host says that it is here.  caller: HostRegistry.register.  ARGV: now, host, lease_ms, what it says of itself
-local function register(keys, args)
-  local now = begin(keys, args)
-  call('ZADD', P .. ':hosts', now + args[3], args[2])
-  call('HSET', key('h', args[2]), 'about', args[4], 'since', now)
-  commit('host', {'h', args[2], 'b', args[4]})
-  return 1
-end
-
--- renew: the host lives.  caller: its lease keeper, every beat.  ARGV: now, host, lease_ms, its figures
---   returns 1, or 0 when its lease had run out and its tasks were given to others: it must stop them and register anew.
---   Writes no journal: 30,000 agents beat, and nothing changes.
-local function renew(keys, args)
-  local now = begin(keys, args)
-  if not call('ZSCORE', P .. ':hosts', args[2]) then return 0 end
-  call('ZADD', P .. ':hosts', now + args[3], args[2])
-  call('HSET', key('h', args[2]), 'figures', args[4])
-  return 1
-end
-
 -- Give back all that a host runs. `lost`: it died, so each task remembers; one that went down with too many hosts fails.
 local function release(host, lost)
   local running = call('HGETALL', key('r', host))
@@ -39,6 +19,36 @@ local function release(host, lost)
   call('DEL', key('r', host), key('h', host))
   call('ZREM', P .. ':hosts', host)
   return #running / 2
+end
+
+-- register: a host says that it is here.  caller: HostRegistry.register.
+--   ARGV: now, retention_ms, host, lease_ms, what it says of itself.  returns how many tasks were given back.
+--   A host that comes back under its name has died: what it ran is given back at once, without waiting for its lease to end.
+local function register(keys, args)
+  local now = begin(keys, args)
+  R.retention = tonumber(args[2])
+  local host, given_back = args[3], 0
+  if call('EXISTS', key('r', host)) == 1 then
+    given_back = release(host, true)
+    count('hosts_lost')
+    commit('lost', {'h', host})
+    begin(keys, args)
+  end
+  call('ZADD', P .. ':hosts', now + args[4], host)
+  call('HSET', key('h', host), 'about', args[5], 'since', now)
+  commit('host', {'h', host, 'b', args[5]})
+  return given_back
+end
+
+-- renew: the host lives.  caller: its lease keeper, every beat.  ARGV: now, host, lease_ms, its figures
+--   returns 1, or 0 when its lease had run out and its tasks were given to others: it must stop them and register anew.
+--   Writes no journal: 30,000 agents beat, and nothing changes.
+local function renew(keys, args)
+  local now = begin(keys, args)
+  if not call('ZSCORE', P .. ':hosts', args[2]) then return 0 end
+  call('ZADD', P .. ':hosts', now + args[3], args[2])
+  call('HSET', key('h', args[2]), 'figures', args[4])
+  return 1
 end
 
 -- reap: give back the tasks of one host whose lease has run out, in one transition.  caller: the reaper.

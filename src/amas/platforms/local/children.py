@@ -20,12 +20,10 @@ from amas.platforms.local.request import StartRequest
 
 Process = asyncio.subprocess.Process
 
-READY_PATH = "/ready/orchestration"
 CONTROL_PLANE_STOP_S = 10.0
 """Open requests and live event streams get this long after SIGTERM."""
 DRAIN_MARGIN_S = 5.0
 """Beyond a host's own drain, to give back what it couldn't finish."""
-_HTTP_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -75,12 +73,9 @@ def embedded_engine(request: StartRequest, home: Home) -> EmbeddedEngine:
 
 def _control_plane(request: StartRequest, home: Home, state: FleetState) -> Child:
     program = Program("control-plane", [*request.program, "serve", "--home", str(home.folder)], home, request.fleet_file)
-
-    async def ready(_: Process) -> None:
-        while await http_status(state.host, state.port, READY_PATH) != 200:  # noqa: ASYNC110  another process's state
-            await asyncio.sleep(0.05)
-
-    return Child(program.name, program.spawn, ready, program.failure, stop_s=CONTROL_PLANE_STOP_S, start_s=request.start_s)
+    return Child(
+        program.name, program.spawn, program.said_ready, program.failure, stop_s=CONTROL_PLANE_STOP_S, start_s=request.start_s
+    )
 
 
 def _host(request: StartRequest, home: Home, name: str) -> Child:
@@ -147,19 +142,3 @@ class Program:
         beside = str(Path(self._fleet_file).parent) if self._fleet_file else ""
         paths = [path for path in (os.environ.get("PYTHONPATH", ""), beside) if path]  # a fleet file's agents lie beside it
         return os.environ | {READY_FD: str(ready_fd), "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
-
-
-async def http_status(host: str, port: int, path: str) -> int:
-    """Return the status of a GET, 0 when nobody answers in time."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  it is compared, not bound
-    try:
-        async with asyncio.timeout(_HTTP_S):
-            reader, writer = await asyncio.open_connection(host, port)
-            try:
-                writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-                words = (await reader.readline()).split()
-            finally:
-                writer.close()
-    except (OSError, TimeoutError):
-        return 0
-    return int(words[1]) if len(words) > 1 and words[1].isdigit() else 0

@@ -56,6 +56,8 @@ class FleetState(msgspec.Struct, kw_only=True):
     """Where the control plane listens."""
     port: int
     metrics_port: int
+    hosts: int = 1
+    """How many host processes share the fleet's agents: `host-1` to `host-N`."""
     supervisor_pid: int = 0
     started_ms: int = 0
     parts: list[PartState] = []

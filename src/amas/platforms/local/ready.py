@@ -1,10 +1,14 @@
-"""How a child process tells its supervisor that it is ready: one line on an inherited pipe whose number is in the environment.
+"""A child process's side of the agreement with its supervisor: it says when it is ready, and stops when it is told to.
 
-`amas host` calls `tell_ready()` once its agents are registered; outside a supervisor that does nothing. The pipe's other end is
-read in `children.py`; its end without a line means that the child died first.
+Ready is one line on an inherited pipe whose number is in the environment: `amas serve` says it when it listens, `amas host` when
+its agents are registered; outside a supervisor that does nothing. The pipe's other end is read in `children.py`; its end without
+a line means that the child died first.
 """
 
+import asyncio
 import os
+import signal
+from collections.abc import Callable
 
 READY_FD = "AMAS_READY_FD"
 READY_LINE = b"ready\n"
@@ -16,3 +20,10 @@ def tell_ready() -> None:
     if number.isdigit():
         with open(int(number), "wb", buffering=0) as pipe:  # noqa: PTH123  a descriptor, not a path
             pipe.write(READY_LINE)
+
+
+def on_stop(stop: Callable[[], None]) -> None:
+    """Have the running loop call `stop` when this process is told to end, by its supervisor or from a terminal."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)

@@ -126,6 +126,7 @@ async def supervise(request: StartRequest, report: Report) -> None:
             host=request.host,
             port=ports["--port"],
             metrics_port=ports["--metrics-port"],
+            hosts=request.hosts,
             supervisor_pid=os.getpid(),
             started_ms=clock.now_ms(),
         )

@@ -9,6 +9,15 @@ down_revision = None
 
 def upgrade() -> None:
     """Make them."""
+    _attempts()
+    _events()
+    _goals()
+    _recorder()
+    _tasks()
+    _workflows()
+
+
+def _attempts() -> None:
     op.create_table(
         "attempts",
         sa.Column("task_id", sa.Text(), nullable=False),
@@ -23,6 +32,9 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("attempts_agent", "attempts", ["agent_id", "task_id"], unique=False)
+
+
+def _events() -> None:
     op.create_table(
         "events",
         sa.Column("entry", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -35,6 +47,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("entry", "workflow_id"),
     )
     op.create_index("events_workflow", "events", ["workflow_id", "entry"], unique=False)
+
+
+def _goals() -> None:
     op.create_table(
         "goals",
         sa.Column("workflow_id", sa.Text(), nullable=False),
@@ -43,6 +58,9 @@ def upgrade() -> None:
         sa.Column("goal", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("workflow_id"),
     )
+
+
+def _recorder() -> None:
     op.create_table(
         "recorder",
         sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
@@ -50,6 +68,9 @@ def upgrade() -> None:
         sa.Column("position", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
+
+
+def _tasks() -> None:
     op.create_table(
         "tasks",
         sa.Column("id", sa.Text(), nullable=False),
@@ -95,6 +116,9 @@ def upgrade() -> None:
         sqlite_where=sa.text("workflow_id IS NOT NULL"),
         postgresql_where=sa.text("workflow_id IS NOT NULL"),
     )
+
+
+def _workflows() -> None:
     op.create_table(
         "workflows",
         sa.Column("id", sa.Text(), nullable=False),

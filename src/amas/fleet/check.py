@@ -1,0 +1,155 @@
+"""What makes a fleet sound, whoever declared it: names, hierarchy, limits, and agents that exist.
+
+A `Problem` names its field as fleet files write it (`pools[2].lead`), so that `load.py` can tell the line. `problems` looks
+at the declaration alone; `agent_problems` imports what the pools name, which may take seconds and runs its authors' code.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from amas.agents.base import AgentDefinition, load_agent
+from amas.errors import FleetError
+from amas.model.fleet import FleetSpec, PoolSpec
+from amas.model.states import Layer
+from amas.model.yamlfile import did_you_mean
+
+HOSTS_MAX = 256
+"""On one machine; more hosts than cores gain nothing but isolation."""
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_NAME_WORDS = "lower case letters and digits in words joined by hyphens"
+_CAPABILITY = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
+_AGENT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_RANK = {layer: rank for rank, layer in enumerate(Layer)}
+
+
+class Problem(NamedTuple):
+    """One mistake and how to mend it."""
+
+    field: str
+    message: str
+
+
+def problems(spec: FleetSpec) -> Iterator[Problem]:
+    """Return what is wrong with the declaration, in the order of the file; nothing when it is sound."""
+    if not _NAME.fullmatch(spec.name):
+        yield Problem("name", f"{spec.name!r} must be {_NAME_WORDS}, such as my-fleet")
+    if not 1 <= spec.hosts <= HOSTS_MAX:
+        yield Problem("hosts", f"is {spec.hosts}, but must be from 1 to {HOSTS_MAX}")
+    if not spec.pools:
+        yield Problem("pools", "is empty: a fleet needs at least one pool")
+    names = Counter(pool.name for pool in spec.pools)
+    for index, pool in enumerate(spec.pools):
+        at = f"pools[{index}]"
+        if names[pool.name] > 1:
+            yield Problem(f"{at}.name", f"{pool.name!r} names {names[pool.name]} pools: give each its own name")
+        for field, message in (*_of_pool(pool), *_of_place(pool, spec), *_of_size(pool, spec), *_of_policy(pool)):
+            yield Problem(f"{at}.{field}", message)
+    total = sum(pool.replicas for pool in spec.pools)
+    if total > spec.limits.max_total_agents:
+        most = spec.limits.max_total_agents
+        yield Problem("pools", f"have {total} agents, over the limit of {most}: lower replicas, or raise limits.max_total_agents")
+
+
+def _of_pool(pool: PoolSpec) -> Iterator[Problem]:
+    if not _NAME.fullmatch(pool.name):
+        yield Problem("name", f"{pool.name!r} must be {_NAME_WORDS}, such as code-reviewer")
+    if not _AGENT.fullmatch(pool.agent):
+        yield Problem("agent", f"{pool.agent!r} must be module:attribute, such as my_agents:summarise")
+    if not pool.capabilities:
+        yield Problem("capabilities", "is empty: a pool needs at least one, such as [text.summary]")
+    for index, capability in enumerate(pool.capabilities):
+        if not _CAPABILITY.fullmatch(capability):
+            yield Problem(f"capabilities[{index}]", f"{capability!r} must be lower case words joined by dots: text.summary")
+        elif capability in pool.capabilities[:index]:
+            yield Problem(f"capabilities[{index}]", f"{capability!r} stands here twice: keep one")
+
+
+def _of_policy(pool: PoolSpec) -> Iterator[Problem]:
+    if not pool.timeout_s > 0:
+        yield Problem("timeout", f"is {pool.timeout_s:g} seconds, but an attempt needs some time, such as 10m")
+    if not 0 <= pool.retry.retries <= 100:
+        yield Problem("retry.retries", f"is {pool.retry.retries}, but must be from 0 to 100")
+    if not 0 <= pool.retry.jitter <= 1:
+        yield Problem("retry.jitter", f"is {pool.retry.jitter:g}, but must be a share from 0 to 1")
+    if not 0 <= pool.retry.backoff_s <= pool.retry.backoff_max_s:
+        yield Problem(
+            "retry", f"waits {pool.retry.backoff_s:g} s first, but {pool.retry.backoff_max_s:g} s at most: raise backoff_max"
+        )
+    if pool.isolation == "shared" and pool.limits != type(pool.limits)():
+        yield Problem("limits", "hold only for a process of its own: add isolation: process")
+    if pool.limits.memory_mb < 0 or pool.limits.cpu_s < 0:
+        yield Problem("limits", "can't be less than 0, which means no limit")
+
+
+def _of_place(pool: PoolSpec, spec: FleetSpec) -> Iterator[Problem]:
+    if pool.layer is Layer.EXECUTIVE:
+        if pool.lead:
+            yield Problem("lead", "the executive layer reports to nobody: remove this line")
+        return
+    above = [each.name for each in spec.pools if _RANK[each.layer] < _RANK[pool.layer]]
+    if not pool.lead:
+        yield Problem(
+            "lead", f"is missing: name the pool that {pool.name!r} reports to" + (f", such as {above[0]}" if above else "")
+        )
+        return
+    leads = [each for each in spec.pools if each.name == pool.lead]
+    if not leads:
+        known = did_you_mean(pool.lead, above) or (f"; pools above it: {', '.join(above[:8])}" if above else "")
+        yield Problem("lead", f"there is no pool {pool.lead!r}{known}")
+    elif _RANK[leads[0].layer] >= _RANK[pool.layer]:
+        yield Problem(
+            "lead",
+            f"{pool.lead!r} is in the {leads[0].layer} layer, which isn't above {pool.layer}: "
+            f"the layers are {', '.join(Layer)}, and a lead is in one further up",
+        )
+
+
+def _of_size(pool: PoolSpec, spec: FleetSpec) -> Iterator[Problem]:
+    limits = spec.limits
+    sizes = (
+        ("replicas", pool.replicas, limits.max_agents_per_pool, "max_agents_per_pool", "agents in a pool"),
+        (
+            "tasks_per_agent",
+            pool.tasks_per_agent,
+            limits.max_tasks_per_agent,
+            "max_tasks_per_agent",
+            "tasks for an agent",
+        ),
+    )
+    for field, value, most, limit, what in sizes:
+        if value < 1:
+            yield Problem(field, f"is {value}, but must be at least 1")
+        elif value > most:
+            yield Problem(field, f"is {value}, over the limit of {most} {what}: lower it, or raise limits.{limit}")
+
+
+def check(spec: FleetSpec) -> None:
+    """Raise FleetError with the first problem of a declaration that didn't come from a file."""
+    for field, message in problems(spec):
+        raise FleetError(f"{field}: {message}")
+
+
+def check_agents(spec: FleetSpec) -> None:
+    """Import every pool's agent; raise FleetError when one can't be had or doesn't do what its pool promises."""
+    for field, message in agent_problems(spec):
+        raise FleetError(f"{field}: {message}")
+
+
+def agent_problems(spec: FleetSpec) -> Iterator[Problem]:
+    """Import every pool's agent and return what is wrong with them."""
+    for index, pool in enumerate(spec.pools):
+        try:
+            found = load_agent(pool.agent)
+        except FleetError as error:
+            yield Problem(f"pools[{index}].agent", str(error))
+            continue
+        except Exception as error:  # noqa: BLE001  a module's author may raise anything while it is imported
+            yield Problem(f"pools[{index}].agent", f"importing {pool.agent!r} failed: {type(error).__name__}: {error}")
+            continue
+        missing = [name for name in pool.capabilities if isinstance(found, AgentDefinition) and name not in found.capabilities]
+        if missing:
+            able = ", ".join(found.capabilities) if isinstance(found, AgentDefinition) else ""
+            yield Problem(f"pools[{index}].capabilities", f"{pool.agent} can't do {missing[0]!r}, but only {able}")

@@ -1,0 +1,91 @@
+"""A fleet as its YAML file writes it: what people may leave out, and times with their unit. `load.py` makes a `FleetSpec` of it.
+
+Times are `90`, `90s`, `10m`, `24h` or `1.5d`; a plain number is seconds.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+
+from amas.model.fleet import Isolation
+from amas.model.states import Layer
+
+Time = float | str
+
+_TIME = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|m|h|d)?")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+class DeclaredRetry(msgspec.Struct, frozen=True, kw_only=True):
+    """How often and how soon a failed task is tried again."""
+
+    retries: int | None = None
+    """Not said: ORCHESTRATION_RETRY_ATTEMPTS."""
+    backoff: Time = 1.0
+    backoff_max: Time = 60.0
+    jitter: float = 0.5
+
+
+class DeclaredProcessLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a process of `isolation: process` may take."""
+
+    memory_mb: int = 2048
+    cpu: Time = 0.0
+
+
+class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
+    """One pool."""
+
+    name: str
+    agent: str
+    capabilities: tuple[str, ...]
+    title: str = ""
+    layer: Layer = Layer.SPECIALIST
+    lead: str = ""
+    replicas: int = 1
+    tasks_per_agent: int = 1
+    isolation: Isolation = "shared"
+    limits: DeclaredProcessLimits = DeclaredProcessLimits()
+    timeout: Time = 600.0
+    retry: DeclaredRetry = DeclaredRetry()
+    version: str | int | float = "1"
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class DeclaredLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of A11 that this fleet sets for itself; what isn't said is the environment's."""
+
+    max_agents_per_pool: int | None = None
+    max_tasks_per_agent: int | None = None
+    max_agent_spawn_rate: int | None = None
+    max_total_agents: int | None = None
+    max_workflows: int | None = None
+    max_subtasks: int | None = None
+    decomposition_timeout: Time | None = None
+    workflow_timeout: Time | None = None
+    quality_threshold: float | None = None
+    quality_rounds: int = 2
+
+
+class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole file."""
+
+    name: str
+    pools: tuple[DeclaredPool, ...]
+    title: str = ""
+    limits: DeclaredLimits = DeclaredLimits()
+    playbooks: tuple[str, ...] = ()
+    hosts: int = 1
+
+
+def seconds(time: Time) -> float:
+    """Return a time in seconds; ValueError says what it should look like."""
+    if isinstance(time, str):
+        match = _TIME.fullmatch(time.strip())
+        if match is None:
+            raise ValueError(f"{time!r} is no time: write 90s, 10m or 24h; a plain number is seconds")
+        time = float(match[1]) * _SECONDS[match[2] or "s"]
+    if not 0 <= time < float("inf"):
+        raise ValueError(f"{time!r} is no time: it can't be less than 0 or without end")
+    return time

@@ -1,0 +1,129 @@
+"""Fleet files: found by name or path, read, and checked, with file, line, field and the mend of whatever is wrong.
+
+`load_fleet("amas")` returns the blueprint of that name; `load_fleet("my/fleet.yaml")` a file's. Agents are imported only with
+`agents=True`, as `amas up` and `amas doctor` want it. Called by the local platform, hosts and the control plane.
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from amas.errors import FleetError
+from amas.fleet.check import agent_problems, problems
+from amas.fleet.declared import DeclaredFleet, DeclaredLimits, DeclaredPool, Time, seconds
+from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec, ProcessLimits
+from amas.model.task import RetryPolicy
+from amas.model.yamlfile import YamlFile, did_you_mean, shipped_folder
+from amas.settings import OrchestrationLimits
+
+QUALITY_ROUNDS_MAX = 10
+"""A part that ten rounds didn't mend won't be mended by the eleventh."""
+
+_HOUR_S = 3600.0
+
+
+def blueprints() -> list[str]:
+    """Return the names of the fleets that ship with the product."""
+    return sorted(path.stem for path in shipped_folder("fleets").glob("*.yaml"))
+
+
+def find_fleet(name_or_path: str | Path) -> Path:
+    """Return the absolute path of a fleet file; a word without folder and suffix is a blueprint's name."""
+    text = str(name_or_path)
+    if "/" in text or text.endswith((".yaml", ".yml")):
+        path = Path(text).expanduser().absolute()
+        if not path.is_file():
+            raise FleetError(f"there is no fleet file {text}")
+        return path
+    path = shipped_folder("fleets") / f"{text}.yaml"
+    if not path.is_file():
+        raise FleetError(
+            f"there is no fleet {text!r}{did_you_mean(text, blueprints())}: amas has {', '.join(blueprints())}; "
+            "a file of your own needs its suffix, such as ./fleet.yaml"
+        )
+    return path
+
+
+def load_fleet(name_or_path: str | Path, *, agents: bool = False, environ: Mapping[str, str] | None = None) -> FleetSpec:
+    """Return the fleet that a file declares; FleetFileInvalid names file, line, field and the mend of the first mistake.
+
+    `agents`: import every pool's agent too. Modules beside the file are found, here as in the fleet's hosts.
+    """
+    path = find_fleet(name_or_path)
+    file = YamlFile.read(path)
+    spec = _Reading(file, OrchestrationLimits.read(environ)).fleet(file.decode(DeclaredFleet))
+    for field, message in problems(spec):
+        raise file.invalid(message, field)
+    if agents:
+        if str(path.parent) not in sys.path:
+            sys.path.append(str(path.parent))
+        for field, message in agent_problems(spec):
+            raise file.invalid(message, field)
+    return spec
+
+
+class _Reading:
+    """Turns what the file says, and the environment where it says nothing, into a spec."""
+
+    def __init__(self, file: YamlFile, defaults: OrchestrationLimits) -> None:
+        self._file, self._defaults = file, defaults
+
+    def fleet(self, said: DeclaredFleet) -> FleetSpec:
+        return FleetSpec(
+            name=said.name,
+            title=said.title or said.name,
+            pools=tuple(self._pool(pool, f"pools[{index}]") for index, pool in enumerate(said.pools)),
+            limits=self._limits(said.limits),
+            playbooks=said.playbooks,
+            hosts=said.hosts,
+        )
+
+    def _pool(self, said: DeclaredPool, at: str) -> PoolSpec:
+        retries = said.retry.retries
+        return PoolSpec(
+            name=said.name,
+            agent=said.agent,
+            capabilities=said.capabilities,
+            title=said.title or said.name.replace("-", " ").capitalize(),
+            layer=said.layer,
+            lead=said.lead,
+            replicas=said.replicas,
+            tasks_per_agent=said.tasks_per_agent,
+            isolation=said.isolation,
+            limits=ProcessLimits(
+                memory_mb=said.limits.memory_mb, cpu_s=round(self._seconds(said.limits.cpu, f"{at}.limits.cpu"))
+            ),
+            timeout_s=self._seconds(said.timeout, f"{at}.timeout"),
+            retry=RetryPolicy(
+                retries=self._defaults.retry_attempts if retries is None else retries,
+                backoff_s=self._seconds(said.retry.backoff, f"{at}.retry.backoff"),
+                backoff_max_s=self._seconds(said.retry.backoff_max, f"{at}.retry.backoff_max"),
+                jitter=said.retry.jitter,
+            ),
+            version=str(said.version),
+            options=said.options,
+        )
+
+    def _limits(self, said: DeclaredLimits) -> FleetLimits:
+        given = {name: value for name, value in msgspec.structs.asdict(said).items() if value is not None}
+        rounds = given.pop("quality_rounds")
+        if not 0 <= rounds <= QUALITY_ROUNDS_MAX:
+            raise self._file.invalid(f"is {rounds}, but must be from 0 to {QUALITY_ROUNDS_MAX}", "limits.quality_rounds")
+        for name, unit_s in (("decomposition_timeout", 1.0), ("workflow_timeout", _HOUR_S)):
+            if name in given:
+                time_s = self._seconds(given.pop(name), f"limits.{name}")
+                given[name + ("_s" if unit_s == 1.0 else "_h")] = time_s / unit_s
+        for field in OrchestrationLimits.fields():
+            if field.name in given and not field.within(given[field.name]):
+                name = field.name.removesuffix("_s").removesuffix("_h")
+                raise self._file.invalid(f"is {given[field.name]:g}, but must be {field.wanted}", f"limits.{name}")
+        environment = {name: getattr(self._defaults, name) for name in FleetLimits.__struct_fields__ if name != "quality_rounds"}
+        return FleetLimits(**(environment | given), quality_rounds=rounds)
+
+    def _seconds(self, time: Time, field: str) -> float:
+        try:
+            return seconds(time)
+        except ValueError as error:
+            raise self._file.invalid(str(error), field) from error

@@ -1,0 +1,54 @@
+"""The control plane as a process: what `amas serve` runs until it is told to stop, the API and the controllers in one event loop.
+
+It reads `fleet.json` in the data folder for all it needs.
+"""
+
+import asyncio
+import os
+from pathlib import Path
+
+import msgspec
+
+from amas.controllers.figures import Figures
+from amas.controllers.run import Controllers, make_duties
+from amas.engine.connection import Engine
+from amas.fleet.load import load_fleet
+from amas.observe.logging import open_log, use_log
+from amas.platforms.local.control import fleet_state
+from amas.platforms.local.home import Home
+from amas.platforms.local.ready import on_stop, tell_ready
+from amas.records.store import Records
+from amas.server.plane import ControlPlane
+from amas.server.serve import serve
+from amas.settings import EngineSettings, HomeSettings, OrchestrationLimits, RecordsSettings, ServerSettings
+
+
+def run_control_plane(folder: Path | None) -> None:
+    """Run the API and the controllers until SIGTERM."""
+    import uvloop
+
+    uvloop.run(_control_plane(Home(folder or HomeSettings.read().folder())))
+
+
+async def _control_plane(home: Home) -> None:
+    state = fleet_state(home.folder)
+    settings = msgspec.structs.replace(ServerSettings.read(), host=state.host, port=state.port, metrics_port=state.metrics_port)
+    stopping = asyncio.Event()
+    on_stop(stopping.set)
+    use_log(open_log(home.logs / "control-plane.jsonl", level=OrchestrationLimits.read().log_level))
+    async with (
+        Engine(state.engine_url, cell=state.cell) as engine,
+        await Records.open(RecordsSettings.read().url_for(home.folder), cell=state.cell) as records,
+    ):
+        figures = Figures()
+        retention_s = EngineSettings.read().retention_s
+        plane = ControlPlane(
+            engine, records, load_fleet(state.fleet_file), settings, home.folder, retention_s=retention_s, figures=figures
+        )
+        controllers = Controllers(engine, make_duties(engine, records, figures), figures, holder=f"control-plane-{os.getpid()}")
+        async with asyncio.TaskGroup() as group:
+            serving = group.create_task(serve(plane, ready=lambda _, __: tell_ready()), name="server")
+            leading = group.create_task(controllers.run(), name="controllers")
+            await stopping.wait()
+            serving.cancel()
+            leading.cancel()

@@ -1,0 +1,91 @@
+"""Free capacity: who is asked for, in what shares, and when a pool falls silent."""
+
+from collections import Counter
+
+from amas.agents.slots import FreeSlots
+
+
+def two_pools(*, batch_max: int = 100, threads: int = 100, blocking: bool = False) -> FreeSlots:
+    slots = FreeSlots(batch_max=batch_max, threads=threads)
+    slots.add_pool(("x", "@a"), ["a-1", "a-2"], each=2, blocking=blocking)
+    slots.add_pool(("y", "@b"), ["b-1", "b-2", "b-3"], each=1, blocking=False)
+    return slots
+
+
+def asked(slots: FreeSlots) -> list[str]:
+    ask = slots.ask()
+    return [agent_id for group in ask.groups for agent_id in group.agent_ids] if ask else []
+
+
+def test_all_free_slots_are_asked_for_round_by_round() -> None:
+    ask = two_pools().ask()
+    assert ask is not None
+    assert [(group.queues, group.agent_ids) for group in ask.groups] == [
+        (("x", "@a"), ["a-1", "a-2", "a-1", "a-2"]),
+        (("y", "@b"), ["b-1", "b-2", "b-3"]),
+    ]
+
+
+def test_what_is_under_way_is_not_asked_for_twice() -> None:
+    slots = two_pools()
+    assert len(asked(slots)) == 7
+    assert slots.ask() is None
+
+
+def test_a_small_batch_is_shared_between_pools() -> None:
+    slots = two_pools(batch_max=2)
+    assert asked(slots) == ["a-1", "b-1"]
+    assert asked(slots) == ["a-2", "b-2"]
+
+
+def test_one_slot_goes_to_each_pool_in_turn() -> None:
+    slots = two_pools(batch_max=1)
+    assert [asked(slots)[0][0] for _ in range(4)] == ["a", "b", "a", "b"]
+
+
+def test_a_pool_that_got_less_than_it_asked_for_is_silent_until_a_bell() -> None:
+    slots = two_pools()
+    ask = slots.ask()
+    assert ask is not None
+    slots.answered(ask, ["a-1", "b-1", "b-2", "b-3"])
+    assert slots.ask() is None
+    slots.give("b-1")
+    assert asked(slots) == ["b-1"]  # it got all that it asked for, so there may be more
+    assert slots.ring(["nobody", "x"])
+    assert Counter(asked(slots)) == {"a-1": 1, "a-2": 2}
+    assert not slots.ring(["nobody"])
+
+
+def test_a_bell_during_the_claim_is_not_forgotten() -> None:
+    slots = two_pools()
+    ask = slots.ask()
+    assert ask is not None
+    slots.ring(["x"])
+    slots.answered(ask, [])
+    assert len(asked(slots)) == 4
+
+
+def test_blocking_agents_are_asked_for_only_while_threads_are_free() -> None:
+    slots = two_pools(threads=3, blocking=True)
+    ask = slots.ask()
+    assert ask is not None
+    assert [len(group.agent_ids) for group in ask.groups] == [3, 3]
+    slots.ring_all()
+    assert slots.ask() is None
+    slots.give("a-1")
+    assert asked(slots) == ["a-2"]  # one thread, and the slot that waited longest
+
+
+def test_a_withheld_agent_gets_nothing_until_restored() -> None:
+    slots = two_pools()
+    slots.withhold("a-1")
+    ask = slots.ask()
+    assert ask is not None and ask.groups[0].agent_ids == ["a-2", "a-2"]
+    slots.withhold("a-2")
+    slots.answered(ask, [])
+    slots.ring_all()
+    assert asked(slots) == ["b-1", "b-2", "b-3"]
+    slots.restore("a-2")
+    slots.restore("a-1")
+    slots.ring_all()
+    assert Counter(asked(slots)) == {"a-1": 2, "a-2": 2}

@@ -1,0 +1,227 @@
+# ruff: noqa: E501  fleet files, a line each
+"""Fleet files: what they mean, and what each mistake says: file, line, field and the mend."""
+
+from pathlib import Path
+
+import pytest
+
+from amas.errors import FleetError, FleetFileInvalid
+from amas.fleet.check import check, check_agents
+from amas.fleet.declared import seconds
+from amas.fleet.load import blueprints, find_fleet, load_fleet
+from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec, ProcessLimits
+from amas.model.states import Layer
+from amas.model.task import RetryPolicy
+
+SMALL = """\
+name: small
+pools:
+  - name: boss
+    layer: executive
+    agent: my_agents:Boss
+    capabilities: [executive.coordinate]
+  - name: writer
+    lead: boss
+    agent: my_agents:write
+    capabilities: [text.write, text.summary]
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "fleet.yaml"
+    path.write_text(text)
+    return path
+
+
+def refused(folder: Path, text: str, **options: object) -> str:
+    """Return what the refusal says, without the folder."""
+    with pytest.raises(FleetFileInvalid) as error:
+        load_fleet(write(folder, text), environ={}, **options)
+    return str(error.value).removeprefix(f"{folder}/")
+
+
+def test_a_small_file_gets_its_defaults(tmp_path: Path) -> None:
+    spec = load_fleet(write(tmp_path, SMALL), environ={})
+    assert spec.title == "small"
+    assert spec.limits == FleetLimits()
+    assert spec.pool("writer") == PoolSpec(
+        name="writer", title="Writer", lead="boss", agent="my_agents:write", capabilities=("text.write", "text.summary")
+    )
+
+
+def test_everything_can_be_said(tmp_path: Path) -> None:
+    text = SMALL + (
+        "    title: The Writer\n    replicas: 2\n    tasks_per_agent: 3\n    isolation: process\n    limits: {memory_mb: 512, cpu: 2m}\n"
+        "    timeout: 1.5h\n    retry: {retries: 0, backoff: 500ms, backoff_max: 10, jitter: 0}\n    version: 2\n    options: {tone: dry, deep: {a: [1]}}\n"
+        "limits: {max_subtasks: 100, workflow_timeout: 2d, decomposition_timeout: 90s, quality_threshold: 0.5, quality_rounds: 0}\nhosts: 2\n"
+    )
+    spec = load_fleet(write(tmp_path, text), environ={})
+    writer = spec.pool("writer")
+    assert (writer.replicas, writer.tasks_per_agent, writer.isolation, writer.version) == (2, 3, "process", "2")
+    assert writer.limits == ProcessLimits(memory_mb=512, cpu_s=120)
+    assert writer.timeout_s == 5400.0
+    assert writer.retry == RetryPolicy(retries=0, backoff_s=0.5, backoff_max_s=10.0, jitter=0.0)
+    assert writer.options == {"tone": "dry", "deep": {"a": [1]}}
+    assert spec.hosts == 2
+    assert spec.limits == FleetLimits(
+        max_subtasks=100, workflow_timeout_h=48.0, decomposition_timeout_s=90.0, quality_threshold=0.5, quality_rounds=0
+    )
+
+
+@pytest.mark.requirement("A11")
+def test_the_environment_sets_defaults_and_the_file_raises_them(tmp_path: Path) -> None:
+    environ = {"ORCHESTRATION_MAX_SUBTASKS": "7", "ORCHESTRATION_RETRY_ATTEMPTS": "1", "ORCHESTRATION_QUALITY_THRESHOLD": "0.7"}
+    spec = load_fleet(write(tmp_path, SMALL + "limits: {max_subtasks: 70}\n"), environ=environ)
+    assert (spec.limits.max_subtasks, spec.limits.quality_threshold) == (70, 0.7)
+    assert spec.pool("writer").retry.retries == 1
+
+
+@pytest.mark.requirement("A2", "A11")
+def test_more_replicas_than_the_limit_need_the_limit_raised(tmp_path: Path) -> None:
+    text = SMALL + "    replicas: 6\n"
+    assert refused(tmp_path, text) == (
+        "fleet.yaml:11: pools[1].replicas: is 6, over the limit of 5 agents in a pool: lower it, or raise limits.max_agents_per_pool"
+    )
+    assert load_fleet(write(tmp_path, text + "limits: {max_agents_per_pool: 6}\n"), environ={}).pool("writer").replicas == 6
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("    lead: boss\n", "    leed: boss\n", "fleet.yaml:8: pools[1].leed: is not a field here (did you mean 'lead'?)"),
+        ("    lead: boss\n", "    lead: bos\n", "fleet.yaml:8: pools[1].lead: there is no pool 'bos' (did you mean 'boss'?)"),
+        ("    lead: boss\n", "", "fleet.yaml:7: pools[1].lead: is missing: name the pool that 'writer' reports to, such as boss"),
+        (
+            "    lead: boss\n",
+            "    lead: writer\n",
+            "fleet.yaml:8: pools[1].lead: 'writer' is in the specialist layer, which isn't above specialist: "
+            "the layers are executive, management, specialist, execution, and a lead is in one further up",
+        ),
+        (
+            "    layer: executive\n",
+            "    layer: executive\n    lead: writer\n",
+            "fleet.yaml:5: pools[0].lead: the executive layer reports to nobody: remove this line",
+        ),
+        (
+            "layer: executive",
+            "layer: executiv",
+            "fleet.yaml:4: pools[0].layer: 'executiv' is none of executive, management, specialist, execution (did you mean 'executive'?)",
+        ),
+        ("name: writer", "name: boss", "fleet.yaml:3: pools[0].name: 'boss' names 2 pools: give each its own name"),
+        (
+            "name: writer",
+            "name: The Writer",
+            "fleet.yaml:7: pools[1].name: 'The Writer' must be lower case letters and digits in words joined by hyphens, such as code-reviewer",
+        ),
+        ("my_agents:write", "my_agents.write", "fleet.yaml:9: pools[1].agent: 'my_agents.write' must be module:attribute, such as my_agents:summarise"),
+        (
+            "text.summary",
+            "Summary",
+            "fleet.yaml:10: pools[1].capabilities[1]: 'Summary' must be lower case words joined by dots: text.summary",
+        ),
+        ("text.summary", "text.write", "fleet.yaml:10: pools[1].capabilities[1]: 'text.write' stands here twice: keep one"),
+        ("[text.write, text.summary]", "[]", "fleet.yaml:10: pools[1].capabilities: is empty: a pool needs at least one, such as [text.summary]"),
+        ("[text.write, text.summary]", "text.write", "fleet.yaml:10: pools[1].capabilities: must be a list, not a single value: write [text.write]"),
+        (
+            "    lead: boss\n",
+            "    lead: boss\n    isolation: container\n",
+            "fleet.yaml:9: pools[1].isolation: 'container' is none of shared, process",
+        ),
+        (
+            "    lead: boss\n",
+            "    lead: boss\n    limits: {memory_mb: 1}\n",
+            "fleet.yaml:9: pools[1].limits: hold only for a process of its own: add isolation: process",
+        ),
+        (
+            "    lead: boss\n",
+            "    lead: boss\n    timeout: 10 minutes\n",
+            "fleet.yaml:9: pools[1].timeout: '10 minutes' is no time: write 90s, 10m or 24h; a plain number is seconds",
+        ),
+        ("    lead: boss\n", "    lead: boss\n    timeout: 0\n", "fleet.yaml:9: pools[1].timeout: is 0 seconds, but an attempt needs some time, such as 10m"),
+        ("    lead: boss\n", "    lead: boss\n    replicas: 0\n", "fleet.yaml:9: pools[1].replicas: is 0, but must be at least 1"),
+        ("    lead: boss\n", "    lead: boss\n    retry: {retries: -1}\n", "fleet.yaml:9: pools[1].retry.retries: is -1, but must be from 0 to 100"),
+        (
+            "name: small\n",
+            "name: small\nlimits: {quality_threshold: 85}\n",
+            "fleet.yaml:2: limits.quality_threshold: is 85, but must be a number from 0 to 1 (score)",
+        ),
+        ("name: small\n", "name: small\nlimits: {max_total_agents: 1}\n", "fleet.yaml:3: pools: have 2 agents, over the limit of 1: lower replicas, or raise limits.max_total_agents"),
+        ("name: small\n", "name: small\nhosts: 0\n", "fleet.yaml:2: hosts: is 0, but must be from 1 to 256"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_with_its_place_and_its_mend(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert refused(tmp_path, SMALL.replace(old, new, 1)) == message
+
+
+def test_leads_that_go_round_in_a_circle_are_refused(tmp_path: Path) -> None:
+    text = SMALL.replace("lead: boss", "lead: editor") + (
+        "  - name: editor\n    lead: writer\n    agent: my_agents:edit\n    capabilities: [text.edit]\n"
+    )
+    assert "isn't above specialist" in refused(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        (90, 90.0),
+        (1.5, 1.5),
+        ("90", 90.0),
+        ("90s", 90.0),
+        ("10m", 600.0),
+        ("24h", 86_400.0),
+        ("250ms", 0.25),
+        ("1.5d", 129_600.0),
+    ],
+)
+def test_times(said: float | str, meant: float) -> None:
+    assert seconds(said) == meant
+
+
+@pytest.mark.parametrize("said", ["", "soon", "-1s", -1, float("inf"), float("nan"), "1e9h", "10 m m"])
+def test_what_is_no_time(said: float | str) -> None:
+    with pytest.raises(ValueError, match="is no time"):
+        seconds(said)
+
+
+def test_agents_beside_the_file_are_imported_and_compared_with_what_the_pool_promises(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.path", [*__import__("sys").path])
+    (tmp_path / "beside_fleet.py").write_text(
+        "from amas import agent\n\n@agent('text.write')\nasync def write(ctx):\n    return 1\n\nnothing = 3\n"
+    )
+    (tmp_path / "broken_beside_fleet.py").write_text("1 / 0\n")
+    text = SMALL.replace("my_agents:Boss", "beside_fleet:write").replace("executive.coordinate", "text.write")
+    right = text.replace("my_agents:write", "beside_fleet:write").replace(", text.summary", "")
+    assert load_fleet(write(tmp_path, right), agents=True, environ={}).pools
+    cases = {
+        "beside_fleet:write": "fleet.yaml:10: pools[1].capabilities: beside_fleet:write can't do 'text.summary', but only text.write",
+        "beside_fleet:missing": "fleet.yaml:9: pools[1].agent: agent 'beside_fleet:missing': 'missing' is neither",
+        "beside_fleet:nothing": "fleet.yaml:9: pools[1].agent: agent 'beside_fleet:nothing': 'nothing' is neither",
+        "no_such_module_at_all:x": "fleet.yaml:9: pools[1].agent: agent 'no_such_module_at_all:x': the module can't be imported",
+        "broken_beside_fleet:x": "fleet.yaml:9: pools[1].agent: importing 'broken_beside_fleet:x' failed: ZeroDivisionError",
+    }
+    for agent, message in cases.items():
+        assert refused(tmp_path, text.replace("my_agents:write", agent), agents=True).startswith(message)
+
+
+def test_a_declaration_in_python_is_checked_alike() -> None:
+    pool = PoolSpec(name="boss", agent="m:a", capabilities=("a.b",), layer=Layer.EXECUTIVE)
+    check(FleetSpec(name="f", pools=(pool,)))
+    with pytest.raises(FleetError, match=r"^pools\[0\].agent: agent 'no_such_module_at_all:a'"):
+        check_agents(FleetSpec(name="f", pools=(PoolSpec(name="boss", agent="no_such_module_at_all:a", capabilities=("a.b",)),)))
+    with pytest.raises(FleetError, match=r"^pools: is empty"):
+        check(FleetSpec(name="f", pools=()))
+
+
+def test_fleets_are_found_by_name_and_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "amas" in blueprints()
+    assert find_fleet("amas").is_absolute()
+    write(tmp_path, SMALL)
+    monkeypatch.chdir(tmp_path)
+    assert find_fleet("fleet.yaml") == tmp_path / "fleet.yaml"
+    assert find_fleet("./fleet.yaml") == tmp_path / "fleet.yaml"
+    with pytest.raises(FleetError, match=r"there is no fleet 'ams' \(did you mean 'amas'\?\)"):
+        find_fleet("ams")
+    with pytest.raises(FleetError, match=r"there is no fleet file other\.yaml"):
+        find_fleet("other.yaml")
