@@ -67,7 +67,10 @@ class Listener:
 
 
 async def end(following: "asyncio.Task[None]") -> None:
-    """Cancel `LiveEvents.run` until it has ended: the engine's driver may lose a cancellation that comes while it connects."""
+    """Cancel `LiveEvents.run` until it has ended.
+
+    The driver writes under `asyncio.wait_for`, which before Python 3.12 loses a cancellation that comes as the write ends.
+    """
     while not following.done():
         following.cancel()
         await asyncio.wait([following], timeout=CANCEL_AGAIN_S)
