@@ -7,21 +7,12 @@ It notes its life in `<home>/life.txt`. A file `<home>/<name>.mode` makes it mis
 import argparse
 import os
 import signal
+import socket
 import sys
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 from amas.platforms.local.home import Home
 from amas.platforms.local.ready import tell_ready
-
-
-class Ready(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200 if self.path == "/ready/orchestration" else 404)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 def main() -> None:
@@ -51,8 +42,7 @@ def main() -> None:
     assert state.engine_url.startswith("unix://")
     if mode == "mute":
         signal.pause()
-    if arguments.command == "serve":
-        HTTPServer((state.host, state.port), Ready).serve_forever()
+    listener = socket.create_server((state.host, state.port)) if arguments.command == "serve" else None  # noqa: F841  held
     tell_ready()
     while True:
         signal.pause()

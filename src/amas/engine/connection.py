@@ -6,7 +6,8 @@ connection broke raises `EngineUnreachable`, and the caller knows whether saying
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -95,10 +96,8 @@ class Engine:
 
         `load`: put our functions there when they are missing or another text; without it, that is `EngineFunctionsMismatch`.
         """
-        try:
+        with self._talking():
             found: dict[str, Any] = await self.client.info("server")
-        except (driver_errors.RedisError, OSError) as error:
-            raise translated(error, self.address) from error
         version = str(found.get("valkey_version") or found.get("redis_version", "0"))
         if not supported(version):
             raise EngineUnsupported(f"the engine at {self.address} is version {version}; Valkey, or Redis >= 7.0, is needed")
@@ -112,28 +111,39 @@ class Engine:
                     f"the engine at {self.address} has {'another version of the' if digest else 'no'} function library "
                     f"{library.LIBRARY}; `amas up` of this version loads it"
                 )
-            try:
+            with self._talking():
                 await self.client.function_load(library.source(), replace=True)
-            except driver_errors.RedisError as error:
-                raise translated(error, self.address) from error
         return version
+
+    @contextmanager
+    def _talking(self) -> Iterator[None]:
+        """Turn the driver's errors into ours, and raise a cancellation that the driver swallowed.
+
+        It writes under `asyncio.wait_for`, which before Python 3.12 may lose a cancellation that comes as the write ends
+        (https://github.com/python/cpython/issues/86296): the task would then go on for ever.
+        """
+        task = asyncio.current_task()
+        asked = task.cancelling() if task else 0
+        try:
+            yield
+        except (driver_errors.RedisError, OSError) as error:
+            raise translated(error, self.address) from error
+        finally:
+            if task and task.cancelling() > asked:
+                raise asyncio.CancelledError
 
     async def call(self, function: str, *arguments: Argument) -> Any:
         """Run one function of the library and return what it answers."""
-        try:
+        with self._talking():
             return await self.client.fcall(f"{library.LIBRARY}_{function}", 1, self.prefix, *arguments)
-        except (driver_errors.RedisError, OSError) as error:
-            raise translated(error, self.address) from error
 
     async def calls(self, batch: Sequence[tuple[str, Sequence[Argument]]]) -> list[Any]:
         """Run functions in order in one round trip and return their answers; the first error is raised after all have run."""
-        try:
-            pipe = self.client.pipeline(transaction=False)
-            for function, arguments in batch:
-                pipe.execute_command("FCALL", f"{library.LIBRARY}_{function}", 1, self.prefix, *arguments)
+        pipe = self.client.pipeline(transaction=False)
+        for function, arguments in batch:
+            pipe.execute_command("FCALL", f"{library.LIBRARY}_{function}", 1, self.prefix, *arguments)
+        with self._talking():
             answers: list[Any] = await pipe.execute(raise_on_error=False)
-        except (driver_errors.RedisError, OSError) as error:
-            raise translated(error, self.address) from error
         for answer in answers:
             if isinstance(answer, driver_errors.RedisError):
                 raise translated(answer, self.address) from answer
@@ -143,13 +153,11 @@ class Engine:
         """Run plain reading commands in one round trip and return their answers in order."""
         if not commands:
             return []
-        try:
-            pipe = self.client.pipeline(transaction=False)
-            for command in commands:
-                pipe.execute_command(*command)
+        pipe = self.client.pipeline(transaction=False)
+        for command in commands:
+            pipe.execute_command(*command)
+        with self._talking():
             answers: list[Any] = await pipe.execute()
-        except (driver_errors.RedisError, OSError) as error:
-            raise translated(error, self.address) from error
         return answers
 
     async def wait_until_ready(self, *, timeout_s: float, load: bool = False) -> str:
