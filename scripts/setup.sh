@@ -1,5 +1,5 @@
 #!/bin/sh
-# Creates the virtual environment $1 and installs the project in it, with uv from the lock file where uv can be had, else with pip.
+# Creates the virtual environment $1 and installs the project in it: with uv, from the lock file, where uv can be had; else with pip.
 set -eu
 venv=$1
 python=${PYTHON:-python3}
@@ -8,8 +8,12 @@ python=${PYTHON:-python3}
     exit 1
 }
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-if "$venv/bin/python" -m pip --quiet install uv 2>/dev/null; then
-    VIRTUAL_ENV="$(cd "$venv" && pwd)" "$venv/bin/uv" sync --active --frozen --quiet --inexact --all-extras
-else
-    "$venv/bin/python" -m pip --quiet install --editable '.[postgres]' --group dev
+# The certificates that the machine trusts, as pip does: a company's proxy or mirror has its own.
+export UV_SYSTEM_CERTS=1
+if "$venv/bin/python" -m pip --quiet install uv 2>/dev/null &&
+    VIRTUAL_ENV="$(cd "$venv" && pwd)" "$venv/bin/uv" sync --active --frozen --quiet --inexact --all-extras; then
+    exit 0
 fi
+echo "uv can't be used here; installing with pip, which takes longer and ignores the lock file" >&2
+"$venv/bin/python" -m pip --quiet install --upgrade 'pip>=25.1' # the first that knows --group
+"$venv/bin/python" -m pip --quiet install --editable '.[postgres]' --group dev
