@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml uv.lock
 	@touch $@
 
 demo: setup  ## review this project's own source with the whole hierarchy, end to end
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/amas run "Review the code in src, document its API, check its licences and write a report" --input . --output amas-out/demo
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/amas run "Review the code, document its API, check its licences and write a report" --input . --output amas-out/demo
 
 lint: setup  ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .

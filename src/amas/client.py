@@ -24,6 +24,8 @@ from amas.engine.coalesce import Coalescer
 from amas.engine.connection import Engine
 from amas.engine.queue import TaskQueue, make_submission
 from amas.errors import EngineUnreachable, SubmissionError, TaskCancelled, TaskFailed
+from amas.model.fleet import FleetLimits
+from amas.model.goal import Goal
 from amas.model.states import Priority, TaskState
 from amas.model.task import DEFAULT_RETRY, Json, OnFailure, RetryPolicy, Submission, TaskOutcome, TaskSpec
 
@@ -81,11 +83,13 @@ class TaskHandle:
 class Fleet:
     """A running fleet, as programs see it; make one with `Fleet.connect()`."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, engine: Engine, *, limits: FleetLimits) -> None:
+        self.engine, self._limits = engine, limits
         self.queue = TaskQueue(engine)
         self._client_id = new_id()
         self._pending: dict[str, asyncio.Future[TaskOutcome]] = {}
+        self._roots: dict[str, str] = {}
+        """Workflow id -> its root task's id, for goals that are open."""
         self._single: Coalescer[Submission, SubmissionError | None] = Coalescer(self._submit_singles, limit=BATCH_MAX)
         self._lost_touch = asyncio.Event()
         self._bell = Bell(engine, {f"reply:{self._client_id}": self._heard}, connected=self._lost_touch.set)
@@ -94,23 +98,49 @@ class Fleet:
     @asynccontextmanager
     async def connect(cls, engine_url: str = "", *, home: Path | None = None, cell: str = "local") -> AsyncIterator["Fleet"]:
         """Connect to an engine by URL, or to the fleet that runs in `home` (by default AMAS_HOME)."""
+        limits = FleetLimits()
         if not engine_url:
-            from amas.platforms.local.control import engine_address
+            from amas.fleet.load import load_fleet
+            from amas.platforms.local.control import running_fleet
 
-            engine_url, cell = engine_address(home)
+            state = running_fleet(home)
+            engine_url, cell, limits = state.engine_url, state.cell, load_fleet(state.fleet_file).limits
         async with Engine(engine_url, cell=cell) as engine:
             await engine.check()
-            fleet = cls(engine)
-            async with asyncio.TaskGroup() as group:
-                listening = group.create_task(fleet._bell.run(), name="replies")
-                polling = group.create_task(fleet._poll(), name="reply poll")
-                try:
-                    async with asyncio.timeout(PATIENCE_S):
-                        await fleet._bell.listening.wait()
-                    yield fleet
-                finally:
-                    listening.cancel()
-                    polling.cancel()
+            fleet = cls(engine, limits=limits)
+            loops = [
+                asyncio.create_task(fleet._bell.run(), name="replies"),
+                asyncio.create_task(fleet._poll(), name="reply poll"),
+            ]
+            for loop in loops:
+                loop.add_done_callback(fleet._loop_ended)
+            try:
+                async with asyncio.timeout(PATIENCE_S):
+                    await fleet._bell.listening.wait()
+                yield fleet
+            finally:  # no task group: it would wrap what the caller's block raises
+                for loop in loops:
+                    loop.cancel()
+                await asyncio.gather(*loops, return_exceptions=True)
+
+    async def run(
+        self, goal: str, *, input_dir: Path | str = "", output_dir: Path | str = "", preferences: dict[str, Json] | None = None
+    ) -> TaskHandle:
+        """Submit a goal in plain words and return the handle of its workflow, whose result is the deliverable."""
+        from amas.orchestration.submission import submit_goal
+
+        wanted = Goal(
+            text=goal,
+            input_dir=_absolute(input_dir),
+            output_dir=_absolute(output_dir),
+            preferences=preferences or {},
+        )
+        workflow_id, root_id = await submit_goal(self.queue, wanted, limits=self._limits, client_id=self._client_id)
+        future: asyncio.Future[TaskOutcome] = asyncio.get_running_loop().create_future()
+        self._pending[root_id] = future  # the poll asks for the root; the push tells of the workflow
+        self._roots[workflow_id] = root_id
+        future.add_done_callback(lambda _: self._roots.pop(workflow_id, None))
+        return TaskHandle(workflow_id, future)
 
     async def submit(self, capability: str, input: Json = None, **options: object) -> TaskHandle:  # noqa: A002  the field's name
         """Submit one task and return its handle once it is on disk; `options` are `NewTask`'s fields."""
@@ -194,8 +224,15 @@ class Fleet:
         for outcome in _outcomes.decode(message):
             self._settle(outcome)
 
+    def _loop_ended(self, loop: "asyncio.Task[None]") -> None:
+        """Tell those who wait when a loop of ours died of a mistake: nobody would answer them any more."""
+        if not loop.cancelled() and (error := loop.exception()) is not None:
+            for future in self._pending.values():
+                if not future.done():
+                    future.set_exception(error)
+
     def _settle(self, outcome: TaskOutcome) -> None:
-        future = self._pending.pop(outcome.id, None)
+        future = self._pending.pop(self._roots.get(outcome.id, outcome.id), None)
         if future is not None and not future.done():
             future.set_result(outcome)
 
@@ -219,3 +256,7 @@ class Fleet:
                 future = self._pending.pop(task_id, None)
                 if future is not None:
                     self._pending[task_id] = future
+
+
+def _absolute(folder: Path | str) -> str:
+    return str(Path(folder).absolute()) if folder else ""

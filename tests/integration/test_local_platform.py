@@ -79,7 +79,7 @@ async def test_parts_start_in_order_and_stop_in_reverse(tmp_path: Path) -> None:
     assert tmp_path.stat().st_mode & 0o777 == 0o700
     async with Engine(state.engine_url, cell=state.cell) as engine:
         await engine.check()
-    assert control.engine_address(tmp_path) == (state.engine_url, "local")
+    assert control.running_fleet(tmp_path).engine_url == state.engine_url
     await running.stop()
     stopped = [name for name, what, _ in life(tmp_path) if what == "stopped"]
     assert sorted(stopped[:2]) == ["host-1", "host-2"]

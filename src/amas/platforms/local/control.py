@@ -92,10 +92,9 @@ def fleet_state(home: Path) -> FleetState:
     return folder.read_state()
 
 
-def engine_address(home: Path | None = None) -> tuple[str, str]:
-    """Return the engine's URL and cell of the fleet that runs in `home`, by default AMAS_HOME; FleetNotRunning when none does."""
-    state = fleet_state(home or HomeSettings.read().folder())
-    return state.engine_url, state.cell
+def running_fleet(home: Path | None = None) -> FleetState:
+    """Return what runs in `home`, by default AMAS_HOME; FleetNotRunning when nothing does."""
+    return fleet_state(home or HomeSettings.read().folder())
 
 
 async def stop_fleet(home: Path, *, timeout_s: float = 120.0) -> bool:
