@@ -1,6 +1,7 @@
 # ruff: noqa: E501  fleet files, a line each
 """Fleet files: what they mean, and what each mistake says: file, line, field and the mend."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -186,7 +187,7 @@ def test_what_is_no_time(said: float | str) -> None:
 def test_agents_beside_the_file_are_imported_and_compared_with_what_the_pool_promises(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.path", [*__import__("sys").path])
+    monkeypatch.setattr("sys.path", [*sys.path])
     (tmp_path / "beside_fleet.py").write_text(
         "from amas import agent\n\n@agent('text.write')\nasync def write(ctx):\n    return 1\n\nnothing = 3\n"
     )
