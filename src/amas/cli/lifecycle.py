@@ -64,7 +64,7 @@ def status(folder: Path | None, *, as_json: bool) -> None:
     ]
     console().print(table("", ["process", "status", "pid", "restarts", "last end"], rows))
     shown: list[list[object]] = [
-        [name.replace("_", " "), value] for name, value in figures.items() if isinstance(value, (int, float, str))
+        [name.replace("_", " "), round(value, 3)] for name, value in figures.items() if isinstance(value, (int, float))
     ]
     if shown:
         console().print(table("", ["", ""], shown))

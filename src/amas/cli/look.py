@@ -109,7 +109,7 @@ def cancel(an_id: str, folder: Path | None, *, as_json: bool) -> None:
     if as_json:
         print_json(answer)
     else:
-        console().print(f"{an_id} is cancelled")
+        console().print(f"{an_id} is cancelled" if answer["cancelled"] else f"{an_id} had ended already; nothing changed")
 
 
 def _print_page(page: dict[str, Any], columns: list[str], rows: list[list[object]], *, as_json: bool, nothing: str) -> None:

@@ -97,8 +97,8 @@ def _progress(workflow: dict[str, Any], now_ms: int) -> Table:
 def table(title: str, columns: list[str], rows: list[list[object]]) -> Table:
     """Return a plain table of values as they are; None is left blank."""
     shown = Table(title=title or None, title_justify="left", title_style="bold", box=None, header_style="dim", pad_edge=False)
-    for column in columns:
-        shown.add_column(column)
+    for number, column in enumerate(columns):
+        shown.add_column(column, no_wrap=number == 0)  # an id that is cut short can't be copied
     for row in rows:
         shown.add_row(*("" if value is None else escape(str(value)) for value in row))
     return shown

@@ -104,11 +104,7 @@ class HostRegistry:
     async def all(self) -> list[HostView]:
         """Return every host that holds a lease, by id."""
         (held,) = await self._engine.read([("ZRANGE", self._engine.key("hosts"), 0, -1, "WITHSCORES")])
-        leases = (
-            {held[i].decode(): int(float(held[i + 1])) for i in range(0, len(held), 2)}
-            if _flat(held)
-            else {name.decode(): int(score) for name, score in held}
-        )
+        leases = {held[i].decode(): int(float(held[i + 1])) for i in range(0, len(held), 2)}
         commands: list[Sequence[str]] = []
         for host_id in leases:
             commands.append(("HMGET", self._engine.key("h", host_id), "about", "since", "figures"))
@@ -129,10 +125,6 @@ class HostRegistry:
                     )
                 )
         return sorted(views, key=lambda view: view.id)
-
-
-def _flat(held: list[object]) -> bool:
-    return bool(held) and isinstance(held[0], bytes)
 
 
 class Leadership:

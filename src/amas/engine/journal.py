@@ -24,8 +24,8 @@ class Journal:
         (answer,) = await self._engine.read([[*command, "STREAMS", self._key, after]])
         if not answer:
             return []
-        streams = answer.values() if isinstance(answer, dict) else [stream[1] for stream in answer]
-        return [decode(entry_id, _fields(fields)) for stream in streams for entry_id, fields in stream]
+        ((_, entries),) = answer
+        return [decode(entry_id, fields) for entry_id, fields in entries]
 
     async def last_id(self) -> str:
         """Return the id of the newest entry ever written, or `START`."""
@@ -48,10 +48,3 @@ class Journal:
         Returns how many were dropped: none while many are still to be recorded.
         """
         return int(await self._engine.call("trim", recorded, keep, UNRECORDED_MAX))
-
-
-def _fields(fields: object) -> dict[bytes, bytes]:
-    if isinstance(fields, dict):
-        return fields
-    assert isinstance(fields, list)
-    return {fields[i]: fields[i + 1] for i in range(0, len(fields), 2)}

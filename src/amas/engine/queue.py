@@ -248,8 +248,7 @@ class TaskQueue:
     async def steps(self, task_id: str) -> dict[str, bytes]:
         """Return the journaled steps of a task: name -> msgpack."""
         (found,) = await self._engine.read([("HGETALL", self._engine.key("s", task_id))])
-        flat = found if isinstance(found, list) else [item for pair in found.items() for item in pair]
-        return {flat[i].decode(): flat[i + 1] for i in range(0, len(flat), 2)}
+        return {name.decode(): result for name, result in found.items()}
 
     async def outcomes(self, task_ids: Sequence[str]) -> dict[str, TaskOutcome]:
         """Return the state, result and failure of those tasks that the engine knows, in any state."""
@@ -327,8 +326,7 @@ class TaskQueue:
                 ("ZCARD", self._engine.key("dead")),
             ]
         )
-        flat = found if isinstance(found, list) else [item for pair in found.items() for item in pair]
-        counted = {flat[i].decode(): int(flat[i + 1]) for i in range(0, len(flat), 2)}
+        counted = {name.decode(): int(value) for name, value in found.items()}
         return {**counted, "open_workflows": int(workflows), "delayed": int(delayed), "dead_letters": int(dead)}
 
 
