@@ -36,7 +36,7 @@ def logs(wanted: Filter, folder: Path | None, *, lines: int, follow: bool, as_js
             recent.append(line)
     for line in recent:
         _print(line, as_json=as_json)
-    if not recent and not follow:
+    if not recent and not follow and not as_json:
         console().print(f"nothing logged in {home.logs}")
     while follow:
         time.sleep(FOLLOW_EVERY_S)

@@ -305,9 +305,7 @@ class TaskQueue:
     async def open_workflows(self, *, limit: int) -> dict[str, int]:
         """Return the oldest workflows that run: id -> when it opened, in ms."""
         (found,) = await self._engine.read([("ZRANGE", self._engine.key("open"), 0, limit - 1, "WITHSCORES")])
-        if found and isinstance(found[0], bytes):
-            found = list(zip(found[::2], found[1::2], strict=True))
-        return {workflow_id.decode(): int(float(opened)) for workflow_id, opened in found}
+        return {found[i].decode(): int(float(found[i + 1])) for i in range(0, len(found), 2)}
 
     async def depths(self) -> dict[str, int]:
         """Return how many tasks are queued, by queue, for every queue ever used."""

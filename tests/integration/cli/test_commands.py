@@ -1,0 +1,115 @@
+"""The commands that look at a running fleet, as a person and a program call them."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from host_bench import SAMPLES
+
+LIMIT_S = 60
+AMAS = [sys.executable, "-m", "amas"]
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """Run commands against one fleet, which lasts as long as the module."""
+    folder = tmp_path_factory.mktemp("fleet")
+    declared = (SAMPLES / "ledger.yaml").read_text()
+    (folder / "fleet.yaml").write_text(f"{declared}    options: {{ledger: {folder / 'ledger'}, steps: 2}}\n")
+    (folder / "sample_agents.py").write_text((SAMPLES / "sample_agents.py").read_text())
+    environment = {**os.environ, "AMAS_HOME": str(folder / "home"), "COLUMNS": "200"}
+
+    def call(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [*AMAS, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
+        )
+
+    up = call("up", "--fleet", "./fleet.yaml", "--port", "0", "--metrics-port", "0")
+    assert up.returncode == 0, up.stderr
+    yield call
+    assert call("down").returncode == 0
+
+
+def said(done: "subprocess.CompletedProcess[str]") -> Any:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def task_id(run: Run, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A task that has succeeded and stands in the records."""
+    port = said(run("status", "--json"))["fleet"]["port"]
+    from urllib.request import Request, urlopen
+
+    body = json.dumps({"capability": "test.ledger"}).encode()
+    headers = {"Content-Type": "application/json"}
+    with urlopen(Request(f"http://127.0.0.1:{port}/api/tasks", data=body, headers=headers), timeout=LIMIT_S) as answer:
+        made = json.load(answer)["id"]
+    with urlopen(f"http://127.0.0.1:{port}/api/tasks/{made}/result?wait=30", timeout=LIMIT_S) as answer:
+        assert answer.status == 200
+    return str(made)
+
+
+def test_status_says_what_runs(run: Run) -> None:
+    shown = said(run("status", "--json"))
+    assert {part["name"]: part["status"] for part in shown["fleet"]["parts"]} == dict.fromkeys(
+        ("engine", "control-plane", "host-1", "host-2"), "running"
+    )
+    assert shown["ready"]
+    for_people = run("status")
+    assert for_people.returncode == 0
+    assert "host-2" in for_people.stdout
+
+
+def test_agents_are_listed_and_shown(run: Run) -> None:
+    listed = said(run("agents", "--json"))["items"]
+    assert sorted(agent["agent_id"] for agent in listed) == [f"ledger-{n}" for n in range(1, 5)]
+    assert {agent["host_id"] for agent in listed} == {"host-1", "host-2"}
+    assert said(run("agents", "ledger-3", "--json"))["capabilities"] == ["test.ledger"]
+    assert said(run("agents", "--layer", "management", "--json"))["items"] == []
+
+
+def test_a_task_shows_its_attempts_and_result(run: Run, task_id: str) -> None:
+    shown = said(run("tasks", task_id, "--json"))
+    assert (shown["state"], shown["result"]) == ("succeeded", ["done 0", "done 1"])
+    for_people = run("tasks", task_id)
+    assert for_people.returncode == 0
+    assert "ledger-" in for_people.stdout
+
+
+def test_cancelling_what_has_ended_says_so(run: Run, task_id: str) -> None:
+    done = run("cancel", task_id)
+    assert (done.returncode, done.stdout) == (0, f"{task_id} had ended already; nothing changed\n")
+
+
+@pytest.mark.parametrize(
+    "command", [("tasks", "no-such-id"), ("workflows", "no-such-id"), ("agents", "no-such"), ("cancel", "x")]
+)
+def test_an_unknown_id_is_one_sentence_and_the_authors_to_mend(run: Run, command: tuple[str, ...]) -> None:
+    done = run(*command)
+    assert done.returncode == 2
+    assert done.stderr.startswith("amas: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_logs_are_filtered_by_agent(run: Run) -> None:
+    lines = [json.loads(line) for line in run("logs", "--json", "-n", "1000").stdout.splitlines()]
+    assert {"host_started", "leader_began"} <= {line.get("event") for line in lines}
+    assert run("logs", "no-such-agent", "--json").stdout == ""
+    assert run("logs", "no-such-agent").stdout.startswith("nothing logged")
+
+
+def test_doctor_finds_nothing_wrong(run: Run) -> None:
+    findings = said(run("doctor", "--fleet", "./fleet.yaml", "--json"))
+    assert [finding for finding in findings if not finding["ok"]] == []
+
+
+def test_a_second_fleet_in_the_same_folder_is_refused(run: Run) -> None:
+    done = run("up", "--fleet", "./fleet.yaml")
+    assert done.returncode == 3
+    assert "already" in done.stderr

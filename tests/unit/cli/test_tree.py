@@ -1,0 +1,60 @@
+"""The tree of the hierarchy at work, as text."""
+
+from typing import Any
+
+from rich.console import Console
+
+from amas.cli.tree import SHOWN_MAX, workflow_view
+
+
+def _task(task_id: str, parent: str = "", **more: Any) -> dict[str, Any]:
+    return {"id": task_id, "parent_id": parent, "key": task_id, "capability": "x", "state": "succeeded", **more}
+
+
+def _text(tasks: list[dict[str, Any]], **workflow: Any) -> str:
+    console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    counts: dict[str, int] = {}
+    for task in tasks:
+        counts[task["state"]] = counts.get(task["state"], 0) + 1
+    shown = {
+        "id": "w",
+        "goal": {"text": "Do it"},
+        "state": "running",
+        "created_ms": 1000,
+        "counts": counts,
+        "tasks": tasks,
+        **workflow,
+    }
+    with console.file:
+        console.print(workflow_view(shown, now_ms=4000))
+        return console.export_text()
+
+
+def test_a_team_stands_under_its_lead_in_the_order_in_which_it_began() -> None:
+    text = _text(
+        [
+            _task("root"),
+            _task("lead", "root", started_ms=1500),
+            _task("late", "lead", started_ms=1900),
+            _task("early", "lead", started_ms=1600),
+            _task("not yet", "lead", state="waiting"),
+        ]
+    )
+    order = [text.index(name) for name in ("Do it", "root", "lead", "early", "late", "not yet")]
+    assert order == sorted(order)
+    assert "4/5 tasks" in text
+    assert "3.0 s" in text
+
+
+def test_of_a_large_team_those_at_work_are_named_and_the_others_counted() -> None:
+    team = [_task(f"done-{n}", "lead", started_ms=n + 1) for n in range(SHOWN_MAX)]
+    at_work = _task("busy", "lead", state="running", started_ms=3000, progress=0.5, note="half way", agent_id="reviewer-1")
+    text = _text([_task("root"), _task("lead", "root"), *team, at_work])
+    assert "busy  reviewer-1  50% half way  1.0 s" in text
+    assert f"{SHOWN_MAX} succeeded" in text
+    assert "done-1" not in text
+
+
+def test_names_from_a_reviewed_project_are_not_markup() -> None:
+    text = _text([_task("root", title="[red]review[/red] of [/]")])
+    assert "[red]review[/red] of [/]" in text
