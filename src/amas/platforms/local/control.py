@@ -14,7 +14,6 @@ from pathlib import Path
 
 import msgspec
 
-from amas.clock import monotonic_s
 from amas.engine.child import last_lines, log_size
 from amas.errors import AmasError, FleetNotRunning, PlatformError, StartFailed
 from amas.platforms.local.home import FleetState, Home
@@ -26,7 +25,7 @@ START_MARGIN_S = 30.0
 STOP_MARGIN_S = 45.0
 """Beyond the hosts' drain: the control plane's, the engine's and the supervisor's own end."""
 
-_POLL_S = 0.05
+_KILLED_S = 10.0  # a killed process that is still there after this hangs in the kernel
 
 
 class RunningFleet:
@@ -106,21 +105,31 @@ async def stop_fleet(home: Path, *, timeout_s: float = 120.0) -> bool:
     pid = folder.supervisor_pid()
     if pid is None:
         raise FleetNotRunning(f"no fleet runs in {folder.folder}")
-    for number, patience_s in ((signal.SIGTERM, timeout_s), (signal.SIGKILL, 10.0)):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
-        if await _released(folder, patience_s):
-            folder.clear_state()
-            return number == signal.SIGTERM
+    try:
+        process = os.pidfd_open(pid)  # stays this process, whoever gets its number next
+    except ProcessLookupError:
+        return True
+    try:
+        for number, patience_s in ((signal.SIGTERM, timeout_s), (signal.SIGKILL, _KILLED_S)):
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(process, number)
+            if await _gone(process, patience_s):
+                return number == signal.SIGTERM
+    finally:
+        os.close(process)
     raise PlatformError(f"the supervisor (process {pid}) can't be ended: it hangs in the kernel")
 
 
-async def _released(home: Home, patience_s: float) -> bool:
-    give_up_at = monotonic_s() + patience_s
-    while home.supervisor_pid() is not None:
-        if monotonic_s() > give_up_at:
-            return False
-        await asyncio.sleep(_POLL_S)
+async def _gone(process: int, patience_s: float) -> bool:
+    """Return whether a process, by its descriptor, ended within `patience_s` seconds."""
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(process, ended.set)
+    try:
+        await asyncio.wait_for(ended.wait(), patience_s)
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(process)
     return True
 
 
