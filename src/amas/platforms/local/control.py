@@ -55,12 +55,12 @@ async def start_fleet(request: StartRequest, *, on_event: Report | None = None) 
     log = home.log("supervisor")
     since = log_size(log)
     read_end, write_end = os.pipe()
-    argv = [sys.executable, "-P", "-m", "amas.platforms.local", str(write_end), msgspec.json.encode(request).decode()]
+    argv = [sys.executable, "-P", "-m", "amas.platforms.local", str(write_end)]
     try:
         with home.usable(), log.open("ab") as output:
             process = subprocess.Popen(  # noqa: ASYNC220  a fork, and this process waits for its report anyway
                 argv,
-                stdin=subprocess.PIPE if request.bound else subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
                 pass_fds=(write_end,),
@@ -68,12 +68,23 @@ async def start_fleet(request: StartRequest, *, on_event: Report | None = None) 
             )
     finally:
         os.close(write_end)
+    _hand_over(process, request)
     try:
         await _until_up(read_end, request, on_event or (lambda _: None), lambda: last_lines(log, count=3, since=since))
     except BaseException:
         await _ended(process, request)
         raise
     return RunningFleet(home, process)
+
+
+def _hand_over(process: "subprocess.Popen[bytes]", request: StartRequest) -> None:
+    """Write the request to the supervisor's standard input: an engine's URL may hold a password, and everybody sees arguments."""
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # it ended already, and its log says why
+        process.stdin.write(msgspec.json.encode(request) + b"\n")
+        process.stdin.flush()
+        if not request.bound:
+            process.stdin.close()
 
 
 async def run_fleet(request: StartRequest, *, on_event: Report | None = None) -> None:
