@@ -174,6 +174,15 @@ async def test_a_host_that_will_not_stop_is_killed_after_its_time(tmp_path: Path
     assert "killed" in (tmp_path / "logs" / "supervisor.log").read_text()
 
 
+async def test_a_frozen_supervisor_is_killed_and_its_parts_with_it(tmp_path: Path) -> None:
+    running = await control.start_fleet(wanted(tmp_path))
+    state = running.state
+    os.kill(state.supervisor_pid, signal.SIGSTOP)
+    assert not await control.stop_fleet(tmp_path, timeout_s=0.2)
+    await until(lambda: not any(alive(part.pid) for part in state.parts))
+    await running.stop()
+
+
 async def test_a_bound_fleet_stops_with_the_process_that_started_it(tmp_path: Path) -> None:
     code = (
         "import asyncio, sys, msgspec\n"

@@ -1,7 +1,7 @@
-"""`python -m amas.platforms.local FD REQUEST`: a supervisor in the background.
+"""`python -m amas.platforms.local FD`: a supervisor in the background.
 
-REQUEST is a `StartRequest` as JSON; FD is an inherited pipe that takes the report. `control.start_fleet` starts it, nobody else.
-Its output is `logs/supervisor.log`.
+FD is an inherited pipe that takes the report; the first line of standard input is a `StartRequest` as JSON. Its output is
+`logs/supervisor.log`. `control.start_fleet` starts it, nobody else.
 """
 
 import asyncio
@@ -61,10 +61,13 @@ class ReportPipe:
             self._descriptor = None
 
 
-def main(descriptor: str, request: str) -> int:
+def main(descriptor: str) -> int:
     """Run the fleet and return the exit code."""
     log_to(sys.stderr.fileno())
     report = ReportPipe(int(descriptor))
+    request = sys.stdin.buffer.readline()
+    if not request:  # who wanted the fleet ended before saying which
+        return 1
     try:
         asyncio.run(supervise(msgspec.json.decode(request, type=StartRequest), report))
     except AmasError as error:
@@ -75,4 +78,4 @@ def main(descriptor: str, request: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main(sys.argv[1]))

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import msgspec
 
-from amas.clock import monotonic_s
 from amas.engine.child import last_lines, log_size
 from amas.errors import AmasError, FleetNotRunning, PlatformError, StartFailed
 from amas.platforms.local.home import FleetState, Home
@@ -26,7 +25,7 @@ START_MARGIN_S = 30.0
 STOP_MARGIN_S = 45.0
 """Beyond the hosts' drain: the control plane's, the engine's and the supervisor's own end."""
 
-_POLL_S = 0.05
+_KILLED_S = 10.0  # a killed process that is still there after this hangs in the kernel
 
 
 class RunningFleet:
@@ -56,12 +55,12 @@ async def start_fleet(request: StartRequest, *, on_event: Report | None = None) 
     log = home.log("supervisor")
     since = log_size(log)
     read_end, write_end = os.pipe()
-    argv = [sys.executable, "-P", "-m", "amas.platforms.local", str(write_end), msgspec.json.encode(request).decode()]
+    argv = [sys.executable, "-P", "-m", "amas.platforms.local", str(write_end)]
     try:
         with home.usable(), log.open("ab") as output:
             process = subprocess.Popen(  # noqa: ASYNC220  a fork, and this process waits for its report anyway
                 argv,
-                stdin=subprocess.PIPE if request.bound else subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
                 pass_fds=(write_end,),
@@ -69,12 +68,23 @@ async def start_fleet(request: StartRequest, *, on_event: Report | None = None) 
             )
     finally:
         os.close(write_end)
+    _hand_over(process, request)
     try:
         await _until_up(read_end, request, on_event or (lambda _: None), lambda: last_lines(log, count=3, since=since))
     except BaseException:
         await _ended(process, request)
         raise
     return RunningFleet(home, process)
+
+
+def _hand_over(process: "subprocess.Popen[bytes]", request: StartRequest) -> None:
+    """Write the request to the supervisor's standard input: an engine's URL may hold a password, and everybody sees arguments."""
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # it ended already, and its log says why
+        process.stdin.write(msgspec.json.encode(request) + b"\n")
+        process.stdin.flush()
+        if not request.bound:
+            process.stdin.close()
 
 
 async def run_fleet(request: StartRequest, *, on_event: Report | None = None) -> None:
@@ -106,21 +116,31 @@ async def stop_fleet(home: Path, *, timeout_s: float = 120.0) -> bool:
     pid = folder.supervisor_pid()
     if pid is None:
         raise FleetNotRunning(f"no fleet runs in {folder.folder}")
-    for number, patience_s in ((signal.SIGTERM, timeout_s), (signal.SIGKILL, 10.0)):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
-        if await _released(folder, patience_s):
-            folder.clear_state()
-            return number == signal.SIGTERM
+    try:
+        process = os.pidfd_open(pid)  # stays this process, whoever gets its number next
+    except ProcessLookupError:
+        return True
+    try:
+        for number, patience_s in ((signal.SIGTERM, timeout_s), (signal.SIGKILL, _KILLED_S)):
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(process, number)
+            if await _gone(process, patience_s):
+                return number == signal.SIGTERM
+    finally:
+        os.close(process)
     raise PlatformError(f"the supervisor (process {pid}) can't be ended: it hangs in the kernel")
 
 
-async def _released(home: Home, patience_s: float) -> bool:
-    give_up_at = monotonic_s() + patience_s
-    while home.supervisor_pid() is not None:
-        if monotonic_s() > give_up_at:
-            return False
-        await asyncio.sleep(_POLL_S)
+async def _gone(process: int, patience_s: float) -> bool:
+    """Return whether a process, by its descriptor, ended within `patience_s` seconds."""
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(process, ended.set)
+    try:
+        await asyncio.wait_for(ended.wait(), patience_s)
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(process)
     return True
 
 

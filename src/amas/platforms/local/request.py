@@ -7,7 +7,7 @@ import msgspec
 
 
 class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What `amas up` asks the supervisor for; JSON on its command line."""
+    """What `amas up` asks the supervisor for; JSON on its standard input."""
 
     home: str
     fleet_file: str
