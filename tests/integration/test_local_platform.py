@@ -171,7 +171,7 @@ async def test_a_host_that_will_not_stop_is_killed_after_its_time(tmp_path: Path
     async with fleet(tmp_path, drain_s=-4.5) as running:  # with the margin, half a second
         pid = part(running.state, "host-1").pid
     assert not alive(pid)
-    assert "killed" in (tmp_path / "logs" / "supervisor.log").read_text()
+    assert "killed" in (tmp_path / "logs" / "supervisor.jsonl").read_text()
 
 
 async def test_a_frozen_supervisor_is_killed_and_its_parts_with_it(tmp_path: Path) -> None:

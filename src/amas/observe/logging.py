@@ -11,6 +11,7 @@ A host writes one file, `<home>/logs/<host_id>.jsonl`, with `agent_id`, `task_id
 import os
 import sys
 from collections.abc import MutableMapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
@@ -101,7 +102,10 @@ def process_log() -> Log:
 
 
 class _Lines:
-    """Where lines go: each with one write, so that they stay whole also when several processes write."""
+    """Where lines go: each with one write, so that they stay whole also when several processes write.
+
+    A line that can't be written, as on a full disk, is lost: nobody's work must end for want of a log.
+    """
 
     def __init__(self, path: Path | None) -> None:
         if path is None:
@@ -111,7 +115,8 @@ class _Lines:
             self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def msg(self, line: bytes) -> None:
-        os.write(self._file, line + b"\n")
+        with suppress(OSError):
+            os.write(self._file, line + b"\n")
 
     def __del__(self) -> None:
         os.close(self._file)

@@ -8,12 +8,12 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 
-import structlog
-
 from amas.engine.journal import Journal
 from amas.engine.queue import TaskQueue
 from amas.errors import EngineError
 from amas.model.journal import JournalEntry, TaskChange
+from amas.observe import events
+from amas.observe.logging import process_log
 from amas.records.history import History
 from amas.records.views import EventRecord, TaskEvent
 from amas.server.events import END, HEARTBEAT, Frame, changes_of, dropped, encode, events_of, for_all, for_workflow, order
@@ -32,8 +32,6 @@ PLACES_MAX = 200_000
 CANCEL_AGAIN_S = 0.1
 PAUSE_S = 0.5
 """Between tries while the engine doesn't answer."""
-
-log = structlog.get_logger("amas.server")
 
 
 _WAKE = Frame("0-0", b"")
@@ -98,7 +96,7 @@ class LiveEvents:
                 for entry in await self._journal.read(self.position, limit=READ_ENTRIES, wait_ms=READ_WAIT_MS):
                     await self._hand_on(entry)
             except EngineError as error:
-                log.warning("the live events lost the engine", event_name="live_events_waiting", reason=str(error))
+                process_log().warning("the live events lost the engine", event=events.LIVE_WAITING, reason=str(error))
                 await asyncio.sleep(PAUSE_S)
 
     def close(self) -> None:

@@ -6,24 +6,26 @@ Source: https://www.rfc-editor.org/rfc/rfc9457
 """
 
 import re
+import traceback
 from collections.abc import Mapping
 from http import HTTPStatus
 
 import msgspec
-import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from amas import errors
+from amas.observe import events
+from amas.observe.logging import process_log
 
 PROBLEM_TYPE = "urn:amas:problem:"
 MEDIA_TYPE = "application/problem+json"
+TRACEBACK_CHARS_MAX = 8000
+"""The end of a traceback names the place."""
 RETRY_AFTER_S = 2
 """A killed engine is back within two seconds; a full disk isn't, but asking again costs nothing."""
-
-log = structlog.get_logger("amas.server")
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -152,7 +154,10 @@ def install(app: FastAPI) -> None:
         return problem_response(problem(error.status_code, code, detail), error.headers)
 
     async def unforeseen(request: Request, error: Exception) -> Response:
-        log.error("a request failed in an unforeseen way", event_name="request_failed", path=request.url.path, exc_info=error)
+        where = "".join(traceback.format_exception(error))[-TRACEBACK_CHARS_MAX:]
+        process_log().error(
+            "a request failed in an unforeseen way", event=events.REQUEST_FAILED, path=request.url.path, traceback=where
+        )
         return problem_response(problem(500, "internal_error", "something went wrong here; the control plane's log says what"))
 
     app.add_exception_handler(errors.AmasError, ours)

@@ -12,7 +12,6 @@ import sys
 from typing import Any
 
 import msgspec
-import structlog
 
 from amas.errors import AmasError
 from amas.platforms.local.request import Event, StartRequest
@@ -29,18 +28,9 @@ class LossyLog(io.FileIO):
         return len(text)
 
 
-def log_to(descriptor: int) -> None:
-    """Send structured log lines and anything printed to `descriptor`."""
-    stream = io.TextIOWrapper(LossyLog(descriptor, "w", closefd=False), write_through=True)
-    sys.stdout = sys.stderr = stream
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(file=stream),
-    )
+def print_to(descriptor: int) -> None:
+    """Send anything printed to `descriptor`."""
+    sys.stdout = sys.stderr = io.TextIOWrapper(LossyLog(descriptor, "w", closefd=False), write_through=True)
 
 
 class ReportPipe:
@@ -63,7 +53,7 @@ class ReportPipe:
 
 def main(descriptor: str) -> int:
     """Run the fleet and return the exit code."""
-    log_to(sys.stderr.fileno())
+    print_to(sys.stderr.fileno())
     report = ReportPipe(int(descriptor))
     request = sys.stdin.buffer.readline()
     if not request:  # who wanted the fleet ended before saying which

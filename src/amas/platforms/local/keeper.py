@@ -8,14 +8,12 @@ import asyncio
 import signal
 from collections.abc import Callable
 
-import structlog
-
 from amas.clock import monotonic_s
 from amas.errors import AmasError, StartFailed
+from amas.observe import events
+from amas.observe.logging import process_log
 from amas.platforms.local.children import Child, Process
 from amas.platforms.local.home import PartState
-
-log = structlog.get_logger(__name__)
 
 BACKOFF_FIRST_S = 0.2
 """Short: most ends are a single accident, and a host's work waits."""
@@ -98,12 +96,20 @@ class Keeper:
             self._process = None
             self._report(error)
         else:
-            log.info("started a part of the fleet again", part=self.child.name, pid=self.state.pid, restarts=self.state.restarts)
+            process_log().info(
+                "started a part of the fleet again",
+                event=events.PART_RESTARTED,
+                part=self.child.name,
+                pid=self.state.pid,
+                restarts=self.state.restarts,
+            )
 
     def _report(self, error: AmasError) -> None:
         self.state.reason = str(error)
         self._show("restarting")
-        log.warning("a part of the fleet ended and is started again", part=self.child.name, reason=str(error))
+        process_log().warning(
+            "a part of the fleet ended and is started again", event=events.PART_ENDED, part=self.child.name, reason=str(error)
+        )
 
     async def _told_to_stop_within(self, seconds: float) -> bool:
         try:
@@ -141,7 +147,12 @@ class Keeper:
             try:
                 await asyncio.wait_for(process.wait(), patience_s)
             except TimeoutError:
-                log.warning("a part of the fleet didn't stop in time and was killed", part=self.child.name, after_s=patience_s)
+                process_log().warning(
+                    "a part of the fleet didn't stop in time and was killed",
+                    event=events.PART_KILLED,
+                    part=self.child.name,
+                    after_s=patience_s,
+                )
             else:
                 return
         self.kill()

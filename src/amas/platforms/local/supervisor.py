@@ -12,17 +12,16 @@ import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
-import structlog
-
 from amas import clock
 from amas.errors import HomeUnusable
+from amas.observe import events
+from amas.observe.logging import open_log, process_log, use_log
 from amas.platforms.local.children import Child, embedded_engine, load_functions, stages
 from amas.platforms.local.home import FleetState, Home
 from amas.platforms.local.keeper import Keeper
 from amas.platforms.local.ports import claim_ports
 from amas.platforms.local.request import Event, Report, StartRequest
-
-log = structlog.get_logger(__name__)
+from amas.settings import OrchestrationLimits
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -51,7 +50,7 @@ class Supervisor:
             self._home.clear_state()
             for number in _STOP_SIGNALS:
                 loop.remove_signal_handler(number)
-        log.info("the fleet is down")
+        process_log().info("the fleet is down", event=events.FLEET_DOWN)
 
     def stop(self) -> None:
         """Ask for a clean stop; a second time, for a quick one."""
@@ -70,7 +69,7 @@ class Supervisor:
                 group.create_task(keeper.keep(), name=keeper.child.name)
             self._state.status = "running"
             self._write()
-            log.info("the fleet is up", parts=len(self._state.parts), api=self._state.api_url)
+            process_log().info("the fleet is up", event=events.FLEET_UP, parts=len(self._state.parts), api=self._state.api_url)
             self._report(Event(what="up"))
             await self._stop.wait()
             await self._stop_all()  # ends the group's tasks too
@@ -110,7 +109,7 @@ class Supervisor:
         try:
             self._home.write_state(self._state)
         except HomeUnusable as error:
-            log.warning("what runs can't be written down", reason=str(error))
+            process_log().warning("what runs can't be written down", event=events.STATE_UNWRITTEN, reason=str(error))
 
 
 async def supervise(request: StartRequest, report: Report) -> None:
@@ -118,6 +117,7 @@ async def supervise(request: StartRequest, report: Report) -> None:
     home = Home(Path(request.home))
     home.prepare()
     with home.hold():
+        use_log(open_log(home.logs / "supervisor.jsonl", level=OrchestrationLimits.read().log_level))
         ports = claim_ports(request.host, {"--port": request.port, "--metrics-port": request.metrics_port})
         state = FleetState(
             fleet_file=request.fleet_file,
