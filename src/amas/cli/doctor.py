@@ -20,7 +20,7 @@ from amas.platforms.local.home import Home
 FREE_BYTES_MIN = 256 << 20
 """Less than this in the data folder soon stops the engine, which must write down what it accepts."""
 
-TOOLS = ("ruff", "pytest", "griffe", "radon", "vulture", "grimp")
+TOOLS = ("ruff", "pytest", "griffe", "radon", "vulture")
 
 
 class Finding(NamedTuple):

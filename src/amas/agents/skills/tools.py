@@ -8,7 +8,7 @@ from amas.agents.base import agent
 from amas.agents.context import Context
 from amas.model.task import Json
 
-TOOLS = ("ruff", "pytest", "pytest-reportlog", "griffe", "radon", "vulture", "grimp", "license-expression", "packaging", "pygal")
+TOOLS = ("ruff", "pytest", "pytest-reportlog", "griffe", "radon", "vulture", "license-expression", "packaging", "pygal")
 """Distributions whose findings or figures stand in reports."""
 
 
