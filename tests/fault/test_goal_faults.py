@@ -121,7 +121,7 @@ async def test_a_goal_is_met_although_a_process_was_killed(part: str, project: P
 
 
 def _assert_whole(output: Path) -> None:
-    """The deliverable has every file that it lists, the tests' outcomes and the known finding, and the gate accepted each part."""
+    """The deliverable has its files, the tests' outcomes and the known finding, and the gate accepted each part."""
     report = msgspec.json.decode((output / "report.json").read_bytes())
     assert {part["part"]: part["accepted"] for part in report["parts"]} == {"review": True, "tests": True, "api": True}
     assert report["problems"] == []

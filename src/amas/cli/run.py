@@ -26,6 +26,7 @@ class Request(NamedTuple):
     output: Path | None
     fleet: str
     home: Path | None
+    test_timeout_s: float | None
     detach: bool
     as_json: bool
 
@@ -67,6 +68,7 @@ def _goal(request: Request) -> dict[str, Any]:
         "text": request.goal,
         "input_dir": str(request.input.absolute()) if request.input else "",
         "output_dir": str(output.absolute()),
+        "preferences": {} if request.test_timeout_s is None else {"test_timeout_s": request.test_timeout_s},
     }
 
 
