@@ -80,7 +80,7 @@ def run(
     fleet: FleetOption = "amas",
     home: HomeOption = None,
     test_timeout: Annotated[
-        float | None, typer.Option(help="Seconds that the project's own tests may take (by default 900).")
+        float | None, typer.Option(min=1, max=86_400, help="Seconds that the project's own tests may take (by default 900).")
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Submit to the running fleet and return at once.")] = False,
     json: Json = False,

@@ -85,6 +85,9 @@ def _test_figures(material: Material) -> list[KeyFigure]:
     counted = section_tests.outcomes(material)
     if not runs:
         return []
+    if not counted or not sum(counted.values()):
+        ended = ", ".join(dict.fromkeys(section_tests.in_short(run) for run in runs if section_tests.ending(run)))
+        return [KeyFigure(label="Tests", value=ended or "none", tone="warning", refs=material.refs_of(runs))]
     bad = counted.get("failed", 0) + counted.get("error", 0)
     halted = any(section_tests.ending(run) for run in runs)
     tone: Tone = "error" if bad or halted else "good"
