@@ -79,13 +79,16 @@ def run(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where the deliverable goes.")] = None,
     fleet: FleetOption = "amas",
     home: HomeOption = None,
+    test_timeout: Annotated[
+        float | None, typer.Option(min=1, max=86_400, help="Seconds that the project's own tests may take (by default 900).")
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Submit to the running fleet and return at once.")] = False,
     json: Json = False,
 ) -> None:
     """Have a goal met, and watch the hierarchy at work. Starts a fleet when none runs, and stops it again."""
     from amas.cli import run as module
 
-    module.run(module.Request(goal, input, output, fleet, home, detach, json))
+    module.run(module.Request(goal, input, output, fleet, home, test_timeout, detach, json))
 
 
 @app.command()

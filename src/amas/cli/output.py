@@ -1,6 +1,7 @@
 """How commands print: tables for people, JSON for programs."""
 
 import json
+import sys
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,11 @@ def console() -> "Console":
 def print_json(value: Any) -> None:
     """Print a value for programs, one document."""
     print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def complain(sentence: str) -> None:
+    """Say on standard error what is wrong, in one line."""
+    print(f"amas: {' '.join(sentence.split())}", file=sys.stderr)
 
 
 def moment(ms: int | None) -> str:

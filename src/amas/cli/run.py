@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from amas.cli.api import Api, home_at
 from amas.cli.exit import ExitCode
-from amas.cli.output import console, print_json
+from amas.cli.output import complain, console, print_json
 from amas.clock import monotonic_s, now_ms
 from amas.errors import FleetNotRunning, InputUnusable
 from amas.platforms.local.home import Home
@@ -26,6 +26,7 @@ class Request(NamedTuple):
     output: Path | None
     fleet: str
     home: Path | None
+    test_timeout_s: float | None
     detach: bool
     as_json: bool
 
@@ -46,7 +47,7 @@ def run(request: Request) -> None:
             workflow = _follow(api, home, workflow_id, show=not request.as_json)
         except KeyboardInterrupt:
             api.post(f"/api/workflows/{workflow_id}/cancel")
-            console().print(f"interrupted: workflow {workflow_id} is cancelled")
+            complain(f"interrupted: workflow {workflow_id} is cancelled")
             raise SystemExit(ExitCode.INTERRUPTED) from None
         raise SystemExit(_report(api, workflow, as_json=request.as_json))
 
@@ -67,6 +68,7 @@ def _goal(request: Request) -> dict[str, Any]:
         "text": request.goal,
         "input_dir": str(request.input.absolute()) if request.input else "",
         "output_dir": str(output.absolute()),
+        "preferences": {} if request.test_timeout_s is None else {"test_timeout_s": request.test_timeout_s},
     }
 
 
@@ -111,6 +113,8 @@ def _follow(api: Api, home: Home, workflow_id: str, *, show: bool) -> dict[str, 
             time.sleep(LOOK_EVERY_S)
             workflow = _look(api, home, workflow_id)
             live.update(workflow_view(workflow, now_ms=now_ms()), refresh=True)
+    if not console().is_terminal:
+        console().line()  # where there is none, Live leaves its last line open
     return workflow
 
 
@@ -121,9 +125,8 @@ def _report(api: Api, workflow: dict[str, Any], *, as_json: bool) -> ExitCode:
         print_json({"workflow": workflow, "deliverable": deliverable, "failure": root.get("failure")})
     elif workflow["state"] == "succeeded":
         _print_deliverable(deliverable)
-    else:
-        failure = root.get("failure") or {}
-        console().print(f"[red]{workflow['state']}[/red]", failure.get("message", ""), markup=True)
+    if workflow["state"] != "succeeded":
+        complain((root.get("failure") or {}).get("message") or f"workflow {workflow['id']} is {workflow['state']}")
     match workflow["state"]:
         case "succeeded":
             return ExitCode.OK

@@ -104,7 +104,8 @@ def _new_enough(binary: Path) -> Path:
         raise EngineStartFailed(f"{binary} can't be run: {error}") from error
     version = re.search(r"(Valkey|Redis) server v=(\d+)", said, re.I)
     if version is None or int(version[2]) < 7:
-        raise EngineUnsupported(f"{binary} calls itself {said.strip()[:80]!r}: Valkey, or Redis >= 7, is needed")
+        itself = f"calls itself {said.strip().splitlines()[0][:80]!r}" if said.strip() else "doesn't say what it is"
+        raise EngineUnsupported(f"{binary} {itself}: Valkey, or Redis >= 7, is needed")
     return binary
 
 

@@ -4,7 +4,7 @@ Called by the coordinator inside a step. A goal that no playbook covers is refus
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 import msgspec
@@ -17,11 +17,13 @@ from amas.model.states import Layer
 from amas.model.task import Json
 from amas.orchestration.intents import Asked, Matcher, Selection
 from amas.orchestration.planner import FleetFacts
-from amas.orchestration.playbooks import PARTS, Fixed, Phase, Playbook
+from amas.orchestration.playbooks import PARTS, Fixed, Phase, Playbook, Work
 from amas.orchestration.wording import Reading
 
 GATE = "gate/"
 """Before a part's key: the task that checks it."""
+PREFERRED_TIMEOUT_MAX_S = 86_400
+"""A day, which is what a workflow may take."""
 
 
 class RulesPlanner:
@@ -49,7 +51,8 @@ def rules_plan(goal: Goal, facts: FleetFacts) -> Plan:
     _, playbook, asked, reading = best
     goal, path_notes = _with_input(goal, reading, playbook)
     selection, absent = _possible(asked.selection, facts.capabilities, playbook)
-    notes = [*_notes(asked, reading), *path_notes, *absent]
+    playbook, unknown = _preferred(playbook, goal.preferences)
+    notes = [*_notes(asked, reading), *path_notes, *absent, *unknown]
     return _plan(goal, playbook, selection, notes=notes, limits=facts.limits)
 
 
@@ -69,6 +72,25 @@ def _with_input(goal: Goal, reading: Reading, playbook: Playbook) -> tuple[Goal,
         raise InputUnusable("this goal is about a folder and none was given: name it with --input DIR, or in full in the goal")
     others = [path for path in reading.paths if path.rstrip("/") != goal.input_dir.rstrip("/")]
     return goal, [f"the goal names {path}; the input {goal.input_dir} was used, whole" for path in dict.fromkeys(others)]
+
+
+def _preferred(playbook: Playbook, preferences: Mapping[str, Json]) -> tuple[Playbook, list[str]]:
+    """Return the playbook as the goal's preferences want it, and a note for each that means nothing to it."""
+    known = {work.timeout_by for phase in playbook.phases for work in phase.work if work.timeout_by}
+    for name in known & set(preferences):
+        value = preferences[name]
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 1 <= value <= PREFERRED_TIMEOUT_MAX_S:
+            raise InputUnusable(f"preferences.{name} is {value!r}, but must be seconds from 1 to {PREFERRED_TIMEOUT_MAX_S}")
+    phases = tuple(
+        msgspec.structs.replace(phase, work=tuple(_timed(work, preferences) for work in phase.work)) for phase in playbook.phases
+    )
+    unknown = [f"the preference {name!r} means nothing to this kind of goal" for name in sorted(set(preferences) - known)]
+    return msgspec.structs.replace(playbook, phases=phases), unknown
+
+
+def _timed(work: Work, preferences: Mapping[str, Json]) -> Work:
+    wanted = preferences.get(work.timeout_by) if work.timeout_by else None
+    return msgspec.structs.replace(work, timeout_s=float(wanted)) if isinstance(wanted, int | float) else work
 
 
 def _possible(selection: Selection, capabilities: Iterable[str], playbook: Playbook) -> tuple[Selection, list[str]]:

@@ -91,7 +91,8 @@ async def gate(ctx: Context) -> Json:
             redo=len(again(portions, verdict.redo)),
         )
         if step != "rework":
-            return slim(passed_on(part, verdict, accepted=step == "accept", rounds=number), ctx.artifacts)
+            judged = passed_on(part, verdict, accepted=step == "accept", rounds=number)
+            return slim({**judged, "judged_by": {"task_id": ctx.id, "agent_id": ctx.agent_id}}, ctx.artifacts)
         number += 1
         ctx.progress(number / (limits.quality_rounds + 1), f"scored {verdict.score:.2f}: sent back")
         context_ref = ctx.artifacts.put_json({key: value for key, value in ctx.results.items() if key != order.part})

@@ -97,7 +97,8 @@ async def lead_part(ctx: Context) -> Json:
     ctx.progress(0.1, f"{len(portions)} portions")
     tasks = sub_tasks(portions, source, priority=order.priority, more=more)
     outcomes = await ctx.spawn(tasks) if tasks else {}
-    return slim(aggregate(order.phase, portions, outcomes, left_out=left_out), ctx.artifacts)
+    part = aggregate(order.phase, portions, outcomes, left_out=left_out)
+    return slim({**part, "led_by": {"task_id": ctx.id, "agent_id": ctx.agent_id}}, ctx.artifacts)
 
 
 @agent("management.integration")

@@ -39,6 +39,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     covers: bool = True
     """Whether it must account for every file that it gets."""
     timeout_s: float = 0.0
+    timeout_by: str = ""
+    """The goal's preference, in seconds, that replaces `timeout_s`."""
 
 
 class Phase(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """How a lead's part falls into portions, and how the portions' results become the part again.
 
 `split` is used by the lead (to have the work done) and by the gate (to know what was expected), so both always mean the same.
-A part is plain JSON: `{part, lead, accepted, score, rounds, checks, specialists, missing, summary, figures}`. Pure.
+A part is plain JSON: `{part, title, lead, accepted, score, rounds, checks, specialists, missing, summary, figures}`. Pure.
 """
 
 import math
@@ -109,6 +109,7 @@ def part_of(phase: Phase, specialists: list[dict[str, Any]], missing: list[dict[
     figures = figures_of(specialists)
     return {
         "part": phase.key,
+        "title": phase.title or phase.key,
         "lead": phase.lead,
         "accepted": False,
         "score": 0.0,
@@ -125,7 +126,8 @@ def merged(phase: Phase, before: Part, after: Part) -> Part:
     """Return a part with the results of a further round in the place of those that they replace."""
     results = {_key(each): each for each in before["specialists"]} | {_key(each): each for each in after["specialists"]}
     missing = {_key(each): each for each in [*before["missing"], *after["missing"]] if _key(each) not in results}
-    return part_of(phase, list(results.values()), list(missing.values()))
+    made = part_of(phase, list(results.values()), list(missing.values()))
+    return {**made, "led_by": before.get("led_by") or after.get("led_by")}
 
 
 def figures_of(specialists: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from markdown_it import MarkdownIt
 
-from amas.agents.skills.findings import Analysis, Finding, Scope, Tool, Unread, specialist_result
+from amas.agents.skills.findings import Analysis, By, Finding, Scope, Tool, Unread, specialist_result
 from amas.agents.skills.report.write import write_report
 from amas.artifacts.store import ArtifactStore
 
@@ -26,7 +26,7 @@ def results(tmp_path: Path) -> dict:
     store, scope = ArtifactStore(tmp_path / "store"), Scope(root=tmp_path, group=EVIL)
 
     def done(task_id: str, capability: str, analysis: Analysis) -> dict:
-        return specialist_result(analysis, scope, capability=capability, task_id=task_id, store=store, seconds=1.5)
+        return specialist_result(analysis, scope, by=By(capability, task_id, "agent-1"), store=store, seconds=1.5)
 
     found = [finding("S1", "note", 1), *(finding("F1", "error", line) for line in range(2, 60))]
     review = Analysis(tool=Tool("ruff", "1", "ruff check"), findings=found, failed=[Unread(EVIL, EVIL)])
@@ -121,7 +121,7 @@ def test_every_key_figure_names_tasks_and_the_lists_are_complete(results: dict, 
 
 def test_a_hang_is_said_in_the_headline_and_among_the_problems(results: dict, tmp_path: Path) -> None:
     made, folder = write(results, tmp_path)
-    assert "didn't end by itself" in made["summary"]["headline"]
+    assert "a test run that hung" in made["summary"]["headline"]
     assert "hung" in (folder / "report.md").read_text().split("## What couldn't be done")[1]
 
 

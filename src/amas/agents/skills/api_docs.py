@@ -12,6 +12,7 @@ Called by the hosts for `documentation.api_docs` and by `doc_coverage.py`. Must 
 
 import ast
 import asyncio
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 KINDS = ("modules", "classes", "functions", "methods", "attributes")
 ALIAS_HOPS_MAX = 20
+EXAMPLES = {"doc", "docs", "example", "examples", "benchmarks"}
+"""Packages in such folders show how the API is used; they are none of it."""
 """A re-export of a re-export; longer chains are loops."""
 
 
@@ -109,14 +112,17 @@ def unread_files(root: Path, package: Package, tree: ApiObject) -> list[Unread]:
 
 
 def packages_of(options: dict[str, Json]) -> list[Package]:
-    """Return the packages that a task's input names; GiveUp (`input_unusable`) when there are none or they have another shape."""
+    """Return the packages that a task's input names, examples left out where there are others.
+
+    GiveUp (`input_unusable`) when there are none or they have another shape.
+    """
     try:
         packages = msgspec.convert(options.get("packages") or [], type=list[Package])
     except msgspec.ValidationError as error:
         raise GiveUp(f"the task's input is wrong: packages: {error}", code="input_unusable") from error
     if not packages:
         raise GiveUp("the project has no package to document", code="input_unusable")
-    return packages
+    return [package for package in packages if not EXAMPLES & set(Path(package.path).parts[:-1])] or packages
 
 
 def read_packages(root: Path, packages: Sequence[Package]) -> tuple[list[ApiObject], list[Unread]]:
@@ -137,7 +143,8 @@ def griffe_tool(packages: Sequence[Package]) -> Tool:
     """Return griffe's name and version and the command that dumps the same objects."""
     from importlib.metadata import version
 
-    searched = " ".join(f"-s '{Path(package.path).parent}'" for package in packages[:1])
+    folders = dict.fromkeys(str(Path(package.path).parent) for package in packages)
+    searched = " ".join(f"-s {shlex.quote(folder)}" for folder in folders)
     return Tool("griffe", version("griffe"), f"griffe dump {searched} " + " ".join(package.name for package in packages))
 
 

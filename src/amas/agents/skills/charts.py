@@ -7,7 +7,10 @@ Called by the report and by the hosts for `reporting.charts`. Must never put a w
 """
 
 import asyncio
+import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
 from xml.etree import ElementTree
 
 import msgspec
@@ -100,17 +103,25 @@ def charts_of(results: Mapping[str, Json]) -> list[Chart]:
     return [chart for chart in drawn if chart is not None]
 
 
-def _draw(bars: Sequence[Bar], unit: str) -> str:
+@cache
+def _pygal() -> Any:
+    """Import pygal and undo what it does to imports: its finder for maps makes Python 3.11 warn at every later import."""
     import pygal
-    from pygal.style import Style
+    import pygal.style
 
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, pygal.PluginImportFixer)]
+    return pygal
+
+
+def _draw(bars: Sequence[Bar], unit: str) -> str:
+    pygal = _pygal()
     widest = max(len(bar.label) for bar in bars)
 
     chart = pygal.HorizontalBar(
         css=(), js=(), disable_xml_declaration=True, no_prefix=True, explicit_size=False,
         width=WIDTH, height=ROW_HEIGHT * len(bars) + 16, margin=4, margin_right=64, spacing=8,
         show_legend=False, show_x_labels=False, show_y_guides=False, show_x_guides=False,
-        margin_left=4 + 2 * widest, style=Style(label_font_size=12, major_label_font_size=12),
+        margin_left=4 + 2 * widest, style=pygal.style.Style(label_font_size=12, major_label_font_size=12),
         print_values=True, print_values_position="top", truncate_label=-1, range=(0, max(bar.value for bar in bars) or 1),
         value_formatter=lambda value: _number(value) + unit,
     )  # fmt: skip

@@ -1,8 +1,8 @@
 """What every specialist takes and returns: `Scope` in, `Analysis` out, and the task's result that is made of the two.
 
 A skill is a function `analyse(scope) -> Analysis`; its agent is `return await specialist(ctx, analyse)`. The result is plain
-JSON: `{capability, group, task_id, covered, failed, findings_ref, counts, by_rule, figures, tool, seconds}`, then the skill's own
-fields. `covered` and `failed` share no path; `tool` is `{name, version, command}`.
+JSON: `{capability, group, task_id, agent_id, covered, failed, findings_ref, counts, by_rule, figures, tool, seconds}`, then the
+skill's own fields. `covered` and `failed` share no path; `tool` is `{name, version, command}`.
 Called by each agent of `skills/`; leads and reports read `findings_ref` back with `load_findings`. Must never run a tool itself.
 """
 
@@ -82,6 +82,14 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True):
     """Large values by name: `tests` is stored and the result has `tests_ref`."""
 
 
+class By(msgspec.Struct, frozen=True):
+    """Who did it."""
+
+    capability: str
+    task_id: str
+    agent_id: str = ""
+
+
 def scope_of(task_input: Json) -> Scope:
     """Return the scope that a task's input names; GiveUp (`input_unusable`) when it names no folder."""
     fields = dict(task_input) if isinstance(task_input, dict) else {}
@@ -105,15 +113,14 @@ def count_by_rule(findings: Sequence[Finding]) -> dict[str, int]:
     return dict(sorted(counted.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-def specialist_result(
-    analysis: Analysis, scope: Scope, *, capability: str, task_id: str, store: ArtifactStore, seconds: float
-) -> dict[str, Json]:
+def specialist_result(analysis: Analysis, scope: Scope, *, by: By, store: ArtifactStore, seconds: float) -> dict[str, Json]:
     """Store what is large and return the task's result as plain JSON."""
     ordered = sorted(analysis.findings, key=lambda found: (found.path, found.line, found.column, found.rule))
     return {
-        "capability": capability,
+        "capability": by.capability,
         "group": scope.group,
-        "task_id": task_id,
+        "task_id": by.task_id,
+        "agent_id": by.agent_id,
         "covered": list(analysis.covered),
         "failed": msgspec.to_builtins(list(analysis.failed)),
         "findings_ref": store.put_json(ordered),
@@ -141,7 +148,7 @@ async def specialist(ctx: Context, analyse: Callable[[Scope], Awaitable[Analysis
         analysis = await analyse(scope)
         seconds = time.monotonic() - started
         return specialist_result(
-            analysis, scope, capability=ctx.spec.capability, task_id=ctx.id, store=ctx.artifacts, seconds=seconds
+            analysis, scope, by=By(ctx.spec.capability, ctx.id, ctx.agent_id), store=ctx.artifacts, seconds=seconds
         )
 
     return cast(dict[str, Json], await ctx.step("analyse", work))

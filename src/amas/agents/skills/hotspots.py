@@ -13,7 +13,7 @@ import msgspec
 
 from amas.agents.base import agent
 from amas.agents.context import Context
-from amas.agents.skills.findings import SEVERITIES, Analysis, Finding, Scope, Tool, load_findings, specialist_result
+from amas.agents.skills.findings import SEVERITIES, Analysis, By, Finding, Scope, Tool, load_findings, specialist_result
 from amas.artifacts.store import ArtifactStore
 from amas.model.task import Json
 
@@ -102,7 +102,7 @@ async def hotspots(ctx: Context) -> Json:
         analysis = analyse_hotspots(ctx.artifacts, [ctx.input, ctx.results])
         seconds = time.monotonic() - started
         return specialist_result(
-            analysis, scope, capability=ctx.spec.capability, task_id=ctx.id, store=ctx.artifacts, seconds=seconds
+            analysis, scope, by=By(ctx.spec.capability, ctx.id, ctx.agent_id), store=ctx.artifacts, seconds=seconds
         )
 
     return await ctx.step("analyse", work)

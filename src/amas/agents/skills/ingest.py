@@ -280,4 +280,5 @@ def ingest_folder(input_dir: str, target: Path, store: ArtifactStore) -> dict[st
 async def ingest(ctx: Context) -> Json:
     """Copy the input folder into the workspace and say what is in it."""
     input_dir = str((ctx.input or {}).get("input_dir", ""))
-    return await ctx.step("ingest", lambda: ingest_folder(input_dir, ctx.workspace / "snapshot", ctx.artifacts))
+    result = await ctx.step("ingest", lambda: ingest_folder(input_dir, ctx.workspace / "snapshot", ctx.artifacts))
+    return {**result, "task_id": ctx.id, "agent_id": ctx.agent_id}

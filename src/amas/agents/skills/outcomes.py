@@ -108,14 +108,16 @@ def _outcome(report: dict[str, Any], outcome: str, seconds: float) -> Outcome:
 
 
 def _message(longrepr: Any) -> str:
-    """Return why, in a few words: the exception's line, the reason of a skip, or the end of the text."""
+    """Return why, in a few words: the exception's lines, the reason of a skip, or the end of the text."""
     if isinstance(longrepr, dict):
         crash = longrepr.get("reprcrash") or {}
         text = str(crash.get("message") or longrepr.get("longrepr") or "")
         return text[:MESSAGE_CHARS_MAX]
     if isinstance(longrepr, list) and longrepr:
         return str(longrepr[-1]).removeprefix("Skipped: ")[:MESSAGE_CHARS_MAX]
-    return str(longrepr or "")[-MESSAGE_CHARS_MAX:]
+    text = str(longrepr or "")  # pytest marks the exception's own lines in a traceback with `E`
+    said = "\n".join(line[1:].strip() for line in text.splitlines() if line.startswith("E "))
+    return said[:MESSAGE_CHARS_MAX] or text[-MESSAGE_CHARS_MAX:]
 
 
 def missing_modules(texts: Iterable[str]) -> list[str]:

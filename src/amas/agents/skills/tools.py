@@ -34,4 +34,4 @@ def list_tools() -> dict[str, Json]:
 @agent("execution.tools")
 async def tools(ctx: Context) -> Json:
     """Return what the specialists work with."""
-    return await ctx.step("tools", list_tools)
+    return {**await ctx.step("tools", list_tools), "task_id": ctx.id, "agent_id": ctx.agent_id}

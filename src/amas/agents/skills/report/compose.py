@@ -26,10 +26,6 @@ from amas.agents.skills.report.model import (
 from amas.agents.skills.safe_text import plain
 
 PROBLEMS_MAX = 60
-PART_TITLES = {
-    "review": "Code review", "metrics": "Metrics", "testing": "Tests", "api_docs": "API documentation",
-    "compliance": "Licence and dependencies", "profile": "Project profile",
-}  # fmt: skip
 
 
 def compose(material: Material) -> Report:
@@ -43,7 +39,7 @@ def compose(material: Material) -> Report:
         section_project.compliance(material),
         section_code.structure(material),
         section_project.profile(material),
-        *section_project.others(material),
+        section_project.others(material),
         _problems(material),
         _appendix(material),
     ]
@@ -89,6 +85,9 @@ def _test_figures(material: Material) -> list[KeyFigure]:
     counted = section_tests.outcomes(material)
     if not runs:
         return []
+    if not counted or not sum(counted.values()):
+        ended = ", ".join(dict.fromkeys(section_tests.in_short(run) for run in runs if section_tests.ending(run)))
+        return [KeyFigure(label="Tests", value=ended or "none", tone="warning", refs=material.refs_of(runs))]
     bad = counted.get("failed", 0) + counted.get("error", 0)
     halted = any(section_tests.ending(run) for run in runs)
     tone: Tone = "error" if bad or halted else "good"
@@ -100,7 +99,15 @@ def _test_figures(material: Material) -> list[KeyFigure]:
             tone=tone,
             refs=refs,
         ),
-        KeyFigure(label="Tests failed", value=figure(bad), tone="error" if bad else "", refs=refs),
+        KeyFigure(
+            label="Tests failed", value=figure(counted.get("failed", 0)), tone="error" if counted.get("failed") else "", refs=refs
+        ),
+        *(
+            [KeyFigure(label="Test errors", value=figure(counted["error"]), tone="error", refs=refs)]
+            if counted.get("error")
+            else []
+        ),
+        *([KeyFigure(label="Tests skipped", value=figure(counted["skipped"]), refs=refs)] if counted.get("skipped") else []),
     ]
 
 
@@ -149,11 +156,13 @@ def _headline(material: Material) -> tuple[Tone, str]:
             if counts["error"] or counts["warning"]
             else "no error or warning"
         )
-    if bad:
-        said.append(f"{plural(bad, 'failing test')} of {figure(sum(outcomes.values()))}")
+    if outcomes.get("failed"):
+        said.append(f"{plural(outcomes['failed'], 'failing test')} of {figure(sum(outcomes.values()))}")
+    elif bad and not halted:
+        said.append(f"{plural(bad, 'error')} in the tests")
     elif outcomes.get("passed") and not halted:
         said.append(f"all {figure(outcomes['passed'])} tests that ran to their end passed")
-    said += ["a test run that didn't end by itself"] if halted else []
+    said += list(dict.fromkeys(section_tests.in_short(run) for run in halted))
     said += [f"{plural(len(refused), 'part')} below the quality threshold"] if refused else []
     tone: Tone = "error" if counts["error"] or bad or halted else "warning" if counts["warning"] or refused else "good"
     joined = "; ".join(said) or "nothing was measured"
@@ -181,7 +190,7 @@ def _summary(material: Material) -> str:
     share = section_project.docstring_share(material)
     if share is not None:
         sentences.append(f"{percent(share)} of its public API has a docstring.")
-    refused = [PART_TITLES.get(part.name, part.name) for part in material.parts if part.accepted is False]
+    refused = [part.title for part in material.parts if part.accepted is False]
     if refused:
         sentences.append(f"The quality gate didn't accept: {', '.join(refused)}; read those parts with care.")
     elif any(part.accepted for part in material.parts):
@@ -195,9 +204,9 @@ def _test_sentences(material: Material) -> list[str]:
     outcomes = section_tests.outcomes(material)
     total = sum(outcomes.values())
     sentences = [sentence for run in material.done("testing.run") if (sentence := section_tests.ending(run))]
-    if total:
-        bad = outcomes.get("failed", 0) + outcomes.get("error", 0)
-        sentences.append(f"Of {plural(total, 'test')}, {figure(outcomes.get('passed', 0))} passed and {figure(bad)} failed.")
+    if total > outcomes.get("error", 0):
+        said = ", ".join(f"{figure(value)} {section_tests.WORDS[name]}" for name, value in outcomes.items() if value)
+        sentences.append(f"Of {plural(total, 'test')}: {said}.")
     return sentences
 
 
@@ -209,22 +218,32 @@ def _scores(material: Material) -> Section | None:
         Block(
             text="Each part was scored by the quality gate; one below the threshold was sent back to its lead with the reasons."
         ),
-        Block(table=Table(caption="Parts", columns=("Part", "Verdict", "#Score", "#Rounds", "Lead", "Tasks"), rows=rows)),
+        Block(
+            table=Table(
+                caption="Parts", columns=("Part", "Verdict", "#Score", "#Sent back", "Lead", "#Specialists", "Tasks"), rows=rows
+            )
+        ),
     ]
-    checks = [
-        [
-            text(PART_TITLES.get(part.name, part.name)),
-            text(check.get("name", "")),
-            number(_number(check.get("score"))),
-            text(check.get("note", "")),
-        ]
-        for part in material.parts
-        for check in part.checks
-    ]
-    if checks:
-        table = Table(caption="The gate's checks", columns=("Part", "Check", "#Score", "Note"), rows=checks)
-        blocks.append(Block(table=table, folded=f"The gate's {plural(len(checks), 'check')}"))
+    if table := _check_table(material):
+        blocks.append(Block(table=table, folded="The gate's checks"))
+    blocks += [Block(text=f"The plan: {note}.") for note in material.notes]
     return Section("parts", "Quality of the parts", blocks)
+
+
+def _check_table(material: Material) -> Table | None:
+    """Return one row for each part and one column for each check, with the reasons for what isn't whole."""
+    names = list(dict.fromkeys(str(check.get("name", "")) for part in material.parts for check in part.checks))
+    if not names:
+        return None
+    rows = []
+    for part in material.parts:
+        found = {str(check.get("name", "")): check for check in part.checks}
+        notes = "; ".join(str(check["note"]) for check in part.checks if check.get("note"))
+        scores = [number(_number(found.get(name, {}).get("score"))) for name in names]
+        rows.append([text(part.title), *scores, text(notes)])
+    return Table(
+        caption="The gate's checks", columns=("Part", *(f"#{section_code.humanise(name)}" for name in names), "Notes"), rows=rows
+    )
 
 
 def _score_row(material: Material, part: Part) -> list[Cell]:
@@ -233,28 +252,27 @@ def _score_row(material: Material, part: Part) -> list[Cell]:
         False: Cell("not accepted", "badge", tone="error"),
         None: Cell("not scored", "badge", tone="muted"),
     }
+    own = material.refs(*(str(by["task_id"]) for by in (part.led_by, part.judged_by) if by.get("task_id")))
     done = material.refs_of(part.specialists)
-    keys = (part.name, f"gate/{part.name}")
-    own = tuple(ref for key in keys for ref in material.by_key(key))
-    title = PART_TITLES.get(part.name, section_code.humanise(part.name))
     return [
-        text(title),
+        text(part.title),
         verdicts[part.accepted],
         number(part.score),
-        number(part.rounds or None),
+        number(part.rounds),
         code(part.lead),
+        number(len(part.specialists)),
         tasks(own or done[:6]),
     ]
 
 
 def _problems(material: Material) -> Section | None:
     rows = [
-        [code(what), text(plain(why, chars_max=300)), tasks(material.refs(task))]
-        for what, why, task in material.problems[:PROBLEMS_MAX]
+        [code(problem.what), text(plain(problem.why, chars_max=300)), tasks(material.refs(*problem.task_ids))]
+        for problem in material.problems[:PROBLEMS_MAX]
     ]
     rows += [
         [
-            text(f"Part: {PART_TITLES.get(part.name, part.name)}"),
+            text(f"Part: {part.title}"),
             text("its score stayed below the threshold after the last round"),
             tasks(()),
         ]
@@ -288,13 +306,14 @@ def _appendix(material: Material) -> Section | None:
             text(row.key),
             code(row.capability),
             code(row.agent_id),
+            text(row.state),
             number(row.seconds),
             code(plain(row.command, chars_max=600)),
         ]
         for row in material.tasks.values()
     ]
     words = f"{plural(len(rows), 'task')}. The command is what to type, in the project's folder, to get a task's figures by hand."
-    table = Table(caption="Tasks", columns=("Task", "Key", "Capability", "Agent", "#Seconds", "By hand"), rows=rows)
+    table = Table(caption="Tasks", columns=("Task", "Key", "Capability", "Agent", "State", "#Seconds", "By hand"), rows=rows)
     return Section("appendix", "Appendix: who did what", [Block(text=words), Block(table=table)])
 
 

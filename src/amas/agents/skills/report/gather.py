@@ -35,7 +35,12 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     """One part as the quality gate passed it on."""
 
     name: str
+    title: str
     lead: str
+    led_by: Mapping[str, Any]
+    """The lead's `task_id` and `agent_id`."""
+    judged_by: Mapping[str, Any]
+    """The gate's."""
     accepted: bool | None
     """None where no gate looked at it."""
     score: float | None
@@ -44,6 +49,16 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     figures: Mapping[str, float]
     specialists: Sequence[Mapping[str, Any]]
+    missing: Sequence[Mapping[str, Any]]
+    """What should have been done and wasn't: `{capability, group, paths, reason}`."""
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One thing that couldn't be read or done; who met the same for the same reason stands in one of these together."""
+
+    what: str
+    why: str
+    task_ids: tuple[str, ...]
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -64,8 +79,10 @@ class Material(msgspec.Struct, frozen=True, kw_only=True):
     findings: Sequence[Found]
     """Gravest first, then by rule's frequency, file and line."""
     tasks: Mapping[str, TaskRow]
-    problems: Sequence[tuple[str, str, str]]
-    """(what, why, task id): what couldn't be read or done."""
+    problems: Sequence[Problem]
+    """What couldn't be read or done."""
+    notes: Sequence[str]
+    """What the planner understood otherwise than it was written, or left out."""
     artifacts: ArtifactStore
 
     def done(self, capability: str = "") -> Iterator[Mapping[str, Any]]:
@@ -112,8 +129,9 @@ def gather(task_input: Mapping[str, Any], results: Mapping[str, Json], artifacts
         tools=tools if isinstance(tools, dict) else {},
         parts=parts,
         findings=findings,
-        tasks=_tasks(task_input.get("tasks") or [], parts),
-        problems=[*_failed(parts), *problems],
+        tasks=_tasks(task_input.get("tasks") or [], results, parts),
+        problems=_together([*_broken(ingest), *_failed(parts), *_missing(parts), *problems]),
+        notes=[str(note) for note in task_input.get("notes") or []],
         artifacts=artifacts,
     )
 
@@ -137,6 +155,9 @@ def _part(name: str, value: Mapping[str, Any]) -> Part:
     score = value.get("score")
     return Part(
         name=str(value.get("part") or name),
+        title=str(value.get("title") or name),
+        led_by=value.get("led_by") or {},
+        judged_by=value.get("judged_by") or {},
         lead=str(value.get("lead", "")),
         accepted=value.get("accepted") if isinstance(value.get("accepted"), bool) else None,
         score=float(score) if isinstance(score, int | float) else None,
@@ -145,7 +166,12 @@ def _part(name: str, value: Mapping[str, Any]) -> Part:
         summary=str(value.get("summary") or ""),
         figures=numbers(value.get("figures")),
         specialists=[result for result in specialists or [] if isinstance(result, dict)],
+        missing=[entry for entry in value.get("missing") or [] if isinstance(entry, dict)],
     )
+
+
+def _task_of(by: Json) -> str:
+    return str(by.get("task_id") or "") if isinstance(by, dict) else ""
 
 
 def numbers(value: Json) -> dict[str, float]:
@@ -190,6 +216,30 @@ def _ordered(found: list[Found]) -> list[Found]:
     return sorted(found, key=rank)
 
 
+def _together(problems: Sequence[tuple[str, str, str]]) -> list[Problem]:
+    """Return the problems, those of the same thing for the same reason as one: a dozen linters meet the same broken file."""
+    met: dict[tuple[str, str], list[str]] = {}
+    for what, why, task_id in problems:
+        met.setdefault((what, why), []).append(task_id)
+    return [Problem(what, why, tuple(filter(None, dict.fromkeys(ids)))) for (what, why), ids in met.items()]
+
+
+def _broken(ingest: Json) -> list[tuple[str, str, str]]:
+    """Return the files that Python itself can't read."""
+    listed = ingest.get("broken") or [] if isinstance(ingest, dict) else []
+    return [
+        (str(each.get("path", "")), f"line {each.get('line', 0)}: {each.get('message', '')}", _task_of(ingest)) for each in listed
+    ]
+
+
+def _missing(parts: Sequence[Part]) -> list[tuple[str, str, str]]:
+    return [
+        (f"{entry.get('capability', '')} on {entry.get('group', '')}", str(entry.get("reason", "")), _task_of(part.judged_by))
+        for part in parts
+        for entry in part.missing
+    ]
+
+
 def _failed(parts: Sequence[Part]) -> list[tuple[str, str, str]]:
     return [
         (str(failed.get("path", "")), str(failed.get("reason", "")), str(result.get("task_id", "")))
@@ -200,25 +250,34 @@ def _failed(parts: Sequence[Part]) -> list[tuple[str, str, str]]:
     ]
 
 
-def _tasks(given: Sequence[Mapping[str, Any]], parts: Sequence[Part]) -> dict[str, TaskRow]:
-    """Return the tasks that the caller lists and those that results name, in that order."""
+def _tasks(given: Sequence[Mapping[str, Any]], results: Mapping[str, Json], parts: Sequence[Part]) -> dict[str, TaskRow]:
+    """Return the tasks that the caller lists and those that results name, in that order; who left a result has succeeded."""
     rows: dict[str, TaskRow] = {}
     for task in given:
         if isinstance(task, dict) and task.get("id"):
             known = {name: str(task.get(name) or "") for name in ("key", "capability", "agent_id", "state")}
             rows[str(task["id"])] = TaskRow(id=str(task["id"]), seconds=_seconds(task), **known)
+    for key in ("ingest", "tools"):
+        _named(rows, results.get(key), key=key, capability=f"execution.{key}")
     for part in parts:
+        _named(rows, part.led_by, key=part.name, capability=part.lead)
         for result in part.specialists:
-            if not result.get("task_id"):
-                continue
-            row = rows.setdefault(str(result["task_id"]), TaskRow(id=str(result["task_id"])))
-            row.key = row.key or "/".join(filter(None, (part.name, str(result.get("group", "")))))
-            row.capability = row.capability or str(result.get("capability", ""))
-            row.agent_id = row.agent_id or str(result.get("agent_id", ""))
-            row.seconds = _seconds(result) if row.seconds is None else row.seconds
-            tool: Mapping[str, Any] = result.get("tool") or {}
-            row.command, row.tool = str(tool.get("command", "")), f"{tool.get('name', '')} {tool.get('version', '')}".strip()
+            _named(rows, result, key=f"{part.name}/{result.get('group', '')}", capability=str(result.get("capability", "")))
+        _named(rows, part.judged_by, key=f"gate/{part.name}", capability="executive.quality")
     return rows
+
+
+def _named(rows: dict[str, TaskRow], made: Mapping[str, Any] | Json, *, key: str, capability: str) -> None:
+    """Add the task that `made` says it comes from, or complete what is known of it."""
+    if not isinstance(made, dict) or not made.get("task_id"):
+        return
+    task_id = str(made["task_id"])
+    row = rows.setdefault(task_id, TaskRow(id=task_id))
+    row.key, row.capability = row.key or key.rstrip("/"), row.capability or capability
+    row.agent_id, row.state = row.agent_id or str(made.get("agent_id", "")), row.state or "succeeded"
+    row.seconds = _seconds(made) if row.seconds is None else row.seconds
+    tool: Mapping[str, Any] = made.get("tool") or {}
+    row.command, row.tool = str(tool.get("command", "")), f"{tool.get('name', '')} {tool.get('version', '')}".strip()
 
 
 def _seconds(task: Mapping[str, Any]) -> float | None:

@@ -11,7 +11,7 @@ from amas.agents.skills.report.gather import Material, numbers
 from amas.agents.skills.report.model import Block, Cell, Section, Table, code, figure, number, percent, plural, tasks, text
 from amas.agents.skills.report.section_code import humanise
 
-MODULES_MAX, DEPENDENCIES_MAX = 25, 40
+MODULES_MAX, DEPENDENCIES_MAX, FIGURES_MAX = 25, 40, 60
 SHOWN_ELSEWHERE = {
     "analytics.metrics", "analytics.imports", "analytics.hotspots", "testing.run", "documentation.api_docs",
     "documentation.coverage", "compliance.licences", "compliance.dependencies", "research.project_profile",
@@ -72,29 +72,34 @@ def compliance(material: Material) -> Section | None:
     return Section("compliance", "Licence and dependencies", blocks) if blocks else None
 
 
-def others(material: Material) -> Iterator[Section]:
-    """Return a plain section for each part whose results no other section shows."""
-    known = {"review", "metrics", "testing", "api_docs", "compliance", "profile"}
-    for index, part in enumerate(material.parts):
+def others(material: Material) -> Section | None:
+    """Return the figures that no other section shows, by part."""
+    rows = []
+    for part in material.parts:
         strange = [result for result in part.specialists if result.get("capability") not in SHOWN_ELSEWHERE]
-        rows = [
-            [text(humanise(name)), number(value), code(result.get("capability", "")), tasks(material.refs_of([result]))]
-            for result in strange
-            for name, value in numbers(result.get("figures")).items()
+        found = [(name, value, result) for result in strange for name, value in numbers(result.get("figures")).items()]
+        found += [] if part.specialists else [(name, value, {}) for name, value in part.figures.items()]
+        rows += [
+            [
+                text(part.title),
+                text(humanise(name)),
+                number(value),
+                code(result.get("capability", "")),
+                tasks(material.refs_of([result])),
+            ]
+            for name, value, result in found
+            if name != "files"  # how many each was given
         ]
-        rows += (
-            []
-            if part.specialists
-            else [[text(humanise(name)), number(value), text(""), text("")] for name, value in part.figures.items()]
-        )
-        if part.name in known and not rows:
-            continue
-        blocks = [Block(text=part.summary)] if part.summary and part.name not in known else []
-        if rows:
-            title = f"Figures of {humanise(part.name).lower()}"
-            blocks.append(Block(table=Table(caption=title, columns=("Figure", "#Value", "By", "Task"), rows=rows[:60])))
-        if blocks:
-            yield Section(f"part-{index + 1}", humanise(part.name) + (": further figures" if part.name in known else ""), blocks)
+    said = [Block(text=f"{part.summary}.") for part in material.parts if part.summary]
+    if not rows and not said:
+        return None
+    columns = ("Part", "Figure", "#Value", "By", "Task")
+    left = len(rows) - FIGURES_MAX
+    note = f"{figure(left)} further ones in the parts' results." if left > 0 else ""
+    table = Table(caption="Further figures", columns=columns, rows=rows[:FIGURES_MAX], note=note)
+    return Section(
+        "figures-of-parts", "What the leads report", [*said, *([Block(table=table, folded="Further figures")] if rows else [])]
+    )
 
 
 def _api_counts(material: Material, done: list[Mapping[str, Any]]) -> Iterator[Block]:

@@ -24,6 +24,19 @@ _ENDINGS = {
 }
 
 
+_IN_SHORT = {
+    "timed_out": "a test run that hung",
+    "crashed": "a test run that crashed",
+    "not_collected": "tests that couldn't be collected",
+    "no_tests": "no tests",
+}
+WORDS = {
+    "passed": "passed", "failed": "failed", "error": "met an error", "skipped": "skipped", "xfailed": "failed as expected",
+    "xpassed": "passed against expectation",
+}  # fmt: skip
+"""Outcomes as a sentence has them."""
+
+
 def outcomes(material: Material) -> dict[str, int]:
     """Return the tests by outcome, over all runs."""
     counted: Counter[str] = Counter()
@@ -42,6 +55,11 @@ def ending(result: Mapping[str, Any]) -> str:
     return f"{sentence}{during}{': ' + why if why else ''}."
 
 
+def in_short(result: Mapping[str, Any]) -> str:
+    """Return a few words on a run that didn't end by itself; empty for one that did."""
+    return _IN_SHORT.get(str(result.get("ended", "")), "")
+
+
 def tests(material: Material) -> Section | None:
     """Return the test runs."""
     done = list(material.done("testing.run"))
@@ -49,8 +67,8 @@ def tests(material: Material) -> Section | None:
         return None
     counted = outcomes(material)
     total = sum(counted.values())
-    said = ", ".join(f"{figure(value)} {name}" for name, value in counted.items() if value)
-    blocks = [Block(text=f"{plural(total, 'test')} ran{': ' + said if said else ''}.", refs=material.refs_of(done))]
+    said = ", ".join(f"{figure(value)} {WORDS[name]}" for name, value in counted.items() if value)
+    blocks = [Block(text=f"{plural(total, 'test')}{': ' + said if said else ''}.", refs=material.refs_of(done))]
     blocks += [Block(text=sentence, refs=material.refs_of([result])) for result in done if (sentence := ending(result))]
     blocks += [Block(text=plain(note)) for result in done for note in result.get("notes") or []]
     blocks.append(Block(chart=outcome_chart(counted)))

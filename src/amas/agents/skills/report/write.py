@@ -89,10 +89,18 @@ def _for_machines(material: Material, report: Report) -> dict[str, Json]:
         "headline": report.headline,
         "figures": [{"label": one.label, "value": one.value, "tasks": [ref.short for ref in one.refs]} for one in report.figures],
         "parts": [
-            {"part": part.name, "lead": part.lead, "accepted": part.accepted, "score": part.score, "rounds": part.rounds}
+            {
+                "part": part.name,
+                "title": part.title,
+                "lead": part.lead,
+                "accepted": part.accepted,
+                "score": part.score,
+                "rounds": part.rounds,
+            }
             for part in material.parts
         ],
-        "problems": [{"what": what, "why": why, "task": task} for what, why, task in material.problems],
+        "notes": list(material.notes),
+        "problems": msgspec.to_builtins(material.problems),
         "tasks": msgspec.to_builtins(list(material.tasks.values())),
     }
 
