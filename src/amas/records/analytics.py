@@ -34,6 +34,19 @@ async def analyse(connection: AsyncConnection, since_ms: int) -> Analytics:
     )
 
 
+async def mean_of_newest(connection: AsyncConnection, since_ms: int, *, limit: int) -> float | None:
+    """Return the mean seconds of those that succeeded of the newest `limit` tasks that ended since a time, or None."""
+    newest = (
+        sa.select(tasks.c.state, (tasks.c.finished_ms - tasks.c.started_ms).label("took_ms"))
+        .where(tasks.c.finished_ms >= since_ms)
+        .order_by(tasks.c.finished_ms.desc())
+        .limit(limit)
+        .subquery()
+    )
+    mean = sa.select(sa.func.avg(newest.c.took_ms)).where(newest.c.state == _SUCCEEDED)
+    return _seconds((await connection.execute(mean)).scalar())
+
+
 _NOTHING = Group(name="all", succeeded=0, failed=0, cancelled=0, success_rate=None, mean_s=None, p50_s=None, p99_s=None)
 
 

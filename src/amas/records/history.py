@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from amas.model.goal import Goal
 from amas.model.states import TaskState, WorkflowState
 from amas.model.task import Failure, TaskView
-from amas.records.analytics import analyse
+from amas.records.analytics import analyse, mean_of_newest
 from amas.records.database import Database
 from amas.records.tables import attempts, entry_id, entry_number, events, goals, tasks, workflows
 from amas.records.views import Analytics, AttemptRecord, EventRecord, TaskEvent, WorkflowRecord
@@ -107,6 +107,11 @@ class History:
         """Return figures of what ended since a time, and of what is open."""
         async with self._database.reading() as connection:
             return await analyse(connection, since_ms)
+
+    async def mean_response_s(self, since_ms: int, *, limit: int = PAGE_MAX) -> float | None:
+        """Return the mean seconds of those that succeeded of the newest `limit` tasks that ended since a time, or None."""
+        async with self._database.reading() as connection:
+            return await mean_of_newest(connection, since_ms, limit=limit)
 
     async def _whole_entries(self, rows: Sequence[Any], workflow_id: str, limit: int) -> list[EventRecord]:
         """A page that ended within an entry takes the rest of it along, since the next page begins after that entry."""

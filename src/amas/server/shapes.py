@@ -291,7 +291,7 @@ class FleetFigures(msgspec.Struct, frozen=True, kw_only=True):
     tasks_per_second: float | None
     """That ended, over the last minute that this server has seen; null on the first look."""
     average_response_s: float | None
-    """From the start of the last attempt to its end, over the tasks of the last five minutes."""
+    """From the start of a task to its end, over the newest thousand that ended in the last five minutes and succeeded."""
     success_rate: float | None
     """Of the tasks that succeeded or failed since the engine began."""
     utilisation: float | None
