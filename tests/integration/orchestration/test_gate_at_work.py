@@ -1,0 +1,78 @@
+"""The whole hierarchy on a real host, with one specialist that doesn't do its work: the gate sends its part back, boundedly."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from host_bench import Bench
+
+from amas.engine.connection import Engine
+from amas.fleet.load import load_fleet
+from amas.model.goal import Goal
+from amas.model.states import TaskState
+from amas.orchestration.submission import submit_goal
+from amas.platforms.local.home import Home
+from amas.platforms.local.host import fleet_facts
+
+FILES = 8
+"""Two of them left out make 0.75, below the threshold of 0.85."""
+
+
+@pytest.fixture
+def bench(engine: Engine, engine_url: str, tmp_path: Path) -> Bench:
+    return Bench(engine, engine_url, tmp_path)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    (folder / "pack").mkdir(parents=True)
+    for number in range(FILES):
+        (folder / "pack" / f"m{number}.py").write_text(f"def f{number}(text):\n    return eval(text)\n")
+    return folder
+
+
+async def _deliver(bench: Bench, project: Path, reviewer: str) -> dict[str, Any]:
+    """Have the project's security reviewed by a fleet whose security reviewer is a sample, and return the deliverable."""
+    spec = fleet_facts(load_fleet("amas", environ={}), Home(bench.folder / "home"))
+    pools = [
+        msgspec.structs.replace(
+            pool, agent=f"careless:{reviewer}", options={"asked": str(bench.folder / "asked")}, tasks_per_agent=1, replicas=1
+        )
+        if "development.security" in pool.capabilities
+        else pool
+        for pool in spec.pools
+    ]
+    goal = Goal(text="Check the security of the code", input_dir=str(project), output_dir=str(bench.folder / "out"))
+    async with bench.host(pools, lease_s=6.0):
+        _, root_id = await submit_goal(bench.queue, goal, limits=spec.limits)
+        root = await bench.ended(root_id)
+    assert root.state is TaskState.SUCCEEDED, root.failure
+    assert isinstance(root.result, dict)
+    return root.result
+
+
+def _review(bench: Bench) -> dict[str, Any]:
+    report = json.loads((bench.folder / "out" / "report.json").read_text())
+    (part,) = [part for part in report["parts"] if part["part"] == "review"]
+    return part
+
+
+@pytest.mark.requirement("A2", "A4")
+async def test_a_part_below_the_threshold_goes_back_and_is_accepted_once_mended(bench: Bench, project: Path) -> None:
+    deliverable = await _deliver(bench, project, "careless")
+    assert deliverable["approved"]
+    part = _review(bench)
+    assert (part["accepted"], part["rounds"]) == (True, 1)
+    findings = json.loads((bench.folder / "out" / "findings.json").read_text())
+    assert {Path(finding["path"]).name for finding in findings if finding["rule"] == "S307"} == {f"m{n}.py" for n in range(FILES)}
+
+
+@pytest.mark.requirement("A2", "A4")
+async def test_a_part_that_is_never_mended_goes_up_marked_after_its_rounds(bench: Bench, project: Path) -> None:
+    await _deliver(bench, project, "hopeless")
+    part = _review(bench)
+    assert (part["accepted"], part["rounds"]) == (False, 2)
+    assert part["score"] < 0.85
