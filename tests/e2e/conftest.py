@@ -16,9 +16,9 @@ def amas(tmp_path: Path) -> Iterator[Command]:
     assert command.left_running() == []
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
-    """A command beside a fleet that lasts as long as the module."""
+    """A command beside a fleet that lasts as long as the session."""
     command = Command(tmp_path_factory.mktemp("fleet"))
     up = command("up")
     assert up.returncode == 0, up.stderr
