@@ -74,7 +74,9 @@ def _line(task: Task, now_ms: int) -> Text:
         end = task.get("finished_ms") or (now_ms if task["state"] == "running" else 0)
         if end:
             line.append(f"  {max(0, end - task['started_ms']) / 1000:.1f} s", style="dim")
-    if task["state"] == "failed" and task.get("failure"):
+    if task["state"] == "failed" and task.get("failure") and task["failure"].get("code") == "dependency_failed":
+        line.append("  not begun: what it needs failed", style="dim")  # the cause stands where it failed
+    elif task["state"] == "failed" and task.get("failure"):
         line.append(f"  {task['failure']['message']}", style="red")
     return line
 

@@ -161,7 +161,8 @@ def _headline(material: Material) -> tuple[Tone, str]:
     elif bad and not halted:
         said.append(f"{plural(bad, 'error')} in the tests")
     elif outcomes.get("passed") and not halted:
-        said.append(f"all {figure(outcomes['passed'])} tests that ran to their end passed")
+        others = sum(outcomes.values()) - outcomes["passed"]
+        said.append(f"all {figure(outcomes['passed'])} tests{' that ran to their end' if others else ''} passed")
     said += list(dict.fromkeys(section_tests.in_short(run) for run in halted))
     said += [f"{plural(len(refused), 'part')} below the quality threshold"] if refused else []
     tone: Tone = "error" if counts["error"] or bad or halted else "warning" if counts["warning"] or refused else "good"
@@ -204,7 +205,9 @@ def _test_sentences(material: Material) -> list[str]:
     outcomes = section_tests.outcomes(material)
     total = sum(outcomes.values())
     sentences = [sentence for run in material.done("testing.run") if (sentence := section_tests.ending(run))]
-    if total > outcomes.get("error", 0):
+    if total and total == outcomes.get("passed"):
+        sentences.append(f"All {plural(total, 'test')} passed." if total > 1 else "Its one test passed.")
+    elif total > outcomes.get("error", 0):
         said = ", ".join(f"{figure(value)} {section_tests.WORDS[name]}" for name, value in outcomes.items() if value)
         sentences.append(f"Of {plural(total, 'test')}: {said}.")
     return sentences
