@@ -14,8 +14,10 @@ from amas.errors import FleetError
 from amas.fleet.check import agent_problems, problems
 from amas.fleet.declared import DeclaredFleet, DeclaredLimits, DeclaredPool, Time, seconds
 from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec, ProcessLimits
+from amas.model.goal import ROOT_CAPABILITY
 from amas.model.task import RetryPolicy
 from amas.model.yamlfile import YamlFile, did_you_mean, shipped_folder
+from amas.orchestration.playbooks import load_playbooks
 from amas.settings import OrchestrationLimits
 
 QUALITY_ROUNDS_MAX = 10
@@ -49,7 +51,8 @@ def find_fleet(name_or_path: str | Path) -> Path:
 def load_fleet(name_or_path: str | Path, *, agents: bool = False, environ: Mapping[str, str] | None = None) -> FleetSpec:
     """Return the fleet that a file declares; FleetFileInvalid names file, line, field and the mend of the first mistake.
 
-    `agents`: import every pool's agent too. Modules beside the file are found, here as in the fleet's hosts.
+    `agents`: import every pool's agent too, and read the playbooks of a fleet that takes goals. Modules beside the file are
+    found, here as in the fleet's hosts.
     """
     path = find_fleet(name_or_path)
     file = YamlFile.read(path)
@@ -61,6 +64,8 @@ def load_fleet(name_or_path: str | Path, *, agents: bool = False, environ: Mappi
             sys.path.append(str(path.parent))
         for field, message in agent_problems(spec):
             raise file.invalid(message, field)
+        if ROOT_CAPABILITY in spec.capabilities:
+            load_playbooks(spec.playbooks)
     return spec
 
 
@@ -76,7 +81,7 @@ class _Reading:
             title=said.title or said.name,
             pools=tuple(self._pool(pool, f"pools[{index}]") for index, pool in enumerate(said.pools)),
             limits=self._limits(said.limits),
-            playbooks=said.playbooks,
+            playbooks=tuple(self._beside(name) for name in said.playbooks),
             hosts=said.hosts,
         )
 
@@ -105,6 +110,11 @@ class _Reading:
             version=str(said.version),
             options=said.options,
         )
+
+    def _beside(self, playbook: str) -> str:
+        """Return a playbook's path as it is meant, from the fleet file's folder; a bare name stays one that ships."""
+        is_path = "/" in playbook or playbook.endswith((".yaml", ".yml"))
+        return str((Path(self._file.path).parent / playbook).absolute()) if is_path else playbook
 
     def _limits(self, said: DeclaredLimits) -> FleetLimits:
         given = {name: value for name, value in msgspec.structs.asdict(said).items() if value is not None}

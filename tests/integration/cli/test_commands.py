@@ -11,6 +11,7 @@ import pytest
 from host_bench import SAMPLES
 
 LIMIT_S = 60
+pytestmark = pytest.mark.xdist_group("cli")  # one fleet for the module
 AMAS = [sys.executable, "-m", "amas"]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

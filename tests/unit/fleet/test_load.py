@@ -226,3 +226,14 @@ def test_fleets_are_found_by_name_and_by_path(tmp_path: Path, monkeypatch: pytes
         find_fleet("ams")
     with pytest.raises(FleetError, match=r"there is no fleet file other\.yaml"):
         find_fleet("other.yaml")
+
+
+def test_playbooks_are_found_beside_the_fleet_file_and_checked_with_the_agents(tmp_path: Path) -> None:
+    text = (
+        "name: small\nplaybooks: [./mine.yaml, code-base]\npools:\n  - name: boss\n    layer: executive\n"
+        "    agent: amas.orchestration.coordinator:coordinate\n    capabilities: [executive.coordinate]\n"
+    )
+    (tmp_path / "mine.yaml").write_text("name: mine\ntitel: wrong\n")
+    spec = load_fleet(write(tmp_path, text), environ={})
+    assert spec.playbooks == (str(tmp_path / "mine.yaml"), "code-base")
+    assert "mine.yaml:2: " in refused(tmp_path, text, agents=True)

@@ -1,0 +1,39 @@
+"""The YAML in docs/ is what the loaders take."""
+
+import re
+from pathlib import Path
+
+from amas.fleet.load import load_fleet
+from amas.orchestration.playbooks import load_playbook
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def _yaml(page: str, folder: Path) -> Path:
+    (block,) = re.findall(r"```yaml\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+    path = folder / "block.yaml"
+    path.write_text(block)
+    return path
+
+
+def test_the_fleet_file_is_a_fleet(tmp_path: Path) -> None:
+    spec = load_fleet(_yaml("fleet-files.md", tmp_path), environ={})
+    assert spec.limits.quality_threshold == 0.9
+    assert spec.pool("editor").timeout_s == 90
+    assert spec.pool("editor").limits.memory_mb == 512
+
+
+def test_the_playbook_is_a_playbook(tmp_path: Path) -> None:
+    playbook = load_playbook(_yaml("playbooks.md", tmp_path))
+    assert playbook.capabilities == {
+        "execution.ingest", "execution.publish", "executive.quality", "management.creative", "text.shorten",
+    }  # fmt: skip
+
+
+def test_every_field_of_a_pool_is_in_the_table() -> None:
+    import msgspec
+
+    from amas.fleet.declared import DeclaredPool
+
+    page = (DOCS / "fleet-files.md").read_text()
+    assert [field.name for field in msgspec.structs.fields(DeclaredPool) if f"`{field.name}`" not in page] == []
