@@ -150,6 +150,7 @@ def test_ctrl_c_cancels_the_workflow_and_leaves_nothing_behind(running: Command,
     assert json.loads(running("workflows", workflow_id, "--json").stdout)["state"] == "cancelled"
 
 
+@pytest.mark.timeout(240)
 def test_ctrl_c_stops_the_fleet_that_run_started(amas: Command, project: Callable[..., Path]) -> None:
     folder = project(**{"a.py": FINE, "test_a.py": SLOW.replace("4", "1000")})
     process = amas.start("run", "Only run the tests", "--input", str(folder))
@@ -160,6 +161,7 @@ def test_ctrl_c_stops_the_fleet_that_run_started(amas: Command, project: Callabl
     assert amas.left_running() == []
 
 
+@pytest.mark.timeout(240)
 def test_a_goal_goes_on_after_down_and_up(amas: Command, project: Callable[..., Path]) -> None:
     folder = project(**{"a.py": FINE, "test_a.py": SLOW})
     assert amas("up", AMAS_DRAIN_S="0").returncode == 0  # what runs is given back at once

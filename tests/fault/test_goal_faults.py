@@ -97,6 +97,7 @@ async def _kill(fleet: RunningFleet, part: str, home: Path) -> RunningFleet:
 
 @pytest.mark.requirement("A4", "A5", "B8", "T6")
 @pytest.mark.soak
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("part", RUNS)
 async def test_a_goal_is_met_although_a_process_was_killed(part: str, project: Path, tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(1 << 32)

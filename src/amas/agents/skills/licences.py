@@ -24,7 +24,8 @@ from amas.model.task import Json
 HEADER_BYTES_MAX = 4096
 """An SPDX header stands in a file's first lines."""
 LICENCE_FILE = re.compile(r"(licen[cs]e|copying|notice|unlicense)([-._].*)?(\.(txt|md|rst))?", re.IGNORECASE)
-SPDX_HEADER = re.compile(r"SPDX-License-Identifier:\s*([^\n\r*]+)")
+SPDX_HEADER = re.compile(r"^[\s#/*;%.<!-]*SPDX-License-Identifier:\s*([^\n\r*]+)", re.MULTILINE)
+"""In a comment: a header that stands in a string is somebody else's."""
 
 _TEXTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Apache-2.0", ("apache license", "version 2.0")),
@@ -119,7 +120,9 @@ def normalise(expression: str) -> tuple[str, str]:
 
     try:
         checked = get_spdx_licensing().validate(expression)
-    except (ExpressionError, ExpressionParseError, ValueError, TypeError, AttributeError) as error:
+    except AttributeError:  # the library fails while it words its own complaint
+        return "", "isn't an SPDX expression"
+    except (ExpressionError, ExpressionParseError, ValueError, TypeError) as error:
         return "", str(error)
     if checked.errors:
         return "", "; ".join(checked.errors)
