@@ -27,6 +27,7 @@ def test_what_counts_is_copied_and_described(tmp_path: Path, store: ArtifactStor
     source = make(
         tmp_path / "in",
         {
+            ".git/HEAD": b"ref: refs/heads/main\n",
             ".gitignore": b"*.log\n/private/\n!keep.log\n",
             "pyproject.toml": b"[project]\nname = 'p'\nversion = '1'\n",
             "src/p/__init__.py": b"",
@@ -62,6 +63,12 @@ def test_what_counts_is_copied_and_described(tmp_path: Path, store: ArtifactStor
     assert (found["test_paths"], found["project"]["name"]) == (["tests"], "p")
     assert [package["name"] for package in found["packages"]] == ["p"]
     assert ingest_folder(str(source), tmp_path / "again", store)["digest"] == found["digest"]
+
+
+def test_a_source_distribution_keeps_the_generated_files_that_its_gitignore_names(tmp_path: Path, store: ArtifactStore) -> None:
+    source = make(tmp_path / "in", {".gitignore": b"_version.py\n", "p/__init__.py": b"", "p/_version.py": b"version = '1'\n"})
+    found = ingest_folder(str(source), tmp_path / "out", store)
+    assert "p/_version.py" in {row["path"] for row in store.get_json(found["files_ref"])}
 
 
 @pytest.mark.parametrize(

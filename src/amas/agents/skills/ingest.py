@@ -1,7 +1,7 @@
 """`execution.ingest`: a snapshot of the folder that a goal is about, and what is in it.
 
 `files` rows are `{path, bytes, lines, language}`; `packages` `{name, path, files}`; `broken` and `skipped` `{path, ..}`. All
-paths are relative and use `/`. The snapshot leaves out what `.gitignore` files name, junk folders, and links that leave the
+paths are relative and use `/`. The snapshot leaves out what a checkout's `.gitignore` files name, junk folders, and links that leave the
 folder. Called by the host. Must never write into the input folder, run its code, or follow a link out of it.
 """
 
@@ -116,7 +116,7 @@ def take_snapshot(source: Path, target: Path) -> Snapshot:
     files: list[SourceFile] = []
     skipped: list[Skipped] = []
     digest = sha256()
-    for path in sorted(_walk(source, "", [])):
+    for path in sorted(_walk(source, "", [] if _is_checkout(source) else None)):
         if len(files) >= FILES_MAX:
             raise GiveUp(f"{source} holds more than {FILES_MAX} files: name a smaller folder", code="input_unusable")
         if reason := _unfit(source, path):
@@ -135,12 +135,20 @@ def take_snapshot(source: Path, target: Path) -> Snapshot:
     return Snapshot(files=files, skipped=skipped, digest=digest.hexdigest())
 
 
-def _walk(root: Path, below: str, ignored: list[tuple[str, "GitIgnoreSpec"]]) -> Iterator[str]:
-    """Yield the files under `below` that nothing ignores; folders that are links are never entered, so there are no loops."""
+def _is_checkout(source: Path) -> bool:
+    """Return whether git keeps this folder. A source distribution holds generated files that its own `.gitignore` names."""
+    return any((folder / ".git").exists() for folder in (source, *source.parents))
+
+
+def _walk(root: Path, below: str, ignored: "list[tuple[str, GitIgnoreSpec]] | None") -> Iterator[str]:
+    """Yield the files under `below` that nothing ignores; folders that are links are never entered, so there are no loops.
+
+    `ignored`: the `.gitignore` files above, by folder; None where they aren't asked.
+    """
     from pathspec import GitIgnoreSpec
 
     rules = root / below / ".gitignore"
-    if rules.is_file():
+    if ignored is not None and rules.is_file():
         lines = rules.read_text(encoding="utf-8", errors="replace").splitlines()
         ignored = [*ignored, (below, GitIgnoreSpec.from_lines(lines))]
     try:
@@ -159,9 +167,9 @@ def _walk(root: Path, below: str, ignored: list[tuple[str, "GitIgnoreSpec"]]) ->
             yield path
 
 
-def _is_ignored(path: str, ignored: list[tuple[str, "GitIgnoreSpec"]]) -> bool:
+def _is_ignored(path: str, ignored: "list[tuple[str, GitIgnoreSpec]] | None") -> bool:
     """Return what the innermost `.gitignore` with an opinion says."""
-    for below, spec in reversed(ignored):
+    for below, spec in reversed(ignored or []):
         verdict = spec.check_file(path[len(below) + 1 :] if below else path).include
         if verdict is not None:
             return verdict
