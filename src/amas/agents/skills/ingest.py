@@ -1,8 +1,8 @@
 """`execution.ingest`: a snapshot of the folder that a goal is about, and what is in it.
 
 `files` rows are `{path, bytes, lines, language}`; `packages` `{name, path, files}`; `broken` and `skipped` `{path, ..}`. All
-paths are relative and use `/`. The snapshot leaves out what a checkout's `.gitignore` files name, junk folders, and links that leave the
-folder. Called by the host. Must never write into the input folder, run its code, or follow a link out of it.
+paths are relative and use `/`. The snapshot leaves out what a checkout's `.gitignore` files name, junk folders, and links that
+leave the folder. Called by the host. Must never write into the input folder, run its code, or follow a link out of it.
 """
 
 import ast
