@@ -45,8 +45,6 @@ class Field(NamedTuple):
         variable, unit = self.variable, f" ({self.variable.unit})" if self.variable.unit else ""
         if get_origin(self.kind) is Literal:
             return "one of " + ", ".join(get_args(self.kind))
-        if self.kind is bool:
-            return "true or false"
         if variable.at_least is None:
             return variable.meaning or "text"
         noun = "a whole number" if self.kind is int else "a number"
@@ -106,40 +104,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrchestrationLimits(Settings, frozen=True, kw_only=True):
-    """A11: limits of the hierarchy, its messages and its workflows. A fleet's own file may raise those that it names."""
+    """A11: limits of the hierarchy and its workflows. A fleet's own file may raise those that it names."""
 
     max_agents_per_pool: Annotated[int, Variable("ORCHESTRATION_MAX_AGENTS_PER_POOL", "agents", 1, 100_000)] = 5
     max_tasks_per_agent: Annotated[int, Variable("ORCHESTRATION_MAX_TASKS_PER_AGENT", "tasks at a time", 1, 10_000)] = 3
-    heartbeat_interval_s: Annotated[float, Variable("ORCHESTRATION_HEARTBEAT_INTERVAL", "seconds", 1, 3600)] = 60.0
-    """How often an agent's own health and figures are written down. Liveness is the host's lease, far shorter."""
-    max_agent_spawn_rate: Annotated[int, Variable("ORCHESTRATION_MAX_AGENT_SPAWN_RATE", "agents a second", 1, 100_000)] = 10
     decomposition_timeout_s: Annotated[float, Variable("ORCHESTRATION_DECOMPOSITION_TIMEOUT", "seconds", 1, 3600)] = 120.0
+    """What a planner gets for one goal."""
     max_subtasks: Annotated[int, Variable("ORCHESTRATION_MAX_SUBTASKS", "tasks in one plan", 1, 100_000)] = 50
-    message_timeout_s: Annotated[float, Variable("ORCHESTRATION_MESSAGE_TIMEOUT", "seconds", 1, 86_400)] = 300.0
-    """A message that nobody took expires."""
-    message_retries: Annotated[int, Variable("ORCHESTRATION_MESSAGE_RETRIES", "further deliveries", 0, 100)] = 3
-    message_backlog_warning: Annotated[int, Variable("ORCHESTRATION_MESSAGE_BACKLOG_WARNING", "messages", 1, 10_000_000)] = 1000
-    message_backlog_critical: Annotated[int, Variable("ORCHESTRATION_MESSAGE_BACKLOG_CRITICAL", "messages", 1, 10_000_000)] = 5000
     workflow_timeout_h: Annotated[float, Variable("ORCHESTRATION_WORKFLOW_TIMEOUT", "hours", 0.001, 8760)] = 24.0
     quality_threshold: Annotated[float, Variable("ORCHESTRATION_QUALITY_THRESHOLD", "score", 0, 1)] = 0.85
     """A part that scores less goes back to its lead."""
     max_workflows: Annotated[int, Variable("ORCHESTRATION_MAX_WORKFLOWS", "at a time", 1, 1_000_000)] = 100
     max_total_agents: Annotated[int, Variable("ORCHESTRATION_MAX_TOTAL_AGENTS", "agents in the fleet", 1, 1_000_000)] = 500
-    enable_cache: Annotated[bool, Variable("ORCHESTRATION_ENABLE_CACHE")] = True
-    enable_metrics: Annotated[bool, Variable("ORCHESTRATION_ENABLE_METRICS")] = True
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], Variable("ORCHESTRATION_LOG_LEVEL")] = "INFO"
-    enable_tracing: Annotated[bool, Variable("ORCHESTRATION_ENABLE_TRACING")] = False
-    """Off until there is a collector to send spans to."""
-    enable_circuit_breaker: Annotated[bool, Variable("ORCHESTRATION_ENABLE_CIRCUIT_BREAKER")] = True
     retry_attempts: Annotated[int, Variable("ORCHESTRATION_RETRY_ATTEMPTS", "further attempts", 0, 100)] = 3
-
-    def check(self) -> None:
-        """The warning comes before the alarm."""
-        if self.message_backlog_warning >= self.message_backlog_critical:
-            raise SettingInvalid(
-                f"ORCHESTRATION_MESSAGE_BACKLOG_WARNING is {self.message_backlog_warning}, but must be less than "
-                f"ORCHESTRATION_MESSAGE_BACKLOG_CRITICAL, which is {self.message_backlog_critical}"
-            )
 
 
 class HostSettings(Settings, frozen=True, kw_only=True):

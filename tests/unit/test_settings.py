@@ -19,23 +19,13 @@ from amas.settings import (
 A11 = {
     "ORCHESTRATION_MAX_AGENTS_PER_POOL": 5,
     "ORCHESTRATION_MAX_TASKS_PER_AGENT": 3,
-    "ORCHESTRATION_HEARTBEAT_INTERVAL": 60,
-    "ORCHESTRATION_MAX_AGENT_SPAWN_RATE": 10,
     "ORCHESTRATION_DECOMPOSITION_TIMEOUT": 120.0,
     "ORCHESTRATION_MAX_SUBTASKS": 50,
-    "ORCHESTRATION_MESSAGE_TIMEOUT": 300.0,
-    "ORCHESTRATION_MESSAGE_RETRIES": 3,
-    "ORCHESTRATION_MESSAGE_BACKLOG_WARNING": 1000,
-    "ORCHESTRATION_MESSAGE_BACKLOG_CRITICAL": 5000,
     "ORCHESTRATION_WORKFLOW_TIMEOUT": 24.0,
     "ORCHESTRATION_QUALITY_THRESHOLD": 0.85,
     "ORCHESTRATION_MAX_WORKFLOWS": 100,
     "ORCHESTRATION_MAX_TOTAL_AGENTS": 500,
-    "ORCHESTRATION_ENABLE_CACHE": True,
-    "ORCHESTRATION_ENABLE_METRICS": True,
     "ORCHESTRATION_LOG_LEVEL": "INFO",
-    "ORCHESTRATION_ENABLE_TRACING": False,
-    "ORCHESTRATION_ENABLE_CIRCUIT_BREAKER": True,
     "ORCHESTRATION_RETRY_ATTEMPTS": 3,
 }
 
@@ -53,8 +43,6 @@ def test_every_a11_variable_is_read(field) -> None:
     )
     if field.variable.at_most is not None and field.variable.at_most < 6001:
         text, expected = "1", 1
-    if field.name == "message_backlog_warning":
-        text, expected = "999", 999
     assert getattr(OrchestrationLimits.read({field.variable.name: text}), field.name) == expected
 
 
@@ -94,17 +82,6 @@ def test_an_empty_variable_counts_as_not_set() -> None:
             OrchestrationLimits,
             {"ORCHESTRATION_LOG_LEVEL": "loud"},
             "ORCHESTRATION_LOG_LEVEL is 'LOUD', but must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL",
-        ),
-        (
-            OrchestrationLimits,
-            {"ORCHESTRATION_ENABLE_CACHE": "maybe"},
-            "ORCHESTRATION_ENABLE_CACHE is 'maybe', but must be true or false",
-        ),
-        (
-            OrchestrationLimits,
-            {"ORCHESTRATION_MESSAGE_BACKLOG_WARNING": "6000"},
-            "ORCHESTRATION_MESSAGE_BACKLOG_WARNING is 6000, but must be less than "
-            "ORCHESTRATION_MESSAGE_BACKLOG_CRITICAL, which is 5000",
         ),
         (
             HostSettings,

@@ -58,7 +58,6 @@ class DeclaredLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     max_agents_per_pool: int | None = None
     max_tasks_per_agent: int | None = None
-    max_agent_spawn_rate: int | None = None
     max_total_agents: int | None = None
     max_workflows: int | None = None
     max_subtasks: int | None = None

@@ -55,8 +55,6 @@ class FleetLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     max_agents_per_pool: int = 5
     max_tasks_per_agent: int = 3
-    max_agent_spawn_rate: int = 10
-    """Agents a second."""
     max_total_agents: int = 500
     max_workflows: int = 100
     max_subtasks: int = 50

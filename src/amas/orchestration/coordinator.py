@@ -4,6 +4,7 @@ Its pool's `options` carry the fleet's facts: `{"capabilities": [...], "limits":
 It must never do a part's work, nor start a plan that the validator refused.
 """
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,12 @@ def facts_of(options: Mapping[str, Json]) -> FleetFacts:
 
 async def checked_plan(planner: Planner, goal: Goal, facts: FleetFacts) -> Plan:
     """Return the planner's plan for a goal; PlanRefused when it breaks a rule."""
-    plan = await planner.plan(goal, facts)
+    limit_s = facts.limits.decomposition_timeout_s
+    try:
+        async with asyncio.timeout(limit_s):
+            plan = await planner.plan(goal, facts)
+    except TimeoutError as error:
+        raise PlanRefused([f"the planner took longer than {limit_s:g} s (ORCHESTRATION_DECOMPOSITION_TIMEOUT)"]) from error
     found = problems(plan, capabilities=facts.capabilities, limits=facts.limits)
     if found:
         raise PlanRefused(found)
