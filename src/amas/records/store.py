@@ -5,6 +5,7 @@ is kept in the same transaction as the rows, under its lock, so that neither a c
 twice or leave anything out.
 """
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
@@ -22,9 +23,9 @@ from amas.records.tables import entry_id, entry_number, recorder
 from amas.records.views import Applied
 from amas.records.writing import Statements, read_known, read_position, write
 
-CHANGES_MAX = 3000
+CHANGES_MAX = 12000
 """Changes to tasks in one transaction, or those of one entry where it has more: enough that a task's submission, claim and end
-often meet in one row, few enough that folding them holds up the event loop for some 10 ms."""
+often meet in one row, few enough to hold. A thread takes them apart and folds them, so the event loop goes on."""
 
 
 class Records(History):
@@ -66,7 +67,8 @@ class Records(History):
     async def apply(self, entries: Sequence[JournalEntry]) -> Applied:
         """Record entries, given in the journal's order; those that are recorded already are passed over."""
         applied = Applied(position="0-0", entries=0, decompositions_ms=[], assignments_ms=[])
-        for part in _parts(entries):
+        parts = _parts(entries)
+        while part := await asyncio.to_thread(next, parts, None):
             count, position, batch = await self._apply_part(part)
             applied = Applied(
                 position=entry_id(position),
@@ -91,7 +93,8 @@ class Records(History):
             new = [decoded for decoded in part if entry_number(decoded.entry.id) > position]
             if not new:
                 return 0, position, Batch()
-            batch = fold(new, await read_known(connection, self._statements, to_look_up(new, trusting=trusting)))
+            known = await read_known(connection, self._statements, to_look_up(new, trusting=trusting))
+            batch = await asyncio.to_thread(fold, new, known)
             position = entry_number(new[-1].entry.id)
             await write(connection, self._statements, batch, position=position)
         return len(new), position, batch
