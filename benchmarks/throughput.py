@@ -49,7 +49,7 @@ async def _recorded(fleet: RunningFleet) -> None:
 
     async with asyncio.timeout(60):
         while await asyncio.to_thread(lag_s) > 0:  # noqa: ASYNC110  another process's state
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.25)  # seldom, for each look costs the control plane something
 
 
 async def _measure(hosts: int) -> dict[str, Any]:

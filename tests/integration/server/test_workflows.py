@@ -36,7 +36,7 @@ async def spawn(plane: ControlPlane, root: Claimed, workflow_id: str, *keys: str
 
 @pytest.mark.requirement("A1", "A2")
 async def test_a_goal_opens_a_workflow_whose_tree_can_be_watched(client, hands, plane: ControlPlane) -> None:
-    goal = await post_goal(client, input_dir="/work/x", deadline_s=60)
+    goal = await post_goal(client, input_dir="/srv/x", deadline_s=60)
     path = f"/api/workflows/{goal['workflow_id']}"
     seen = (await client.get(path)).json()
     assert (seen["state"], seen["root_id"], seen["goal"]["text"]) == ("running", goal["root_id"], "Review the code")

@@ -47,7 +47,7 @@ IDEMPOTENCY_HEADER = {
 REPLAYED = "idempotency-replayed"
 
 _ID = "01990d3e-7a10-7c3e-9a44-0a6f5b7c8d9e"
-_NEW = NewTask(capability="development.code_review", input={"path": "/work/project/src"})
+_NEW = NewTask(capability="development.code_review", input={"path": "/srv/project/src"})
 _TASK = TaskDetail(
     id=_ID,
     state=TaskState.FAILED,
@@ -70,7 +70,7 @@ _TASK = TaskDetail(
     finished_ms=1_757_000_002_004,
     seconds=2.0,
     failure=FailureShape(code="gave_up", message="the folder is gone"),
-    input={"path": "/work/project/src"},
+    input={"path": "/srv/project/src"},
     result=None,
     attempts=[
         AttemptShape(
@@ -111,7 +111,7 @@ async def submit_task(request: Request, plane: Plane) -> Response:
             "content": {
                 "application/json": {
                     "schema": {"type": "array", "items": reference(NewTask), "minItems": 1, "maxItems": intake.BATCH_MAX},
-                    "example": [{"capability": "development.code_review", "input": {"path": "/work/project/src"}}],
+                    "example": [{"capability": "development.code_review", "input": {"path": "/srv/project/src"}}],
                 },
                 NDJSON: {"schema": {"type": "string", "description": "One task a line."}},
                 MSGPACK: {"schema": {"type": "string", "format": "binary", "description": "An array of tasks."}},

@@ -34,7 +34,7 @@ router = APIRouter(prefix="/api", tags=["workflows"])
 WorkflowId = Annotated[str, Path(max_length=100, description="A workflow's id.")]
 
 _ID, _ROOT = "01990d3e-7a0f-7000-8000-5b7c8d9e0a6f", "01990d3e-7a10-7c3e-9a44-0a6f5b7c8d9e"
-_GOAL = NewGoal(text="Review the code in src and write a report", input_dir="/work/project")
+_GOAL = NewGoal(text="Review the code in src and write a report", input_dir="/srv/project")
 _WORKFLOW = WorkflowShape(
     id=_ID,
     state=WorkflowState.RUNNING,
