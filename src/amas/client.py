@@ -24,7 +24,7 @@ from amas.engine.coalesce import Coalescer
 from amas.engine.connection import Engine
 from amas.engine.queue import TaskQueue, make_submission
 from amas.errors import EngineUnreachable, SubmissionError, TaskCancelled, TaskFailed
-from amas.model.fleet import FleetLimits
+from amas.model.fleet import FleetLimits, FleetSpec
 from amas.model.goal import Goal
 from amas.model.states import Priority, TaskState
 from amas.model.task import DEFAULT_RETRY, Json, OnFailure, RetryPolicy, Submission, TaskOutcome, TaskSpec
@@ -83,8 +83,9 @@ class TaskHandle:
 class Fleet:
     """A running fleet, as programs see it; make one with `Fleet.connect()`."""
 
-    def __init__(self, engine: Engine, *, limits: FleetLimits) -> None:
-        self.engine, self._limits = engine, limits
+    def __init__(self, engine: Engine, *, declared: FleetSpec | None) -> None:
+        """`declared`: the fleet's file, where it is known."""
+        self.engine, self._declared = engine, declared
         self.queue = TaskQueue(engine)
         self._client_id = new_id()
         self._pending: dict[str, asyncio.Future[TaskOutcome]] = {}
@@ -98,16 +99,16 @@ class Fleet:
     @asynccontextmanager
     async def connect(cls, engine_url: str = "", *, home: Path | None = None, cell: str = "local") -> AsyncIterator["Fleet"]:
         """Connect to an engine by URL, or to the fleet that runs in `home` (by default AMAS_HOME)."""
-        limits = FleetLimits()
+        declared = None
         if not engine_url:
             from amas.fleet.load import load_fleet
             from amas.platforms.local.control import running_fleet
 
             state = running_fleet(home)
-            engine_url, cell, limits = state.engine_url, state.cell, load_fleet(state.fleet_file).limits
+            engine_url, cell, declared = state.engine_url, state.cell, load_fleet(state.fleet_file)
         async with Engine(engine_url, cell=cell) as engine:
             await engine.check()
-            fleet = cls(engine, limits=limits)
+            fleet = cls(engine, declared=declared)
             loops = [
                 asyncio.create_task(fleet._bell.run(), name="replies"),
                 asyncio.create_task(fleet._poll(), name="reply poll"),
@@ -127,15 +128,18 @@ class Fleet:
         self, goal: str, *, input_dir: Path | str = "", output_dir: Path | str = "", preferences: dict[str, Json] | None = None
     ) -> TaskHandle:
         """Submit a goal in plain words and return the handle of its workflow, whose result is the deliverable."""
-        from amas.orchestration.submission import submit_goal
+        from amas.orchestration.submission import check_takes_goals, submit_goal
 
+        if self._declared is not None:
+            check_takes_goals(self._declared)
+        limits = self._declared.limits if self._declared else FleetLimits()
         wanted = Goal(
             text=goal,
             input_dir=_absolute(input_dir),
             output_dir=_absolute(output_dir),
             preferences=preferences or {},
         )
-        workflow_id, root_id = await submit_goal(self.queue, wanted, limits=self._limits, client_id=self._client_id)
+        workflow_id, root_id = await submit_goal(self.queue, wanted, limits=limits, client_id=self._client_id)
         future: asyncio.Future[TaskOutcome] = asyncio.get_running_loop().create_future()
         self._pending[root_id] = future  # the poll asks for the root; the push tells of the workflow
         self._roots[workflow_id] = root_id

@@ -11,6 +11,20 @@ import pytest
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 LIMIT_S = 60
+ALL = "  - {name: all, layer: executive, agent: greet_all:greet_all, capabilities: [text.greet_all]}\n"
+"""The pool of the README's second agent, which it leaves to the reader."""
+
+
+SPAWNS = """
+import asyncio
+from amas import Fleet
+
+async def main():
+    async with Fleet.connect() as fleet:
+        print(await (await fleet.submit("text.greet_all", {"names": ["ada", "alan"]})).result())
+
+asyncio.run(main())
+"""
 
 
 def _block(after: str, language: str) -> str:
@@ -22,7 +36,8 @@ def _block(after: str, language: str) -> str:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "greet.py").write_text(_block("`greet.py`:", "python"))
-    (tmp_path / "fleet.yaml").write_text(_block("`fleet.yaml`, beside it:", "yaml"))
+    (tmp_path / "greet_all.py").write_text(_block("while it waits:", "python"))
+    (tmp_path / "fleet.yaml").write_text(_block("`fleet.yaml`, beside it:", "yaml") + ALL)
     (tmp_path / "program.py").write_text(_block("and from any program:", "python"))
     return tmp_path
 
@@ -45,5 +60,9 @@ def test_the_example_runs_as_it_stands(folder: Path) -> None:
         (curl,) = re.findall(r"^    (curl .*)$", README, re.MULTILINE)
         answer = json.loads(run("sh", "-c", curl.replace("localhost:8000", f"127.0.0.1:{state['port']}")))
         assert json.loads(run("curl", "-s", f"http://127.0.0.1:{state['port']}/api/tasks/{answer['id']}/result?wait=20"))
+        assert run(sys.executable, "-c", SPAWNS).strip() == "['Hello, Ada', 'Hello, Alan']"
+        goal = subprocess.run([*amas, "run", "Review"], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert goal.returncode == 2
+        assert "takes tasks but no goals" in goal.stderr
     finally:
         run(*amas, "down")

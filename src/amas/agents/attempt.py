@@ -148,6 +148,7 @@ class Attempt:
             code=found.failure.code,
             why=found.failure.message,
             final=found.final,
+            **({"detail": found.failure.detail} if found.failure.detail else {}),
         )
         return FailedAttempt(
             self.claimed.id, self.claimed.attempt, to_blob(found.failure), max(round(delay_s * 1000), 0), found.final

@@ -166,7 +166,7 @@ class Host:
         self._health = HealthWatch(self._slots, self._services.log, draw=self._rng.random, healthy=self._pump.wake)
         self._keeper = LeaseKeeper(
             self.host_id,
-            Watched(self._figures, self._lose_lease, self._stalled),
+            Watched(self._figures, self._lose_lease, self._held_up, self._stalled),
             engine=self._engine_settings,
             settings=self._settings,
         )
@@ -259,19 +259,26 @@ class Host:
             self._services.log.warning("the lease was lost; everything stops here", event=events.LEASE_LOST)
             self._pump.lose_lease()
 
+    def _held_up(self, stall: Stall) -> None:
+        """Called in the lease's thread while the loop stands still."""
+        message = "an agent blocks its host: let it be a plain function, which runs in a thread, or isolate it"
+        self._services.log.warning(message, event=events.HOST_HELD_UP, **self._blocking(stall))
+
     def _stalled(self, stall: Stall) -> None:
         """Called in the lease's thread, before the process ends."""
+        self._services.log.critical("an agent blocks its host, which ends", event=events.HOST_STALLED, **self._blocking(stall))
+
+    def _blocking(self, stall: Stall) -> dict[str, str | float]:
+        """Return what a log line says of a loop that stands still, and of the attempt that is to blame."""
         attempts = list(self._pump.running.values())
         current = asyncio.current_task(attempts[0].loop) if attempts else None
-        blocking = next((attempt for attempt in attempts if attempt.task is current), None)
-        self._services.log.critical(
-            "an agent blocks its host, which ends",
-            event=events.HOST_STALLED,
-            agent_id=blocking.claimed.agent_id if blocking else "",
-            task_id=blocking.claimed.id if blocking else "",
-            silent_s=round(stall.silent_s, 3),
-            stack=stall.stack,
-        )
+        found = next((attempt.claimed for attempt in attempts if attempt.task is current), None)
+        return {
+            "agent_id": found.agent_id if found else "",
+            "task_id": found.id if found else "",
+            "silent_s": round(stall.silent_s, 3),
+            "stack": stall.stack,
+        }
 
     # -- leaving
 

@@ -25,6 +25,8 @@ EXIT_STALLED: Final = 70
 """The exit code of a host whose loop stood still, or whose lease can't be kept (EX_SOFTWARE of sysexits(3)). Whoever started
 it starts another."""
 
+HELD_UP_S = 2.0
+"""Seconds after which somebody should hear which agent keeps all others of its host from working."""
 STACK_CHARS_MAX = 4096
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -44,6 +46,8 @@ class Watched(NamedTuple):
     """Given the loop's lag in seconds, returns what goes with a beat; called in the thread."""
     lost: Callable[[int], None]
     """Called on the host's loop, with the number of the registration that was lost."""
+    held_up: Callable[[Stall], None]
+    """Called in the thread, once for each time that the loop stands still for `HELD_UP_S`."""
     stalled: Callable[[Stall], None]
     """Called in the thread before the process ends."""
 
@@ -112,14 +116,17 @@ class LeaseKeeper:
         taken for a stall.
         """
         tick_s = min(self._settings.stall_max_s / 10, 1.0)
-        silent_s = 0.0
+        silent_s, told = 0.0, False
         while True:
             if self._asked_at is None:
-                silent_s = 0.0
+                silent_s, told = 0.0, False
                 self._asked_at = monotonic_s()
                 self._loop.call_soon_threadsafe(self._answer)
             await asyncio.sleep(tick_s)
             silent_s += tick_s
+            if self._asked_at is not None and silent_s >= HELD_UP_S and not told:
+                told = True
+                self._watched.held_up(Stall(silent_s, self._stack()))
             if self._asked_at is not None and silent_s > self._settings.stall_max_s:
                 self._watched.stalled(Stall(silent_s, self._stack()))
                 os._exit(EXIT_STALLED)

@@ -161,6 +161,8 @@ class TaskContext(Context):
         """Return the outcomes when all have ended, else suspend this attempt."""
         if not tasks:
             return {}
+        if wrong := next((task for task in tasks if not isinstance(task, SubTask)), None):
+            raise SubmissionError(f"spawn takes amas.SubTask, not {type(wrong).__name__}")
         ids = {task.key: child_id(self.id, task.key) for task in tasks}
         if len(ids) != len(tasks):
             raise SubmissionError("two sub-tasks of one spawn have the same key")

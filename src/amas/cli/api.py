@@ -47,7 +47,9 @@ class Api:
     @classmethod
     def of(cls, home: Home) -> "Api":
         """Return a client of the fleet that runs in `home`; FleetNotRunning when none does."""
-        return cls(home.read_state().api_url)
+        from amas.platforms.local.control import fleet_state
+
+        return cls(fleet_state(home.folder).api_url)
 
     def get(self, path: str, **query: object) -> Any:
         """Return the decoded answer of a GET."""

@@ -33,6 +33,21 @@ MetricsPort = Annotated[
 ]
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from amas import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Run fleets of AI agents: a goal in plain words in, a checked deliverable out."""
+
+
 @app.command()
 def up(
     fleet: FleetOption = "amas",
@@ -176,14 +191,6 @@ def serve(home: HomeOption = None) -> None:
     from amas.server.process import run_control_plane
 
     run_control_plane(home)
-
-
-@app.command()
-def version() -> None:
-    """Print the version."""
-    from amas import __version__
-
-    print(__version__)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """How commands print: tables for people, JSON for programs."""
 
 import json
+import os
 import sys
 from datetime import UTC, datetime
 from functools import cache
@@ -10,12 +11,17 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+PIPE_COLUMNS = 200
+
+
 @cache
 def console() -> "Console":
     """Return the terminal for results; errors go to stderr by themselves."""
     from rich.console import Console
 
-    return Console(highlight=False)
+    # A pipe has no width: whoever reads it wants whole lines.
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_COLUMNS
+    return Console(highlight=False, width=width)
 
 
 def print_json(value: Any) -> None:

@@ -1,12 +1,14 @@
 """`amas run`: a goal from words to deliverable, with the hierarchy at work on the screen."""
 
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from amas.cli.api import Api, home_at
+from amas.cli.api import Api, Refused, home_at
 from amas.cli.exit import ExitCode
 from amas.cli.output import complain, console, print_json
 from amas.clock import monotonic_s, now_ms
@@ -33,6 +35,7 @@ class Request(NamedTuple):
 
 def run(request: Request) -> None:
     """Have the goal met and print where the deliverable lies; exits with the code that says how it went."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends this command ends its goal, as Ctrl-C does
     _check_input(request)
     home = home_at(request.home)
     if request.detach and home.supervisor_pid() is None:
@@ -90,8 +93,9 @@ def _look(api: Api, home: Home, workflow_id: str) -> dict[str, Any]:
     while True:
         try:
             workflow: dict[str, Any] = api.get(f"/api/workflows/{workflow_id}")
-        except FleetNotRunning:
-            if monotonic_s() > until or home.supervisor_pid() is None:
+        except (FleetNotRunning, Refused) as error:
+            away = isinstance(error, FleetNotRunning) or error.status == HTTPStatus.SERVICE_UNAVAILABLE
+            if not away or monotonic_s() > until or home.supervisor_pid() is None:
                 raise
             time.sleep(LOOK_EVERY_S)
         else:

@@ -56,7 +56,8 @@ class Matcher:
         self._work = [
             (phase.key, work.capability, _phrases(work.asked_by, groups)) for phase in playbook.phases for work in phase.work
         ]
-        self._cannot = frozenset(map(stem, playbook.cannot))
+        self._cannot = frozenset(stem(verb) for verb in playbook.cannot if " " not in verb)
+        self._cannot_say = _phrases([phrase for phrase in playbook.cannot if " " in phrase], groups)
         self._subjects = _words_of(playbook.subjects)
 
     @cached_property
@@ -117,7 +118,7 @@ class Matcher:
         return frozenset(map(stem, self.words)) | {stem(PATH_WORD)}
 
     def _of_clause(self, clause: Clause, *, negated: bool = False) -> Selection:
-        if not negated and clause.first in self._cannot:
+        if not negated and self._refuses(clause):
             return {}
         return self._matches(clause.stems, loose=False) or self._matches(clause.stems, loose=True) or self._broad(clause)
 
@@ -147,11 +148,19 @@ class Matcher:
         return {phase.key: _all_of(phase) for phase in self.playbook.phases if phase.default}
 
     def _says_report(self, clause: Clause) -> bool:
-        return clause.first not in self._cannot and any(phrase.in_clause(clause.stems) for phrase in self._report)
+        return not self._refuses(clause) and any(phrase.in_clause(clause.stems) for phrase in self._report)
+
+    def _refuses(self, clause: Clause) -> bool:
+        """Return whether a clause wants what no phase does: to fix the code, to write tests."""
+        said = any(phrase.in_clause(clause.stems) for phrase in self._cannot_say)
+        about_report = any(
+            phrase.in_clause(clause.stems) for phrase in self._report
+        )  # "write a report on the tests" is no such wish
+        return clause.first in self._cannot or (said and not about_report)
 
     def _carries(self, clause: Clause) -> bool:
         """Return whether a clause asks for anything: a bare `in the library` or `thanks` doesn't."""
-        return clause.first in self._cannot or len([each for each in clause.content if each != PATH_WORD]) > 1
+        return self._refuses(clause) or len([each for each in clause.content if each != PATH_WORD]) > 1
 
     def _titles(self, unwanted: Selection, selection: Selection) -> tuple[str, ...]:
         gone: list[str] = []

@@ -92,7 +92,7 @@ class Playbook(msgspec.Struct, frozen=True, kw_only=True):
     report: tuple[str, ...] = ()
     """Phrases that ask for what every plan does anyway."""
     cannot: tuple[str, ...] = ()
-    """Verbs that this playbook has no answer to: a clause that starts with one is left out, and said so."""
+    """What this playbook has no answer to, left out and said so: verbs that start a clause, and phrases of several words."""
 
     @property
     def capabilities(self) -> set[str]:
@@ -156,7 +156,7 @@ def _phase_mistakes(phase: Phase, field: str, keys: list[str], earlier: list[str
 
 
 def _phrase_mistakes(playbook: Playbook) -> Iterator[tuple[str, str]]:
-    phrases = [("general", playbook.general), ("report", playbook.report)]
+    phrases = [("general", playbook.general), ("report", playbook.report), ("cannot", playbook.cannot)]
     for i, phase in enumerate(playbook.phases):
         phrases.append((f"phases[{i}].asked_by", phase.asked_by))
         phrases += [(f"phases[{i}].work[{n}].asked_by", work.asked_by) for n, work in enumerate(phase.work)]

@@ -8,9 +8,9 @@ from pathlib import PurePath
 
 from amas.clock import new_id, now_ms
 from amas.engine.queue import Idempotency, TaskQueue, make_submission
-from amas.errors import InputUnusable, WorkflowsFull
+from amas.errors import CapabilityUnknown, InputUnusable, WorkflowsFull
 from amas.model.blob import to_blob
-from amas.model.fleet import FleetLimits
+from amas.model.fleet import FleetLimits, FleetSpec
 from amas.model.goal import ROOT_CAPABILITY, ROOT_KEY, Goal
 from amas.model.journal import WorkflowOpening
 from amas.model.states import Layer
@@ -35,6 +35,15 @@ def _check(goal: Goal) -> None:
     for name, folder in (("input", goal.input_dir), ("output", goal.output_dir)):
         if folder and not PurePath(folder).is_absolute():
             raise InputUnusable(f"the {name} folder {folder!r} is not an absolute path; agents work in folders of their own")
+
+
+def check_takes_goals(fleet: FleetSpec) -> None:
+    """Raise `CapabilityUnknown` when no agent of the fleet plans goals: one would wait for ever."""
+    if ROOT_CAPABILITY not in fleet.capabilities:
+        raise CapabilityUnknown(
+            f"the fleet {fleet.name!r} takes tasks but no goals: none of its agents can do {ROOT_CAPABILITY}. "
+            "The fleet `amas` has one that does: start it with `amas up`, in a home of its own where another fleet runs"
+        )
 
 
 async def _make_sure_of_room(queue: TaskQueue, limits: FleetLimits) -> None:

@@ -51,7 +51,11 @@ _REWRITES = tuple(
         (r"\b(?:only|just|solely|exclusively|merely)\b", f" {_ONLY} "),
         (r"\b(?:leav(?:e|ing)|rul(?:e|ing)) ((?:[\w'-]+ ){1,6}?)out\b", rf" {_NOT} \1 "),
         (r"\b(?:leav(?:e|ing)|rul(?:e|ing)) out\b", f" {_NOT} "),
-        (r"\b(all|everything|anything) but\b", rf"\1 {_NOT} "),
+        (
+            r"\b(all|everything|anything) but\b"
+            r"(?!\s+(?:please |do(?:n'?t| not)|not\b|never|without|no\b|skip|leav|exclud|omit|ignor|avoid))",
+            rf"\1 {_NOT} ",
+        ),
         (
             r"\b(?:(?:do|does|should|must|need|can|is|are|will|would)(?: not|n'?t)|cannot|dont|no need (?:to|for)"
             r"|not|never|nor|no"

@@ -7,6 +7,7 @@ import sample_agents
 from host_bench import Bench, pool
 
 from amas.agents.host import HostState
+from amas.agents.lease import HELD_UP_S
 from amas.clock import new_id, now_ms
 from amas.engine.hosts import HostRegistry
 from amas.engine.journal import START, Journal
@@ -204,6 +205,15 @@ async def test_a_drained_host_gives_back_what_does_not_finish(bench: Bench) -> N
     view = await bench.state(task_id, TaskState.QUEUED)
     assert view.failures == 0
     assert sample_agents.ended == ["g"]
+
+
+async def test_an_agent_that_blocks_the_loop_is_named_in_the_log(bench: Bench) -> None:
+    async with bench.host([pool("block")]):
+        task_id = await bench.submit("test.block", 2 * HELD_UP_S)
+        await bench.ended(task_id)
+    (line,) = [line for line in bench.log_lines("h1") if line.get("event") == "host_held_up"]
+    assert (line["agent_id"], line["task_id"]) == ("block-1", task_id)
+    assert "sample_agents.py" in line["stack"]
 
 
 async def test_an_agent_that_blocks_the_loop_does_not_lose_the_lease(bench: Bench) -> None:

@@ -9,7 +9,7 @@ from starlette.responses import Response, StreamingResponse
 from amas.errors import EngineUnreachable
 from amas.model.goal import Goal
 from amas.model.states import TaskState, WorkflowState
-from amas.orchestration.submission import submit_goal
+from amas.orchestration.submission import check_takes_goals, submit_goal
 from amas.records.views import EventRecord, TaskEvent
 from amas.server import intake
 from amas.server.contract import answers, encoded, reference, refusals, takes
@@ -96,6 +96,7 @@ _EVENT = EventRecord(
 async def post_goal(request: Request, plane: Plane) -> Response:
     """Open a workflow for a goal in plain words; the executive layer plans it next."""
     new = await intake.read_one(request, NewGoal)
+    check_takes_goals(plane.fleet)
     goal = Goal(
         text=new.text,
         input_dir=new.input_dir,
