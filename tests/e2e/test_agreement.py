@@ -138,7 +138,7 @@ def assert_griffe_agrees(output: Path, packages: Path, name: str) -> None:
     assert {kind: int(shown.replace(",", "")) for kind, shown in table.items() if shown != "0"} == dict(counted)
 
 
-@pytest.mark.requirement("A2", "B8")
+@pytest.mark.requirement("A2")
 def test_a_small_project_with_known_findings(running: Command, project: Callable[..., Path]) -> None:
     folder = project(**PROJECT)
     output = run(running, folder)

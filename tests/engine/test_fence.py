@@ -9,7 +9,7 @@ from amas.model.journal import EntryKind, failed_attempts
 from amas.model.task import Completion, FailedAttempt, JournaledStep
 
 
-@pytest.mark.requirement("A1")
+@pytest.mark.requirement("T6")
 async def test_a_batch_of_completions_is_refused_item_by_item(cell: Cell) -> None:
     await cell.submit(*(task(f"t{n}") for n in range(4)))
     good, old, gone, again = await cell.claim(4)

@@ -9,7 +9,7 @@ from amas.model.journal import EntryKind
 HOSTS_LOST_MAX = 8
 
 
-@pytest.mark.requirement("A1")
+@pytest.mark.requirement("A5", "T6")
 async def test_a_dead_hosts_tasks_go_back_at_once(cell: Cell) -> None:
     await cell.submit(*(task(f"t{n}") for n in range(2500)))
     lost_tasks = await cell.claim(2000, host="dead")

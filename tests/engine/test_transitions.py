@@ -152,7 +152,7 @@ async def standing(cell: Cell, state: TaskState) -> set[str]:
     return {S.QUEUED: {"q:work"}, S.DELAYED: {"delayed"}, S.RUNNING: {f"r:{held.get('h')}"}}.get(state, set())
 
 
-@pytest.mark.requirement("A1")
+@pytest.mark.requirement("T6")
 @pytest.mark.parametrize("transition", Transition)
 @pytest.mark.parametrize("state", TaskState)
 async def test_every_transition_from_every_state(cell: Cell, state: TaskState, transition: Transition) -> None:

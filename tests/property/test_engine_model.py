@@ -283,7 +283,7 @@ class Life:
         assert endless <= {"journal", "totals", "queues"}
 
 
-@pytest.mark.requirement("A1")
+@pytest.mark.requirement("T6")
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_the_engine_agrees_with_the_model(engine: Engine, seed: int) -> None:
     life = Life(Cell(engine), seed)

@@ -112,13 +112,15 @@ def _follow(api: Api, home: Home, workflow_id: str, *, show: bool) -> dict[str, 
     from amas.cli.tree import workflow_view
 
     workflow = _look(api, home, workflow_id)
-    with Live(workflow_view(workflow, now_ms=now_ms()), console=console(), auto_refresh=False, transient=False) as live:
-        while workflow["state"] == "running":
-            time.sleep(LOOK_EVERY_S)
-            workflow = _look(api, home, workflow_id)
-            live.update(workflow_view(workflow, now_ms=now_ms()), refresh=True)
-    if not console().is_terminal:
-        console().line()  # where there is none, Live leaves its last line open
+    try:
+        with Live(workflow_view(workflow, now_ms=now_ms()), console=console(), auto_refresh=False, transient=False) as live:
+            while workflow["state"] == "running":
+                time.sleep(LOOK_EVERY_S)
+                workflow = _look(api, home, workflow_id)
+                live.update(workflow_view(workflow, now_ms=now_ms()), refresh=True)
+    finally:
+        if not console().is_terminal:
+            console().line()  # where there is none, Live leaves its last line open
     return workflow
 
 

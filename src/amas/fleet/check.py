@@ -126,18 +126,6 @@ def _of_size(pool: PoolSpec, spec: FleetSpec) -> Iterator[Problem]:
             yield Problem(field, f"is {value}, over the limit of {most} {what}: lower it, or raise limits.{limit}")
 
 
-def check(spec: FleetSpec) -> None:
-    """Raise FleetError with the first problem of a declaration that didn't come from a file."""
-    for field, message in problems(spec):
-        raise FleetError(f"{field}: {message}")
-
-
-def check_agents(spec: FleetSpec) -> None:
-    """Import every pool's agent; raise FleetError when one can't be had or doesn't do what its pool promises."""
-    for field, message in agent_problems(spec):
-        raise FleetError(f"{field}: {message}")
-
-
 def agent_problems(spec: FleetSpec) -> Iterator[Problem]:
     """Import every pool's agent and return what is wrong with them."""
     for index, pool in enumerate(spec.pools):

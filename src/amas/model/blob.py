@@ -4,17 +4,12 @@ The server's msgpack reader knows no binary type, so a value travels as a string
 with its five-byte header (0xdb and a big-endian length), ready to stand in a batch; the functions see and return the bare bytes.
 """
 
-from typing import Any, TypeVar
-
 import msgspec
 
 Blob = msgspec.Raw
 
 _HEADER = 5
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder().decode
-
-T = TypeVar("T")
 
 
 def to_blob(value: object) -> Blob:
@@ -30,11 +25,6 @@ def wrap(encoded: bytes) -> Blob:
 def unwrap(blob: Blob) -> bytes:
     """Return the encoded bytes without the header."""
     return bytes(blob)[_HEADER:]
-
-
-def from_blob(blob: Blob) -> Any:
-    """Return the value in a blob."""
-    return _decode(memoryview(blob)[_HEADER:])
 
 
 def blob_bytes(blob: Blob) -> int:

@@ -1,7 +1,7 @@
 """A YAML file checked against a msgspec Struct, whose every mistake is told with file, line, field and the mend.
 
-Fleet files and playbooks are read here and nowhere else. `load_yaml(path, type)` is enough where the shape says it all; who has
-further rules keeps the `YamlFile`, and raises `file.invalid(message, field)` with a field such as `pools[2].lead`.
+Fleet files and playbooks are read here and nowhere else: `YamlFile.read(path).decode(type)`. Who has further rules keeps the
+`YamlFile`, and raises `file.invalid(message, field)` with a field such as `pools[2].lead`.
 Keys are always text (`on:` is no boolean), dates stay text, a key that stands twice is a mistake. Nothing is ever executed.
 """
 
@@ -164,11 +164,6 @@ class YamlFile:
             return msgspec.convert(value, hint)
         except msgspec.ValidationError as error:
             raise self.invalid(_mend(str(error), value, hint), field) from error
-
-
-def load_yaml(path: Path, kind: type[T]) -> T:
-    """Return the file at `path` as a `kind`; FleetFileInvalid names file, line, field and the mend."""
-    return YamlFile.read(path).decode(kind)
 
 
 def shipped_folder(name: str) -> Path:

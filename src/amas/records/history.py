@@ -75,24 +75,9 @@ class History:
             query = query.where(tasks.c.id.in_(sa.select(attempts.c.task_id).where(attempts.c.agent_id == agent_id)))
         return [_task(row) for row in await self._rows(query)]
 
-    async def dead_letters(self, *, limit: int = PAGE, cursor: str = "") -> list[TaskView]:
-        """Return tasks that failed for good by their own attempts, newest first; not those that a failed need took along."""
-        query = _page(sa.select(*_LISTED), tasks.c.id, limit, cursor)
-        query = query.where(tasks.c.state == TaskState.FAILED.value, tasks.c.attempt > 0)
-        return [_task(row) for row in await self._rows(query)]
-
     async def attempts(self, task_id: str) -> list[AttemptRecord]:
         """Return every attempt at a task, first to last."""
         query = _attempt_columns.where(attempts.c.task_id == task_id).order_by(attempts.c.attempt)
-        return [_attempt(row) for row in await self._rows(query)]
-
-    async def agent_history(self, agent_id: str, *, limit: int = PAGE, cursor: str = "") -> list[AttemptRecord]:
-        """Return an agent's attempts, those at the newest tasks first; `cursor` is `<task id>:<attempt>` of the last one."""
-        query = _attempt_columns.where(attempts.c.agent_id == agent_id)
-        query = query.order_by(attempts.c.task_id.desc(), attempts.c.attempt.desc()).limit(_bounded(limit))
-        if cursor:
-            task_id, _, attempt = cursor.rpartition(":")
-            query = query.where(sa.tuple_(attempts.c.task_id, attempts.c.attempt) < (task_id, int(attempt)))
         return [_attempt(row) for row in await self._rows(query)]
 
     async def events(self, *, after: str = "0-0", workflow_id: str = "", limit: int = PAGE) -> list[EventRecord]:

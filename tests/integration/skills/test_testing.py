@@ -62,7 +62,6 @@ def by_hand(analysis: Analysis, place: Path) -> dict[str, int]:
     }
 
 
-@pytest.mark.requirement("B2")
 async def test_counts_are_those_of_pytests_last_line(tmp_path: Path) -> None:
     found = await run(
         tmp_path,

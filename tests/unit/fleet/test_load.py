@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from amas.errors import FleetError, FleetFileInvalid
-from amas.fleet.check import check, check_agents
+from amas.fleet.check import agent_problems, problems
 from amas.fleet.declared import seconds
 from amas.fleet.load import blueprints, find_fleet, load_fleet
 from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec, ProcessLimits
@@ -207,12 +207,13 @@ def test_agents_beside_the_file_are_imported_and_compared_with_what_the_pool_pro
 
 
 def test_a_declaration_in_python_is_checked_alike() -> None:
-    pool = PoolSpec(name="boss", agent="m:a", capabilities=("a.b",), layer=Layer.EXECUTIVE)
-    check(FleetSpec(name="f", pools=(pool,)))
-    with pytest.raises(FleetError, match=r"^pools\[0\].agent: agent 'no_such_module_at_all:a'"):
-        check_agents(FleetSpec(name="f", pools=(PoolSpec(name="boss", agent="no_such_module_at_all:a", capabilities=("a.b",)),)))
-    with pytest.raises(FleetError, match=r"^pools: is empty"):
-        check(FleetSpec(name="f", pools=()))
+    pool = PoolSpec(name="boss", agent="no_such_module_at_all:a", capabilities=("a.b",), layer=Layer.EXECUTIVE)
+    spec = FleetSpec(name="f", pools=(pool,))
+    assert list(problems(spec)) == []
+    ((field, message),) = agent_problems(spec)
+    assert field == "pools[0].agent"
+    assert message.startswith("agent 'no_such_module_at_all:a'")
+    assert [field for field, _ in problems(FleetSpec(name="f", pools=()))] == ["pools"]
 
 
 def test_fleets_are_found_by_name_and_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

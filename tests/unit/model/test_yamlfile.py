@@ -7,7 +7,7 @@ import pytest
 
 from amas.errors import FleetFileInvalid
 from amas.model.task import DEFAULT_RETRY, RetryPolicy
-from amas.model.yamlfile import YamlFile, load_yaml
+from amas.model.yamlfile import YamlFile
 
 
 class Colour(StrEnum):
@@ -40,7 +40,7 @@ def write(tmp_path: Path, text: str) -> Path:
 def test_reads_structs_enums_and_array_like_policies_from_mappings(tmp_path: Path) -> None:
     text = "name: one\npools:\n- name: a\n  colour: blue\n  retry: {retries: 7, jitter: 1}\n"
     text += "  options: {on: 2026-01-01, deep: [1, {x: y}]}\n"
-    fleet = load_yaml(write(tmp_path, text), Fleet)
+    fleet = YamlFile.read(write(tmp_path, text)).decode(Fleet)
     assert fleet.pools[0].colour is Colour.BLUE
     assert fleet.pools[0].retry == RetryPolicy(retries=7, jitter=1.0)
     assert fleet.pools[0].options == {"on": "2026-01-01", "deep": [1, {"x": "y"}]}
@@ -48,7 +48,7 @@ def test_reads_structs_enums_and_array_like_policies_from_mappings(tmp_path: Pat
 
 def test_shared_parts_merge_and_may_be_overridden(tmp_path: Path) -> None:
     text = "name: one\npools:\n- &base {name: a, replicas: 3}\n- {<<: *base, name: b}\n- {<<: *base, name: c, replicas: 4}\n"
-    fleet = load_yaml(write(tmp_path, text), Fleet)
+    fleet = YamlFile.read(write(tmp_path, text)).decode(Fleet)
     assert [(pool.name, pool.replicas) for pool in fleet.pools] == [("a", 3), ("b", 3), ("c", 4)]
 
 
@@ -77,7 +77,7 @@ def test_shared_parts_merge_and_may_be_overridden(tmp_path: Path) -> None:
 def test_a_mistake_names_line_field_and_mend(tmp_path: Path, text: str, line: int, field: str, words: str) -> None:
     path = write(tmp_path, text)
     with pytest.raises(FleetFileInvalid) as caught:
-        load_yaml(path, Fleet)
+        YamlFile.read(path).decode(Fleet)
     assert (caught.value.line, caught.value.field) == (line, field)
     assert words in str(caught.value)
     assert str(caught.value).startswith(f"{path}:{line}: ")
@@ -85,10 +85,10 @@ def test_a_mistake_names_line_field_and_mend(tmp_path: Path, text: str, line: in
 
 def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
     with pytest.raises(FleetFileInvalid, match="No such file"):
-        load_yaml(tmp_path / "none.yaml", Fleet)
+        YamlFile.read(tmp_path / "none.yaml").decode(Fleet)
     (tmp_path / "latin.yaml").write_bytes(b"name: \xff\n")
     with pytest.raises(FleetFileInvalid, match="not UTF-8"):
-        load_yaml(tmp_path / "latin.yaml", Fleet)
+        YamlFile.read(tmp_path / "latin.yaml").decode(Fleet)
 
 
 def test_a_rule_of_the_callers_points_at_the_field(tmp_path: Path) -> None:
@@ -100,4 +100,4 @@ def test_a_rule_of_the_callers_points_at_the_field(tmp_path: Path) -> None:
 
 def test_a_list_inside_itself_is_refused_and_does_not_hang(tmp_path: Path) -> None:
     with pytest.raises(FleetFileInvalid, match="recursive"):
-        load_yaml(write(tmp_path, "name: x\npools:\n- {name: a, options: {all: &a [*a]}}\n"), Fleet)
+        YamlFile.read(write(tmp_path, "name: x\npools:\n- {name: a, options: {all: &a [*a]}}\n")).decode(Fleet)

@@ -23,6 +23,15 @@ local function each_owned(batch, outcomes, apply, read)
   return refused, skipped, applied
 end
 
+-- Commit a batch of which something was applied, and return what the fence refused.
+local function told(kind, refused, skipped, applied, fields)
+  if applied > 0 then
+    note_refused(skipped, fields)
+    commit(kind, fields)
+  end
+  return refused
+end
+
 -- complete: running -> succeeded.  caller: TaskQueue.complete.  ARGV: now, retention_ms, host, batch [[id, attempt, result]...]
 --   Keeps true: one result is recorded for a task, by the attempt that owns it; its dependents move in the same instant.
 local function complete(keys, args)
@@ -33,12 +42,7 @@ local function complete(keys, args)
     if task.f > 0 then call('HDEL', key('t', task.id), 'e') end   -- the error of an earlier attempt is not this task's outcome
     ended(task, 'succeeded', item[3])
   end, load_for_success)
-  if applied > 0 then
-    local fields = {'h', args[3], 'b', args[4]}
-    note_refused(skipped, fields)
-    commit('complete', fields)
-  end
-  return refused
+  return told('complete', refused, skipped, applied, {'h', args[3], 'b', args[4]})
 end
 
 -- fail: running -> delayed (another attempt follows) or failed (it was the last, or none can help: a dead letter).
@@ -60,12 +64,7 @@ local function fail(keys, args)
       count('retried')
     end
   end)
-  if applied > 0 then
-    local fields = {'h', args[3], 'b', args[4]}
-    note_refused(skipped, fields)
-    commit('fail', fields)
-  end
-  return refused
+  return told('fail', refused, skipped, applied, {'h', args[3], 'b', args[4]})
 end
 
 -- give_back: running -> queued, no blame.  caller: a host that drains.  ARGV: now, host, batch [[id, attempt]...]
@@ -76,8 +75,7 @@ local function give_back(keys, args)
     ready(task.id, task.q, task.p, RESUMED_HEAD_START)
     effect(task.id, 'queued')
   end)
-  if applied > 0 then commit('give_back', {'h', args[2]}) end
-  return refused
+  return told('give_back', refused, {}, applied, {'h', args[2]})
 end
 
 -- step: keep the result of a named piece of an attempt.  caller: TaskQueue.journal_steps.
@@ -96,12 +94,7 @@ local function step(keys, args)
       refused[#refused + 1] = why
     end
   end
-  if #skipped < #batch then
-    local fields = {'b', args[2]}
-    note_refused(skipped, fields)
-    commit('step', fields)
-  end
-  return refused
+  return told('step', refused, skipped, #batch - #skipped, {'b', args[2]})
 end
 
 -- suspend: running -> waiting on sub-tasks, stored in the same instant; queued at once when all of them have ended.
