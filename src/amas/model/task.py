@@ -18,6 +18,9 @@ Json = Any
 OnFailure = Literal["fail", "skip"]
 """What a task's failure means to those that need it: `fail` fails them too; `skip` lets them run without its result."""
 
+TaskKind = Literal["work", "timer", "signal"]
+"""`work` is for an agent. A `timer` succeeds when its delay is over, a `signal` with what somebody sends it; neither is claimed."""
+
 PAYLOAD_BYTES_MAX = 1 << 20
 """An input or a result of more than 1 MiB is refused: it belongs into an artifact."""
 
@@ -61,6 +64,9 @@ class TaskSpec(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=Fa
     """Milliseconds since the epoch; 0 for none."""
     traceparent: str = ""
     """W3C trace context of the submitter."""
+    tenant: str = ""
+    when: str = ""
+    """A JMESPath condition over `input` and `needs`; an attempt for which it is false ends at once, with null."""
 
 
 class SubmitOptions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -72,6 +78,19 @@ class SubmitOptions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     parent_id: str = msgspec.field(name="u", default="")
     retries: int = msgspec.field(name="m", default=3)
     on_failure: OnFailure = msgspec.field(name="x", default="fail")
+    tenant: str = msgspec.field(name="t", default="")
+    """Whose work it is: tenants get their fair share of every queue."""
+    cost_ms: int = msgspec.field(name="c", default=0)
+    """What it will take of an agent's time, for its fair share; 0: what tasks of its queue took on average."""
+    reserves: list[tuple[str, float]] | None = msgspec.field(name="r", default=None)
+    """(resource, amount) that an attempt holds while it runs; without one of them it is parked."""
+    quorum: int = msgspec.field(name="q", default=0)
+    """How many of `needs` must succeed before it runs; 0: all of them."""
+    kind: TaskKind = msgspec.field(name="k", default="work")
+    expires_ms: int = msgspec.field(name="e", default=0)
+    """Milliseconds from submission after which it fails with `expired` unless it has ended; 0: never."""
+    compensates: str = msgspec.field(name="o", default="")
+    """The id of the task that this one undoes when their workflow fails."""
 
 
 class Submission(msgspec.Struct, frozen=True, array_like=True, gc=False, omit_defaults=True):
