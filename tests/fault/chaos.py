@@ -1,4 +1,4 @@
-"""A fleet under attack: work goes in without a pause while processes are killed and frozen and connections are cut, as a seed says.
+"""A fleet under attack: work goes in while processes are killed and frozen and connections are cut, as a seed says.
 
     python -m tests.fault.chaos --minutes 30 [--seed N] [--records postgresql]
 
@@ -257,7 +257,7 @@ async def attack(
     postgres: PostgresServer | None = None,
     each_once: bool = False,
 ) -> str:
-    """Attack a fleet for so many seconds, or with each attack once, and check what came of it; return a line that says what was done.
+    """Attack a fleet for so many seconds, or with each attack once, and check what came of it; return what was done, in a line.
 
     AssertionError tells the first faults.
     """
@@ -285,7 +285,8 @@ async def attack(
     assert not faults, f"seed {seed}: {len(faults)} faults, the first: " + "\n".join(faults[:20])
     ends = Counter(str(state) for state in outcomes.values())
     return (
-        f"seed {seed}: {len(load.tasks)} tasks accepted, {dict(ends)}; {len(auditor.tasks)} with sub-tasks in {auditor.entries} entries; "
+        f"seed {seed}: {len(load.tasks)} tasks accepted, {dict(ends)}; "
+        f"{len(auditor.tasks)} with sub-tasks in {auditor.entries} entries; "
         f"{sum(site.done.values())} attacks: {dict(site.done)}; nothing lost, nothing twice"
     )
 
@@ -344,11 +345,8 @@ def _faults(
             faults.append(f"step {step} of task {task_id} ran again in attempt {attempt}; attempt {stands} had journaled it")
     for task_id, each in load.tasks.items():
         if outcomes[task_id] is S.SUCCEEDED and each.own_ledger:
-            faults += [
-                f"task {task_id} succeeded without step s{step}"
-                for step in range(each.steps)
-                if (task_id, f"s{step}") not in done
-            ]
+            missing = [step for step in range(each.steps) if (task_id, f"s{step}") not in done]
+            faults += [f"task {task_id} succeeded without step s{step}" for step in missing]
     return faults
 
 

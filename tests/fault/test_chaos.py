@@ -1,4 +1,4 @@
-"""A fleet under random attack loses nothing, does nothing twice, and keeps every order; see `chaos.py`, which says what is compared."""
+"""A fleet under random attack loses nothing, does nothing twice, and keeps every order; `chaos.py` says what is compared."""
 
 import os
 import random

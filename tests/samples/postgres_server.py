@@ -8,6 +8,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -64,10 +65,8 @@ class PostgresServer:
 
     def close(self) -> None:
         """Stop the server, if it runs, and remove its folder."""
-        try:
+        with suppress(subprocess.SubprocessError):  # killed, or never started
             _run(self._binaries / "pg_ctl", "-D", self.folder / "data", "-w", "-m", "immediate", "stop")
-        except subprocess.SubprocessError:
-            pass  # killed, or never started
         shutil.rmtree(self.folder, ignore_errors=True)
 
     async def new_database(self) -> str:
