@@ -1,5 +1,5 @@
 """Reads the journal beside a fleet under attack and holds every entry against the rules: an arrow that the table of transitions
-doesn't have, an attempt that isn't the next, an outcome by an attempt that doesn't own its task, a claim before its needs succeeded,
+doesn't have, an attempt that isn't the next, an outcome by an attempt that doesn't own its task, a claim before its needs,
 a step journaled twice.
 
 It is written from `model/states.py` and knows nothing of keys or hosts. What it finds is kept as sentences, told at the end.
