@@ -13,8 +13,7 @@ from amas.clock import SERVER_CLOCK
 from amas.engine.connection import Engine
 from amas.engine.queue import RETENTION_S, encode, encode_payload, make_submission
 from amas.errors import ResetRefused, SignalRefused, TaskUnknown, WorkflowUnknown
-from amas.model.blob import Blob, unwrap
-from amas.model.states import TaskState
+from amas.model.blob import unwrap
 from amas.model.task import Failure, Json, Submission, SubmitOptions, TaskSpec
 
 SLICE = 1000
@@ -83,7 +82,7 @@ class Workflows:
         self._retention_ms = round(retention_s * 1000)
 
     async def signal(self, task_id: str, payload: Json = None, *, now_ms: int = SERVER_CLOCK) -> None:
-        """Answer the signal task `task_id`: it succeeds with `payload`, or fails with `refused` where that says `approved: false`.
+        """Answer the signal task `task_id`: it succeeds with `payload`, or fails with `refused` if that says `approved: false`.
 
         Kept until its needs are satisfied when it comes sooner. The same payload again is accepted silently. Raises
         `TaskUnknown`, and `SignalRefused` when it was answered with another payload, has ended otherwise or is no signal task.
