@@ -113,7 +113,9 @@ async def test_unfit_compensations_are_refused_whole(cell: Cell) -> None:
 
 async def test_compensations_begin_when_all_that_is_open_has_been_cancelled(cell: Cell) -> None:
     many = [task(f"n{n}", queue="many", workflow_id="w") for n in range(2 * SLICE)]
-    await cell.submit(task("a", workflow_id="w"), *many, task("una", queue="undo", workflow_id="w", compensates="a"), workflow="w")
+    await cell.submit(
+        task("a", workflow_id="w"), *many, task("una", queue="undo", workflow_id="w", compensates="a"), workflow="w"
+    )
     await cell.complete(await cell.run("a"))
     await cell.queue.end_workflow("w", WorkflowState.FAILED, now_ms=cell.now)
     client, undo = cell.engine.client, cell.engine.key("q", "undo")
