@@ -16,7 +16,7 @@ from amas.errors import ResetRefused, SignalRefused, TaskUnknown, WorkflowUnknow
 from amas.model.blob import unwrap
 from amas.model.task import Failure, Json, Submission, SubmitOptions, TaskSpec
 
-SLICE = 1000
+SLICE = 500
 """Tasks that one call follows up at most: some milliseconds, in which nobody else is served."""
 
 _spec = msgspec.msgpack.Decoder(TaskSpec)

@@ -43,7 +43,7 @@ local R            -- what the call under way has gathered, see begin()
 local TERMINAL = {succeeded = true, failed = true, cancelled = true}
 local RETRIES = 3                   -- where a task says nothing
 local HOSTS_LOST_MAX = 8            -- a task that went down with more hosts than this is the likely cause
-local SLICE = 1000                  -- tasks that a call follows up at most, besides its own batch: some milliseconds
+local SLICE = 500                   -- tasks that a call follows up at most, besides its own batch: some milliseconds
 
 local call         -- redis.call, which doesn't exist yet while the library is loaded
 

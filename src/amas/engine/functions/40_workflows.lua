@@ -16,7 +16,7 @@ end
 
 -- end_workflow: running -> succeeded | failed | cancelled now; what is open is cancelled.
 --   caller: TaskQueue.end_workflow.  ARGV: now, retention_ms, workflow, state.  returns 1, or 0 when it had ended or is unknown.
---   What it did is undone first, where it failed or was cancelled and that was asked for.  cost: O(its tasks, 1,000 of them at once).
+--   What it did is undone first, where it failed or was cancelled and that was asked for.  cost: O(its tasks, 500 of them at once).
 local function finish_workflow(keys, args)
   begin(keys, args)
   R.retention = tonumber(args[2])
