@@ -1,4 +1,4 @@
-"""What concerns very many tasks is done in slices: the first at once, the rest by the timers, or by hosts that have nothing to do."""
+"""What concerns very many tasks is done in slices: the first at once, the rest by the timers, or by hosts without work."""
 
 import pytest
 from tests.engine.cell import Cell, task
@@ -83,7 +83,7 @@ async def test_a_large_workflow_is_forgotten_in_slices_and_not_opened_meanwhile(
     removed = [await cell.queue.forget(tasks=SLICE, now_ms=cell.now)]
     assert removed == [SLICE]
     with pytest.raises(Exception, match="what it has forgotten can't run again"):
-        await cell.workflows.rerun("w", "n2999", now_ms=cell.now)
+        await cell.workflows.rerun("w", NAMES[-1], now_ms=cell.now)
     while removed[-1] >= SLICE:
         removed.append(await cell.queue.forget(tasks=SLICE, now_ms=cell.now))
     assert sum(removed) == MANY + 2  # the root and the workflow itself
