@@ -12,7 +12,7 @@ connection lost.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
@@ -23,7 +23,9 @@ from amas.clock import new_id, new_ids
 from amas.engine.bell import Bell
 from amas.engine.coalesce import Coalescer
 from amas.engine.connection import Engine
+from amas.engine.expected import Expected
 from amas.engine.queue import TaskQueue, make_submission
+from amas.engine.schedules import Schedules
 from amas.errors import EngineUnreachable, SubmissionError, TaskCancelled, TaskFailed
 from amas.model.fleet import FleetLimits, FleetSpec
 from amas.model.goal import Goal
@@ -60,55 +62,10 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
     on_failure: OnFailure = "fail"
     pool: str = ""
     """Only this pool's agents may take it."""
-
-
-class Expected:
-    """An outcome to come: a future that costs nothing until somebody waits for it, which of most tasks nobody does by itself."""
-
-    __slots__ = ("_error", "_outcome", "_settled", "then")
-
-    def __init__(self, then: Callable[[], object] | None = None) -> None:
-        """`then` is called when the outcome is there."""
-        self._outcome: TaskOutcome | None = None
-        self._error: BaseException | None = None
-        self._settled: asyncio.Event | None = None
-        self.then = then
-
-    def done(self) -> bool:
-        """Return whether it is there."""
-        return self._outcome is not None or self._error is not None
-
-    def set_result(self, outcome: TaskOutcome) -> None:
-        """Set the outcome; only the first counts."""
-        if not self.done():
-            self._outcome = outcome
-            self._wake()
-
-    def set_exception(self, error: BaseException) -> None:
-        """Have those who wait raise, since the outcome won't come."""
-        if not self.done():
-            self._error = error
-            self._wake()
-
-    def _wake(self) -> None:
-        if self._settled is not None:
-            self._settled.set()
-        if self.then is not None:
-            self.then()
-
-    async def wait(self) -> None:
-        """Return when it is there."""
-        if not self.done():
-            if self._settled is None:
-                self._settled = asyncio.Event()
-            await self._settled.wait()
-
-    def get(self) -> TaskOutcome:
-        """Return the outcome, which must be there."""
-        if self._error is not None:
-            raise self._error
-        assert self._outcome is not None, "only what is there is got"
-        return self._outcome
+    tenant: str = ""
+    """Whose work it is: tenants share every queue by weight."""
+    cost_s: float = 0.0
+    """What it takes of an agent's time, in seconds, for its fair share; 0: what such tasks took before."""
 
 
 class TaskHandle:
@@ -144,6 +101,8 @@ class Fleet:
         """`declared`: the fleet's file, where it is known."""
         self.engine, self._declared = engine, declared
         self.queue = TaskQueue(engine)
+        self.schedules = Schedules(engine)
+        """What is submitted at times: `await fleet.schedules.add(Schedule(...))`."""
         self._client_id = new_id()
         self._pending: dict[str, Expected] = {}
         self._roots: dict[str, str] = {}
@@ -182,7 +141,13 @@ class Fleet:
                 await asyncio.gather(*loops, return_exceptions=True)
 
     async def run(
-        self, goal: str, *, input_dir: Path | str = "", output_dir: Path | str = "", preferences: dict[str, Json] | None = None
+        self,
+        goal: str,
+        *,
+        input_dir: Path | str = "",
+        output_dir: Path | str = "",
+        preferences: dict[str, Json] | None = None,
+        tenant: str = "",
     ) -> TaskHandle:
         """Submit a goal in plain words and return the handle of its workflow, whose result is the deliverable."""
         from amas.orchestration.submission import check_takes_goals, submit_goal
@@ -195,6 +160,7 @@ class Fleet:
             input_dir=_absolute(input_dir),
             output_dir=_absolute(output_dir),
             preferences=preferences or {},
+            tenant=tenant,
         )
         workflow_id, root_id = await submit_goal(self.queue, wanted, limits=limits, client_id=self._client_id)
         expected = Expected(then=lambda: self._roots.pop(workflow_id, None))
@@ -242,11 +208,13 @@ class Fleet:
                     timeout_s=task.timeout_s,
                     retry=task.retry,
                     needs=task.needs,
+                    tenant=task.tenant,
                 ),
                 priority=task.priority,
                 delay_s=task.delay_s,
                 pool=task.pool,
                 on_failure=task.on_failure,
+                cost_s=task.cost_s,
             )
             for task_id, task in zip(new_ids(len(tasks)), tasks, strict=True)
         ]
