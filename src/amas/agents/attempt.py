@@ -91,10 +91,10 @@ class Attempt:
         spec = self.claimed.spec
         limit_s, why = spec.timeout_s or self.seat.pool.timeout_s, Stop.TIMED_OUT
         if limit_s or spec.deadline_ms:
-            now = now_ms()
-            if spec.deadline_ms and (not limit_s or (spec.deadline_ms - now) / 1000 < limit_s):
-                limit_s, why = max((spec.deadline_ms - now) / 1000, 0.0), Stop.DEADLINE_PASSED
-            self.context.deadline_ms = now + round(limit_s * 1000)
+            left_s = max(spec.deadline_ms - self._services.queue.now_ms(), 0) / 1000  # a deadline is a time of the engine's
+            if spec.deadline_ms and (not limit_s or left_s < limit_s):
+                limit_s, why = left_s, Stop.DEADLINE_PASSED
+            self.context.deadline_ms = now_ms() + round(limit_s * 1000)  # the agent compares it with its own clock
             self._timer = loop.call_later(limit_s, self.stop, why)
         self.task = loop.create_task(self._run())
 

@@ -1,6 +1,5 @@
 """The timers: delayed tasks are queued when their time comes, ended workflows leave the engine when their retention is over."""
 
-from amas.clock import now_ms
 from amas.controllers.figures import Figures
 from amas.engine.queue import TaskQueue
 
@@ -9,6 +8,9 @@ SWEEP_BATCHES_MAX = 50
 """Batches in one sweep, so that a flood of due tasks doesn't keep ended workflows in memory."""
 PAUSE_MAX_S = 0.25
 """A delayed task that arrives while the timers sleep waits at most this much longer than asked."""
+
+PAUSE_MIN_MS = 5
+"""Between two looks at a task that is due in a moment, as the engine counts: its clock and our idea of it differ by a little."""
 
 
 class Timers:
@@ -30,4 +32,4 @@ class Timers:
         await self._queue.forget()
         if not due_ms:
             return PAUSE_MAX_S
-        return min(max(due_ms - now_ms(), 0) / 1000, PAUSE_MAX_S)
+        return min(max(due_ms - self._queue.now_ms(), PAUSE_MIN_MS) / 1000, PAUSE_MAX_S)
