@@ -242,12 +242,14 @@ class Engine:
         pipe = self.client.pipeline(transaction=False)
         for function, arguments in batch:
             pipe.execute_command("FCALL", f"{library.LIBRARY}_{function}", 1, self.prefix, *arguments)
-        if wait:
+        if wait:  # it waits for this connection's last write: what a call found done was perhaps another's, so there is one more
+            pipe.execute_command("SET", self.key("confirmed"), 1)
             pipe.execute_command(*wait)
         async with self._talking():
             answers: list[Any] = await pipe.execute(raise_on_error=False)
         confirmed = answers.pop() if wait else None
-        for answer in answers:
+        answers, mark = answers[: len(batch)], answers[len(batch) :]
+        for answer in (*answers, *mark):
             if isinstance(answer, driver_errors.RedisError):
                 raise await self._lost(answer) from answer
         if wait:
