@@ -180,9 +180,9 @@ class EngineSettings(Settings, frozen=True, kw_only=True):
     ack_fsync: Annotated[bool, Variable("AMAS_ACK_FSYNC", meaning="true or false")] = False
     """Whether to wait until the primary and those replicas have it on disk, and not in memory only. Needs Valkey or
     Redis >= 7.2; an older one can confirm memory only."""
-    ack_timeout_s: Annotated[float, Variable("AMAS_ACK_TIMEOUT_S", "seconds", 0.01, 60)] = 1.0
-    """How long a call waits for that before it is unconfirmed and said again: a replica that syncs once a second answers
-    within it, one that is gone doesn't hold up the rest for long."""
+    ack_timeout_s: Annotated[float, Variable("AMAS_ACK_TIMEOUT_S", "seconds", 0.01, 60)] = 3.0
+    """How long a call waits for that before it is unconfirmed and said again. A replica with `appendfsync everysec` confirms its
+    disk once a second; one that is gone mustn't hold up the rest for long."""
 
     def check(self) -> None:
         """The wait for replicas ends before the connection counts as dead."""

@@ -107,9 +107,7 @@ class ChaosProxy:
         for _, writer in ends:
             writer.close()
 
-    async def _carry(
-        self, link: _Link, source: asyncio.StreamReader, sink: asyncio.StreamWriter | None, answers: bool
-    ) -> None:
+    async def _carry(self, link: _Link, source: asyncio.StreamReader, sink: asyncio.StreamWriter | None, answers: bool) -> None:
         with suppress(OSError):
             while piece := await source.read(PIECE_BYTES):
                 if self.delay_s:

@@ -104,6 +104,12 @@ class ReplicaSet:
     async def in_step(self) -> None:
         """Return once the replica follows the primary's writes as they come."""
         await self.second.until("replication", "master_link_status", "up")
+        async with (
+            asyncio.timeout(LIMIT_S),
+            self.first.client.client() as one,
+        ):  # a connection of its own: its writes are waited for
+            while not (await one.set("in step", 1) and await one.wait(1, 1000)):
+                pass
 
 
 @asynccontextmanager
@@ -145,4 +151,3 @@ async def _until_watching(sentinel: Server, *, others: int) -> None:
             if int(found["num-slaves"]) == 1 and int(found["num-other-sentinels"]) >= others:
                 return
             await asyncio.sleep(0.05)
-

@@ -31,25 +31,26 @@ def confirmed_by(pair: ReplicaSet, *, cell: str, fsync: bool = False, replicas: 
     return Cell(Engine(pair.first_url, cell=cell, settings=settings))
 
 
-async def waits(server: Server) -> int:
+async def waits(server: Server, command: str = "wait") -> int:
     """How often the server was asked to wait for replicas."""
     found = await server.client.info("commandstats")
-    return sum(found.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("wait", "waitaof"))
+    return int(found.get(f"cmdstat_{command}", {}).get("calls", 0))
 
 
 @pytest.mark.parametrize("fsync", [False, True])
 async def test_one_wait_covers_a_whole_round_trip(pair: ReplicaSet, fsync: bool) -> None:
     cell = confirmed_by(pair, cell=f"one-wait-{fsync}", fsync=fsync, timeout_s=5)
     async with cell.engine:
+        command = "waitaof" if fsync else "wait"
         await cell.host()
-        before = await waits(pair.first)
+        before = await waits(pair.first, command)
         await cell.submit(*(task(f"t{n}") for n in range(500)))
-        assert await waits(pair.first) == before + 1
+        assert await waits(pair.first, command) == before + 1
         claimed = await cell.claim(100)
-        assert await waits(pair.first) == before + 2
+        assert await waits(pair.first, command) == before + 2
         said = Exchange([done(one) for one in claimed], (), [Slots(("work",), ["a"])])
         assert (await cell.queue.exchange("h1", said, now_ms=cell.now)).refused == []
-        assert await waits(pair.first) == before + 3
+        assert await waits(pair.first, command) == before + 3
         copy = await pair.second.client.hget(cell.engine.key("t", claimed[0].id), "s")
         assert copy == b"succeeded", "the replica has what was acknowledged"
 
@@ -82,7 +83,7 @@ async def test_too_few_replicas_are_said_and_saying_it_again_is_safe(pair: Repli
     async with cell.engine:
         pair.second.send(signal.SIGSTOP)
         try:
-            with pytest.raises(EngineUnconfirmed, match=r"^0 of 1 replicas of the engine at redis://127\.0\.0\.1:\d+ confirmed a call"):
+            with pytest.raises(EngineUnconfirmed, match=r"^0 of 1 replicas of the engine at redis://\S+ confirmed a call"):
                 await cell.submit(task("t"))
             with pytest.raises(EngineUnconfirmed, match=r"may or may not be stored.* again under the same ids is safe$"):
                 await cell.submit(task("t"), resend=True)
@@ -127,7 +128,7 @@ async def test_a_server_that_keeps_no_log_is_named(pair: ReplicaSet) -> None:
         await cell.engine.check()
         await pair.first.client.config_set("appendonly", "no")
         try:
-            with pytest.raises(EngineUnsupported, match=r"keeps no append-only file, which AMAS_ACK_FSYNC asks for: set `appendonly yes`"):
+            with pytest.raises(EngineUnsupported, match="which AMAS_ACK_FSYNC asks for: set `appendonly yes` there"):
                 await cell.engine.check()
             with pytest.raises(EngineUnsupported, match="keeps no append-only file"):
                 await cell.submit(task("t"))
@@ -139,25 +140,29 @@ async def test_a_server_that_keeps_no_log_is_named(pair: ReplicaSet) -> None:
 async def test_an_address_that_moves_to_a_promoted_replica_is_followed(tmp_path: Path) -> None:
     """Without sentinels: a service's address leads to the new primary, while old connections still reach the old one."""
     heard = asyncio.Event()
-    async with replica_set(tmp_path) as found, ChaosProxy(found.first.address).running() as way:
-        async with Engine(way.url, cell="moved", settings=EngineSettings(timeout_s=1, ack_timeout_s=0.5)) as engine:
-            await engine.check(load=True)
-            bell = Bell(engine, {"bell": lambda _: heard.set()}, connected=lambda: None)
-            async with asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as group:
-                ringing = group.create_task(bell.run())
-                await bell.listening.wait()
-                cell = Cell(engine)
-                await asyncio.gather(*(cell.submit(task(f"t{n}")) for n in range(10)))  # ten connections
-                heard.clear()
-                await found.second.client.replicaof("NO", "ONE")
-                await found.first.client.replicaof(*map(str, found.second.address))
-                way.target = found.second.address
-                with pytest.raises(EngineUnreachable, match="is a replica, which takes no writes: another server is the primary now"):
-                    await cell.submit(task("after"))
-                await cell.submit(task("after"))  # the idle connections to the old one are gone
-                await heard.wait()  # the bell's own reaches a replica, which passes messages on
-                ringing.cancel()
-            assert {one.id for one in await cell.claim(20)} == {"after", *(f"t{n}" for n in range(10))}
+    settings = EngineSettings(timeout_s=1, ack_timeout_s=0.5)
+    async with (
+        replica_set(tmp_path) as found,
+        ChaosProxy(found.first.address).running() as way,
+        Engine(way.url, cell="moved", settings=settings) as engine,
+    ):
+        await engine.check(load=True)
+        bell = Bell(engine, {"bell": lambda _: heard.set()}, connected=lambda: None)
+        async with asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as group:
+            ringing = group.create_task(bell.run())
+            await bell.listening.wait()
+            cell = Cell(engine)
+            await asyncio.gather(*(cell.submit(task(f"t{n}")) for n in range(10)))  # ten connections
+            heard.clear()
+            await found.second.client.replicaof("NO", "ONE")
+            await found.first.client.replicaof(*map(str, found.second.address))
+            way.target = found.second.address
+            with pytest.raises(EngineUnreachable, match="is a replica, which takes no writes: another"):
+                await cell.submit(task("after"))
+            await cell.submit(task("after"))  # the idle connections to the old one are gone
+            await heard.wait()  # the bell's own reaches a replica, which passes messages on
+            ringing.cancel()
+        assert {one.id for one in await cell.claim(20)} == {"after", *(f"t{n}" for n in range(10))}
 
 
 def test_an_address_of_sentinels() -> None:
@@ -167,7 +172,9 @@ def test_an_address_of_sentinels() -> None:
     assert without_secrets("redis+sentinel://user:p@one:1,two/main?sentinel_password=x") == "redis+sentinel://one:1,two/main"
 
 
-@pytest.mark.parametrize("url", ["redis+sentinel://one:26379", "redis+sentinel://one:port/main", "redis+sentinel:///main", "http://one"])
+@pytest.mark.parametrize(
+    "url", ["redis+sentinel://one:26379", "redis+sentinel://one:port/main", "redis+sentinel:///main", "http://one"]
+)
 def test_an_address_that_is_none(url: str) -> None:
     with pytest.raises(SettingInvalid, match="is no address of"):
         Engine(url)
@@ -183,4 +190,3 @@ async def test_sentinels_are_asked_in_turn_and_a_wrong_name_is_said(pair: Replic
         async with Engine(f"redis+sentinel://{alive}/other") as engine:
             with pytest.raises(EngineUnreachable, match="No master found for 'other'"):
                 await engine.check()
-

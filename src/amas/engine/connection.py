@@ -22,11 +22,11 @@ from redis.asyncio.connection import AbstractConnection
 from amas import clock
 from amas.engine import library
 from amas.engine.address import make_pool, without_secrets
+from amas.engine.confirm import UNCONFIRMED, Confirmation
 from amas.errors import (
     EngineDiskFull,
     EngineError,
     EngineFunctionsMismatch,
-    EngineUnconfirmed,
     EngineUnreachable,
     EngineUnsupported,
 )
@@ -34,13 +34,6 @@ from amas.settings import EngineSettings
 
 VERSION_MIN = (7, 0)
 """Functions arrived in Redis 7; Valkey answers 7.2 or more here."""
-VERSION_WAITAOF = (7, 2)
-
-UNCONFIRMED = frozenset(
-    {"append", "digest", "forget", "lead", "promote", "reap", "register", "release", "renew", "resign", "trim"}
-)
-"""Functions that never wait for replicas: they answer a question, or are said again and again, so that a promoted replica that
-never heard of one hears it soon. A slow replica must not cost anybody a lease."""
 
 LIBRARY_KEY = "amas:library"
 """Names the release of the functions that were loaded last; it is there to be watched, so that two who load take turns."""
@@ -94,7 +87,7 @@ class Engine:
         """The URL for messages."""
         self.prefix = f"amas:{{{cell}}}"
         self._clock_ahead_ms: int | None = None
-        self._wait: tuple[str | int, ...] | None = () if not (self._settings.ack_replicas or self._settings.ack_fsync) else None
+        self._confirmation = Confirmation(self._settings, address=self.address, mark=self.key("confirmed"))
         self._pool = make_pool(url, timeout_s=self._settings.timeout_s, connected=self._greet)
         self.client = driver.Redis.from_pool(self._pool)
 
@@ -150,7 +143,7 @@ class Engine:
         version = await self._version()
         if not supported(version):
             raise EngineUnsupported(f"the engine at {self.address} is version {version}; Valkey, or Redis >= 7.0, is needed")
-        await self._probe_wait()
+        await self._check_confirms(version)
         found = await self._library()
         if not _serves(*found):
             if not load:
@@ -228,7 +221,7 @@ class Engine:
 
     async def call(self, function: str, *arguments: Argument) -> Any:
         """Run one function of the library and return what it answers."""
-        if self._wait != () and function not in UNCONFIRMED:
+        if self._confirmation.wanted and function not in UNCONFIRMED:
             return (await self.calls([(function, arguments)]))[0]
         async with self._talking():
             return await self.client.fcall(f"{library.LIBRARY}_{function}", 1, self.prefix, *arguments)
@@ -238,22 +231,23 @@ class Engine:
 
         Where the settings ask for replicas, one wait covers all: `EngineUnconfirmed` when they don't confirm in time.
         """
-        wait = self._wait if self._wait is not None else await self._choose_wait()
+        confirmation = self._confirmation
+        if confirmation.wanted and not confirmation.commands:
+            confirmation.choose(_numbers(await self._version()))
         pipe = self.client.pipeline(transaction=False)
         for function, arguments in batch:
             pipe.execute_command("FCALL", f"{library.LIBRARY}_{function}", 1, self.prefix, *arguments)
-        if wait:  # it waits for this connection's last write: what a call found done was perhaps another's, so there is one more
-            pipe.execute_command("SET", self.key("confirmed"), 1)
-            pipe.execute_command(*wait)
+        commands = confirmation.commands
+        for command in commands:
+            pipe.execute_command(*command)
         async with self._talking():
-            answers: list[Any] = await pipe.execute(raise_on_error=False)
-        confirmed = answers.pop() if wait else None
-        answers, mark = answers[: len(batch)], answers[len(batch) :]
-        for answer in (*answers, *mark):
+            said: list[Any] = await pipe.execute(raise_on_error=False)
+        answers = said[: len(batch)]
+        for answer in answers:
             if isinstance(answer, driver_errors.RedisError):
                 raise await self._lost(answer) from answer
-        if wait:
-            await self._check_confirmed(wait, confirmed)
+        if commands:
+            confirmation.check(commands, said[len(batch) :])
         return answers
 
     async def read(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
@@ -267,62 +261,21 @@ class Engine:
             answers: list[Any] = await pipe.execute()
         return answers
 
-    # -- replicas
-
     @property
     def acknowledgement(self) -> str:
         """What counts as done, in words; known after `check`."""
-        if not self._wait:
-            return "by the primary alone"
-        where = "on the disk of the primary and" if self._wait[0] == "WAITAOF" else "by the primary and in the memory of"
-        return f"{where} {self._settings.ack_replicas} replica(s), within {self._settings.ack_timeout_s:g} s"
+        return self._confirmation.words
 
-    async def _choose_wait(self) -> tuple[str | int, ...]:
-        """Return the command that waits for replicas, as this server knows it."""
-        replicas, timeout_ms = self._settings.ack_replicas, max(1, round(self._settings.ack_timeout_s * 1000))
-        if self._settings.ack_fsync and _numbers(await self._version()) >= VERSION_WAITAOF:
-            self._wait = ("WAITAOF", 1, replicas, timeout_ms)
-        elif replicas:
-            self._wait = ("WAIT", replicas, timeout_ms)
-        else:
-            raise EngineUnsupported(
-                f"the engine at {self.address} can't confirm what is on its disk, as AMAS_ACK_FSYNC asks: take Valkey, or "
-                "Redis >= 7.2, or set `appendfsync always` there and AMAS_ACK_FSYNC to false"
-            )
-        return self._wait
-
-    async def _probe_wait(self) -> None:
+    async def _check_confirms(self, version: str) -> None:
         """Find out at start whether the server can confirm what the settings ask for; how many replicas there are may change."""
-        if self._wait == ():
+        if not self._confirmation.wanted:
             return
-        name, *_ = await self._choose_wait()
-        if name == "WAITAOF":
+        self._confirmation.choose(_numbers(version))
+        if self._confirmation.needs_aof:
             async with self._talking():
                 found = await self.client.info("persistence")
             if not found.get("aof_enabled"):
-                raise self._without_aof()
-
-    async def _check_confirmed(self, wait: tuple[str | int, ...], answer: Any) -> None:
-        if isinstance(answer, driver_errors.RedisError):
-            if "appendonly is disabled" in str(answer):
-                raise self._without_aof() from answer
-            self._wait = None  # a server of another version may have taken over
-            await self._lost(answer)
-            raise EngineUnconfirmed(f"the engine at {self.address} confirms no replicas now: {answer}; {_MAY_BE}") from answer
-        local, replicas = answer if wait[0] == "WAITAOF" else (1, answer)
-        if local < 1 or replicas < self._settings.ack_replicas:
-            raise EngineUnconfirmed(
-                f"{replicas} of {self._settings.ack_replicas} replicas of the engine at {self.address} confirmed a call within "
-                f"{self._settings.ack_timeout_s:g} s; {_MAY_BE}"
-            )
-
-    def _without_aof(self) -> EngineUnsupported:
-        return EngineUnsupported(
-            f"the engine at {self.address} keeps no append-only file, which AMAS_ACK_FSYNC asks for: set `appendonly yes` there"
-        )
-
-
-_MAY_BE = "it may or may not be stored for good, and saying it again under the same ids is safe"
+                raise self._confirmation.without_aof()
 
 
 def _serves(digest: str, release: str) -> bool:
