@@ -107,7 +107,7 @@ class ReplicaSet:
         async with (
             asyncio.timeout(LIMIT_S),
             self.first.client.client() as one,
-        ):  # a connection of its own: its writes are waited for
+        ):  # its own writes are waited for
             while not (await one.set("in step", 1) and await one.wait(1, 1000)):
                 pass
 

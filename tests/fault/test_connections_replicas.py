@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.engine.cell import Cell, done, task
+from tests.engine.cell import LEASE_S, Cell, done, task
 from tests.fault.chaos_proxy import ChaosProxy
 from tests.fault.replicas import LIMIT_S, ReplicaSet, Server, oldest_redis, replica_set
 
 from amas.engine.address import parse_sentinels, without_secrets
 from amas.engine.bell import Bell
 from amas.engine.connection import Engine
+from amas.engine.hosts import HostFigures
 from amas.engine.queue import Exchange, Idempotency, Slots
 from amas.errors import EngineUnconfirmed, EngineUnreachable, EngineUnsupported, SettingInvalid
 from amas.settings import EngineSettings
@@ -64,8 +65,7 @@ async def test_without_the_setting_nobody_waits(pair: ReplicaSet) -> None:
         assert await waits(pair.first) == before
 
 
-async def test_beats_and_sweeps_never_wait(pair: ReplicaSet) -> None:
-    """A replica that is gone must cost nobody a lease."""
+async def test_a_replica_that_is_gone_holds_up_no_sweep_and_costs_no_lease(pair: ReplicaSet) -> None:
     cell = confirmed_by(pair, cell="beats", replicas=2)
     async with cell.engine:
         before = await waits(pair.first)
@@ -74,6 +74,12 @@ async def test_beats_and_sweeps_never_wait(pair: ReplicaSet) -> None:
         await cell.promote()
         await cell.queue.forget(now_ms=cell.now)
         assert await waits(pair.first) == before
+        await cell.host()
+        cell.now += 4000
+        with pytest.raises(EngineUnconfirmed):  # it was renewed, as far as this primary goes
+            await cell.hosts.renew("h1", HostFigures(), lease_s=LEASE_S, now_ms=cell.now)
+        cell.now += 4000
+        assert await cell.hosts.reap(now_ms=cell.now) is None
 
 
 @pytest.mark.parametrize("fsync", [False, True])

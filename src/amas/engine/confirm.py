@@ -16,11 +16,10 @@ from amas.settings import EngineSettings
 
 WAITAOF_SINCE = (7, 2)
 
-UNCONFIRMED = frozenset(
-    {"append", "digest", "forget", "lead", "promote", "reap", "register", "release", "renew", "resign", "trim"}
-)
+UNCONFIRMED = frozenset({"append", "digest", "forget", "lead", "promote", "reap", "register", "release", "resign", "trim"})
 """Functions that never wait for replicas: they answer a question, or are said again and again, so that a promoted replica that
-never heard of one hears it soon. A slow replica must not cost anybody a lease."""
+never heard of one hears it soon. A lease's renewal isn't among them: a primary that was frozen while another was promoted answers
+for some seconds more, and only the missing replicas tell the host that it beats into the void."""
 
 Command = tuple[str | int, ...]
 
@@ -66,6 +65,8 @@ class Confirmation:
 
     def check(self, commands: Sequence[Command], answers: Sequence[Any]) -> None:
         """Raise EngineUnconfirmed when the answers to the commands that went out say less than is wanted, or are errors."""
+        if not commands:
+            return
         settings = self._settings
         if error := next((answer for answer in answers if isinstance(answer, Exception)), None):
             if "appendonly is disabled" in str(error):

@@ -27,6 +27,7 @@ from amas.errors import (
     EngineDiskFull,
     EngineError,
     EngineFunctionsMismatch,
+    EngineUnconfirmed,
     EngineUnreachable,
     EngineUnsupported,
 )
@@ -215,9 +216,12 @@ class Engine:
         """Return our error for the driver's; when no server serves at the other end, drop what is connected to it."""
         ours = translated(error, self.address)
         if isinstance(ours, EngineUnreachable):
-            with suppress(driver_errors.RedisError, OSError):
-                await self._pool.disconnect(inuse_connections=False)
+            await self._drop_idle()
         return ours
+
+    async def _drop_idle(self) -> None:
+        with suppress(driver_errors.RedisError, OSError):
+            await self._pool.disconnect(inuse_connections=False)
 
     async def call(self, function: str, *arguments: Argument) -> Any:
         """Run one function of the library and return what it answers."""
@@ -246,8 +250,11 @@ class Engine:
         for answer in answers:
             if isinstance(answer, driver_errors.RedisError):
                 raise await self._lost(answer) from answer
-        if commands:
+        try:
             confirmation.check(commands, said[len(batch) :])
+        except EngineUnconfirmed:  # the replicas may have gone over to another primary
+            await self._drop_idle()
+            raise
         return answers
 
     async def read(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
