@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from amas.client import Fleet, NewTask
+from amas.client import Fleet, NewTask, TaskHandle
 from amas.controllers.figures import Figures
 from amas.controllers.reaper import Reaper
 from amas.controllers.run import keep_at
@@ -20,7 +20,7 @@ from amas.engine.journal import START, Journal
 from amas.engine.queue import TaskQueue
 from amas.model.journal import EntryKind, TaskChange, task_changes
 from amas.model.states import TaskState
-from amas.model.task import JournaledStep, Json
+from amas.model.task import JournaledStep
 from amas.settings import EngineSettings
 
 LIMIT_S = 60.0
@@ -48,15 +48,14 @@ async def duties(url: str, cell: str, *, lease_s: float = 3.0) -> AsyncIterator[
             await asyncio.gather(*running, return_exceptions=True)
 
 
-async def results(fleet: Fleet, capability: str, inputs: Sequence[Json], *, batch: int = 20) -> dict[str, Json]:
-    """Submit a task for each input, batch by batch, and return each one's result by its id, once all are there."""
-    handles = []
-    for start in range(0, len(inputs), batch):
-        handles += await fleet.submit_batch(
-            NewTask(capability=capability, input=value) for value in inputs[start : start + batch]
-        )
+async def echoes(fleet: Fleet, count: int, *, batch: int = 20) -> list[str]:
+    """Have `count` numbers echoed, batch by batch, and return the tasks' ids once every number has come back."""
+    handles: list[TaskHandle] = []
+    for start in range(0, count, batch):
+        handles += await fleet.submit_batch(NewTask(capability="test.echo", input=n) for n in range(start, start + batch))
     found = await fleet.results(handles, timeout_s=LIMIT_S)
-    return {handle.id: result for handle, result in zip(handles, found, strict=True)}
+    assert [result["echo"] for result in found] == list(range(count))
+    return [handle.id for handle in handles]
 
 
 def ledger_lines(ledger: Path) -> list[list[str]]:

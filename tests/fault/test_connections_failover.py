@@ -46,9 +46,7 @@ async def fail_over(old: Server, new: Server, how: int) -> None:
     await old.start("--replicaof", "127.0.0.1", str(new.port))
 
 
-async def work_through(
-    found: ReplicaSet, folder: Path, *, tasks: int, turns: Sequence[tuple[int, int]], lease_s: float = 6.0
-) -> None:
+async def work_through(found: ReplicaSet, folder: Path, *, tasks: int, turns: Sequence[tuple[int, int]]) -> None:
     """Have tasks done while the primary goes: each turn is (after how many lines of the ledger, by which signal)."""
     ledger = folder / "ledger"
     async with Engine(found.url, cell=CELL) as engine:
@@ -56,9 +54,9 @@ async def work_through(
         bench = Bench(engine, found.url, folder)
         writes = pool("ledger", replicas=4, options={"ledger": str(ledger), "steps": 2})
         async with (
-            duties(found.url, CELL, lease_s=lease_s),
-            bench.host([writes], "h1", lease_s=lease_s, beat_every_s=0.5),
-            bench.host([writes], "h2", lease_s=lease_s, beat_every_s=0.5),
+            duties(found.url, CELL),
+            bench.host([writes], "h1", lease_s=6.0, beat_every_s=0.5),
+            bench.host([writes], "h2", lease_s=6.0, beat_every_s=0.5),
             Fleet.connect(found.url, cell=CELL) as fleet,
         ):
             accepted = []
@@ -87,13 +85,17 @@ async def work_through(
         assert {(task_id, step) for task_id, step, *_ in ledger_lines(ledger)} >= {(i, s) for i in ids for s in "01"}
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
+FROZEN = pytest.param(signal.SIGSTOP, id="frozen", marks=pytest.mark.soak)  # sentinels take ten seconds to demote one
+
+
+@pytest.mark.parametrize("how", [pytest.param(signal.SIGKILL, id="killed"), FROZEN])
 async def test_a_promoted_replica_is_followed_and_nothing_acknowledged_is_lost(how: int, tmp_path: Path) -> None:
     turn = random.Random(new_seed()).randrange(20, 300)
     async with replica_set(tmp_path, sentinels=1) as found:
         await work_through(found, tmp_path, tasks=400, turns=[(turn, how)])
 
 
+@pytest.mark.soak
 async def test_the_oldest_redis_fails_over_as_well(tmp_path: Path) -> None:
     turn = random.Random(new_seed()).randrange(20, 100)
     async with replica_set(tmp_path, binary=oldest_redis(), sentinels=1) as found:
@@ -105,8 +107,7 @@ async def test_the_oldest_redis_fails_over_as_well(tmp_path: Path) -> None:
 async def test_primaries_die_again_and_again(tmp_path: Path) -> None:
     rng = random.Random(new_seed())
     count = 8 if WHOLE else 2
-    turns = [
-        (200 + 600 * n + rng.randrange(300), rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP])) for n in range(count)
-    ]
+    ways = [signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP]
+    turns = [(200 + 600 * n + rng.randrange(300), rng.choice(ways)) for n in range(count)]
     async with replica_set(tmp_path, sentinels=3) as found:
         await work_through(found, tmp_path, tasks=count * 400, turns=turns)
