@@ -14,6 +14,7 @@ from host_bench import pool
 
 from amas.agents.host import Host, HostHome
 from amas.artifacts.store import ArtifactStore
+from amas.engine import library
 from amas.observe.logging import open_log
 from amas.settings import EngineSettings, HostSettings
 
@@ -26,6 +27,8 @@ class Arguments(msgspec.Struct):
     function: str
     pool: dict[str, Any] = {}
     settings: dict[str, Any] = {}
+    interface: int = 0
+    """Which interface's functions this host calls; 0 for its own."""
     clock_file: str = ""
     """Holds the seconds by which this process's wall clock is wrong, from now on; it may change at any time."""
 
@@ -60,6 +63,8 @@ async def main(arguments: Arguments) -> None:
 
 if __name__ == "__main__":
     arguments = msgspec.json.decode(sys.argv[1], type=Arguments)
+    if arguments.interface:
+        library.LIBRARY = f"amas{arguments.interface}"
     if arguments.clock_file:
         set_clock_by(Path(arguments.clock_file))
     uvloop.run(main(arguments))

@@ -16,15 +16,15 @@ INTERFACE = 1
 LIBRARY = f"amas{INTERFACE}"
 
 
-def assemble(body: str, *, release: str) -> str:
-    """Return a library's text: its functions, and two that tell the digest of their text and the release that it is from."""
+def assemble(body: str, *, release: str, name: str) -> str:
+    """Return the text of library `name`: its functions, and two that tell the digest of their text and the release it is from."""
     told = {"digest": sha256(body.encode()).hexdigest(), "release": release}
     functions = "\n".join(
-        f"redis.register_function{{function_name='{LIBRARY}_{name}', flags={{'no-writes'}}, "
-        f"callback=function() return '{value}' end}}"
-        for name, value in told.items()
+        f"redis.register_function{{function_name='{name}_{question}', flags={{'no-writes'}}, "
+        f"callback=function() return '{answer}' end}}"
+        for question, answer in told.items()
     )
-    return f"#!lua name={LIBRARY}\n{body}\n{functions}\n"
+    return f"#!lua name={name}\n{body}\n{functions}\n"
 
 
 @cache
@@ -43,7 +43,7 @@ def release() -> str:
 @cache
 def source() -> str:
     """Return this program's library."""
-    return assemble(body(), release=release())
+    return assemble(body(), release=release(), name=LIBRARY)
 
 
 @cache
