@@ -22,10 +22,12 @@ from tests.fault.fault_bench import LIMIT_S, assert_each_ended_once, duties, ech
 from amas.client import Fleet
 from amas.engine.connection import Engine
 from amas.engine.embedded import EmbeddedEngine
+from amas.engine.hosts import HostRegistry
 from amas.observe import events
 
 TIMEOUT_S = 1.0
 """After which a silent server counts as frozen, in these tests: AMAS_ENGINE_TIMEOUT_S."""
+LEASE_S = 6.0
 CELLMATES = 6
 """Connections that a host, its lease, a client and the duties hold between them while nothing is wrong, or fewer."""
 WHOLE = os.environ.get("AMAS_SOAK") == "full"
@@ -58,7 +60,7 @@ async def rig_on(url: str, cell: str, folder: Path) -> AsyncIterator[Rig]:
         proxy = await stack.enter_async_context(ChaosProxy(Path(unquote(url.removeprefix("unix://")))).running())
         bench = Bench(engine, proxy.url, folder)
         await stack.enter_async_context(duties(url, cell))
-        await stack.enter_async_context(bench.host([pool("echo", replicas=8)], lease_s=6.0, beat_every_s=0.5))
+        await stack.enter_async_context(bench.host([pool("echo", replicas=8)], lease_s=LEASE_S, beat_every_s=0.5))
         yield Rig(bench, await stack.enter_async_context(Fleet.connect(proxy.url, cell=cell)), proxy)
 
 
@@ -86,6 +88,22 @@ async def test_half_open_connections_are_found_out_and_left(rig: Rig) -> None:
     await rig.nothing_lost(ids)
     assert rig.host_lines(events.LEASE_LOST) == 0, "the lease outlives a connection that swallows beats"
     assert before < rig.proxy.connects <= before + 2 * CELLMATES, "each went over to a new one, and stayed there"
+
+
+async def test_a_swallowed_beat_leaves_time_in_the_lease_for_another(
+    engine: Engine, engine_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although an answer may take longer than the lease, as with the settings' defaults."""
+    monkeypatch.setenv("AMAS_ENGINE_TIMEOUT_S", "30")
+    registry = HostRegistry(engine)
+    async with rig_on(engine_url, engine.prefix[6:-1], tmp_path) as rig:
+        (host,) = await registry.all()
+        rig.proxy.swallow()
+        async with asyncio.timeout(LIMIT_S):
+            while (renewed := await registry.all()) and renewed[0].lease_until_ms < host.lease_until_ms + 2 * LEASE_S * 1000:
+                await asyncio.sleep(0.05)
+        assert renewed, "the lease ran out"
+        rig.proxy.reset()  # the rest of the host would wait for half a minute
 
 
 async def test_a_network_that_swallows_everything_is_waited_for(rig: Rig) -> None:
