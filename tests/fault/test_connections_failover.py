@@ -36,13 +36,22 @@ async def until_lines(ledger: Path, count: int) -> None:
 
 
 async def fail_over(old: Server, new: Server, how: int) -> None:
-    """Kill or freeze the primary; once the other is promoted, let it come back as a replica of that."""
-    old.send(how)
-    await new.until("replication", "role", "master")
+    """Kill or freeze the primary; once the other is promoted, let it come back as a replica of that.
+
+    Before it is killed it goes on without its replica for a moment, so that what nobody confirmed is really lost.
+    """
     if how == signal.SIGSTOP:
+        old.send(how)
+        await new.until("replication", "role", "master")
         old.send(signal.SIGCONT)  # it believes to be the primary until the sentinels tell it
         return
+    new.send(signal.SIGSTOP)
+    await old.client.execute_command("CLIENT", "KILL", "TYPE", "replica")
+    await asyncio.sleep(0.2)
+    old.send(how)
     await old.gone()
+    new.send(signal.SIGCONT)
+    await new.until("replication", "role", "master")
     await old.start("--replicaof", "127.0.0.1", str(new.port))
 
 
