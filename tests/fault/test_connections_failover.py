@@ -12,7 +12,7 @@ from host_bench import Bench, pool
 from tests.fault.fault_bench import assert_each_ended_once, assert_no_kept_step_ran_again, duties, ledger_lines, new_seed
 from tests.fault.replicas import LIMIT_S, ReplicaSet, Server, oldest_redis, replica_set
 
-from amas.client import Fleet, NewTask
+from amas.client import Fleet, NewTask, TaskHandle
 from amas.engine.connection import Engine
 from amas.observe import events
 
@@ -68,22 +68,24 @@ async def work_through(found: ReplicaSet, folder: Path, *, tasks: int, turns: Se
             bench.host([writes], "h2", lease_s=6.0, beat_every_s=0.5),
             Fleet.connect(found.url, cell=CELL) as fleet,
         ):
-            accepted = []
+            accepted: list[TaskHandle] = []
 
             async def submit() -> None:
-                for _ in range(tasks // BATCH):
-                    accepted.extend(await fleet.submit_batch(NewTask(capability="test.ledger") for _ in range(BATCH)))
+                while len(accepted) < tasks:  # some are submitted all the time, while others are under way
+                    batch = await fleet.submit_batch(NewTask(capability="test.ledger") for _ in range(BATCH))
+                    accepted.extend(batch)
+                    await batch[0].outcome(timeout_s=LIMIT_S)
 
             async with asyncio.TaskGroup() as group:
-                submitting = group.create_task(submit())
+                for _ in range(4):
+                    group.create_task(submit())
                 old, new = found.first, found.second
                 for lines, how in turns:
                     await until_lines(ledger, lines)
                     await fail_over(old, new, how)
                     old, new = new, old
-                await submitting
             done = await fleet.results(accepted, timeout_s=LIMIT_S)
-            assert done == [["done 0", "done 1"]] * tasks
+            assert done == [["done 0", "done 1"]] * len(accepted)
             after = await fleet.submit("test.ledger")  # nobody is stuck
             await after.result(timeout_s=LIMIT_S)
         lost = [line for host_id in ("h1", "h2") for line in bench.log_lines(host_id) if line.get("event") == events.LEASE_LOST]
