@@ -31,6 +31,7 @@ from amas.model.fleet import FleetLimits, FleetSpec
 from amas.model.goal import Goal
 from amas.model.states import Priority, TaskState
 from amas.model.task import DEFAULT_RETRY, Json, OnFailure, RetryPolicy, Submission, TaskOutcome, TaskSpec
+from amas.settings import EngineSettings
 
 BATCH_MAX = 1000
 """Tasks in one call of the engine; more go out in several."""
@@ -127,7 +128,7 @@ class Fleet:
 
             state = running_fleet(home)
             engine_url, cell, declared = state.engine_url, state.cell, load_fleet(state.fleet_file)
-        async with Engine(engine_url, cell=cell) as engine:
+        async with Engine(engine_url, cell=cell, settings=EngineSettings.read()) as engine:
             await engine.check()
             fleet = cls(engine, declared=declared)
             loops = [
