@@ -1,0 +1,2 @@
+"""`python -m benchmarks.page`."""
+def write(found): pass
