@@ -16,7 +16,21 @@ from rich.table import Table
 
 from benchmarks import fleet, page, plots, progress, results
 from benchmarks.machine import about, yardstick_ms
-from benchmarks.parts import ceiling, commands, cost, depth, fair, graphs, idle, kill_engine, kill_host, latency, memory, rest, throughput
+from benchmarks.parts import (
+    ceiling,
+    commands,
+    cost,
+    depth,
+    fair,
+    graphs,
+    idle,
+    kill_engine,
+    kill_host,
+    latency,
+    memory,
+    rest,
+    throughput,
+)
 
 PARTS: dict[str, ModuleType] = {
     "throughput": throughput,

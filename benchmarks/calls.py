@@ -1,4 +1,4 @@
-"""The engine's three calls, for parts that measure the engine alone: as ready-made bytes on one socket, or one kind after the other."""
+"""The engine's three calls, for parts that measure it alone: as ready-made bytes on one socket, or one kind after the other."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence

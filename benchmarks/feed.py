@@ -1,35 +1,33 @@
-"""Keeps a fleet busy: so many tasks are open at any time, until it is told to stop."""
+"""Keeps a fleet at full load: the queue never runs dry, whatever becomes of single tasks, hosts and the engine."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from amas.client import Fleet, NewTask, TaskHandle
+from amas.errors import EngineError
 
-
-class Feed:
-    """What was accepted so far."""
-
-    def __init__(self) -> None:
-        self.accepted: list[TaskHandle] = []
-        self.stop = asyncio.Event()
+LOOK_EVERY_S = 0.02
 
 
 @asynccontextmanager
-async def feeding(client: Fleet, batch: Callable[[], list[NewTask]], *, streams: int) -> AsyncIterator[Feed]:
-    """Submit batches, each of `streams` loops its next when its last has ended; at the end await every task that was accepted."""
-    feed = Feed()
+async def feeding(client: Fleet, batch: Callable[[], list[NewTask]], *, queued: int) -> AsyncIterator[list[TaskHandle]]:
+    """Submit batches whenever fewer than `queued` tasks wait, and give what was accepted; at the end await all of it."""
+    accepted: list[TaskHandle] = []
+    over = asyncio.Event()
 
-    async def one() -> None:
-        while not feed.stop.is_set():
-            handles = await client.submit_batch(batch())
-            feed.accepted += handles
-            await asyncio.gather(*(handle.outcome() for handle in handles))
+    async def feed() -> None:
+        while not over.is_set():
+            try:
+                if sum((await client.queue.depths()).values()) < queued:
+                    accepted.extend(await client.submit_batch(batch()))
+                    continue
+            except EngineError:  # it was killed; the client says again what wasn't acknowledged
+                pass
+            await asyncio.sleep(LOOK_EVERY_S)
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(streams):
-            group.create_task(one())
-        try:
-            yield feed
-        finally:
-            feed.stop.set()
+        group.create_task(feed())
+        yield accepted
+        over.set()
+    await asyncio.gather(*(handle.outcome() for handle in accepted))

@@ -56,7 +56,13 @@ def _depth(details: dict[str, Any]) -> None:
 
 def _graphs(details: dict[str, Any]) -> None:
     rows = details["graphs"]
-    chart = _chart(pygal.Line, "Engine CPU of one task in a graph", "us", x_title="tasks in the graph", range=(0, max(r["cpu_us_per_task"] for r in rows)))
+    chart = _chart(
+        pygal.Line,
+        "Engine CPU of one task in a graph",
+        "us",
+        x_title="tasks in the graph",
+        range=(0, max(r["cpu_us_per_task"] for r in rows)),
+    )
     chart.x_labels = [f"{size:,}" for size in sorted({row["tasks"] for row in rows})]
     for shape in dict.fromkeys(row["shape"] for row in rows):
         chart.add(shape, [row["cpu_us_per_task"] for row in rows if row["shape"] == shape])

@@ -6,7 +6,13 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-_columns = (TextColumn("[bold]{task.fields[part]:12}"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+_columns = (
+    TextColumn("[bold]{task.fields[part]:12}"),
+    BarColumn(30),
+    MofNCompleteColumn(),
+    TimeElapsedColumn(),
+    TextColumn("{task.description}"),
+)
 _bar = Progress(*_columns, console=Console(stderr=True))
 
 

@@ -105,7 +105,9 @@ async def drive(wanted: Request) -> dict[str, object]:
     address = urlsplit(wanted.url)
     host, port = address.hostname or "", address.port or 80
     body = msgspec.json.encode([{"capability": "bench.noop", "input": PAYLOAD}] * wanted.batch)
-    head = f"POST /api/tasks/batch HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    head = (
+        f"POST /api/tasks/batch HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
     ends = Ends(host, port)
     following = asyncio.create_task(ends.follow())
     rates, cpu = [], 0.0
@@ -114,7 +116,9 @@ async def drive(wanted: Request) -> dict[str, object]:
         for number in range(wanted.runs + 1):
             before, began = time.process_time(), time.perf_counter()
             left = iter(range(wanted.tasks // wanted.batch))
-            answers = await asyncio.gather(*(_connection(host, port, head.encode() + body, left) for _ in range(wanted.connections)))
+            answers = await asyncio.gather(
+                *(_connection(host, port, head.encode() + body, left) for _ in range(wanted.connections))
+            )
             await ends.all_of({task_id for ids in answers for task_id in ids})
             if number:  # the first warms up
                 rates.append(round(wanted.tasks / (time.perf_counter() - began)))

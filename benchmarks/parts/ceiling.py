@@ -1,4 +1,4 @@
-"""What the engine alone can do: the very calls of a run as ready-made bytes over one socket, one after the other; and its idle cost."""
+"""What the engine alone can do: the very calls of a run as ready-made bytes over one socket, one after the other."""
 
 import statistics
 import time

@@ -1,7 +1,7 @@
 """How long a tenant's single task waits while another tenant has flooded the fleet, beyond what it takes on an idle one.
 
-The flood's tasks hold the fleet's 512 places for 0.2 s each, so it lasts for half a minute, and a place becomes free every 0.4 ms.
-The small tenant has one task at a time.
+The flood's tasks hold the fleet's 512 places for 0.2 s each, so it lasts for half a minute, and a place becomes free every
+0.4 ms. The small tenant has one task at a time.
 """
 
 import asyncio

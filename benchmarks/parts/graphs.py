@@ -1,11 +1,13 @@
 """What a task costs the engine in graphs of 10 to 100,000 tasks: its CPU from submission to the workflow's end, by shape.
 
-A graph is one workflow, submitted in batches of 1000 and then run by one host with 256 places, outcomes and claims together in one
-round trip as a host does it. Beside it: the longest single call, which everybody else waits for, and what forgetting it costs.
+A graph is one workflow, submitted in batches of 1000 and then run by one host with 256 places, outcomes and claims together in
+one round trip as a host does it. Beside it: the longest single call, which everybody else waits for, and what forgetting it
+costs.
 """
 
 import time
 from collections.abc import Callable, Iterator
+from statistics import median
 from typing import Any
 
 from amas.clock import new_id, now_ms
@@ -60,6 +62,8 @@ def diamond(size: int) -> Iterator[list[int]]:
 
 
 SHAPES: dict[str, Callable[[int], Iterator[list[int]]]] = {"chain": chain, "wide": wide, "layered": layered, "diamond": diamond}
+BASE_RUNS = 2
+"""Of a graph of 1,000, before and after each."""
 SIZES = (10, 100, 1_000, 10_000, 100_000)
 
 
@@ -84,7 +88,9 @@ class Run:
             batch = [
                 make_submission(
                     ids[number],
-                    TaskSpec(capability=QUEUE, input=PAYLOAD, workflow_id=workflow, needs=tuple(ids[need] for need in needs[number])),
+                    TaskSpec(
+                        capability=QUEUE, input=PAYLOAD, workflow_id=workflow, needs=tuple(ids[need] for need in needs[number])
+                    ),
                 )
                 for number in range(start, min(start + BATCH, len(ids)))
             ]
@@ -129,19 +135,29 @@ async def _one(engine: Engine, shape: str, size: int) -> dict[str, Any]:
     }
 
 
+async def _beside(engine: Engine, shape: str, sizes: tuple[int, int], runs: int) -> dict[str, Any]:
+    """Return the median run of a size, with its ratio to runs of the smaller size just before and after each."""
+    base, size = sizes
+    found, ratios = [], []
+    for _ in range(runs):
+        before = [await _one(engine, shape, base) for _ in range(BASE_RUNS)]
+        found.append(await _one(engine, shape, size))
+        after = [await _one(engine, shape, base) for _ in range(BASE_RUNS)]
+        ratios.append(found[-1]["cpu_us_per_task"] / median(run["cpu_us_per_task"] for run in before + after))
+    middle = sorted(found, key=lambda run: run["cpu_us_per_task"])[len(found) // 2]
+    return middle | {"ratio": round(median(ratios), 3)}
+
+
 async def measure(*, quick: bool) -> Measured:
     """Return CPU us per task by shape and size; the flat key is the worst shape's ratio of the largest to the one of 1,000."""
-    sizes, repeat = ((100, 300), 100) if quick else (SIZES, 5_000)
+    sizes, base = ((100, 300), 100) if quick else (SIZES, 1_000)
     rows = []
-    async with engine_alone() as engine:
-        await Kinds.begin(engine)
-        await _one(engine, "wide", sizes[-2])  # warm
-        for shape in SHAPES:
+    for shape in SHAPES:
+        async with engine_alone() as engine:
+            await Kinds.begin(engine)
+            await _one(engine, shape, base)  # warm
             for size in sizes:
                 say(f"{shape}, {size:,} tasks")
-                runs = [await _one(engine, shape, size) for _ in range(max(1, min(50, repeat // size)))]
-                rows.append(sorted(runs, key=lambda run: run["cpu_us_per_task"])[len(runs) // 2])
-    costs = {(row["shape"], row["tasks"]): row["cpu_us_per_task"] for row in rows}
-    base = 1_000 if 1_000 in sizes else sizes[0]
-    ratios = {shape: round(costs[shape, sizes[-1]] / costs[shape, base], 3) for shape in SHAPES}
+                rows.append(await _beside(engine, shape, (base, size), 1 if quick or size == sizes[-1] else 3))
+    ratios = {row["shape"]: row["ratio"] for row in rows if row["tasks"] == sizes[-1]}
     return Measured({"cost_ratio_graph_100k_to_1k": max(ratios.values())}, {"graphs": rows, "ratios": ratios})

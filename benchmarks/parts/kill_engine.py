@@ -1,7 +1,7 @@
-"""kill -9 of the engine under load, several times; its supervisor starts it again. What was lost, what was recorded twice, how long it took.
+"""kill -9 of the engine under load, several times, its supervisor starting it again: what was lost, what doubled, how long it took.
 
-A task is lost when it was accepted and its submitter never hears its end, or the history doesn't have it. A result is doubled when
-the journal records a success of one task twice.
+A task is lost when it was accepted and its submitter never hears its end, or the history doesn't have it. A result is doubled
+when the journal records a success of one task twice.
 """
 
 import asyncio
@@ -71,18 +71,18 @@ def _in_history(path: Path) -> tuple[set[str], int]:
 
 async def measure(*, quick: bool) -> Measured:
     """Return how many tasks were lost and doubled, and the longest time from a start of the engine until it answered."""
-    kills, load_s, streams = (1, 0.3, 2) if quick else (5, LOAD_S, 8)
+    kills, load_s = (1, 0.3) if quick else (5, LOAD_S)
     found: list[dict[str, Any]] = []
     async with running(hosts=1) as (fleet, client), Watch.open(client.engine.url, fleet.state.cell) as watch:
-        async with asyncio.timeout(LIMIT_S), feeding(client, lambda: noops(500), streams=streams) as feed:
+        async with asyncio.timeout(LIMIT_S), feeding(client, lambda: noops(500), queued=2_000) as submitted:
             for number in range(kills):
                 say(f"kill {number + 1} of {kills}")
                 await asyncio.sleep(load_s)
                 found.append(await _kill(fleet, client.engine))
             await asyncio.sleep(load_s)
         say("counting")
-        accepted = {handle.id for handle in feed.accepted}
-        unheard = sum([(await handle.outcome(timeout_s=1)).state.value != "succeeded" for handle in feed.accepted])
+        accepted = {handle.id for handle in submitted}
+        unheard = sum([(await handle.outcome(timeout_s=1)).state.value != "succeeded" for handle in submitted])
         await recorded(fleet)
         succeeded, doubled = _in_history(fleet.home.folder / "records.sqlite3")
         lost = max(unheard, len(accepted - succeeded))

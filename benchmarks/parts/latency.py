@@ -8,11 +8,11 @@ import asyncio
 import random
 import time
 
+from amas.client import Fleet
 from benchmarks.fleet import recorded, running
 from benchmarks.progress import say
 from benchmarks.results import Measured, quantiles
 from benchmarks.work import LIMIT_S, PAYLOAD, one_run, timed_singles
-from amas.client import Fleet
 
 TICK_S = 0.001
 """Between looks at who has arrived."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.peers [--only NAME,...] [--tasks N] [--runs N]`: run amas and its peers, print ratios, add them to results.json."""
+"""`python -m benchmarks.peers [--only NAME,...]`: run amas and its peers on the same work, print ratios, add them to results.json."""
 
 import argparse
 import asyncio
@@ -7,8 +7,10 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +23,7 @@ from benchmarks.peers import amas_rows
 from benchmarks.peers.environments import python_with
 from benchmarks.peers.servers import Server, postgres, valkey
 
+PEER_LIMIT_S = 600.0
 APPS = Path(__file__).parent / "apps"
 
 
@@ -48,20 +51,26 @@ def _measured(peer: Peer, tasks: int, runs: int) -> dict[str, Any]:
     with peer.store() as server:
         told = {"PEER_URL": server.url, "PEER_SERVER_PID": str(server.pid), "PEER_TASKS": str(tasks), "PEER_RUNS": str(runs)}
         command = [python, APPS / f"with_{peer.name}.py"]
-        done = subprocess.run(
-            command, env=os.environ | told | {"PYTHONPATH": str(APPS)}, cwd=APPS, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-    if done.returncode:
-        raise RuntimeError(f"{peer.name} failed: {done.stderr[-2000:]}")
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        environ = os.environ | told | {"PYTHONPATH": str(APPS)}
+        with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as log:  # no pipes: a worker left behind would hold them
+            done = subprocess.run(command, check=False, env=environ, cwd=APPS, stdout=said, stderr=log, timeout=PEER_LIMIT_S)
+            said.seek(0)
+            log.seek(0)
+            if done.returncode:
+                raise RuntimeError(f"{peer.name} failed: {log.read().decode()[-2000:]}")
+            answer: dict[str, Any] = json.loads(said.read().splitlines()[-1])
     return {"peer": peer.name, "setup": peer.setup, **answer}
+
+
+def _ours(batch: int, tasks: int, runs: int) -> dict[str, Any]:
+    return asyncio.run(amas_rows.measured(batch, tasks, runs))
 
 
 def _rows(peers: list[Peer], tasks: int, runs: int) -> list[dict[str, Any]]:
     measures: list[tuple[str, Callable[[], dict[str, Any]]]] = [
-        *((f"amas, {title}", lambda batch=batch: asyncio.run(amas_rows.measured(batch, tasks, runs))) for batch, title in amas_rows.WAYS.items()),
-        *((peer.name, lambda peer=peer: _measured(peer, tasks, runs)) for peer in peers),
-    ]  # fmt: skip
+        *((f"amas by {batch}", partial(_ours, batch, tasks, runs)) for batch in amas_rows.WAYS),
+        *((peer.name, partial(_measured, peer, tasks, runs)) for peer in peers),
+    ]
     rows = []
     with progress.shown(len(measures)):
         for name, measure in measures:

@@ -53,4 +53,10 @@ async def measured(batch: int, tasks: int, runs: int) -> dict[str, Any]:
                     costs.append((tree_cpu_s(roots) - cpu) / tasks * 1e6)
         finally:
             await fleet.stop()
-    return {"peer": "amas", "batch": batch, "setup": f"{WAYS[batch]}, {HOSTS} host", "runs": rates, "cpu_us_per_task": round(sorted(costs)[runs // 2])}
+    return {
+        "peer": "amas",
+        "batch": batch,
+        "setup": f"{WAYS[batch]}, {HOSTS} host",
+        "runs": rates,
+        "cpu_us_per_task": round(sorted(costs)[runs // 2]),
+    }

@@ -76,7 +76,18 @@ def postgres() -> Iterator[Server]:
         nobody = ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups"]
         os.chown(folder, pwd.getpwnam("nobody").pw_uid, -1)
     try:
-        make = [*nobody, programs / "initdb", "-D", folder / "data", "-U", "bench", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8"]
+        make = [
+            *nobody,
+            programs / "initdb",
+            "-D",
+            folder / "data",
+            "-U",
+            "bench",
+            "--auth=trust",
+            "-E",
+            "UTF8",
+            "--locale=C.UTF-8",
+        ]
         subprocess.run(make, check=True, stdout=subprocess.DEVNULL, cwd="/")
         options = [f"-p{port}", f"-k{folder}", "-cshared_buffers=256MB", "-cmax_connections=200", "-cmax_wal_size=4GB"]
         with _program([*nobody, programs / "postgres", "-D", folder / "data", "-h", "127.0.0.1", *options], port) as pid:

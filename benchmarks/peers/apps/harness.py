@@ -1,16 +1,20 @@
-"""What every peer's driver shares: the task, the workers' processes, the clock. Standard library only: each peer has its own packages.
+"""What every peer's driver shares: the task, the workers' processes, the clock. Standard library only: its packages are its own.
 
-Told by the environment: PEER_URL of its server, PEER_SERVER_PID, PEER_TASKS in one run, PEER_RUNS. `drive` prints one line of JSON.
+Told by the environment: PEER_URL of its server, PEER_SERVER_PID, PEER_TASKS in one run, PEER_RUNS. `drive` prints one line of
+JSON.
 """
 
 import json
 import os
+import signal
 import socket
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from urllib.parse import urlsplit
 
 URL = os.environ.get("PEER_URL", "")
@@ -68,14 +72,13 @@ class Valkey:
 def tree_cpu_s(roots: list[int]) -> float:
     """Return the CPU seconds of processes and all that they started, ended ones included."""
     took, children = {}, {}
-    for name in filter(str.isdigit, os.listdir("/proc")):
+    for folder in Path("/proc").glob("[0-9]*"):
         try:
-            with open(f"/proc/{name}/stat") as file:
-                fields = file.read().rpartition(")")[2].split()
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue  # it ended between the listing and the look
-        took[int(name)] = sum(map(int, fields[11:15]))
-        children.setdefault(int(fields[1]), []).append(int(name))
+        took[int(folder.name)] = sum(map(int, fields[11:15]))
+        children.setdefault(int(fields[1]), []).append(int(folder.name))
     total, todo = 0, list(roots)
     while todo:
         pid = todo.pop()
@@ -86,7 +89,7 @@ def tree_cpu_s(roots: list[int]) -> float:
 
 def beside(program: str) -> str:
     """Return a program of this environment."""
-    return os.path.join(os.path.dirname(sys.executable), program)
+    return str(Path(sys.executable).with_name(program))
 
 
 def _wait(left: Callable[[int], int], tasks: int) -> None:
@@ -97,11 +100,22 @@ def _wait(left: Callable[[int], int], tasks: int) -> None:
         time.sleep(LOOK_EVERY_S)
 
 
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End a worker and the processes that it started, which are a group of their own."""
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(5)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
 def drive(
     workers: list[list[str]], submit: Callable[[int], object], left: Callable[[int], int], forget: Callable[[], object]
 ) -> None:
     """Start the workers' commands and time runs of `submit` until none of so many tasks is `left`; `forget` follows each."""
-    started = [subprocess.Popen(command, stdout=sys.stderr, stdin=subprocess.DEVNULL) for command in workers]
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": sys.stderr}
+    started = [subprocess.Popen(command, start_new_session=True, **quiet) for command in workers]
     try:
         submit(WARM)
         _wait(left, WARM)
@@ -117,11 +131,5 @@ def drive(
             forget()
     finally:
         for process in started:
-            process.terminate()
-        for process in started:
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            _end(process)
     print(json.dumps({"runs": rates, "cpu_us_per_task": round(statistics.median(costs))}), flush=True)

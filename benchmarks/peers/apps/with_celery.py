@@ -1,4 +1,4 @@
-"""celery: two workers of four threads, prefetching 64, without gossip, mingle and heartbeats; one `apply_async` after the other."""
+"""celery: two workers of four threads, prefetching 64, without gossip and heartbeats; one `apply_async` after the other."""
 
 from celery import Celery
 from harness import Payload, Valkey, beside, drive, payload, valkey, work

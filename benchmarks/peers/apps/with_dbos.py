@@ -20,7 +20,15 @@ async def noop(task: Payload) -> dict[str, bool]:
 
 def execute() -> None:
     """Be an executor until killed."""
-    DBOS(config={"name": "bench", "system_database_url": URL, "sys_db_pool_size": 20, "application_version": VERSION, "log_level": "ERROR"})
+    DBOS(
+        config={
+            "name": "bench",
+            "system_database_url": URL,
+            "sys_db_pool_size": 20,
+            "application_version": VERSION,
+            "log_level": "ERROR",
+        }
+    )
     DBOS.launch()
     DBOS.register_queue(QUEUE, worker_concurrency=100, polling_interval_sec=0.02)
     threading.Event().wait()
