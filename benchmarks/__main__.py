@@ -6,6 +6,7 @@ A quick run has counts that a test can wait for. Its numbers say nothing, so it 
 import argparse
 import asyncio
 import sys
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
@@ -56,13 +57,17 @@ async def run(names: list[str], found: dict[str, Any], *, quick: bool) -> None:
         before = yardstick_ms(times=times)
         for name in names:
             progress.begin(name)
+            began = time.perf_counter()
             measured = await PARTS[name].measure(quick=quick)
             after = yardstick_ms(times=times)
             found.update(measured.keys)
+            found.setdefault("seconds", {})[name] = round(time.perf_counter() - began, 1)
             found.setdefault("details", {})[name] = measured.details
             found.setdefault("yardstick_ms", {})[name] = [round(before), round(after)]
             before = after
             progress.done()
+    if {"tasks_per_s_client_fsync", "engine_cycle_ceiling_per_s"} <= found.keys():
+        found["ratio_to_ceiling"] = round(found["tasks_per_s_client_fsync"] / found["engine_cycle_ceiling_per_s"], 3)
 
 
 def table(found: dict[str, Any]) -> Table:

@@ -11,6 +11,7 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import msgspec
@@ -91,7 +92,7 @@ async def _post(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, requ
     return _ids.decode(body).ids
 
 
-async def _connection(host: str, port: int, request: bytes, left: "iter[int]") -> list[str]:  # type: ignore[valid-type]
+async def _connection(host: str, port: int, request: bytes, left: Iterator[int]) -> list[str]:
     reader, writer = await asyncio.open_connection(host, port, limit=1 << 24)
     ids: list[str] = []
     for _ in left:
@@ -109,22 +110,20 @@ async def drive(wanted: Request) -> dict[str, object]:
         f"POST /api/tasks/batch HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     )
     ends = Ends(host, port)
-    following = asyncio.create_task(ends.follow())
     rates, cpu = [], 0.0
-    async with asyncio.timeout(LIMIT_S):
+    async with asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as group:
+        following = group.create_task(ends.follow())
         await ends.connected.wait()
         for number in range(wanted.runs + 1):
             before, began = time.process_time(), time.perf_counter()
             left = iter(range(wanted.tasks // wanted.batch))
-            answers = await asyncio.gather(
-                *(_connection(host, port, head.encode() + body, left) for _ in range(wanted.connections))
-            )
-            await ends.all_of({task_id for ids in answers for task_id in ids})
+            posting = (_connection(host, port, head.encode() + body, left) for _ in range(wanted.connections))
+            await ends.all_of({task_id for ids in await asyncio.gather(*posting) for task_id in ids})
             if number:  # the first warms up
                 rates.append(round(wanted.tasks / (time.perf_counter() - began)))
                 cpu += time.process_time() - before
             await asyncio.sleep(0.5)  # the history of one run must not be the next one's burden
-    following.cancel()
+        following.cancel()
     return {"tasks_per_s": rates, "cpu_us_per_task": round(cpu / wanted.runs / wanted.tasks * 1e6, 1)}
 
 

@@ -30,18 +30,18 @@ async def user_code_us(tasks: int) -> float:
     """Return the CPU us of the agent's own code for one task: what the host can't be blamed for."""
     began = time.process_time()
     for _ in range(tasks):
-        await noop(None)  # type: ignore[arg-type]  it doesn't look at its task
+        await noop(None)
     return (time.process_time() - began) / tasks * 1e6
 
 
-async def whole_runs(tasks: int, runs: int) -> dict[str, float]:
+async def whole_runs(tasks: int, runs: int, idle_s: float) -> dict[str, float]:
     """Return CPU us per task of each process, the history included: the client's, the host's, the engine's, the recorder's."""
     async with running(hosts=1) as (fleet, client):
         await one_run(client, tasks, BATCH)
         await recorded(fleet)
         idle_from = cpu_by_process(fleet)
-        await asyncio.sleep(2.0)  # what it costs to be there is no task's fault
-        idle = {name: (cpu - idle_from[name]) / 2.0 for name, cpu in cpu_by_process(fleet).items()}
+        await asyncio.sleep(idle_s)  # what it costs to be there is no task's fault
+        idle = {name: (cpu - idle_from[name]) / idle_s for name, cpu in cpu_by_process(fleet).items()}
         found: dict[str, list[float]] = {}
         for _ in range(runs):
             before, began = cpu_by_process(fleet), time.perf_counter()
@@ -57,7 +57,7 @@ async def measure(*, quick: bool) -> Measured:
     """Return CPU microseconds per task by where they go, and their sum."""
     tasks, runs = (1_000, 1) if quick else (10_000, 5)
     engine, user = await engine_split(tasks, runs), await user_code_us(tasks)
-    by_process = await whole_runs(tasks, runs)
+    by_process = await whole_runs(tasks, runs, 0.5 if quick else 5.0)
     hosts = sum(cpu for name, cpu in by_process.items() if name.startswith("host-"))
     split = {f"engine: {kind}": cpu for kind, cpu in engine.items()}
     split["engine: the rest"] = round(max(0.0, by_process["engine"] - sum(engine.values())), 1)

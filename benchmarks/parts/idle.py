@@ -14,9 +14,9 @@ def _resident_mb(pid: int) -> float:
 
 async def measure(*, quick: bool) -> Measured:
     """Return CPU ms per second of the whole fleet, and of each process beside its memory (its share of shared pages)."""
-    seconds = 1.0 if quick else 20.0
+    seconds = 0.5 if quick else 20.0
     async with running(hosts=1) as (fleet, _):
-        await asyncio.sleep(0.5 if quick else 3.0)  # what starting leaves to do
+        await asyncio.sleep(0.2 if quick else 3.0)  # what starting leaves to do
         before = cpu_by_process(fleet)
         await asyncio.sleep(seconds)
         after = cpu_by_process(fleet)

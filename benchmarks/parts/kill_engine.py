@@ -1,4 +1,4 @@
-"""kill -9 of the engine under load, several times, its supervisor starting it again: what was lost, what doubled, how long it took.
+"""kill -9 of the engine under load, several times, and its supervisor: what was lost, what doubled, how long it took.
 
 A task is lost when it was accepted and its submitter never hears its end, or the history doesn't have it. A result is doubled
 when the journal records a success of one task twice.

@@ -19,7 +19,9 @@ def python_with(name: str, packages: Sequence[str]) -> Path:
         return python
     subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
     uv = Path(sys.executable).with_name("uv")
-    pip = [uv, "pip", "install", "--quiet", "--python", python] if uv.exists() else [python, "-m", "pip", "install", "--quiet"]
+    pip: list[str | Path] = (
+        [uv, "pip", "install", "--quiet", "--python", python] if uv.exists() else [python, "-m", "pip", "install", "--quiet"]
+    )
     # the certificates that the machine trusts, as pip does
     subprocess.run([*pip, *packages], check=True, env=os.environ | {"UV_SYSTEM_CERTS": "1"})
     stamp.write_text(digest)

@@ -1,8 +1,8 @@
 """`python -m benchmarks.science [--only NAME,...]`: run measured workflows through the Python client.
 
 Every task waits as long as its measured one ran, scaled so that the critical path takes `--path-s` seconds, in a fleet with a
-place for every task of the widest level. So nothing but the critical path bounds the run, and what it takes longer is overhead: of the
-client, the engine, the hosts, and the clock's grain (an agent's wait ends up to a millisecond late, on each level).
+place for every task of the widest level. So nothing but the critical path bounds the run, and what it takes longer is overhead:
+of the client, the engine, the hosts, and the clock's grain (a wait ends up to a millisecond late, on each level).
 """
 
 import argparse
@@ -64,7 +64,13 @@ def measured_graph(name: str, tasks: int) -> Graph:
     """Return a workflow of a recipe, from a file where it was made before."""
     path = FOLDER / f"{name}-{tasks}.json"
     if not path.exists():
-        command = [python_with("wfcommons", PACKAGES), Path(__file__).with_name("recipe.py"), name, str(tasks), path]
+        command = [
+            str(python_with("wfcommons", PACKAGES)),
+            str(Path(__file__).with_name("recipe.py")),
+            name,
+            str(tasks),
+            str(path),
+        ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=FOLDER)  # it leaves files where it runs
     return msgspec.json.decode(path.read_bytes(), type=Graph)
 
