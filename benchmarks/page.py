@@ -1,4 +1,4 @@
-"""`python -m benchmarks.page`: put the tables of `results.json` into docs/benchmarks.md, so that nobody types a number.
+"""`python -m benchmarks.page`: put the tables and plots of `results.json` into docs/benchmarks.md, so that nobody types a number.
 
 The page's prose is written by hand; between `<!-- results: NAME -->` and `<!-- end -->` stands what this module makes.
 """
@@ -191,12 +191,26 @@ MAKERS: dict[str, Callable[[dict[str, Any]], str]] = {
 }
 
 
+PLOTS = {
+    "client": ("client", "tasks a second through the Python client"),
+    "rest": ("rest", "tasks a second through HTTP"),
+    "latency": ("latency", "milliseconds from submit to result"),
+    "cost": ("cpu-split", "CPU of one task"),
+    "depth": ("depth", "CPU of one task against the tasks queued"),
+    "graphs": ("graphs", "CPU of one task against the size of its graph"),
+    "peers": ("peers", "tasks a second of amas and its peers"),
+}
+"""Which plot stands under which table, and what it shows."""
+
+
 def filled(text: str, found: dict[str, Any]) -> str:
-    """Return the page with the tables of these results; what wasn't measured yet says so."""
+    """Return the page with the tables and plots of these results; what wasn't measured yet says so."""
 
     def slot(match: re.Match[str]) -> str:
         try:
             made = MAKERS[match[2]](found)
+            if plot := PLOTS.get(match[2]):
+                made += f"\n![{plot[1]}](benchmarks/{plot[0]}.svg)\n"
         except KeyError as missing:
             made = f"Not measured yet ({missing.args[0]}).\n"
         return f"{match[1]}{made}{match[3]}"

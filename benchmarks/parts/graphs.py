@@ -25,8 +25,8 @@ from benchmarks.work import PAYLOAD
 
 PLACES = 256
 BATCH = 1000
-LAYER = 100
-"""Tasks of one layer, each of which needs three of the layer before."""
+LAYERS = 10
+"""As many in every size, so that a task has as many needs in a small graph as in a large one."""
 FORGET_AFTER_MS = RETENTION_MS + 60_000
 
 
@@ -43,10 +43,11 @@ def wide(size: int) -> Iterator[list[int]]:
 
 
 def layered(size: int) -> Iterator[list[int]]:
-    """Layers of a hundred; each task needs three of the layer before."""
+    """Ten layers; each task needs three of the layer before."""
+    width = max(1, size // LAYERS)
     for number in range(size):
-        layer, place = divmod(number, LAYER)
-        yield [(layer - 1) * LAYER + (place + step) % LAYER for step in (0, 1, 7)] if layer else []
+        layer, place = divmod(number, width)
+        yield sorted({(layer - 1) * width + (place + step) % width for step in (0, 1, 7)}) if layer else []
 
 
 def diamond(size: int) -> Iterator[list[int]]:

@@ -54,9 +54,9 @@ async def measured(batch: int, tasks: int, runs: int) -> dict[str, Any]:
         finally:
             await fleet.stop()
     return {
-        "peer": "amas",
+        "peer": f"amas, {WAYS[batch]}",
         "batch": batch,
-        "setup": f"{WAYS[batch]}, {HOSTS} host",
+        "setup": f"everything switched on, {HOSTS} host",
         "runs": rates,
         "cpu_us_per_task": round(sorted(costs)[runs // 2]),
     }
