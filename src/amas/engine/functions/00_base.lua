@@ -6,7 +6,8 @@
 --                        u parent, n open dependencies, d delay, x 'skip', T tenant, K declared cost (us), z finished, r result, e failure,
 --                        y reply channel, D has dependents, C has children, S has steps,
 --                        c the last claim: attempt, host, agent and when it was first started, by lines (absent before the first),
---                        k has one of w, u, x, D, C, S, without which its end touches nothing else
+--                        v and V the resources that it needs and holds, see 05_resources.lua,
+--                        k has one of w, u, x, D, C, S, V, without which its end touches nothing else
 --   P:d:<id>     list    tasks that wait on it; '^' before one that waits for the end, however it ends
 --   P:c:<id>     list    sub-tasks that it spawned           P:s:<id>   hash   its journaled steps
 --   P:q:<queue>  zset    queued ids by virtual start time    P:queues   set    queues ever used
@@ -33,6 +34,7 @@ local TERMINAL = {succeeded = true, failed = true, cancelled = true}
 local RETRIES = 3                   -- where a task says nothing
 local HOSTS_LOST_MAX = 8            -- a task that went down with more hosts than this is the likely cause
 
+local resources = {} -- what 05_resources.lua does for the others
 local call         -- redis.call, which doesn't exist yet while the library is loaded
 
 local function begin(keys, args)

@@ -40,7 +40,7 @@ local function ended(task, state, result, failure)
   if task.D or task.C then R.ends[#R.ends + 1] = {task, state} end
 end
 
-local FIELDS = {'s', 'c', 'w', 'u', 'x', 'y', 'D', 'C', 'S', 'q', 'p', 'm', 'f', 'l', 'T', 'K'}
+local FIELDS = {'s', 'c', 'w', 'u', 'x', 'y', 'D', 'C', 'S', 'q', 'p', 'm', 'f', 'l', 'T', 'K', 'v', 'V'}
 
 -- What a task's last claim says: attempt (0 before the first), host, agent, when the first attempt started.
 local function claim_of(text)
@@ -56,7 +56,7 @@ local function load(id)
   local attempt, host = claim_of(v[2])
   return {id = id, s = v[1], a = attempt, h = host, w = v[3], u = v[4], x = v[5], y = v[6], D = v[7], C = v[8], S = v[9],
           q = v[10], p = tonumber(v[11]) or 1, m = tonumber(v[12]) or RETRIES, f = tonumber(v[13]) or 0, l = tonumber(v[14]) or 0,
-          T = v[15] or nil, K = tonumber(v[16] or nil)}
+          T = v[15] or nil, K = tonumber(v[16] or nil), v = v[17], V = v[18]}
 end
 
 -- Read only what the success of a first attempt needs: most tasks have no `k`, and more fields cost more than the rest of their end.
@@ -95,6 +95,7 @@ local function dead_letter(task) call('ZADD', P .. ':dead', R.now, task.id) end
 -- waiting or running -> failed without a word from an agent: what it needs didn't succeed, or its hosts die.
 local function abandon(task, code, message)
   local blob = failure(code, message)
+  if task.V then resources.leave(task) end
   call('HSET', key('t', task.id), 's', 'failed', 'e', blob, 'z', R.now)
   effect(task.id, 'failed', blob)
   ended(task, 'failed', nil, blob)
@@ -103,6 +104,7 @@ end
 -- any open state -> cancelled; returns whether it was open.
 local function cancel(task)
   if TERMINAL[task.s] then return false end
+  if task.V then resources.leave(task) end
   if task.s == 'queued' then call('ZREM', key('q', task.q), task.id)
   elseif task.s == 'delayed' then call('ZREM', P .. ':delayed', task.id)
   elseif task.s == 'running' then
@@ -182,7 +184,7 @@ local function end_workflow(id, state)
     R.replies[v[1]] = parts
     R.reply_counts[v[1]] = (R.reply_counts[v[1]] or 0) + 1
     local outcome = v[2] and call('HMGET', key('t', v[2]), 'r', 'e') or {}
-    parts[#parts + 1] = '\148' .. cmsgpack.pack(id, state) .. (outcome[1] or NIL) .. (outcome[2] or NIL)
+    parts[#parts + 1] = '\148' .. cmsgpack.pack(id, state) .. (outcome[1] or NIL) .. (outcome[2] or call('HGET', name, 'e') or NIL)
   end
 end
 
@@ -235,6 +237,7 @@ end
 local function commit(kind, fields)
   settle_ends()
   settle_workflows()
+  if R.res then resources.flush() end
   local queues = write_queues()
   if #R.gone > 0 then
     call('RPUSH', P .. ':gone', string.format('%d\n', R.now + R.retention) .. table.concat(R.gone, '\n'))

@@ -10,11 +10,13 @@ local function claim(keys, args)
   if not call('ZSCORE', P .. ':hosts', host) then return 'lost' end
   local out, journal, running = {}, {}, {}
   local holder = '\n' .. host .. '\n'
+  resources.look_for_scopes()
 
-  -- queued -> running, by `agent`; false when the task is gone or not queued any more.
-  local function start(id, agent)
-    local v = call('HMGET', key('t', id), 's', 'c', 'k', 'b')
+  -- queued -> running, by `agent`; false when the task is gone, not queued any more, or lacks a resource.
+  local function start(id, agent, score, pool)
+    local v = call('HMGET', key('t', id), 's', 'c', 'v', 'b')
     if v[1] ~= 'queued' then return false end
+    if (v[3] or R.scoped) and not resources.admit(id, tonumber(score), v[3], pool) then return false end   -- parked
     local attempt, failures, resumed, started = 1, 0, false, R.stamp
     if v[2] then   -- not its first
       local last, _, _, first = claim_of(v[2])
@@ -31,18 +33,18 @@ local function claim(keys, args)
 
   for _, group in ipairs(cmsgpack.unpack(args[3])) do
     local queues, agents = group[1], group[2]
-    local given = 0
-    while given < #agents do
+    local given, pool = 0, R.scoped and resources.pool_of(queues)
+    while given < #agents and not resources.enough(queues) do
       local taken = #queues == 1 and take(queues[1], #agents - given) or take_from(queues, #agents - given)
       if #taken == 0 then break end
       for i = 1, #taken, 2 do
-        if start(taken[i], agents[given + 1]) then given = given + 1 end
+        if start(taken[i], agents[given + 1], taken[i + 1], pool) then given = given + 1 end
       end
     end
   end
-  if #journal == 0 then return array_header(0) end
+  if #journal == 0 and not R.res then return array_header(0) end
   call_many('HSET', key('r', host), running)
-  count('claimed', #journal)
+  if #journal > 0 then count('claimed', #journal) end
   commit('claim', {'h', host, 'b', array_header(#journal) .. table.concat(journal)})
   return array_header(#journal) .. table.concat(out)
 end
