@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from amas.model.limits import Amounts
 from amas.model.states import Layer
 from amas.model.task import DEFAULT_RETRY, Json, RetryPolicy
 
@@ -43,6 +44,12 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
     version: str = "1"
     options: dict[str, Json] = msgspec.field(default_factory=dict)
     """Handed to the agent when it is made."""
+    provider: str = ""
+    """Whose requests and tokens a minute its tasks take, unless they name one themselves."""
+    estimate: Amounts | None = None
+    """What one attempt takes, where a task doesn't say."""
+    budget: Amounts | None = None
+    """What all its tasks may spend, ever."""
 
     @property
     def queues(self) -> tuple[str, ...]:
@@ -66,6 +73,15 @@ class FleetLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How often the gate sends a part back before it goes up as it is, marked."""
 
 
+class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """An account with a provider of models, and what it allows."""
+
+    name: str
+    requests_per_min: int | None = None
+    """None: not limited."""
+    tokens_per_min: int | None = None
+
+
 class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
     """The whole declaration."""
 
@@ -77,6 +93,9 @@ class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Names of shipped playbooks or paths; empty for all that ship with the product."""
     hosts: int = 1
     """Host processes that the local platform starts."""
+    providers: tuple[ProviderSpec, ...] = ()
+    tenant_budgets: dict[str, Amounts] = msgspec.field(default_factory=dict)
+    """What all tasks of a tenant may spend, ever."""
 
     @property
     def capabilities(self) -> frozenset[str]:

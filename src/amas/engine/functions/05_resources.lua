@@ -16,10 +16,11 @@
 --   P:scopes     hash  budgets that tasks don't name themselves, and pool/<name> -> what its tasks need (blob)
 --   P:learned    hash  queue -> blob [reports, usd, tokens, calls, wall_ms, attempts]: averages, for tasks that declare no estimate
 -- Fields of a task: v what it needs, as it was submitted (blob: [[resource or D, amount, limit]...]); V where it stands, a blob:
---   ['held', since, needs, refused scope or false] | ['parked', score, parks, on, needs] | ['woken', score, parks, on]
---   with needs [[name, amounts]...]. A task with V has v and k.
--- A parked task bars those of worse score from what it waits for, so that room for it can gather. One that was parked
--- INSIST_AFTER times stands in the park of each of its resources: else two busy ones would never be free for it at once.
+--   ['held', since, needs, refused scope or false] | ['parked', score, parks, on, since, needs] | ['woken', score, parks, on, since]
+--   with needs [[name, amounts]...] and since when it was first parked. A task with V has v and k.
+-- A parked task bars those behind it from what it waits for, so that room for it can gather: those of its queue by score, those of
+-- other queues by when they were first parked, for scores of two queues can't be compared. One that was parked INSIST_AFTER times
+-- stands in the park of each of its resources: else two busy ones would never be free for it at once.
 
 local DIMS = {'usd', 'tokens', 'calls', 'wall_ms'}   -- money in micro-dollars
 local DIM = {usd = 1, tokens = 2, calls = 3, wall_ms = 4}
@@ -145,30 +146,46 @@ local function parked_queues(res)
   return queues
 end
 
--- The best score of those parked on a resource for whom there is no room; nil when none is.
-local function bar_of(res)
-  if res.bar == nil then
-    res.bar = false
-    for _, queue in ipairs(parked_queues(res)) do
-      if (res.f['woken:' .. queue] or 0) == 0 then
-        local head = call('ZRANGE', park_key(res, queue), 0, 0, 'WITHSCORES')
-        local score = tonumber(head[2] or nil)
-        if score and (not res.bar or score < res.bar) then res.bar = score end
-      end
-    end
+-- A task as its park sees it: its place, and what it needs of this resource; nil when it stands there no more.
+local function parked_place(res, id)
+  local held = call('HMGET', key('t', id), 's', 'V')
+  local place = held[1] == 'queued' and held[2] and cmsgpack.unpack(held[2])
+  if not place or place[1] ~= 'parked' then return nil end
+  for _, need in ipairs(place[6]) do
+    if need[1] == res.name then return place, need[2] end
   end
-  return res.bar or nil
 end
 
-local function barred(res, score)
-  local bar = bar_of(res)
-  return bar and bar < score
+-- The first of each queue's parked tasks, the longest parked first: [{queue, id, score, since}...].
+local function heads_of(res)
+  local heads = {}
+  for _, queue in ipairs(parked_queues(res)) do
+    local id = call('ZRANGE', park_key(res, queue), 0, 0)[1]
+    local place = id and parked_place(res, id)
+    heads[#heads + 1] = {queue = queue, id = id, score = place and place[2] or -math.huge, since = place and place[5] or 0}
+  end
+  table.sort(heads, function(a, b) if a.since == b.since then return a.queue < b.queue end return a.since < b.since end)
+  return heads
+end
+
+-- Whether somebody for whom there is no room goes before a task.
+local function barred(res, queue, score, since)
+  if not res.bars then
+    res.bars = {}
+    for _, head in ipairs(heads_of(res)) do
+      if (res.f['woken:' .. head.queue] or 0) == 0 then res.bars[#res.bars + 1] = head end
+    end
+  end
+  for _, head in ipairs(res.bars) do
+    if head.queue == queue and head.score < score or head.queue ~= queue and head.since < since then return true end
+  end
+  return false
 end
 
 local function set_place(id, place) call('HSET', key('t', id), 'V', cmsgpack.pack(place)) end
 
 -- Park a task on what it lacks, or on all that it needs if that happened too often.
-local function park(id, queue, score, parks, lacking, needs)
+local function park(id, queue, score, parks, since, lacking, needs)
   local on, names = {lacking}, {}
   -- Not while a provider is closed: that may take an hour, in which others can use the rest.
   if parks >= INSIST_AFTER and (lacking.f.closed or 0) <= R.now then
@@ -184,10 +201,12 @@ local function park(id, queue, score, parks, lacking, needs)
       call('SADD', key('parks', res.name), queue)
     end
     bump(res, 'parked', 1)
-    if (res.f['woken:' .. queue] or 0) == 0 and res.bar ~= nil and (not res.bar or score < res.bar) then res.bar = score end
+    if res.bars and (res.f['woken:' .. queue] or 0) == 0 then   -- it may be its queue's new first
+      res.bars[#res.bars + 1] = {queue = queue, id = id, score = score, since = since}
+    end
     touch(res)
   end
-  set_place(id, {'parked', score, parks, names, needs})
+  set_place(id, {'parked', score, parks, names, since, needs})
   R.parks = (R.parks or 0) + 1
 end
 
@@ -196,7 +215,7 @@ local function unpark(id, queue, names)
   for _, name in ipairs(names) do
     local res = resource(name)
     if call('ZREM', park_key(res, queue), id) == 1 then bump(res, 'parked', -1) end
-    res.bar = nil
+    res.bars = nil
     touch(res)
   end
 end
@@ -206,16 +225,16 @@ local function unwake(queue, names)
   for _, name in ipairs(names) do
     local res, field = resource(name), 'woken:' .. queue
     bump(res, field, -1)
-    if res.f[field] == 0 then res.bar = nil end
+    if res.f[field] == 0 then res.bars = nil end
     touch(res)
   end
 end
 
 -- Whether all that an insisting task needs has room for it now.
-local function all_fit(needs, score)
-  for _, need in ipairs(needs) do
+local function all_fit(place, queue)
+  for _, need in ipairs(place[6]) do
     local res = resource(need[1])
-    if not fits(res, need[2]) or barred(res, score) then return false end
+    if not fits(res, need[2]) or barred(res, queue, place[2], place[5]) then return false end
   end
   return true
 end
@@ -233,16 +252,6 @@ local function opens_at(res, need)
     end
   end
   return at
-end
-
--- A task as its park sees it: what it needs of this resource, and its place; nil when it stands there no more.
-local function parked_place(res, id)
-  local held = call('HMGET', key('t', id), 's', 'V')
-  local place = held[1] == 'queued' and held[2] and cmsgpack.unpack(held[2])
-  if not place or place[1] ~= 'parked' then return nil end
-  for _, need in ipairs(place[5]) do
-    if need[1] == res.name then return place, need[2] end
-  end
 end
 
 -- Wake those of one queue that fit. Returns how many; when none could be, whether the first bars others, and what it lacks here.
@@ -268,7 +277,7 @@ local function wake_queue(res, queue, most)
         return n
       elseif not fits(res, need, lent) then
         return n, before + n == 0, need
-      elseif #place[4] > 1 and not all_fit(place[5], place[2]) then
+      elseif #place[4] > 1 and not all_fit(place, queue) then
         return n, before + n == 0
       else
         for _, other in ipairs(place[4]) do
@@ -277,12 +286,12 @@ local function wake_queue(res, queue, most)
           bump(from, 'parked', -1)
           bump(from, field, 1)
           from.f.woken_at = R.now
-          from.bar = nil
+          from.bars = nil
           if other ~= res.name then touch(from) end
         end
         for i = 1, 4 do lent[i] = lent[i] + (need[i] or 0) end
         if res.kind == 'slots' then lent[1] = res.f[field] end
-        set_place(id, {'woken', place[2], place[3], place[4]})
+        set_place(id, {'woken', place[2], place[3], place[4], place[5]})
         enqueue(id, queue, place[2])
         n = n + 1
       end
@@ -297,17 +306,11 @@ local function idle(res)
   return true
 end
 
--- Wake whom a resource has room for, best score first; one without room bars those behind it.
+-- Wake whom a resource has room for; one without room bars those behind it.
 local function wake(res)
-  res.bar = nil
-  local heads = {}
-  for _, queue in ipairs(parked_queues(res)) do
-    local head = call('ZRANGE', park_key(res, queue), 0, 0, 'WITHSCORES')
-    heads[#heads + 1] = {queue = queue, score = tonumber(head[2] or nil) or -math.huge}
-  end
-  table.sort(heads, function(a, b) if a.score == b.score then return a.queue < b.queue end return a.score < b.score end)
+  res.bars = nil
   local n = 0
-  for _, head in ipairs(heads) do
+  for _, head in ipairs(heads_of(res)) do
     local woken, bars, lacking = wake_queue(res, head.queue, WAKES_MAX - n)
     n = n + woken
     if bars then
@@ -337,7 +340,7 @@ function resources.flush()
     if res.dirty then
       local fields, gone = {}, {}
       for field, n in pairs(res.f) do
-        if n == 0 and string.sub(field, 1, 6) == 'woken:' then
+        if n == 0 and (field == 'parked' or string.sub(field, 1, 6) == 'woken:') then
           gone[#gone + 1] = field
         else
           fields[#fields + 1] = field
@@ -350,6 +353,7 @@ function resources.flush()
       end
       call_many('HSET', key('res', name), fields)
       if #gone > 0 then call_many('HDEL', key('res', name), gone) end
+      if (res.f.parked or 0) == 0 then call('DEL', key('parks', name)) end
       if not res.exists then call('SADD', P .. ':resources', name) end
       res.exists, res.dirty = true, false
     end
@@ -417,20 +421,20 @@ end
 -- Take all that a queued task needs and return true, or park it.  cost: O(its resources), and O(log parked) to park.
 function resources.admit(id, score, said, pool)
   local held = call('HMGET', key('t', id), 'q', 'T', 'w', 'V')
-  local queue, parks = held[1], 0
+  local queue, parks, since = held[1], 0, math.huge   -- one that comes now is behind all who wait
   local needs = needs_of(said or '', queue, held[2], held[3], pool)
   if held[4] then
     local place = cmsgpack.unpack(held[4])
-    parks = place[3]
+    parks, since = place[3], place[5]
     unwake(queue, place[4])
   elseif #needs == 0 then
     return true
   end
   for _, need in ipairs(needs) do
     local res = resource(need[1])
-    if not fits(res, need[2]) or barred(res, score) then
+    if not fits(res, need[2]) or barred(res, queue, score, since) then
       if not said then call('HSET', key('t', id), 'v', '', 'k', 1) end
-      park(id, queue, score, parks + 1, res, needs)
+      park(id, queue, score, parks + 1, math.min(since, R.now), res, needs)
       return false
     end
   end
