@@ -135,5 +135,3 @@ async def test_one_large_claim_shares_like_many_small_ones(cell: Cell) -> None:
     await flood(cell, "b", 100, queue="b")
     got = Counter(one.id[0] for one in await cell.claim(80, queues=("a", "b")))
     assert got["a"] == pytest.approx(40, abs=10)
-
-

@@ -1,7 +1,8 @@
 """What tasks reserve and spend: amounts of money, tokens, calls and agents' time, and the resources that limit them.
 
 People write dollars and seconds; the engine counts micro-dollars and milliseconds, so that sums are exact. A resource is named by
-its kind and what it is about: `slots:customer-42`, `rate:openai`, `budget:workflow/<id>` (see `engine/functions/05_resources.lua`).
+its kind and what it is about: `slots:customer-42`, `rate:openai`, `budget:workflow/<id>`
+(see `engine/functions/05_resources.lua`).
 """
 
 from collections.abc import Sequence

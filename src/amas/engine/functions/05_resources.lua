@@ -20,7 +20,8 @@
 --   with needs [[name, amounts]...] and since when it was first parked. A task with V has v and k.
 -- A parked task bars those behind it from what it waits for, so that room for it can gather: those of its queue by score, those of
 -- other queues by when they were first parked, for scores of two queues can't be compared. One that was parked INSIST_AFTER times
--- stands in the park of each of its resources: else two busy ones would never be free for it at once.
+-- insists: it stands in the park of each of its resources, else two busy ones would never be free for it at once, and before all
+-- that don't insist, in the order of first parking. That order is the same everywhere, so those who insist can't wait in a circle.
 
 local DIMS = {'usd', 'tokens', 'calls', 'wall_ms'}   -- money in micro-dollars
 local DIM = {usd = 1, tokens = 2, calls = 3, wall_ms = 4}
@@ -29,6 +30,7 @@ local PARKS_MAX = 256          -- in one call of claim; the bell is rung for the
 local WAKES_MAX = 1000         -- in one call, for one resource
 local STOPS_MAX = 200          -- trees stopped in one sweep
 local INSIST_AFTER = 3
+local INSISTING = -1e17          -- the score in a park at which those who insist begin; times of 16 ms are exact there
 local FORGIVE_MS = 30000       -- a woken task that no host took for so long holds up the others of its queue no more
 local IDLE_MS = 3600000        -- a concurrency key that nobody used for so long is forgotten
 
@@ -156,20 +158,29 @@ local function parked_place(res, id)
   end
 end
 
--- The first of each queue's parked tasks, the longest parked first: [{queue, id, score, since}...].
+-- Where a task stands among the parked of its queue, and where among those of others.
+local function rank_of(score, parks, since)
+  if parks >= INSIST_AFTER then return INSISTING + since, INSISTING + since end
+  return score, since
+end
+
+-- The first of each queue's parked tasks, the longest parked first: [{queue, rank, order}...].
 local function heads_of(res)
   local heads = {}
   for _, queue in ipairs(parked_queues(res)) do
     local id = call('ZRANGE', park_key(res, queue), 0, 0)[1]
     local place = id and parked_place(res, id)
-    heads[#heads + 1] = {queue = queue, id = id, score = place and place[2] or -math.huge, since = place and place[5] or 0}
+    local rank, order = -math.huge, -math.huge
+    if place then rank, order = rank_of(place[2], place[3], place[5]) end
+    heads[#heads + 1] = {queue = queue, rank = rank, order = order}
   end
-  table.sort(heads, function(a, b) if a.since == b.since then return a.queue < b.queue end return a.since < b.since end)
+  table.sort(heads, function(a, b) if a.order == b.order then return a.queue < b.queue end return a.order < b.order end)
   return heads
 end
 
 -- Whether somebody for whom there is no room goes before a task.
-local function barred(res, queue, score, since)
+local function barred(res, queue, score, parks, since)
+  local rank, order = rank_of(score, parks, since)
   if not res.bars then
     res.bars = {}
     for _, head in ipairs(heads_of(res)) do
@@ -177,7 +188,7 @@ local function barred(res, queue, score, since)
     end
   end
   for _, head in ipairs(res.bars) do
-    if head.queue == queue and head.score < score or head.queue ~= queue and head.since < since then return true end
+    if head.queue == queue and head.rank < rank or head.queue ~= queue and head.order < order then return true end
   end
   return false
 end
@@ -186,7 +197,7 @@ local function set_place(id, place) call('HSET', key('t', id), 'V', cmsgpack.pac
 
 -- Park a task on what it lacks, or on all that it needs if that happened too often.
 local function park(id, queue, score, parks, since, lacking, needs)
-  local on, names = {lacking}, {}
+  local on, names, rank, order = {lacking}, {}, rank_of(score, parks, since)
   -- Not while a provider is closed: that may take an hour, in which others can use the rest.
   if parks >= INSIST_AFTER and (lacking.f.closed or 0) <= R.now then
     on = {}
@@ -194,7 +205,7 @@ local function park(id, queue, score, parks, since, lacking, needs)
   end
   for i, res in ipairs(on) do
     names[i] = res.name
-    call('ZADD', park_key(res, queue), string.format('%.17g', score), id)
+    call('ZADD', park_key(res, queue), string.format('%.17g', rank), id)
     if not (res.queues and res.queues[queue]) then
       res.queues = res.queues or {}
       res.queues[queue] = true
@@ -202,7 +213,7 @@ local function park(id, queue, score, parks, since, lacking, needs)
     end
     bump(res, 'parked', 1)
     if res.bars and (res.f['woken:' .. queue] or 0) == 0 then   -- it may be its queue's new first
-      res.bars[#res.bars + 1] = {queue = queue, id = id, score = score, since = since}
+      res.bars[#res.bars + 1] = {queue = queue, rank = rank, order = order}
     end
     touch(res)
   end
@@ -234,7 +245,7 @@ end
 local function all_fit(place, queue)
   for _, need in ipairs(place[6]) do
     local res = resource(need[1])
-    if not fits(res, need[2]) or barred(res, queue, place[2], place[5]) then return false end
+    if not fits(res, need[2]) or barred(res, queue, place[2], place[3], place[5]) then return false end
   end
   return true
 end
@@ -432,9 +443,9 @@ function resources.admit(id, score, said, pool)
   end
   for _, need in ipairs(needs) do
     local res = resource(need[1])
-    if not fits(res, need[2]) or barred(res, queue, score, since) then
+    if not fits(res, need[2]) or barred(res, queue, score, parks, since) then
       if not said then call('HSET', key('t', id), 'v', '', 'k', 1) end
-      park(id, queue, score, parks + 1, math.min(since, R.now), res, needs)
+      park(id, queue, score, parks + 1, math.min(since, R.now - R.now % 16), res, needs)
       return false
     end
   end
