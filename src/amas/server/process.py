@@ -5,10 +5,12 @@ It reads `fleet.json` in the data folder for all it needs.
 
 import asyncio
 import os
+import random
 from pathlib import Path
 
 import msgspec
 
+from amas.agents.insist import insist
 from amas.controllers.figures import Figures
 from amas.controllers.run import Controllers, make_duties
 from amas.engine.connection import Engine
@@ -45,7 +47,10 @@ async def _control_plane(home: Home) -> None:
         plane = ControlPlane(
             engine, records, load_fleet(state.fleet_file), settings, home.folder, retention_s=retention_s, figures=figures
         )
-        controllers = Controllers(engine, make_duties(engine, records, figures), figures, holder=f"control-plane-{os.getpid()}")
+        weights = {name: tenant.weight for name, tenant in plane.fleet.tenants.items()}
+        await insist(lambda: plane.queue.weigh(weights), draw=random.random)
+        duties = make_duties(engine, records, figures, limits=plane.fleet.limits)
+        controllers = Controllers(engine, duties, figures, holder=f"control-plane-{os.getpid()}")
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(serve(plane, ready=lambda _, __: tell_ready()), name="server")
             leading = group.create_task(controllers.run(), name="controllers")

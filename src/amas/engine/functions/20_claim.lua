@@ -1,5 +1,7 @@
 -- Tasks handed to hosts.
 
+local NEW = '\000\194'   -- msgpack: no failures, nothing to resume
+
 -- claim: hand queued tasks to a host's free agents.
 --   caller: TaskQueue.claim.  ARGV: now, host, groups [[queues, agent ids (one for each free slot)]...]
 --   returns one msgpack array of [id, attempt, agent, failures, resumed, spec], or 'lost' when the host holds no lease.
@@ -16,18 +18,25 @@ local function claim(keys, args)
   local function start(id, agent, score, pool)
     local v = call('HMGET', key('t', id), 's', 'c', 'v', 'b')
     if v[1] ~= 'queued' then return false end
+<<<<<<< HEAD
     if (v[3] or R.scoped) and not resources.admit(id, tonumber(score), v[3], pool) then return false end   -- parked
     local attempt, failures, resumed, started = 1, 0, false, R.stamp
+=======
+    local attempt, started, history = 1, R.stamp, NEW
+>>>>>>> main
     if v[2] then   -- not its first
       local last, _, _, first = claim_of(v[2])
       local held = call('HMGET', key('t', id), 'f', 'S', 'C')
-      attempt, failures, resumed, started = last + 1, tonumber(held[1]) or 0, (held[2] or held[3]) and true or false, first
+      attempt, started = last + 1, first
+      history = cmsgpack.pack(tonumber(held[1]) or 0, (held[2] or held[3]) and true or false)
     end
     call('HSET', key('t', id), 's', 'running', 'c', attempt .. holder .. agent .. '\n' .. started)
     running[#running + 1] = id
     running[#running + 1] = agent
-    journal[#journal + 1] = '\147' .. cmsgpack.pack(id, attempt, agent)
-    out[#out + 1] = '\150' .. cmsgpack.pack(id, attempt, agent, failures, resumed) .. v[4]
+    local words = cmsgpack.pack(id, attempt, agent)
+    journal[#journal + 1] = '\147' .. words
+    out[#out + 1] = '\150' .. words .. history
+    out[#out + 1] = v[4]
     return true
   end
 
@@ -51,8 +60,9 @@ end
 
 redis.register_function('amas1_claim', claim)
 
--- weigh: set tenants' weights.  caller: TaskQueue.weigh.  ARGV: {tenant: weight}
+-- weigh: set all tenants' weights.  caller: TaskQueue.weigh.  ARGV: {tenant: weight}; who isn't named has 1
 local function weigh(keys, args)
+  redis.call('DEL', keys[1] .. ':weights')
   for tenant, weight in pairs(cmsgpack.unpack(args[1])) do redis.call('HSET', keys[1] .. ':weights', tenant, weight) end
 end
 
