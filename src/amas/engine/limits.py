@@ -115,8 +115,9 @@ class Limits:
         """Set what a fleet file says: providers, budgets, and what its pools need. What it doesn't name is left as it is."""
         for provider in fleet.providers:
             await self.set_rate(provider.name, requests_per_min=provider.requests_per_min, tokens_per_min=provider.tokens_per_min)
-        for tenant, budget in fleet.tenant_budgets.items():
-            await self.set_budget(f"tenant/{tenant}", budget)
+        for name, tenant in fleet.tenants.items():
+            if tenant.budget is not None:
+                await self.set_budget(f"tenant/{name}", tenant.budget)
         for pool in fleet.pools:
             await self.set_pool(pool.name, provider=pool.provider, estimate=pool.estimate)
             if pool.budget is not None:

@@ -73,7 +73,6 @@ class FleetLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How often the gate sends a part back before it goes up as it is, marked."""
 
 
-<<<<<<< HEAD
 class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True):
     """An account with a provider of models, and what it allows."""
 
@@ -81,13 +80,15 @@ class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True):
     requests_per_min: int | None = None
     """None: not limited."""
     tokens_per_min: int | None = None
-=======
+
+
 class TenantSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What one tenant gets; a tenant that isn't declared has the defaults."""
 
     weight: float = 1.0
     """How many times a tenant of weight 1 it gets of what agents do."""
->>>>>>> main
+    budget: Amounts | None = None
+    """What all its tasks may spend, ever."""
 
 
 class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,13 +102,8 @@ class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Names of shipped playbooks or paths; empty for all that ship with the product."""
     hosts: int = 1
     """Host processes that the local platform starts."""
-<<<<<<< HEAD
     providers: tuple[ProviderSpec, ...] = ()
-    tenant_budgets: dict[str, Amounts] = msgspec.field(default_factory=dict)
-    """What all tasks of a tenant may spend, ever."""
-=======
     tenants: dict[str, TenantSpec] = msgspec.field(default_factory=dict)
->>>>>>> main
 
     @property
     def capabilities(self) -> frozenset[str]:

@@ -52,8 +52,10 @@ class Usage(msgspec.Struct, frozen=True, array_like=True):
     calls: int = 0
 
     def plus(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> "Usage":
-        """Return the sum; money is in dollars."""
-        return Usage(self.usd_micro + round(usd * MICRO), self.tokens + tokens, self.calls + calls)
+        """Return the sum, nothing of it below 0; money is in dollars."""
+        return Usage(
+            max(0, self.usd_micro + round(usd * MICRO)), max(0, self.tokens + tokens), max(0, self.calls + calls)
+        )
 
     @property
     def usd(self) -> float:

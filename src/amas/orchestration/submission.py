@@ -101,4 +101,5 @@ def goal_submission(goal: Goal, *, limits: FleetLimits, workflow_id: str, root_i
         tenant=goal.tenant,
         deadline_ms=goal_deadline_ms(goal, limits),
     )
-    return WorkflowOpening(workflow_id, to_blob(goal), root_id), make_submission(root_id, spec, priority=goal.priority)
+    budget = goal.budget.units() if goal.budget else None
+    return WorkflowOpening(workflow_id, to_blob(goal), root_id, budget), make_submission(root_id, spec, priority=goal.priority)

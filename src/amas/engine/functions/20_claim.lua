@@ -18,12 +18,8 @@ local function claim(keys, args)
   local function start(id, agent, score, pool)
     local v = call('HMGET', key('t', id), 's', 'c', 'v', 'b')
     if v[1] ~= 'queued' then return false end
-<<<<<<< HEAD
     if (v[3] or R.scoped) and not resources.admit(id, tonumber(score), v[3], pool) then return false end   -- parked
-    local attempt, failures, resumed, started = 1, 0, false, R.stamp
-=======
     local attempt, started, history = 1, R.stamp, NEW
->>>>>>> main
     if v[2] then   -- not its first
       local last, _, _, first = claim_of(v[2])
       local held = call('HMGET', key('t', id), 'f', 'S', 'C')
