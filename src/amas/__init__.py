@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from amas.errors import RetryLater as RetryLater
     from amas.model.goal import Goal as Goal
     from amas.model.goal import SubTask as SubTask
+    from amas.model.limits import Amounts as Amounts
     from amas.model.schedule import Schedule as Schedule
     from amas.model.schedule import ScheduledTask as ScheduledTask
-    from amas.model.limits import Amounts as Amounts
     from amas.model.states import Priority as Priority
     from amas.model.task import RetryPolicy as RetryPolicy
 

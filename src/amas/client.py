@@ -79,6 +79,11 @@ class TaskHandle:
     def __init__(self, task_id: str, outcome: "asyncio.Future[TaskOutcome]") -> None:
         self.id, self._outcome = task_id, outcome
 
+    @property
+    def done(self) -> bool:
+        """Whether the task has ended, as far as is known here."""
+        return self._outcome.done()
+
     async def outcome(self, *, timeout_s: float | None = None) -> TaskOutcome:
         """Return how the task ended, once it has; TimeoutError after `timeout_s` seconds, the task going on."""
         async with asyncio.timeout(timeout_s):
@@ -298,7 +303,9 @@ class Fleet:
                     self._pending[task_id] = future
 
 
-def _reserves(task: NewTask) -> list[Reserve]:
+def _reserves(task: NewTask) -> Sequence[Reserve]:
+    if not (task.concurrency or task.provider or task.estimate or task.budget):
+        return ()
     try:
         return reserves_of(concurrency=task.concurrency, provider=task.provider, estimate=task.estimate, budget=task.budget)
     except ValueError as error:

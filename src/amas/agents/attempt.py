@@ -121,9 +121,7 @@ class Attempt:
             if self.claimed.spec.needs:
                 await self.context.load_needs()
             result = await (self._in_thread() if self.seat.function else self.seat.agent.process_task(self.context))
-            outcome = Completion(
-                self.claimed.id, self.claimed.attempt, encode_payload(result, "the result"), self.context.usage
-            )
+            outcome = Completion(self.claimed.id, self.claimed.attempt, encode_payload(result, "the result"), self.context.usage)
         except Suspended:
             pass
         except asyncio.CancelledError:

@@ -39,7 +39,7 @@ def failed(code: str, message: str, *, final: bool = False, detail: str = "") ->
     return Verdict(Failure(code, message[:MESSAGE_CHARS_MAX], detail[-DETAIL_CHARS_MAX:]), final)
 
 
-def verdict(error: BaseException) -> Verdict:
+def verdict(error: BaseException) -> Verdict:  # noqa: PLR0911  one for each kind of error
     """Return what an exception out of an agent's code means."""
     match error:
         case AttemptFailed():
@@ -48,10 +48,8 @@ def verdict(error: BaseException) -> Verdict:
             return Verdict(failed(error.code, str(error)).failure, delay_s=error.delay_s)
         case RateLimited():
             return Verdict(failed(error.code, str(error)).failure, delay_s=error.retry_after_s, provider=error.provider)
-        case BudgetExhausted():
-            return failed(error.code, str(error), final=True)
-        case GiveUp():
-            return failed(error.error_code, str(error), final=True)
+        case GiveUp() | BudgetExhausted():
+            return failed(error.error_code if isinstance(error, GiveUp) else error.code, str(error), final=True)
         case SubmissionError():  # its result, step or sub-tasks can't be carried; they would be the same the next time
             return failed(error.code, str(error), final=True, detail=_trace(error))
         case MemoryError():

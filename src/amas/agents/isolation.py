@@ -150,7 +150,8 @@ class _Child:
                 case frames.Spawn():
                     value = await self._context.spawn(message.tasks)
                 case frames.Spend():
-                    value = await self._context.spend(usd=message.usd, tokens=message.tokens, calls=message.calls)
+                    value = None
+                    await self._context.spend(usd=message.usd, tokens=message.tokens, calls=message.calls)
         except (SubmissionError, BudgetExhausted) as error:
             await self._say(frames.Refusal(message.call, str(error), error.code))
         else:

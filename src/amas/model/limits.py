@@ -53,9 +53,7 @@ class Usage(msgspec.Struct, frozen=True, array_like=True):
 
     def plus(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> "Usage":
         """Return the sum, nothing of it below 0; money is in dollars."""
-        return Usage(
-            max(0, self.usd_micro + round(usd * MICRO)), max(0, self.tokens + tokens), max(0, self.calls + calls)
-        )
+        return Usage(max(0, self.usd_micro + round(usd * MICRO)), max(0, self.tokens + tokens), max(0, self.calls + calls))
 
     @property
     def usd(self) -> float:
@@ -79,6 +77,8 @@ Concurrency = tuple[str, int]
 """A key and how many tasks that name it may run at once."""
 
 CONCURRENCY_MAX = 1_000_000
+RATE_MAX = 1_000_000_000
+"""Requests or tokens a minute."""
 KEY_CHARS_MAX = 200
 RESERVES_MAX = 16
 """Concurrency keys of one task: a claim looks at each."""

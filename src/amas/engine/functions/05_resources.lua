@@ -454,6 +454,15 @@ function resources.admit(id, score, said, pool)
   return true
 end
 
+-- A queued task is set aside before anybody looked at what it needs.
+function resources.set_down(id)
+  local held = call('HMGET', key('t', id), 'V', 'q')
+  local place = held[1] and cmsgpack.unpack(held[1])
+  if not place or place[1] ~= 'woken' then return end
+  unwake(held[2], place[4])
+  call('HDEL', key('t', id), 'V')
+end
+
 -- Whether a claim has parked as much as one call may; then it stops, and the bell is rung for what is left.
 function resources.enough(queues)
   if (R.parks or 0) < PARKS_MAX then return false end
@@ -595,9 +604,8 @@ end
 function resources.stop_workflow(task, name)
   count('budgets_exhausted')
   if task.w and call('HGET', key('w', task.w), 's') == 'running' then
-    call('HSET', key('w', task.w), 's', 'failed', 'e', failure('budget_exhausted', no_room(name)))
-    cancel_open(task.w)
-    end_workflow(task.w, 'failed')
+    call('HSET', key('w', task.w), 'e', failure('budget_exhausted', no_room(name)))
+    decide(task.w, 'failed', false)
   end
 end
 

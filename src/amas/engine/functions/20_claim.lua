@@ -4,53 +4,62 @@ local NEW = '\000\194'   -- msgpack: no failures, nothing to resume
 
 -- claim: hand queued tasks to a host's free agents.
 --   caller: TaskQueue.claim.  ARGV: now, host, groups [[queues, agent ids (one for each free slot)]...]
---   returns one msgpack array of [id, attempt, agent, failures, resumed, spec], or 'lost' when the host holds no lease.
+--   returns one msgpack array of [id, attempt, agent, failures, resumed, spec, generation where it isn't 0], or 'lost' when the host holds no lease.
 --   Keeps true: each task goes to one attempt, numbered one higher than the last.  cost: O(claimed * log queued + queues).
 local function claim(keys, args)
   begin(keys, args)
   local host = args[2]
   if not call('ZSCORE', P .. ':hosts', host) then return 'lost' end
-  local out, journal, running = {}, {}, {}
+  local anything_held = call('EXISTS', P .. ':held') == 1
+  local out, journal, running, asked = {}, {}, {}, 0
   local holder = '\n' .. host .. '\n'
   resources.look_for_scopes()
 
-  -- queued -> running, by `agent`; false when the task is gone, not queued any more, or lacks a resource.
-  local function start(id, agent, score, pool)
-    local v = call('HMGET', key('t', id), 's', 'c', 'v', 'b')
+  -- queued -> running, by `agent`; false when the task is gone, not queued any more, of a workflow that is held, or lacks a resource.
+  local function start(id, score, agent, pool)
+    local v = call('HMGET', key('t', id), 's', 'c', 'k', 'b', 'v')
     if v[1] ~= 'queued' then return false end
-    if (v[3] or R.scoped) and not resources.admit(id, tonumber(score), v[3], pool) then return false end   -- parked
-    local attempt, started, history = 1, R.stamp, NEW
+    if anything_held and v[3] and set_aside(id, score) then
+      if v[5] then resources.set_down(id) end
+      return false
+    end
+    if (v[5] or R.scoped) and not resources.admit(id, tonumber(score), v[5], pool) then return false end   -- parked
+    local attempt, started, history, generation = 1, R.stamp, NEW, nil
     if v[2] then   -- not its first
       local last, _, _, first = claim_of(v[2])
-      local held = call('HMGET', key('t', id), 'f', 'S', 'C')
+      local held = call('HMGET', key('t', id), 'f', 'S', 'C', 'G')
       attempt, started = last + 1, first
       history = cmsgpack.pack(tonumber(held[1]) or 0, (held[2] or held[3]) and true or false)
+      generation = tonumber(held[4] or nil)
     end
     call('HSET', key('t', id), 's', 'running', 'c', attempt .. holder .. agent .. '\n' .. started)
     running[#running + 1] = id
     running[#running + 1] = agent
     local words = cmsgpack.pack(id, attempt, agent)
     journal[#journal + 1] = '\147' .. words
-    out[#out + 1] = '\150' .. words .. history
-    out[#out + 1] = v[4]
+    out[#out + 1] = (generation and '\151' or '\150') .. words .. history
+    out[#out + 1] = generation and v[4] .. cmsgpack.pack(generation) or v[4]
     return true
   end
 
   for _, group in ipairs(cmsgpack.unpack(args[3])) do
     local queues, agents = group[1], group[2]
     local given, pool = 0, R.scoped and resources.pool_of(queues)
-    while given < #agents and not resources.enough(queues) do
+    asked = asked + #agents
+    while given < #agents and R.budget > 0 and not resources.enough(queues) do
       local taken = #queues == 1 and take(queues[1], #agents - given) or take_from(queues, #agents - given)
       if #taken == 0 then break end
       for i = 1, #taken, 2 do
-        if start(taken[i], agents[given + 1], taken[i + 1], pool) then given = given + 1 end
+        if start(taken[i], taken[i + 1], agents[given + 1], pool) then given = given + 1 end
       end
     end
   end
-  if #journal == 0 and not R.res then return array_header(0) end
-  call_many('HSET', key('r', host), running)
-  if #journal > 0 then count('claimed', #journal) end
-  commit('claim', {'h', host, 'b', array_header(#journal) .. table.concat(journal)})
+  if #journal > 0 or R.res then
+    call_many('HSET', key('r', host), running)
+    if #journal > 0 then count('claimed', #journal) end
+    commit('claim', {'h', host, 'b', array_header(#journal) .. table.concat(journal)})
+  end
+  if #journal < asked then tend_in_passing(keys, args) end
   return array_header(#journal) .. table.concat(out)
 end
 
