@@ -24,11 +24,13 @@ from amas.engine.bell import Bell
 from amas.engine.coalesce import Coalescer
 from amas.engine.connection import Engine
 from amas.engine.expected import Expected
+from amas.engine.limits import Limits
 from amas.engine.queue import TaskQueue, make_submission
 from amas.engine.schedules import Schedules
 from amas.errors import EngineUnreachable, SubmissionError, TaskCancelled, TaskFailed
 from amas.model.fleet import FleetLimits, FleetSpec
 from amas.model.goal import Goal
+from amas.model.limits import Amounts, Reserve, reserves_of
 from amas.model.states import Priority, TaskState
 from amas.model.task import DEFAULT_RETRY, Json, OnFailure, RetryPolicy, Submission, TaskOutcome, TaskSpec
 from amas.settings import EngineSettings
@@ -67,6 +69,14 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
     """Whose work it is: tenants share every queue by weight."""
     cost_s: float = 0.0
     """What it takes of an agent's time, in seconds, for its fair share; 0: what such tasks took before."""
+    concurrency: dict[str, int] = msgspec.field(default_factory=dict)
+    """Keys, each with how many tasks that name it may run at once: `{"customer-42": 3}`. The last said number holds."""
+    provider: str = ""
+    """Whose requests and tokens a minute it takes; empty takes the pool's."""
+    estimate: Amounts | None = None
+    """What one attempt takes; what isn't said is learned."""
+    budget: Amounts | None = None
+    """What it and its sub-tasks may spend; then it fails with `budget_exhausted`."""
 
 
 class TaskHandle:
@@ -107,6 +117,8 @@ class Fleet:
         """`declared`: the fleet's file, where it is known."""
         self.engine, self._declared = engine, declared
         self.queue = TaskQueue(engine)
+        self.limits = Limits(engine)
+        """What resources allow and hold, and changing it."""
         self.schedules = Schedules(engine)
         """What is submitted at times: `await fleet.schedules.add(Schedule(...))`."""
         self._client_id = new_id()
@@ -154,6 +166,7 @@ class Fleet:
         output_dir: Path | str = "",
         preferences: dict[str, Json] | None = None,
         tenant: str = "",
+        budget: Amounts | None = None,
     ) -> TaskHandle:
         """Submit a goal in plain words and return the handle of its workflow, whose result is the deliverable."""
         from amas.orchestration.submission import check_takes_goals, submit_goal
@@ -167,6 +180,7 @@ class Fleet:
             output_dir=_absolute(output_dir),
             preferences=preferences or {},
             tenant=tenant,
+            budget=budget,
         )
         workflow_id, root_id = await submit_goal(self.queue, wanted, limits=limits, client_id=self._client_id)
         expected = Expected(then=lambda: self._roots.pop(workflow_id, None))
@@ -221,6 +235,7 @@ class Fleet:
                 pool=task.pool,
                 on_failure=task.on_failure,
                 cost_s=task.cost_s,
+                reserves=_reserves(task),
             )
             for task_id, task in zip(new_ids(len(tasks)), tasks, strict=True)
         ]
@@ -288,6 +303,15 @@ class Fleet:
                 expected = self._pending.pop(task_id, None)
                 if expected is not None:
                     self._pending[task_id] = expected
+
+
+def _reserves(task: NewTask) -> Sequence[Reserve]:
+    if not (task.concurrency or task.provider or task.estimate or task.budget):
+        return ()
+    try:
+        return reserves_of(concurrency=task.concurrency, provider=task.provider, estimate=task.estimate, budget=task.budget)
+    except ValueError as error:
+        raise SubmissionError(str(error)) from error
 
 
 def _absolute(folder: Path | str) -> str:

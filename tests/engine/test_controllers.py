@@ -18,6 +18,7 @@ from amas.engine.connection import Engine
 from amas.engine.embedded import EmbeddedEngine
 from amas.engine.hosts import HostAbout, HostFigures, HostRegistry
 from amas.engine.journal import Journal
+from amas.engine.limits import Limits
 from amas.engine.queue import Slots, TaskQueue, make_submission
 from amas.engine.workflows import Workflows
 from amas.errors import EngineUnreachable, RecordsError
@@ -72,7 +73,7 @@ async def test_a_delayed_task_is_queued_when_its_time_has_come(engine: Engine, q
     due = make_submission(new_id(), TaskSpec(capability="work"), delay_s=1)
     later = make_submission(new_id(), TaskSpec(capability="work"), delay_s=3600)
     await queue.submit([due, later], now_ms=now - 2000)
-    pause_s = await Timers(queue, Workflows(engine), figures).run_once()
+    pause_s = await Timers(queue, Workflows(engine), Limits(engine), figures).run_once()
     assert await state_of(queue, due.id) is TaskState.QUEUED
     assert await state_of(queue, later.id) is TaskState.DELAYED
     assert (pause_s, figures.tasks_promoted) == (0.25, 1)
@@ -80,7 +81,7 @@ async def test_a_delayed_task_is_queued_when_its_time_has_come(engine: Engine, q
 
 async def test_the_timers_wake_for_the_next_due_task(engine: Engine, queue: TaskQueue) -> None:
     await submit(queue, delay_s=0.1)
-    pause_s = await Timers(queue, Workflows(engine), Figures()).run_once()
+    pause_s = await Timers(queue, Workflows(engine), Limits(engine), Figures()).run_once()
     assert 0 <= pause_s <= 0.1
 
 
@@ -88,7 +89,7 @@ async def test_more_than_a_batch_that_is_due_goes_in_one_sweep(engine: Engine, q
     figures = Figures()
     batch = [make_submission(new_id(), TaskSpec(capability="work"), delay_s=0.001) for _ in range(1500)]
     await queue.submit(batch, now_ms=now_ms() - 1000)
-    await Timers(queue, Workflows(engine), figures).run_once()
+    await Timers(queue, Workflows(engine), Limits(engine), figures).run_once()
     assert figures.tasks_promoted == 1500
 
 
@@ -98,7 +99,7 @@ async def test_an_ended_workflow_is_forgotten_after_its_retention(engine: Engine
     new = await open_workflow(queue, {})
     await queue.end_workflow(old, WorkflowState.SUCCEEDED, now_ms=now_ms() - 61_000)
     await queue.end_workflow(new, WorkflowState.SUCCEEDED)
-    await Timers(queue, Workflows(engine), Figures()).run_once()
+    await Timers(queue, Workflows(engine), Limits(engine), Figures()).run_once()
     assert await queue.workflow(old) is None
     assert await queue.workflow(new) is not None
 

@@ -15,15 +15,16 @@ from amas.clock import new_ids
 from amas.engine.queue import Idempotency, make_submission
 from amas.errors import CapabilityUnknown
 from amas.model.fleet import FleetSpec
+from amas.model.limits import Reserve, reserves_of
 from amas.model.task import RetryPolicy, Submission, TaskSpec
 from amas.server.problems import Fault, Refusal, fault_of
-from amas.server.shapes import NewGoal, NewRetry, NewSchedule, NewTask
+from amas.server.shapes import NewBudget, NewGoal, NewLimit, NewRetry, NewSchedule, NewTask
 
 BATCH_MAX = 1000
 """Tasks in one request: they are stored whole or not at all, in one call of the engine, which serves nobody else meanwhile."""
 IDEMPOTENCY_CHARS_MAX = 200
 
-Shape = TypeVar("Shape", NewTask, NewGoal, NewSchedule)
+Shape = TypeVar("Shape", NewTask, NewGoal, NewSchedule, NewLimit, NewBudget)
 
 JSON, NDJSON, MSGPACK = "application/json", "application/x-ndjson", "application/msgpack"
 _json_batch, _msgpack_batch = msgspec.json.Decoder(list[NewTask]), msgspec.msgpack.Decoder(list[NewTask])
@@ -133,11 +134,21 @@ def submissions(tasks: Sequence[NewTask], fleet: FleetSpec) -> list[Submission]:
                 pool=task.pool,
                 on_failure=task.on_failure,
                 cost_s=task.cost_s,
+                reserves=_reserves(task),
             )
         )
         if task.key:
             keys[task.key] = task_id
     return made
+
+
+def _reserves(task: NewTask) -> Sequence[Reserve]:
+    if not (task.concurrency or task.provider or task.estimate or task.budget):
+        return ()
+    try:
+        return reserves_of(concurrency=task.concurrency, provider=task.provider, estimate=task.estimate, budget=task.budget)
+    except ValueError as error:
+        raise Refusal(Fault(detail=str(error), pointer="#")) from error
 
 
 class Capable(Protocol):
