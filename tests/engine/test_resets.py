@@ -322,6 +322,27 @@ async def test_a_failed_parent_goes_on_with_its_sub_task_that_was_put_back(cell:
     await assert_sound(cell, "p", "c1", "c2")
 
 
+async def test_a_compensation_that_failed_is_not_put_back(cell: Cell) -> None:
+    await cell.submit(task("a", queue="a", workflow_id="w"), task("b", queue="b", workflow_id="w"), workflow="w")
+    await cell.submit(task("una", queue="una", workflow_id="w", compensates="a"))
+    await do(cell, "a")
+    await do(cell, "b", "una", well=False)
+    assert await cell.workflow_state("w") == "failed"
+    before = await cell.dump()
+    assert await cell.workflows.put_back(["una"], now_ms=cell.now) == {"una": "compensation"}
+    assert await cell.dump() == before
+
+
+async def test_a_workflow_that_is_too_large_is_left_alone(cell: Cell) -> None:
+    batch = [task(f"t{n}", queue=f"q{n % 2}", workflow_id="w") for n in range(5001)]
+    await cell.submit(*batch, workflow="w")
+    (got,) = await cell.claim(queues=["q0"])
+    await cell.fail(got, final=True)
+    with pytest.raises(ResetRefused, match="too many tasks"):
+        await rerun(cell, got.id)
+    assert await cell.workflows.put_back([got.id], now_ms=cell.now) == {got.id: "too_large"}
+
+
 async def test_discarded_letters_leave_the_list_and_stay_failed(cell: Cell) -> None:
     await cell.submit(task("t"))
     await cell.fail(await cell.run("t"), final=True)
