@@ -188,6 +188,7 @@ async def test_what_the_end_of_the_workflow_cancelled_goes_on(cell: Cell) -> Non
     await do(cell, *"bcd")
     assert await cell.workflow_state("w") == "cancelled"
     await assert_sound(cell, *"abcde")
+    assert await rerun(cell, "d") == 1  # c has a result of its own by now
 
 
 async def test_a_signal_asks_again_and_a_timer_runs_again(cell: Cell) -> None:
