@@ -263,6 +263,7 @@ local function next_compensation(id)
     if not compensation then return end_workflow(id, call('HGET', key('w', id), 'v')) end
     if task and task.s == 'waiting' then
       call('HSET', key('t', task.id), 'U', 1)
+      if task.E then call('ZADD', P .. ':expiring', R.now + task.E, task.id) end
       tally(id).open = tally(id).open + 1
       return satisfy(task)
     end

@@ -64,7 +64,7 @@ local function put_extras(id, queue, options, put)
   if options.k == 'timer' then put('d', options.d or 0) end
   if options.e then
     put('E', options.e)
-    if options.k ~= 'signal' then call('ZADD', P .. ':expiring', R.now + options.e, id) end
+    if options.k ~= 'signal' and not options.o then call('ZADD', P .. ':expiring', R.now + options.e, id) end
   end
   if options.k == 'signal' and options.w then
     local early = call('HGET', key('ws', options.w), queue)
