@@ -99,6 +99,7 @@ class TaskContext(Context):
         self.letting_go = False
         """Whether the engine may believe already that nothing runs here, because of a suspension under way."""
         self._resumed = claimed.resumed
+        self._generation = claimed.generation
         self._services = services
         self._steps: dict[str, bytes] | None = None if claimed.resumed else {}
         self._log: Log | None = None
@@ -170,7 +171,7 @@ class TaskContext(Context):
             return {}
         if wrong := next((task for task in tasks if not isinstance(task, SubTask)), None):
             raise SubmissionError(f"spawn takes amas.SubTask, not {type(wrong).__name__}")
-        ids = {task.key: child_id(self.id, task.key) for task in tasks}
+        ids = {task.key: self._child_id(task.key) for task in tasks}
         if len(ids) != len(tasks):
             raise SubmissionError("two sub-tasks of one spawn have the same key")
         services = self._services
@@ -195,6 +196,9 @@ class TaskContext(Context):
         self.suspended = True
         raise Suspended
 
+    def _child_id(self, key: str) -> str:
+        return child_id(self.id, key, self._generation)
+
     def _submission(self, task: SubTask, task_id: str) -> Submission:
         spec = TaskSpec(
             capability=task.capability,
@@ -204,7 +208,7 @@ class TaskContext(Context):
             layer=task.layer or "",
             timeout_s=task.timeout_s,
             retry=task.retry,
-            needs=tuple(child_id(self.id, key) for key in task.needs),
+            needs=tuple(self._child_id(key) for key in task.needs),
             need_keys=task.needs,
             workflow_id=self.spec.workflow_id,
             parent_id=self.id,
@@ -222,4 +226,6 @@ class TaskContext(Context):
 def _why_missing(task_id: str, outcome: TaskOutcome | None) -> Failure:
     if outcome is None:
         return Failure("forgotten", f"the engine holds task {task_id} no more")
+    if not outcome.state.terminal:
+        return Failure("not_needed", f"task {task_id} was still {outcome.state}: the quorum was reached without it")
     return outcome.failure or Failure("cancelled", f"task {task_id} was {outcome.state}")

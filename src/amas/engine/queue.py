@@ -134,9 +134,10 @@ def make_submission(  # noqa: PLR0913  one for each word of a submission
         expires_ms=math.ceil(expires_s * 1000) if expires_s else 0,
         compensates=compensates,
     )
+    queue = spec.key or task_id if kind == "signal" else f"@{pool}" if pool else spec.capability
     return Submission(
         task_id,
-        f"@{pool}" if pool else spec.capability,
+        queue,
         encode_payload(spec, f"task {spec.key or spec.capability}"),
         priority,
         None if options == _PLAIN else options,
@@ -270,13 +271,14 @@ class TaskQueue:
 
     async def promote(self, *, limit: int = 1000, now_ms: int = SERVER_CLOCK) -> tuple[int, int]:
         """Queue delayed tasks whose time has come; return how many, and when the next is due in ms (0: none)."""
-        count, due_ms = await self._engine.call("promote", now_ms, limit)
+        count, due_ms = await self._engine.call("promote", now_ms, limit, self._retention_ms)
         return int(count), int(due_ms)
 
-    async def forget(self, *, workflows: int = 10, tasks: int = 1000, now_ms: int = SERVER_CLOCK) -> int:
-        """Remove ended workflows, and ended tasks outside any, whose retention is over; return how many.
+    async def forget(self, *, workflows: int = 1000, tasks: int = 1000, now_ms: int = SERVER_CLOCK) -> int:
+        """Remove ended workflows with their tasks, and ended tasks outside any, whose retention is over; return how many.
 
-        At most so many workflows, and about so many tasks: those that one call ended go together.
+        At most so many workflows, and about so many tasks: those outside any that one call ended go together. Fewer than
+        `tasks` were removed when no more are due.
         """
         return int(await self._engine.call("forget", now_ms, workflows, tasks))
 
@@ -315,7 +317,7 @@ class TaskQueue:
 
     async def workflow(self, workflow_id: str) -> dict[str, Json] | None:
         """Return a workflow's id, state, root_id, goal, times, and its tasks: total, open, succeeded, failed, cancelled."""
-        names = ("s", "root", "total", "open", "succeeded", "failed", "cancelled", "c", "z", "b")
+        names = ("s", "root", "total", "open", "succeeded", "failed", "cancelled", "c", "z", "b", "paused")
         (found,) = await self._engine.read([("HMGET", self._engine.key("w", workflow_id), *names)])
         if not found[0]:
             return None
@@ -323,7 +325,7 @@ class TaskQueue:
         shown = ("total", "open", "succeeded", "failed", "cancelled", "created_ms", "finished_ms")
         return {
             "id": workflow_id,
-            "state": found[0].decode(),
+            "state": "paused" if found[10] else found[0].decode(),
             "root_id": (found[1] or b"").decode(),
             **dict(zip(shown, numbers, strict=True)),
             "goal": _any.decode(found[9]) if found[9] else None,
@@ -413,6 +415,8 @@ def _submission_error(refusal: str, at_fault: str) -> Exception:
             return DependencyUnknown(f"a task needs {at_fault!r}, which is neither in the batch nor in the engine")
         case "duplicate":
             return SubmissionError(f"the id {at_fault!r} stands twice in one batch")
+        case "compensation_unfit":
+            return SubmissionError(f"{at_fault!r} must compensate one task of its own workflow that nothing else compensates")
         case "workflow_closed":
             return SubmissionError(f"the workflow {at_fault!r} has ended or doesn't exist; it takes no further tasks")
         case _:
