@@ -78,7 +78,7 @@ class TaskContext(Context):
     """One attempt as its agent sees it."""
 
     __slots__ = (
-        "_log", "_resumed", "_services", "_steps", "_workspace",
+        "_generation", "_log", "_resumed", "_services", "_steps", "_workspace",
         "agent_id", "artifacts", "attempt", "deadline_ms", "failures", "id", "input", "letting_go", "options", "results", "spec",
         "stopping", "suspended",
     )  # fmt: skip
