@@ -16,7 +16,6 @@ SWEEP_SLICES_MAX = 50
 """Slices of one kind in one sweep, so that a flood of due tasks doesn't keep the other kinds waiting."""
 PAUSE_MAX_S = 0.25
 """A delayed task that arrives while the timers sleep waits at most this much longer than asked."""
-
 PAUSE_MIN_MS = 5
 """Between two looks at a task that is due in a moment, as the engine counts: its clock and our idea of it differ by a little."""
 
