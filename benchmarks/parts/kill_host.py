@@ -73,11 +73,11 @@ async def measure(*, quick: bool) -> Measured:
     async with (
         running(hosts=1, fleet_file=NAPS) as (fleet, client),
         Watch.open(client.engine.url, fleet.state.cell) as watch,
-        feeding(client, lambda: naps(500, HOLD_S), queued=2_000),
+        feeding(client, lambda: naps(100 if quick else 500, HOLD_S), queued=300 if quick else 2_000),
     ):
         for number in range(kills):
             say(f"kill {number + 1} of {kills}")
             async with _host(fleet, client, name) as process:
-                await asyncio.sleep(1.0 + BEAT_S * number / kills)
+                await asyncio.sleep(0.2 + BEAT_S * number / kills)
                 found.append(await _kill(process, name, client, watch))
     return Measured({"host_kill_recovery_s_p99": max(kill["last_s"] for kill in found)}, {"kills": found})
