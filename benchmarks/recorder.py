@@ -1,7 +1,7 @@
 """What the history costs: CPU microseconds a task from the journal's bytes to committed rows, in this process alone.
 
-A real engine writes the journal of 10,000 tasks submitted in batches of 500, claimed and completed in batches of 256, as a busy
-fleet does: claims lag behind submissions. It is read as the recorder reads it, a fifth of a second's worth at a time.
+A real engine writes the journal of 30,000 tasks submitted in batches of 500, claimed and completed in batches of 256, as a busy
+fleet does: claims lag behind submissions. It is read as the recorder reads it, half a second's worth at a time.
 `python -m benchmarks.recorder [postgresql://...]` measures another database than SQLite.
 """
 
@@ -24,13 +24,13 @@ from amas.model.task import Completion, TaskSpec
 from amas.records.store import Records
 from benchmarks.throughput import PAYLOAD
 
-TASKS = 10_000
+TASKS = 30_000
 SUBMIT, CLAIM = 500, 256
 AHEAD = 2
 """Batches by which submissions are ahead of claims."""
-READ_ENTRIES = 40
-"""About 4,000 tasks."""
-RUNS = 5
+READ_ENTRIES = 100
+"""About 10,000 tasks."""
+RUNS = 3
 
 
 async def _write_journal(engine: Engine) -> None:

@@ -21,7 +21,7 @@ WAIT_MS = 2000
 """How long a read waits for the first entry; less than what the connection takes for a dead server."""
 LINGER_S = 0.02
 """A pause after a small batch: what a lone task writes meets in one transaction, no later than eyes can see."""
-BUSY_LINGER_S = 0.2
+BUSY_LINGER_S = 0.5
 """A pause after a large one: on a busy fleet tasks begin and end within it, and one that does is one insert, not three writes."""
 BUSY_ENTRIES = 10
 """Entries that make a batch large."""

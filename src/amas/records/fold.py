@@ -12,7 +12,7 @@ task's own row, as long as the two end together; `attempts` has it only where it
 Called by `store.py`. It must never read a clock or a database.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -23,7 +23,7 @@ from amas.model.journal import EntryKind, JournalEntry, ProgressNote, TaskChange
 from amas.model.states import TERMINAL, TaskState, WorkflowState
 from amas.model.task import Completion, Failure, JournaledStep
 from amas.records.tables import entry_number
-from amas.records.taken import Begun, Submitted, Taken, brief
+from amas.records.taken import Begun, Brief, Submitted, Taken, brief
 from amas.records.views import AttemptState
 
 PLAN_STEP = "plan"
@@ -35,7 +35,6 @@ Row = dict[str, Any]
 _encode = msgspec.msgpack.Encoder().encode
 _goal = msgspec.msgpack.Decoder(Goal)
 _HEADER = 5  # of a blob: see model/blob.py
-_NIL = b"\xc0"
 
 # An enum member's `value`, and its hash, cost ten times what a plain word does.
 _NAMES = {state: state.value for state in TaskState}
@@ -155,6 +154,26 @@ _ENDED_AS: dict[str, AttemptState] = {
 _LOSSES = frozenset({EntryKind.LOST, EntryKind.RECOVER})
 
 
+def _has_extras(task: Submitted, spec: Brief) -> bool:
+    named = spec.key or spec.title or spec.layer or spec.workflow_id or spec.parent_id or spec.needs
+    return bool(named) or len(task.options) > 1 or task.priority != 1 or task.queue != spec.capability
+
+
+def _add_extras(row: Row, task: Submitted, spec: Brief) -> None:
+    """Add the columns that plain tasks leave empty."""
+    for column in ("workflow_id", "parent_id", "layer", "key", "title"):
+        if value := getattr(spec, column):
+            row[column] = value
+    if spec.needs:
+        row["needs"] = bytearray(_encode(spec.needs))
+    if task.priority != 1:
+        row["priority"] = task.priority
+    if task.queue != spec.capability:
+        row["queue"] = task.queue
+    if len(task.options) > 1:  # neither nil nor an empty map
+        row["options"] = bytearray(task.options)
+
+
 class _Follower:
     def __init__(self, known: Mapping[str, Known]) -> None:
         self._known = known
@@ -170,10 +189,9 @@ class _Follower:
         self._reasons = {task_id: failure for task_id, _, failure in taken.failures}
         if entry.opened is not None:
             self._open_workflow(entry)
-        if taken.submitted:
-            self._submit(taken.submitted)
-        self._each(taken.begun, self._begin)
-        self._each(taken.completed, self._succeed)
+        self._submit(taken.submitted)
+        self._begin(taken.begun)
+        self._succeed(taken.completed)
         for change in taken.effects:
             if (task := self._task(change.task_id)) is not None:
                 self._change(task, change)
@@ -185,13 +203,6 @@ class _Follower:
             self.batch.workflow_ends.append(WorkflowEnd(end.workflow_id, end.state, entry.at_ms))
             self._event(end.workflow_id).workflow_state = end.state.value
         self.batch.events.extend(self._events.values())
-
-    def _each(self, items: Iterable[Any], do: Callable[[Followed, Any], None]) -> None:
-        tasks = self._tasks
-        for item in items:
-            task = tasks.get(item.id) or self._task(item.id)
-            if task is not None:
-                do(task, item)
 
     def _task(self, task_id: str) -> Followed | None:
         task = self._tasks.get(task_id)
@@ -219,6 +230,9 @@ class _Follower:
             )
         return event
 
+    def _tell(self, workflow_id: str, change: tuple[Any, ...]) -> None:
+        (self._events.get(workflow_id) or self._event(workflow_id)).tasks.append(change)
+
     def _open_workflow(self, entry: JournalEntry) -> None:
         assert entry.opened is not None
         blob = unwrap(entry.opened.goal)
@@ -237,66 +251,63 @@ class _Follower:
                 continue
             bare = memoryview(task.spec)[_HEADER:]
             spec = brief(bare)
-            row: Row = {
-                "id": task_id,
-                "state": "queued",
-                "capability": spec.capability,
-                "created_ms": at_ms,
-                "spec": bytearray(bare),
-            }
-            for column, value in (
-                ("workflow_id", spec.workflow_id),
-                ("parent_id", spec.parent_id),
-                ("layer", spec.layer),
-                ("key", spec.key),
-                ("title", spec.title),
-            ):
-                if value:
-                    row[column] = value
-            if spec.needs:
-                row["needs"] = bytearray(_encode(spec.needs))
-            if task.priority != 1:
-                row["priority"] = task.priority
-            if task.queue != spec.capability:
-                row["queue"] = task.queue
-            if (options := bytearray(task.options)) and options != _NIL:
-                row["options"] = options
+            capability = spec.capability
+            row: Row = {"id": task_id, "state": "queued", "capability": capability, "created_ms": at_ms, "spec": bytearray(bare)}
+            told: tuple[Any, ...] = (task_id, "queued", 0, "", capability)
+            if _has_extras(task, spec):
+                _add_extras(row, task, spec)
+                told = (*told, spec.key, spec.title, spec.layer, spec.parent_id)
             tasks[task_id] = Followed(
-                task_id, row, True, "queued", 0, spec.workflow_id, spec.capability, spec.layer or None, at_ms, None
+                task_id, row, True, "queued", 0, spec.workflow_id, capability, spec.layer or None, at_ms, None
             )
-            told = (task_id, "queued", 0, "", spec.capability, spec.key, spec.title, spec.layer, spec.parent_id)
-            self._event(spec.workflow_id).tasks.append(told)
+            self._tell(spec.workflow_id, told)
 
-    def _begin(self, task: Followed, begun: Begun) -> None:
-        at_ms, row, attempt = self._entry.at_ms, task.row, begun.attempt
-        if task.layer and task.attempt == 0 and task.ready_ms is not None:
-            self.batch.assignments_ms.append(at_ms - task.ready_ms)
-        if task.state != "queued":
-            self._leave(task, "queued", None)  # what put it there was lost with an engine's last words
-        task.state = row["state"] = "running"
-        task.attempt = row["attempt"] = attempt
-        row["agent_id"], row["host_id"] = begun.agent_id, self._entry.host_id
-        if task.started_ms is None:
-            task.started_ms = row["started_ms"] = at_ms
-        if attempt > 1:
-            self.batch.attempts[task.id, attempt] = {
-                "task_id": task.id,
-                "attempt": attempt,
-                "agent_id": begun.agent_id,
-                "host_id": self._entry.host_id,
-                "state": "running",
-                "started_ms": at_ms,
-            }
-        self._event(task.workflow_id).tasks.append((task.id, "running", attempt, begun.agent_id))
+    def _begin(self, begun: Iterable[Begun]) -> None:
+        at_ms, host_id, tasks = self._entry.at_ms, self._entry.host_id, self._tasks
+        for each in begun:
+            task = tasks.get(each.id) or self._task(each.id)
+            if task is None:
+                continue
+            row, attempt, agent_id = task.row, each.attempt, each.agent_id
+            if task.layer and task.attempt == 0 and task.ready_ms is not None:
+                self.batch.assignments_ms.append(at_ms - task.ready_ms)
+            if task.state != "queued":
+                self._leave(task, "queued", None)  # what put it there was lost with an engine's last words
+            task.state = row["state"] = "running"
+            task.attempt = row["attempt"] = attempt
+            row["agent_id"] = agent_id
+            row["host_id"] = host_id
+            if task.started_ms is None:
+                task.started_ms = row["started_ms"] = at_ms
+            if attempt > 1:
+                self._add_attempt(task)
+            self._tell(task.workflow_id, (each.id, "running", attempt, agent_id))
 
-    def _succeed(self, task: Followed, done: Completion) -> None:
+    def _add_attempt(self, task: Followed) -> None:
         row = task.row
-        if task.attempt > 1 or task.state != "running":
-            self._leave(task, "succeeded", None)
-        task.state = row["state"] = "succeeded"
-        row["finished_ms"] = self._entry.at_ms
-        row["result"] = bytearray(memoryview(done.result)[_HEADER:])
-        self._event(task.workflow_id).tasks.append((task.id, "succeeded", task.attempt))
+        self.batch.attempts[task.id, task.attempt] = {
+            "task_id": task.id,
+            "attempt": task.attempt,
+            "agent_id": row["agent_id"],
+            "host_id": row["host_id"],
+            "state": "running",
+            "started_ms": self._entry.at_ms,
+        }
+
+    def _succeed(self, completed: Iterable[Completion]) -> None:
+        at_ms, tasks = self._entry.at_ms, self._tasks
+        for done in completed:
+            task = tasks.get(done.id) or self._task(done.id)
+            if task is None:
+                continue
+            if task.attempt > 1 or task.state != "running":
+                self._leave(task, "succeeded", None)
+            row = task.row
+            task.state = row["state"] = "succeeded"
+            row["finished_ms"] = at_ms
+            row["result"] = result = bytearray(done.result)
+            del result[:_HEADER]  # moves nothing
+            self._tell(task.workflow_id, (done.id, "succeeded", task.attempt))
 
     def _change(self, task: Followed, change: TaskChange) -> None:
         at_ms, state, row = self._entry.at_ms, _NAMES[change.state], task.row
@@ -314,7 +325,7 @@ class _Follower:
         told: tuple[Any, ...] = (task.id, state, task.attempt)
         if failure is not None:
             told = (*told, "", "", "", "", "", "", None, "", failure.message)
-        self._event(task.workflow_id).tasks.append(told)
+        self._tell(task.workflow_id, told)
 
     def _leave(self, task: Followed, state: str, failure: Failure | None) -> None:
         """Close what the task's state is about before it goes to another."""
@@ -369,7 +380,7 @@ class _Follower:
             return  # a late word of an attempt that is over
         task.row["progress"], task.row["note"] = note.fraction, note.note
         told = (task.id, "running", task.attempt, "", "", "", "", "", "", note.fraction, note.note)
-        self._event(task.workflow_id).tasks.append(told)
+        self._tell(task.workflow_id, told)
 
     def _step(self, step: JournaledStep) -> None:
         task = self._task(step.id)

@@ -24,7 +24,7 @@ from amas.records.taken import Taken, take_apart, to_look_up
 from amas.records.views import Applied
 from amas.records.writing import Statements, read_known, read_position, write
 
-CHANGES_MAX = 12000
+CHANGES_MAX = 30_000
 """Changes to tasks in one transaction, or those of one entry where it has more: enough that a task's submission, claim and end
 often meet in one row, few enough to hold. A thread takes them apart and folds them, so the event loop goes on."""
 

@@ -93,7 +93,7 @@ _partial("tasks_amiss", tasks.c.state, tasks.c.id, where=AMISS)
 _partial("tasks_workflow", tasks.c.workflow_id, tasks.c.id, where=tasks.c.workflow_id.is_not(None))
 _partial("tasks_parent", tasks.c.parent_id, where=sa.and_(tasks.c.parent_id.is_not(None), tasks.c.workflow_id.is_(None)))
 _partial("tasks_finished", tasks.c.finished_ms, where=tasks.c.finished_ms.is_not(None))
-_partial("tasks_agent", tasks.c.agent_id, tasks.c.id, where=tasks.c.agent_id.is_not(None))
+_partial("tasks_agent", tasks.c.agent_id, where=tasks.c.agent_id.is_not(None))
 
 # A first attempt that ended as its task did, or still runs, stands in the task's own row.
 attempts = sa.Table(

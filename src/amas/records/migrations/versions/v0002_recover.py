@@ -73,7 +73,7 @@ def _indices() -> None:
         ("tasks_workflow", ["workflow_id", "id"], "workflow_id IS NOT NULL"),
         ("tasks_parent", ["parent_id"], "parent_id IS NOT NULL AND workflow_id IS NULL"),
         ("tasks_finished", ["finished_ms"], "finished_ms IS NOT NULL"),
-        ("tasks_agent", ["agent_id", "id"], "agent_id IS NOT NULL"),
+        ("tasks_agent", ["agent_id"], "agent_id IS NOT NULL"),
     ):
         where = sa.text(condition)
         op.create_index(name, "tasks", columns, unique=False, sqlite_where=where, postgresql_where=where)
