@@ -54,6 +54,10 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
     on_failure: OnFailure = "fail"
     pool: str = ""
     """Only this pool's agents may take it."""
+    tenant: str = ""
+    """Whose work it is: tenants share every queue by weight."""
+    cost_s: float = 0.0
+    """What it takes of an agent's time, in seconds, for its fair share; 0: what such tasks took before."""
 
 
 class TaskHandle:
@@ -125,7 +129,13 @@ class Fleet:
                 await asyncio.gather(*loops, return_exceptions=True)
 
     async def run(
-        self, goal: str, *, input_dir: Path | str = "", output_dir: Path | str = "", preferences: dict[str, Json] | None = None
+        self,
+        goal: str,
+        *,
+        input_dir: Path | str = "",
+        output_dir: Path | str = "",
+        preferences: dict[str, Json] | None = None,
+        tenant: str = "",
     ) -> TaskHandle:
         """Submit a goal in plain words and return the handle of its workflow, whose result is the deliverable."""
         from amas.orchestration.submission import check_takes_goals, submit_goal
@@ -138,6 +148,7 @@ class Fleet:
             input_dir=_absolute(input_dir),
             output_dir=_absolute(output_dir),
             preferences=preferences or {},
+            tenant=tenant,
         )
         workflow_id, root_id = await submit_goal(self.queue, wanted, limits=limits, client_id=self._client_id)
         future: asyncio.Future[TaskOutcome] = asyncio.get_running_loop().create_future()
@@ -188,11 +199,18 @@ class Fleet:
                 timeout_s=task.timeout_s,
                 retry=task.retry,
                 needs=task.needs,
+                tenant=task.tenant,
             )
             task_id = new_id()
             submissions.append(
                 make_submission(
-                    task_id, spec, priority=task.priority, delay_s=task.delay_s, pool=task.pool, on_failure=task.on_failure
+                    task_id,
+                    spec,
+                    priority=task.priority,
+                    delay_s=task.delay_s,
+                    pool=task.pool,
+                    on_failure=task.on_failure,
+                    cost_s=task.cost_s,
                 )
             )
             future: asyncio.Future[TaskOutcome] = loop.create_future()

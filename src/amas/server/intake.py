@@ -123,10 +123,17 @@ def submissions(tasks: Sequence[NewTask], fleet: FleetSpec) -> list[Submission]:
             timeout_s=task.timeout_s,
             retry=_policy(task.retry),
             needs=tuple(keys.get(need, need) for need in task.needs),
+            tenant=task.tenant,
         )
         made.append(
             make_submission(
-                task_id, spec, priority=task.priority, delay_s=task.delay_s, pool=task.pool, on_failure=task.on_failure
+                task_id,
+                spec,
+                priority=task.priority,
+                delay_s=task.delay_s,
+                pool=task.pool,
+                on_failure=task.on_failure,
+                cost_s=task.cost_s,
             )
         )
         if task.key:

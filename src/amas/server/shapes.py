@@ -51,6 +51,10 @@ class NewTask(Given, frozen=True):
     on_failure: OnFailure = "fail"
     pool: Line = ""
     """Only this pool's agents may take it."""
+    tenant: Line = ""
+    """Whose work it is: tenants share every queue by weight."""
+    cost_s: Seconds = 0.0
+    """What it takes of an agent's time, for its fair share; 0: what such tasks took before."""
 
 
 class NewGoal(Given, frozen=True):
@@ -66,6 +70,8 @@ class NewGoal(Given, frozen=True):
     priority: Rank = 1
     deadline_s: Seconds = 0.0
     """From now; 0 takes the fleet's workflow time-out."""
+    tenant: Line = ""
+    """Whose goal it is: tenants share every queue by weight."""
 
 
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):
