@@ -18,6 +18,7 @@ from amas.model.journal import JournalEntry
 from amas.records.database import BUSY_TIMEOUT_S, Database
 from amas.records.fold import Batch, fold
 from amas.records.history import History
+from amas.records.lost import LostWork
 from amas.records.migrate import migrate
 from amas.records.tables import entry_id, entry_number, recorder
 from amas.records.taken import Taken, take_apart, to_look_up
@@ -35,6 +36,7 @@ class Records(History):
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self._statements = Statements(database.dialect)
+        self.lost_work = LostWork(database)
 
     @classmethod
     async def open(cls, url: str, *, cell: str = "local", busy_timeout_s: float = BUSY_TIMEOUT_S) -> Self:

@@ -5,6 +5,7 @@ more for its specification. Called by `store.py`; `fold.py` follows what comes o
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -67,7 +68,7 @@ class Taken(msgspec.Struct, frozen=True):
     def changed_ids(self) -> Iterable[str]:
         """Yield the ids of the tasks that it concerns besides those it submits, some perhaps twice."""
         for items in (self.begun, self.completed, self.steps):
-            yield from [item.id for item in items]  # type: ignore[attr-defined]
+            yield from [item.id for item in items]
         yield from [effect.task_id for effect in self.effects]
         yield from [note.task_id for note in self.notes]
 
@@ -77,7 +78,7 @@ _claims = msgspec.msgpack.Decoder(list[Begun])
 _completions = msgspec.msgpack.Decoder(list[Completion])
 _steps = msgspec.msgpack.Decoder(list[JournaledStep])
 brief = msgspec.msgpack.Decoder(Brief).decode
-_DECODERS = {
+_DECODERS: dict[EntryKind, tuple[str, msgspec.msgpack.Decoder[Any]]] = {
     EntryKind.SUBMIT: ("submitted", _submissions),
     EntryKind.SUSPEND: ("submitted", _submissions),
     EntryKind.CLAIM: ("begun", _claims),
@@ -88,10 +89,10 @@ _DECODERS = {
 
 def take_apart(entry: JournalEntry) -> Taken:
     """Return an entry taken apart."""
-    items: dict[str, Sequence[object]] = {}
+    items: dict[str, Sequence[Any]] = {}
     if (found := _DECODERS.get(entry.kind)) is not None:
         name, decoder = found
-        batch: Sequence[object] = decoder.decode(entry.batch)
+        batch: Sequence[Any] = decoder.decode(entry.batch)
         refused = entry.refused
         items[name] = [item for index, item in enumerate(batch) if index not in refused] if refused else batch
     return Taken(
@@ -99,7 +100,7 @@ def take_apart(entry: JournalEntry) -> Taken:
         effects=list(effects(entry)),
         failures=list(failed_attempts(entry)),
         notes=progress_notes(entry),
-        **items,  # type: ignore[arg-type]
+        **items,
     )
 
 

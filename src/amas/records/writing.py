@@ -32,7 +32,8 @@ class Statements:
         self.insert, self.change = cache(self._insert), cache(self._change)
         among = "IN (SELECT value FROM json_each(?))" if self.sqlite else "= ANY($1::text[])"
         self.known = f"SELECT {KNOWN} FROM tasks WHERE id {among}"  # noqa: S608  constants only
-        self.position = "SELECT position FROM recorder WHERE id = 1" + ("" if self.sqlite else " FOR UPDATE")
+        lock = "" if self.sqlite else " FOR UPDATE"
+        self.position = f"SELECT position FROM recorder WHERE id = 1{lock}"  # noqa: S608
         self.keep_attempts = (
             f"INSERT INTO attempts (task_id, attempt, {ATTEMPT_COLUMNS}) SELECT id, 1, {ATTEMPT_COLUMNS} "  # noqa: S608
             f"FROM tasks WHERE id = {self._at(1)} AND agent_id IS NOT NULL ON CONFLICT DO NOTHING"
@@ -72,7 +73,8 @@ async def read_known(connection: AsyncConnection, statements: Statements, task_i
         return {}
     argument: Any = msgspec.json.encode(ids).decode() if statements.sqlite else ids
     found = await connection.exec_driver_sql(statements.known, (argument,))
-    return {row[0]: Known(*row[1:]) for row in found}
+    rows: Iterable[tuple[Any, ...]] = map(tuple, found)
+    return {task_id: Known(*held) for task_id, *held in rows}
 
 
 async def write(connection: AsyncConnection, statements: Statements, batch: Batch, *, position: int) -> None:
@@ -100,8 +102,8 @@ async def write(connection: AsyncConnection, statements: Statements, batch: Batc
     await _write_steps(connection, statements, batch)
     ended = statements.change("workflows", ("state", "finished_ms"), ("id",))
     await run(ended, [_workflow_end(end) for end in batch.workflow_ends])
-    columns = "entry workflow_id kind at_ms workflow_state host_id tasks"
-    await run(insert("events", columns), [_event(row) for row in batch.events])
+    told = "entry workflow_id kind at_ms workflow_state host_id tasks"
+    await run(insert("events", told), [_event(row) for row in batch.events])
     await run(statements.move, [(position,)])
 
 

@@ -35,7 +35,10 @@ _DROP_FIRST_ATTEMPTS = """
 
 def _new_tables() -> None:
     op.create_table(
-        "lost", sa.Column("id", sa.Text(), nullable=False), sa.Column("what", sa.Text(), nullable=False), sa.PrimaryKeyConstraint("id")
+        "lost",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("what", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
         "steps",
