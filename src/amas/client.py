@@ -23,6 +23,7 @@ from amas.engine.bell import Bell
 from amas.engine.coalesce import Coalescer
 from amas.engine.connection import Engine
 from amas.engine.queue import TaskQueue, make_submission
+from amas.engine.schedules import Schedules
 from amas.errors import EngineUnreachable, SubmissionError, TaskCancelled, TaskFailed
 from amas.model.fleet import FleetLimits, FleetSpec
 from amas.model.goal import Goal
@@ -68,6 +69,11 @@ class TaskHandle:
     def __init__(self, task_id: str, outcome: "asyncio.Future[TaskOutcome]") -> None:
         self.id, self._outcome = task_id, outcome
 
+    @property
+    def done(self) -> bool:
+        """Whether the task has ended, as far as is known here."""
+        return self._outcome.done()
+
     async def outcome(self, *, timeout_s: float | None = None) -> TaskOutcome:
         """Return how the task ended, once it has; TimeoutError after `timeout_s` seconds, the task going on."""
         async with asyncio.timeout(timeout_s):
@@ -91,6 +97,8 @@ class Fleet:
         """`declared`: the fleet's file, where it is known."""
         self.engine, self._declared = engine, declared
         self.queue = TaskQueue(engine)
+        self.schedules = Schedules(engine)
+        """What is submitted at times: `await fleet.schedules.add(Schedule(...))`."""
         self._client_id = new_id()
         self._pending: dict[str, asyncio.Future[TaskOutcome]] = {}
         self._roots: dict[str, str] = {}
