@@ -13,7 +13,7 @@ import msgspec
 from amas.clock import SERVER_CLOCK
 from amas.engine.connection import Argument, Engine
 from amas.errors import DependencyUnknown, EngineError, IdempotencyConflict, PayloadTooLarge, SubmissionError
-from amas.model.blob import Blob, blob_bytes, to_blob
+from amas.model.blob import Blob, wrap
 from amas.model.journal import ProgressNote, WorkflowOpening
 from amas.model.states import TaskState, WorkflowState
 from amas.model.task import (
@@ -44,6 +44,7 @@ _spec = msgspec.msgpack.Decoder(TaskSpec)
 _failure = msgspec.msgpack.Decoder(Failure)
 _any = msgspec.msgpack.Decoder()
 _NOTHING_CLAIMED = encode([])
+_PLAIN = SubmitOptions()
 
 
 class Idempotency(msgspec.Struct, frozen=True):
@@ -92,14 +93,14 @@ class Exchanged(NamedTuple):
 def encode_payload(value: Json, what: str) -> Blob:
     """Return `value` ready to be carried; `PayloadTooLarge` names `what` when it is over the limit."""
     try:
-        blob = to_blob(value)
+        encoded = encode(value)
     except (TypeError, msgspec.MsgspecError) as error:
         raise SubmissionError(f"{what} is not a JSON value: {error}") from error
-    if (size := blob_bytes(blob)) > PAYLOAD_BYTES_MAX:
+    if len(encoded) > PAYLOAD_BYTES_MAX:
         raise PayloadTooLarge(
-            f"{what} is {size} bytes; at most {PAYLOAD_BYTES_MAX} fit: store it as an artifact and pass the reference"
+            f"{what} is {len(encoded)} bytes; at most {PAYLOAD_BYTES_MAX} fit: store it as an artifact and pass the reference"
         )
-    return blob
+    return wrap(encoded)
 
 
 def make_submission(  # noqa: PLR0913  one for each word of a submission
@@ -120,25 +121,26 @@ def make_submission(  # noqa: PLR0913  one for each word of a submission
     """Return `spec` ready for `TaskQueue.submit`; `pool` keeps it for one pool's agents, the rest as in `SubmitOptions`."""
     options = SubmitOptions(
         needs=list(spec.needs) or None,
-        delay_ms=round(delay_s * 1000),
+        delay_ms=round(delay_s * 1000) if delay_s else 0,
         workflow_id=spec.workflow_id,
         parent_id=spec.parent_id,
         retries=spec.retry.retries,
         on_failure=on_failure,  # type: ignore[arg-type]
         tenant=spec.tenant,
-        cost_ms=math.ceil(cost_s * 1000),
+        cost_ms=math.ceil(cost_s * 1000) if cost_s else 0,
         reserves=list(reserves) or None,
         quorum=quorum,
         kind=kind,
-        expires_ms=math.ceil(expires_s * 1000),
+        expires_ms=math.ceil(expires_s * 1000) if expires_s else 0,
         compensates=compensates,
     )
+    queue = spec.key or task_id if kind == "signal" else f"@{pool}" if pool else spec.capability
     return Submission(
         task_id,
-        f"@{pool}" if pool else spec.capability,
+        queue,
         encode_payload(spec, f"task {spec.key or spec.capability}"),
         priority,
-        None if options == SubmitOptions() else options,
+        None if options == _PLAIN else options,
     )
 
 
@@ -152,6 +154,10 @@ class TaskQueue:
     def __init__(self, engine: Engine, *, retention_s: float = RETENTION_S) -> None:
         self._engine = engine
         self._retention_ms = round(retention_s * 1000)
+
+    def now_ms(self) -> int:
+        """Return the engine's time, by which deadlines and delays count, whatever this machine's clock says."""
+        return self._engine.now_ms()
 
     async def submit(
         self,
@@ -269,13 +275,14 @@ class TaskQueue:
 
     async def promote(self, *, limit: int = 1000, now_ms: int = SERVER_CLOCK) -> tuple[int, int]:
         """Queue delayed tasks whose time has come; return how many, and when the next is due in ms (0: none)."""
-        count, due_ms = await self._engine.call("promote", now_ms, limit)
+        count, due_ms = await self._engine.call("promote", now_ms, limit, self._retention_ms)
         return int(count), int(due_ms)
 
-    async def forget(self, *, workflows: int = 10, tasks: int = 1000, now_ms: int = SERVER_CLOCK) -> int:
-        """Remove ended workflows, and ended tasks outside any, whose retention is over; return how many.
+    async def forget(self, *, workflows: int = 1000, tasks: int = 1000, now_ms: int = SERVER_CLOCK) -> int:
+        """Remove ended workflows with their tasks, and ended tasks outside any, whose retention is over; return how many.
 
-        At most so many workflows, and about so many tasks: those that one call ended go together.
+        At most so many workflows, and about so many tasks: those outside any that one call ended go together. Fewer than
+        `tasks` were removed when no more are due.
         """
         return int(await self._engine.call("forget", now_ms, workflows, tasks))
 
@@ -314,7 +321,7 @@ class TaskQueue:
 
     async def workflow(self, workflow_id: str) -> dict[str, Json] | None:
         """Return a workflow's id, state, root_id, goal, times, and its tasks: total, open, succeeded, failed, cancelled."""
-        names = ("s", "root", "total", "open", "succeeded", "failed", "cancelled", "c", "z", "b")
+        names = ("s", "root", "total", "open", "succeeded", "failed", "cancelled", "c", "z", "b", "paused")
         (found,) = await self._engine.read([("HMGET", self._engine.key("w", workflow_id), *names)])
         if not found[0]:
             return None
@@ -322,7 +329,7 @@ class TaskQueue:
         shown = ("total", "open", "succeeded", "failed", "cancelled", "created_ms", "finished_ms")
         return {
             "id": workflow_id,
-            "state": found[0].decode(),
+            "state": "paused" if found[10] else found[0].decode(),
             "root_id": (found[1] or b"").decode(),
             **dict(zip(shown, numbers, strict=True)),
             "goal": _any.decode(found[9]) if found[9] else None,
@@ -412,6 +419,8 @@ def _submission_error(refusal: str, at_fault: str) -> Exception:
             return DependencyUnknown(f"a task needs {at_fault!r}, which is neither in the batch nor in the engine")
         case "duplicate":
             return SubmissionError(f"the id {at_fault!r} stands twice in one batch")
+        case "compensation_unfit":
+            return SubmissionError(f"{at_fault!r} must compensate one task of its own workflow that nothing else compensates")
         case "workflow_closed":
             return SubmissionError(f"the workflow {at_fault!r} has ended or doesn't exist; it takes no further tasks")
         case _:

@@ -93,11 +93,11 @@ class WorkflowRow(msgspec.Struct, frozen=True):
 
 
 class WorkflowEnd(msgspec.Struct, frozen=True):
-    """A workflow that ended."""
+    """A workflow that ended, or changed its state otherwise: `finished_ms` is None then."""
 
     id: str
     state: WorkflowState
-    finished_ms: int
+    finished_ms: int | None
 
 
 class EventRow(msgspec.Struct):
@@ -200,7 +200,8 @@ class _Follower:
         for step in taken.steps:
             self._step(step)
         for end in entry.workflows:
-            self.batch.workflow_ends.append(WorkflowEnd(end.workflow_id, end.state, entry.at_ms))
+            ended_ms = entry.at_ms if end.state.terminal else None
+            self.batch.workflow_ends.append(WorkflowEnd(end.workflow_id, end.state, ended_ms))
             self._event(end.workflow_id).workflow_state = end.state.value
         self.batch.events.extend(self._events.values())
 
@@ -316,6 +317,8 @@ class _Follower:
         task.state = row["state"] = state
         if state in _TERMINAL:
             row["finished_ms"] = at_ms
+            if change.result is not None:
+                row["result"] = bytearray(change.result)
         elif state == "queued":
             task.ready_ms = row["queued_ms"] = at_ms
         elif state == "delayed":

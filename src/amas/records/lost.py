@@ -12,18 +12,17 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from amas.model.recovery import LostTask, LostWorkflow, Outline
-from amas.model.states import TaskState, WorkflowState
+from amas.model.states import TaskState
 from amas.records.database import Database
 from amas.records.tables import OPEN, entry_id, entry_number, goals, lost, recorder, steps, tasks, workflows
 
-_RUNNING = WorkflowState.RUNNING.value
 _options = msgspec.msgpack.Decoder(dict[str, Any])
 _outlined = (tasks.c.id, tasks.c.state, tasks.c.workflow_id, tasks.c.parent_id, tasks.c.options)
 _lost_tasks = sa.select(lost.c.id).where(lost.c.what == "task")
 _lost_workflows = (
     sa.select(workflows.c.id)
     .join(lost, lost.c.id == workflows.c.id)
-    .where(lost.c.what == "workflow", workflows.c.state == _RUNNING)
+    .where(lost.c.what == "workflow", workflows.c.finished_ms.is_(None))
 )
 
 
@@ -120,7 +119,9 @@ class LostWork:
 async def _note_lost(connection: AsyncConnection) -> None:
     known = sa.select(lost.c.id)
     open_tasks = sa.select(tasks.c.id, sa.literal("task")).where(OPEN, tasks.c.id.not_in(known))
-    running = sa.select(workflows.c.id, sa.literal("workflow")).where(workflows.c.state == _RUNNING, workflows.c.id.not_in(known))
+    running = sa.select(workflows.c.id, sa.literal("workflow")).where(
+        workflows.c.finished_ms.is_(None), workflows.c.id.not_in(known)
+    )
     for query in (open_tasks, running):
         await connection.execute(lost.insert().from_select(["id", "what"], query))
 

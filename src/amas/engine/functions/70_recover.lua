@@ -18,6 +18,7 @@ local function restore_workflow(id, blob, root, created, counts)
   if root ~= '' then call('HSET', key('w', id), 'root', root) end
   for name, n in pairs(counts) do call('HSET', key('w', id), name, n) end
   call('ZADD', P .. ':open', created, id)
+  R.wf_news[#R.wf_news + 1] = {id, 'running'}   -- one that was paused goes on
   return 1
 end
 
