@@ -16,9 +16,12 @@ AmasError
 │   ├── AgentUnknown
 │   ├── ScheduleUnknown
 │   ├── TaskFailed
+│   ├── LimitUnknown
+│   ├── BudgetExhausted       raised by Context.spend
 │   ├── SignalRefused         author     it was answered before, or waits for no signal
 │   ├── ResetRefused          author     these tasks can't run again as they are
 │   ├── RetryLater            raised by agents
+│   ├── RateLimited           raised by agents
 │   └── GiveUp                raised by agents
 ├── SubmissionError           author     a submission was refused whole; nothing was stored
 │   ├── DependencyUnknown
@@ -28,6 +31,7 @@ AmasError
 │   └── PayloadTooLarge
 ├── EngineError               operator   the engine can't be used
 │   ├── EngineUnreachable
+│   │   └── EngineUnconfirmed
 │   ├── EngineUnsupported
 │   ├── EngineFunctionsMismatch
 │   ├── EngineDiskFull
@@ -185,6 +189,29 @@ class RetryLater(TaskError):
         self.delay_s = delay_s
 
 
+class RateLimited(TaskError):
+    """Raised by an agent: a provider takes nothing for `retry_after_s` seconds. No failure: the task waits for it."""
+
+    code = "rate_limited"
+
+    def __init__(self, retry_after_s: float, *, provider: str = "") -> None:
+        """`provider`: by default the one that the task or its pool names."""
+        super().__init__(f"{provider or 'the provider'} asked to come back in {retry_after_s:g} s")
+        self.retry_after_s, self.provider = retry_after_s, provider
+
+
+class LimitUnknown(TaskError):
+    """No such resource: nothing was submitted or declared that names it."""
+
+    code = "limit_unknown"
+
+
+class BudgetExhausted(TaskError):
+    """A budget has no room for what an attempt is about to spend: spend nothing, and let this end the attempt."""
+
+    code = "budget_exhausted"
+
+
 class GiveUp(TaskError):
     """Raised by an agent: no further attempt can succeed; the task fails with this reason."""
 
@@ -245,6 +272,15 @@ class EngineUnreachable(EngineError):
     code = "engine_unreachable"
 
 
+class EngineUnconfirmed(EngineUnreachable):
+    """The engine took the call, but too few replicas confirmed it in time: it may or may not outlive the primary.
+
+    Like any call without an answer it may have worked. Saying it again under the same ids is safe.
+    """
+
+    code = "engine_unconfirmed"
+
+
 class EngineUnsupported(EngineError):
     """The server is too old or of another kind: Valkey, or Redis >= 7, is needed."""
 
@@ -258,7 +294,7 @@ class EngineFunctionsMismatch(EngineError):
 
 
 class EngineDiskFull(EngineError):
-    """The engine can't write its append-only file; nothing was accepted. Free space in the data folder."""
+    """The engine can't write its append-only file; nothing was accepted. Free space under its data folder: it then goes on."""
 
     code = "engine_disk_full"
 

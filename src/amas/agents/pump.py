@@ -6,10 +6,11 @@ running here: an answer that was lost may have claimed tasks, a message that was
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from amas.agents.attempt import Attempt, Outcome, Stop
 from amas.agents.insist import PAUSE_MAX_S, PAUSE_MIN_S
+from amas.agents.lanes import Lanes
 from amas.agents.outbox import Outbox
 from amas.agents.slots import FreeSlots
 from amas.agents.task_context import Services
@@ -17,6 +18,7 @@ from amas.core.retry import pause_s
 from amas.engine.hosts import HostRegistry
 from amas.engine.queue import Exchange
 from amas.errors import EngineError
+from amas.model.limits import Usage
 from amas.model.states import TaskState
 from amas.model.task import Claimed, Completion
 from amas.observe import events
@@ -34,12 +36,13 @@ class Pump:
         slots: FreeSlots,
         registry: HostRegistry,
         *,
-        begin: Callable[[Claimed], Attempt],
+        begin: Callable[[Sequence[Claimed]], Sequence[Attempt]],
         register: Callable[[], Awaitable[None]],
     ) -> None:
-        """`begin` starts a claimed task. `register` makes the host known anew after its lease was lost."""
+        """`begin` seats claimed tasks. `register` makes the host known anew after its lease was lost."""
         self._services, self._slots, self._registry = services, slots, registry
         self._begin, self._register = begin, register
+        self._lanes = Lanes(services.loop)
         self.outbox = Outbox()
         self.running: dict[str, Attempt] = {}
         """The attempts whose outcome the engine waits for, by task."""
@@ -148,8 +151,10 @@ class Pump:
         claimed = answer.claimed or ()
         if ask:
             self._slots.answered(ask, [task.agent_id for task in claimed])
-        for task in claimed:
-            self.running[task.id] = self._begin(task)
+        attempts = self._begin(claimed)
+        for attempt in attempts:
+            self.running[attempt.claimed.id] = attempt
+        self._lanes.run(attempts)
         if answer.claimed is None:
             self.lose_lease()
         for task_id, why in answer.refused:
@@ -173,11 +178,12 @@ class Pump:
         self._slots.ring_all()
 
     async def _give_back(self, task_ids: Iterable[str]) -> None:
-        services, pairs = self._services, []
+        services = self._services
+        pairs: list[tuple[str, int, Usage]] = []
         for task_id in task_ids:
             view = await services.queue.task(task_id)
             if view and view.state is TaskState.RUNNING and view.host_id == services.host_id:
-                pairs.append((task_id, view.attempt))
+                pairs.append((task_id, view.attempt, Usage()))  # it never began
         if pairs:
             services.log.warning("gave back tasks whose claim was lost", event=events.CLAIM_LOST, tasks=len(pairs))
             await services.queue.give_back(services.host_id, pairs)

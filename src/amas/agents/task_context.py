@@ -18,11 +18,13 @@ from amas.artifacts.store import ArtifactStore
 from amas.clock import child_id
 from amas.core.retry import Draw
 from amas.engine.coalesce import Coalescer
+from amas.engine.limits import Limits
 from amas.engine.queue import TaskQueue, encode_payload, make_submission
 from amas.errors import AttemptStale, EngineError, SubmissionError
 from amas.model.blob import unwrap
 from amas.model.goal import SubTask
 from amas.model.journal import ProgressNote
+from amas.model.limits import Usage, reserves_of
 from amas.model.states import TaskState
 from amas.model.task import Claimed, Failure, JournaledStep, Json, Submission, TaskOutcome, TaskSpec
 from amas.observe.logging import Log
@@ -38,6 +40,7 @@ class Services(NamedTuple):
 
     host_id: str
     queue: TaskQueue
+    limits: Limits
     steps: Coalescer[JournaledStep, str]
     """Journals a step; answers "" or the fence's refusal."""
     needs: Coalescer[tuple[str, ...], dict[str, TaskOutcome]]
@@ -49,6 +52,9 @@ class Services(NamedTuple):
     artifacts: ArtifactStore
     log: Log
     draw: Draw
+    stale: Callable[["TaskContext"], None]
+    """Hears that an attempt isn't the task's any more, as the engine said."""
+    loop: asyncio.AbstractEventLoop
 
 
 def step_coalescer(queue: TaskQueue) -> Coalescer[JournaledStep, str]:
@@ -74,8 +80,13 @@ def needs_coalescer(queue: TaskQueue) -> Coalescer[tuple[str, ...], dict[str, Ta
 class TaskContext(Context):
     """One attempt as its agent sees it."""
 
-    def __init__(self, claimed: Claimed, services: Services, *, options: dict[str, Json], stale: Callable[[], None]) -> None:
-        """`stale` is called when the engine says that this attempt isn't the task's any more."""
+    __slots__ = (
+        "_generation", "_log", "_resumed", "_services", "_steps", "_workspace",
+        "agent_id", "artifacts", "attempt", "deadline_ms", "failures", "id", "input", "letting_go", "options", "results", "spec",
+        "stopping", "suspended", "usage",
+    )  # fmt: skip
+
+    def __init__(self, claimed: Claimed, services: Services, options: dict[str, Json]) -> None:
         self.id = claimed.id
         self.attempt = claimed.attempt
         self.agent_id = claimed.agent_id
@@ -90,10 +101,11 @@ class TaskContext(Context):
         self.suspended = False
         self.letting_go = False
         """Whether the engine may believe already that nothing runs here, because of a suspension under way."""
+        self.usage: Usage | None = None
+        """What the agent said that it used; None: nothing."""
         self._resumed = claimed.resumed
         self._generation = claimed.generation
         self._services = services
-        self._stale = stale
         self._steps: dict[str, bytes] | None = None if claimed.resumed else {}
         self._log: Log | None = None
         self._workspace: Path | None = None
@@ -124,6 +136,19 @@ class TaskContext(Context):
         """Hand a note to the host's post."""
         bounded = min(max(float(fraction), 0.0), 1.0)
         self._services.progress.note(ProgressNote(self.id, self.attempt, bounded, note[:NOTE_CHARS_MAX]))
+
+    async def spend(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:
+        """Have it reserved before it is counted."""
+        wanted = (self.usage or Usage()).plus(usd=usd, tokens=tokens, calls=calls)
+        try:
+            await insist(lambda: self._services.limits.spend(self.id, self.attempt, wanted), draw=self._services.draw)
+        except AttemptStale:
+            self._give_up_as_stale()
+        self.report_usage(usd=usd, tokens=tokens, calls=calls)
+
+    def report_usage(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:
+        """Add it up for the attempt's end."""
+        self.usage = (self.usage or Usage()).plus(usd=usd, tokens=tokens, calls=calls)
 
     async def load_needs(self) -> None:
         """Fetch the results of the tasks that this one needs."""
@@ -177,7 +202,7 @@ class TaskContext(Context):
         try:
             refusal = await insist(
                 lambda: services.queue.suspend(
-                    services.host_id, self.id, self.attempt, wait_for=list(ids.values()), children=children
+                    services.host_id, self.id, self.attempt, wait_for=list(ids.values()), children=children, usage=self.usage
                 ),
                 draw=services.draw,
             )
@@ -209,10 +234,14 @@ class TaskContext(Context):
             deadline_ms=self.spec.deadline_ms,
             traceparent=self.spec.traceparent,
         )
-        return make_submission(task_id, spec, priority=task.priority, on_failure=task.on_failure)
+        try:
+            reserves = reserves_of(concurrency=task.concurrency, provider=task.provider, estimate=task.estimate)
+        except ValueError as error:
+            raise SubmissionError(f"sub-task {task.key!r}: {error}") from error
+        return make_submission(task_id, spec, priority=task.priority, on_failure=task.on_failure, reserves=reserves)
 
     def _give_up_as_stale(self) -> None:
-        self._stale()
+        self._services.stale(self)
         raise AttemptStale(f"attempt {self.attempt} of task {self.id} was taken back; its result isn't wanted")
 
 

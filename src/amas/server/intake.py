@@ -11,19 +11,20 @@ from typing import Protocol, TypeVar
 import msgspec
 from fastapi import Request
 
-from amas.clock import new_id
+from amas.clock import new_ids
 from amas.engine.queue import Idempotency, make_submission
 from amas.errors import CapabilityUnknown
 from amas.model.fleet import FleetSpec
+from amas.model.limits import Reserve, reserves_of
 from amas.model.task import RetryPolicy, Submission, TaskSpec
 from amas.server.problems import Fault, Refusal, fault_of
-from amas.server.shapes import NewGoal, NewRetry, NewSchedule, NewTask
+from amas.server.shapes import NewBudget, NewGoal, NewLimit, NewRetry, NewSchedule, NewTask
 
 BATCH_MAX = 1000
 """Tasks in one request: they are stored whole or not at all, in one call of the engine, which serves nobody else meanwhile."""
 IDEMPOTENCY_CHARS_MAX = 200
 
-Shape = TypeVar("Shape", NewTask, NewGoal, NewSchedule)
+Shape = TypeVar("Shape", NewTask, NewGoal, NewSchedule, NewLimit, NewBudget)
 
 JSON, NDJSON, MSGPACK = "application/json", "application/x-ndjson", "application/msgpack"
 _json_batch, _msgpack_batch = msgspec.json.Decoder(list[NewTask]), msgspec.msgpack.Decoder(list[NewTask])
@@ -113,8 +114,7 @@ def submissions(tasks: Sequence[NewTask], fleet: FleetSpec) -> list[Submission]:
     check_capabilities(tasks, fleet)
     keys: dict[str, str] = {}
     made = []
-    for task in tasks:
-        task_id = new_id()
+    for task_id, task in zip(new_ids(len(tasks)), tasks, strict=True):
         spec = TaskSpec(
             capability=task.capability,
             input=task.input,
@@ -122,7 +122,7 @@ def submissions(tasks: Sequence[NewTask], fleet: FleetSpec) -> list[Submission]:
             title=task.title,
             timeout_s=task.timeout_s,
             retry=_policy(task.retry),
-            needs=tuple(keys.get(need, need) for need in task.needs),
+            needs=tuple([keys.get(need, need) for need in task.needs]),
             tenant=task.tenant,
         )
         made.append(
@@ -134,11 +134,21 @@ def submissions(tasks: Sequence[NewTask], fleet: FleetSpec) -> list[Submission]:
                 pool=task.pool,
                 on_failure=task.on_failure,
                 cost_s=task.cost_s,
+                reserves=_reserves(task),
             )
         )
         if task.key:
             keys[task.key] = task_id
     return made
+
+
+def _reserves(task: NewTask) -> Sequence[Reserve]:
+    if not (task.concurrency or task.provider or task.estimate or task.budget):
+        return ()
+    try:
+        return reserves_of(concurrency=task.concurrency, provider=task.provider, estimate=task.estimate, budget=task.budget)
+    except ValueError as error:
+        raise Refusal(Fault(detail=str(error), pointer="#")) from error
 
 
 class Capable(Protocol):
@@ -157,15 +167,14 @@ class Capable(Protocol):
 
 def check_capabilities(tasks: Sequence[Capable], fleet: FleetSpec) -> None:
     """Raise `CapabilityUnknown` when no agent of the fleet could ever take one of the tasks."""
-    known, pools = fleet.capabilities, {pool.name: pool for pool in fleet.pools}
-    for task in tasks:
-        if task.pool and task.pool not in pools:
-            raise CapabilityUnknown(f"the fleet has no pool {task.pool!r}; it has {_some(pools)}")
-        able = pools[task.pool].capabilities if task.pool else known
-        if task.capability not in able:
-            who = f"the pool {task.pool!r}" if task.pool else "no agent of this fleet"
-            can = "can't do" if task.pool else "can do"
-            raise CapabilityUnknown(f"{who} {can} {task.capability!r}; what can be done: {_some(able)}")
+    pools = {pool.name: pool for pool in fleet.pools}
+    for pool, capability in {(task.pool, task.capability): None for task in tasks}:  # each once, in the order of the tasks
+        if pool and pool not in pools:
+            raise CapabilityUnknown(f"the fleet has no pool {pool!r}; it has {_some(pools)}")
+        able = pools[pool].capabilities if pool else fleet.capabilities
+        if capability not in able:
+            who, can = (f"the pool {pool!r}", "can't do") if pool else ("no agent of this fleet", "can do")
+            raise CapabilityUnknown(f"{who} {can} {capability!r}; what can be done: {_some(able)}")
 
 
 def _some(names: object) -> str:

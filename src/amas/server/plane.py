@@ -10,6 +10,7 @@ from amas.controllers.figures import Figures
 from amas.engine.connection import Engine
 from amas.engine.hosts import HostRegistry
 from amas.engine.journal import Journal
+from amas.engine.limits import Limits
 from amas.engine.queue import RETENTION_S, TaskQueue
 from amas.engine.schedules import Schedules
 from amas.model.fleet import FleetSpec
@@ -37,6 +38,7 @@ class ControlPlane:
     """What the duties of this process count; hand the same to `make_duties`."""
     metrics: Metrics = field(default_factory=Metrics)
     queue: TaskQueue = field(init=False)
+    limits: Limits = field(init=False)
     hosts: HostRegistry = field(init=False)
     journal: Journal = field(init=False)
     schedules: Schedules = field(init=False)
@@ -47,6 +49,7 @@ class ControlPlane:
 
     def __post_init__(self) -> None:
         self.queue = TaskQueue(self.engine, retention_s=self.retention_s)
+        self.limits = Limits(self.engine, retention_s=self.retention_s)
         self.hosts = HostRegistry(self.engine, retention_s=self.retention_s)
         self.journal = Journal(self.engine)
         self.schedules = Schedules(self.engine, retention_s=self.retention_s)
@@ -55,7 +58,7 @@ class ControlPlane:
         self.rate = Rate()
 
 
-def _plane_of(request: Request) -> ControlPlane:
+async def _plane_of(request: Request) -> ControlPlane:  # a plain function would be called in a thread, for each request
     plane = request.app.state.plane
     assert isinstance(plane, ControlPlane)
     return plane
