@@ -15,19 +15,23 @@ import random
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from amas.artifacts.store import ArtifactStore
+from amas.artifacts.values import LargeValues
 from amas.clock import new_id
 from amas.engine.bell import Bell
 from amas.engine.coalesce import Coalescer
 from amas.engine.connection import Engine
 from amas.engine.queue import TaskQueue, make_submission
-from amas.errors import EngineUnreachable, SubmissionError, TaskCancelled, TaskFailed
+from amas.errors import EngineUnreachable, PayloadTooLarge, SubmissionError, TaskCancelled, TaskFailed
 from amas.model.fleet import FleetLimits, FleetSpec
 from amas.model.goal import Goal
 from amas.model.states import Priority, TaskState
 from amas.model.task import DEFAULT_RETRY, Json, OnFailure, RetryPolicy, Submission, TaskOutcome, TaskSpec
+from amas.settings import ArtifactSettings
 
 BATCH_MAX = 1000
 """Tasks in one call of the engine; more go out in several."""
@@ -59,15 +63,15 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
 class TaskHandle:
     """A submitted task."""
 
-    __slots__ = ("_outcome", "id")
+    __slots__ = ("_outcome", "_values", "id")
 
-    def __init__(self, task_id: str, outcome: "asyncio.Future[TaskOutcome]") -> None:
-        self.id, self._outcome = task_id, outcome
+    def __init__(self, task_id: str, outcome: "asyncio.Future[TaskOutcome]", values: LargeValues) -> None:
+        self.id, self._outcome, self._values = task_id, outcome, values
 
     async def outcome(self, *, timeout_s: float | None = None) -> TaskOutcome:
         """Return how the task ended, once it has; TimeoutError after `timeout_s` seconds, the task going on."""
         async with asyncio.timeout(timeout_s):
-            return await asyncio.shield(self._outcome)
+            return await self._values.outcome(await asyncio.shield(self._outcome))
 
     async def result(self, *, timeout_s: float | None = None) -> Json:
         """Return the task's result; `TaskFailed` or `TaskCancelled` when it has none."""
@@ -83,9 +87,9 @@ class TaskHandle:
 class Fleet:
     """A running fleet, as programs see it; make one with `Fleet.connect()`."""
 
-    def __init__(self, engine: Engine, *, declared: FleetSpec | None) -> None:
+    def __init__(self, engine: Engine, *, declared: FleetSpec | None, values: LargeValues) -> None:
         """`declared`: the fleet's file, where it is known."""
-        self.engine, self._declared = engine, declared
+        self.engine, self._declared, self._values = engine, declared, values
         self.queue = TaskQueue(engine)
         self._client_id = new_id()
         self._pending: dict[str, asyncio.Future[TaskOutcome]] = {}
@@ -97,18 +101,28 @@ class Fleet:
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, engine_url: str = "", *, home: Path | None = None, cell: str = "local") -> AsyncIterator["Fleet"]:
-        """Connect to an engine by URL, or to the fleet that runs in `home` (by default AMAS_HOME)."""
+    async def connect(
+        cls, engine_url: str = "", *, home: Path | None = None, cell: str = "local", artifacts_url: str = ""
+    ) -> AsyncIterator["Fleet"]:
+        """Connect to an engine by URL, or to the fleet that runs in `home` (by default AMAS_HOME).
+
+        `artifacts_url`: where inputs and results over 64 KiB go, by default AMAS_ARTIFACTS_URL: `s3://bucket/prefix` or a folder.
+        The fleet in a home says so itself; with an engine's URL alone nobody does, and large values are refused.
+        """
         declared = None
+        artifacts = ArtifactSettings.read()
+        artifacts_url = artifacts_url or artifacts.url
         if not engine_url:
             from amas.fleet.load import load_fleet
             from amas.platforms.local.control import running_fleet
 
             state = running_fleet(home)
             engine_url, cell, declared = state.engine_url, state.cell, load_fleet(state.fleet_file)
+            artifacts_url = state.artifacts_url
+        store = ArtifactStore(artifacts_url) if artifacts_url else None
         async with Engine(engine_url, cell=cell) as engine:
             await engine.check()
-            fleet = cls(engine, declared=declared)
+            fleet = cls(engine, declared=declared, values=LargeValues(store, bytes_max=artifacts.payload_bytes))
             loops = [
                 asyncio.create_task(fleet._bell.run(), name="replies"),
                 asyncio.create_task(fleet._poll(), name="reply poll"),
@@ -139,17 +153,19 @@ class Fleet:
             output_dir=_absolute(output_dir),
             preferences=preferences or {},
         )
-        workflow_id, root_id = await submit_goal(self.queue, wanted, limits=limits, client_id=self._client_id)
+        workflow_id, root_id = await submit_goal(
+            self.queue, wanted, limits=limits, values=self._values, client_id=self._client_id
+        )
         future: asyncio.Future[TaskOutcome] = asyncio.get_running_loop().create_future()
         self._pending[root_id] = future  # the poll asks for the root; the push tells of the workflow
         self._roots[workflow_id] = root_id
         future.add_done_callback(lambda _: self._roots.pop(workflow_id, None))
-        return TaskHandle(workflow_id, future)
+        return TaskHandle(workflow_id, future, self._values)
 
     async def submit(self, capability: str, input: Json = None, **options: object) -> TaskHandle:  # noqa: A002  the field's name
         """Submit one task and return its handle once it is on disk; `options` are `NewTask`'s fields."""
         task = NewTask(capability=capability, input=input, **options)  # type: ignore[arg-type]
-        (submission,), (handle,) = self._prepare([task])
+        (submission,), (handle,) = await self._prepare([task])
         refused = await self._single.put(submission)
         if refused is not None:
             self._pending.pop(handle.id, None)
@@ -158,7 +174,7 @@ class Fleet:
 
     async def submit_batch(self, tasks: Iterable[NewTask]) -> list[TaskHandle]:
         """Submit many tasks and return their handles, in order, once all are on disk; up to 1000 are stored whole or not."""
-        submissions, handles = self._prepare(tasks)
+        submissions, handles = await self._prepare(tasks)
         try:
             for start in range(0, len(submissions), BATCH_MAX):
                 await self._store(submissions[start : start + BATCH_MAX])
@@ -177,9 +193,10 @@ class Fleet:
         """Cancel tasks; return how many were still open."""
         return await self.queue.cancel([handle.id for handle in handles])
 
-    def _prepare(self, tasks: Iterable[NewTask]) -> tuple[list[Submission], list[TaskHandle]]:
+    async def _prepare(self, tasks: Iterable[NewTask]) -> tuple[list[Submission], list[TaskHandle]]:
         loop = asyncio.get_running_loop()
         submissions, handles = [], []
+        futures: dict[str, asyncio.Future[TaskOutcome]] = {}
         for task in tasks:
             spec = TaskSpec(
                 capability=task.capability,
@@ -190,14 +207,19 @@ class Fleet:
                 needs=task.needs,
             )
             task_id = new_id()
-            submissions.append(
-                make_submission(
-                    task_id, spec, priority=task.priority, delay_s=task.delay_s, pool=task.pool, on_failure=task.on_failure
-                )
-            )
-            future: asyncio.Future[TaskOutcome] = loop.create_future()
-            self._pending[task_id] = future
-            handles.append(TaskHandle(task_id, future))
+            options: dict[str, Any] = {
+                "priority": task.priority,
+                "delay_s": task.delay_s,
+                "pool": task.pool,
+                "on_failure": task.on_failure,
+            }
+            try:
+                submissions.append(make_submission(task_id, spec, **options))
+            except PayloadTooLarge:
+                submissions.append(await self._values.submission(task_id, spec, options))
+            futures[task_id] = loop.create_future()
+            handles.append(TaskHandle(task_id, futures[task_id], self._values))
+        self._pending.update(futures)
         return submissions, handles
 
     async def _store(self, batch: Sequence[Submission]) -> None:

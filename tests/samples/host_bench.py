@@ -36,6 +36,7 @@ class Bench:
     def __init__(self, engine: Engine, url: str, folder: Path) -> None:
         self.engine, self.url, self.folder = engine, url, folder
         self.queue = TaskQueue(engine)
+        self.artifacts = ArtifactStore(folder / "artifacts")
 
     @property
     def cell(self) -> str:
@@ -54,7 +55,7 @@ class Bench:
             settings=HostSettings(**{"lease_s": 3.0, "beat_every_s": 0.1, "drain_s": 0.0, **settings}),
             home=HostHome(
                 self.folder / "work",
-                ArtifactStore(self.folder / "artifacts"),
+                self.artifacts,
                 open_log(self.folder / f"{host_id}.jsonl", level="DEBUG"),
             ),
             rng=random.Random(7),

@@ -25,6 +25,32 @@ async def echo(task: Context) -> Json:
     return {"echo": task.input, "results": task.results, "failures": sorted(task.failures), "agent": task.agent_id}
 
 
+@agent("test.swell")
+async def swell(task: Context) -> Json:
+    return task.input
+
+
+@agent("test.grow")
+async def grow(task: Context) -> Json:
+    return "x" * task.input
+
+
+@agent("test.echo_of_echo")
+async def echo_of_echo(task: Context) -> Json:
+    outcomes = await task.spawn([SubTask(key="child", capability="test.swell", input=task.input)])
+    return outcomes["child"].result
+
+
+@agent("test.large_step")
+async def large_step(task: Context) -> Json:
+    """Fail after a large step, and go on from it."""
+    made = await task.step("grow", lambda: {"by": task.attempt, "text": "x" * task.input})
+    if task.attempt == 1:
+        raise RetryLater("once more", delay_s=0.0)
+    assert made["by"] == 1, "the step was done again"
+    return [task.attempt, len(made["text"])]
+
+
 @agent("test.wait")
 async def wait(task: Context) -> Json:
     """Wait until stopped; say so."""

@@ -17,8 +17,8 @@ from amas.agents.task_context import Services, TaskContext
 from amas.agents.threads import DaemonThreads
 from amas.clock import now_ms
 from amas.core.retry import retry_delay_s
-from amas.engine.queue import encode_payload
 from amas.errors import TaskCancelled
+from amas.model.artifact import is_reference
 from amas.model.blob import to_blob
 from amas.model.fleet import PoolSpec
 from amas.model.task import DEFAULT_RETRY, Claimed, Completion, FailedAttempt, Json
@@ -118,10 +118,13 @@ class Attempt:
         self._began = True
         outcome: Outcome = None
         try:
+            if is_reference(self.claimed.spec.input):
+                await self.context.load_input()
             if self.claimed.spec.needs:
                 await self.context.load_needs()
             result = await (self._in_thread() if self.seat.function else self.seat.agent.process_task(self.context))
-            outcome = Completion(self.claimed.id, self.claimed.attempt, encode_payload(result, "the result"))
+            blob = await self._services.values.payload(result, "the result")
+            outcome = Completion(self.claimed.id, self.claimed.attempt, blob)
         except Suspended:
             pass
         except asyncio.CancelledError:

@@ -6,7 +6,7 @@ Shared by hosts and isolated children, so it imports nothing of the engine.
 import traceback
 from typing import NamedTuple
 
-from amas.errors import AmasError, GiveUp, RetryLater, SubmissionError
+from amas.errors import AmasError, ArtifactLost, GiveUp, RetryLater, SubmissionError
 from amas.model.task import Failure
 
 DETAIL_CHARS_MAX = 4096
@@ -46,7 +46,8 @@ def verdict(error: BaseException) -> Verdict:
             return Verdict(failed(error.code, str(error)).failure, delay_s=error.delay_s)
         case GiveUp():
             return failed(error.error_code, str(error), final=True)
-        case SubmissionError():  # its result, step or sub-tasks can't be carried; they would be the same the next time
+        # Its result, step or sub-tasks can't be carried, or what it was given is lost: it would be the same the next time.
+        case SubmissionError() | ArtifactLost():
             return failed(error.code, str(error), final=True, detail=_trace(error))
         case MemoryError():
             return failed("memory_limit", "the agent ran out of memory")

@@ -15,11 +15,12 @@ from amas.agents.insist import insist
 from amas.agents.progress import NOTE_CHARS_MAX, ProgressPost
 from amas.agents.threads import DaemonThreads
 from amas.artifacts.store import ArtifactStore
+from amas.artifacts.values import LargeValues
 from amas.clock import child_id
 from amas.core.retry import Draw
 from amas.engine.coalesce import Coalescer
-from amas.engine.queue import TaskQueue, encode_payload, make_submission
-from amas.errors import AttemptStale, EngineError, SubmissionError
+from amas.engine.queue import TaskQueue, make_submission
+from amas.errors import AttemptStale, EngineError, PayloadTooLarge, SubmissionError
 from amas.model.blob import unwrap
 from amas.model.goal import SubTask
 from amas.model.journal import ProgressNote
@@ -47,6 +48,7 @@ class Services(NamedTuple):
     """For plain functions as steps."""
     workspaces: Path
     artifacts: ArtifactStore
+    values: LargeValues
     log: Log
     draw: Draw
 
@@ -124,6 +126,11 @@ class TaskContext(Context):
         bounded = min(max(float(fraction), 0.0), 1.0)
         self._services.progress.note(ProgressNote(self.id, self.attempt, bounded, note[:NOTE_CHARS_MAX]))
 
+    async def load_input(self) -> None:
+        """Fetch an input that lies in the artifact store."""
+        self.input = await self._services.values.get(self.spec.input)
+        self.spec = msgspec.structs.replace(self.spec, input=self.input)
+
     async def load_needs(self) -> None:
         """Fetch the results of the tasks that this one needs."""
         needs = self.spec.needs
@@ -131,7 +138,7 @@ class TaskContext(Context):
         for task_id, key in zip(needs, self.spec.need_keys or needs, strict=True):
             outcome = found.get(task_id)
             if outcome is not None and outcome.state is TaskState.SUCCEEDED:
-                self.results[key] = outcome.result
+                self.results[key] = await self._services.values.get(outcome.result)
             else:
                 self.failures[key] = _why_missing(task_id, outcome)
 
@@ -140,18 +147,18 @@ class TaskContext(Context):
         if self._steps is None:
             self._steps = await insist(lambda: self._services.queue.steps(self.id), draw=self._services.draw)
         held = self._steps.get(name)
-        return (False, None) if held is None else (True, decode(held))
+        return (False, None) if held is None else (True, await self._services.values.get(decode(held)))
 
     async def keep(self, name: str, result: Json) -> Json:
         """Journal a step; AttemptStale when the task is another attempt's."""
-        blob = encode_payload(result, f"the result of step {name!r}")
+        blob = await self._services.values.payload(result, f"the result of step {name!r}")
         step = JournaledStep(self.id, self.attempt, name, blob)
         if await insist(lambda: self._services.steps.put(step), draw=self._services.draw):
             self._give_up_as_stale()
         held = unwrap(blob)
         assert self._steps is not None, "a step is recalled before it is kept"
         self._steps[name] = held
-        return decode(held)
+        return await self._services.values.get(decode(held))
 
     async def in_thread(self, work: Callable[[], Any]) -> Any:
         """Run a plain step in one of the host's threads."""
@@ -170,8 +177,8 @@ class TaskContext(Context):
         if self._resumed:
             found = await insist(lambda: services.queue.outcomes(list(ids.values())), draw=services.draw)
             if all(task_id in found and found[task_id].state.terminal for task_id in ids.values()):
-                return {key: found[task_id] for key, task_id in ids.items()}
-        children = [self._submission(task, ids[task.key]) for task in tasks]
+                return {key: await services.values.outcome(found[task_id]) for key, task_id in ids.items()}
+        children = [await self._submission(task, ids[task.key]) for task in tasks]
         self.letting_go = True
         try:
             refusal = await insist(
@@ -188,7 +195,7 @@ class TaskContext(Context):
         self.suspended = True
         raise Suspended
 
-    def _submission(self, task: SubTask, task_id: str) -> Submission:
+    async def _submission(self, task: SubTask, task_id: str) -> Submission:
         spec = TaskSpec(
             capability=task.capability,
             input=task.input,
@@ -204,7 +211,11 @@ class TaskContext(Context):
             deadline_ms=self.spec.deadline_ms,
             traceparent=self.spec.traceparent,
         )
-        return make_submission(task_id, spec, priority=task.priority, on_failure=task.on_failure)
+        try:
+            return make_submission(task_id, spec, priority=task.priority, on_failure=task.on_failure)
+        except PayloadTooLarge:
+            options = {"priority": task.priority, "on_failure": task.on_failure}
+            return await self._services.values.submission(task_id, spec, options)
 
     def _give_up_as_stale(self) -> None:
         self._stale()

@@ -97,8 +97,9 @@ def started_fleet(fleet: str, home: Home, *, show: bool) -> Iterator[None]:
 
 def _request(fleet: str, home: Home, *, ports: Ports, bound: bool = False) -> StartRequest:
     """Return what the supervisor is asked for, after checking the fleet file and every setting."""
+    from amas.artifacts.store import ArtifactStore
     from amas.fleet.load import find_fleet, load_fleet
-    from amas.settings import EngineSettings, HostSettings, ServerSettings
+    from amas.settings import ArtifactSettings, EngineSettings, HostSettings, ServerSettings
 
     path = find_fleet(fleet)
     spec = load_fleet(path, agents=True)
@@ -112,6 +113,7 @@ def _request(fleet: str, home: Home, *, ports: Ports, bound: bool = False) -> St
         engine_binary=str(engine.binary or ""),
         engine_start_s=engine.start_s,
         cell=engine.cell,
+        artifacts_url=ArtifactStore(ArtifactSettings.read().url_for(home.folder)).url,
         host=server.host,
         port=server.port if port is None else port,
         metrics_port=server.metrics_port if metrics_port is None else metrics_port,

@@ -11,12 +11,11 @@ import msgspec
 
 from amas.clock import SERVER_CLOCK
 from amas.engine.connection import Argument, Engine
-from amas.errors import DependencyUnknown, EngineError, IdempotencyConflict, PayloadTooLarge, SubmissionError
-from amas.model.blob import Blob, blob_bytes, to_blob
+from amas.engine.payload import encode_spec
+from amas.errors import DependencyUnknown, EngineError, IdempotencyConflict, SubmissionError
 from amas.model.journal import ProgressNote, WorkflowOpening
 from amas.model.states import TaskState, WorkflowState
 from amas.model.task import (
-    PAYLOAD_BYTES_MAX,
     Claimed,
     Completion,
     FailedAttempt,
@@ -77,23 +76,13 @@ class Exchanged(NamedTuple):
     """None when the host holds no lease."""
 
 
-def encode_payload(value: Json, what: str) -> Blob:
-    """Return `value` ready to be carried; `PayloadTooLarge` names `what` when it is over the limit."""
-    try:
-        blob = to_blob(value)
-    except (TypeError, msgspec.MsgspecError) as error:
-        raise SubmissionError(f"{what} is not a JSON value: {error}") from error
-    if (size := blob_bytes(blob)) > PAYLOAD_BYTES_MAX:
-        raise PayloadTooLarge(
-            f"{what} is {size} bytes; at most {PAYLOAD_BYTES_MAX} fit: store it as an artifact and pass the reference"
-        )
-    return blob
-
-
 def make_submission(
     task_id: str, spec: TaskSpec, *, priority: int = 1, delay_s: float = 0.0, pool: str = "", on_failure: str = "fail"
 ) -> Submission:
-    """Return `spec` ready for `TaskQueue.submit`; `pool` keeps it for one pool's agents."""
+    """Return `spec` ready for `TaskQueue.submit`; `pool` keeps it for one pool's agents.
+
+    PayloadTooLarge when its input is too large for the engine: `LargeValues.submission` then puts it in the artifact store.
+    """
     options = SubmitOptions(
         needs=list(spec.needs) or None,
         delay_ms=round(delay_s * 1000),
@@ -105,7 +94,7 @@ def make_submission(
     return Submission(
         task_id,
         f"@{pool}" if pool else spec.capability,
-        encode_payload(spec, f"task {spec.key or spec.capability}"),
+        encode_spec(spec, f"task {spec.key or spec.capability}"),
         priority,
         None if options == SubmitOptions() else options,
     )

@@ -6,9 +6,10 @@ It must never plan: the root task's agent does.
 
 from pathlib import PurePath
 
+from amas.artifacts.values import LargeValues
 from amas.clock import new_id, now_ms
 from amas.engine.queue import Idempotency, TaskQueue, make_submission
-from amas.errors import CapabilityUnknown, InputUnusable, WorkflowsFull
+from amas.errors import CapabilityUnknown, InputUnusable, PayloadTooLarge, WorkflowsFull
 from amas.model.blob import to_blob
 from amas.model.fleet import FleetLimits, FleetSpec
 from amas.model.goal import ROOT_CAPABILITY, ROOT_KEY, Goal
@@ -66,13 +67,13 @@ async def submit_goal(
     goal: Goal,
     *,
     limits: FleetLimits,
-    idempotency_key: str = "",
-    idempotency_digest: str = "",
+    values: LargeValues,
+    idempotency: tuple[str, str] | None = None,
     client_id: str = "",
 ) -> tuple[str, str]:
     """Open a workflow for `goal` and return its id and its root task's; said again under the same key, the first's ids.
 
-    `client_id` hears of the workflow's end on its reply channel.
+    `idempotency`: the key and the body's digest. `client_id` hears of the workflow's end on its reply channel.
     """
     _check(goal)
     await _make_sure_of_room(queue, limits)
@@ -87,10 +88,14 @@ async def submit_goal(
         deadline_ms=goal_deadline_ms(goal, limits),
     )
     answer = f"{workflow_id} {root_id}"
+    try:
+        root = make_submission(root_id, spec, priority=goal.priority)
+    except PayloadTooLarge:  # its preferences are long
+        root = await values.submission(root_id, spec, {"priority": goal.priority})
     first = await queue.submit(
-        [make_submission(root_id, spec, priority=goal.priority)],
+        [root],
         workflow=WorkflowOpening(workflow_id, to_blob(goal), root_id),
-        idempotency=Idempotency(idempotency_key, idempotency_digest, answer.encode()) if idempotency_key else None,
+        idempotency=Idempotency(*idempotency, answer.encode()) if idempotency else None,
         client_id=client_id,
     )
     ids = (first.decode() if first else answer).split(" ")

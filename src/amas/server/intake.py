@@ -6,14 +6,15 @@ One decoding by msgspec checks and converts a whole batch; nothing here looks at
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha256
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from fastapi import Request
 
+from amas.artifacts.values import LargeValues
 from amas.clock import new_id
 from amas.engine.queue import Idempotency, make_submission
-from amas.errors import CapabilityUnknown
+from amas.errors import CapabilityUnknown, PayloadTooLarge
 from amas.model.fleet import FleetSpec
 from amas.model.task import RetryPolicy, Submission, TaskSpec
 from amas.server.problems import Fault, Refusal, fault_of
@@ -26,7 +27,15 @@ IDEMPOTENCY_CHARS_MAX = 200
 Shape = TypeVar("Shape", NewTask, NewGoal)
 
 JSON, NDJSON, MSGPACK = "application/json", "application/x-ndjson", "application/msgpack"
-_json_batch, _msgpack_batch = msgspec.json.Decoder(list[NewTask]), msgspec.msgpack.Decoder(list[NewTask])
+
+
+def _no_extension(code: int, _: memoryview) -> object:
+    """Refuse what JSON can't say; ours are references to the artifact store, which nobody but us may make."""
+    raise msgspec.ValidationError(f"a msgpack extension (of type {code}) is no JSON value")
+
+
+_json_batch = msgspec.json.Decoder(list[NewTask])
+_msgpack_batch = msgspec.msgpack.Decoder(list[NewTask], ext_hook=_no_extension)
 _line = msgspec.json.Decoder(NewTask)
 _ALIASES = {"application/ndjson": NDJSON, "application/x-msgpack": MSGPACK, "application/vnd.msgpack": MSGPACK}
 
@@ -108,7 +117,7 @@ def _policy(retry: NewRetry) -> RetryPolicy:
     return RetryPolicy(retry.retries, retry.backoff_s, retry.backoff_max_s, retry.jitter)
 
 
-def submissions(tasks: Sequence[NewTask], fleet: FleetSpec) -> list[Submission]:
+async def submissions(tasks: Sequence[NewTask], fleet: FleetSpec, values: LargeValues) -> list[Submission]:
     """Return tasks ready for the engine, each with a new id; CapabilityUnknown when no agent of the fleet could ever take one."""
     _check_capabilities(tasks, fleet)
     keys: dict[str, str] = {}
@@ -124,11 +133,16 @@ def submissions(tasks: Sequence[NewTask], fleet: FleetSpec) -> list[Submission]:
             retry=_policy(task.retry),
             needs=tuple(keys.get(need, need) for need in task.needs),
         )
-        made.append(
-            make_submission(
-                task_id, spec, priority=task.priority, delay_s=task.delay_s, pool=task.pool, on_failure=task.on_failure
-            )
-        )
+        options: dict[str, Any] = {
+            "priority": task.priority,
+            "delay_s": task.delay_s,
+            "pool": task.pool,
+            "on_failure": task.on_failure,
+        }
+        try:
+            made.append(make_submission(task_id, spec, **options))
+        except PayloadTooLarge:
+            made.append(await values.submission(task_id, spec, options))
         if task.key:
             keys[task.key] = task_id
     return made

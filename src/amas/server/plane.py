@@ -6,6 +6,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from amas.artifacts.store import ArtifactStore
+from amas.artifacts.values import BYTES_MAX, LargeValues
 from amas.controllers.figures import Figures
 from amas.engine.connection import Engine
 from amas.engine.hosts import HostRegistry
@@ -32,6 +34,10 @@ class ControlPlane:
     """The fleet's data folder, whose `logs/` holds what hosts write."""
     retention_s: float = RETENTION_S
     """As the hosts and controllers have it: AMAS_RETENTION_S."""
+    artifacts_url: str = ""
+    """Where large values are; empty for a folder in the home."""
+    payload_bytes: int = BYTES_MAX
+    """The largest input or result: AMAS_PAYLOAD_MB."""
     figures: Figures = field(default_factory=Figures)
     """What the duties of this process count; hand the same to `make_duties`."""
     metrics: Metrics = field(default_factory=Metrics)
@@ -42,6 +48,7 @@ class ControlPlane:
     live: LiveEvents = field(init=False)
     """Runs only where somebody runs it: `serve` does."""
     rate: Rate = field(init=False)
+    values: LargeValues = field(init=False)
 
     def __post_init__(self) -> None:
         self.queue = TaskQueue(self.engine, retention_s=self.retention_s)
@@ -50,6 +57,8 @@ class ControlPlane:
         self.board = AgentBoard(self.hosts, self.fleet)
         self.live = LiveEvents(self.journal, self.queue)
         self.rate = Rate()
+        store = ArtifactStore(self.artifacts_url or self.home / "artifacts")
+        self.values = LargeValues(store, bytes_max=self.payload_bytes)
 
 
 def _plane_of(request: Request) -> ControlPlane:

@@ -65,6 +65,8 @@ STATUS: tuple[tuple[type[errors.AmasError], int], ...] = (
     (errors.SubmissionError, 422),
     (errors.GoalError, 422),
     (errors.FleetError, 422),
+    (errors.ArtifactLost, 410),
+    (errors.ArtifactError, 503),
     (errors.EngineError, 503),
     (errors.RecordsError, 503),
     (errors.PlatformError, 503),

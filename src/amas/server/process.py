@@ -20,7 +20,7 @@ from amas.platforms.local.ready import on_stop, tell_ready
 from amas.records.store import Records
 from amas.server.plane import ControlPlane
 from amas.server.serve import serve
-from amas.settings import EngineSettings, HomeSettings, OrchestrationLimits, RecordsSettings, ServerSettings
+from amas.settings import ArtifactSettings, EngineSettings, HomeSettings, OrchestrationLimits, RecordsSettings, ServerSettings
 
 
 def run_control_plane(folder: Path | None) -> None:
@@ -43,7 +43,15 @@ async def _control_plane(home: Home) -> None:
         figures = Figures()
         retention_s = EngineSettings.read().retention_s
         plane = ControlPlane(
-            engine, records, load_fleet(state.fleet_file), settings, home.folder, retention_s=retention_s, figures=figures
+            engine,
+            records,
+            load_fleet(state.fleet_file),
+            settings,
+            home.folder,
+            retention_s=retention_s,
+            artifacts_url=state.artifacts_url,
+            payload_bytes=ArtifactSettings.read().payload_bytes,
+            figures=figures,
         )
         controllers = Controllers(engine, make_duties(engine, records, figures), figures, holder=f"control-plane-{os.getpid()}")
         async with asyncio.TaskGroup() as group:
