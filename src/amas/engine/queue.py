@@ -12,7 +12,7 @@ import msgspec
 from amas.clock import SERVER_CLOCK
 from amas.engine.connection import Argument, Engine
 from amas.engine.payload import encode_spec
-from amas.errors import DependencyUnknown, EngineError, IdempotencyConflict, SubmissionError
+from amas.errors import DependencyUnknown, EngineError, IdempotencyConflict, QueueFull, SubmissionError
 from amas.model.journal import ProgressNote, WorkflowOpening
 from amas.model.states import TaskState, WorkflowState
 from amas.model.task import (
@@ -148,6 +148,8 @@ class TaskQueue:
                 return bytes(answer[1])
             case b"conflict":
                 raise IdempotencyConflict(f"the idempotency key {key.key if key else ''!r} was used before with another body")
+            case b"queue_full":
+                raise _queue_full(answer)
             case _:
                 raise _submission_error(answer[0].decode(), answer[1].decode())
 
@@ -349,6 +351,12 @@ def _view(task_id: str, held: Mapping[str, bytes | None]) -> TaskView:
         result=_any.decode(held["r"]) if held["r"] else None,
         failure=_failure.decode(held["e"]) if held["e"] else None,
     )
+
+
+def _queue_full(answer: Sequence[Any]) -> QueueFull:
+    _, queue, depth, bound, wanted, room_in_ms = answer
+    room_in_s = room_in_ms / 1000 if room_in_ms else None
+    return QueueFull(queue.decode(), depth=depth, bound=bound, wanted=wanted, room_in_s=room_in_s)
 
 
 def _submission_error(refusal: str, at_fault: str) -> Exception:

@@ -11,6 +11,7 @@ import msgspec
 
 from amas.controllers.figures import Figures
 from amas.controllers.run import Controllers, make_duties
+from amas.engine.bounds import DELAYED, QueueBounds
 from amas.engine.connection import Engine
 from amas.fleet.load import load_fleet
 from amas.observe.logging import open_log, use_log
@@ -40,12 +41,12 @@ async def _control_plane(home: Home) -> None:
         Engine(state.engine_url, cell=state.cell) as engine,
         await Records.open(RecordsSettings.read().url_for(home.folder), cell=state.cell) as records,
     ):
-        figures = Figures()
+        figures, fleet = Figures(), load_fleet(state.fleet_file)
         retention_s = EngineSettings.read().retention_s
         plane = ControlPlane(
             engine,
             records,
-            load_fleet(state.fleet_file),
+            fleet,
             settings,
             home.folder,
             retention_s=retention_s,
@@ -53,6 +54,7 @@ async def _control_plane(home: Home) -> None:
             payload_bytes=ArtifactSettings.read().payload_bytes,
             figures=figures,
         )
+        await QueueBounds(engine).set({DELAYED: fleet.limits.max_queued, **fleet.queue_bounds})
         controllers = Controllers(engine, make_duties(engine, records, figures), figures, holder=f"control-plane-{os.getpid()}")
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(serve(plane, ready=lambda _, __: tell_ready()), name="server")

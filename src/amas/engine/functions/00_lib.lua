@@ -9,6 +9,7 @@
 --   P:d:<id>     list    tasks that wait on it; '^' before one that waits for the end, however it ends
 --   P:c:<id>     list    sub-tasks that it spawned           P:s:<id>   hash   its journaled steps
 --   P:q:<queue>  zset    queued ids by effective age         P:queues   set    queues ever used
+--   P:bounds     hash    see 06_bounds.lua                   P:pace:<queue> hash  see 06_bounds.lua
 --   P:delayed    zset    delayed ids by due time             P:dead     zset   dead letters by time
 --   P:w:<id>     hash    a workflow: s state, b blob, root, total, open, succeeded, failed, cancelled, bad, halted, y, c created, z finished
 --   P:wt:<id>    list    its tasks                           P:ended    zset   workflows, and dead letters outside any, by the time to forget them

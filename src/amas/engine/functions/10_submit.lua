@@ -123,7 +123,7 @@ end
 --   caller: TaskQueue.submit.  ARGV: now, retention_ms, client ('' for no reply), resend ('1': ids that exist are left as they
 --   are), idempotency key ('' for none), its digest, how long it is kept (ms), answer blob kept with it,
 --   workflow ('' or [id, blob, root id]), batch [[id, queue, spec, priority, {n needs, d delay, w, u, m, x}]...]
---   returns ['ok'] | ['seen', answer] | ['conflict'] | [refusal, id].  Keeps true: all or nothing; an accepted task has one state.
+--   returns ['ok'] | ['seen', answer] | ['conflict'] | ['queue_full', ...] (see no_room) | [refusal, id].  Keeps true: all or nothing; an accepted task has one state.
 --   cost: O(tasks + needs).
 local function submit(keys, args)
   begin(keys, args)
@@ -134,6 +134,9 @@ local function submit(keys, args)
     if seen[1] == args[6] then return {'seen', seen[2]} end
     if seen[1] then return {'conflict'} end
   end
+  local batch = cmsgpack.unpack(args[10])
+  local full = no_room(batch, args[4] == '1')
+  if full then return full end
   local fields = {'b', args[10]}
   if args[9] ~= '' then
     local id, blob, root = unpack(cmsgpack.unpack(args[9]))
@@ -144,7 +147,7 @@ local function submit(keys, args)
       fields[3], fields[4] = 'w', args[9]
     end
   end
-  local refused, detail = add_batch(cmsgpack.unpack(args[10]), client, args[4] == '1')
+  local refused, detail = add_batch(batch, client, args[4] == '1')
   if refused then
     if fields[3] then
       call('DEL', key('w', cmsgpack.unpack(args[9])[1]))
