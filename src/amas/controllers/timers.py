@@ -5,6 +5,7 @@ from amas.controllers.figures import Figures
 from amas.engine.queue import TaskQueue
 
 PROMOTE_BATCH = 1000
+FORGET_BATCH = 1000
 SWEEP_BATCHES_MAX = 50
 """Batches in one sweep, so that a flood of due tasks doesn't keep ended workflows in memory."""
 PAUSE_MAX_S = 0.25
@@ -27,7 +28,9 @@ class Timers:
             self._figures.tasks_promoted += count
             if count < PROMOTE_BATCH:
                 break
-        await self._queue.forget()
+        for _ in range(SWEEP_BATCHES_MAX):
+            if await self._queue.forget(tasks=FORGET_BATCH) < FORGET_BATCH:
+                break
         if not due_ms:
             return PAUSE_MAX_S
         return min(max(due_ms - now_ms(), 0) / 1000, PAUSE_MAX_S)

@@ -19,7 +19,7 @@ OnFailure = Literal["fail", "skip"]
 """What a task's failure means to those that need it: `fail` fails them too; `skip` lets them run without its result."""
 
 TaskKind = Literal["work", "timer", "signal"]
-"""`work` is for an agent. A `timer` succeeds when its delay is over, a `signal` with what somebody sends it; neither is claimed."""
+"""`work` is for an agent. A `timer` succeeds when its delay is over, a `signal` with what somebody sends; neither is claimed."""
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -175,6 +175,7 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     layer: str = ""
     workflow_id: str = ""
     parent_id: str = ""
+    tenant: str = ""
     needs: tuple[str, ...] = ()
     attempt: int = 0
     failures: int = 0

@@ -44,17 +44,27 @@ local function wait_on(id, needs, states, flagged)
   return open, doomed
 end
 
--- Store one task of a batch; `flagged` gathers the tasks that got dependents.
+-- Store one task of a batch; `flagged` gathers the tasks that got dependents. Returns whether it can't succeed any more.
 local function add(t, client, states, flagged)
-  local id, queue, spec, priority, options = t[1], t[2], t[3], t[4] or 1, t[5] or {}
+  local id, queue, spec, priority, options = t[1], t[2], t[3], t[4] or 1, t[5]
+  R.used[queue] = true
+  if not options and priority == 1 then   -- most tasks, and these calls are most of what a submission costs
+    ready(id, queue, priority)
+    call('HSET', key('t', id), 's', 'queued', 'q', queue, 'b', spec, 'y', client)
+    return false
+  end
+  options = options or {}
   local fields = {'s', 'queued', 'q', queue, 'b', spec}
   local function put(name, value) fields[#fields + 1] = name; fields[#fields + 1] = value end
   if priority ~= 1 then put('p', priority) end
-  if client ~= '' and not options.w then put('y', client) end   -- a workflow's submitter hears of the workflow
+  if not options.w then put('y', client) end   -- a workflow's submitter hears of the workflow
   if options.m and options.m ~= RETRIES then put('m', options.m) end
   if options.x and options.x ~= 'fail' then put('x', options.x) end
   if options.u then put('u', options.u) end
   if options.w or options.u or options.x then put('k', 1) end
+  local tenant, cost = options.t, options.c and options.c * 1000
+  if tenant then put('T', tenant) end
+  if cost then put('K', cost) end
   local open, doomed = 0, false
   if options.n then open, doomed = wait_on(id, options.n, states, flagged) end
   local delay = options.d or 0
@@ -67,7 +77,7 @@ local function add(t, client, states, flagged)
     call('ZADD', P .. ':delayed', R.now + delay, id)
     effect(id, 'delayed', cmsgpack.pack(R.now + delay))
   else
-    ready(id, queue, priority)
+    ready(id, queue, priority, tenant, options.w, cost)
   end
   if fields[2] == 'waiting' then effect(id, 'waiting') end
   if options.w then
@@ -80,7 +90,6 @@ local function add(t, client, states, flagged)
     R.added[options.w] = ids
   end
   call('HSET', key('t', id), unpack(fields))
-  R.queues[queue] = true
   return doomed
 end
 
@@ -102,7 +111,7 @@ local function add_batch(batch, client, resend)
   if not states then return inside, again end   -- the refusal and the id at fault
   local closed = closed_workflow(batch, inside)
   if closed then return 'workflow_closed', closed end
-  R.added, R.queues = {}, {}
+  R.added, R.used = {}, {}
   local flagged, doomed = {}, {}
   for _, t in ipairs(batch) do
     if inside[t[1]] then
@@ -113,7 +122,7 @@ local function add_batch(batch, client, resend)
   for need in pairs(flagged) do call('HSET', key('t', need), 'D', 1, 'k', 1) end
   for workflow, ids in pairs(R.added) do call_many('RPUSH', key('wt', workflow), ids) end
   local queues = {}
-  for queue in pairs(R.queues) do queues[#queues + 1] = queue end
+  for queue in pairs(R.used) do queues[#queues + 1] = queue end
   if #queues > 0 then call_many('SADD', P .. ':queues', queues) end
   for _, id in ipairs(doomed) do abandon(load(id), 'dependency_failed', 'a task that it needs didn\'t succeed') end
   return nil, again
@@ -159,6 +168,7 @@ local function submit(keys, args)
     call('HSET', key('idem', idem), 'digest', args[6], 'answer', args[8])
     call('PEXPIRE', key('idem', idem), args[7])
   end
+  count_let_in()
   note_refused(detail, fields)
   commit('submit', fields)
   return {'ok'}

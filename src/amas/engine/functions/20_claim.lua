@@ -1,34 +1,6 @@
 -- Tasks handed to hosts.
 
--- Take up to n ids from several queues, oldest effective age first.
-local function pop(queues, n)
-  local ids = {}
-  if #queues == 1 then
-    local popped = call('ZPOPMIN', key('q', queues[1]), n)
-    for i = 1, #popped, 2 do ids[#ids + 1] = popped[i] end
-    return ids
-  end
-  local heads = {}
-  local function look(queue)
-    local head = call('ZRANGE', key('q', queue), 0, 0, 'WITHSCORES')
-    heads[queue] = head[1] and tonumber(head[2]) or nil
-  end
-  for _, queue in ipairs(queues) do look(queue) end
-  while #ids < n do
-    local best
-    for queue, score in pairs(heads) do
-      if not best or score < heads[best] or (score == heads[best] and queue < best) then best = queue end
-    end
-    if not best then break end
-    -- While only one queue has work, it is emptied in one call.
-    local only = next(heads) == best and next(heads, best) == nil
-    local popped = call('ZPOPMIN', key('q', best), only and n - #ids or 1)
-    for i = 1, #popped, 2 do ids[#ids + 1] = popped[i] end
-    if only then break end
-    look(best)
-  end
-  return ids
-end
+local NEW = '\000\194'   -- msgpack: no failures, nothing to resume
 
 -- claim: hand queued tasks to a host's free agents.
 --   caller: TaskQueue.claim.  ARGV: now, host, groups [[queues, agent ids (one for each free slot)]...]
@@ -39,28 +11,52 @@ local function claim(keys, args)
   local host = args[2]
   if not call('ZSCORE', P .. ':hosts', host) then return 'lost' end
   local out, journal, running = {}, {}, {}
+  local holder = '\n' .. host .. '\n'
+
+  -- queued -> running, by `agent`; false when the task is gone or not queued any more.
+  local function start(id, agent)
+    local v = call('HMGET', key('t', id), 's', 'c', 'k', 'b')
+    if v[1] ~= 'queued' then return false end
+    local attempt, started, history = 1, R.stamp, NEW
+    if v[2] then   -- not its first
+      local last, _, _, first = claim_of(v[2])
+      local held = call('HMGET', key('t', id), 'f', 'S', 'C')
+      attempt, started = last + 1, first
+      history = cmsgpack.pack(tonumber(held[1]) or 0, (held[2] or held[3]) and true or false)
+    end
+    call('HSET', key('t', id), 's', 'running', 'c', attempt .. holder .. agent .. '\n' .. started)
+    running[#running + 1] = id
+    running[#running + 1] = agent
+    local words = cmsgpack.pack(id, attempt, agent)
+    journal[#journal + 1] = '\147' .. words
+    out[#out + 1] = '\150' .. words .. history
+    out[#out + 1] = v[4]
+    return true
+  end
+
   for _, group in ipairs(cmsgpack.unpack(args[3])) do
     local queues, agents = group[1], group[2]
-    for i, id in ipairs(pop(queues, #agents)) do
-      local v = call('HMGET', key('t', id), 's', 'a', 'f', 'S', 'C', 'b')
-      if v[1] == 'queued' then
-        local attempt, agent = (tonumber(v[2]) or 0) + 1, agents[i]
-        if attempt == 1 then call('HSET', key('t', id), 's', 'running', 'a', 1, 'h', host, 'g', agent, 't', R.stamp)
-        else call('HSET', key('t', id), 's', 'running', 'a', attempt, 'h', host, 'g', agent) end
-        running[#running + 1] = id
-        running[#running + 1] = agent
-        journal[#journal + 1] = {id, attempt, agent}
-        out[#out + 1] = '\150'
-        out[#out + 1] = cmsgpack.pack(id, attempt, agent, tonumber(v[3]) or 0, (v[4] or v[5]) and true or false)
-        out[#out + 1] = v[6]
+    local given = 0
+    while given < #agents do
+      local taken = #queues == 1 and take(queues[1], #agents - given) or take_from(queues, #agents - given)
+      if #taken == 0 then break end
+      for i = 1, #taken, 2 do
+        if start(taken[i], agents[given + 1]) then given = given + 1 end
       end
     end
   end
   if #journal == 0 then return array_header(0) end
   call_many('HSET', key('r', host), running)
   count('claimed', #journal)
-  commit('claim', {'h', host, 'b', cmsgpack.pack(journal)})
+  commit('claim', {'h', host, 'b', array_header(#journal) .. table.concat(journal)})
   return array_header(#journal) .. table.concat(out)
 end
 
 redis.register_function('amas1_claim', claim)
+
+-- weigh: set tenants' weights.  caller: TaskQueue.weigh.  ARGV: {tenant: weight}
+local function weigh(keys, args)
+  for tenant, weight in pairs(cmsgpack.unpack(args[1])) do redis.call('HSET', keys[1] .. ':weights', tenant, weight) end
+end
+
+redis.register_function('amas1_weigh', weigh)
