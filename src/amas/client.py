@@ -12,7 +12,7 @@ connection lost.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,8 @@ from amas.engine.bell import Bell
 from amas.engine.coalesce import Coalescer
 from amas.engine.connection import Engine
 from amas.engine.queue import TaskQueue, make_submission
-from amas.errors import EngineUnreachable, PayloadTooLarge, SubmissionError, TaskCancelled, TaskFailed
-from amas.model.fleet import FleetLimits, FleetSpec
+from amas.errors import EngineUnreachable, PayloadTooLarge, QueueFull, SubmissionError, TaskCancelled, TaskFailed
+from amas.model.fleet import DELAYED, FleetLimits, FleetSpec
 from amas.model.goal import Goal
 from amas.model.states import Priority, TaskState
 from amas.model.task import DEFAULT_RETRY, Json, OnFailure, RetryPolicy, Submission, TaskOutcome, TaskSpec
@@ -37,6 +37,10 @@ BATCH_MAX = 1000
 """Tasks in one call of the engine; more go out in several."""
 POLL_S = 2.0
 """Seconds between looks for outcomes whose push was lost."""
+ROOM_S = 60.0
+"""Seconds for which a submission waits for room in a full queue, where nothing else is said."""
+ROOM_PAUSE_MIN_S, ROOM_PAUSE_MAX_S = 0.02, 1.0
+"""Seconds between tries while a queue is full: as the engine estimates, within these."""
 PATIENCE_S = 30.0
 """Seconds for which a submission is said again while the engine doesn't answer: it restarts in well under two."""
 
@@ -87,9 +91,9 @@ class TaskHandle:
 class Fleet:
     """A running fleet, as programs see it; make one with `Fleet.connect()`."""
 
-    def __init__(self, engine: Engine, *, declared: FleetSpec | None, values: LargeValues) -> None:
+    def __init__(self, engine: Engine, *, declared: FleetSpec | None, values: LargeValues, wait_for_room_s: float) -> None:
         """`declared`: the fleet's file, where it is known."""
-        self.engine, self._declared, self._values = engine, declared, values
+        self.engine, self._declared, self._values, self._room_s = engine, declared, values, wait_for_room_s
         self.queue = TaskQueue(engine)
         self._client_id = new_id()
         self._pending: dict[str, asyncio.Future[TaskOutcome]] = {}
@@ -102,12 +106,19 @@ class Fleet:
     @classmethod
     @asynccontextmanager
     async def connect(
-        cls, engine_url: str = "", *, home: Path | None = None, cell: str = "local", artifacts_url: str = ""
+        cls,
+        engine_url: str = "",
+        *,
+        home: Path | None = None,
+        cell: str = "local",
+        artifacts_url: str = "",
+        wait_for_room_s: float = ROOM_S,
     ) -> AsyncIterator["Fleet"]:
         """Connect to an engine by URL, or to the fleet that runs in `home` (by default AMAS_HOME).
 
         `artifacts_url`: where inputs and results over 64 KiB go, by default AMAS_ARTIFACTS_URL: `s3://bucket/prefix` or a folder.
         The fleet in a home says so itself; with an engine's URL alone nobody does, and large values are refused.
+        `wait_for_room_s`: how long submissions wait while a queue is full before they raise QueueFull; 0 is not at all.
         """
         declared = None
         artifacts = ArtifactSettings.read()
@@ -122,7 +133,8 @@ class Fleet:
         store = ArtifactStore(artifacts_url) if artifacts_url else None
         async with Engine(engine_url, cell=cell) as engine:
             await engine.check()
-            fleet = cls(engine, declared=declared, values=LargeValues(store, bytes_max=artifacts.payload_bytes))
+            values = LargeValues(store, bytes_max=artifacts.payload_bytes)
+            fleet = cls(engine, declared=declared, values=values, wait_for_room_s=wait_for_room_s)
             loops = [
                 asyncio.create_task(fleet._bell.run(), name="replies"),
                 asyncio.create_task(fleet._poll(), name="reply poll"),
@@ -163,22 +175,39 @@ class Fleet:
         return TaskHandle(workflow_id, future, self._values)
 
     async def submit(self, capability: str, input: Json = None, **options: object) -> TaskHandle:  # noqa: A002  the field's name
-        """Submit one task and return its handle once it is on disk; `options` are `NewTask`'s fields."""
+        """Submit one task and return its handle once it is on disk; `options` are `NewTask`'s fields, and `wait_for_room_s`.
+
+        While its queue is full this waits, so that a fast producer goes at the fleet's pace; QueueFull after `wait_for_room_s`.
+        """
+        room_s = options.pop("wait_for_room_s", None)
         task = NewTask(capability=capability, input=input, **options)  # type: ignore[arg-type]
         (submission,), (handle,) = await self._prepare([task])
-        refused = await self._single.put(submission)
-        if refused is not None:
+
+        async def store() -> None:
+            refused = await self._single.put(submission)
+            if refused is not None:
+                raise refused
+
+        try:
+            await self._with_room(store, room_s)  # type: ignore[arg-type]
+        except BaseException:
             self._pending.pop(handle.id, None)
-            raise refused
+            raise
         return handle
 
-    async def submit_batch(self, tasks: Iterable[NewTask]) -> list[TaskHandle]:
-        """Submit many tasks and return their handles, in order, once all are on disk; up to 1000 are stored whole or not."""
+    async def submit_batch(self, tasks: Iterable[NewTask], *, wait_for_room_s: float | None = None) -> list[TaskHandle]:
+        """Submit many tasks and return their handles, in order, once all are on disk; up to 1000 are stored whole or not.
+
+        Each thousand waits for room as `submit` does. QueueFull after it, or at once when a thousand is more than a queue holds:
+        what came before stays submitted.
+        """
         submissions, handles = await self._prepare(tasks)
+        start = 0
         try:
             for start in range(0, len(submissions), BATCH_MAX):
-                await self._store(submissions[start : start + BATCH_MAX])
-        except SubmissionError:
+                batch = submissions[start : start + BATCH_MAX]
+                await self._with_room(lambda batch=batch: self._store(batch), wait_for_room_s)  # type: ignore[misc]
+        except BaseException:
             for handle in handles[start:]:
                 self._pending.pop(handle.id, None)
             raise
@@ -222,6 +251,23 @@ class Fleet:
         self._pending.update(futures)
         return submissions, handles
 
+    async def _with_room(self, store: Callable[[], Awaitable[None]], room_s: float | None) -> None:
+        """Await `store()` until the queue that it fills has room, `room_s` seconds at most."""
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + (self._room_s if room_s is None else room_s)
+        pause_s = ROOM_PAUSE_MIN_S
+        while True:
+            try:
+                return await store()
+            except QueueFull as full:
+                left_s = give_up_at - loop.time()
+                if full.wanted > full.bound or left_s <= 0:
+                    raise
+                wanted_s = pause_s if full.room_in_s is None else full.room_in_s
+                wait_s = min(max(wanted_s, ROOM_PAUSE_MIN_S), ROOM_PAUSE_MAX_S) * random.uniform(0.8, 1.2)  # noqa: S311  jitter
+                await asyncio.sleep(min(wait_s, left_s))
+                pause_s *= 2
+
     async def _store(self, batch: Sequence[Submission]) -> None:
         pause_s, resend = 0.05, False
         async with asyncio.timeout(PATIENCE_S) as patience:
@@ -240,11 +286,28 @@ class Fleet:
         """Store what came together; where one is refused, it is refused alone."""
         try:
             await self._store(batch)
+        except QueueFull as full:
+            return await self._submit_fitting(batch, full)
         except SubmissionError as error:
             if len(batch) == 1:
                 return [error]
             return [(await self._submit_singles([submission]))[0] for submission in batch]
         return [None] * len(batch)
+
+    async def _submit_fitting(self, batch: list[Submission], full: QueueFull) -> list[SubmissionError | None]:
+        """Store what a full queue has room for, and what is for others; the rest is refused, each to wait for itself."""
+        room = max(full.bound - full.depth, 0)
+        refused: set[str] = set()
+        for submission in batch:
+            if _counts_in(submission, full.queue):
+                room -= 1
+                if room < 0:
+                    refused.add(submission.id)
+        if not refused:  # room came between: the engine's word was about a moment that is over
+            refused.add(batch[-1].id)
+        going = [submission for submission in batch if submission.id not in refused]
+        answers = iter(await self._submit_singles(going) if going else [])
+        return [_alone(full) if submission.id in refused else next(answers) for submission in batch]
 
     def _heard(self, message: bytes) -> None:
         for outcome in _outcomes.decode(message):
@@ -282,6 +345,16 @@ class Fleet:
                 future = self._pending.pop(task_id, None)
                 if future is not None:
                     self._pending[task_id] = future
+
+
+def _alone(full: QueueFull) -> QueueFull:
+    return QueueFull(full.queue, depth=full.depth, bound=full.bound, wanted=1, room_in_s=full.room_in_s)
+
+
+def _counts_in(submission: Submission, queue: str) -> bool:
+    if queue == DELAYED:
+        return submission.options is not None and submission.options.delay_ms > 0
+    return submission.queue == queue
 
 
 def _absolute(folder: Path | str) -> str:

@@ -11,6 +11,7 @@ import msgspec
 from amas.cli.api import Api, Refused, home_at
 from amas.cli.output import console, moment, print_json
 from amas.errors import FleetAlreadyRunning, FleetNotRunning
+from amas.model.fleet import DELAYED
 from amas.platforms.local.control import RunningFleet, fleet_state, run_fleet, start_fleet, stop_fleet
 from amas.platforms.local.home import FleetState, Home
 from amas.platforms.local.request import Event, Report, StartRequest
@@ -68,8 +69,17 @@ def status(folder: Path | None, *, as_json: bool) -> None:
     ]
     if shown:
         console().print(table("", ["", ""], shown))
+    if queues := _queue_rows(figures.get("tasks", {})):
+        console().print(table("", ["queue", "queued", "at most"], queues))
     for problem in ready.get("problems", []):
         console().print(f"[yellow]not ready[/yellow]: {problem}")
+
+
+def _queue_rows(tasks: dict[str, Any]) -> list[list[object]]:
+    """Return a row for each queue that has work, the fullest first."""
+    queued, bounds = tasks.get("queued", {}), tasks.get("bounds", {})
+    depths = {**queued, **({DELAYED: tasks["delayed"]} if tasks.get("delayed") else {})}
+    return [[queue, depth, bounds.get(queue, "")] for queue, depth in sorted(depths.items(), key=lambda each: -each[1])]
 
 
 def _ask(state: FleetState) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -6,9 +6,6 @@ import msgspec
 
 from amas.engine.connection import Engine
 
-DELAYED = "delayed"
-"""Stands for the delayed tasks of all queues together."""
-
 _encode = msgspec.msgpack.Encoder().encode
 
 

@@ -7,6 +7,9 @@ import msgspec
 from amas.model.states import Layer
 from amas.model.task import DEFAULT_RETRY, Json, RetryPolicy
 
+DELAYED = "delayed"
+"""In the place of a queue: the delayed tasks of all queues together."""
+
 Isolation = Literal["shared", "process"]
 """`shared`: in the host's own process (blocking functions in threads). `process`: each attempt in a child that can be killed."""
 
@@ -90,7 +93,7 @@ class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def queue_bounds(self) -> dict[str, int]:
         """The most tasks that may be queued in each queue, 0 for no limit; pools that share a capability get the larger one's."""
-        bounds: dict[str, int] = {}
+        bounds = {DELAYED: self.limits.max_queued}
         for pool in self.pools:
             most = self.limits.max_queued if pool.max_queued is None else pool.max_queued
             for queue in pool.queues:

@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from amas.artifacts.store import ArtifactStore
 from amas.artifacts.values import BYTES_MAX, LargeValues
 from amas.controllers.figures import Figures
+from amas.engine.bounds import QueueBounds
 from amas.engine.connection import Engine
 from amas.engine.hosts import HostRegistry
 from amas.engine.journal import Journal
@@ -42,6 +43,7 @@ class ControlPlane:
     """What the duties of this process count; hand the same to `make_duties`."""
     metrics: Metrics = field(default_factory=Metrics)
     queue: TaskQueue = field(init=False)
+    bounds: QueueBounds = field(init=False)
     hosts: HostRegistry = field(init=False)
     journal: Journal = field(init=False)
     board: AgentBoard = field(init=False)
@@ -52,6 +54,7 @@ class ControlPlane:
 
     def __post_init__(self) -> None:
         self.queue = TaskQueue(self.engine, retention_s=self.retention_s)
+        self.bounds = QueueBounds(self.engine)
         self.hosts = HostRegistry(self.engine, retention_s=self.retention_s)
         self.journal = Journal(self.engine)
         self.board = AgentBoard(self.hosts, self.fleet)

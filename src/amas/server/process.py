@@ -11,7 +11,7 @@ import msgspec
 
 from amas.controllers.figures import Figures
 from amas.controllers.run import Controllers, make_duties
-from amas.engine.bounds import DELAYED, QueueBounds
+from amas.engine.bounds import QueueBounds
 from amas.engine.connection import Engine
 from amas.fleet.load import load_fleet
 from amas.observe.logging import open_log, use_log
@@ -54,7 +54,7 @@ async def _control_plane(home: Home) -> None:
             payload_bytes=ArtifactSettings.read().payload_bytes,
             figures=figures,
         )
-        await QueueBounds(engine).set({DELAYED: fleet.limits.max_queued, **fleet.queue_bounds})
+        await QueueBounds(engine).set(fleet.queue_bounds)
         controllers = Controllers(engine, make_duties(engine, records, figures), figures, holder=f"control-plane-{os.getpid()}")
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(serve(plane, ready=lambda _, __: tell_ready()), name="server")

@@ -91,7 +91,7 @@ _LISTED = TaskShape(**{name: getattr(_TASK, name) for name in TaskShape.__struct
     "",
     summary="Submit a task",
     openapi_extra={**takes(NewTask, _NEW), "parameters": [IDEMPOTENCY_HEADER]},
-    **answers(Submitted, Submitted(id=_ID), status=201, problems=(400, 413, 415, 422, 503)),
+    **answers(Submitted, Submitted(id=_ID), status=201, problems=(400, 413, 415, 422, 429, 503)),
 )
 async def submit_task(request: Request, plane: Plane) -> Response:
     """Store a task; once this is answered, it is on disk."""
@@ -119,7 +119,7 @@ async def submit_task(request: Request, plane: Plane) -> Response:
         },
         "parameters": [IDEMPOTENCY_HEADER],
     },
-    **answers(SubmittedBatch, SubmittedBatch(ids=[_ID]), status=201, problems=(400, 413, 415, 422, 503)),
+    **answers(SubmittedBatch, SubmittedBatch(ids=[_ID]), status=201, problems=(400, 413, 415, 422, 429, 503)),
 )
 async def submit_batch(request: Request, plane: Plane) -> Response:
     """Store up to 1000 tasks, all of them or none; `needs` may name keys of tasks before it in the batch."""
