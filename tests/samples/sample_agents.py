@@ -216,3 +216,10 @@ async def hold(task: Context) -> Json:
     while not release.is_set():
         await asyncio.sleep(0.005)
     return "held"
+
+
+@agent("test.spread")
+async def spread(task: Context) -> Json:
+    """Spawn as many as the input says, and return how many brought their own number back."""
+    outcomes = await task.spawn([SubTask(key=str(n), capability="test.echo", input=n) for n in range(task.input)])
+    return sum(outcome.result["echo"] == int(key) for key, outcome in outcomes.items())

@@ -6,6 +6,8 @@ It must never plan: the root task's agent does.
 
 from pathlib import PurePath
 
+import msgspec
+
 from amas.artifacts.values import LargeValues
 from amas.clock import new_id, now_ms
 from amas.engine.queue import Idempotency, TaskQueue, make_submission
@@ -90,7 +92,8 @@ async def submit_goal(
     answer = f"{workflow_id} {root_id}"
     try:
         root = make_submission(root_id, spec, priority=goal.priority)
-    except PayloadTooLarge:  # its preferences are long
+    except PayloadTooLarge:  # its preferences are long; the history does without them, the root task has them
+        goal = msgspec.structs.replace(goal, preferences={})
         root = await values.submission(root_id, spec, {"priority": goal.priority})
     first = await queue.submit(
         [root],
