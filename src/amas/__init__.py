@@ -18,6 +18,9 @@ _PUBLIC = {
     "RetryLater": "amas.errors",
     "GiveUp": "amas.errors",
     "SubTask": "amas.model.goal",
+    "Goal": "amas.model.goal",
+    "Schedule": "amas.model.schedule",
+    "ScheduledTask": "amas.model.schedule",
     "Priority": "amas.model.states",
     "RetryPolicy": "amas.model.task",
 }
@@ -33,7 +36,10 @@ if TYPE_CHECKING:
     from amas.client import NewTask as NewTask
     from amas.errors import GiveUp as GiveUp
     from amas.errors import RetryLater as RetryLater
+    from amas.model.goal import Goal as Goal
     from amas.model.goal import SubTask as SubTask
+    from amas.model.schedule import Schedule as Schedule
+    from amas.model.schedule import ScheduledTask as ScheduledTask
     from amas.model.states import Priority as Priority
     from amas.model.task import RetryPolicy as RetryPolicy
 

@@ -26,6 +26,7 @@ from amas.engine.bell import Bell
 from amas.engine.coalesce import Coalescer
 from amas.engine.connection import Engine
 from amas.engine.queue import TaskQueue, make_submission
+from amas.engine.schedules import Schedules
 from amas.errors import EngineUnreachable, PayloadTooLarge, QueueFull, SubmissionError, TaskCancelled, TaskFailed
 from amas.model.fleet import DELAYED, FleetLimits, FleetSpec
 from amas.model.goal import Goal
@@ -62,6 +63,10 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
     on_failure: OnFailure = "fail"
     pool: str = ""
     """Only this pool's agents may take it."""
+    tenant: str = ""
+    """Whose work it is: tenants share every queue by weight."""
+    cost_s: float = 0.0
+    """What it takes of an agent's time, in seconds, for its fair share; 0: what such tasks took before."""
 
 
 class TaskHandle:
@@ -95,6 +100,8 @@ class Fleet:
         """`declared`: the fleet's file, where it is known."""
         self.engine, self._declared, self._values, self._room_s = engine, declared, values, wait_for_room_s
         self.queue = TaskQueue(engine)
+        self.schedules = Schedules(engine)
+        """What is submitted at times: `await fleet.schedules.add(Schedule(...))`."""
         self._client_id = new_id()
         self._pending: dict[str, asyncio.Future[TaskOutcome]] = {}
         self._roots: dict[str, str] = {}
@@ -151,7 +158,13 @@ class Fleet:
                 await asyncio.gather(*loops, return_exceptions=True)
 
     async def run(
-        self, goal: str, *, input_dir: Path | str = "", output_dir: Path | str = "", preferences: dict[str, Json] | None = None
+        self,
+        goal: str,
+        *,
+        input_dir: Path | str = "",
+        output_dir: Path | str = "",
+        preferences: dict[str, Json] | None = None,
+        tenant: str = "",
     ) -> TaskHandle:
         """Submit a goal in plain words and return the handle of its workflow, whose result is the deliverable."""
         from amas.orchestration.submission import check_takes_goals, submit_goal
@@ -164,6 +177,7 @@ class Fleet:
             input_dir=_absolute(input_dir),
             output_dir=_absolute(output_dir),
             preferences=preferences or {},
+            tenant=tenant,
         )
         workflow_id, root_id = await submit_goal(
             self.queue, wanted, limits=limits, values=self._values, client_id=self._client_id
@@ -234,6 +248,7 @@ class Fleet:
                 timeout_s=task.timeout_s,
                 retry=task.retry,
                 needs=task.needs,
+                tenant=task.tenant,
             )
             task_id = new_id()
             options: dict[str, Any] = {
@@ -241,6 +256,7 @@ class Fleet:
                 "delay_s": task.delay_s,
                 "pool": task.pool,
                 "on_failure": task.on_failure,
+                "cost_s": task.cost_s,
             }
             try:
                 submissions.append(make_submission(task_id, spec, **options))

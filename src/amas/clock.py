@@ -40,3 +40,8 @@ def child_id(parent_id: str, key: str) -> str:
     """Return the id of `parent_id`'s sub-task `key`: the same on every attempt, so that a repeated spawn finds its first."""
     milliseconds = int(parent_id.replace("-", "")[:_TIME_BITS_END], 16)
     return _uuid7(milliseconds, sha256(f"{parent_id}\n{key}".encode()).digest())
+
+
+def timed_id(at_ms: int, name: str) -> str:
+    """Return the id of what `name` stands for at a time: always the same, so that who makes it twice finds the first."""
+    return _uuid7(at_ms, sha256(f"{at_ms}\n{name}".encode()).digest())

@@ -135,3 +135,11 @@ async def test_one_large_claim_shares_like_many_small_ones(cell: Cell) -> None:
     await flood(cell, "b", 100, queue="b")
     got = Counter(one.id[0] for one in await cell.claim(80, queues=("a", "b")))
     assert got["a"] == pytest.approx(40, abs=10)
+
+
+async def test_weights_are_those_that_were_set_last(cell: Cell) -> None:
+    await cell.queue.weigh({"old": 10})
+    await cell.queue.weigh({"gold": 3})
+    await flood(cell, "gold", 40, tenant="gold")
+    await flood(cell, "old", 40, tenant="old")
+    assert Counter(await served(cell, 40))["gold"] == pytest.approx(30, abs=2)

@@ -208,6 +208,7 @@ class TaskContext(Context):
             need_keys=task.needs,
             workflow_id=self.spec.workflow_id,
             parent_id=self.id,
+            tenant=self.spec.tenant,
             deadline_ms=self.spec.deadline_ms,
             traceparent=self.spec.traceparent,
         )

@@ -271,7 +271,7 @@ class TaskQueue:
         return int(await self._engine.call("forget", now_ms, workflows, tasks))
 
     async def weigh(self, weights: Mapping[str, float]) -> None:
-        """Set tenants' weights: how many times a weight of 1 they get of what agents do. Queued tasks keep their places."""
+        """Set all tenants' weights: how many times a tenant of weight 1 each gets. Queued tasks keep their places."""
         await self._engine.call("weigh", encode({tenant: str(weight) for tenant, weight in weights.items()}))
 
     async def note_progress(self, notes: Sequence[ProgressNote], *, now_ms: int = SERVER_CLOCK) -> None:

@@ -17,7 +17,7 @@ from amas.model.fleet import FleetLimits, FleetSpec
 from amas.model.goal import ROOT_CAPABILITY, ROOT_KEY, Goal
 from amas.model.journal import WorkflowOpening
 from amas.model.states import Layer
-from amas.model.task import TaskSpec
+from amas.model.task import Submission, TaskSpec
 
 GOAL_CHARS_MAX = 20_000
 """A goal is a few sentences; what is longer belongs into its input."""
@@ -77,29 +77,41 @@ async def submit_goal(
 
     `idempotency`: the key and the body's digest. `client_id` hears of the workflow's end on its reply channel.
     """
-    _check(goal)
     await _make_sure_of_room(queue, limits)
     workflow_id, root_id = new_id(), new_id()
-    spec = TaskSpec(
+    try:
+        opening, root = goal_submission(goal, limits=limits, workflow_id=workflow_id, root_id=root_id)
+    except PayloadTooLarge:  # its preferences are long: the root task gets them, the history does without
+        told = msgspec.structs.replace(goal, preferences={})
+        opening = WorkflowOpening(workflow_id, to_blob(told), root_id)
+        spec = _root(goal, limits=limits, workflow_id=workflow_id)
+        root = await values.submission(root_id, spec, {"priority": goal.priority})
+    answer = f"{workflow_id} {root_id}"
+    first = await queue.submit(
+        [root],
+        workflow=opening,
+        idempotency=Idempotency(*idempotency, answer.encode()) if idempotency else None,
+        client_id=client_id,
+    )
+    ids = (first.decode() if first else answer).split(" ")
+    return ids[0], ids[1]
+
+
+def goal_submission(goal: Goal, *, limits: FleetLimits, workflow_id: str, root_id: str) -> tuple[WorkflowOpening, Submission]:
+    """Return the workflow that meets `goal`, and its root task, ready for the engine."""
+    _check(goal)
+    spec = _root(goal, limits=limits, workflow_id=workflow_id)
+    return WorkflowOpening(workflow_id, to_blob(goal), root_id), make_submission(root_id, spec, priority=goal.priority)
+
+
+def _root(goal: Goal, *, limits: FleetLimits, workflow_id: str) -> TaskSpec:
+    return TaskSpec(
         capability=ROOT_CAPABILITY,
         input=goal,
         key=ROOT_KEY,
         title=_title(goal.text),
         layer=Layer.EXECUTIVE,
         workflow_id=workflow_id,
+        tenant=goal.tenant,
         deadline_ms=goal_deadline_ms(goal, limits),
     )
-    answer = f"{workflow_id} {root_id}"
-    try:
-        root = make_submission(root_id, spec, priority=goal.priority)
-    except PayloadTooLarge:  # its preferences are long; the history does without them, the root task has them
-        goal = msgspec.structs.replace(goal, preferences={})
-        root = await values.submission(root_id, spec, {"priority": goal.priority})
-    first = await queue.submit(
-        [root],
-        workflow=WorkflowOpening(workflow_id, to_blob(goal), root_id),
-        idempotency=Idempotency(*idempotency, answer.encode()) if idempotency else None,
-        client_id=client_id,
-    )
-    ids = (first.decode() if first else answer).split(" ")
-    return ids[0], ids[1]

@@ -6,7 +6,7 @@ One decoding by msgspec checks and converts a whole batch; nothing here looks at
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from fastapi import Request
@@ -18,13 +18,13 @@ from amas.errors import CapabilityUnknown, PayloadTooLarge
 from amas.model.fleet import FleetSpec
 from amas.model.task import RetryPolicy, Submission, TaskSpec
 from amas.server.problems import Fault, Refusal, fault_of
-from amas.server.shapes import NewGoal, NewRetry, NewTask
+from amas.server.shapes import NewGoal, NewRetry, NewSchedule, NewTask
 
 BATCH_MAX = 1000
 """Tasks in one request: they are stored whole or not at all, in one call of the engine, which serves nobody else meanwhile."""
 IDEMPOTENCY_CHARS_MAX = 200
 
-Shape = TypeVar("Shape", NewTask, NewGoal)
+Shape = TypeVar("Shape", NewTask, NewGoal, NewSchedule)
 
 JSON, NDJSON, MSGPACK = "application/json", "application/x-ndjson", "application/msgpack"
 
@@ -119,7 +119,7 @@ def _policy(retry: NewRetry) -> RetryPolicy:
 
 async def submissions(tasks: Sequence[NewTask], fleet: FleetSpec, values: LargeValues) -> list[Submission]:
     """Return tasks ready for the engine, each with a new id; CapabilityUnknown when no agent of the fleet could ever take one."""
-    _check_capabilities(tasks, fleet)
+    check_capabilities(tasks, fleet)
     keys: dict[str, str] = {}
     made = []
     for task in tasks:
@@ -132,12 +132,14 @@ async def submissions(tasks: Sequence[NewTask], fleet: FleetSpec, values: LargeV
             timeout_s=task.timeout_s,
             retry=_policy(task.retry),
             needs=tuple(keys.get(need, need) for need in task.needs),
+            tenant=task.tenant,
         )
         options: dict[str, Any] = {
             "priority": task.priority,
             "delay_s": task.delay_s,
             "pool": task.pool,
             "on_failure": task.on_failure,
+            "cost_s": task.cost_s,
         }
         try:
             made.append(make_submission(task_id, spec, **options))
@@ -148,7 +150,22 @@ async def submissions(tasks: Sequence[NewTask], fleet: FleetSpec, values: LargeV
     return made
 
 
-def _check_capabilities(tasks: Sequence[NewTask], fleet: FleetSpec) -> None:
+class Capable(Protocol):
+    """What names a capability, and a pool that is to do it."""
+
+    @property
+    def capability(self) -> str:
+        """Dotted."""
+        ...
+
+    @property
+    def pool(self) -> str:
+        """Empty for any."""
+        ...
+
+
+def check_capabilities(tasks: Sequence[Capable], fleet: FleetSpec) -> None:
+    """Raise `CapabilityUnknown` when no agent of the fleet could ever take one of the tasks."""
     known, pools = fleet.capabilities, {pool.name: pool for pool in fleet.pools}
     for task in tasks:
         if task.pool and task.pool not in pools:

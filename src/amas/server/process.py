@@ -5,10 +5,12 @@ It reads `fleet.json` in the data folder for all it needs.
 
 import asyncio
 import os
+import random
 from pathlib import Path
 
 import msgspec
 
+from amas.agents.insist import insist
 from amas.controllers.figures import Figures
 from amas.controllers.run import Controllers, make_duties
 from amas.engine.bounds import QueueBounds
@@ -54,8 +56,11 @@ async def _control_plane(home: Home) -> None:
             payload_bytes=ArtifactSettings.read().payload_bytes,
             figures=figures,
         )
-        await QueueBounds(engine).set(fleet.queue_bounds)
-        controllers = Controllers(engine, make_duties(engine, records, figures), figures, holder=f"control-plane-{os.getpid()}")
+        weights = {name: tenant.weight for name, tenant in plane.fleet.tenants.items()}
+        await insist(lambda: plane.queue.weigh(weights), draw=random.random)
+        await insist(lambda: QueueBounds(engine).set(plane.fleet.queue_bounds), draw=random.random)
+        duties = make_duties(engine, records, figures, limits=plane.fleet.limits)
+        controllers = Controllers(engine, duties, figures, holder=f"control-plane-{os.getpid()}")
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(serve(plane, ready=lambda _, __: tell_ready()), name="server")
             leading = group.create_task(controllers.run(), name="controllers")

@@ -54,8 +54,9 @@ end
 
 redis.register_function('amas1_claim', claim)
 
--- weigh: set tenants' weights.  caller: TaskQueue.weigh.  ARGV: {tenant: weight}
+-- weigh: set all tenants' weights.  caller: TaskQueue.weigh.  ARGV: {tenant: weight}; who isn't named has 1
 local function weigh(keys, args)
+  redis.call('DEL', keys[1] .. ':weights')
   for tenant, weight in pairs(cmsgpack.unpack(args[1])) do redis.call('HSET', keys[1] .. ':weights', tenant, weight) end
 end
 
