@@ -7,7 +7,7 @@ one comparison, so that small values pay nothing for the large ones.
 import msgspec
 
 from amas.errors import PayloadTooLarge, SubmissionError
-from amas.model.blob import Blob, blob_bytes, wrap
+from amas.model.blob import Blob, wrap
 from amas.model.task import TaskSpec
 
 INLINE_BYTES_MAX = 64 << 10
@@ -37,8 +37,8 @@ def encode_payload(value: object, what: str) -> Blob:
 
 def encode_spec(spec: TaskSpec, what: str) -> Blob:
     """Return a task's spec ready to be carried; PayloadTooLarge when its input must go to the artifact store instead."""
-    blob = wrap(encode_value(spec, what))
-    if (size := blob_bytes(blob)) > INLINE_BYTES_MAX:
+    encoded = encode_value(spec, what)
+    if (size := len(encoded)) > INLINE_BYTES_MAX:
         input_bytes = len(encode_value(spec.input, what))
         if input_bytes > INLINE_BYTES_MAX:
             raise too_large_for_engine(f"the input of {what}", input_bytes)
@@ -46,7 +46,7 @@ def encode_spec(spec: TaskSpec, what: str) -> Blob:
             raise PayloadTooLarge(
                 f"{what} is {size} bytes without its input, and at most {SPEC_BYTES_MAX} fit: let it need fewer tasks"
             )
-    return blob
+    return wrap(encoded)
 
 
 def too_large_for_engine(what: str, size: int) -> PayloadTooLarge:
