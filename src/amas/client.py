@@ -77,6 +77,11 @@ class TaskHandle:
     def __init__(self, task_id: str, outcome: "asyncio.Future[TaskOutcome]", values: LargeValues) -> None:
         self.id, self._outcome, self._values = task_id, outcome, values
 
+    @property
+    def done(self) -> bool:
+        """Whether the task has ended, as far as is known here."""
+        return self._outcome.done()
+
     async def outcome(self, *, timeout_s: float | None = None) -> TaskOutcome:
         """Return how the task ended, once it has; TimeoutError after `timeout_s` seconds, the task going on."""
         async with asyncio.timeout(timeout_s):
