@@ -49,6 +49,19 @@ def test_the_examples_run_as_they_stand(tmp_path: Path) -> None:
             AMAS_ARTIFACTS_URL="s3://docs/x",
         )
         try:
+            found = json.loads(run(*amas, "doctor", "--fleet", "./fleet.yaml", "--json", AMAS_ARTIFACTS_URL="s3://docs/x"))
+            assert {"check": "artifacts", "ok": True, "found": "s3://docs/x"} in found
+            wrong = subprocess.run(
+                [*amas, "doctor", "--fleet", "./fleet.yaml", "--json"],
+                cwd=tmp_path,
+                env={**fleet_s, "AMAS_ARTIFACTS_URL": "s3://nobodys-bucket"},
+                capture_output=True,
+                text=True,
+                timeout=LIMIT_S,
+                check=False,
+            )
+            assert wrong.returncode == 3
+            assert "NoSuchBucket: The specified bucket does not exist" in wrong.stdout
             assert json.loads(up)["artifacts_url"] == "s3://docs/x"
             assert run(sys.executable, "large.py").strip() == "1200000"  # the client learns from the home where the store is
             assert not list((tmp_path / "home" / "artifacts").iterdir())
