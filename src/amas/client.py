@@ -15,19 +15,18 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from amas.artifacts.store import ArtifactStore
-from amas.artifacts.values import LargeValues
+from amas.artifacts.values import Draft, LargeValues
 from amas.clock import new_id
 from amas.engine.bell import Bell
 from amas.engine.coalesce import Coalescer
 from amas.engine.connection import Engine
-from amas.engine.queue import TaskQueue, make_submission
+from amas.engine.queue import TaskQueue
 from amas.engine.schedules import Schedules
-from amas.errors import EngineUnreachable, PayloadTooLarge, QueueFull, SubmissionError, TaskCancelled, TaskFailed
+from amas.errors import EngineUnreachable, QueueFull, SubmissionError, TaskCancelled, TaskFailed
 from amas.model.fleet import DELAYED, FleetLimits, FleetSpec
 from amas.model.goal import Goal
 from amas.model.states import Priority, TaskState
@@ -243,7 +242,7 @@ class Fleet:
 
     async def _prepare(self, tasks: Iterable[NewTask]) -> tuple[list[Submission], list[TaskHandle]]:
         loop = asyncio.get_running_loop()
-        submissions, handles = [], []
+        drafts, handles = [], []
         futures: dict[str, asyncio.Future[TaskOutcome]] = {}
         for task in tasks:
             spec = TaskSpec(
@@ -256,19 +255,17 @@ class Fleet:
                 tenant=task.tenant,
             )
             task_id = new_id()
-            options: dict[str, Any] = {
+            options = {
                 "priority": task.priority,
                 "delay_s": task.delay_s,
                 "pool": task.pool,
                 "on_failure": task.on_failure,
                 "cost_s": task.cost_s,
             }
-            try:
-                submissions.append(make_submission(task_id, spec, **options))
-            except PayloadTooLarge:
-                submissions.append(await self._values.submission(task_id, spec, options))
+            drafts.append(Draft(task_id, spec, options))
             futures[task_id] = loop.create_future()
             handles.append(TaskHandle(task_id, futures[task_id], self._values))
+        submissions = await self._values.submissions(drafts)
         self._pending.update(futures)
         return submissions, handles
 

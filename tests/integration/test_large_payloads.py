@@ -208,3 +208,11 @@ async def test_over_s3(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         assert (first["echo"], second) == (HUGE, LARGE)
         assert len(list(ArtifactStore(url).list())) == 3
         assert not (bench.folder / "artifacts").exists()
+
+
+async def test_large_inputs_of_a_batch_keep_their_places(bench: Bench, fleet: Fleet) -> None:
+    inputs = [f"{number} {LARGE}" if number % 3 else number for number in range(30)]
+    tasks = await fleet.submit_batch(NewTask(capability="test.swell", input=each) for each in inputs)
+    assert await fleet.results(tasks, timeout_s=LIMIT_S) == inputs
+    joined = await fleet.submit("test.echo", None, needs=tuple(task.id for task in tasks))
+    assert list((await joined.result(timeout_s=LIMIT_S))["results"].values()) == inputs

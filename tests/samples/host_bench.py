@@ -11,6 +11,7 @@ import msgspec
 
 from amas.agents.host import Host, HostHome
 from amas.artifacts.store import ArtifactStore
+from amas.artifacts.values import BYTES_MAX
 from amas.clock import new_id
 from amas.engine.connection import Engine
 from amas.engine.queue import TaskQueue, make_submission
@@ -37,6 +38,7 @@ class Bench:
         self.engine, self.url, self.folder = engine, url, folder
         self.queue = TaskQueue(engine)
         self.artifacts = ArtifactStore(folder / "artifacts")
+        self.payload_bytes = BYTES_MAX
 
     @property
     def cell(self) -> str:
@@ -57,6 +59,7 @@ class Bench:
                 self.folder / "work",
                 self.artifacts,
                 open_log(self.folder / f"{host_id}.jsonl", level="DEBUG"),
+                self.payload_bytes,
             ),
             rng=random.Random(7),
         )

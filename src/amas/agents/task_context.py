@@ -15,17 +15,17 @@ from amas.agents.insist import insist
 from amas.agents.progress import NOTE_CHARS_MAX, ProgressPost
 from amas.agents.threads import DaemonThreads
 from amas.artifacts.store import ArtifactStore
-from amas.artifacts.values import LargeValues
+from amas.artifacts.values import Draft, LargeValues
 from amas.clock import child_id
 from amas.core.retry import Draw
 from amas.engine.coalesce import Coalescer
-from amas.engine.queue import TaskQueue, make_submission
-from amas.errors import AttemptStale, EngineError, PayloadTooLarge, SubmissionError
+from amas.engine.queue import TaskQueue
+from amas.errors import AttemptStale, EngineError, SubmissionError
 from amas.model.blob import unwrap
 from amas.model.goal import SubTask
 from amas.model.journal import ProgressNote
 from amas.model.states import TaskState
-from amas.model.task import Claimed, Failure, JournaledStep, Json, Submission, TaskOutcome, TaskSpec
+from amas.model.task import Claimed, Failure, JournaledStep, Json, TaskOutcome, TaskSpec
 from amas.observe.logging import Log
 
 decode = msgspec.msgpack.Decoder().decode
@@ -135,10 +135,12 @@ class TaskContext(Context):
         """Fetch the results of the tasks that this one needs."""
         needs = self.spec.needs
         found = await insist(lambda: self._services.needs.put(needs), draw=self._services.draw)
+        known = [found[task_id] for task_id in needs if task_id in found]
+        found = {outcome.id: outcome for outcome in await self._services.values.outcomes(known)}
         for task_id, key in zip(needs, self.spec.need_keys or needs, strict=True):
             outcome = found.get(task_id)
             if outcome is not None and outcome.state is TaskState.SUCCEEDED:
-                self.results[key] = await self._services.values.get(outcome.result)
+                self.results[key] = outcome.result
             else:
                 self.failures[key] = _why_missing(task_id, outcome)
 
@@ -177,8 +179,8 @@ class TaskContext(Context):
         if self._resumed:
             found = await insist(lambda: services.queue.outcomes(list(ids.values())), draw=services.draw)
             if all(task_id in found and found[task_id].state.terminal for task_id in ids.values()):
-                return {key: await services.values.outcome(found[task_id]) for key, task_id in ids.items()}
-        children = [await self._submission(task, ids[task.key]) for task in tasks]
+                return dict(zip(ids, await services.values.outcomes([found[task_id] for task_id in ids.values()]), strict=True))
+        children = await services.values.submissions(self._draft(task, ids[task.key]) for task in tasks)
         self.letting_go = True
         try:
             refusal = await insist(
@@ -195,7 +197,7 @@ class TaskContext(Context):
         self.suspended = True
         raise Suspended
 
-    async def _submission(self, task: SubTask, task_id: str) -> Submission:
+    def _draft(self, task: SubTask, task_id: str) -> Draft:
         spec = TaskSpec(
             capability=task.capability,
             input=task.input,
@@ -212,11 +214,7 @@ class TaskContext(Context):
             deadline_ms=self.spec.deadline_ms,
             traceparent=self.spec.traceparent,
         )
-        try:
-            return make_submission(task_id, spec, priority=task.priority, on_failure=task.on_failure)
-        except PayloadTooLarge:
-            options = {"priority": task.priority, "on_failure": task.on_failure}
-            return await self._services.values.submission(task_id, spec, options)
+        return Draft(task_id, spec, {"priority": task.priority, "on_failure": task.on_failure})
 
     def _give_up_as_stale(self) -> None:
         self._stale()

@@ -7,7 +7,8 @@ Called by the client, the API, and hosts on behalf of their agents.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -21,6 +22,18 @@ from amas.model.task import Json, Submission, TaskOutcome, TaskSpec
 
 BYTES_MAX = 64 << 20
 """The largest value where no setting says otherwise; see AMAS_PAYLOAD_MB."""
+
+
+class Draft(NamedTuple):
+    """A task that is about to become a submission."""
+
+    task_id: str
+    spec: TaskSpec
+    options: Mapping[str, Any]
+    """`make_submission`'s."""
+
+
+_TO_COME = Submission("", "", to_blob(None))
 
 
 class LargeValues:
@@ -45,10 +58,32 @@ class LargeValues:
         except PayloadTooLarge:
             return to_blob(await self.put(value, what))
 
-    async def submission(self, task_id: str, spec: TaskSpec, options: Mapping[str, Json]) -> Submission:
+    async def submissions(self, drafts: Iterable[Draft]) -> list[Submission]:
+        """Return tasks ready for the engine, in order; large inputs are stored several at a time."""
+        made: list[Submission] = []
+        large: dict[int, Draft] = {}
+        for draft in drafts:
+            try:
+                made.append(make_submission(draft.task_id, draft.spec, **draft.options))
+            except PayloadTooLarge:
+                large[len(made)] = draft
+                made.append(_TO_COME)
+        if large:
+            stored = await asyncio.gather(*(self.submission(*draft) for draft in large.values()))
+            for index, submission in zip(large, stored, strict=True):
+                made[index] = submission
+        return made
+
+    async def submission(self, task_id: str, spec: TaskSpec, options: Mapping[str, Any]) -> Submission:
         """Return what `make_submission` refused for its input's size, with the input in the store."""
         reference = await self.put(spec.input, f"the input of task {spec.key or spec.capability}")
         return make_submission(task_id, msgspec.structs.replace(spec, input=reference), **options)
+
+    async def outcomes(self, outcomes: Sequence[TaskOutcome]) -> Sequence[TaskOutcome]:
+        """Return outcomes with their real results, fetched several at a time."""
+        if not any(is_reference(outcome.result) for outcome in outcomes):
+            return outcomes
+        return await asyncio.gather(*map(self.outcome, outcomes))
 
     async def outcome(self, outcome: TaskOutcome) -> TaskOutcome:
         """Return an outcome with its real result."""

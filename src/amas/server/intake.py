@@ -6,15 +6,15 @@ One decoding by msgspec checks and converts a whole batch; nothing here looks at
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 from fastapi import Request
 
-from amas.artifacts.values import LargeValues
+from amas.artifacts.values import Draft, LargeValues
 from amas.clock import new_id
-from amas.engine.queue import Idempotency, make_submission
-from amas.errors import CapabilityUnknown, PayloadTooLarge
+from amas.engine.queue import Idempotency
+from amas.errors import CapabilityUnknown
 from amas.model.fleet import FleetSpec
 from amas.model.task import RetryPolicy, Submission, TaskSpec
 from amas.server.problems import Fault, Refusal, fault_of
@@ -121,7 +121,7 @@ async def submissions(tasks: Sequence[NewTask], fleet: FleetSpec, values: LargeV
     """Return tasks ready for the engine, each with a new id; CapabilityUnknown when no agent of the fleet could ever take one."""
     check_capabilities(tasks, fleet)
     keys: dict[str, str] = {}
-    made = []
+    drafts = []
     for task in tasks:
         task_id = new_id()
         spec = TaskSpec(
@@ -134,20 +134,17 @@ async def submissions(tasks: Sequence[NewTask], fleet: FleetSpec, values: LargeV
             needs=tuple(keys.get(need, need) for need in task.needs),
             tenant=task.tenant,
         )
-        options: dict[str, Any] = {
+        options = {
             "priority": task.priority,
             "delay_s": task.delay_s,
             "pool": task.pool,
             "on_failure": task.on_failure,
             "cost_s": task.cost_s,
         }
-        try:
-            made.append(make_submission(task_id, spec, **options))
-        except PayloadTooLarge:
-            made.append(await values.submission(task_id, spec, options))
+        drafts.append(Draft(task_id, spec, options))
         if task.key:
             keys[task.key] = task_id
-    return made
+    return await values.submissions(drafts)
 
 
 class Capable(Protocol):
