@@ -14,35 +14,46 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from amas.artifacts.store import ArtifactStore
 from amas.artifacts.values import Draft, LargeValues
-from amas.clock import new_id
+from amas.clock import new_id, new_ids
 from amas.engine.bell import Bell
 from amas.engine.coalesce import Coalescer
 from amas.engine.connection import Engine
+from amas.engine.expected import Expected
+from amas.engine.payload import INLINE_BYTES_MAX, encode_value
 from amas.engine.queue import TaskQueue
 from amas.engine.schedules import Schedules
-from amas.errors import EngineUnreachable, QueueFull, SubmissionError, TaskCancelled, TaskFailed
+from amas.errors import ArtifactError, EngineUnreachable, QueueFull, SubmissionError, TaskCancelled, TaskFailed
 from amas.model.fleet import DELAYED, FleetLimits, FleetSpec
 from amas.model.goal import Goal
 from amas.model.states import Priority, TaskState
 from amas.model.task import DEFAULT_RETRY, Json, OnFailure, RetryPolicy, Submission, TaskOutcome, TaskSpec
-from amas.settings import ArtifactSettings
+from amas.settings import ArtifactSettings, EngineSettings
 
 BATCH_MAX = 1000
 """Tasks in one call of the engine; more go out in several."""
 POLL_S = 2.0
 """Seconds between looks for outcomes whose push was lost."""
+LOOK_MAX = 100
+"""Tasks in such a look; in the one that follows a lost connection, which loses pushes, `BATCH_MAX`."""
 ROOM_S = 60.0
 """Seconds for which a submission waits for room in a full queue, where nothing else is said."""
 ROOM_PAUSE_MIN_S, ROOM_PAUSE_MAX_S = 0.02, 1.0
 """Seconds between tries while a queue is full: as the engine estimates, within these."""
 PATIENCE_S = 30.0
 """Seconds for which a submission is said again while the engine doesn't answer: it restarts in well under two."""
+
+_AT_FAULT = (SubmissionError, ArtifactError, TypeError, ValueError, OverflowError)
+"""What a task's own fields can cause."""
+
+Done = TypeVar("Done")
 
 _outcomes = msgspec.msgpack.Decoder(list[TaskOutcome])
 
@@ -73,7 +84,7 @@ class TaskHandle:
 
     __slots__ = ("_outcome", "_values", "id")
 
-    def __init__(self, task_id: str, outcome: "asyncio.Future[TaskOutcome]", values: LargeValues) -> None:
+    def __init__(self, task_id: str, outcome: Expected, values: LargeValues) -> None:
         self.id, self._outcome, self._values = task_id, outcome, values
 
     @property
@@ -83,8 +94,10 @@ class TaskHandle:
 
     async def outcome(self, *, timeout_s: float | None = None) -> TaskOutcome:
         """Return how the task ended, once it has; TimeoutError after `timeout_s` seconds, the task going on."""
-        async with asyncio.timeout(timeout_s):
-            return await self._values.outcome(await asyncio.shield(self._outcome))
+        if not self._outcome.done():
+            async with asyncio.timeout(timeout_s):
+                await self._outcome.wait()
+        return await self._values.outcome(self._outcome.get())
 
     async def result(self, *, timeout_s: float | None = None) -> Json:
         """Return the task's result; `TaskFailed` or `TaskCancelled` when it has none."""
@@ -107,10 +120,10 @@ class Fleet:
         self.schedules = Schedules(engine)
         """What is submitted at times: `await fleet.schedules.add(Schedule(...))`."""
         self._client_id = new_id()
-        self._pending: dict[str, asyncio.Future[TaskOutcome]] = {}
+        self._pending: dict[str, Expected] = {}
         self._roots: dict[str, str] = {}
         """Workflow id -> its root task's id, for goals that are open."""
-        self._single: Coalescer[Submission, SubmissionError | None] = Coalescer(self._submit_singles, limit=BATCH_MAX)
+        self._single: Coalescer[NewTask, TaskHandle | Exception] = Coalescer(self._submit_singles, limit=BATCH_MAX)
         self._lost_touch = asyncio.Event()
         self._bell = Bell(engine, {f"reply:{self._client_id}": self._heard}, connected=self._lost_touch.set)
 
@@ -142,7 +155,7 @@ class Fleet:
             engine_url, cell, declared = state.engine_url, state.cell, load_fleet(state.fleet_file)
             artifacts_url = state.artifacts_url
         store = ArtifactStore(artifacts_url) if artifacts_url else None
-        async with Engine(engine_url, cell=cell) as engine:
+        async with Engine(engine_url, cell=cell, settings=EngineSettings.read()) as engine:
             await engine.check()
             values = LargeValues(store, bytes_max=artifacts.payload_bytes)
             fleet = cls(engine, declared=declared, values=values, wait_for_room_s=wait_for_room_s)
@@ -186,32 +199,34 @@ class Fleet:
         workflow_id, root_id = await submit_goal(
             self.queue, wanted, limits=limits, values=self._values, client_id=self._client_id
         )
-        future: asyncio.Future[TaskOutcome] = asyncio.get_running_loop().create_future()
-        self._pending[root_id] = future  # the poll asks for the root; the push tells of the workflow
+        expected = Expected(then=lambda: self._roots.pop(workflow_id, None))
+        self._pending[root_id] = expected  # the poll asks for the root; the push tells of the workflow
         self._roots[workflow_id] = root_id
-        future.add_done_callback(lambda _: self._roots.pop(workflow_id, None))
-        return TaskHandle(workflow_id, future, self._values)
+        return TaskHandle(workflow_id, expected, self._values)
 
-    async def submit(self, capability: str, input: Json = None, **options: object) -> TaskHandle:  # noqa: A002  the field's name
-        """Submit one task and return its handle once it is on disk; `options` are `NewTask`'s fields, and `wait_for_room_s`.
+    async def submit(
+        self,
+        capability: str,
+        input: Json = None,  # noqa: A002  the field's name
+        *,
+        wait_for_room_s: float | None = None,
+        **options: object,
+    ) -> TaskHandle:
+        """Submit one task and return its handle once it is on disk; `options` are `NewTask`'s fields.
 
         While its queue is full this waits, so that a fast producer goes at the fleet's pace; QueueFull after `wait_for_room_s`.
         """
-        room_s = options.pop("wait_for_room_s", None)
         task = NewTask(capability=capability, input=input, **options)  # type: ignore[arg-type]
-        (submission,), (handle,) = await self._prepare([task])
+        if len(encode_value(task.input, f"the input of task {task.key or capability}")) > INLINE_BYTES_MAX:
+            return (await self.submit_batch([task], wait_for_room_s=wait_for_room_s))[0]  # the store's slowness is no other's
 
-        async def store() -> None:
-            refused = await self._single.put(submission)
-            if refused is not None:
-                raise refused
+        async def store() -> TaskHandle:
+            answer = await self._single.put(task)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
 
-        try:
-            await self._with_room(store, room_s)  # type: ignore[arg-type]
-        except BaseException:
-            self._pending.pop(handle.id, None)
-            raise
-        return handle
+        return await self._with_room(store, wait_for_room_s)
 
     async def submit_batch(self, tasks: Iterable[NewTask], *, wait_for_room_s: float | None = None) -> list[TaskHandle]:
         """Submit many tasks and return their handles, in order, once all are on disk; up to 1000 are stored whole or not.
@@ -219,7 +234,7 @@ class Fleet:
         Each thousand waits for room as `submit` does. QueueFull after it, or at once when a thousand is more than a queue holds:
         what came before stays submitted.
         """
-        submissions, handles = await self._prepare(tasks)
+        submissions, handles = await self._prepare(list(tasks))
         start = 0
         try:
             for start in range(0, len(submissions), BATCH_MAX):
@@ -240,36 +255,34 @@ class Fleet:
         """Cancel tasks; return how many were still open."""
         return await self.queue.cancel([handle.id for handle in handles])
 
-    async def _prepare(self, tasks: Iterable[NewTask]) -> tuple[list[Submission], list[TaskHandle]]:
-        loop = asyncio.get_running_loop()
-        drafts, handles = [], []
-        futures: dict[str, asyncio.Future[TaskOutcome]] = {}
-        for task in tasks:
-            spec = TaskSpec(
-                capability=task.capability,
-                input=task.input,
-                key=task.key,
-                timeout_s=task.timeout_s,
-                retry=task.retry,
-                needs=task.needs,
-                tenant=task.tenant,
+    async def _prepare(self, tasks: Sequence[NewTask]) -> tuple[list[Submission], list[TaskHandle]]:
+        submissions = await self._values.submissions(
+            Draft(
+                task_id,
+                TaskSpec(
+                    capability=task.capability,
+                    input=task.input,
+                    key=task.key,
+                    timeout_s=task.timeout_s,
+                    retry=task.retry,
+                    needs=task.needs,
+                    tenant=task.tenant,
+                ),
+                {
+                    "priority": task.priority,
+                    "delay_s": task.delay_s,
+                    "pool": task.pool,
+                    "on_failure": task.on_failure,
+                    "cost_s": task.cost_s,
+                },
             )
-            task_id = new_id()
-            options = {
-                "priority": task.priority,
-                "delay_s": task.delay_s,
-                "pool": task.pool,
-                "on_failure": task.on_failure,
-                "cost_s": task.cost_s,
-            }
-            drafts.append(Draft(task_id, spec, options))
-            futures[task_id] = loop.create_future()
-            handles.append(TaskHandle(task_id, futures[task_id], self._values))
-        submissions = await self._values.submissions(drafts)
-        self._pending.update(futures)
+            for task_id, task in zip(new_ids(len(tasks)), tasks, strict=True)
+        )
+        handles = [TaskHandle(submission.id, Expected(), self._values) for submission in submissions]
+        self._pending.update((handle.id, handle._outcome) for handle in handles)
         return submissions, handles
 
-    async def _with_room(self, store: Callable[[], Awaitable[None]], room_s: float | None) -> None:
+    async def _with_room(self, store: Callable[[], Awaitable[Done]], room_s: float | None) -> Done:
         """Await `store()` until the queue that it fills has room, `room_s` seconds at most."""
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + (self._room_s if room_s is None else room_s)
@@ -300,32 +313,30 @@ class Fleet:
                 else:
                     return
 
-    async def _submit_singles(self, batch: list[Submission]) -> list[SubmissionError | None]:
+    async def _submit_singles(self, batch: list[NewTask]) -> list[TaskHandle | Exception]:
         """Store what came together; where one is refused, it is refused alone."""
         try:
-            await self._store(batch)
+            return [*await self.submit_batch(batch, wait_for_room_s=0)]
         except QueueFull as full:
             return await self._submit_fitting(batch, full)
-        except SubmissionError as error:
+        except _AT_FAULT as error:
             if len(batch) == 1:
                 return [error]
-            return [(await self._submit_singles([submission]))[0] for submission in batch]
-        return [None] * len(batch)
+            return [(await self._submit_singles([task]))[0] for task in batch]
 
-    async def _submit_fitting(self, batch: list[Submission], full: QueueFull) -> list[SubmissionError | None]:
+    async def _submit_fitting(self, batch: list[NewTask], full: QueueFull) -> list[TaskHandle | Exception]:
         """Store what a full queue has room for, and what is for others; the rest is refused, each to wait for itself."""
         room = max(full.bound - full.depth, 0)
-        refused: set[str] = set()
-        for submission in batch:
-            if _counts_in(submission, full.queue):
+        refused: set[int] = set()
+        for index, task in enumerate(batch):
+            if _counts_in(task, full.queue):
                 room -= 1
                 if room < 0:
-                    refused.add(submission.id)
-        if not refused:  # room came between: the engine's word was about a moment that is over
-            refused.add(batch[-1].id)
-        going = [submission for submission in batch if submission.id not in refused]
+                    refused.add(index)
+        going = [task for index, task in enumerate(batch) if index not in refused]
+        assert len(going) < len(batch), "a queue that is full has no room for all of them"
         answers = iter(await self._submit_singles(going) if going else [])
-        return [_alone(full) if submission.id in refused else next(answers) for submission in batch]
+        return [_alone(full) if index in refused else next(answers) for index in range(len(batch))]
 
     def _heard(self, message: bytes) -> None:
         for outcome in _outcomes.decode(message):
@@ -334,24 +345,25 @@ class Fleet:
     def _loop_ended(self, loop: "asyncio.Task[None]") -> None:
         """Tell those who wait when a loop of ours died of a mistake: nobody would answer them any more."""
         if not loop.cancelled() and (error := loop.exception()) is not None:
-            for future in self._pending.values():
-                if not future.done():
-                    future.set_exception(error)
+            for expected in self._pending.values():
+                expected.set_exception(error)
 
     def _settle(self, outcome: TaskOutcome) -> None:
-        future = self._pending.pop(self._roots.get(outcome.id, outcome.id), None)
-        if future is not None and not future.done():
-            future.set_result(outcome)
+        task_id = self._roots.get(outcome.id, outcome.id) if self._roots else outcome.id
+        expected = self._pending.pop(task_id, None)
+        if expected is not None:
+            expected.set_result(outcome)
 
     async def _poll(self) -> None:
         while True:
+            limit = BATCH_MAX
             try:
                 async with asyncio.timeout(POLL_S):
                     await self._lost_touch.wait()
             except TimeoutError:
-                pass
+                limit = LOOK_MAX
             self._lost_touch.clear()
-            waiting = list(self._pending)[:BATCH_MAX]
+            waiting = list(islice(self._pending, limit))
             try:
                 outcomes = await self.queue.outcomes(waiting)
             except EngineUnreachable:
@@ -360,19 +372,19 @@ class Fleet:
                 if outcome.state.terminal:
                     self._settle(outcome)
             for task_id in waiting:  # those that still wait go behind the others, so that all get their look
-                future = self._pending.pop(task_id, None)
-                if future is not None:
-                    self._pending[task_id] = future
+                expected = self._pending.pop(task_id, None)
+                if expected is not None:
+                    self._pending[task_id] = expected
 
 
 def _alone(full: QueueFull) -> QueueFull:
     return QueueFull(full.queue, depth=full.depth, bound=full.bound, wanted=1, room_in_s=full.room_in_s)
 
 
-def _counts_in(submission: Submission, queue: str) -> bool:
+def _counts_in(task: NewTask, queue: str) -> bool:
     if queue == DELAYED:
-        return submission.options is not None and submission.options.delay_ms > 0
-    return submission.queue == queue
+        return task.delay_s > 0
+    return queue == (f"@{task.pool}" if task.pool else task.capability)
 
 
 def _absolute(folder: Path | str) -> str:

@@ -16,6 +16,8 @@ AmasError
 │   ├── AgentUnknown
 │   ├── ScheduleUnknown
 │   ├── TaskFailed
+│   ├── SignalRefused         author     it was answered before, or waits for no signal
+│   ├── ResetRefused          author     these tasks can't run again as they are
 │   ├── RetryLater            raised by agents
 │   └── GiveUp                raised by agents
 ├── SubmissionError           author     a submission was refused whole; nothing was stored
@@ -27,6 +29,7 @@ AmasError
 │   └── PayloadTooLarge
 ├── EngineError               operator   the engine can't be used
 │   ├── EngineUnreachable
+│   │   └── EngineUnconfirmed
 │   ├── EngineUnsupported
 │   ├── EngineFunctionsMismatch
 │   ├── EngineDiskFull
@@ -166,6 +169,20 @@ class TaskFailed(TaskError):
         self.task_id, self.error_code = task_id, error_code
 
 
+class SignalRefused(TaskError):
+    """A signal found nobody who waits for it: it was answered before with another payload, has ended, or is no signal."""
+
+    code = "signal_refused"
+    act = "author"
+
+
+class ResetRefused(TaskError):
+    """These tasks can't be run again now: the message says why and what to do instead."""
+
+    code = "reset_refused"
+    act = "author"
+
+
 class RetryLater(TaskError):
     """Raised by an agent: this attempt can't go on now; try again after `delay_s` seconds (None: the policy's back-off)."""
 
@@ -251,6 +268,15 @@ class EngineUnreachable(EngineError):
     code = "engine_unreachable"
 
 
+class EngineUnconfirmed(EngineUnreachable):
+    """The engine took the call, but too few replicas confirmed it in time: it may or may not outlive the primary.
+
+    Like any call without an answer it may have worked. Saying it again under the same ids is safe.
+    """
+
+    code = "engine_unconfirmed"
+
+
 class EngineUnsupported(EngineError):
     """The server is too old or of another kind: Valkey, or Redis >= 7, is needed."""
 
@@ -264,7 +290,7 @@ class EngineFunctionsMismatch(EngineError):
 
 
 class EngineDiskFull(EngineError):
-    """The engine can't write its append-only file; nothing was accepted. Free space in the data folder."""
+    """The engine can't write its append-only file; nothing was accepted. Free space under its data folder: it then goes on."""
 
     code = "engine_disk_full"
 

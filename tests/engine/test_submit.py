@@ -102,6 +102,7 @@ async def test_a_view_shows_what_was_submitted(cell: Cell) -> None:
 async def test_a_large_batch_fits_and_a_large_payload_does_not(cell: Cell) -> None:
     await cell.submit(task("first"), *(task(f"t{n}", needs=["first"]) for n in range(9_999)))
     await cell.complete(await cell.run("first"))
+    await cell.tend()
     assert await cell.queue.depths() == {"work": 9_999}
     encode_payload("x" * (INLINE_BYTES_MAX - 3), "the input")
     with pytest.raises(PayloadTooLarge, match="the input is 65537 bytes; more than 65536 go to the artifact store"):

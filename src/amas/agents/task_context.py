@@ -51,6 +51,9 @@ class Services(NamedTuple):
     values: LargeValues
     log: Log
     draw: Draw
+    stale: Callable[["TaskContext"], None]
+    """Hears that an attempt isn't the task's any more, as the engine said."""
+    loop: asyncio.AbstractEventLoop
 
 
 def step_coalescer(queue: TaskQueue) -> Coalescer[JournaledStep, str]:
@@ -76,8 +79,13 @@ def needs_coalescer(queue: TaskQueue) -> Coalescer[tuple[str, ...], dict[str, Ta
 class TaskContext(Context):
     """One attempt as its agent sees it."""
 
-    def __init__(self, claimed: Claimed, services: Services, *, options: dict[str, Json], stale: Callable[[], None]) -> None:
-        """`stale` is called when the engine says that this attempt isn't the task's any more."""
+    __slots__ = (
+        "_generation", "_log", "_resumed", "_services", "_steps", "_workspace",
+        "agent_id", "artifacts", "attempt", "deadline_ms", "failures", "id", "input", "letting_go", "options", "results", "spec",
+        "stopping", "suspended",
+    )  # fmt: skip
+
+    def __init__(self, claimed: Claimed, services: Services, options: dict[str, Json]) -> None:
         self.id = claimed.id
         self.attempt = claimed.attempt
         self.agent_id = claimed.agent_id
@@ -93,8 +101,8 @@ class TaskContext(Context):
         self.letting_go = False
         """Whether the engine may believe already that nothing runs here, because of a suspension under way."""
         self._resumed = claimed.resumed
+        self._generation = claimed.generation
         self._services = services
-        self._stale = stale
         self._steps: dict[str, bytes] | None = None if claimed.resumed else {}
         self._log: Log | None = None
         self._workspace: Path | None = None
@@ -172,7 +180,7 @@ class TaskContext(Context):
             return {}
         if wrong := next((task for task in tasks if not isinstance(task, SubTask)), None):
             raise SubmissionError(f"spawn takes amas.SubTask, not {type(wrong).__name__}")
-        ids = {task.key: child_id(self.id, task.key) for task in tasks}
+        ids = {task.key: self._child_id(task.key) for task in tasks}
         if len(ids) != len(tasks):
             raise SubmissionError("two sub-tasks of one spawn have the same key")
         services = self._services
@@ -197,6 +205,9 @@ class TaskContext(Context):
         self.suspended = True
         raise Suspended
 
+    def _child_id(self, key: str) -> str:
+        return child_id(self.id, key, self._generation)
+
     def _draft(self, task: SubTask, task_id: str) -> Draft:
         spec = TaskSpec(
             capability=task.capability,
@@ -206,7 +217,7 @@ class TaskContext(Context):
             layer=task.layer or "",
             timeout_s=task.timeout_s,
             retry=task.retry,
-            needs=tuple(child_id(self.id, key) for key in task.needs),
+            needs=tuple(self._child_id(key) for key in task.needs),
             need_keys=task.needs,
             workflow_id=self.spec.workflow_id,
             parent_id=self.id,
@@ -217,11 +228,13 @@ class TaskContext(Context):
         return Draft(task_id, spec, {"priority": task.priority, "on_failure": task.on_failure})
 
     def _give_up_as_stale(self) -> None:
-        self._stale()
+        self._services.stale(self)
         raise AttemptStale(f"attempt {self.attempt} of task {self.id} was taken back; its result isn't wanted")
 
 
 def _why_missing(task_id: str, outcome: TaskOutcome | None) -> Failure:
     if outcome is None:
         return Failure("forgotten", f"the engine holds task {task_id} no more")
+    if not outcome.state.terminal:
+        return Failure("not_needed", f"task {task_id} was still {outcome.state}: the quorum was reached without it")
     return outcome.failure or Failure("cancelled", f"task {task_id} was {outcome.state}")

@@ -23,6 +23,7 @@ from amas.engine.hosts import HostRegistry, Leadership
 from amas.engine.journal import Journal
 from amas.engine.queue import TaskQueue
 from amas.engine.schedules import Schedules
+from amas.engine.workflows import Workflows
 from amas.errors import EngineError, RecordsError
 from amas.model.fleet import FleetLimits
 from amas.observe import events
@@ -57,7 +58,7 @@ def make_duties(engine: Engine, records: Records, figures: Figures, *, limits: F
     hosts = HostRegistry(engine, retention_s=settings.retention_s)
     timeout_s = OrchestrationLimits.read().workflow_timeout_h * 3600
     return [
-        Timers(queue, figures),
+        Timers(queue, Workflows(engine, retention_s=settings.retention_s), figures),
         Reaper(hosts, figures, lease_s=HostSettings.read().lease_s),
         Cron(Schedules(engine, retention_s=settings.retention_s), figures, limits=limits),
         Deadlines(queue, figures, timeout_s=timeout_s),

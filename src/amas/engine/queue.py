@@ -43,6 +43,7 @@ _spec = msgspec.msgpack.Decoder(TaskSpec)
 _failure = msgspec.msgpack.Decoder(Failure)
 _any = msgspec.msgpack.Decoder()
 _NOTHING_CLAIMED = encode([])
+_PLAIN = SubmitOptions()
 
 
 class Idempotency(msgspec.Struct, frozen=True):
@@ -109,25 +110,26 @@ def make_submission(  # noqa: PLR0913  one for each word of a submission
     """
     options = SubmitOptions(
         needs=list(spec.needs) or None,
-        delay_ms=round(delay_s * 1000),
+        delay_ms=round(delay_s * 1000) if delay_s else 0,
         workflow_id=spec.workflow_id,
         parent_id=spec.parent_id,
         retries=spec.retry.retries,
         on_failure=on_failure,  # type: ignore[arg-type]
         tenant=spec.tenant,
-        cost_ms=math.ceil(cost_s * 1000),
+        cost_ms=math.ceil(cost_s * 1000) if cost_s else 0,
         reserves=list(reserves) or None,
         quorum=quorum,
         kind=kind,
-        expires_ms=math.ceil(expires_s * 1000),
+        expires_ms=math.ceil(expires_s * 1000) if expires_s else 0,
         compensates=compensates,
     )
+    queue = spec.key or task_id if kind == "signal" else f"@{pool}" if pool else spec.capability
     return Submission(
         task_id,
-        f"@{pool}" if pool else spec.capability,
+        queue,
         encode_spec(spec, f"task {spec.key or spec.capability}"),
         priority,
-        None if options == SubmitOptions() else options,
+        None if options == _PLAIN else options,
     )
 
 
@@ -141,6 +143,10 @@ class TaskQueue:
     def __init__(self, engine: Engine, *, retention_s: float = RETENTION_S) -> None:
         self._engine = engine
         self._retention_ms = round(retention_s * 1000)
+
+    def now_ms(self) -> int:
+        """Return the engine's time, by which deadlines and delays count, whatever this machine's clock says."""
+        return self._engine.now_ms()
 
     async def submit(
         self,
@@ -260,13 +266,14 @@ class TaskQueue:
 
     async def promote(self, *, limit: int = 1000, now_ms: int = SERVER_CLOCK) -> tuple[int, int]:
         """Queue delayed tasks whose time has come; return how many, and when the next is due in ms (0: none)."""
-        count, due_ms = await self._engine.call("promote", now_ms, limit)
+        count, due_ms = await self._engine.call("promote", now_ms, limit, self._retention_ms)
         return int(count), int(due_ms)
 
-    async def forget(self, *, workflows: int = 10, tasks: int = 1000, now_ms: int = SERVER_CLOCK) -> int:
-        """Remove ended workflows, and ended tasks outside any, whose retention is over; return how many.
+    async def forget(self, *, workflows: int = 1000, tasks: int = 1000, now_ms: int = SERVER_CLOCK) -> int:
+        """Remove ended workflows with their tasks, and ended tasks outside any, whose retention is over; return how many.
 
-        At most so many workflows, and about so many tasks: those that one call ended go together.
+        At most so many workflows, and about so many tasks: those outside any that one call ended go together. Fewer than
+        `tasks` were removed when no more are due.
         """
         return int(await self._engine.call("forget", now_ms, workflows, tasks))
 
@@ -305,7 +312,7 @@ class TaskQueue:
 
     async def workflow(self, workflow_id: str) -> dict[str, Json] | None:
         """Return a workflow's id, state, root_id, goal, times, and its tasks: total, open, succeeded, failed, cancelled."""
-        names = ("s", "root", "total", "open", "succeeded", "failed", "cancelled", "c", "z", "b")
+        names = ("s", "root", "total", "open", "succeeded", "failed", "cancelled", "c", "z", "b", "paused")
         (found,) = await self._engine.read([("HMGET", self._engine.key("w", workflow_id), *names)])
         if not found[0]:
             return None
@@ -313,7 +320,7 @@ class TaskQueue:
         shown = ("total", "open", "succeeded", "failed", "cancelled", "created_ms", "finished_ms")
         return {
             "id": workflow_id,
-            "state": found[0].decode(),
+            "state": "paused" if found[10] else found[0].decode(),
             "root_id": (found[1] or b"").decode(),
             **dict(zip(shown, numbers, strict=True)),
             "goal": _any.decode(found[9]) if found[9] else None,
@@ -409,6 +416,8 @@ def _submission_error(refusal: str, at_fault: str) -> Exception:
             return DependencyUnknown(f"a task needs {at_fault!r}, which is neither in the batch nor in the engine")
         case "duplicate":
             return SubmissionError(f"the id {at_fault!r} stands twice in one batch")
+        case "compensation_unfit":
+            return SubmissionError(f"{at_fault!r} must compensate one task of its own workflow that nothing else compensates")
         case "workflow_closed":
             return SubmissionError(f"the workflow {at_fault!r} has ended or doesn't exist; it takes no further tasks")
         case _:

@@ -86,9 +86,10 @@ class SubmitOptions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     """How many of `needs` must succeed before it runs; 0: all of them."""
     kind: TaskKind = msgspec.field(name="k", default="work")
     expires_ms: int = msgspec.field(name="e", default=0)
-    """Milliseconds from submission after which it fails with `expired` unless it has ended; 0: never."""
+    """Milliseconds after which it fails unless it has ended: work and timers from submission, with `deadline_exceeded`; a signal
+    from when its needs were satisfied, with `expired`. 0: never."""
     compensates: str = msgspec.field(name="o", default="")
-    """The id of the task that this one undoes when their workflow fails."""
+    """The id of the task that this one undoes when their workflow fails or is cancelled; its own needs are ignored."""
 
 
 class Submission(msgspec.Struct, frozen=True, array_like=True, gc=False, omit_defaults=True):
@@ -115,6 +116,8 @@ class Claimed(msgspec.Struct, frozen=True, array_like=True):
     resumed: bool
     """Whether an earlier attempt may have journaled steps."""
     spec: TaskSpec
+    generation: int = 0
+    """How often it was reset to start anew; the sub-tasks of each time are others."""
 
 
 class Failure(msgspec.Struct, frozen=True, array_like=True):

@@ -9,7 +9,7 @@ from pathlib import PurePath
 import msgspec
 
 from amas.artifacts.values import LargeValues
-from amas.clock import new_id, now_ms
+from amas.clock import new_id
 from amas.engine.queue import Idempotency, TaskQueue, make_submission
 from amas.errors import CapabilityUnknown, InputUnusable, PayloadTooLarge, WorkflowsFull
 from amas.model.blob import to_blob
@@ -24,10 +24,10 @@ GOAL_CHARS_MAX = 20_000
 TITLE_CHARS_MAX = 120
 
 
-def goal_deadline_ms(goal: Goal, limits: FleetLimits) -> int:
+def goal_deadline_ms(goal: Goal, limits: FleetLimits, *, now_ms: int) -> int:
     """Return when the goal's work must have ended, in ms since the epoch: its own deadline, at most the fleet's time-out."""
     limit_s = limits.workflow_timeout_h * 3600
-    return now_ms() + round(min(goal.deadline_s or limit_s, limit_s) * 1000)
+    return now_ms + round(min(goal.deadline_s or limit_s, limit_s) * 1000)
 
 
 def _check(goal: Goal) -> None:
@@ -79,12 +79,13 @@ async def submit_goal(
     """
     await _make_sure_of_room(queue, limits)
     workflow_id, root_id = new_id(), new_id()
+    now_ms = queue.now_ms()
     try:
-        opening, root = goal_submission(goal, limits=limits, workflow_id=workflow_id, root_id=root_id)
+        opening, root = goal_submission(goal, limits=limits, workflow_id=workflow_id, root_id=root_id, now_ms=now_ms)
     except PayloadTooLarge:  # its preferences are long: the root task gets them, the history does without
         told = msgspec.structs.replace(goal, preferences={})
         opening = WorkflowOpening(workflow_id, to_blob(told), root_id)
-        spec = _root(goal, limits=limits, workflow_id=workflow_id)
+        spec = _root(goal, limits=limits, workflow_id=workflow_id, now_ms=now_ms)
         root = await values.submission(root_id, spec, {"priority": goal.priority})
     answer = f"{workflow_id} {root_id}"
     first = await queue.submit(
@@ -97,14 +98,16 @@ async def submit_goal(
     return ids[0], ids[1]
 
 
-def goal_submission(goal: Goal, *, limits: FleetLimits, workflow_id: str, root_id: str) -> tuple[WorkflowOpening, Submission]:
-    """Return the workflow that meets `goal`, and its root task, ready for the engine."""
+def goal_submission(
+    goal: Goal, *, limits: FleetLimits, workflow_id: str, root_id: str, now_ms: int
+) -> tuple[WorkflowOpening, Submission]:
+    """Return the workflow that meets `goal`, and its root task, ready for the engine; `now_ms` is the engine's time."""
     _check(goal)
-    spec = _root(goal, limits=limits, workflow_id=workflow_id)
+    spec = _root(goal, limits=limits, workflow_id=workflow_id, now_ms=now_ms)
     return WorkflowOpening(workflow_id, to_blob(goal), root_id), make_submission(root_id, spec, priority=goal.priority)
 
 
-def _root(goal: Goal, *, limits: FleetLimits, workflow_id: str) -> TaskSpec:
+def _root(goal: Goal, *, limits: FleetLimits, workflow_id: str, now_ms: int) -> TaskSpec:
     return TaskSpec(
         capability=ROOT_CAPABILITY,
         input=goal,
@@ -113,5 +116,5 @@ def _root(goal: Goal, *, limits: FleetLimits, workflow_id: str) -> TaskSpec:
         layer=Layer.EXECUTIVE,
         workflow_id=workflow_id,
         tenant=goal.tenant,
-        deadline_ms=goal_deadline_ms(goal, limits),
+        deadline_ms=goal_deadline_ms(goal, limits, now_ms=now_ms),
     )

@@ -67,7 +67,7 @@ class ControlPlane:
         self.values = LargeValues(store, bytes_max=self.payload_bytes)
 
 
-def _plane_of(request: Request) -> ControlPlane:
+async def _plane_of(request: Request) -> ControlPlane:  # a plain function would be called in a thread, for each request
     plane = request.app.state.plane
     assert isinstance(plane, ControlPlane)
     return plane

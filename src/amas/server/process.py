@@ -39,12 +39,13 @@ async def _control_plane(home: Home) -> None:
     stopping = asyncio.Event()
     on_stop(stopping.set)
     use_log(open_log(home.logs / "control-plane.jsonl", level=OrchestrationLimits.read().log_level))
+    engine_settings = msgspec.structs.replace(EngineSettings.read(), url=state.engine_url, cell=state.cell)
     async with (
-        Engine(state.engine_url, cell=state.cell) as engine,
+        Engine.of(engine_settings) as engine,
         await Records.open(RecordsSettings.read().url_for(home.folder), cell=state.cell) as records,
     ):
-        figures, fleet = Figures(), load_fleet(state.fleet_file)
-        retention_s = EngineSettings.read().retention_s
+        figures = Figures()
+        fleet, retention_s = load_fleet(state.fleet_file), engine_settings.retention_s
         plane = ControlPlane(
             engine,
             records,

@@ -6,8 +6,11 @@
 --                        u parent, n open dependencies, d delay, x 'skip', T tenant, K declared cost (us), z finished, r result, e failure,
 --                        y reply channel, D has dependents, C has children, S has steps,
 --                        c the last claim: attempt, host, agent and when it was first started, by lines (absent before the first),
---                        k has one of w, u, x, D, C, S, without which its end touches nothing else
---   P:d:<id>     list    tasks that wait on it; '^' before one that waits for the end, however it ends
+--                        k has one of w, u, x, D, C, S, X, without which its end touches nothing else
+--                        X has one of: W kind, Q quorum, i successes missing to it, E expires (ms), o what it compensates, O what
+--                        compensates it, U its compensation is under way, B the answer to a signal
+--                        Z cancelled because its workflow or its parent ended, G times it was reset to start anew
+--   P:d:<id>     list    tasks that wait on it; '^' before one that waits for the end, however it ends; '?' before one with a quorum
 --   P:c:<id>     list    sub-tasks that it spawned           P:s:<id>   hash   its journaled steps
 --   P:bounds     hash    queue -> most tasks in it           P:pace:<queue> hash how it drains: 06_bounds.lua
 --   P:q:<queue>  zset    queued ids by virtual start time    P:queues   set    queues ever used
@@ -15,9 +18,17 @@
 --   P:fl:<queue> <priority> <tenant>  zset  flows (workflow, or '') by virtual finish time
 --   P:weights    hash    tenant -> its weight (1 if absent)
 --   P:delayed    zset    delayed ids by due time             P:dead     zset   dead letters by time
---   P:w:<id>     hash    a workflow: s state, b blob, root, total, open, succeeded, failed, cancelled, bad, halted, y, c created, z finished
+--   P:w:<id>     hash    a workflow: s state, b blob, root, total, open, succeeded, failed, cancelled, bad, halted, y, c created, z finished,
+--                        paused, o has compensations, v state in which it ends after them, at where the cancelling of its tasks stands,
+--                        forgotten in part
 --   P:wt:<id>    list    its tasks                           P:ended    zset   workflows by the time to forget them
 --   P:gone       list    ended tasks outside any workflow, one element a call: when to forget them, then a line for each
+--   P:ws:<id>    hash    its signals by key: '=' and the task, or '!' and an answer that came before the task
+--   P:wu:<id>    list    compensations of what has succeeded in it, the last first
+--   P:wp:<id>    zset    its queued tasks that were met while it was held, with their scores
+--   P:held       set     workflows of which nothing is claimed: paused, or ended with tasks still to be cancelled
+--   P:expiring   zset    tasks by the time when they fail unless they have ended
+--   P:chores     list    what calls have left to do, being too much for one: see chore()
 --   P:open       zset    open workflows by creation
 --   P:hosts      zset    hosts by end of lease               P:h:<host> hash   what a host says of itself
 --   P:r:<host>   hash    task -> agent, what it runs         P:journal  stream every transition
@@ -33,6 +44,7 @@ local R            -- what the call under way has gathered, see begin()
 local TERMINAL = {succeeded = true, failed = true, cancelled = true}
 local RETRIES = 3                   -- where a task says nothing
 local HOSTS_LOST_MAX = 8            -- a task that went down with more hosts than this is the likely cause
+local SLICE = 500                   -- tasks that a call follows up at most, besides its own batch: some milliseconds
 
 local call         -- redis.call, which doesn't exist yet while the library is loaded
 
@@ -43,7 +55,7 @@ local function begin(keys, args)
     local time = call('TIME')
     now = time[1] * 1000 + math.floor(time[2] / 1000)
   end
-  R = {now = now, stamp = string.format('%d', now), ready = {}, queues = {}, flows = {}, gone = {}, replies = {}, reply_counts = {}, fx = {}, wf = {}, ends = {}, wf_news = {}, stops = {}, totals = {}}
+  R = {now = now, stamp = string.format('%d', now), ready = {}, queues = {}, flows = {}, gone = {}, replies = {}, reply_counts = {}, fx = {}, wf = {}, ends = {}, wf_news = {}, stops = {}, totals = {}, budget = SLICE}
   return now
 end
 

@@ -4,51 +4,56 @@ local NEW = '\000\194'   -- msgpack: no failures, nothing to resume
 
 -- claim: hand queued tasks to a host's free agents.
 --   caller: TaskQueue.claim.  ARGV: now, host, groups [[queues, agent ids (one for each free slot)]...]
---   returns one msgpack array of [id, attempt, agent, failures, resumed, spec], or 'lost' when the host holds no lease.
+--   returns one msgpack array of [id, attempt, agent, failures, resumed, spec, generation where it isn't 0], or 'lost' when the host holds no lease.
 --   Keeps true: each task goes to one attempt, numbered one higher than the last.  cost: O(claimed * log queued + queues).
 local function claim(keys, args)
   begin(keys, args)
   local host = args[2]
   if not call('ZSCORE', P .. ':hosts', host) then return 'lost' end
-  local out, journal, running = {}, {}, {}
+  local anything_held = call('EXISTS', P .. ':held') == 1
+  local out, journal, running, asked = {}, {}, {}, 0
   local holder = '\n' .. host .. '\n'
 
-  -- queued -> running, by `agent`; false when the task is gone or not queued any more.
-  local function start(id, agent)
+  -- queued -> running, by `agent`; false when the task is gone, not queued any more, or of a workflow that is held.
+  local function start(id, score, agent)
     local v = call('HMGET', key('t', id), 's', 'c', 'k', 'b')
-    if v[1] ~= 'queued' then return false end
-    local attempt, started, history = 1, R.stamp, NEW
+    if v[1] ~= 'queued' or anything_held and v[3] and set_aside(id, score) then return false end
+    local attempt, started, history, generation = 1, R.stamp, NEW, nil
     if v[2] then   -- not its first
       local last, _, _, first = claim_of(v[2])
-      local held = call('HMGET', key('t', id), 'f', 'S', 'C')
+      local held = call('HMGET', key('t', id), 'f', 'S', 'C', 'G')
       attempt, started = last + 1, first
       history = cmsgpack.pack(tonumber(held[1]) or 0, (held[2] or held[3]) and true or false)
+      generation = tonumber(held[4] or nil)
     end
     call('HSET', key('t', id), 's', 'running', 'c', attempt .. holder .. agent .. '\n' .. started)
     running[#running + 1] = id
     running[#running + 1] = agent
     local words = cmsgpack.pack(id, attempt, agent)
     journal[#journal + 1] = '\147' .. words
-    out[#out + 1] = '\150' .. words .. history
-    out[#out + 1] = v[4]
+    out[#out + 1] = (generation and '\151' or '\150') .. words .. history
+    out[#out + 1] = generation and v[4] .. cmsgpack.pack(generation) or v[4]
     return true
   end
 
   for _, group in ipairs(cmsgpack.unpack(args[3])) do
     local queues, agents = group[1], group[2]
     local given = 0
-    while given < #agents do
+    asked = asked + #agents
+    while given < #agents and R.budget > 0 do
       local taken = #queues == 1 and take(queues[1], #agents - given) or take_from(queues, #agents - given)
       if #taken == 0 then break end
       for i = 1, #taken, 2 do
-        if start(taken[i], agents[given + 1]) then given = given + 1 end
+        if start(taken[i], taken[i + 1], agents[given + 1]) then given = given + 1 end
       end
     end
   end
-  if #journal == 0 then return array_header(0) end
-  call_many('HSET', key('r', host), running)
-  count('claimed', #journal)
-  commit('claim', {'h', host, 'b', array_header(#journal) .. table.concat(journal)})
+  if #journal > 0 then
+    call_many('HSET', key('r', host), running)
+    count('claimed', #journal)
+    commit('claim', {'h', host, 'b', array_header(#journal) .. table.concat(journal)})
+  end
+  if #journal < asked then tend_in_passing(keys, args) end
   return array_header(#journal) .. table.concat(out)
 end
 
