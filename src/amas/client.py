@@ -12,28 +12,32 @@ connection lost.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
+from amas.artifacts.store import ArtifactStore
+from amas.artifacts.values import Draft, LargeValues
 from amas.clock import new_id, new_ids
 from amas.engine.bell import Bell
 from amas.engine.coalesce import Coalescer
 from amas.engine.connection import Engine
 from amas.engine.expected import Expected
 from amas.engine.limits import Limits
-from amas.engine.queue import TaskQueue, make_submission
+from amas.engine.payload import INLINE_BYTES_MAX, encode_value
+from amas.engine.queue import TaskQueue
 from amas.engine.schedules import Schedules
-from amas.errors import EngineUnreachable, SubmissionError, TaskCancelled, TaskFailed
-from amas.model.fleet import FleetLimits, FleetSpec
+from amas.errors import ArtifactError, EngineUnreachable, QueueFull, SubmissionError, TaskCancelled, TaskFailed
+from amas.model.fleet import DELAYED, FleetLimits, FleetSpec
 from amas.model.goal import Goal
 from amas.model.limits import Amounts, Reserve, reserves_of
 from amas.model.states import Priority, TaskState
 from amas.model.task import DEFAULT_RETRY, Json, OnFailure, RetryPolicy, Submission, TaskOutcome, TaskSpec
-from amas.settings import EngineSettings
+from amas.settings import ArtifactSettings, EngineSettings
 
 BATCH_MAX = 1000
 """Tasks in one call of the engine; more go out in several."""
@@ -41,11 +45,17 @@ POLL_S = 2.0
 """Seconds between looks for outcomes whose push was lost."""
 LOOK_MAX = 100
 """Tasks in such a look; in the one that follows a lost connection, which loses pushes, `BATCH_MAX`."""
+ROOM_S = 60.0
+"""Seconds for which a submission waits for room in a full queue, where nothing else is said."""
+ROOM_PAUSE_MIN_S, ROOM_PAUSE_MAX_S = 0.02, 1.0
+"""Seconds between tries while a queue is full: as the engine estimates, within these."""
 PATIENCE_S = 30.0
 """Seconds for which a submission is said again while the engine doesn't answer: it restarts in well under two."""
 
-_AT_FAULT = (SubmissionError, TypeError, ValueError, OverflowError)
+_AT_FAULT = (SubmissionError, ArtifactError, TypeError, ValueError, OverflowError)
 """What a task's own fields can cause."""
+
+Done = TypeVar("Done")
 
 _outcomes = msgspec.msgpack.Decoder(list[TaskOutcome])
 
@@ -82,10 +92,10 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
 class TaskHandle:
     """A submitted task."""
 
-    __slots__ = ("_outcome", "id")
+    __slots__ = ("_outcome", "_values", "id")
 
-    def __init__(self, task_id: str, outcome: Expected) -> None:
-        self.id, self._outcome = task_id, outcome
+    def __init__(self, task_id: str, outcome: Expected, values: LargeValues) -> None:
+        self.id, self._outcome, self._values = task_id, outcome, values
 
     @property
     def done(self) -> bool:
@@ -97,7 +107,7 @@ class TaskHandle:
         if not self._outcome.done():
             async with asyncio.timeout(timeout_s):
                 await self._outcome.wait()
-        return self._outcome.get()
+        return await self._values.outcome(self._outcome.get())
 
     async def result(self, *, timeout_s: float | None = None) -> Json:
         """Return the task's result; `TaskFailed` or `TaskCancelled` when it has none."""
@@ -113,9 +123,9 @@ class TaskHandle:
 class Fleet:
     """A running fleet, as programs see it; make one with `Fleet.connect()`."""
 
-    def __init__(self, engine: Engine, *, declared: FleetSpec | None) -> None:
+    def __init__(self, engine: Engine, *, declared: FleetSpec | None, values: LargeValues, wait_for_room_s: float) -> None:
         """`declared`: the fleet's file, where it is known."""
-        self.engine, self._declared = engine, declared
+        self.engine, self._declared, self._values, self._room_s = engine, declared, values, wait_for_room_s
         self.queue = TaskQueue(engine)
         self.limits = Limits(engine)
         """What resources allow and hold, and changing it."""
@@ -131,18 +141,36 @@ class Fleet:
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, engine_url: str = "", *, home: Path | None = None, cell: str = "local") -> AsyncIterator["Fleet"]:
-        """Connect to an engine by URL, or to the fleet that runs in `home` (by default AMAS_HOME)."""
+    async def connect(
+        cls,
+        engine_url: str = "",
+        *,
+        home: Path | None = None,
+        cell: str = "local",
+        artifacts_url: str = "",
+        wait_for_room_s: float = ROOM_S,
+    ) -> AsyncIterator["Fleet"]:
+        """Connect to an engine by URL, or to the fleet that runs in `home` (by default AMAS_HOME).
+
+        `artifacts_url`: where inputs and results over 64 KiB go, by default AMAS_ARTIFACTS_URL: `s3://bucket/prefix` or a folder.
+        The fleet in a home says so itself; with an engine's URL alone nobody does, and large values are refused.
+        `wait_for_room_s`: how long submissions wait while a queue is full before they raise QueueFull; 0 is not at all.
+        """
         declared = None
+        artifacts = ArtifactSettings.read()
+        artifacts_url = artifacts_url or artifacts.url
         if not engine_url:
             from amas.fleet.load import load_fleet
             from amas.platforms.local.control import running_fleet
 
             state = running_fleet(home)
             engine_url, cell, declared = state.engine_url, state.cell, load_fleet(state.fleet_file)
+            artifacts_url = state.artifacts_url
+        store = ArtifactStore(artifacts_url) if artifacts_url else None
         async with Engine(engine_url, cell=cell, settings=EngineSettings.read()) as engine:
             await engine.check()
-            fleet = cls(engine, declared=declared)
+            values = LargeValues(store, bytes_max=artifacts.payload_bytes)
+            fleet = cls(engine, declared=declared, values=values, wait_for_room_s=wait_for_room_s)
             loops = [
                 asyncio.create_task(fleet._bell.run(), name="replies"),
                 asyncio.create_task(fleet._poll(), name="reply poll"),
@@ -182,27 +210,51 @@ class Fleet:
             tenant=tenant,
             budget=budget,
         )
-        workflow_id, root_id = await submit_goal(self.queue, wanted, limits=limits, client_id=self._client_id)
+        workflow_id, root_id = await submit_goal(
+            self.queue, wanted, limits=limits, values=self._values, client_id=self._client_id
+        )
         expected = Expected(then=lambda: self._roots.pop(workflow_id, None))
         self._pending[root_id] = expected  # the poll asks for the root; the push tells of the workflow
         self._roots[workflow_id] = root_id
-        return TaskHandle(workflow_id, expected)
+        return TaskHandle(workflow_id, expected, self._values)
 
-    async def submit(self, capability: str, input: Json = None, **options: object) -> TaskHandle:  # noqa: A002  the field's name
-        """Submit one task and return its handle once it is on disk; `options` are `NewTask`'s fields."""
+    async def submit(
+        self,
+        capability: str,
+        input: Json = None,  # noqa: A002  the field's name
+        *,
+        wait_for_room_s: float | None = None,
+        **options: object,
+    ) -> TaskHandle:
+        """Submit one task and return its handle once it is on disk; `options` are `NewTask`'s fields.
+
+        While its queue is full this waits, so that a fast producer goes at the fleet's pace; QueueFull after `wait_for_room_s`.
+        """
         task = NewTask(capability=capability, input=input, **options)  # type: ignore[arg-type]
-        answer = await self._single.put(task)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        if len(encode_value(task.input, f"the input of task {task.key or capability}")) > INLINE_BYTES_MAX:
+            return (await self.submit_batch([task], wait_for_room_s=wait_for_room_s))[0]  # the store's slowness is no other's
 
-    async def submit_batch(self, tasks: Iterable[NewTask]) -> list[TaskHandle]:
-        """Submit many tasks and return their handles, in order, once all are on disk; up to 1000 are stored whole or not."""
-        submissions, handles = self._prepare(list(tasks))
+        async def store() -> TaskHandle:
+            answer = await self._single.put(task)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        return await self._with_room(store, wait_for_room_s)
+
+    async def submit_batch(self, tasks: Iterable[NewTask], *, wait_for_room_s: float | None = None) -> list[TaskHandle]:
+        """Submit many tasks and return their handles, in order, once all are on disk; up to 1000 are stored whole or not.
+
+        Each thousand waits for room as `submit` does. QueueFull after it, or at once when a thousand is more than a queue holds:
+        what came before stays submitted.
+        """
+        submissions, handles = await self._prepare(list(tasks))
+        start = 0
         try:
             for start in range(0, len(submissions), BATCH_MAX):
-                await self._store(submissions[start : start + BATCH_MAX])
-        except SubmissionError:
+                batch = submissions[start : start + BATCH_MAX]
+                await self._with_room(lambda batch=batch: self._store(batch), wait_for_room_s)  # type: ignore[misc]
+        except BaseException:
             for handle in handles[start:]:
                 self._pending.pop(handle.id, None)
             raise
@@ -217,9 +269,9 @@ class Fleet:
         """Cancel tasks; return how many were still open."""
         return await self.queue.cancel([handle.id for handle in handles])
 
-    def _prepare(self, tasks: Sequence[NewTask]) -> tuple[list[Submission], list[TaskHandle]]:
-        submissions = [
-            make_submission(
+    async def _prepare(self, tasks: Sequence[NewTask]) -> tuple[list[Submission], list[TaskHandle]]:
+        submissions = await self._values.submissions(
+            Draft(
                 task_id,
                 TaskSpec(
                     capability=task.capability,
@@ -230,18 +282,37 @@ class Fleet:
                     needs=task.needs,
                     tenant=task.tenant,
                 ),
-                priority=task.priority,
-                delay_s=task.delay_s,
-                pool=task.pool,
-                on_failure=task.on_failure,
-                cost_s=task.cost_s,
-                reserves=_reserves(task),
+                {
+                    "priority": task.priority,
+                    "delay_s": task.delay_s,
+                    "pool": task.pool,
+                    "on_failure": task.on_failure,
+                    "cost_s": task.cost_s,
+                    "reserves": _reserves(task),
+                },
             )
             for task_id, task in zip(new_ids(len(tasks)), tasks, strict=True)
-        ]
-        handles = [TaskHandle(submission.id, Expected()) for submission in submissions]
+        )
+        handles = [TaskHandle(submission.id, Expected(), self._values) for submission in submissions]
         self._pending.update((handle.id, handle._outcome) for handle in handles)
         return submissions, handles
+
+    async def _with_room(self, store: Callable[[], Awaitable[Done]], room_s: float | None) -> Done:
+        """Await `store()` until the queue that it fills has room, `room_s` seconds at most."""
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + (self._room_s if room_s is None else room_s)
+        pause_s = ROOM_PAUSE_MIN_S
+        while True:
+            try:
+                return await store()
+            except QueueFull as full:
+                left_s = give_up_at - loop.time()
+                if full.wanted > full.bound or left_s <= 0:
+                    raise
+                wanted_s = pause_s if full.room_in_s is None else full.room_in_s
+                wait_s = min(max(wanted_s, ROOM_PAUSE_MIN_S), ROOM_PAUSE_MAX_S) * random.uniform(0.8, 1.2)  # noqa: S311  jitter
+                await asyncio.sleep(min(wait_s, left_s))
+                pause_s *= 2
 
     async def _store(self, batch: Sequence[Submission]) -> None:
         pause_s, resend = 0.05, False
@@ -260,11 +331,27 @@ class Fleet:
     async def _submit_singles(self, batch: list[NewTask]) -> list[TaskHandle | Exception]:
         """Store what came together; where one is refused, it is refused alone."""
         try:
-            return [*await self.submit_batch(batch)]
+            return [*await self.submit_batch(batch, wait_for_room_s=0)]
+        except QueueFull as full:
+            return await self._submit_fitting(batch, full)
         except _AT_FAULT as error:
             if len(batch) == 1:
                 return [error]
             return [(await self._submit_singles([task]))[0] for task in batch]
+
+    async def _submit_fitting(self, batch: list[NewTask], full: QueueFull) -> list[TaskHandle | Exception]:
+        """Store what a full queue has room for, and what is for others; the rest is refused, each to wait for itself."""
+        room = max(full.bound - full.depth, 0)
+        refused: set[int] = set()
+        for index, task in enumerate(batch):
+            if _counts_in(task, full.queue):
+                room -= 1
+                if room < 0:
+                    refused.add(index)
+        going = [task for index, task in enumerate(batch) if index not in refused]
+        assert len(going) < len(batch), "a queue that is full has no room for all of them"
+        answers = iter(await self._submit_singles(going) if going else [])
+        return [_alone(full) if index in refused else next(answers) for index in range(len(batch))]
 
     def _heard(self, message: bytes) -> None:
         for outcome in _outcomes.decode(message):
@@ -312,6 +399,16 @@ def _reserves(task: NewTask) -> Sequence[Reserve]:
         return reserves_of(concurrency=task.concurrency, provider=task.provider, estimate=task.estimate, budget=task.budget)
     except ValueError as error:
         raise SubmissionError(str(error)) from error
+
+
+def _alone(full: QueueFull) -> QueueFull:
+    return QueueFull(full.queue, depth=full.depth, bound=full.bound, wanted=1, room_in_s=full.room_in_s)
+
+
+def _counts_in(task: NewTask, queue: str) -> bool:
+    if queue == DELAYED:
+        return task.delay_s > 0
+    return queue == (f"@{task.pool}" if task.pool else task.capability)
 
 
 def _absolute(folder: Path | str) -> str:

@@ -27,6 +27,7 @@ AmasError
 │   ├── DependencyUnknown
 │   ├── CapabilityUnknown
 │   ├── WorkflowsFull
+│   ├── QueueFull
 │   ├── IdempotencyConflict
 │   └── PayloadTooLarge
 ├── EngineError               operator   the engine can't be used
@@ -45,6 +46,12 @@ AmasError
 │   ├── HomeUnusable
 │   └── StartFailed
 ├── RecordsError              operator   the history can't be written or read
+├── ArtifactError             operator   the artifact store can't take or give a large value
+│   ├── ArtifactLost          it won't be there the next time either
+│   │   ├── ArtifactMissing
+│   │   └── ArtifactDamaged
+│   ├── ArtifactStoreUnknown
+│   └── ArtifactStoreUnusable
 └── SettingInvalid            operator   an environment variable's value can't be taken
 """
 
@@ -247,6 +254,21 @@ class WorkflowsFull(SubmissionError):
     code = "workflows_full"
 
 
+class QueueFull(SubmissionError):
+    """As many tasks as a queue may hold wait in it already: nothing was stored, try again when some have begun."""
+
+    code = "queue_full"
+
+    def __init__(self, queue: str, *, depth: int, bound: int, wanted: int, room_in_s: float | None) -> None:
+        """`wanted`: tasks of the submission that are for this queue. `room_in_s`: None where nobody can tell yet."""
+        when = (
+            f"there should be room in about {room_in_s:.1f} s" if room_in_s is not None else "nobody can tell when there is room"
+        )
+        never = f"; so many never fit, send at most {bound} at a time" if wanted > bound else f"; {when}"
+        super().__init__(f"the queue {queue!r} holds {depth} tasks and takes at most {bound}, so {wanted} more don't fit{never}")
+        self.queue, self.depth, self.bound, self.wanted, self.room_in_s = queue, depth, bound, wanted, room_in_s
+
+
 class IdempotencyConflict(SubmissionError):
     """This idempotency key was used before with another body."""
 
@@ -254,7 +276,7 @@ class IdempotencyConflict(SubmissionError):
 
 
 class PayloadTooLarge(SubmissionError):
-    """A task's input or result is larger than the engine takes: put it in an artifact and pass the reference."""
+    """An input, result or step is larger than may be carried, or too large for the engine while no artifact store is known."""
 
     code = "payload_too_large"
 
@@ -359,6 +381,43 @@ class RecordsError(AmasError):
 
     code = "records_error"
     act = "operator"
+
+
+class ArtifactError(AmasError):
+    """The artifact store can't take or give a large value."""
+
+    code = "artifact_error"
+    act = "operator"
+
+
+class ArtifactLost(ArtifactError):
+    """What a reference stands for can't be had any more."""
+
+    code = "artifact_lost"
+
+
+class ArtifactMissing(ArtifactLost):
+    """The store has no such artifact: it was removed, or this process looks at another store than the one that took it."""
+
+    code = "artifact_missing"
+
+
+class ArtifactDamaged(ArtifactLost):
+    """What the store has under a reference isn't what was stored there: restore it from a back-up, or submit the value again."""
+
+    code = "artifact_damaged"
+
+
+class ArtifactStoreUnknown(ArtifactError):
+    """A large value lies in the artifact store, and this process wasn't told where that is."""
+
+    code = "artifact_store_unknown"
+
+
+class ArtifactStoreUnusable(ArtifactError):
+    """The artifact store doesn't answer or refuses us: the message says why. Trying again may help."""
+
+    code = "artifact_store_unusable"
 
 
 class SettingInvalid(AmasError):

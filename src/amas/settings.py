@@ -193,6 +193,13 @@ class EngineSettings(Settings, frozen=True, kw_only=True):
             )
 
 
+class QueueSettings(Settings, frozen=True, kw_only=True):
+    """How much may wait."""
+
+    max_queued: Annotated[int, Variable("AMAS_MAX_QUEUED", "tasks, 0 for no limit", 0, 1_000_000_000)] = 1_000_000
+    """In each queue, where the fleet file says nothing: about 1 GiB of the engine's memory for tasks of 256 bytes."""
+
+
 class ServerSettings(Settings, frozen=True, kw_only=True):
     """Where the control plane listens."""
 
@@ -243,6 +250,32 @@ class RecordsSettings(Settings, frozen=True, kw_only=True):
         return self.url or f"sqlite:///{home / 'records.sqlite3'}"
 
 
+class ArtifactSettings(Settings, frozen=True, kw_only=True):
+    """Where inputs and results go that are too large for the engine, and how large they may be."""
+
+    url: Annotated[
+        str,
+        Variable(
+            "AMAS_ARTIFACTS_URL",
+            pattern=r"(s3://[a-z0-9][a-z0-9.-]+(/\S*)?|file:///\S+|/\S+)",
+            meaning="s3://bucket/prefix, the path of a folder, or empty for a folder in the data folder",
+        ),
+    ] = ""
+    """Every process of the fleet needs the same. For S3, credentials and endpoint come from the usual AWS_* variables."""
+    payload_mb: Annotated[int, Variable("AMAS_PAYLOAD_MB", "MiB", 1, 128)] = 64
+    """The largest input, result or step. Each is held whole in memory by whoever sends and whoever gets it; an isolated agent's
+    socket takes 256 MiB, for an input with what the task needs."""
+
+    @property
+    def payload_bytes(self) -> int:
+        """The largest value in bytes."""
+        return self.payload_mb << 20
+
+    def url_for(self, home: Path) -> str:
+        """Return the store's address, which is a folder in `home` unless another is set."""
+        return self.url or str(home / "artifacts")
+
+
 class HomeSettings(Settings, frozen=True, kw_only=True):
     """Where a local fleet keeps everything."""
 
@@ -257,8 +290,10 @@ GROUPS: tuple[type[Settings], ...] = (
     OrchestrationLimits,
     HostSettings,
     EngineSettings,
+    QueueSettings,
     ServerSettings,
     RecordsSettings,
+    ArtifactSettings,
     HomeSettings,
 )
 

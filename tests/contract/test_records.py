@@ -57,6 +57,20 @@ class Fleet:
         return await self.journal.read("0-0", limit=10_000)
 
 
+async def test_values_in_use_are_those_of_tasks_that_are_open_or_ended_lately(fleet: Fleet, records: Records) -> None:
+    (ended,) = await fleet.submit(TaskSpec(capability="work", input="first in"))
+    await fleet.complete(await fleet.claim(), "first out")
+    fleet.now += 10_000
+    opened, also = sorted(await fleet.submit(TaskSpec(capability="work", input="second in"), TaskSpec(capability="other")))
+    await records.apply(await fleet.entries())
+    everything = await records.values_in_use(since_ms=T0)
+    assert [(row.id, row.is_open) for row in everything] == [(ended, False), (opened, True), (also, True)]
+    assert b"first in" in everything[0].values
+    assert b"first out" in everything[0].values
+    assert [row.id for row in await records.values_in_use(since_ms=T0 + 1)] == [opened, also]
+    assert [row.id for row in await records.values_in_use(since_ms=T0, cursor=opened)] == [also]
+
+
 @pytest.fixture
 async def fleet(engine: Engine) -> Fleet:
     fleet = Fleet(engine)

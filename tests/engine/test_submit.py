@@ -3,9 +3,11 @@
 import pytest
 from tests.engine.cell import Cell, task
 
-from amas.engine.queue import Idempotency, Slots, encode_payload, make_submission
+from amas.engine.payload import INLINE_BYTES_MAX, SPEC_BYTES_MAX, encode_payload
+from amas.engine.queue import Idempotency, Slots, make_submission
 from amas.errors import DependencyUnknown, IdempotencyConflict, PayloadTooLarge, SubmissionError
-from amas.model.task import PAYLOAD_BYTES_MAX, RetryPolicy, TaskSpec
+from amas.model.blob import blob_bytes
+from amas.model.task import RetryPolicy, TaskSpec
 
 MINUTE = 60_000
 
@@ -102,7 +104,18 @@ async def test_a_large_batch_fits_and_a_large_payload_does_not(cell: Cell) -> No
     await cell.complete(await cell.run("first"))
     await cell.tend()
     assert await cell.queue.depths() == {"work": 9_999}
-    with pytest.raises(PayloadTooLarge, match="the input is 1048581 bytes"):
-        encode_payload("x" * PAYLOAD_BYTES_MAX, "the input")
+    encode_payload("x" * (INLINE_BYTES_MAX - 3), "the input")
+    with pytest.raises(PayloadTooLarge, match="the input is 65537 bytes; more than 65536 go to the artifact store"):
+        encode_payload("x" * (INLINE_BYTES_MAX - 2), "the input")
     with pytest.raises(SubmissionError, match="not a JSON value"):
         encode_payload(object(), "the input")
+
+
+def test_what_a_task_needs_may_be_long_though_its_input_may_not() -> None:
+    id_ = "0" * 36
+    many = TaskSpec(capability="work", input="x", needs=(id_,) * 100_000)
+    assert blob_bytes(make_submission("t", many).spec) > 3 << 20
+    with pytest.raises(PayloadTooLarge, match="the input of task work is 65541 bytes"):
+        make_submission("t", TaskSpec(capability="work", input="x" * INLINE_BYTES_MAX))
+    with pytest.raises(PayloadTooLarge, match="let it need fewer tasks"):
+        make_submission("t", TaskSpec(capability="work", needs=(id_,) * (SPEC_BYTES_MAX // 36)))

@@ -11,6 +11,7 @@ import msgspec
 
 from amas.agents.host import Host, HostHome
 from amas.artifacts.store import ArtifactStore
+from amas.artifacts.values import BYTES_MAX
 from amas.clock import new_id
 from amas.engine.connection import Engine
 from amas.engine.queue import TaskQueue, make_submission
@@ -36,6 +37,8 @@ class Bench:
     def __init__(self, engine: Engine, url: str, folder: Path) -> None:
         self.engine, self.url, self.folder = engine, url, folder
         self.queue = TaskQueue(engine)
+        self.artifacts = ArtifactStore(folder / "artifacts")
+        self.payload_bytes = BYTES_MAX
 
     @property
     def cell(self) -> str:
@@ -54,8 +57,9 @@ class Bench:
             settings=HostSettings(**{"lease_s": 3.0, "beat_every_s": 0.1, "drain_s": 0.0, **settings}),
             home=HostHome(
                 self.folder / "work",
-                ArtifactStore(self.folder / "artifacts"),
+                self.artifacts,
                 open_log(self.folder / f"{host_id}.jsonl", level="DEBUG"),
+                self.payload_bytes,
             ),
             rng=random.Random(7),
         )

@@ -27,6 +27,32 @@ async def echo(task: Context) -> Json:
     return {"echo": task.input, "results": task.results, "failures": sorted(task.failures), "agent": task.agent_id}
 
 
+@agent("test.swell")
+async def swell(task: Context) -> Json:
+    return task.input
+
+
+@agent("test.grow")
+async def grow(task: Context) -> Json:
+    return "x" * task.input
+
+
+@agent("test.echo_of_echo")
+async def echo_of_echo(task: Context) -> Json:
+    outcomes = await task.spawn([SubTask(key="child", capability="test.swell", input=task.input)])
+    return outcomes["child"].result
+
+
+@agent("test.large_step")
+async def large_step(task: Context) -> Json:
+    """Fail after a large step, and go on from it."""
+    made = await task.step("grow", lambda: {"by": task.attempt, "text": "x" * task.input})
+    if task.attempt == 1:
+        raise RetryLater("once more", delay_s=0.0)
+    assert made["by"] == 1, "the step was done again"
+    return [task.attempt, len(made["text"])]
+
+
 @agent("test.wait")
 async def wait(task: Context) -> Json:
     """Wait until stopped; say so."""
@@ -214,3 +240,10 @@ async def hold(task: Context) -> Json:
     while not release.is_set():
         await asyncio.sleep(0.005)
     return "held"
+
+
+@agent("test.spread")
+async def spread(task: Context) -> Json:
+    """Spawn as many as the input says, and return how many brought their own number back."""
+    outcomes = await task.spawn([SubTask(key=str(n), capability="test.echo", input=n) for n in range(task.input)])
+    return sum(outcome.result["echo"] == int(key) for key, outcome in outcomes.items())

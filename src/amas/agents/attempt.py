@@ -17,8 +17,8 @@ from amas.agents.task_context import Services, TaskContext
 from amas.agents.threads import DaemonThreads
 from amas.clock import monotonic_s, now_ms
 from amas.core.retry import retry_delay_s
-from amas.engine.queue import encode_payload
 from amas.errors import TaskCancelled
+from amas.model.artifact import is_reference
 from amas.model.blob import to_blob
 from amas.model.fleet import PoolSpec
 from amas.model.task import DEFAULT_RETRY, Claimed, Completion, FailedAttempt, Json
@@ -138,10 +138,13 @@ class Attempt:
         self._begin(task, now_s)
         outcome: Outcome = None
         try:
+            if is_reference(self.claimed.spec.input):
+                await self.context.load_input()
             if self.claimed.spec.needs:
                 await self.context.load_needs()
             result = await (self._in_thread() if self.seat.blocking else self.seat.work(self.context))
-            outcome = Completion(self.claimed.id, self.claimed.attempt, encode_payload(result, "the result"), self.context.usage)
+            blob = await self._services.values.payload(result, "the result")
+            outcome = Completion(self.claimed.id, self.claimed.attempt, blob, self.context.usage)
         except Suspended:
             pass
         except asyncio.CancelledError:

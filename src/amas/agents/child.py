@@ -119,7 +119,7 @@ class ChildContext(Context):
         self.spec, self.input = start.spec, start.spec.input
         self.results, self.failures = start.results, start.failures
         self.options, self.deadline_ms = start.pool.options, start.deadline_ms
-        self.artifacts = ArtifactStore(Path(start.artifacts))
+        self.artifacts = ArtifactStore(start.artifacts)
         self._workspace = Path(start.workspace)
         self._line = line
         self._log = _Log(line, {})

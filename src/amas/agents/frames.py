@@ -15,7 +15,7 @@ from amas.model.goal import SubTask
 from amas.model.task import Failure, Json, TaskSpec
 
 FRAME_BYTES_MAX = 256 << 20
-"""A lead's outcomes are the largest frames: at most 1 MiB for each of its sub-tasks."""
+"""A lead's outcomes are the largest frames: what all of its sub-tasks brought, each at most AMAS_PAYLOAD_MB."""
 
 
 class Start(msgspec.Struct, frozen=True, tag=True):

@@ -30,6 +30,7 @@ from amas.agents.slots import FreeSlots
 from amas.agents.task_context import Services, TaskContext, needs_coalescer, step_coalescer
 from amas.agents.threads import DaemonThreads
 from amas.artifacts.store import ArtifactStore
+from amas.artifacts.values import BYTES_MAX, LargeValues
 from amas.clock import monotonic_s
 from amas.engine.bell import Bell
 from amas.engine.connection import Engine
@@ -63,6 +64,8 @@ class HostHome(NamedTuple):
     workspaces: Path
     artifacts: ArtifactStore
     log: Log
+    payload_bytes: int = BYTES_MAX
+    """The largest input, result or step: AMAS_PAYLOAD_MB."""
 
 
 class Host:
@@ -161,6 +164,7 @@ class Host:
             threads=DaemonThreads(self._settings.threads, name="step"),
             workspaces=self._home.workspaces,
             artifacts=self._home.artifacts,
+            values=LargeValues(self._home.artifacts, bytes_max=self._home.payload_bytes),
             log=self._home.log.bind(host_id=self.host_id),
             draw=self._rng.random,
             stale=self._stale,

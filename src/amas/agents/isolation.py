@@ -98,7 +98,7 @@ class _Child:
                 results=context.results,
                 failures=context.failures,
                 workspace=str(context.workspace),
-                artifacts=str(context.artifacts.folder),
+                artifacts=context.artifacts.url,
                 deadline_ms=context.deadline_ms,
                 path=sys.path,
             )

@@ -12,7 +12,7 @@ from amas.model.task import Completion, FailedAttempt
 PARCEL_MAX = 512
 """Outcomes in one call: enough to spread its cost, few enough that the engine isn't held up for others."""
 PARCEL_BYTES_MAX = 8 << 20
-"""A result may have 1 MiB; a parcel of large ones goes out in several calls."""
+"""A result may have 64 KiB; a parcel of such goes out in several calls."""
 
 
 class Parcel(NamedTuple):

@@ -15,18 +15,19 @@ from amas.agents.insist import insist
 from amas.agents.progress import NOTE_CHARS_MAX, ProgressPost
 from amas.agents.threads import DaemonThreads
 from amas.artifacts.store import ArtifactStore
+from amas.artifacts.values import Draft, LargeValues
 from amas.clock import child_id
 from amas.core.retry import Draw
 from amas.engine.coalesce import Coalescer
 from amas.engine.limits import Limits
-from amas.engine.queue import TaskQueue, encode_payload, make_submission
+from amas.engine.queue import TaskQueue
 from amas.errors import AttemptStale, EngineError, SubmissionError
 from amas.model.blob import unwrap
 from amas.model.goal import SubTask
 from amas.model.journal import ProgressNote
 from amas.model.limits import Usage, reserves_of
 from amas.model.states import TaskState
-from amas.model.task import Claimed, Failure, JournaledStep, Json, Submission, TaskOutcome, TaskSpec
+from amas.model.task import Claimed, Failure, JournaledStep, Json, TaskOutcome, TaskSpec
 from amas.observe.logging import Log
 
 decode = msgspec.msgpack.Decoder().decode
@@ -50,6 +51,7 @@ class Services(NamedTuple):
     """For plain functions as steps."""
     workspaces: Path
     artifacts: ArtifactStore
+    values: LargeValues
     log: Log
     draw: Draw
     stale: Callable[["TaskContext"], None]
@@ -150,10 +152,17 @@ class TaskContext(Context):
         """Add it up for the attempt's end."""
         self.usage = (self.usage or Usage()).plus(usd=usd, tokens=tokens, calls=calls)
 
+    async def load_input(self) -> None:
+        """Fetch an input that lies in the artifact store."""
+        self.input = await self._services.values.get(self.spec.input)
+        self.spec = msgspec.structs.replace(self.spec, input=self.input)
+
     async def load_needs(self) -> None:
         """Fetch the results of the tasks that this one needs."""
         needs = self.spec.needs
         found = await insist(lambda: self._services.needs.put(needs), draw=self._services.draw)
+        known = [found[task_id] for task_id in needs if task_id in found]
+        found = {outcome.id: outcome for outcome in await self._services.values.outcomes(known)}
         for task_id, key in zip(needs, self.spec.need_keys or needs, strict=True):
             outcome = found.get(task_id)
             if outcome is not None and outcome.state is TaskState.SUCCEEDED:
@@ -166,18 +175,18 @@ class TaskContext(Context):
         if self._steps is None:
             self._steps = await insist(lambda: self._services.queue.steps(self.id), draw=self._services.draw)
         held = self._steps.get(name)
-        return (False, None) if held is None else (True, decode(held))
+        return (False, None) if held is None else (True, await self._services.values.get(decode(held)))
 
     async def keep(self, name: str, result: Json) -> Json:
         """Journal a step; AttemptStale when the task is another attempt's."""
-        blob = encode_payload(result, f"the result of step {name!r}")
+        blob = await self._services.values.payload(result, f"the result of step {name!r}")
         step = JournaledStep(self.id, self.attempt, name, blob)
         if await insist(lambda: self._services.steps.put(step), draw=self._services.draw):
             self._give_up_as_stale()
         held = unwrap(blob)
         assert self._steps is not None, "a step is recalled before it is kept"
         self._steps[name] = held
-        return decode(held)
+        return await self._services.values.get(decode(held))
 
     async def in_thread(self, work: Callable[[], Any]) -> Any:
         """Run a plain step in one of the host's threads."""
@@ -196,8 +205,8 @@ class TaskContext(Context):
         if self._resumed:
             found = await insist(lambda: services.queue.outcomes(list(ids.values())), draw=services.draw)
             if all(task_id in found and found[task_id].state.terminal for task_id in ids.values()):
-                return {key: found[task_id] for key, task_id in ids.items()}
-        children = [self._submission(task, ids[task.key]) for task in tasks]
+                return dict(zip(ids, await services.values.outcomes([found[task_id] for task_id in ids.values()]), strict=True))
+        children = await services.values.submissions(self._draft(task, ids[task.key]) for task in tasks)
         self.letting_go = True
         try:
             refusal = await insist(
@@ -217,7 +226,7 @@ class TaskContext(Context):
     def _child_id(self, key: str) -> str:
         return child_id(self.id, key, self._generation)
 
-    def _submission(self, task: SubTask, task_id: str) -> Submission:
+    def _draft(self, task: SubTask, task_id: str) -> Draft:
         spec = TaskSpec(
             capability=task.capability,
             input=task.input,
@@ -238,7 +247,7 @@ class TaskContext(Context):
             reserves = reserves_of(concurrency=task.concurrency, provider=task.provider, estimate=task.estimate)
         except ValueError as error:
             raise SubmissionError(f"sub-task {task.key!r}: {error}") from error
-        return make_submission(task_id, spec, priority=task.priority, on_failure=task.on_failure, reserves=reserves)
+        return Draft(task_id, spec, {"priority": task.priority, "on_failure": task.on_failure, "reserves": reserves})
 
     def _give_up_as_stale(self) -> None:
         self._services.stale(self)

@@ -1,1 +1,1 @@
-"""Large results: a content-addressed store in a local folder."""
+"""Large values by content address: in a local folder or in S3."""

@@ -1,62 +1,84 @@
-"""Large results by content address, in a local folder. A reference is `sha256:<64 hexadecimal digits>`.
+"""Values too large for the engine, by content address. A reference is `sha256:<64 hexadecimal digits>`.
 
-Writing is atomic (a temporary name, then a rename), so a reference that exists is whole; the same bytes are stored once.
-Agents and leads put what is too large for a task's result here and pass the reference.
+The same bytes are stored once, and storing them again renews their age, which is what `prune.py` goes by. What is read is checked
+against its digest, so that damage is told and never handed on. A text that isn't a reference never reaches a path or a URL.
+Agents and leads also put here what is too large for a task's result, and pass the reference.
+
+Every call blocks: event loops use `values.py`, or a thread of their own.
 """
 
-import os
 import re
-import tempfile
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
 import msgspec
 
+from amas.artifacts.blobs import Blobs, Stored
+from amas.artifacts.folder import FolderBlobs
+from amas.errors import ArtifactDamaged, ArtifactMissing
+from amas.model.artifact import MEDIA_TYPE
 from amas.model.task import Json
 
-_REFERENCE = re.compile(r"sha256:[0-9a-f]{64}")
+PREFIX = "sha256:"
+REFERENCE = re.compile(rb"sha256:[0-9a-f]{64}")
 
 
 class ArtifactStore:
-    """A folder of immutable blobs, shared by every process of a fleet on this machine."""
+    """Immutable blobs, shared by every process of a fleet."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, where: Path | str) -> None:
+        """`where`: a folder, `file:///folder` or `s3://bucket/prefix`. Nothing is touched before the first use."""
+        self._blobs = _open(where)
 
-    def put(self, blob: bytes) -> str:
-        """Store `blob` and return its reference."""
+    @property
+    def url(self) -> str:
+        """The store's address, for another process."""
+        return self._blobs.url
+
+    def put(self, blob: bytes, *, media_type: str = "application/octet-stream") -> str:
+        """Store `blob` and return its reference; storing it again changes nothing but its age."""
         digest = sha256(blob).hexdigest()
-        path = self._path(digest)
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(blob)
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(temporary).replace(path)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
-        return f"sha256:{digest}"
+        self._blobs.write(digest, blob, media_type=media_type)
+        return PREFIX + digest
 
     def get(self, reference: str) -> bytes:
-        """Return the blob; KeyError when it isn't stored or the reference isn't one."""
-        if not _REFERENCE.fullmatch(reference):
-            raise KeyError(reference)
-        try:
-            return self._path(reference.removeprefix("sha256:")).read_bytes()
-        except FileNotFoundError:
-            raise KeyError(reference) from None
+        """Return the blob; ArtifactMissing when it isn't stored or the reference is none, ArtifactDamaged when it is another."""
+        if not REFERENCE.fullmatch(reference.encode()):
+            raise ArtifactMissing(f"{reference[:80]!r} is no reference to an artifact; one is {PREFIX} and 64 hexadecimal digits")
+        blob = self._blobs.read(reference.removeprefix(PREFIX))
+        if blob is None:
+            raise ArtifactMissing(
+                f"the artifact {reference} isn't in the store {self.url}: it was removed, or is in another store"
+            )
+        if PREFIX + sha256(blob).hexdigest() != reference:
+            raise ArtifactDamaged(f"the artifact {reference} is damaged in the store {self.url}: restore it, or submit it again")
+        return blob
 
     def put_json(self, value: Json) -> str:
         """Store a JSON value and return its reference."""
-        return self.put(msgspec.json.encode(value))
+        return self.put(msgspec.json.encode(value), media_type="application/json")
 
     def get_json(self, reference: str) -> Json:
         """Return a JSON value stored with `put_json`."""
         return msgspec.json.decode(self.get(reference))
 
-    def _path(self, digest: str) -> Path:
-        return self.folder / digest[:2] / digest[2:]
+    def put_value(self, encoded: bytes) -> str:
+        """Store a value's msgpack and return its reference."""
+        return self.put(encoded, media_type=MEDIA_TYPE)
+
+    def list(self) -> Iterator[Stored]:
+        """Yield what is stored, in no order."""
+        return self._blobs.list()
+
+    def remove(self, stored: Stored) -> bool:
+        """Remove what was listed unless it was stored anew since; return whether it is gone."""
+        return self._blobs.remove(stored)
+
+
+def _open(where: Path | str) -> Blobs:
+    if isinstance(where, str) and where.startswith("s3://"):
+        from amas.artifacts.s3 import S3Blobs  # loads a client of 20 MB, which only those who use it want
+
+        return S3Blobs(where)
+    return FolderBlobs(Path(where.removeprefix("file://") if isinstance(where, str) else where))

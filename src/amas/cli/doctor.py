@@ -40,6 +40,7 @@ def doctor(folder: Path | None, fleet: str, *, as_json: bool) -> None:
         ("data folder", lambda: _folder(home)),
         ("engine", _engine),
         ("records", lambda: _records(home)),
+        ("artifacts", lambda: _artifacts(home)),
         ("tools", _tools),
         ("fleet file", lambda: _fleet(fleet)),
         ("running fleet", lambda: _running(home)),
@@ -111,6 +112,15 @@ def _records(home: Home) -> str:
     if url.startswith("postgresql") and importlib.util.find_spec("asyncpg") is None:
         raise PlatformError("AMAS_RECORDS_URL names PostgreSQL, whose driver isn't installed: pip install 'amas[postgres]'")
     return url.rpartition("@")[2] if "@" in url else url
+
+
+def _artifacts(home: Home) -> str:
+    from amas.artifacts.store import ArtifactStore
+    from amas.settings import ArtifactSettings
+
+    store = ArtifactStore(ArtifactSettings.read().url_for(home.folder))
+    next(store.list(), None)  # reaches the bucket, with the credentials there are
+    return store.url
 
 
 def _tools() -> str:

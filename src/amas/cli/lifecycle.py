@@ -12,6 +12,7 @@ from amas.cli.api import Api, Refused, home_at
 from amas.cli.output import console, moment, print_json
 from amas.cli.recover import tell_what_is_lost
 from amas.errors import FleetAlreadyRunning, FleetNotRunning
+from amas.model.fleet import DELAYED
 from amas.platforms.local.control import RunningFleet, fleet_state, run_fleet, start_fleet, stop_fleet
 from amas.platforms.local.home import FleetState, Home
 from amas.platforms.local.request import Event, Report, StartRequest
@@ -70,8 +71,17 @@ def status(folder: Path | None, *, as_json: bool) -> None:
     ]
     if shown:
         console().print(table("", ["", ""], shown))
+    if queues := _queue_rows(figures.get("tasks", {})):
+        console().print(table("", ["queue", "queued", "at most"], queues))
     for problem in ready.get("problems", []):
         console().print(f"[yellow]not ready[/yellow]: {problem}")
+
+
+def _queue_rows(tasks: dict[str, Any]) -> list[list[object]]:
+    """Return a row for each queue that has work, the fullest first."""
+    queued, bounds = tasks.get("queued", {}), tasks.get("bounds", {})
+    depths = {**queued, **({DELAYED: tasks["delayed"]} if tasks.get("delayed") else {})}
+    return [[queue, depth, bounds.get(queue, "")] for queue, depth in sorted(depths.items(), key=lambda each: -each[1])]
 
 
 def _ask(state: FleetState) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -99,8 +109,9 @@ def started_fleet(fleet: str, home: Home, *, show: bool) -> Iterator[None]:
 
 def _request(fleet: str, home: Home, *, ports: Ports, bound: bool = False) -> StartRequest:
     """Return what the supervisor is asked for, after checking the fleet file and every setting."""
+    from amas.artifacts.store import ArtifactStore
     from amas.fleet.load import find_fleet, load_fleet
-    from amas.settings import EngineSettings, HostSettings, ServerSettings
+    from amas.settings import ArtifactSettings, EngineSettings, HostSettings, ServerSettings
 
     path = find_fleet(fleet)
     spec = load_fleet(path, agents=True)
@@ -114,6 +125,7 @@ def _request(fleet: str, home: Home, *, ports: Ports, bound: bool = False) -> St
         engine_binary=str(engine.binary or ""),
         engine_start_s=engine.start_s,
         cell=engine.cell,
+        artifacts_url=ArtifactStore(ArtifactSettings.read().url_for(home.folder)).url,
         host=server.host,
         port=server.port if port is None else port,
         metrics_port=server.metrics_port if metrics_port is None else metrics_port,

@@ -7,6 +7,9 @@ from amas.cli.api import Api, Refused, home_at
 from amas.cli.output import console, moment, print_json, seconds
 from amas.clock import now_ms
 
+LARGE = frozenset({"artifact", "bytes", "media_type"})
+"""What the API shows in the place of a value that is too large for a look."""
+
 
 def workflows(workflow_id: str, folder: Path | None, *, limit: int, as_json: bool) -> None:
     """List workflows, or show one as a tree."""
@@ -156,6 +159,11 @@ def _print_task(task: dict[str, Any]) -> None:
         ]
         console().print(table("attempts", ["attempt", "agent", "host", "outcome", "took", "failure"], rows))
     for name, value in (("input", given), ("result", result)):
-        if value is not None:
+        if isinstance(value, dict) and value.keys() == LARGE:
+            where = f"GET /api/tasks/{task['id']}/result has it whole" if name == "result" else "its agent gets it whole"
+            console().print(
+                f"[bold]{name}[/bold] {value['bytes']:,} bytes, in the artifact store as {value['artifact']}; {where}"
+            )
+        elif value is not None:
             console().print(f"[bold]{name}[/bold]")
             console().print(Pretty(value, max_length=20, max_string=200, max_depth=4))

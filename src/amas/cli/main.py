@@ -198,6 +198,23 @@ def cancel(
     look.cancel(an_id, home, as_json=json)
 
 
+artifacts = typer.Typer(help="Look after inputs and results that are too large for the engine.", no_args_is_help=True)
+app.add_typer(artifacts, name="artifacts")
+
+
+@artifacts.command()
+def prune(
+    older_than: Annotated[str, typer.Option(help="Keep what was stored within this time: 12h, 30d.")] = "30d",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    home: HomeOption = None,
+    json: Json = False,
+) -> None:
+    """Remove artifacts that are old and that no task needs: none that is open, and none that ended within the same time."""
+    from amas.cli import artifacts as module
+
+    module.prune_artifacts(home, older_than, dry_run=dry_run, as_json=json)
+
+
 @app.command()
 def schedules(
     name: Annotated[str, typer.Argument(help="Show this one, or do to it what the options say.")] = "",

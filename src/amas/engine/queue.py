@@ -12,13 +12,12 @@ import msgspec
 
 from amas.clock import SERVER_CLOCK
 from amas.engine.connection import Argument, Engine
-from amas.errors import DependencyUnknown, EngineError, IdempotencyConflict, PayloadTooLarge, SubmissionError
-from amas.model.blob import Blob, wrap
+from amas.engine.payload import encode_spec
+from amas.errors import DependencyUnknown, EngineError, IdempotencyConflict, QueueFull, SubmissionError
 from amas.model.journal import ProgressNote, WorkflowOpening
 from amas.model.limits import Reserve, Usage
 from amas.model.states import TaskState, WorkflowState
 from amas.model.task import (
-    PAYLOAD_BYTES_MAX,
     Claimed,
     Completion,
     FailedAttempt,
@@ -91,19 +90,6 @@ class Exchanged(NamedTuple):
     """None when the host holds no lease."""
 
 
-def encode_payload(value: Json, what: str) -> Blob:
-    """Return `value` ready to be carried; `PayloadTooLarge` names `what` when it is over the limit."""
-    try:
-        encoded = encode(value)
-    except (TypeError, msgspec.MsgspecError) as error:
-        raise SubmissionError(f"{what} is not a JSON value: {error}") from error
-    if len(encoded) > PAYLOAD_BYTES_MAX:
-        raise PayloadTooLarge(
-            f"{what} is {len(encoded)} bytes; at most {PAYLOAD_BYTES_MAX} fit: store it as an artifact and pass the reference"
-        )
-    return wrap(encoded)
-
-
 def make_submission(  # noqa: PLR0913  one for each word of a submission
     task_id: str,
     spec: TaskSpec,
@@ -119,7 +105,10 @@ def make_submission(  # noqa: PLR0913  one for each word of a submission
     compensates: str = "",
     reserves: Sequence[Reserve] = (),
 ) -> Submission:
-    """Return `spec` ready for `TaskQueue.submit`; `pool` keeps it for one pool's agents, the rest as in `SubmitOptions`."""
+    """Return `spec` ready for `TaskQueue.submit`; `pool` keeps it for one pool's agents, the rest as in `SubmitOptions`.
+
+    PayloadTooLarge when its input is too large for the engine: `LargeValues.submission` then puts it in the artifact store.
+    """
     options = SubmitOptions(
         needs=list(spec.needs) or None,
         delay_ms=round(delay_s * 1000) if delay_s else 0,
@@ -139,7 +128,7 @@ def make_submission(  # noqa: PLR0913  one for each word of a submission
     return Submission(
         task_id,
         queue,
-        encode_payload(spec, f"task {spec.key or spec.capability}"),
+        encode_spec(spec, f"task {spec.key or spec.capability}"),
         priority,
         None if options == _PLAIN else options,
     )
@@ -197,6 +186,8 @@ class TaskQueue:
                 return bytes(answer[1])
             case b"conflict":
                 raise IdempotencyConflict(f"the idempotency key {key.key if key else ''!r} was used before with another body")
+            case b"queue_full":
+                raise _queue_full(answer)
             case _:
                 raise _submission_error(answer[0].decode(), answer[1].decode())
 
@@ -431,6 +422,12 @@ def _view(task_id: str, held: Mapping[str, bytes | None]) -> TaskView:
         result=_any.decode(held["r"]) if held["r"] else None,
         failure=_failure.decode(held["e"]) if held["e"] else None,
     )
+
+
+def _queue_full(answer: Sequence[Any]) -> QueueFull:
+    _, queue, depth, bound, wanted, room_in_ms = answer
+    room_in_s = room_in_ms / 1000 if room_in_ms else None
+    return QueueFull(queue.decode(), depth=depth, bound=bound, wanted=wanted, room_in_s=room_in_s)
 
 
 def _submission_error(refusal: str, at_fault: str) -> Exception:

@@ -11,7 +11,8 @@ import msgspec
 
 from amas.clock import SERVER_CLOCK
 from amas.engine.connection import Engine
-from amas.engine.queue import RETENTION_S, encode, encode_payload, make_submission
+from amas.engine.payload import encode_payload
+from amas.engine.queue import RETENTION_S, encode, make_submission
 from amas.errors import ResetRefused, SignalRefused, TaskUnknown, WorkflowUnknown
 from amas.model.blob import unwrap
 from amas.model.task import Failure, Json, Submission, SubmitOptions, TaskSpec

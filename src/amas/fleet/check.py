@@ -53,6 +53,8 @@ def problems(spec: FleetSpec) -> Iterator[Problem]:
             *_of_provider(pool, spec),
         ):
             yield Problem(f"{at}.{field}", message)
+    if spec.limits.max_queued < 0:
+        yield Problem("limits.max_queued", f"is {spec.limits.max_queued}, but must be a number of tasks, or 0 for no limit")
     total = sum(pool.replicas for pool in spec.pools)
     if total > spec.limits.max_total_agents:
         most = spec.limits.max_total_agents
@@ -91,6 +93,8 @@ def _of_policy(pool: PoolSpec) -> Iterator[Problem]:
         yield Problem(
             "retry", f"waits {pool.retry.backoff_s:g} s first, but {pool.retry.backoff_max_s:g} s at most: raise backoff_max"
         )
+    if pool.max_queued is not None and pool.max_queued < 0:
+        yield Problem("max_queued", f"is {pool.max_queued}, but must be a number of tasks, or 0 for no limit")
     if pool.isolation == "shared" and pool.limits != type(pool.limits)():
         yield Problem("limits", "hold only for a process of its own: add isolation: process")
     if pool.limits.memory_mb < 0 or pool.limits.cpu_s < 0:

@@ -50,6 +50,7 @@ class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     limits: DeclaredProcessLimits = DeclaredProcessLimits()
     timeout: Time = 600.0
     retry: DeclaredRetry = DeclaredRetry()
+    max_queued: int | None = None
     version: str | int | float = "1"
     options: dict[str, Any] = msgspec.field(default_factory=dict)
     provider: str = ""
@@ -65,6 +66,7 @@ class DeclaredLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_total_agents: int | None = None
     max_workflows: int | None = None
     max_subtasks: int | None = None
+    max_queued: int | None = None
     decomposition_timeout: Time | None = None
     workflow_timeout: Time | None = None
     quality_threshold: float | None = None

@@ -19,7 +19,7 @@ from amas.model.limits import RATE_MAX, Amounts
 from amas.model.task import RetryPolicy
 from amas.model.yamlfile import YamlFile, did_you_mean, shipped_folder
 from amas.orchestration.playbooks import load_playbooks
-from amas.settings import OrchestrationLimits
+from amas.settings import OrchestrationLimits, QueueSettings
 
 QUALITY_ROUNDS_MAX = 10
 """A part that ten rounds didn't mend won't be mended by the eleventh."""
@@ -28,6 +28,7 @@ WEIGHT_MIN, WEIGHT_MAX = 0.01, 100.0
 """Beyond these a tenant would have the fleet to itself, or nothing."""
 
 _HOUR_S = 3600.0
+_OWN = {"quality_rounds", "max_queued"}  # limits that are none of A11's
 
 
 def blueprints() -> list[str]:
@@ -60,7 +61,7 @@ def load_fleet(name_or_path: str | Path, *, agents: bool = False, environ: Mappi
     """
     path = find_fleet(name_or_path)
     file = YamlFile.read(path)
-    spec = _Reading(file, OrchestrationLimits.read(environ)).fleet(file.decode(DeclaredFleet))
+    spec = _Reading(file, environ).fleet(file.decode(DeclaredFleet))
     for field, message in problems(spec):
         raise file.invalid(message, field)
     if agents:
@@ -76,8 +77,9 @@ def load_fleet(name_or_path: str | Path, *, agents: bool = False, environ: Mappi
 class _Reading:
     """Turns what the file says, and the environment where it says nothing, into a spec."""
 
-    def __init__(self, file: YamlFile, defaults: OrchestrationLimits) -> None:
-        self._file, self._defaults = file, defaults
+    def __init__(self, file: YamlFile, environ: Mapping[str, str] | None) -> None:
+        self._file = file
+        self._defaults, self._queues = OrchestrationLimits.read(environ), QueueSettings.read(environ)
 
     def fleet(self, said: DeclaredFleet) -> FleetSpec:
         return FleetSpec(
@@ -129,6 +131,7 @@ class _Reading:
                 backoff_max_s=self._seconds(said.retry.backoff_max, f"{at}.retry.backoff_max"),
                 jitter=said.retry.jitter,
             ),
+            max_queued=said.max_queued,
             version=str(said.version),
             options=said.options,
             provider=said.provider,
@@ -144,6 +147,7 @@ class _Reading:
     def _limits(self, said: DeclaredLimits) -> FleetLimits:
         given = {name: value for name, value in msgspec.structs.asdict(said).items() if value is not None}
         rounds = given.pop("quality_rounds")
+        max_queued = given.pop("max_queued", self._queues.max_queued)
         if not 0 <= rounds <= QUALITY_ROUNDS_MAX:
             raise self._file.invalid(f"is {rounds}, but must be from 0 to {QUALITY_ROUNDS_MAX}", "limits.quality_rounds")
         for name, unit_s in (("decomposition_timeout", 1.0), ("workflow_timeout", _HOUR_S)):
@@ -154,8 +158,8 @@ class _Reading:
             if field.name in given and not field.within(given[field.name]):
                 name = field.name.removesuffix("_s").removesuffix("_h")
                 raise self._file.invalid(f"is {given[field.name]:g}, but must be {field.wanted}", f"limits.{name}")
-        environment = {name: getattr(self._defaults, name) for name in FleetLimits.__struct_fields__ if name != "quality_rounds"}
-        return FleetLimits(**(environment | given), quality_rounds=rounds)
+        environment = {name: getattr(self._defaults, name) for name in FleetLimits.__struct_fields__ if name not in _OWN}
+        return FleetLimits(**(environment | given), quality_rounds=rounds, max_queued=max_queued)
 
     def _seconds(self, time: Time, field: str) -> float:
         try:

@@ -8,6 +8,9 @@ from amas.model.limits import Amounts
 from amas.model.states import Layer
 from amas.model.task import DEFAULT_RETRY, Json, RetryPolicy
 
+DELAYED = "delayed"
+"""In the place of a queue: the delayed tasks of all queues together."""
+
 Isolation = Literal["shared", "process"]
 """`shared`: in the host's own process (blocking functions in threads). `process`: each attempt in a child that can be killed."""
 
@@ -41,6 +44,8 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float = 600.0
     """Seconds that one attempt may take."""
     retry: RetryPolicy = DEFAULT_RETRY
+    max_queued: int | None = None
+    """The most tasks that may be queued in each of its queues; 0 for no limit, None for the fleet's."""
     version: str = "1"
     options: dict[str, Json] = msgspec.field(default_factory=dict)
     """Handed to the agent when it is made."""
@@ -64,6 +69,8 @@ class FleetLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_tasks_per_agent: int = 3
     max_total_agents: int = 500
     max_workflows: int = 100
+    max_queued: int = 1_000_000
+    """The most tasks that may be queued in one queue, where its pools say nothing else; 0 for no limit."""
     max_subtasks: int = 50
     """In one plan, and in what one lead splits off at a time."""
     decomposition_timeout_s: float = 120.0
@@ -109,6 +116,17 @@ class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
     def capabilities(self) -> frozenset[str]:
         """Everything that some agent of this fleet can do."""
         return frozenset(capability for pool in self.pools for capability in pool.capabilities)
+
+    @property
+    def queue_bounds(self) -> dict[str, int]:
+        """The most tasks that may be queued in each queue, 0 for no limit; pools that share a capability get the larger one's."""
+        bounds = {DELAYED: self.limits.max_queued}
+        for pool in self.pools:
+            most = self.limits.max_queued if pool.max_queued is None else pool.max_queued
+            for queue in pool.queues:
+                held = bounds.get(queue, most)
+                bounds[queue] = max(held, most) if held and most else 0
+        return bounds
 
     def pool(self, name: str) -> PoolSpec:
         """Return the pool called `name`; KeyError when there is none."""

@@ -22,9 +22,6 @@ OnFailure = Literal["fail", "skip"]
 TaskKind = Literal["work", "timer", "signal"]
 """`work` is for an agent. A `timer` succeeds when its delay is over, a `signal` with what somebody sends; neither is claimed."""
 
-PAYLOAD_BYTES_MAX = 1 << 20
-"""An input or a result of more than 1 MiB is refused: it belongs into an artifact."""
-
 
 class RetryPolicy(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How often and how soon a failed task is tried again."""
@@ -47,6 +44,7 @@ class TaskSpec(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=Fa
     capability: str
     """Dotted: `development.code_review`."""
     input: Json = None
+    """Where it is too large for the engine: a reference to the artifact store (`model/artifact.py`)."""
     key: str = ""
     """Its name within its workflow or parent, such as `review/src-core`."""
     title: str = ""

@@ -31,6 +31,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     running: int
     queued: Mapping[str, int]
     """By queue."""
+    bounds: Mapping[str, int]
+    """The most that may be queued, for those queues that have a bound."""
     totals: Mapping[str, int]
     """The engine's counters since it began, by name."""
     recorder_lag_s: float | None
@@ -121,6 +123,15 @@ class _Scraped(Collector):
         for label, depth in depths.items():
             queued.add_metric((label,), depth)
         yield queued
+        bounds = GaugeMetricFamily(
+            names.QUEUE_BOUND,
+            "The most tasks that may be queued, by queue: submissions beyond it wait or are refused.",
+            labels=("queue",),
+        )
+        for queue, bound in sorted(found.bounds.items()):
+            if queue in self._queues:
+                bounds.add_metric((queue,), bound)
+        yield bounds
         yield GaugeMetricFamily(names.TASKS_RUNNING, "Tasks that are running.", value=found.running)
         yield GaugeMetricFamily(names.TASKS_DELAYED, "Tasks that wait for a time.", value=found.totals.get("delayed", 0))
         yield GaugeMetricFamily(names.DEAD_LETTERS, "Tasks that failed for good.", value=found.totals.get("dead_letters", 0))

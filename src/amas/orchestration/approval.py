@@ -14,7 +14,7 @@ from amas.agents.base import agent
 from amas.agents.context import Context
 from amas.artifacts.store import ArtifactStore
 from amas.core.quality import Check
-from amas.errors import GiveUp
+from amas.errors import ArtifactLost, GiveUp
 from amas.model.task import Json
 from amas.orchestration.leads import whole
 
@@ -126,7 +126,7 @@ def _places(parts: Mapping[str, Mapping[str, Any]], artifacts: ArtifactStore) ->
     for result in (result for part in parts.values() for result in part["specialists"]):
         try:
             listed = artifacts.get_json(str(result.get("findings_ref", "")))
-        except (KeyError, msgspec.DecodeError):
+        except (ArtifactLost, msgspec.DecodeError):
             continue
         places |= {tuple(each.get(field) for field in fields) for each in listed}
     return len(places)

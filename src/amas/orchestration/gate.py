@@ -13,6 +13,7 @@ from amas.agents.base import agent
 from amas.agents.context import Context
 from amas.artifacts.store import ArtifactStore
 from amas.core.quality import Material, Redo, Share, Verdict, next_step, score_part
+from amas.errors import ArtifactLost
 from amas.model.goal import SubTask
 from amas.model.states import Layer
 from amas.model.task import Failure, Json
@@ -117,6 +118,6 @@ def _lists(specialists: list[Mapping[str, Any]], artifacts: ArtifactStore) -> di
             if isinstance(reference, str) and reference not in found:
                 try:
                     found[reference] = artifacts.get_json(reference)
-                except (KeyError, msgspec.DecodeError):
+                except (ArtifactLost, msgspec.DecodeError):
                     continue  # the rules score what isn't there
     return found

@@ -6,9 +6,12 @@ It must never plan: the root task's agent does.
 
 from pathlib import PurePath
 
+import msgspec
+
+from amas.artifacts.values import LargeValues
 from amas.clock import new_id
 from amas.engine.queue import Idempotency, TaskQueue, make_submission
-from amas.errors import CapabilityUnknown, InputUnusable, WorkflowsFull
+from amas.errors import CapabilityUnknown, InputUnusable, PayloadTooLarge, WorkflowsFull
 from amas.model.blob import to_blob
 from amas.model.fleet import FleetLimits, FleetSpec
 from amas.model.goal import ROOT_CAPABILITY, ROOT_KEY, Goal
@@ -66,22 +69,29 @@ async def submit_goal(
     goal: Goal,
     *,
     limits: FleetLimits,
-    idempotency_key: str = "",
-    idempotency_digest: str = "",
+    values: LargeValues,
+    idempotency: tuple[str, str] | None = None,
     client_id: str = "",
 ) -> tuple[str, str]:
     """Open a workflow for `goal` and return its id and its root task's; said again under the same key, the first's ids.
 
-    `client_id` hears of the workflow's end on its reply channel.
+    `idempotency`: the key and the body's digest. `client_id` hears of the workflow's end on its reply channel.
     """
     await _make_sure_of_room(queue, limits)
     workflow_id, root_id = new_id(), new_id()
-    opening, root = goal_submission(goal, limits=limits, workflow_id=workflow_id, root_id=root_id, now_ms=queue.now_ms())
+    now_ms = queue.now_ms()
+    try:
+        opening, root = goal_submission(goal, limits=limits, workflow_id=workflow_id, root_id=root_id, now_ms=now_ms)
+    except PayloadTooLarge:  # its preferences are long: the root task gets them, the history does without
+        told = msgspec.structs.replace(goal, preferences={})
+        opening = _opening(told, workflow_id, root_id)
+        spec = _root(goal, limits=limits, workflow_id=workflow_id, now_ms=now_ms)
+        root = await values.submission(root_id, spec, {"priority": goal.priority})
     answer = f"{workflow_id} {root_id}"
     first = await queue.submit(
         [root],
         workflow=opening,
-        idempotency=Idempotency(idempotency_key, idempotency_digest, answer.encode()) if idempotency_key else None,
+        idempotency=Idempotency(*idempotency, answer.encode()) if idempotency else None,
         client_id=client_id,
     )
     ids = (first.decode() if first else answer).split(" ")
@@ -93,7 +103,16 @@ def goal_submission(
 ) -> tuple[WorkflowOpening, Submission]:
     """Return the workflow that meets `goal`, and its root task, ready for the engine; `now_ms` is the engine's time."""
     _check(goal)
-    spec = TaskSpec(
+    spec = _root(goal, limits=limits, workflow_id=workflow_id, now_ms=now_ms)
+    return _opening(goal, workflow_id, root_id), make_submission(root_id, spec, priority=goal.priority)
+
+
+def _opening(goal: Goal, workflow_id: str, root_id: str) -> WorkflowOpening:
+    return WorkflowOpening(workflow_id, to_blob(goal), root_id, goal.budget.units() if goal.budget else None)
+
+
+def _root(goal: Goal, *, limits: FleetLimits, workflow_id: str, now_ms: int) -> TaskSpec:
+    return TaskSpec(
         capability=ROOT_CAPABILITY,
         input=goal,
         key=ROOT_KEY,
@@ -103,5 +122,3 @@ def goal_submission(
         tenant=goal.tenant,
         deadline_ms=goal_deadline_ms(goal, limits, now_ms=now_ms),
     )
-    budget = goal.budget.units() if goal.budget else None
-    return WorkflowOpening(workflow_id, to_blob(goal), root_id, budget), make_submission(root_id, spec, priority=goal.priority)

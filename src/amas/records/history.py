@@ -16,7 +16,7 @@ from amas.model.task import Failure, TaskSpec, TaskView
 from amas.records.analytics import analyse, mean_of_newest
 from amas.records.database import Database
 from amas.records.tables import AMISS, OPEN, attempts, entry_id, entry_number, events, goals, tasks, workflows
-from amas.records.views import Analytics, AttemptRecord, EventRecord, TaskEvent, WorkflowRecord
+from amas.records.views import Analytics, AttemptRecord, EventRecord, TaskEvent, ValuesInUse, WorkflowRecord
 
 PAGE = 50
 PAGE_MAX = 1000
@@ -74,6 +74,14 @@ class History:
             earlier = sa.select(attempts.c.task_id).where(attempts.c.agent_id == agent_id)
             query = query.where(tasks.c.id.in_(sa.select(tasks.c.id).where(tasks.c.agent_id == agent_id).union(earlier)))
         return [_task(row) for row in await self._rows(query)]
+
+    async def values_in_use(self, *, since_ms: int, cursor: str = "") -> list[ValuesInUse]:
+        """Return the inputs and results of tasks that are open or ended since a time, oldest first."""
+        columns = (tasks.c.id, tasks.c.finished_ms, tasks.c.input, tasks.c.result)
+        wanted = sa.or_(tasks.c.finished_ms.is_(None), tasks.c.finished_ms >= since_ms)
+        query = sa.select(*columns).where(wanted, tasks.c.id > cursor).order_by(tasks.c.id).limit(PAGE_MAX)
+        rows = await self._rows(query)
+        return [ValuesInUse(row.id, row.finished_ms is None, (row.input or b"") + b" " + (row.result or b"")) for row in rows]
 
     async def attempts(self, task_id: str) -> list[AttemptRecord]:
         """Return every attempt at a task, first to last."""

@@ -51,6 +51,15 @@ class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
     failure: Failure | None = None
 
 
+class ValuesInUse(msgspec.Struct, frozen=True):
+    """What a task brought and what came of it, as bytes, for whoever looks for references in them."""
+
+    id: str
+    is_open: bool
+    values: bytes
+    """Its input and its result, each at most 64 KiB of msgpack."""
+
+
 class TaskEvent(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One task's change within an event."""
 

@@ -54,6 +54,10 @@ PROBLEMS: dict[int, tuple[str, str]] = {
     403: ("origin_refused", "a web page of another origin may not use this server"),
     404: ("task_unknown", "there is no task '0198...', neither in the engine nor in the records"),
     409: ("task_failed", "the project's tests could not be collected"),
+    410: (
+        "artifact_missing",
+        "the artifact sha256:... isn't in the store /home/me/.amas/artifacts: it was removed, or is in another store",
+    ),
     413: ("body_too_large", "the body is larger than 32 MiB: send fewer tasks at a time"),
     415: ("media_type_unknown", "send application/json"),
     421: ("host_refused", "this server answers to localhost only; the Host header names something else"),

@@ -40,6 +40,7 @@ async def snapshot(plane: ControlPlane) -> Snapshot | None:
     try:
         async with asyncio.timeout(SCRAPE_TIMEOUT_S):
             totals, queued = await plane.queue.totals(), await plane.queue.depths()
+            bounds = await plane.bounds.read()
             hosts, agents = await plane.board.hosts(), await plane.board.agents()
             lag_s = await recorder_lag_s(plane.journal, plane.records)
     except (EngineError, TimeoutError):
@@ -52,6 +53,7 @@ async def snapshot(plane: ControlPlane) -> Snapshot | None:
         hosts=len(hosts),
         running=sum(len(host.running) for host in hosts),
         queued=queued,
+        bounds=bounds,
         totals=totals,
         recorder_lag_s=lag_s,
     )
@@ -94,6 +96,7 @@ async def figures(plane: ControlPlane) -> FleetFigures:
             **{name: totals.get(name, 0) for name in ("succeeded", "failed", "cancelled", "retried", "delayed", "dead_letters")},
             running=running,
             queued={queue: depth for queue, depth in queued.items() if depth},
+            bounds=await plane.bounds.read(),
         ),
         hosts=[
             HostFigure(

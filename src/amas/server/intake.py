@@ -11,8 +11,9 @@ from typing import Protocol, TypeVar
 import msgspec
 from fastapi import Request
 
+from amas.artifacts.values import Draft, LargeValues
 from amas.clock import new_ids
-from amas.engine.queue import Idempotency, make_submission
+from amas.engine.queue import Idempotency
 from amas.errors import CapabilityUnknown
 from amas.model.fleet import FleetSpec
 from amas.model.limits import Reserve, reserves_of
@@ -27,7 +28,15 @@ IDEMPOTENCY_CHARS_MAX = 200
 Shape = TypeVar("Shape", NewTask, NewGoal, NewSchedule, NewLimit, NewBudget)
 
 JSON, NDJSON, MSGPACK = "application/json", "application/x-ndjson", "application/msgpack"
-_json_batch, _msgpack_batch = msgspec.json.Decoder(list[NewTask]), msgspec.msgpack.Decoder(list[NewTask])
+
+
+def _no_extension(code: int, _: memoryview) -> object:
+    """Refuse what JSON can't say; ours are references to the artifact store, which nobody but us may make."""
+    raise msgspec.ValidationError(f"a msgpack extension (of type {code}) is no JSON value")
+
+
+_json_batch = msgspec.json.Decoder(list[NewTask])
+_msgpack_batch = msgspec.msgpack.Decoder(list[NewTask], ext_hook=_no_extension)
 _line = msgspec.json.Decoder(NewTask)
 _ALIASES = {"application/ndjson": NDJSON, "application/x-msgpack": MSGPACK, "application/vnd.msgpack": MSGPACK}
 
@@ -109,11 +118,11 @@ def _policy(retry: NewRetry) -> RetryPolicy:
     return RetryPolicy(retry.retries, retry.backoff_s, retry.backoff_max_s, retry.jitter)
 
 
-def submissions(tasks: Sequence[NewTask], fleet: FleetSpec) -> list[Submission]:
+async def submissions(tasks: Sequence[NewTask], fleet: FleetSpec, values: LargeValues) -> list[Submission]:
     """Return tasks ready for the engine, each with a new id; CapabilityUnknown when no agent of the fleet could ever take one."""
     check_capabilities(tasks, fleet)
     keys: dict[str, str] = {}
-    made = []
+    drafts = []
     for task_id, task in zip(new_ids(len(tasks)), tasks, strict=True):
         spec = TaskSpec(
             capability=task.capability,
@@ -125,21 +134,18 @@ def submissions(tasks: Sequence[NewTask], fleet: FleetSpec) -> list[Submission]:
             needs=tuple([keys.get(need, need) for need in task.needs]),
             tenant=task.tenant,
         )
-        made.append(
-            make_submission(
-                task_id,
-                spec,
-                priority=task.priority,
-                delay_s=task.delay_s,
-                pool=task.pool,
-                on_failure=task.on_failure,
-                cost_s=task.cost_s,
-                reserves=_reserves(task),
-            )
-        )
+        options = {
+            "priority": task.priority,
+            "delay_s": task.delay_s,
+            "pool": task.pool,
+            "on_failure": task.on_failure,
+            "cost_s": task.cost_s,
+            "reserves": _reserves(task),
+        }
+        drafts.append(Draft(task_id, spec, options))
         if task.key:
             keys[task.key] = task_id
-    return made
+    return await values.submissions(drafts)
 
 
 def _reserves(task: NewTask) -> Sequence[Reserve]:

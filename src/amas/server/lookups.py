@@ -4,7 +4,8 @@ So a look right after a submission works although the recorder lags, and one a y
 """
 
 from amas.clock import now_ms
-from amas.errors import RecordsError, TaskUnknown, WorkflowUnknown
+from amas.errors import ArtifactError, RecordsError, TaskUnknown, WorkflowUnknown
+from amas.model.artifact import shown
 from amas.model.states import TaskState, WorkflowState
 from amas.model.task import Failure, Json, TaskView
 from amas.records.views import AttemptRecord, WorkflowRecord
@@ -27,7 +28,7 @@ async def task_detail(plane: ControlPlane, task_id: str) -> TaskDetail:
     """Return a task with its input, and with what the records know of its progress."""
     found = await find_task(plane, task_id)
     recorded, attempts = await _recorded(plane, task_id)
-    return TaskDetail(**_fields(found, recorded), input=found.input, result=found.result, attempts=attempts)
+    return TaskDetail(**_fields(found, recorded), input=shown(found.input), result=shown(found.result), attempts=attempts)
 
 
 async def _recorded(plane: ControlPlane, task_id: str) -> tuple[TaskView | None, list[AttemptShape]]:
@@ -86,12 +87,20 @@ async def workflow_detail(plane: ControlPlane, workflow_id: str) -> WorkflowDeta
         created_ms=held["created_ms"],
         finished_ms=held["finished_ms"],
         seconds=_seconds(held["created_ms"], held["finished_ms"]),
-        result=root.result if root else None,
+        result=await _whole(plane, root),
         failure=_failure(root.failure) if root and root.state is TaskState.FAILED else None,
         tasks=tasks,
         tasks_left_out=max(0, held["total"] - len(tasks)),
         last_event_id=last_event_id,
     )
+
+
+async def _whole(plane: ControlPlane, root: TaskView | None) -> Json:
+    """Return a workflow's result; only where it lies when the artifact store can't give it, since the rest can be shown."""
+    try:
+        return await plane.values.get(root.result) if root else None
+    except ArtifactError:
+        return shown(root.result if root else None)
 
 
 _ENDED = ("succeeded", "failed", "cancelled")
@@ -112,7 +121,7 @@ async def _recorded_detail(plane: ControlPlane, workflow_id: str, last_event_id:
     root = await plane.records.task(found.root_id) if found.root_id else None
     return WorkflowDetail(
         **_workflow_fields(found),
-        result=root.result if root else None,
+        result=await _whole(plane, root),
         failure=_failure(root.failure) if root and root.state is TaskState.FAILED else None,
         tasks=[task_shape(view) for view in sorted(views, key=lambda view: (view.created_ms, view.id))],
         tasks_left_out=max(0, sum(found.tasks.values()) - len(views)),

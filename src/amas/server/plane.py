@@ -6,7 +6,10 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from amas.artifacts.store import ArtifactStore
+from amas.artifacts.values import BYTES_MAX, LargeValues
 from amas.controllers.figures import Figures
+from amas.engine.bounds import QueueBounds
 from amas.engine.connection import Engine
 from amas.engine.hosts import HostRegistry
 from amas.engine.journal import Journal
@@ -34,11 +37,16 @@ class ControlPlane:
     """The fleet's data folder, whose `logs/` holds what hosts write."""
     retention_s: float = RETENTION_S
     """As the hosts and controllers have it: AMAS_RETENTION_S."""
+    artifacts_url: str = ""
+    """Where large values are; empty for a folder in the home."""
+    payload_bytes: int = BYTES_MAX
+    """The largest input or result: AMAS_PAYLOAD_MB."""
     figures: Figures = field(default_factory=Figures)
     """What the duties of this process count; hand the same to `make_duties`."""
     metrics: Metrics = field(default_factory=Metrics)
     queue: TaskQueue = field(init=False)
     limits: Limits = field(init=False)
+    bounds: QueueBounds = field(init=False)
     hosts: HostRegistry = field(init=False)
     journal: Journal = field(init=False)
     schedules: Schedules = field(init=False)
@@ -46,16 +54,20 @@ class ControlPlane:
     live: LiveEvents = field(init=False)
     """Runs only where somebody runs it: `serve` does."""
     rate: Rate = field(init=False)
+    values: LargeValues = field(init=False)
 
     def __post_init__(self) -> None:
         self.queue = TaskQueue(self.engine, retention_s=self.retention_s)
         self.limits = Limits(self.engine, retention_s=self.retention_s)
+        self.bounds = QueueBounds(self.engine)
         self.hosts = HostRegistry(self.engine, retention_s=self.retention_s)
         self.journal = Journal(self.engine)
         self.schedules = Schedules(self.engine, retention_s=self.retention_s)
         self.board = AgentBoard(self.hosts, self.fleet)
         self.live = LiveEvents(self.journal, self.queue)
         self.rate = Rate()
+        store = ArtifactStore(self.artifacts_url or self.home / "artifacts")
+        self.values = LargeValues(store, bytes_max=self.payload_bytes)
 
 
 async def _plane_of(request: Request) -> ControlPlane:  # a plain function would be called in a thread, for each request

@@ -5,6 +5,7 @@ an author's mistake is 4xx, an operator's trouble is 503 with Retry-After, and a
 Source: https://www.rfc-editor.org/rfc/rfc9457
 """
 
+import math
 import re
 import traceback
 from collections.abc import Mapping
@@ -64,9 +65,12 @@ STATUS: tuple[tuple[type[errors.AmasError], int], ...] = (
     (errors.TaskCancelled, 409),
     (errors.PayloadTooLarge, 413),
     (errors.WorkflowsFull, 429),
+    (errors.QueueFull, 429),
     (errors.SubmissionError, 422),
     (errors.GoalError, 422),
     (errors.FleetError, 422),
+    (errors.ArtifactLost, 410),
+    (errors.ArtifactError, 503),
     (errors.EngineError, 503),
     (errors.RecordsError, 503),
     (errors.PlatformError, 503),
@@ -136,7 +140,10 @@ def install(app: FastAPI) -> None:
 
     async def ours(_: Request, error: Exception) -> Response:
         assert isinstance(error, errors.AmasError)
-        return problem_response(of_error(error))
+        headers = {}
+        if isinstance(error, errors.QueueFull) and error.room_in_s is not None:
+            headers["retry-after"] = str(max(1, math.ceil(error.room_in_s)))
+        return problem_response(of_error(error), headers)
 
     async def invalid(_: Request, error: Exception) -> Response:
         assert isinstance(error, Refusal)

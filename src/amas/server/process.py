@@ -13,6 +13,7 @@ import msgspec
 from amas.agents.insist import insist
 from amas.controllers.figures import Figures
 from amas.controllers.run import Controllers, make_duties
+from amas.engine.bounds import QueueBounds
 from amas.engine.connection import Engine
 from amas.fleet.load import load_fleet
 from amas.observe.logging import open_log, use_log
@@ -22,7 +23,7 @@ from amas.platforms.local.ready import on_stop, tell_ready
 from amas.records.store import Records
 from amas.server.plane import ControlPlane
 from amas.server.serve import serve
-from amas.settings import EngineSettings, HomeSettings, OrchestrationLimits, RecordsSettings, ServerSettings
+from amas.settings import ArtifactSettings, EngineSettings, HomeSettings, OrchestrationLimits, RecordsSettings, ServerSettings
 
 
 def run_control_plane(folder: Path | None) -> None:
@@ -45,10 +46,21 @@ async def _control_plane(home: Home) -> None:
     ):
         figures = Figures()
         fleet, retention_s = load_fleet(state.fleet_file), engine_settings.retention_s
-        plane = ControlPlane(engine, records, fleet, settings, home.folder, retention_s=retention_s, figures=figures)
+        plane = ControlPlane(
+            engine,
+            records,
+            fleet,
+            settings,
+            home.folder,
+            retention_s=retention_s,
+            artifacts_url=state.artifacts_url,
+            payload_bytes=ArtifactSettings.read().payload_bytes,
+            figures=figures,
+        )
         weights = {name: tenant.weight for name, tenant in plane.fleet.tenants.items()}
         await insist(lambda: plane.queue.weigh(weights), draw=random.random)
         await insist(lambda: plane.limits.declare(plane.fleet), draw=random.random)
+        await insist(lambda: QueueBounds(engine).set(plane.fleet.queue_bounds), draw=random.random)
         duties = make_duties(engine, records, figures, limits=plane.fleet.limits)
         controllers = Controllers(engine, duties, figures, holder=f"control-plane-{os.getpid()}")
         async with asyncio.TaskGroup() as group:

@@ -356,6 +356,8 @@ class TaskFigures(msgspec.Struct, frozen=True, kw_only=True):
     dead_letters: int
     queued: dict[str, int]
     """By queue: a capability, or `@pool`."""
+    bounds: dict[str, int]
+    """The most that may be queued, by queue; `delayed` stands for the delayed tasks of all queues. Others have no bound."""
 
 
 class HostFigure(msgspec.Struct, frozen=True, kw_only=True):

@@ -78,6 +78,7 @@ async def test_results_of_needs_arrive_under_their_keys(bench: Bench) -> None:
 async def test_a_failure_is_retried_where_it_helps_and_then_a_dead_letter(
     bench: Bench, value: str, code: str, failures: int
 ) -> None:
+    bench.payload_bytes = 1 << 20
     async with bench.host([pool("fail", retry=RetryPolicy(backoff_s=0.001))]) as host:
         view = await bench.ended(await bench.submit("test.fail", value))
         assert (await bench.queue.totals())["dead_letters"] == 1

@@ -4,11 +4,16 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 from host_bench import SAMPLES
+
+from amas.artifacts.store import ArtifactStore
 
 LIMIT_S = 60
 pytestmark = pytest.mark.xdist_group("cli")  # one fleet for the module
@@ -45,8 +50,6 @@ def said(done: "subprocess.CompletedProcess[str]") -> Any:
 def task_id(run: Run, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A task that has succeeded and stands in the records."""
     port = said(run("status", "--json"))["fleet"]["port"]
-    from urllib.request import Request, urlopen
-
     body = json.dumps({"capability": "test.ledger"}).encode()
     headers = {"Content-Type": "application/json"}
     with urlopen(Request(f"http://127.0.0.1:{port}/api/tasks", data=body, headers=headers), timeout=LIMIT_S) as answer:
@@ -114,3 +117,52 @@ def test_a_second_fleet_in_the_same_folder_is_refused(run: Run) -> None:
     done = run("up", "--fleet", "./fleet.yaml")
     assert done.returncode == 3
     assert "already" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def artifacts(run: Run) -> Path:
+    """The fleet's artifact store."""
+    return Path(said(run("status", "--json"))["fleet"]["artifacts_url"])
+
+
+def _put_old(artifacts: Path, blob: bytes) -> Path:
+    reference = ArtifactStore(artifacts).put(blob).removeprefix("sha256:")
+    path = artifacts / reference[:2] / reference[2:]
+    _make_old(path)
+    return path
+
+
+def _make_old(path: Path) -> None:
+    days_ago = time.time() - 40 * 86_400
+    os.utime(path, (days_ago, days_ago))
+
+
+def test_old_artifacts_that_no_task_needs_are_pruned(run: Run, artifacts: Path) -> None:
+    unused, used = _put_old(artifacts, b"unused"), _put_old(artifacts, b"used")
+    port = said(run("status", "--json"))["fleet"]["port"]
+    said_of = {"refers": f"sha256:{used.parent.name}{used.name}", "large": "x" * 100_000}
+    body = json.dumps({"capability": "test.ledger", "input": said_of, "delay_s": 3600}).encode()
+    request = Request(f"http://127.0.0.1:{port}/api/tasks", data=body, headers={"Content-Type": "application/json"})
+    with urlopen(request, timeout=LIMIT_S) as answer:
+        task_id = json.load(answer)["id"]
+    (large,) = (path for path in artifacts.glob("??/*") if path.stat().st_size > 100_000)
+    _make_old(large)
+
+    dry = said(run("artifacts", "prune", "--dry-run", "--json"))
+    assert (dry["removed"], dry["removed_bytes"], dry["in_use"], dry["dry_run"]) == (1, 6, 2, True)
+    assert unused.exists()
+    done = run("artifacts", "prune", "--older-than", "12h")
+    assert (done.returncode, done.stdout) == (0, "1 artifacts removed, 6 bytes; 2 old ones are still in use\n")
+    assert (unused.exists(), used.exists(), large.exists()) == (False, True, True)
+
+    shown = run("tasks", task_id).stdout
+    assert "100,0" in shown
+    assert "in the artifact store as sha256:" in shown
+    assert run("cancel", task_id).returncode == 0
+
+
+@pytest.mark.parametrize("age", ["10m", "soon", "-1d"])
+def test_an_age_that_is_too_short_or_none_is_refused(run: Run, age: str) -> None:
+    done = run("artifacts", "prune", f"--older-than={age}")
+    assert done.returncode == 2
+    assert "--older-than" in done.stderr

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from host_bench import Bench
 
+from amas.artifacts.values import LargeValues
 from amas.engine.connection import Engine
 from amas.fleet.load import load_fleet
 from amas.model.goal import Goal
@@ -47,7 +48,7 @@ async def _deliver(bench: Bench, project: Path, reviewer: str) -> dict[str, Any]
     ]
     goal = Goal(text="Check the security of the code", input_dir=str(project), output_dir=str(bench.folder / "out"))
     async with bench.host(pools, lease_s=6.0):
-        _, root_id = await submit_goal(bench.queue, goal, limits=spec.limits)
+        _, root_id = await submit_goal(bench.queue, goal, limits=spec.limits, values=LargeValues(None))
         root = await bench.ended(root_id)
     assert root.state is TaskState.SUCCEEDED, root.failure
     assert isinstance(root.result, dict)

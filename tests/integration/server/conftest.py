@@ -10,7 +10,8 @@ import pytest
 
 from amas.engine.connection import Engine
 from amas.engine.hosts import AgentCard, HostAbout
-from amas.engine.queue import Slots, encode_payload
+from amas.engine.payload import encode_payload
+from amas.engine.queue import Slots
 from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec
 from amas.model.states import Layer
 from amas.model.task import Claimed, Completion, FailedAttempt, Failure

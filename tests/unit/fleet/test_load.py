@@ -10,7 +10,7 @@ from amas.errors import FleetError, FleetFileInvalid
 from amas.fleet.check import agent_problems, problems
 from amas.fleet.declared import seconds
 from amas.fleet.load import blueprints, find_fleet, load_fleet
-from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec, ProcessLimits
+from amas.model.fleet import DELAYED, FleetLimits, FleetSpec, PoolSpec, ProcessLimits
 from amas.model.states import Layer
 from amas.model.task import RetryPolicy
 
@@ -77,6 +77,26 @@ def test_the_environment_sets_defaults_and_the_file_raises_them(tmp_path: Path) 
     assert spec.pool("writer").retry.retries == 1
 
 
+def test_queues_are_bounded_by_pool_fleet_and_environment_in_that_order(tmp_path: Path) -> None:
+    assert load_fleet(write(tmp_path, SMALL), environ={}).queue_bounds[DELAYED] == 1_000_000
+    spec = load_fleet(write(tmp_path, SMALL), environ={"AMAS_MAX_QUEUED": "7"})
+    assert set(spec.queue_bounds.values()) == {7}
+    text = SMALL + "    max_queued: 20\nlimits: {max_queued: 30}\n"
+    spec = load_fleet(write(tmp_path, text), environ={"AMAS_MAX_QUEUED": "7"})
+    boss, writer = spec.pools
+    assert spec.queue_bounds == {DELAYED: 30} | dict.fromkeys(boss.queues, 30) | dict.fromkeys(writer.queues, 20)
+
+
+def test_pools_that_share_a_queue_get_the_larger_bound_and_no_bound_is_the_largest() -> None:
+    def bound(*most: int | None) -> int:
+        pools = tuple(
+            PoolSpec(name=f"p{n}", agent="x:y", capabilities=("text.write",), max_queued=each) for n, each in enumerate(most)
+        )
+        return FleetSpec(name="f", pools=pools, limits=FleetLimits(max_queued=5)).queue_bounds["text.write"]
+
+    assert (bound(3, 4), bound(4, 3), bound(None, 4), bound(0, 4), bound(4, 0), bound(0)) == (4, 4, 5, 0, 0, 0)
+
+
 @pytest.mark.requirement("A2", "A11")
 def test_more_replicas_than_the_limit_need_the_limit_raised(tmp_path: Path) -> None:
     text = SMALL + "    replicas: 6\n"
@@ -107,6 +127,11 @@ def test_more_replicas_than_the_limit_need_the_limit_raised(tmp_path: Path) -> N
             "layer: executive",
             "layer: executiv",
             "fleet.yaml:4: pools[0].layer: 'executiv' is none of executive, management, specialist, execution (did you mean 'executive'?)",
+        ),
+        (
+            "    lead: boss\n",
+            "    lead: boss\n    max_queued: -1\n",
+            "fleet.yaml:9: pools[1].max_queued: is -1, but must be a number of tasks, or 0 for no limit",
         ),
         ("name: writer", "name: boss", "fleet.yaml:3: pools[0].name: 'boss' names 2 pools: give each its own name"),
         (

@@ -19,6 +19,7 @@ def state(**changes: object) -> FleetState:
         "fleet_file": "/f.yaml",
         "engine_url": "unix:///e",
         "cell": "local",
+        "artifacts_url": "/h/artifacts",
         "host": "127.0.0.1",
         "port": 8000,
         "metrics_port": 9090,

@@ -135,7 +135,7 @@ def specialist_result(analysis: Analysis, scope: Scope, *, by: By, store: Artifa
 
 
 def load_findings(store: ArtifactStore, reference: str) -> list[Finding]:
-    """Return the findings stored under `reference`; KeyError when there are none."""
+    """Return the findings stored under `reference`; an ArtifactError when they can't be had."""
     return msgspec.json.decode(store.get(reference), type=list[Finding])
 
 

@@ -13,6 +13,7 @@
 --                        Z cancelled because its workflow or its parent ended, G times it was reset to start anew
 --   P:d:<id>     list    tasks that wait on it; '^' before one that waits for the end, however it ends; '?' before one with a quorum
 --   P:c:<id>     list    sub-tasks that it spawned           P:s:<id>   hash   its journaled steps
+--   P:bounds     hash    queue -> most tasks in it           P:pace:<queue> hash how it drains: 06_bounds.lua
 --   P:q:<queue>  zset    queued ids by virtual start time    P:queues   set    queues ever used
 --   P:qs:<queue> hash    v virtual time, c learned cost (us) P:pass     hash   queue -> its virtual time among those of its pool; '' now
 --   P:fl:<queue> <priority> <tenant>  zset  flows (workflow, or '') by virtual finish time

@@ -193,7 +193,7 @@ end
 --   are), idempotency key ('' for none), its digest, how long it is kept (ms), answer blob kept with it,
 --   workflow ('' or [id, blob, root id, budget]), batch [[id, queue, spec, priority, {n needs, d delay, w, u, m, x,
 --   q quorum, k kind, e expires (ms), o compensates, r what it reserves}]...]
---   returns ['ok'] | ['seen', answer] | ['conflict'] | [refusal, id].  Keeps true: all or nothing; an accepted task has one state.
+--   returns ['ok'] | ['seen', answer] | ['conflict'] | ['queue_full', ...] (see no_room) | [refusal, id].  Keeps true: all or nothing; an accepted task has one state.
 --   cost: O(tasks + needs).
 local function submit(keys, args)
   begin(keys, args)
@@ -204,6 +204,9 @@ local function submit(keys, args)
     if seen[1] == args[6] then return {'seen', seen[2]} end
     if seen[1] then return {'conflict'} end
   end
+  local batch = cmsgpack.unpack(args[10])
+  local full = no_room(batch, args[4] == '1')
+  if full then return full end
   local fields, budget = {'b', args[10]}, nil
   if args[9] ~= '' then
     local id, blob, root, limits = unpack(cmsgpack.unpack(args[9]))
@@ -215,7 +218,7 @@ local function submit(keys, args)
       budget = limits and {'workflow/' .. id, limits}
     end
   end
-  local refused, detail = add_batch(cmsgpack.unpack(args[10]), client, args[4] == '1')
+  local refused, detail = add_batch(batch, client, args[4] == '1')
   if refused then
     if fields[3] then
       call('DEL', key('w', cmsgpack.unpack(args[9])[1]))
@@ -228,6 +231,7 @@ local function submit(keys, args)
     call('HSET', key('idem', idem), 'digest', args[6], 'answer', args[8])
     call('PEXPIRE', key('idem', idem), args[7])
   end
+  count_let_in()
   note_refused(detail, fields)
   commit('submit', fields)
   return {'ok'}

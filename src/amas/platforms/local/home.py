@@ -52,6 +52,8 @@ class FleetState(msgspec.Struct, kw_only=True):
     """An absolute path."""
     engine_url: str
     cell: str
+    artifacts_url: str
+    """Where large values are: a folder's path, or s3://bucket/prefix."""
     host: str
     """Where the control plane listens."""
     port: int

@@ -17,7 +17,7 @@ from amas.observe.logging import open_log
 from amas.platforms.local.control import fleet_state
 from amas.platforms.local.home import FleetState, Home
 from amas.platforms.local.ready import on_stop, tell_ready
-from amas.settings import EngineSettings, HomeSettings, HostSettings, OrchestrationLimits
+from amas.settings import ArtifactSettings, EngineSettings, HomeSettings, HostSettings, OrchestrationLimits
 
 
 def run_host(folder: Path | None, host_id: str) -> None:
@@ -60,7 +60,10 @@ async def _host(home: Home, host_id: str) -> None:
         engine=msgspec.structs.replace(EngineSettings.read(), url=state.engine_url, cell=state.cell),
         settings=HostSettings.read(),
         home=HostHome(
-            home.workspaces, ArtifactStore(home.artifacts), open_log(home.logs / f"{host_id}.jsonl", level=level, host_id=host_id)
+            home.workspaces,
+            ArtifactStore(state.artifacts_url),
+            open_log(home.logs / f"{host_id}.jsonl", level=level, host_id=host_id),
+            ArtifactSettings.read().payload_bytes,
         ),
         rng=random.Random(),  # noqa: S311  jitter, no secret
         numbers=_share(spec, state, host_id),

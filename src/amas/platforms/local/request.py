@@ -18,6 +18,8 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     engine_binary: str = ""
     engine_start_s: float = 120.0
     cell: str = "local"
+    artifacts_url: str = ""
+    """Empty: a folder in the home."""
     host: str = "127.0.0.1"
     port: int = 8000
     metrics_port: int = 9090

@@ -123,6 +123,7 @@ async def supervise(request: StartRequest, report: Report) -> None:
             fleet_file=request.fleet_file,
             engine_url=request.engine_url or embedded_engine(request, home).url,
             cell=request.cell,
+            artifacts_url=request.artifacts_url or str(home.artifacts),
             host=request.host,
             port=ports["--port"],
             metrics_port=ports["--metrics-port"],

@@ -30,6 +30,7 @@ _FIGURES = FleetFigures(
         delayed=1,
         dead_letters=4,
         queued={"development.code_review": 2},
+        bounds={"development.code_review": 1_000_000},
     ),
     hosts=[HostFigure(id="host-1", agents=40, running=4, cpu_s=12.5, rss_bytes=90_000_000, loop_lag_s=0.001)],
     workflows_open=1,

@@ -91,12 +91,12 @@ _LISTED = TaskShape(**{name: getattr(_TASK, name) for name in TaskShape.__struct
     "",
     summary="Submit a task",
     openapi_extra={**takes(NewTask, _NEW), "parameters": [IDEMPOTENCY_HEADER]},
-    **answers(Submitted, Submitted(id=_ID), status=201, problems=(400, 413, 415, 422, 503)),
+    **answers(Submitted, Submitted(id=_ID), status=201, problems=(400, 413, 415, 422, 429, 503)),
 )
 async def submit_task(request: Request, plane: Plane) -> Response:
     """Store a task; once this is answered, it is on disk."""
     task = await intake.read_one(request, NewTask)
-    made = intake.submissions([task], plane.fleet)
+    made = await intake.submissions([task], plane.fleet, plane.values)
     ids, replayed = await _store(plane, made, intake.idempotency(request, task, made[0].id.encode()))
     headers = {"location": f"/api/tasks/{ids[0]}", **({REPLAYED: "true"} if replayed else {})}
     return encoded(Submitted(id=ids[0]), 201, headers)
@@ -119,12 +119,12 @@ async def submit_task(request: Request, plane: Plane) -> Response:
         },
         "parameters": [IDEMPOTENCY_HEADER],
     },
-    **answers(SubmittedBatch, SubmittedBatch(ids=[_ID]), status=201, problems=(400, 413, 415, 422, 503)),
+    **answers(SubmittedBatch, SubmittedBatch(ids=[_ID]), status=201, problems=(400, 413, 415, 422, 429, 503)),
 )
 async def submit_batch(request: Request, plane: Plane) -> Response:
     """Store up to 1000 tasks, all of them or none; `needs` may name keys of tasks before it in the batch."""
     tasks = await intake.read_batch(request)
-    made = intake.submissions(tasks, plane.fleet)
+    made = await intake.submissions(tasks, plane.fleet, plane.values)
     answer = "\n".join(submission.id for submission in made).encode()
     ids, replayed = await _store(plane, made, intake.idempotency(request, tasks, answer))
     return encoded(SubmittedBatch(ids=ids), 201, {REPLAYED: "true"} if replayed else None)
@@ -162,7 +162,7 @@ async def get_task(task_id: TaskId, plane: Plane) -> Response:
     **answers(
         TaskResult,
         TaskResult(id=_ID, state=TaskState.SUCCEEDED, result={"findings": 3}),
-        problems=(404, 409, 422, 503),
+        problems=(404, 409, 410, 422, 503),
         also={202: "It is open yet."},
     ),
 )
@@ -178,7 +178,7 @@ async def get_result(
         raise TaskFailed(task_id, failure.code if failure else "failed", failure.message if failure else "the task failed")
     if view.state is TaskState.CANCELLED:
         raise TaskCancelled(f"task {task_id} was cancelled")
-    shown = TaskResult(id=task_id, state=view.state, result=view.result)
+    shown = TaskResult(id=task_id, state=view.state, result=await plane.values.get(view.result))
     return encoded(shown) if view.state is TaskState.SUCCEEDED else encoded(shown, 202, {"retry-after": "1"})
 
 

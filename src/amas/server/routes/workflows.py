@@ -112,8 +112,8 @@ async def post_goal(request: Request, plane: Plane) -> Response:
         plane.queue,
         goal,
         limits=plane.fleet.limits,
-        idempotency_key=key.key if key else "",
-        idempotency_digest=key.digest if key else "",
+        values=plane.values,
+        idempotency=(key.key, key.digest) if key else None,
     )
     return encoded(SubmittedGoal(workflow_id=workflow_id, root_id=root_id), 201, {"location": f"/api/workflows/{workflow_id}"})
 

@@ -13,6 +13,7 @@ import msgspec
 from amas.agents.skills.findings import SEVERITIES, Finding, load_findings
 from amas.agents.skills.report.model import TaskRef
 from amas.artifacts.store import ArtifactStore
+from amas.errors import ArtifactLost
 from amas.model.task import Json
 
 SHORT_CHARS_MIN = 6
@@ -97,7 +98,7 @@ class Material(msgspec.Struct, frozen=True, kw_only=True):
             return None
         try:
             return self.artifacts.get_json(reference)
-        except (KeyError, msgspec.DecodeError):
+        except (ArtifactLost, msgspec.DecodeError):
             return None
 
     def refs(self, *task_ids: str) -> tuple[TaskRef, ...]:
@@ -190,7 +191,7 @@ def _findings(parts: Sequence[Part], artifacts: ArtifactStore) -> tuple[list[Fou
                 continue
             try:
                 loaded = load_findings(artifacts, reference)
-            except (KeyError, msgspec.MsgspecError):
+            except (ArtifactLost, msgspec.MsgspecError):
                 problems.append((f"findings of {result.get('capability', part.name)}", "the stored list can't be read", task_id))
                 continue
             for one in loaded:
