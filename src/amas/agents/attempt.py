@@ -16,6 +16,7 @@ from amas.agents.failures import Verdict, failed, verdict
 from amas.agents.task_context import Services, TaskContext
 from amas.agents.threads import DaemonThreads
 from amas.clock import now_ms
+from amas.core.conditions import holds
 from amas.core.retry import retry_delay_s
 from amas.engine.queue import encode_payload
 from amas.errors import TaskCancelled
@@ -118,9 +119,13 @@ class Attempt:
         self._began = True
         outcome: Outcome = None
         try:
-            if self.claimed.spec.needs:
+            spec = self.claimed.spec
+            if spec.needs:
                 await self.context.load_needs()
-            result = await (self._in_thread() if self.seat.function else self.seat.agent.process_task(self.context))
+            if spec.when and not holds(spec.when, {"input": spec.input, "needs": self.context.results}):
+                result = None
+            else:
+                result = await (self._in_thread() if self.seat.function else self.seat.agent.process_task(self.context))
             outcome = Completion(self.claimed.id, self.claimed.attempt, encode_payload(result, "the result"))
         except Suspended:
             pass

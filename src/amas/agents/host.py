@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from amas.agents.attempt import STOP_GRACE_S, Attempt, Outcome, Seat, Stop
 from amas.agents.base import FunctionAgent, load_agent, make_agent
+from amas.agents.flow_agents import flow_pool
 from amas.agents.health import HealthWatch
 from amas.agents.insist import insist
 from amas.agents.isolation import ProcessAgent
@@ -93,11 +94,13 @@ class Host:
         self._slots = FreeSlots(batch_max=settings.claim_batch, threads=settings.threads)
         self._threads = DaemonThreads(settings.threads, name="agent")
         self.seats: dict[str, Seat] = {}
-        """Every agent, by its id."""
+        """Every agent, by its id; the last is our own, for maps and flows."""
         self._succeeded: dict[str, int] = {}
         self._failed: dict[str, int] = {}
         for pool in pools:
             self._seat(pool, range(1, pool.replicas + 1) if numbers is None else numbers.get(pool.name, ()))
+        self._flow_pool = flow_pool(host_id)
+        self._seat(self._flow_pool, (1,))
 
     def drain(self) -> None:
         """Ask the host to finish what it runs and leave; `run` returns when it has."""
@@ -175,6 +178,7 @@ class Host:
         cards = tuple(
             AgentCard(agent_id, pool.name, pool.layer, pool.lead, pool.title, pool.version, pool.tasks_per_agent)
             for agent_id, pool in ((seat.agent.agent_id, seat.pool) for seat in self.seats.values())
+            if pool is not self._flow_pool
         )
         about = HostAbout(os.getpid(), socket.gethostname(), version("amas"), cards)
         await insist(lambda: self._registry.register(self.host_id, about, lease_s=self._settings.lease_s), draw=self._rng.random)
@@ -204,7 +208,7 @@ class Host:
             self.state = HostState.WORKING
             self.working.set()
             self._services.log.info(
-                "a host works", event=events.HOST_STARTED, pid=os.getpid(), agents=len(self.seats), pools=len(self._pools)
+                "a host works", event=events.HOST_STARTED, pid=os.getpid(), agents=len(self.seats) - 1, pools=len(self._pools)
             )
             await self._drain_asked.wait()
             await self._drain(pump)

@@ -146,7 +146,7 @@ class _Child:
                 case frames.Keep():
                     value = await self._context.keep(message.name, message.result)
                 case frames.Spawn():
-                    value = await self._context.spawn(message.tasks)
+                    value = await self._context.spawn(message.tasks, wait=message.wait)
         except SubmissionError as error:
             await self._say(frames.Refusal(message.call, str(error)))
         else:

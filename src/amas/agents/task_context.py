@@ -5,6 +5,7 @@ Everything that costs something is made when it is first asked for: the folder, 
 
 import asyncio
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,15 +17,18 @@ from amas.agents.progress import NOTE_CHARS_MAX, ProgressPost
 from amas.agents.threads import DaemonThreads
 from amas.artifacts.store import ArtifactStore
 from amas.clock import child_id
+from amas.core.flow import quorum_of
 from amas.core.retry import Draw
 from amas.engine.coalesce import Coalescer
-from amas.engine.queue import TaskQueue, encode_payload, make_submission
+from amas.engine.graph import Owner, submission_of
+from amas.engine.queue import TaskQueue, encode_payload
 from amas.errors import AttemptStale, EngineError, SubmissionError
 from amas.model.blob import unwrap
+from amas.model.flow import RESERVED_PREFIX, TIMER_CAPABILITY, Wait
 from amas.model.goal import SubTask
 from amas.model.journal import ProgressNote
 from amas.model.states import TaskState
-from amas.model.task import Claimed, Failure, JournaledStep, Json, Submission, TaskOutcome, TaskSpec
+from amas.model.task import Claimed, Failure, JournaledStep, Json, Submission, TaskOutcome
 from amas.observe.logging import Log
 
 decode = msgspec.msgpack.Decoder().decode
@@ -157,8 +161,8 @@ class TaskContext(Context):
         """Run a plain step in one of the host's threads."""
         return await asyncio.get_running_loop().run_in_executor(self._services.threads, work)
 
-    async def spawn(self, tasks: Sequence[SubTask]) -> dict[str, TaskOutcome]:
-        """Return the outcomes when all have ended, else suspend this attempt."""
+    async def spawn(self, tasks: Sequence[SubTask], *, wait: Wait = "all") -> dict[str, TaskOutcome]:
+        """Return the outcomes when enough have ended, else suspend this attempt."""
         if not tasks:
             return {}
         if wrong := next((task for task in tasks if not isinstance(task, SubTask)), None):
@@ -166,17 +170,27 @@ class TaskContext(Context):
         ids = {task.key: child_id(self.id, task.key) for task in tasks}
         if len(ids) != len(tasks):
             raise SubmissionError("two sub-tasks of one spawn have the same key")
+        awaited, gate = list(ids.values()), None
+        if wait != "all":
+            gate = _gate(list(ids), wait)
+            awaited = [child_id(self.id, gate.key)]
         services = self._services
         if self._resumed:
-            found = await insist(lambda: services.queue.outcomes(list(ids.values())), draw=services.draw)
-            if all(task_id in found and found[task_id].state.terminal for task_id in ids.values()):
+            looked_at = list(ids.values()) + (awaited if gate else [])
+            found = await insist(lambda: services.queue.outcomes(looked_at), draw=services.draw)
+            if all(task_id in found and found[task_id].state.terminal for task_id in awaited):
                 return {key: found[task_id] for key, task_id in ids.items()}
-        children = [self._submission(task, ids[task.key]) for task in tasks]
+        owner = Owner.task(self.id, self.spec)
+        await self._suspend(awaited, [submission_of(task, owner) for task in (*tasks, *((gate,) if gate else ()))])
+        raise Suspended
+
+    async def _suspend(self, awaited: Sequence[str], children: Sequence[Submission]) -> None:
+        services = self._services
         self.letting_go = True
         try:
             refusal = await insist(
                 lambda: services.queue.suspend(
-                    services.host_id, self.id, self.attempt, wait_for=list(ids.values()), children=children
+                    services.host_id, self.id, self.attempt, wait_for=awaited, children=children
                 ),
                 draw=services.draw,
             )
@@ -186,29 +200,21 @@ class TaskContext(Context):
         if refusal:
             self._give_up_as_stale()
         self.suspended = True
-        raise Suspended
-
-    def _submission(self, task: SubTask, task_id: str) -> Submission:
-        spec = TaskSpec(
-            capability=task.capability,
-            input=task.input,
-            key=task.key,
-            title=task.title,
-            layer=task.layer or "",
-            timeout_s=task.timeout_s,
-            retry=task.retry,
-            needs=tuple(child_id(self.id, key) for key in task.needs),
-            need_keys=task.needs,
-            workflow_id=self.spec.workflow_id,
-            parent_id=self.id,
-            deadline_ms=self.spec.deadline_ms,
-            traceparent=self.spec.traceparent,
-        )
-        return make_submission(task_id, spec, priority=task.priority, on_failure=task.on_failure)
 
     def _give_up_as_stale(self) -> None:
         self._stale()
         raise AttemptStale(f"attempt {self.attempt} of task {self.id} was taken back; its result isn't wanted")
+
+
+def _gate(keys: Sequence[str], wait: Wait) -> SubTask:
+    """Return what stands between a task and sub-tasks of which not all need to end: the engine ends it when enough have."""
+    enough = quorum_of(wait)
+    if not 1 <= enough <= len(keys):
+        raise SubmissionError(f"spawn can't wait for {wait} of {len(keys)} sub-tasks")
+    name = sha256("\n".join((str(enough), *keys)).encode()).hexdigest()[:16]
+    return SubTask(
+        key=f"{RESERVED_PREFIX}gate/{name}", capability=TIMER_CAPABILITY, kind="timer", runs_after=tuple(keys), quorum=enough
+    )
 
 
 def _why_missing(task_id: str, outcome: TaskOutcome | None) -> Failure:
