@@ -36,7 +36,11 @@ def new_id() -> str:
     return _uuid7(time.time_ns() // 1_000_000, os.urandom(10))
 
 
-def child_id(parent_id: str, key: str) -> str:
-    """Return the id of `parent_id`'s sub-task `key`: the same on every attempt, so that a repeated spawn finds its first."""
+def child_id(parent_id: str, key: str, generation: int = 0) -> str:
+    """Return the id of `parent_id`'s sub-task `key`: the same on every attempt, so that a repeated spawn finds its first.
+
+    A parent that was reset to start anew is of a higher `generation`, whose sub-tasks are others.
+    """
     milliseconds = int(parent_id.replace("-", "")[:_TIME_BITS_END], 16)
-    return _uuid7(milliseconds, sha256(f"{parent_id}\n{key}".encode()).digest())
+    name = f"{parent_id}\n{key}\n{generation}" if generation else f"{parent_id}\n{key}"
+    return _uuid7(milliseconds, sha256(name.encode()).digest())

@@ -14,6 +14,8 @@ AmasError
 │   ├── WorkflowUnknown
 │   ├── AgentUnknown
 │   ├── TaskFailed
+│   ├── SignalRefused         author     it was answered before, or waits for no signal
+│   ├── ResetRefused          author     these tasks can't run again as they are
 │   ├── RetryLater            raised by agents
 │   └── GiveUp                raised by agents
 │       └── SignalExpired     raised in agents
@@ -145,6 +147,20 @@ class TaskFailed(TaskError):
     def __init__(self, task_id: str, error_code: str, message: str) -> None:
         super().__init__(message)
         self.task_id, self.error_code = task_id, error_code
+
+
+class SignalRefused(TaskError):
+    """A signal found nobody who waits for it: it was answered before with another payload, has ended, or is no signal."""
+
+    code = "signal_refused"
+    act = "author"
+
+
+class ResetRefused(TaskError):
+    """These tasks can't be run again now: the message says why and what to do instead."""
+
+    code = "reset_refused"
+    act = "author"
 
 
 class RetryLater(TaskError):

@@ -368,6 +368,8 @@ def _submission_error(refusal: str, at_fault: str) -> Exception:
             return DependencyUnknown(f"a task needs {at_fault!r}, which is neither in the batch nor in the engine")
         case "duplicate":
             return SubmissionError(f"the id {at_fault!r} stands twice in one batch")
+        case "compensation_unfit":
+            return SubmissionError(f"{at_fault!r} must compensate one task of its own workflow that nothing else compensates")
         case "workflow_closed":
             return SubmissionError(f"the workflow {at_fault!r} has ended or doesn't exist; it takes no further tasks")
         case _:

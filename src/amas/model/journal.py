@@ -27,6 +27,14 @@ class EntryKind(StrEnum):
     CANCEL = "cancel"
     END = "end"
     PROMOTE = "promote"
+    SIGNAL = "signal"
+    EXPIRE = "expire"
+    PAUSE = "pause"
+    """A workflow was paused, or goes on."""
+    RESET = "reset"
+    """Tasks are to run again: a re-run, or dead letters put back."""
+    TEND = "tend"
+    """The next slice of what an earlier call was too large for."""
     HOST = "host"
     LOST = "lost"
     LEFT = "left"
@@ -59,11 +67,11 @@ class Effect(msgspec.Struct, frozen=True, array_like=True, gc=False):
     task_id: str
     state: TaskState
     extra: msgspec.Raw = msgspec.Raw(b"\xc0")
-    """A `Failure`, or the time in ms at which a delayed task is due, or nil."""
+    """A `Failure`, the time in ms at which a delayed task is due, the result that a signal or timer brought, or nil."""
 
 
 class WorkflowChange(msgspec.Struct, frozen=True, array_like=True):
-    """A workflow ended."""
+    """A workflow ended, paused, goes on, compensates, or was opened again."""
 
     workflow_id: str
     state: WorkflowState
@@ -175,6 +183,8 @@ def _change_of(effect: Effect) -> TaskChange:
             return TaskChange(task_id=effect.task_id, state=effect.state, failure=_failure.decode(effect.extra))
         case TaskState.DELAYED:
             return TaskChange(task_id=effect.task_id, state=effect.state, due_ms=_time.decode(effect.extra))
+        case TaskState.SUCCEEDED:
+            return TaskChange(task_id=effect.task_id, state=effect.state, result=bytes(effect.extra))
         case _:
             return TaskChange(task_id=effect.task_id, state=effect.state)
 

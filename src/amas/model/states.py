@@ -75,9 +75,18 @@ class WorkflowState(StrEnum):
     """Where a workflow stands."""
 
     RUNNING = "running"
+    PAUSED = "paused"
+    """Open, and nothing new of it is claimed."""
+    COMPENSATING = "compensating"
+    """It failed or was cancelled, and what it had done is being undone; then it ends so."""
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether it has ended; only a re-run opens it again."""
+        return self.value in TERMINAL
 
 
 class AgentStatus(StrEnum):

@@ -19,7 +19,7 @@ OnFailure = Literal["fail", "skip"]
 """What a task's failure means to those that need it: `fail` fails them too; `skip` lets them run without its result."""
 
 TaskKind = Literal["work", "timer", "signal"]
-"""`work` is for an agent. A `timer` succeeds when its delay is over, a `signal` with what somebody sends it; neither is claimed."""
+"""`work` is for an agent. A `timer` succeeds when its delay is over, a `signal` with what is sent to it; neither is claimed."""
 
 PAYLOAD_BYTES_MAX = 1 << 20
 """An input or a result of more than 1 MiB is refused: it belongs into an artifact."""
@@ -88,9 +88,10 @@ class SubmitOptions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     """How many of `needs` must succeed before it runs; 0: all of them."""
     kind: TaskKind = msgspec.field(name="k", default="work")
     expires_ms: int = msgspec.field(name="e", default=0)
-    """Milliseconds from submission after which it fails with `expired` unless it has ended; 0: never."""
+    """Milliseconds after which it fails unless it has ended: work and timers from submission, with `deadline_exceeded`; a signal
+    from when its needs were satisfied, with `expired`. 0: never."""
     compensates: str = msgspec.field(name="o", default="")
-    """The id of the task that this one undoes when their workflow fails."""
+    """The id of the task that this one undoes when their workflow fails or is cancelled; its own needs are ignored."""
 
 
 class Submission(msgspec.Struct, frozen=True, array_like=True, gc=False, omit_defaults=True):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from amas.model.journal import JournalEntry, TaskChange, failed_attempts, progress_notes, task_changes
-from amas.model.states import WorkflowState
+from amas.model.states import TERMINAL, WorkflowState
 from amas.records.views import EventRecord, TaskEvent
 
 _to_json = msgspec.json.Encoder().encode
@@ -93,7 +93,7 @@ def encode(event: EventRecord) -> bytes:
 
 def for_workflow(event: EventRecord, body: bytes) -> Frame:
     """Return what the listeners of the event's workflow get."""
-    ends = event.workflow_state not in ("", WorkflowState.RUNNING.value)
+    ends = event.workflow_state in TERMINAL
     return Frame(event.id, body + b"id: " + event.id.encode() + b"\n\n", ends)
 
 

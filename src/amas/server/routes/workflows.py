@@ -192,7 +192,7 @@ async def follow_workflow(workflow_id: WorkflowId, plane: Plane, after: After = 
     """Stream the changes of one workflow, from its beginning or after an event, until it has ended."""
     state, created_ms, finished_ms = await workflow_exists(plane, workflow_id)
     given = last_event_id or after
-    ended = state is not WorkflowState.RUNNING
+    ended = state.terminal
     if ended and given and order(given)[0] >= finished_ms:
         return Response(status_code=204)
     _room(plane)
