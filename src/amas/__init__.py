@@ -17,7 +17,10 @@ _PUBLIC = {
     "NewTask": "amas.client",
     "RetryLater": "amas.errors",
     "GiveUp": "amas.errors",
+    "IdempotencyConflict": "amas.errors",
+    "SignalExpired": "amas.errors",
     "SubTask": "amas.model.goal",
+    "Workflow": "amas.orchestration.workflow",
     "Priority": "amas.model.states",
     "RetryPolicy": "amas.model.task",
 }
@@ -32,10 +35,13 @@ if TYPE_CHECKING:
     from amas.client import Fleet as Fleet
     from amas.client import NewTask as NewTask
     from amas.errors import GiveUp as GiveUp
+    from amas.errors import IdempotencyConflict as IdempotencyConflict
     from amas.errors import RetryLater as RetryLater
+    from amas.errors import SignalExpired as SignalExpired
     from amas.model.goal import SubTask as SubTask
     from amas.model.states import Priority as Priority
     from amas.model.task import RetryPolicy as RetryPolicy
+    from amas.orchestration.workflow import Workflow as Workflow
 
 
 def __getattr__(name: str) -> Any:

@@ -14,25 +14,45 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from amas.clock import new_id
+from amas.agents.context import signal_key
+from amas.clock import child_id, new_id, now_ms
+from amas.core.conditions import compiled
 from amas.engine.bell import Bell
 from amas.engine.coalesce import Coalescer
 from amas.engine.connection import Engine
-from amas.engine.queue import TaskQueue, make_submission
-from amas.errors import EngineUnreachable, SubmissionError, TaskCancelled, TaskFailed
+from amas.engine.queue import Idempotency, TaskQueue, make_submission
+from amas.engine.workflows import Workflows, make_signal, with_options
+from amas.errors import (
+    EngineUnreachable,
+    SignalRefused,
+    SubmissionError,
+    TaskCancelled,
+    TaskFailed,
+    TaskUnknown,
+    WorkflowUnknown,
+)
 from amas.model.fleet import FleetLimits, FleetSpec
+from amas.model.flow import SIGNAL_CAPABILITY, Flow
 from amas.model.goal import Goal
-from amas.model.states import Priority, TaskState
+from amas.model.journal import WorkflowOpening
+from amas.model.states import Priority, TaskState, WorkflowState
 from amas.model.task import DEFAULT_RETRY, Json, OnFailure, RetryPolicy, Submission, TaskOutcome, TaskSpec
+from amas.orchestration.workflow_handle import WorkflowHandle
+
+if TYPE_CHECKING:
+    from amas.orchestration.workflow import Workflow
 
 BATCH_MAX = 1000
 """Tasks in one call of the engine; more go out in several."""
 POLL_S = 2.0
 """Seconds between looks for outcomes whose push was lost."""
+FLOWS_IN_A_LOOK = 100
 PATIENCE_S = 30.0
 """Seconds for which a submission is said again while the engine doesn't answer: it restarts in well under two."""
 
@@ -54,6 +74,10 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
     on_failure: OnFailure = "fail"
     pool: str = ""
     """Only this pool's agents may take it."""
+    deadline_s: float = 0.0
+    """From now, waiting included: it fails when it hasn't ended by then; 0 for none."""
+    when: str = ""
+    """A JMESPath condition over `input` and `needs`; when it is false the task succeeds with null and nothing runs."""
 
 
 class TaskHandle:
@@ -62,6 +86,10 @@ class TaskHandle:
     __slots__ = ("_outcome", "id")
 
     def __init__(self, task_id: str, outcome: "asyncio.Future[TaskOutcome]") -> None:
+        self.stand_for(task_id, outcome)
+
+    def stand_for(self, task_id: str, outcome: "asyncio.Future[TaskOutcome]") -> None:
+        """Be the handle of this task."""
         self.id, self._outcome = task_id, outcome
 
     async def outcome(self, *, timeout_s: float | None = None) -> TaskOutcome:
@@ -92,6 +120,10 @@ class Fleet:
         self._roots: dict[str, str] = {}
         """Workflow id -> its root task's id, for goals that are open."""
         self._single: Coalescer[Submission, SubmissionError | None] = Coalescer(self._submit_singles, limit=BATCH_MAX)
+        self.workflows = Workflows(engine)
+        """What happens to workflows as a whole, and dead letters."""
+        self._flows: dict[str, asyncio.Future[WorkflowState]] = {}
+        """Workflows whose end is waited for."""
         self._lost_touch = asyncio.Event()
         self._bell = Bell(engine, {f"reply:{self._client_id}": self._heard}, connected=self._lost_touch.set)
 
@@ -146,9 +178,63 @@ class Fleet:
         future.add_done_callback(lambda _: self._roots.pop(workflow_id, None))
         return TaskHandle(workflow_id, future)
 
-    async def submit(self, capability: str, input: Json = None, **options: object) -> TaskHandle:  # noqa: A002  the field's name
-        """Submit one task and return its handle once it is on disk; `options` are `NewTask`'s fields."""
+    async def start(
+        self,
+        flow: "Workflow | Flow",
+        *,
+        tenant: str = "",
+        priority: Priority = Priority.NORMAL,
+        deadline_s: float = 0.0,
+        idempotency_key: str = "",
+    ) -> WorkflowHandle:
+        """Check a flow, store its tasks and return the handle of its workflow.
+
+        `FlowInvalid` has a sentence for each mistake, and nothing was stored then. A large flow goes in by thousands; when this
+        program dies half-way, starting the same flow again under the same `idempotency_key` goes on with the same workflow.
+        Another flow under it is an `IdempotencyConflict`. `deadline_s`: from now; 0 takes the fleet's workflow time-out.
+        """
+        from amas.core.flow import check
+        from amas.orchestration.flow_start import Starter, StartOptions, start_flow
+
+        built = flow if isinstance(flow, Flow) else flow.built()
+        check(built, capabilities=self._declared.capabilities if self._declared else None)
+        options = StartOptions(tenant=tenant, priority=int(priority), deadline_s=deadline_s)
+        starter = Starter(self._store, self.queue, self.workflows)
+        return self.workflow(await start_flow(starter, built, options, key=idempotency_key))
+
+    def workflow(self, workflow_id: str) -> WorkflowHandle:
+        """Return the handle of a workflow that was started from a flow, by any program."""
+        return WorkflowHandle(workflow_id, self.queue, self.workflows, ended=self._end_of)
+
+    async def signal(self, task: TaskHandle | str, name: str, value: Json = None) -> None:
+        """Send a task what it waits for, or will wait for, with `wait_for_signal(name)`; `SignalRefused` when it has ended."""
+        task_id = task if isinstance(task, str) else task.id
+        view = await self.queue.task(task_id)
+        if view is None:
+            raise TaskUnknown(f"the engine holds no task {task_id!r}")
+        if view.state.terminal:
+            raise SignalRefused(f"task {task_id} has {view.state}; it takes no signal any more")
+        waiting = child_id(task_id, signal_key(name))
+        spec = TaskSpec(capability=SIGNAL_CAPABILITY, key=waiting, title=name, workflow_id=view.workflow_id)
+        await self.queue.submit([make_signal(waiting, spec)], resend=True)  # it may not have come to its wait yet
+        await self.workflows.signal(waiting, value)
+
+    async def submit(
+        self,
+        capability: str,
+        input: Json = None,  # noqa: A002  the field's name
+        *,
+        idempotency_key: str = "",
+        **options: object,
+    ) -> TaskHandle:
+        """Submit one task and return its handle once it is on disk; `options` are `NewTask`'s fields.
+
+        Under an `idempotency_key` that was used before with the same task, the handle is that of the first;
+        with another task it is an `IdempotencyConflict`. Keys are remembered for a day.
+        """
         task = NewTask(capability=capability, input=input, **options)  # type: ignore[arg-type]
+        if idempotency_key:
+            return (await self.submit_batch([task], idempotency_key=idempotency_key))[0]
         (submission,), (handle,) = self._prepare([task])
         refused = await self._single.put(submission)
         if refused is not None:
@@ -156,12 +242,20 @@ class Fleet:
             raise refused
         return handle
 
-    async def submit_batch(self, tasks: Iterable[NewTask]) -> list[TaskHandle]:
-        """Submit many tasks and return their handles, in order, once all are on disk; up to 1000 are stored whole or not."""
+    async def submit_batch(self, tasks: Iterable[NewTask], *, idempotency_key: str = "") -> list[TaskHandle]:
+        """Submit many tasks and return their handles, in order, once all are on disk; up to 1000 are stored whole or not.
+
+        `idempotency_key`: as in `submit`, for all of them together.
+        """
+        tasks = list(tasks)
         submissions, handles = self._prepare(tasks)
         try:
             for start in range(0, len(submissions), BATCH_MAX):
-                await self._store(submissions[start : start + BATCH_MAX])
+                batch = submissions[start : start + BATCH_MAX]
+                key = _idempotency(idempotency_key, start, tasks[start : start + BATCH_MAX], batch) if idempotency_key else None
+                first = await self._store(batch, idempotency=key)
+                if first is not None:
+                    await self._adopt(handles[start : start + BATCH_MAX], first.decode().split("\n"))
         except SubmissionError:
             for handle in handles[start:]:
                 self._pending.pop(handle.id, None)
@@ -188,31 +282,57 @@ class Fleet:
                 timeout_s=task.timeout_s,
                 retry=task.retry,
                 needs=task.needs,
+                deadline_ms=now_ms() + round(task.deadline_s * 1000) if task.deadline_s else 0,
+                when=task.when,
             )
+            if task.when:
+                compiled(task.when)
             task_id = new_id()
-            submissions.append(
-                make_submission(
-                    task_id, spec, priority=task.priority, delay_s=task.delay_s, pool=task.pool, on_failure=task.on_failure
-                )
+            submission = make_submission(
+                task_id, spec, priority=task.priority, delay_s=task.delay_s, pool=task.pool, on_failure=task.on_failure
             )
+            if task.deadline_s:
+                submission = with_options(submission, expires_ms=round(task.deadline_s * 1000))
+            submissions.append(submission)
             future: asyncio.Future[TaskOutcome] = loop.create_future()
             self._pending[task_id] = future
             handles.append(TaskHandle(task_id, future))
         return submissions, handles
 
-    async def _store(self, batch: Sequence[Submission]) -> None:
-        pause_s, resend = 0.05, False
+    async def _adopt(self, handles: Sequence[TaskHandle], first_ids: Sequence[str]) -> None:
+        """Let handles stand for the tasks that were stored when their idempotency key was first used."""
+        for handle, task_id in zip(handles, first_ids, strict=True):
+            handle.stand_for(task_id, self._pending.setdefault(task_id, self._pending.pop(handle.id)))
+        held = await self.queue.outcomes(first_ids)
+        for task_id in first_ids:
+            if task_id not in held:
+                future = self._pending.pop(task_id, None)
+                if future is not None and not future.done():
+                    future.set_exception(TaskUnknown(f"the engine holds task {task_id} no more; the records may know it"))
+            elif held[task_id].state.terminal:
+                self._settle(held[task_id])
+
+    async def _store(
+        self,
+        batch: Sequence[Submission],
+        *,
+        workflow: WorkflowOpening | None = None,
+        idempotency: Idempotency | None = None,
+        resend: bool = False,
+    ) -> bytes | None:
+        """Store a batch, said again until the engine answers; return the first answer to its idempotency key, if it had one."""
+        pause_s = 0.05
         async with asyncio.timeout(PATIENCE_S) as patience:
             while True:
                 try:
-                    await self.queue.submit(batch, client_id=self._client_id, resend=resend)
+                    return await self.queue.submit(
+                        batch, workflow=workflow, idempotency=idempotency, client_id=self._client_id, resend=resend
+                    )
                 except EngineUnreachable:
                     if asyncio.get_running_loop().time() + pause_s > (patience.when() or 0):
                         raise
                     await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  jitter, no secret
                     pause_s, resend = min(pause_s * 2, 1.0), True
-                else:
-                    return
 
     async def _submit_singles(self, batch: list[Submission]) -> list[SubmissionError | None]:
         """Store what came together; where one is refused, it is refused alone."""
@@ -231,11 +351,23 @@ class Fleet:
     def _loop_ended(self, loop: "asyncio.Task[None]") -> None:
         """Tell those who wait when a loop of ours died of a mistake: nobody would answer them any more."""
         if not loop.cancelled() and (error := loop.exception()) is not None:
-            for future in self._pending.values():
+            waiting: list[asyncio.Future[Any]] = [*self._pending.values(), *self._flows.values()]
+            for future in waiting:
                 if not future.done():
                     future.set_exception(error)
 
+    def _end_of(self, workflow_id: str) -> "asyncio.Future[WorkflowState]":
+        """Return what is set when a workflow ends; asked for at once, since it may have ended already."""
+        future = self._flows.get(workflow_id)
+        if future is None:
+            future = self._flows[workflow_id] = asyncio.get_running_loop().create_future()
+            self._lost_touch.set()
+        return future
+
     def _settle(self, outcome: TaskOutcome) -> None:
+        flow = self._flows.pop(outcome.id, None)
+        if flow is not None and not flow.done():
+            flow.set_result(WorkflowState(outcome.state))
         future = self._pending.pop(self._roots.get(outcome.id, outcome.id), None)
         if future is not None and not future.done():
             future.set_result(outcome)
@@ -250,6 +382,7 @@ class Fleet:
             self._lost_touch.clear()
             waiting = list(self._pending)[:BATCH_MAX]
             try:
+                await self._look_at_flows()
                 outcomes = await self.queue.outcomes(waiting)
             except EngineUnreachable:
                 continue
@@ -260,6 +393,26 @@ class Fleet:
                 future = self._pending.pop(task_id, None)
                 if future is not None:
                     self._pending[task_id] = future
+
+    async def _look_at_flows(self) -> None:
+        for workflow_id in list(self._flows)[:FLOWS_IN_A_LOOK]:
+            held = await self.queue.workflow(workflow_id)
+            future = self._flows.pop(workflow_id, None)
+            if future is None or future.done():
+                continue
+            if held is None:
+                future.set_exception(WorkflowUnknown(f"the engine holds no workflow {workflow_id!r}; the records may know it"))
+            elif (state := WorkflowState(held["state"])) is WorkflowState.RUNNING:
+                self._flows[workflow_id] = future  # behind the others, so that all get their look
+            else:
+                future.set_result(state)
+
+
+def _idempotency(key: str, start: int, tasks: Sequence[NewTask], batch: Sequence[Submission]) -> Idempotency:
+    """Return what makes a batch repeatable; of several under one key, each has its own."""
+    digest = sha256(msgspec.msgpack.encode(tasks, order="deterministic")).hexdigest()
+    answer = "\n".join(submission.id for submission in batch).encode()
+    return Idempotency(f"{key}/{start}" if start else key, digest, answer)
 
 
 def _absolute(folder: Path | str) -> str:

@@ -14,8 +14,8 @@ from amas.agents.context import Context
 from amas.core.conditions import resolved, value_of
 from amas.core.flow import check, sub_tasks
 from amas.errors import ExpressionInvalid, FlowInvalid, GiveUp
-from amas.model.flow import BUILT_IN, FLOW_CAPABILITY, MAP_CAPABILITY, REPLAN_CAPABILITY, Flow, MapOver, Replan
 from amas.model.fleet import PoolSpec
+from amas.model.flow import BUILT_IN, FLOW_CAPABILITY, MAP_CAPABILITY, REPLAN_CAPABILITY, Flow, FlowTask, MapOver, Replan
 from amas.model.goal import SubTask
 from amas.model.states import Layer, Priority, TaskState
 from amas.model.task import Failure, Json, TaskOutcome
@@ -197,8 +197,8 @@ class NewPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     result: Json = msgspec.UNSET
     """Instead of the task's own."""
-    tasks: tuple[msgspec.Raw, ...] = ()
-    """`FlowTask`s to be done instead."""
+    tasks: tuple[FlowTask, ...] = ()
+    """To be done instead."""
     output: str = ""
 
 
@@ -244,10 +244,10 @@ async def _ask(task: Context, order: ReplanOrder, failure: Failure, number: int)
 async def _carry_out(task: Context, order: ReplanOrder, plan: NewPlan, number: int) -> TaskOutcome:
     """Have a new plan's tasks done as a flow within; return how it ended."""
     key = f"plan/{number}"
+    flow = Flow(name=f"{order.task.key} {key}", tasks=plan.tasks, output=plan.output)
     try:
-        flow = msgspec.convert({"name": f"{order.task.key} {key}", "tasks": plan.tasks, "output": plan.output}, Flow)
         check(flow)
-    except (msgspec.ValidationError, FlowInvalid) as error:
+    except FlowInvalid as error:
         raise GiveUp(f"{order.replan.capability} answered no plan: {error}", code="plan_invalid") from error
     inner = SubTask(
         key=key,

@@ -189,9 +189,7 @@ class TaskContext(Context):
         self.letting_go = True
         try:
             refusal = await insist(
-                lambda: services.queue.suspend(
-                    services.host_id, self.id, self.attempt, wait_for=awaited, children=children
-                ),
+                lambda: services.queue.suspend(services.host_id, self.id, self.attempt, wait_for=awaited, children=children),
                 draw=services.draw,
             )
         except (EngineError, SubmissionError):

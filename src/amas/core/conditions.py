@@ -32,7 +32,7 @@ def compiled(expression: str) -> ParsedResult:
 
 
 def value_of(expression: str, scope: Scope) -> Json:
-    """Return what an expression means within `scope`, None for what isn't there; ExpressionInvalid when it can't be worked out."""
+    """Return what an expression means within `scope`, None for what isn't there; ExpressionInvalid where there is no telling."""
     try:
         return compiled(expression).search(scope)
     except JMESPathError as error:  # such as a function that got a value of the wrong type

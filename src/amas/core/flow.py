@@ -1,7 +1,7 @@
 """Whether a flow may start, in which order its tasks go in, and the sub-tasks that it means.
 
-`problems` returns one sentence for each mistake, with the field it stands in, so that a file's reader can tell the line. Called by
-whoever starts a flow: the client, the control plane, the command line, and the built-in agent for flows within flows. Pure.
+`problems` returns one sentence for each mistake, with the field it stands in, so that a file's reader can tell the line. Called
+by whoever starts a flow: the client, the control plane, the command line, and the built-in agent for flows within flows. Pure.
 """
 
 from collections import Counter, deque
@@ -101,7 +101,10 @@ def _of_kind(task: FlowTask) -> Iterator[tuple[str, str]]:
     if task.expires_s and not (task.signal or task.approval):
         yield "expires_s", f"task {task.key!r} is no signal or approval, which alone expire: give it a deadline_s"
     if (task.timer_s or task.signal or task.approval) and (task.when or task.replan or task.undo or task.pool):
-        yield "when", f"task {task.key!r} runs on no agent, so it takes no when, replan, undo or pool: put them on a task after it"
+        yield (
+            "when",
+            f"task {task.key!r} runs on no agent, so it takes no when, replan, undo or pool: put them on the next",
+        )
     if task.priority is not None and task.priority not in set(map(int, Priority)):
         yield "priority", f"the priority of task {task.key!r} is {task.priority}; it must be 0 to 3"
 
