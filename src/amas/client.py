@@ -20,17 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from amas.agents.context import signal_key
-from amas.clock import child_id, new_id, now_ms
+from amas.clock import new_id, now_ms
 from amas.core.conditions import compiled
 from amas.engine.bell import Bell
 from amas.engine.coalesce import Coalescer
 from amas.engine.connection import Engine
 from amas.engine.queue import Idempotency, TaskQueue, make_submission
-from amas.engine.workflows import Workflows, make_signal, with_options
+from amas.engine.workflows import Workflows, with_options
 from amas.errors import (
     EngineUnreachable,
-    SignalRefused,
     SubmissionError,
     TaskCancelled,
     TaskFailed,
@@ -38,11 +36,12 @@ from amas.errors import (
     WorkflowUnknown,
 )
 from amas.model.fleet import FleetLimits, FleetSpec
-from amas.model.flow import SIGNAL_CAPABILITY, Flow
+from amas.model.flow import Flow
 from amas.model.goal import Goal
 from amas.model.journal import WorkflowOpening
 from amas.model.states import Priority, TaskState, WorkflowState
 from amas.model.task import DEFAULT_RETRY, Json, OnFailure, RetryPolicy, Submission, TaskOutcome, TaskSpec
+from amas.orchestration.signals import send_signal
 from amas.orchestration.workflow_handle import WorkflowHandle
 
 if TYPE_CHECKING:
@@ -208,16 +207,7 @@ class Fleet:
 
     async def signal(self, task: TaskHandle | str, name: str, value: Json = None) -> None:
         """Send a task what it waits for, or will wait for, with `wait_for_signal(name)`; `SignalRefused` when it has ended."""
-        task_id = task if isinstance(task, str) else task.id
-        view = await self.queue.task(task_id)
-        if view is None:
-            raise TaskUnknown(f"the engine holds no task {task_id!r}")
-        if view.state.terminal:
-            raise SignalRefused(f"task {task_id} has {view.state}; it takes no signal any more")
-        waiting = child_id(task_id, signal_key(name))
-        spec = TaskSpec(capability=SIGNAL_CAPABILITY, key=waiting, title=name, workflow_id=view.workflow_id)
-        await self.queue.submit([make_signal(waiting, spec)], resend=True)  # it may not have come to its wait yet
-        await self.workflows.signal(waiting, value)
+        await send_signal(self.queue, self.workflows, task if isinstance(task, str) else task.id, name, value)
 
     async def submit(
         self,

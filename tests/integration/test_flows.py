@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 from host_bench import Bench
 
-from amas import IdempotencyConflict, Workflow
-from amas.client import Fleet, NewTask
+from amas import Workflow
+from amas.client import Fleet
 from amas.engine.connection import Engine
 from amas.engine.workflows import Workflows
-from amas.errors import FlowInvalid, SignalRefused, TaskFailed
+from amas.errors import TaskFailed
 from amas.model.fleet import PoolSpec
-from amas.model.states import TaskState, WorkflowState
 from amas.model.task import RetryPolicy
 
 LIMIT_S = 20.0

@@ -170,6 +170,9 @@ class TaskContext(Context):
         ids = {task.key: child_id(self.id, task.key) for task in tasks}
         if len(ids) != len(tasks):
             raise SubmissionError("two sub-tasks of one spawn have the same key")
+        for task in tasks:
+            if task.undoes:  # runs when the workflow fails, or never
+                del ids[task.key]
         awaited, gate = list(ids.values()), None
         if wait != "all":
             gate = _gate(list(ids), wait)

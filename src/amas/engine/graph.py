@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from amas.clock import child_id, now_ms
 from amas.engine.queue import encode_payload
+from amas.errors import SubmissionError
 from amas.model.goal import SubTask
 from amas.model.task import Submission, SubmitOptions, TaskSpec
 
@@ -43,6 +44,8 @@ class Owner(NamedTuple):
 
 def submission_of(task: SubTask, owner: Owner) -> Submission:
     """Return a sub-task ready for `TaskQueue.submit` and `.suspend`."""
+    if task.undoes and not owner.workflow_id:
+        raise SubmissionError(f"task {task.key!r} undoes another, which only tasks of a workflow can")
     needs = [child_id(owner.id, key) for key in task.needs]
     seen = list(zip(needs, task.needs, strict=True))
     if task.inherits_needs:

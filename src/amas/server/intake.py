@@ -11,19 +11,21 @@ from typing import TypeVar
 import msgspec
 from fastapi import Request
 
-from amas.clock import new_id
+from amas.clock import new_id, now_ms
+from amas.core.conditions import compiled
 from amas.engine.queue import Idempotency, make_submission
+from amas.engine.workflows import with_options
 from amas.errors import CapabilityUnknown
 from amas.model.fleet import FleetSpec
 from amas.model.task import RetryPolicy, Submission, TaskSpec
 from amas.server.problems import Fault, Refusal, fault_of
-from amas.server.shapes import NewGoal, NewRetry, NewTask
+from amas.server.shapes import NewAnswer, NewGoal, NewRerun, NewRetry, NewSignal, NewTask, NewWorkflow, TaskSignal
 
 BATCH_MAX = 1000
 """Tasks in one request: they are stored whole or not at all, in one call of the engine, which serves nobody else meanwhile."""
 IDEMPOTENCY_CHARS_MAX = 200
 
-Shape = TypeVar("Shape", NewTask, NewGoal)
+Shape = TypeVar("Shape", NewTask, NewGoal, NewWorkflow, NewSignal, TaskSignal, NewRerun, NewAnswer)
 
 JSON, NDJSON, MSGPACK = "application/json", "application/x-ndjson", "application/msgpack"
 _json_batch, _msgpack_batch = msgspec.json.Decoder(list[NewTask]), msgspec.msgpack.Decoder(list[NewTask])
@@ -123,12 +125,17 @@ def submissions(tasks: Sequence[NewTask], fleet: FleetSpec) -> list[Submission]:
             timeout_s=task.timeout_s,
             retry=_policy(task.retry),
             needs=tuple(keys.get(need, need) for need in task.needs),
+            deadline_ms=now_ms() + round(task.deadline_s * 1000) if task.deadline_s else 0,
+            when=task.when,
         )
-        made.append(
-            make_submission(
-                task_id, spec, priority=task.priority, delay_s=task.delay_s, pool=task.pool, on_failure=task.on_failure
-            )
+        if task.when:
+            compiled(task.when)
+        submission = make_submission(
+            task_id, spec, priority=task.priority, delay_s=task.delay_s, pool=task.pool, on_failure=task.on_failure
         )
+        if task.deadline_s:
+            submission = with_options(submission, expires_ms=round(task.deadline_s * 1000))
+        made.append(submission)
         if task.key:
             keys[task.key] = task_id
     return made

@@ -11,6 +11,7 @@ from amas.engine.connection import Engine
 from amas.engine.hosts import HostRegistry
 from amas.engine.journal import Journal
 from amas.engine.queue import RETENTION_S, TaskQueue
+from amas.engine.workflows import Workflows
 from amas.model.fleet import FleetSpec
 from amas.observe.metrics import Metrics
 from amas.records.store import Records
@@ -36,6 +37,7 @@ class ControlPlane:
     """What the duties of this process count; hand the same to `make_duties`."""
     metrics: Metrics = field(default_factory=Metrics)
     queue: TaskQueue = field(init=False)
+    workflows: Workflows = field(init=False)
     hosts: HostRegistry = field(init=False)
     journal: Journal = field(init=False)
     board: AgentBoard = field(init=False)
@@ -45,6 +47,7 @@ class ControlPlane:
 
     def __post_init__(self) -> None:
         self.queue = TaskQueue(self.engine, retention_s=self.retention_s)
+        self.workflows = Workflows(self.engine, retention_s=self.retention_s)
         self.hosts = HostRegistry(self.engine, retention_s=self.retention_s)
         self.journal = Journal(self.engine)
         self.board = AgentBoard(self.hosts, self.fleet)

@@ -60,6 +60,8 @@ STATUS: tuple[tuple[type[errors.AmasError], int], ...] = (
     (errors.AgentUnknown, 404),
     (errors.TaskFailed, 409),
     (errors.TaskCancelled, 409),
+    (errors.SignalRefused, 409),
+    (errors.ResetRefused, 409),
     (errors.PayloadTooLarge, 413),
     (errors.WorkflowsFull, 429),
     (errors.SubmissionError, 422),
