@@ -94,13 +94,12 @@ class Host:
         self._slots = FreeSlots(batch_max=settings.claim_batch, threads=settings.threads)
         self._threads = DaemonThreads(settings.threads, name="agent")
         self.seats: dict[str, Seat] = {}
-        """Every agent, by its id; the last is our own, for maps and flows."""
+        """Every agent, by its id."""
         self._succeeded: dict[str, int] = {}
         self._failed: dict[str, int] = {}
         for pool in pools:
             self._seat(pool, range(1, pool.replicas + 1) if numbers is None else numbers.get(pool.name, ()))
-        self._flow_pool = flow_pool(host_id)
-        self._seat(self._flow_pool, (1,))
+        self._carry_flow_agent(flow_pool(host_id))
 
     def drain(self) -> None:
         """Ask the host to finish what it runs and leave; `run` returns when it has."""
@@ -137,6 +136,13 @@ class Host:
             blocking = function is not None
             self.seats[agent_id] = Seat(agent, pool, function)
         self._slots.add_pool(pool.queues, ids, each=pool.tasks_per_agent, blocking=blocking)
+
+    def _carry_flow_agent(self, pool: PoolSpec) -> None:
+        """Make the agent that every host has for maps and flows; it is nobody's, so it isn't told of among the agents."""
+        definition = load_agent(pool.agent)
+        agent_id = f"{pool.name}-1"
+        self._flow_seat = Seat(make_agent(definition, agent_id, pool), pool, None)
+        self._slots.add_pool(pool.queues, [agent_id], each=pool.tasks_per_agent, blocking=False)
 
     async def _reach(self, engine: Engine) -> bool:
         """Wait for the engine; return False when the host was drained meanwhile."""
@@ -178,7 +184,6 @@ class Host:
         cards = tuple(
             AgentCard(agent_id, pool.name, pool.layer, pool.lead, pool.title, pool.version, pool.tasks_per_agent)
             for agent_id, pool in ((seat.agent.agent_id, seat.pool) for seat in self.seats.values())
-            if pool is not self._flow_pool
         )
         about = HostAbout(os.getpid(), socket.gethostname(), version("amas"), cards)
         await insist(lambda: self._registry.register(self.host_id, about, lease_s=self._settings.lease_s), draw=self._rng.random)
@@ -208,7 +213,7 @@ class Host:
             self.state = HostState.WORKING
             self.working.set()
             self._services.log.info(
-                "a host works", event=events.HOST_STARTED, pid=os.getpid(), agents=len(self.seats) - 1, pools=len(self._pools)
+                "a host works", event=events.HOST_STARTED, pid=os.getpid(), agents=len(self.seats), pools=len(self._pools)
             )
             await self._drain_asked.wait()
             await self._drain(pump)
@@ -216,7 +221,7 @@ class Host:
                 duty.cancel()
 
     def _begin(self, claimed: Claimed) -> Attempt:
-        seat = self.seats[claimed.agent_id]
+        seat = self.seats.get(claimed.agent_id, self._flow_seat)
         attempt = Attempt(claimed, seat, self._services, threads=self._threads, reception=self)
         seat.running += 1
         seat.agent.status = AgentStatus.WORKING
