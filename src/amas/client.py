@@ -207,7 +207,7 @@ class Fleet:
 
     async def signal(self, task: TaskHandle | str, name: str, value: Json = None) -> None:
         """Send a task what it waits for, or will wait for, with `wait_for_signal(name)`; `SignalRefused` when it has ended."""
-        await send_signal(self.queue, self.workflows, task if isinstance(task, str) else task.id, name, value)
+        await send_signal(self.engine, task if isinstance(task, str) else task.id, name, value)
 
     async def submit(
         self,

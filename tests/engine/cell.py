@@ -6,6 +6,7 @@ from amas.engine.connection import Engine
 from amas.engine.hosts import HostAbout, HostRegistry, LostHost
 from amas.engine.journal import START, Journal
 from amas.engine.queue import Slots, TaskQueue
+from amas.engine.workflows import Workflows
 from amas.model.blob import to_blob
 from amas.model.journal import JournalEntry, TaskChange, WorkflowOpening, task_changes
 from amas.model.states import TaskState
@@ -36,6 +37,7 @@ class Cell:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.queue, self.hosts, self.journal = TaskQueue(engine), HostRegistry(engine), Journal(engine)
+        self.workflows = Workflows(engine)
         self.now = 1_800_000_000_000
 
     async def submit(
@@ -75,6 +77,13 @@ class Cell:
 
     async def cancel(self, *task_ids: str) -> int:
         return await self.queue.cancel(task_ids, now_ms=self.now)
+
+    async def tend(self) -> int:
+        """Do all that calls have left to do and return in how many slices."""
+        slices = 1
+        while await self.workflows.tend(now_ms=self.now):
+            slices += 1
+        return slices
 
     async def promote(self) -> int:
         """Let every delay pass and return how many tasks were due."""

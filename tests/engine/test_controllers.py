@@ -19,6 +19,7 @@ from amas.engine.embedded import EmbeddedEngine
 from amas.engine.hosts import HostAbout, HostFigures, HostRegistry
 from amas.engine.journal import Journal
 from amas.engine.queue import Slots, TaskQueue, make_submission
+from amas.engine.workflows import Workflows
 from amas.errors import EngineUnreachable, RecordsError
 from amas.model.blob import to_blob
 from amas.model.goal import Goal
@@ -64,29 +65,29 @@ async def open_workflow(queue: TaskQueue, opening: object, *, at_ms: int = 0) ->
 # timers
 
 
-async def test_a_delayed_task_is_queued_when_its_time_has_come(queue: TaskQueue) -> None:
+async def test_a_delayed_task_is_queued_when_its_time_has_come(engine: Engine, queue: TaskQueue) -> None:
     figures = Figures()
     now = now_ms()
     due = make_submission(new_id(), TaskSpec(capability="work"), delay_s=1)
     later = make_submission(new_id(), TaskSpec(capability="work"), delay_s=3600)
     await queue.submit([due, later], now_ms=now - 2000)
-    pause_s = await Timers(queue, figures).run_once()
+    pause_s = await Timers(queue, Workflows(engine), figures).run_once()
     assert await state_of(queue, due.id) is TaskState.QUEUED
     assert await state_of(queue, later.id) is TaskState.DELAYED
     assert (pause_s, figures.tasks_promoted) == (0.25, 1)
 
 
-async def test_the_timers_wake_for_the_next_due_task(queue: TaskQueue) -> None:
+async def test_the_timers_wake_for_the_next_due_task(engine: Engine, queue: TaskQueue) -> None:
     await submit(queue, delay_s=0.1)
-    pause_s = await Timers(queue, Figures()).run_once()
+    pause_s = await Timers(queue, Workflows(engine), Figures()).run_once()
     assert 0 <= pause_s <= 0.1
 
 
-async def test_more_than_a_batch_that_is_due_goes_in_one_sweep(queue: TaskQueue) -> None:
+async def test_more_than_a_batch_that_is_due_goes_in_one_sweep(engine: Engine, queue: TaskQueue) -> None:
     figures = Figures()
     batch = [make_submission(new_id(), TaskSpec(capability="work"), delay_s=0.001) for _ in range(1500)]
     await queue.submit(batch, now_ms=now_ms() - 1000)
-    await Timers(queue, figures).run_once()
+    await Timers(queue, Workflows(engine), figures).run_once()
     assert figures.tasks_promoted == 1500
 
 
@@ -96,7 +97,7 @@ async def test_an_ended_workflow_is_forgotten_after_its_retention(engine: Engine
     new = await open_workflow(queue, {})
     await queue.end_workflow(old, WorkflowState.SUCCEEDED, now_ms=now_ms() - 61_000)
     await queue.end_workflow(new, WorkflowState.SUCCEEDED)
-    await Timers(queue, Figures()).run_once()
+    await Timers(queue, Workflows(engine), Figures()).run_once()
     assert await queue.workflow(old) is None
     assert await queue.workflow(new) is not None
 

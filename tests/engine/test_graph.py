@@ -3,6 +3,7 @@
 import pytest
 from tests.engine.cell import Cell, task
 
+from amas.engine.workflows import SLICE
 from amas.model.states import WorkflowState
 
 LONG = 10_000
@@ -70,10 +71,11 @@ async def test_one_failed_need_is_enough_and_the_other_changes_nothing_later(cel
 
 
 @pytest.mark.parametrize("on_failure", ["fail", "skip"])
-async def test_a_long_chain_falls_in_one_call(cell: Cell, on_failure: str) -> None:
+async def test_a_long_chain_falls_in_slices(cell: Cell, on_failure: str) -> None:
     rest = [task(f"t{n}", needs=[f"t{n - 1}"], workflow_id="w") for n in range(1, LONG)]
     await cell.submit(task("t0", workflow_id="w", on_failure=on_failure), *rest, workflow="w")
     await cell.fail(await cell.run("t0"), final=True)
+    assert await cell.tend() == (LONG // SLICE if on_failure == "fail" else 1)
     if on_failure == "fail":
         assert await cell.counts("w") == {"total": LONG, "failed": LONG}
         assert await cell.workflow_state("w") == "failed"

@@ -118,6 +118,7 @@ async def test_a_view_shows_what_was_submitted(cell: Cell) -> None:
 async def test_a_large_batch_fits_and_a_large_payload_does_not(cell: Cell) -> None:
     await cell.submit(task("first"), *(task(f"t{n}", needs=["first"]) for n in range(9_999)))
     await cell.complete(await cell.run("first"))
+    await cell.tend()
     assert await cell.queue.depths() == {"work": 9_999}
     with pytest.raises(PayloadTooLarge, match="the input is 1048581 bytes"):
         encode_payload("x" * PAYLOAD_BYTES_MAX, "the input")

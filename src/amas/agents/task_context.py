@@ -16,7 +16,6 @@ from amas.agents.insist import insist
 from amas.agents.progress import NOTE_CHARS_MAX, ProgressPost
 from amas.agents.threads import DaemonThreads
 from amas.artifacts.store import ArtifactStore
-from amas.clock import child_id
 from amas.core.flow import quorum_of
 from amas.core.retry import Draw
 from amas.engine.coalesce import Coalescer
@@ -95,6 +94,7 @@ class TaskContext(Context):
         self.letting_go = False
         """Whether the engine may believe already that nothing runs here, because of a suspension under way."""
         self._resumed = claimed.resumed
+        self._generation = claimed.generation
         self._services = services
         self._stale = stale
         self._steps: dict[str, bytes] | None = None if claimed.resumed else {}
@@ -167,7 +167,8 @@ class TaskContext(Context):
             return {}
         if wrong := next((task for task in tasks if not isinstance(task, SubTask)), None):
             raise SubmissionError(f"spawn takes amas.SubTask, not {type(wrong).__name__}")
-        ids = {task.key: child_id(self.id, task.key) for task in tasks}
+        owner = Owner.task(self.id, self.spec, generation=self._generation)
+        ids = {task.key: owner.child_id(task.key) for task in tasks}
         if len(ids) != len(tasks):
             raise SubmissionError("two sub-tasks of one spawn have the same key")
         for task in tasks:
@@ -176,14 +177,13 @@ class TaskContext(Context):
         awaited, gate = list(ids.values()), None
         if wait != "all":
             gate = _gate(list(ids), wait)
-            awaited = [child_id(self.id, gate.key)]
+            awaited = [owner.child_id(gate.key)]
         services = self._services
         if self._resumed:
             looked_at = list(ids.values()) + (awaited if gate else [])
             found = await insist(lambda: services.queue.outcomes(looked_at), draw=services.draw)
             if all(task_id in found and found[task_id].state.terminal for task_id in awaited):
                 return {key: found[task_id] for key, task_id in ids.items()}
-        owner = Owner.task(self.id, self.spec)
         await self._suspend(awaited, [submission_of(task, owner) for task in (*tasks, *((gate,) if gate else ()))])
         raise Suspended
 
@@ -221,4 +221,6 @@ def _gate(keys: Sequence[str], wait: Wait) -> SubTask:
 def _why_missing(task_id: str, outcome: TaskOutcome | None) -> Failure:
     if outcome is None:
         return Failure("forgotten", f"the engine holds task {task_id} no more")
+    if not outcome.state.terminal:
+        return Failure("not_needed", f"task {task_id} was still {outcome.state}: the quorum was reached without it")
     return outcome.failure or Failure("cancelled", f"task {task_id} was {outcome.state}")

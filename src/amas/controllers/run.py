@@ -21,6 +21,7 @@ from amas.engine.connection import Engine
 from amas.engine.hosts import HostRegistry, Leadership
 from amas.engine.journal import Journal
 from amas.engine.queue import TaskQueue
+from amas.engine.workflows import Workflows
 from amas.errors import EngineError, RecordsError
 from amas.observe import events
 from amas.observe.logging import process_log
@@ -54,7 +55,7 @@ def make_duties(engine: Engine, records: Records, figures: Figures) -> list[Duty
     hosts = HostRegistry(engine, retention_s=settings.retention_s)
     timeout_s = OrchestrationLimits.read().workflow_timeout_h * 3600
     return [
-        Timers(queue, figures),
+        Timers(queue, Workflows(engine, retention_s=settings.retention_s), figures),
         Reaper(hosts, figures, lease_s=HostSettings.read().lease_s),
         Deadlines(queue, figures, timeout_s=timeout_s),
         Recorder(Journal(engine), records, figures),

@@ -1,33 +1,49 @@
-"""The timers: delayed tasks are queued when their time comes, ended workflows leave the engine when their retention is over."""
+"""The timers: what is due is done. Delayed tasks are queued and timers succeed, tasks whose time is up fail, what calls have left
+to do goes on, and ended workflows leave the engine when their retention is over. Each in slices, so that nobody waits for long."""
+
+from collections.abc import Awaitable, Callable
 
 from amas.clock import now_ms
 from amas.controllers.figures import Figures
 from amas.engine.queue import TaskQueue
+from amas.engine.workflows import SLICE, Workflows
 
-PROMOTE_BATCH = 1000
-SWEEP_BATCHES_MAX = 50
-"""Batches in one sweep, so that a flood of due tasks doesn't keep ended workflows in memory."""
+SWEEP_SLICES_MAX = 50
+"""Slices of one kind in one sweep, so that a flood of due tasks doesn't keep the other kinds waiting."""
 PAUSE_MAX_S = 0.25
 """A delayed task that arrives while the timers sleep waits at most this much longer than asked."""
 
 
 class Timers:
-    """Promotes and forgets."""
+    """Promotes, expires, tends and forgets."""
 
     name = "timers"
 
-    def __init__(self, queue: TaskQueue, figures: Figures) -> None:
-        self._queue, self._figures = queue, figures
+    def __init__(self, queue: TaskQueue, workflows: Workflows, figures: Figures) -> None:
+        self._queue, self._workflows, self._figures = queue, workflows, figures
 
     async def run_once(self) -> float:
-        """Queue what is due, forget what is old, and return the seconds until the next task is due, 0.25 at most."""
-        due_ms = 0
-        for _ in range(SWEEP_BATCHES_MAX):
-            count, due_ms = await self._queue.promote(limit=PROMOTE_BATCH)
-            self._figures.tasks_promoted += count
-            if count < PROMOTE_BATCH:
+        """Do what is due and return the seconds until the next task is, 0.25 at most; 0 when there was more than one sweep does."""
+        promoted, promote_ms = await _sweep(lambda: self._queue.promote(limit=SLICE))
+        _, expire_ms = await _sweep(lambda: self._workflows.expire(limit=SLICE))
+        self._figures.tasks_promoted += promoted
+        more = False
+        for _ in range(SWEEP_SLICES_MAX):
+            if not (more := await self._workflows.tend()):
                 break
         await self._queue.forget()
-        if not due_ms:
-            return PAUSE_MAX_S
+        due_ms = min(filter(None, (promote_ms, expire_ms)), default=0)
+        if more or not due_ms:
+            return 0.0 if more else PAUSE_MAX_S
         return min(max(due_ms - now_ms(), 0) / 1000, PAUSE_MAX_S)
+
+
+async def _sweep(take: Callable[[], Awaitable[tuple[int, int]]]) -> tuple[int, int]:
+    """Call `take` until it finds less than a slice; return how many it found, and when the next is due."""
+    total = due_ms = 0
+    for _ in range(SWEEP_SLICES_MAX):
+        count, due_ms = await take()
+        total += count
+        if count < SLICE:
+            break
+    return total, due_ms

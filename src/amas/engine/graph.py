@@ -27,9 +27,11 @@ class Owner(NamedTuple):
     traceparent: str = ""
     inherited: tuple[tuple[str, str], ...] = ()
     """(id, key) of what the parent needs, which has ended."""
+    generation: int = 0
+    """How often a parent was reset to start anew; what it spawns then are other tasks."""
 
     @classmethod
-    def task(cls, task_id: str, spec: TaskSpec) -> "Owner":
+    def task(cls, task_id: str, spec: TaskSpec, *, generation: int) -> "Owner":
         """Return a task as the owner of what it spawns."""
         return cls(
             id=task_id,
@@ -39,19 +41,24 @@ class Owner(NamedTuple):
             deadline_ms=spec.deadline_ms,
             traceparent=spec.traceparent,
             inherited=tuple(zip(spec.needs, spec.need_keys or spec.needs, strict=True)),
+            generation=generation,
         )
+
+    def child_id(self, key: str) -> str:
+        """Return the id of the task `key`."""
+        return child_id(self.id, key, self.generation)
 
 
 def submission_of(task: SubTask, owner: Owner) -> Submission:
     """Return a sub-task ready for `TaskQueue.submit` and `.suspend`."""
     if task.undoes and not owner.workflow_id:
         raise SubmissionError(f"task {task.key!r} undoes another, which only tasks of a workflow can")
-    needs = [child_id(owner.id, key) for key in task.needs]
+    needs = [owner.child_id(key) for key in task.needs]
     seen = list(zip(needs, task.needs, strict=True))
     if task.inherits_needs:
         seen += owner.inherited
     if task.undoes:
-        seen.append((child_id(owner.id, task.undoes), task.undoes))
+        seen.append((owner.child_id(task.undoes), task.undoes))
     deadline_ms = owner.deadline_ms
     if task.deadline_s:
         own_ms = now_ms() + round(task.deadline_s * 1000)
@@ -74,7 +81,7 @@ def submission_of(task: SubTask, owner: Owner) -> Submission:
         when=task.when,
     )
     options = SubmitOptions(
-        needs=[*needs, *(child_id(owner.id, key) for key in task.runs_after)] or None,
+        needs=[*needs, *(owner.child_id(key) for key in task.runs_after)] or None,
         delay_ms=round(task.delay_s * 1000),
         workflow_id=owner.workflow_id,
         parent_id=owner.parent_id,
@@ -84,9 +91,9 @@ def submission_of(task: SubTask, owner: Owner) -> Submission:
         quorum=task.quorum,
         kind=task.kind,
         expires_ms=round((task.expires_s or task.deadline_s) * 1000),
-        compensates=child_id(owner.id, task.undoes) if task.undoes else "",
+        compensates=owner.child_id(task.undoes) if task.undoes else "",
     )
-    task_id = child_id(owner.id, task.key)
+    task_id = owner.child_id(task.key)
     queue = f"@{task.pool}" if task.pool else task.capability
     if task.kind == "signal":  # its queue is the name that it is answered under, unique in its workflow
         queue = task_id if owner.parent_id else task.key

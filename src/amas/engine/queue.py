@@ -234,7 +234,7 @@ class TaskQueue:
 
     async def promote(self, *, limit: int = 1000, now_ms: int = SERVER_CLOCK) -> tuple[int, int]:
         """Queue delayed tasks whose time has come; return how many, and when the next is due in ms (0: none)."""
-        count, due_ms = await self._engine.call("promote", now_ms, limit)
+        count, due_ms = await self._engine.call("promote", now_ms, limit, self._retention_ms)
         return int(count), int(due_ms)
 
     async def forget(self, *, limit: int = 10, now_ms: int = SERVER_CLOCK) -> int:
@@ -272,7 +272,7 @@ class TaskQueue:
 
     async def workflow(self, workflow_id: str) -> dict[str, Json] | None:
         """Return a workflow's id, state, root_id, goal, times, and its tasks: total, open, succeeded, failed, cancelled."""
-        names = ("s", "root", "total", "open", "succeeded", "failed", "cancelled", "c", "z", "b")
+        names = ("s", "root", "total", "open", "succeeded", "failed", "cancelled", "c", "z", "b", "paused")
         (found,) = await self._engine.read([("HMGET", self._engine.key("w", workflow_id), *names)])
         if not found[0]:
             return None
@@ -280,7 +280,7 @@ class TaskQueue:
         shown = ("total", "open", "succeeded", "failed", "cancelled", "created_ms", "finished_ms")
         return {
             "id": workflow_id,
-            "state": found[0].decode(),
+            "state": "paused" if found[10] else found[0].decode(),
             "root_id": (found[1] or b"").decode(),
             **dict(zip(shown, numbers, strict=True)),
             "goal": _any.decode(found[9]) if found[9] else None,

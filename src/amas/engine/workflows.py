@@ -121,7 +121,7 @@ class Workflows:
 
     async def resume(self, workflow_id: str, *, now_ms: int = SERVER_CLOCK) -> bool:
         """Go on in the old order; return False when the workflow wasn't paused."""
-        return bool(await self._engine.call("resume", now_ms, workflow_id, SLICE))
+        return bool(await self._engine.call("resume", now_ms, workflow_id))
 
     async def rerun(self, workflow_id: str, task_id: str, *, now_ms: int = SERVER_CLOCK) -> int:
         """Do a task of a workflow and all that came of it again; return how many tasks were reset.
@@ -176,7 +176,7 @@ class Workflows:
 
     async def tend(self, *, limit: int = SLICE, now_ms: int = SERVER_CLOCK) -> bool:
         """Do the next `limit` tasks' worth of what earlier calls left to do; return whether there is more."""
-        return bool(await self._engine.call("tend", now_ms, self._retention_ms, limit))
+        return bool(await self._engine.call("tend", now_ms, limit))
 
 
 def _refusal(payload: dict[str, Json]) -> bytes:

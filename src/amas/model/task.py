@@ -118,6 +118,8 @@ class Claimed(msgspec.Struct, frozen=True, array_like=True):
     resumed: bool
     """Whether an earlier attempt may have journaled steps."""
     spec: TaskSpec
+    generation: int = 0
+    """How often it was reset to start anew; the sub-tasks of each time are others."""
 
 
 class Failure(msgspec.Struct, frozen=True, array_like=True):

@@ -108,11 +108,11 @@ class WorkflowRow(msgspec.Struct, frozen=True):
 
 
 class WorkflowEnd(msgspec.Struct, frozen=True):
-    """A workflow that ended."""
+    """A workflow that ended, or changed its state otherwise: `finished_ms` is None then."""
 
     id: str
     state: WorkflowState
-    finished_ms: int
+    finished_ms: int | None
 
 
 class EventRow(msgspec.Struct):
@@ -228,7 +228,8 @@ class _Follower:
         for step in decoded.steps:
             self._plan(step)
         for end in entry.workflows:
-            self.batch.workflow_ends.append(WorkflowEnd(end.workflow_id, end.state, entry.at_ms))
+            ended_ms = entry.at_ms if end.state.terminal else None
+            self.batch.workflow_ends.append(WorkflowEnd(end.workflow_id, end.state, ended_ms))
             self._event(end.workflow_id).workflow_state = end.state.value
         self.batch.events.extend(self._events.values())
 
@@ -307,6 +308,8 @@ class _Follower:
         failure = change.failure or self._reasons.get(row.id)
         if row.state is TaskState.RUNNING and state is not TaskState.RUNNING:
             self._end_attempt(row, state, failure)
+        if row.state in TERMINAL and state not in TERMINAL:
+            row.finished_ms = 0  # it runs again: not None, which would leave the time of its end as it is
         row.state = state
         if state is TaskState.RUNNING:
             self._claim(row, change)

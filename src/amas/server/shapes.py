@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from amas.engine.approvals import Approval
+from amas.engine.signals import Approval
 from amas.model.flow import Flow
 from amas.model.states import AgentStatus, TaskState, WorkflowState
 from amas.model.task import Json, OnFailure

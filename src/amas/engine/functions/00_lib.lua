@@ -5,13 +5,23 @@
 --   P:t:<id>     hash    a task: s state, q queue, b spec, p priority (1 if absent), a attempt, f failures, l hosts lost, m retries,
 --                        w workflow, u parent, n open dependencies, d delay, x 'skip', h host, g agent, t first started, z finished,
 --                        r result, e failure, y reply channel, D has dependents, C has children, S has steps,
---                        k has one of w, u, x, D, C, S, without which its end touches nothing else
---   P:d:<id>     list    tasks that wait on it; '^' before one that waits for the end, however it ends
+--                        k has one of w, u, x, D, C, S, X, without which its end touches nothing else
+--                        X has one of: K kind, Q quorum, i successes missing to it, E expires (ms), o what it compensates, O what
+--                        compensates it, U its compensation is under way, B the answer to a signal
+--                        Z cancelled because its workflow or its parent ended, G times it was reset to start anew
+--   P:d:<id>     list    tasks that wait on it; '^' before one that waits for the end, however it ends; '?' before one with a quorum
 --   P:c:<id>     list    sub-tasks that it spawned           P:s:<id>   hash   its journaled steps
 --   P:q:<queue>  zset    queued ids by effective age         P:queues   set    queues ever used
 --   P:delayed    zset    delayed ids by due time             P:dead     zset   dead letters by time
---   P:w:<id>     hash    a workflow: s state, b blob, root, total, open, succeeded, failed, cancelled, bad, halted, y, c created, z finished
+--   P:w:<id>     hash    a workflow: s state, b blob, root, total, open, succeeded, failed, cancelled, bad, halted, y, c created, z finished,
+--                        paused, o has compensations, v state in which it ends after them, at where the cancelling of its tasks stands
 --   P:wt:<id>    list    its tasks                           P:ended    zset   workflows, and dead letters outside any, by the time to forget them
+--   P:ws:<id>    hash    its signals by key: '=' and the task, or '!' and an answer that came before the task
+--   P:wu:<id>    list    compensations of what has succeeded in it, the last first
+--   P:wp:<id>    zset    its queued tasks that were met while it was held, with their scores
+--   P:held       set     workflows of which nothing is claimed: paused, or ended with tasks still to be cancelled
+--   P:expiring   zset    tasks by the time when they fail unless they have ended
+--   P:chores     list    what calls have left to do, being too much for one: see chore()
 --   P:open       zset    open workflows by creation
 --   P:hosts      zset    hosts by end of lease               P:h:<host> hash   what a host says of itself
 --   P:r:<host>   hash    task -> agent, what it runs         P:journal  stream every transition
@@ -30,6 +40,7 @@ local HEAD_START = {[0] = 0, [1] = 60000, [2] = 600000, [3] = 3600000}
 local RESUMED_HEAD_START = 600000   -- work that was begun goes before new work of its priority
 local RETRIES = 3                   -- where a task says nothing
 local HOSTS_LOST_MAX = 8            -- a task that went down with more hosts than this is the likely cause
+local SLICE = 1000                  -- tasks that a call follows up at most, besides its own batch: some milliseconds
 
 local call         -- redis.call, which doesn't exist yet while the library is loaded
 
@@ -40,7 +51,7 @@ local function begin(keys, args)
     local time = call('TIME')
     now = time[1] * 1000 + math.floor(time[2] / 1000)
   end
-  R = {now = now, stamp = string.format('%d', now), ready = {}, replies = {}, reply_counts = {}, fx = {}, wf = {}, ends = {}, wf_news = {}, stops = {}, totals = {}}
+  R = {now = now, stamp = string.format('%d', now), ready = {}, replies = {}, reply_counts = {}, fx = {}, wf = {}, ends = {}, wf_news = {}, stops = {}, totals = {}, budget = SLICE}
   return now
 end
 
@@ -81,14 +92,22 @@ local function expire(id, has_steps)
   if has_steps then call('PEXPIRE', key('s', id), R.retention) end
 end
 
--- Note that a task has ended. `task` needs id, w, u, x, y, D, C; `result` and `failure` are blobs or nil.
+-- Leave work to a later call: `tend` takes it up.  `kind`: 'ends' (what waits on the end of task `id`, which stands in `state`),
+-- 'cancel' (what is open in workflow `id`), 'resume' (the tasks of workflow `id` that were met while it was held).
+local function chore(kind, id, state)
+  call('RPUSH', P .. ':chores', cmsgpack.pack({kind, id, R.retention, state}))
+end
+
+-- Note that a task has ended. `task` needs id, w, u, x, y, D, C, X's; `result` and `failure` are blobs or nil.
 local function ended(task, state, result, failure)
   count(state)
+  if task.E then call('ZREM', P .. ':expiring', task.id) end
+  if task.O and state == 'succeeded' then call('LPUSH', key('wu', task.w), task.O) end
   if task.w then
     local t = tally(task.w)
-    t.open = t.open - 1
+    if not task.o or task.U then t.open = t.open - 1 end   -- a compensation that nobody asked for isn't open
     t[state] = t[state] + 1
-    if not task.u then   -- a sub-task's end is its parent's business
+    if not task.u and not task.o then   -- a sub-task's end is its parent's business, and a compensation's nobody's
       if state == 'failed' and task.x ~= 'skip' then t.bad = t.bad + 1 elseif state == 'cancelled' then t.halted = t.halted + 1 end
     end
   elseif not task.u then   -- a sub-task outside a workflow stays as long as its parent
@@ -103,15 +122,20 @@ local function ended(task, state, result, failure)
   if task.D or task.C then R.ends[#R.ends + 1] = {task, state} end
 end
 
-local FIELDS = {'s', 'a', 'w', 'u', 'x', 'y', 'D', 'C', 'S', 'q', 'p', 'm', 'f', 'h', 'l'}
+local FIELDS = {'s', 'a', 'w', 'u', 'x', 'y', 'D', 'C', 'S', 'q', 'p', 'm', 'f', 'h', 'l', 'X'}
 
 -- Read what transitions need of a task; nil when there is none.
 local function load(id)
   local v = call('HMGET', key('t', id), unpack(FIELDS))
   if not v[1] then return nil end
-  return {id = id, s = v[1], a = tonumber(v[2]) or 0, w = v[3], u = v[4], x = v[5], y = v[6], D = v[7], C = v[8], S = v[9],
+  local task = {id = id, s = v[1], a = tonumber(v[2]) or 0, w = v[3], u = v[4], x = v[5], y = v[6], D = v[7], C = v[8], S = v[9],
           q = v[10], p = tonumber(v[11]) or 1, m = tonumber(v[12]) or RETRIES, f = tonumber(v[13]) or 0, h = v[14],
           l = tonumber(v[15]) or 0}
+  if v[16] then
+    local more = call('HMGET', key('t', id), 'K', 'Q', 'E', 'o', 'O', 'U', 'B')
+    task.K, task.Q, task.E, task.o, task.O, task.U, task.B = unpack(more, 1, 7)
+  end
+  return task
 end
 
 -- Read only what a success needs: most tasks have no `k`, and fifteen fields cost more than the rest of their end.
@@ -157,10 +181,10 @@ local function abandon(task, code, message)
   ended(task, 'failed', nil, blob)
 end
 
--- any open state -> cancelled; returns whether it was open.
-local function cancel(task)
-  if TERMINAL[task.s] then return false end
-  if task.s == 'queued' then call('ZREM', key('q', task.q), task.id)
+-- Take an open task out of where it stands; a host that runs it is told to stop.
+local function take_out(task)
+  if task.s == 'queued' then
+    if call('ZREM', key('q', task.q), task.id) == 0 and task.w then call('ZREM', key('wp', task.w), task.id) end
   elseif task.s == 'delayed' then call('ZREM', P .. ':delayed', task.id)
   elseif task.s == 'running' then
     let_go(task)
@@ -168,18 +192,49 @@ local function cancel(task)
     stops[#stops + 1] = task.id
     R.stops[task.h] = stops
   end
+end
+
+-- any open state -> cancelled; returns whether it was open. `outlived`: it would go on if what it belongs to were opened again.
+local function cancel(task, outlived)
+  if TERMINAL[task.s] then return false end
+  take_out(task)
   call('HSET', key('t', task.id), 's', 'cancelled', 'z', R.now)
+  if outlived then call('HSET', key('t', task.id), 'Z', 1) end
   effect(task.id, 'cancelled')
   ended(task, 'cancelled')
   return true
 end
 
--- waiting -> queued, or delayed where a delay was asked for.
+-- waiting or delayed -> succeeded without an attempt: a timer or a signal.
+local function succeed(task, result)
+  call('HSET', key('t', task.id), 's', 'succeeded', 'r', result, 'z', R.now)
+  effect(task.id, 'succeeded', result)
+  ended(task, 'succeeded', result)
+end
+
+-- waiting -> succeeded, or failed where the answer is a refusal; `answer` is [payload, failure or ''].
+local function answer_signal(task, answer)
+  local payload, why = unpack(cmsgpack.unpack(answer))
+  if why == '' then return succeed(task, payload) end
+  call('HSET', key('t', task.id), 's', 'failed', 'e', why, 'z', R.now)
+  effect(task.id, 'failed', why)
+  ended(task, 'failed', nil, why)
+end
+
+-- The needs of a signal have ended: it takes the answer that has come already, or waits for it from now on.
+local function ask(task)
+  if task.B then return answer_signal(task, task.B) end
+  if task.E then call('ZADD', P .. ':expiring', R.now + task.E, task.id) end
+end
+
+-- waiting -> queued, or delayed where a delay was asked for, as timers do.
 local function satisfy(task)
+  if task.Q then call('HDEL', key('t', task.id), 'i') end
+  if task.K == 'signal' then return ask(task) end
   local delay = call('HGET', key('t', task.id), 'd')
   if delay then
     call('HSET', key('t', task.id), 's', 'delayed')
-    call('HDEL', key('t', task.id), 'd')
+    if not task.K then call('HDEL', key('t', task.id), 'd') end
     call('ZADD', P .. ':delayed', R.now + delay, task.id)
     effect(task.id, 'delayed', cmsgpack.pack(R.now + delay))
     return
@@ -189,41 +244,63 @@ local function satisfy(task)
   effect(task.id, 'queued')
 end
 
+-- One of the needs of a task with a quorum has ended: it runs when enough have succeeded, and fails when too few are left.
+local function count_vote(other, well, need)
+  local name = key('t', other.id)
+  local missing = tonumber(call('HGET', name, 'i'))
+  if not missing then return end   -- it had its quorum before
+  local open = call('HINCRBY', name, 'n', -1)
+  if well then missing = call('HINCRBY', name, 'i', -1) end
+  if missing <= 0 then satisfy(other)
+  elseif open < missing then
+    abandon(other, 'dependency_failed', 'too few of the tasks that it needs can still succeed; the last one that didn\'t: ' .. need)
+  end
+end
+
+-- Tell up to `R.budget` of those that wait on a task that it ended; returns whether more of them are left.
 local function settle_dependents(task, state)
-  local name = key('d', task.id)
-  local dependents = call('LRANGE', name, 0, -1)
-  call('DEL', name)
+  local dependents = call('LPOP', key('d', task.id), R.budget) or {}
   for _, entry in ipairs(dependents) do
-    local parent = string.byte(entry) == 94   -- '^'
-    local other = load(parent and string.sub(entry, 2) or entry)
+    local first = string.byte(entry)
+    local parent, votes = first == 94, first == 63   -- '^', '?'
+    local other = load((parent or votes) and string.sub(entry, 2) or entry)
     if other and other.s == 'waiting' then
-      if parent or state == 'succeeded' or task.x == 'skip' then
+      if votes then count_vote(other, state == 'succeeded', task.id)
+      elseif parent or state == 'succeeded' or task.x == 'skip' then
         if call('HINCRBY', key('t', other.id), 'n', -1) <= 0 then satisfy(other) end
       else
         abandon(other, 'dependency_failed', 'a task that it needs ' .. (state == 'failed' and 'failed' or 'was cancelled') .. ': ' .. task.id)
       end
     end
   end
+  R.budget = R.budget - #dependents
+  return R.budget <= 0 and call('EXISTS', key('d', task.id)) == 1
 end
 
--- What a task spawned ends with it, whatever its own end: nobody is left who could use the result.
+-- What a task spawned ends with it, whatever its own end: nobody is left who could use the result. Cancels up to `R.budget` of
+-- them and returns whether more are left.
 local function settle_children(task)
-  for _, id in ipairs(call('LRANGE', key('c', task.id), 0, -1)) do
+  local children = call('LPOP', key('c', task.id), R.budget) or {}
+  for _, id in ipairs(children) do
     local child = load(id)
-    if child then
-      cancel(child)
+    if child and (not child.o or child.U) then   -- a compensation may be asked for until the workflow has ended
+      cancel(child, true)
       if not task.w then expire(id, child.S) end
     end
   end
-  if not task.w then call('PEXPIRE', key('c', task.id), R.retention) end
+  R.budget = R.budget - #children
+  return R.budget <= 0 and call('EXISTS', key('c', task.id)) == 1
 end
 
--- Follow every end to what waits on it. A stack and not recursion: a chain may be 100,000 long.
+-- Follow every end to what waits on it, as far as the budget goes; the rest is left to `tend`. A stack and not recursion: a chain
+-- may be 100,000 long.
 local function settle_ends()
   while #R.ends > 0 do
     local task, state = unpack(table.remove(R.ends))
-    if task.C then settle_children(task) end
-    if task.D then settle_dependents(task, state) end
+    local more = R.budget <= 0
+    if not more and task.C then more = settle_children(task) end
+    if not more and task.D then more = settle_dependents(task, state) end
+    if more then chore('ends', task.id, state) end
   end
 end
 
@@ -244,12 +321,59 @@ local function end_workflow(id, state)
   end
 end
 
--- Cancel what is open in a workflow.  cost: O(its tasks).
-local function cancel_open(id)
-  for _, task_id in ipairs(call('LRANGE', key('wt', id), 0, -1)) do
-    local task = load(task_id)
-    if task then cancel(task) end
+-- Start the compensation of what succeeded last and wasn't undone yet; the workflow ends when there is none.
+local function next_compensation(id)
+  while true do
+    local compensation = call('LPOP', key('wu', id))
+    local task = compensation and load(compensation)
+    if not compensation then return end_workflow(id, call('HGET', key('w', id), 'v')) end
+    if task and task.s == 'waiting' then
+      call('HSET', key('t', task.id), 'U', 1)
+      tally(id).open = tally(id).open + 1
+      return satisfy(task)
+    end
   end
+end
+
+-- Whether a task of a workflow that ends in `state` stays as it is: it will undo one that has succeeded.
+local function will_undo(task, state)
+  return task.o and state ~= 'succeeded' and not TERMINAL[task.s] and call('HGET', key('t', task.o), 's') == 'succeeded'
+end
+
+-- Cancel what is open in a workflow that is decided, as far as the budget goes; nothing of it is claimed until that is through.
+local function cancel_open(id)
+  local name, tasks = key('w', id), key('wt', id)
+  local w = call('HMGET', name, 's', 'v', 'at', 'paused')
+  local at, state = tonumber(w[3]) or 0, w[1] == 'compensating' and w[2] or w[1]
+  local ids = R.budget > 0 and call('LRANGE', tasks, at, at + R.budget - 1) or {}
+  for _, task_id in ipairs(ids) do
+    local task = load(task_id)
+    if task and not will_undo(task, state) then cancel(task, true) end
+  end
+  R.budget, at = R.budget - #ids, at + #ids
+  if at < call('LLEN', tasks) then
+    call('HSET', name, 'at', at)
+    call('SADD', P .. ':held', id)
+    return chore('cancel', id)
+  end
+  if w[3] or w[4] then
+    call('HDEL', name, 'at', 'paused')
+    call('SREM', P .. ':held', id)
+  end
+  if w[1] == 'compensating' then next_compensation(id) end
+end
+
+-- running -> its end, or compensating before that where it failed with things done that can be undone.
+local function decide(id, state, idle)
+  local name = key('w', id)
+  local w = call('HMGET', name, 'o', 'paused')
+  if w[1] and state ~= 'succeeded' and call('EXISTS', key('wu', id)) == 1 then
+    call('HSET', name, 's', 'compensating', 'v', state)
+    R.wf_news[#R.wf_news + 1] = {id, 'compensating'}
+  else
+    end_workflow(id, state)
+  end
+  if not idle or w[1] or w[2] then cancel_open(id) end
 end
 
 -- The state in which a workflow ends now, or nil while it goes on: its root's, or that of all its tasks where it has none.
@@ -273,12 +397,13 @@ local function settle_workflows()
       if n ~= 0 and field ~= 'open' then call('HINCRBY', name, field, n) end
     end
     if t.succeeded + t.failed + t.cancelled > 0 then
-      local workflow = call('HMGET', name, 's', 'bad', 'halted', 'root')
+      local workflow = call('HMGET', name, 's', 'bad', 'halted', 'root', 'at')
       local state = workflow[1] == 'running' and verdict(workflow, open)
       if state then
-        if open > 0 then cancel_open(id) end
-        end_workflow(id, state)
+        decide(id, state, open <= 0)
         settle_ends()
+      elseif workflow[1] == 'compensating' and open <= 0 and not workflow[5] then
+        next_compensation(id)
       end
     end
   end

@@ -16,7 +16,8 @@ local function get_states(batch, resend)
   for _, t in ipairs(batch) do
     local options = t[5]
     if options and inside[t[1]] then
-      for _, need in ipairs(options.n or {}) do
+      if options.o then R.compensates = true end
+      for _, need in ipairs(options.o and {options.o} or options.n or {}) do
         if not inside[need] and not states[need] then
           local task = load(need)
           if not task then return nil, 'dependency_unknown', need end
@@ -28,20 +29,54 @@ local function get_states(batch, resend)
   return states, inside, again
 end
 
--- Queue up behind what is still open; returns how many those are, and whether one has failed already.
+-- Queue up behind what is still open; returns how many those are, whether one has failed already, and how many have succeeded.
 local function wait_on(id, needs, states, flagged)
-  local open, doomed = 0, false
+  local open, doomed, succeeded = 0, false, 0
   for _, need in ipairs(needs) do
     local task = states[need]
     if not task or not TERMINAL[task.s] then
       call('RPUSH', key('d', need), id)
       flagged[need] = true
       open = open + 1
-    elseif task.s ~= 'succeeded' and task.x ~= 'skip' then
+    elseif task.s == 'succeeded' then
+      succeeded = succeeded + 1
+    elseif task.x ~= 'skip' then
       doomed = true
     end
   end
-  return open, doomed
+  return open, doomed, succeeded
+end
+
+-- The same for a task that needs only so many of them; returns how many it waits for: 0 when it has its quorum.
+local function wait_for_quorum(id, options, states, flagged, put)
+  local open, _, succeeded = wait_on('?' .. id, options.n, states, flagged)
+  local missing = options.q - succeeded
+  put('Q', options.q)
+  if missing <= 0 then return 0, false end
+  put('i', missing)
+  return open, open < missing
+end
+
+-- Put what makes a task more than work with needs: its kind, its expiry, what it compensates.
+local function put_extras(id, queue, options, put)
+  put('X', 1)
+  if options.k then put('K', options.k) end
+  if options.k == 'timer' then put('d', options.d or 0) end
+  if options.e then
+    put('E', options.e)
+    if options.k ~= 'signal' then call('ZADD', P .. ':expiring', R.now + options.e, id) end
+  end
+  if options.k == 'signal' and options.w then
+    local early = call('HGET', key('ws', options.w), queue)
+    if early and string.byte(early) == 33 then put('B', string.sub(early, 2)) end   -- '!'
+    call('HSET', key('ws', options.w), queue, '=' .. id)
+  end
+  if options.o then
+    put('o', options.o)
+    call('HSET', key('t', options.o), 'O', id, 'X', 1, 'k', 1)
+    call('HSET', key('w', options.w), 'o', 1)
+    if call('HGET', key('t', options.o), 's') == 'succeeded' then call('LPUSH', key('wu', options.w), id) end
+  end
 end
 
 -- Store one task of a batch; `flagged` gathers the tasks that got dependents.
@@ -54,15 +89,20 @@ local function add(t, client, states, flagged)
   if options.m and options.m ~= RETRIES then put('m', options.m) end
   if options.x and options.x ~= 'fail' then put('x', options.x) end
   if options.u then put('u', options.u) end
-  if options.w or options.u or options.x then put('k', 1) end
+  local special = options.q or options.k or options.e or options.o
+  if special or options.w or options.u or options.x then put('k', 1) end
+  if special then put_extras(id, queue, options, put) end
   local open, doomed = 0, false
-  if options.n then open, doomed = wait_on(id, options.n, states, flagged) end
+  if options.n and not options.o then
+    if options.q then open, doomed = wait_for_quorum(id, options, states, flagged, put)
+    else open, doomed = wait_on(id, options.n, states, flagged) end
+  end
   local delay = options.d or 0
-  if open > 0 or doomed then
+  if open > 0 or doomed or options.k == 'signal' or options.o then
     fields[2] = 'waiting'
     put('n', open)
-    if delay > 0 then put('d', delay) end
-  elseif delay > 0 then
+    if delay > 0 and not options.k then put('d', delay) end
+  elseif delay > 0 or options.k then
     fields[2] = 'delayed'
     call('ZADD', P .. ':delayed', R.now + delay, id)
     effect(id, 'delayed', cmsgpack.pack(R.now + delay))
@@ -74,13 +114,14 @@ local function add(t, client, states, flagged)
     put('w', options.w)
     local workflow = tally(options.w)
     workflow.total = workflow.total + 1
-    workflow.open = workflow.open + 1
+    if not options.o then workflow.open = workflow.open + 1 end
     local ids = R.added[options.w] or {}
     ids[#ids + 1] = id
     R.added[options.w] = ids
   end
   call('HSET', key('t', id), unpack(fields))
-  R.queues[queue] = true
+  if not options.k then R.queues[queue] = true
+  elseif options.k == 'signal' and open == 0 and not doomed then R.asking[#R.asking + 1] = id end
   return doomed
 end
 
@@ -90,8 +131,23 @@ local function closed_workflow(batch, inside)
   for _, t in ipairs(batch) do
     local id = inside[t[1]] and t[5] and t[5].w
     if id and not open[id] then
-      if call('HGET', key('w', id), 's') ~= 'running' then return id end
+      local state = call('HGET', key('w', id), 's')
+      if state ~= 'running' and not (state == 'compensating' and t[5].u) then return id end
       open[id] = true
+    end
+  end
+end
+
+-- The first compensation in a batch whose target isn't a task of its workflow, or has another already; nil when all are fit.
+local function unfit_compensation(batch, inside, states)
+  local homes, taken = {}, {}
+  for _, t in ipairs(batch) do homes[t[1]] = t[5] and t[5].w end
+  for _, t in ipairs(batch) do
+    local target = inside[t[1]] and t[5] and t[5].o
+    if target then
+      local home = homes[target] or (states[target] and states[target].w)
+      if not home or home ~= t[5].w or taken[target] or (states[target] and states[target].O) then return t[1] end
+      taken[target] = true
     end
   end
 end
@@ -102,7 +158,9 @@ local function add_batch(batch, client, resend)
   if not states then return inside, again end   -- the refusal and the id at fault
   local closed = closed_workflow(batch, inside)
   if closed then return 'workflow_closed', closed end
-  R.added, R.queues = {}, {}
+  local unfit = R.compensates and unfit_compensation(batch, inside, states)
+  if unfit then return 'compensation_unfit', unfit end
+  R.added, R.queues, R.asking = {}, {}, {}
   local flagged, doomed = {}, {}
   for _, t in ipairs(batch) do
     if inside[t[1]] then
@@ -115,6 +173,7 @@ local function add_batch(batch, client, resend)
   local queues = {}
   for queue in pairs(R.queues) do queues[#queues + 1] = queue end
   if #queues > 0 then call_many('SADD', P .. ':queues', queues) end
+  for _, id in ipairs(R.asking) do satisfy(load(id)) end
   for _, id in ipairs(doomed) do abandon(load(id), 'dependency_failed', 'a task that it needs didn\'t succeed') end
   return nil, again
 end
@@ -122,7 +181,8 @@ end
 -- submit: store a batch of tasks, and the workflow that they belong to.
 --   caller: TaskQueue.submit.  ARGV: now, retention_ms, client ('' for no reply), resend ('1': ids that exist are left as they
 --   are), idempotency key ('' for none), its digest, how long it is kept (ms), answer blob kept with it,
---   workflow ('' or [id, blob, root id]), batch [[id, queue, spec, priority, {n needs, d delay, w, u, m, x}]...]
+--   workflow ('' or [id, blob, root id]), batch [[id, queue, spec, priority, {n needs, d delay, w, u, m, x,
+--   q quorum, k kind, e expires (ms), o compensates}]...]
 --   returns ['ok'] | ['seen', answer] | ['conflict'] | [refusal, id].  Keeps true: all or nothing; an accepted task has one state.
 --   cost: O(tasks + needs).
 local function submit(keys, args)

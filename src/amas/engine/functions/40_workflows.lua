@@ -1,4 +1,4 @@
--- Cancelling, ending and forgetting workflows; tasks whose time comes; dead letters put back.
+-- Cancelling, ending, pausing and forgetting workflows; tasks whose time comes.
 
 -- cancel: any open state -> cancelled, for single tasks.  caller: TaskQueue.cancel.  ARGV: now, retention_ms, ids
 --   returns how many were open. A running one's host is told; its late result is refused by the fence.
@@ -16,16 +16,39 @@ end
 
 -- end_workflow: running -> succeeded | failed | cancelled now; what is open is cancelled.
 --   caller: TaskQueue.end_workflow.  ARGV: now, retention_ms, workflow, state.  returns 1, or 0 when it had ended or is unknown.
---   cost: O(its tasks).
+--   What it did is undone first, where it failed or was cancelled and that was asked for.  cost: O(its tasks, 1,000 of them at once).
 local function finish_workflow(keys, args)
   begin(keys, args)
   R.retention = tonumber(args[2])
-  local id, state = args[3], args[4]
-  if call('HGET', key('w', id), 's') ~= 'running' then return 0 end
-  call('HSET', key('w', id), 's', state)   -- before its tasks end, so that their end doesn't decide it
-  cancel_open(id)
-  end_workflow(id, state)
+  if call('HGET', key('w', args[3]), 's') ~= 'running' then return 0 end
+  decide(args[3], args[4], false)
   commit('end', {})
+  return 1
+end
+
+-- pause: nothing new of a workflow is claimed.  caller: Workflows.pause.  ARGV: now, workflow
+--   returns 1, or 0 when it was paused before or isn't open.  cost: none; what is queued is set aside when `claim` meets it.
+local function pause(keys, args)
+  begin(keys, args)
+  local id = args[2]
+  local w = call('HMGET', key('w', id), 's', 'paused')
+  if w[1] ~= 'running' or w[2] then return 0 end
+  call('HSET', key('w', id), 'paused', 1)
+  call('SADD', P .. ':held', id)
+  R.wf_news[1] = {id, 'paused'}
+  commit('pause', {})
+  return 1
+end
+
+-- resume: a paused workflow goes on, in its old order.  caller: Workflows.resume.  ARGV: now, workflow.  returns 1, or 0 when it wasn't paused.
+local function resume(keys, args)
+  begin(keys, args)
+  local id = args[2]
+  if call('HDEL', key('w', id), 'paused') == 0 then return 0 end
+  call('SREM', P .. ':held', id)
+  take_up(id)
+  R.wf_news[1] = {id, 'running'}
+  commit('pause', {})
   return 1
 end
 
@@ -40,21 +63,25 @@ local function forget(keys, args)
       call('ZREM', P .. ':dead', task)
     end
     call('ZREM', P .. ':dead', id)
-    call('DEL', key('w', id), key('wt', id))
+    call('DEL', key('w', id), key('wt', id), key('ws', id), key('wu', id), key('wp', id))
     call('ZREM', P .. ':ended', id)
   end
   return #ids
 end
 
--- promote: delayed -> queued for those whose time has come.  caller: the timers.  ARGV: now, limit
+-- promote: delayed -> queued for those whose time has come; a timer -> succeeded.  caller: the timers.
+--   ARGV: now, limit, retention_ms (an hour where it is missing)
 --   returns how many, and when the next is due (0: none).
 local function promote(keys, args)
   local now = begin(keys, args)
+  R.retention = tonumber(args[3]) or 3600000
   local ids = call('ZRANGEBYSCORE', P .. ':delayed', '-inf', now, 'LIMIT', 0, args[2])
   for _, id in ipairs(ids) do
     call('ZREM', P .. ':delayed', id)
     local task = load(id)
-    if task and task.s == 'delayed' then
+    if task and task.s == 'delayed' and task.K == 'timer' then
+      succeed(task, NIL)
+    elseif task and task.s == 'delayed' then
       call('HSET', key('t', id), 's', 'queued')
       ready(id, task.q, task.p)
       effect(id, 'queued')
@@ -77,6 +104,8 @@ end
 
 redis.register_function('amas1_cancel', cancel_tasks)
 redis.register_function('amas1_end_workflow', finish_workflow)
+redis.register_function('amas1_pause', pause)
+redis.register_function('amas1_resume', resume)
 redis.register_function('amas1_forget', forget)
 redis.register_function('amas1_promote', promote)
 redis.register_function('amas1_trim', trim)

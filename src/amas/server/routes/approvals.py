@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from amas.engine.approvals import Approval, open_approvals
+from amas.engine.signals import Approval, open_approvals
 from amas.orchestration.workflow_handle import answer
 from amas.server import intake
 from amas.server.contract import answers, encoded, takes

@@ -1,4 +1,4 @@
-"""Which people are asked for a word just now: the approvals of open workflows whose needs have ended."""
+"""What waits for a word from outside: the approvals of open workflows whose needs have ended, and where an agent's signals go."""
 
 import msgspec
 
@@ -43,6 +43,12 @@ async def open_approvals(engine: Engine, *, workflow_id: str = "") -> list[Appro
         for task_id, row, expires in zip(ids, held, expiries, strict=True)
         if row[0] == TaskState.WAITING.value.encode() and _is_asked(*row[2:]) and APPROVAL_CAPABILITY.encode() in row[1]
     ]
+
+
+async def generation_of(engine: Engine, task_id: str) -> int:
+    """Return how often a task was reset to start anew, on which the ids of its sub-tasks depend."""
+    (found,) = await engine.read([("HGET", engine.key("t", task_id), "G")])
+    return int(found or 0)
 
 
 def _is_asked(open_needs: bytes | None, quorum: bytes | None, missing: bytes | None) -> bool:
