@@ -1,23 +1,25 @@
 """Flows on a real engine with real hosts: maps, conditions, waits, inner flows, new plans, and starting them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from host_bench import Bench
 
-from amas import Workflow
-from amas.client import Fleet
+from amas import IdempotencyConflict, Workflow
+from amas.client import Fleet, NewTask
 from amas.engine.connection import Engine
+from amas.engine.signals import open_approvals
 from amas.engine.workflows import Workflows
-from amas.errors import TaskFailed
+from amas.errors import FlowInvalid, SignalRefused, TaskFailed
 from amas.model.fleet import PoolSpec
-from amas.model.task import RetryPolicy
+from amas.model.flow import Replan
+from amas.model.states import WorkflowState
+from amas.orchestration import flow_start
 
 LIMIT_S = 20.0
-ONCE = RetryPolicy(retries=0)
 
 
 def pool(function: str, **changes: Any) -> PoolSpec:
@@ -42,10 +44,22 @@ async def tick(bench: Bench) -> None:
         await asyncio.sleep(0.01)
 
 
+async def until(fleet: Fleet, condition: Callable[[], Awaitable[Any]]) -> Any:
+    """Return what `condition` returns as soon as that is true."""
+    async with asyncio.timeout(LIMIT_S):
+        while not (found := await condition()):
+            await asyncio.sleep(0.005)
+        return found
+
+
 @pytest.fixture
 async def fleet(bench: Bench) -> AsyncIterator[Fleet]:
-    names = ("echo", "numbers", "fail", "plan", "waits", "first")
-    pools = [*map(pool, names), pool("double", options={"bad": 13})]
+    names = ("echo", "numbers", "fail", "plan", "waits", "first", "busy", "count")
+    pools = [
+        *map(pool, names),
+        pool("double", options={"bad": 13}),
+        pool("note", options={"ledger": str(bench.folder / "ledger")}),
+    ]
     async with bench.host(pools), Fleet.connect(bench.url, cell=bench.cell) as connected:
         ticking = asyncio.create_task(tick(bench))
         yield connected
@@ -128,9 +142,7 @@ async def test_a_flow_within_a_flow_gets_the_needs_of_its_task_and_gives_its_out
 async def test_a_new_plan_takes_the_place_of_what_failed(fleet: Fleet, task: str, result: Any) -> None:
     flow = Workflow("replanned", output="work")
     top = flow.task("top", "flow.echo", when="`false`")
-    flow.task("work", "flow.fail", task, needs=top, replan="flow.plan", retry=ONCE) if task != "in the end" else flow.task(
-        "work", "flow.fail", task, needs=top, replan={"capability": "flow.plan", "rounds": 2}
-    )
+    flow.task("work", "flow.fail", task, needs=top, replan=Replan(capability="flow.plan", rounds=2))
     assert await (await fleet.start(flow)).result(timeout_s=LIMIT_S) == result
 
 
@@ -140,3 +152,227 @@ async def test_rounds_of_new_plans_are_bounded(fleet: Fleet, task: str, why: str
     flow.task("work", "flow.fail", task, replan="flow.plan")
     with pytest.raises(TaskFailed, match=why):
         await (await fleet.start(flow)).result(timeout_s=LIMIT_S)
+
+
+async def test_a_task_may_need_any_or_so_many_of_its_needs(fleet: Fleet) -> None:
+    flow = Workflow("votes")
+    good = [flow.task(f"good{number}", "flow.echo", number) for number in range(2)]
+    bad = flow.task("bad", "flow.fail", "x", on_failure="skip")
+    flow.task("any", "flow.echo", needs=[bad, good[0]], wait="any")
+    flow.task("two", "flow.echo", needs=[bad, *good], wait=2)
+    results = await (await fleet.start(flow)).result(timeout_s=LIMIT_S)
+    assert sorted(results["any"]["needs"]) == ["good0"]
+    assert sorted(results["two"]["needs"]) == ["good0", "good1"]
+
+
+async def test_a_map_of_which_some_are_enough_leaves_the_rest(fleet: Fleet) -> None:
+    flow = Workflow("quorum", output="each")
+    numbers = flow.task("numbers", "flow.numbers", 3)
+    flow.map("each", over=numbers, capability="flow.waits", input={"$": "item"}, enough=2)
+    handle = await fleet.start(flow)
+
+    async def waiting() -> list[str]:
+        views = [view for view in await fleet.queue.workflow_tasks(handle.id, limit=1000) if view.capability == "flow.waits"]
+        return sorted((view.key, view.id) for view in views)[1:] if len(views) == 3 else []
+
+    for _, task_id in await until(fleet, waiting):
+        await fleet.signal(task_id, "go", task_id[-4:])
+    first, second, third = await handle.result(timeout_s=LIMIT_S)
+    assert first is None
+    assert second["said"] and third["said"]
+
+
+async def test_elements_at_a_time_are_bounded(fleet: Fleet) -> None:
+    flow = Workflow("lanes", output="each")
+    numbers = flow.task("numbers", "flow.numbers", 20)
+    flow.map("each", over=numbers, capability="flow.busy", at_once=3)
+    most = max(await (await fleet.start(flow)).result(timeout_s=LIMIT_S))
+    assert 1 < most <= 3
+
+
+async def test_an_agent_sleeps_and_waits_for_a_signal_without_holding_anything(fleet: Fleet) -> None:
+    task = await fleet.submit("flow.waits", 0)
+    await fleet.signal(task, "go", {"speed": 3})  # most likely before it waits: it is kept
+    result = await task.result(timeout_s=LIMIT_S)
+    assert result["said"] == {"speed": 3}
+    assert result["began"] == 1
+    with pytest.raises(SignalRefused):
+        await fleet.signal(task, "go", 4)
+
+
+async def test_a_signal_that_nobody_sends_expires(fleet: Fleet) -> None:
+    task = await fleet.submit("flow.waits", 0.01)
+    assert (await task.result(timeout_s=LIMIT_S))["said"] == "nobody sent the signal 'go' in time"
+
+
+@pytest.mark.parametrize(
+    ("wait", "of", "states"),
+    [
+        ("any", ["flow.echo", "flow.nobody"], {"succeeded", "queued"}),
+        (2, ["flow.fail", "flow.nobody"], {"failed", "queued"}),
+        ("all", ["flow.fail", "flow.echo"], {"failed", "succeeded"}),
+    ],
+)
+async def test_an_agent_goes_on_when_enough_of_its_sub_tasks_have_succeeded(
+    fleet: Fleet, wait: Any, of: list[str], states: set[str]
+) -> None:
+    task = await fleet.submit("flow.first", {"wait": wait, "of": of})
+    assert set((await task.result(timeout_s=LIMIT_S)).values()) == states
+
+
+async def test_signals_timers_and_approvals_of_a_flow(fleet: Fleet) -> None:
+    flow = Workflow("release")
+    ready = flow.timer("pause", 0.01)
+    paid = flow.signal("paid", needs=ready)
+    ok = flow.approval("release", "Ship it?", needs=paid, input={"version": "1.2"})
+    flow.task("ship", "flow.echo", needs=[paid, ok])
+    handle = await fleet.start(flow)
+    await handle.signal("paid", 12)  # before it waits
+
+    asked = await until(fleet, lambda: open_approvals(fleet.engine))
+    assert [(one.key, one.question, one.about, one.workflow_id) for one in asked] == [
+        ("release", "Ship it?", {"version": "1.2"}, handle.id)
+    ]
+    await handle.approve("release", by="ada")
+    await handle.approve("release", by="ada")  # the same again changes nothing
+    with pytest.raises(SignalRefused):
+        await handle.refuse("release")
+    results = await handle.result(timeout_s=LIMIT_S)
+    assert results["ship"]["needs"] == {"paid": 12, "release": {"approved": True, "by": "ada"}}
+    assert await open_approvals(fleet.engine) == []
+
+
+async def test_a_refusal_and_an_expiry_fail_their_approval(fleet: Fleet) -> None:
+    flow = Workflow("refused")
+    flow.approval("now", expires_s=0.01)
+    handle = await fleet.start(flow)
+    with pytest.raises(TaskFailed, match="task 'now': nobody answered in time"):
+        await handle.result(timeout_s=LIMIT_S)
+    handle = await fleet.start(flow_of_approval())
+    await handle.refuse("ok", by="ada", comment="too early")
+    with pytest.raises(TaskFailed, match="task 'ok': ada refused: too early"):
+        await handle.result(timeout_s=LIMIT_S)
+    assert (await handle.failures())["after"].code == "dependency_failed"
+
+
+def flow_of_approval() -> Workflow:
+    flow = Workflow("asks")
+    flow.task("after", "flow.echo", needs=flow.approval("ok"))
+    return flow
+
+
+async def test_what_was_done_is_undone_when_the_workflow_fails(fleet: Fleet, bench: Bench) -> None:
+    flow = Workflow("trip")
+    hotel = flow.task("hotel", "flow.note", "booked", undo=("flow.note", "cancelled"))
+    flow.task("flight", "flow.fail", "fly", needs=hotel)
+    handle = await fleet.start(flow)
+    assert await handle.state(timeout_s=LIMIT_S) is WorkflowState.FAILED
+    assert (bench.folder / "ledger").read_text().splitlines() == ["hotel booked", "amas/undo/hotel cancelled"]
+
+
+async def test_an_inner_flow_undoes_its_own_when_the_workflow_fails(fleet: Fleet, bench: Bench) -> None:
+    inner = Workflow("inner")
+    inner.task("hotel", "flow.note", "booked", undo=("flow.note", "cancelled"))
+    flow = Workflow("trip")
+    flow.task("flight", "flow.fail", "fly", needs=flow.sub("stay", inner))
+    handle = await fleet.start(flow)
+    assert await handle.state(timeout_s=LIMIT_S) is WorkflowState.FAILED
+    assert (bench.folder / "ledger").read_text().splitlines() == ["hotel booked", "amas/undo/hotel cancelled"]
+
+
+async def test_a_workflow_is_paused_resumed_done_again_and_cancelled(fleet: Fleet) -> None:
+    handle = await fleet.start(flow_of_approval())
+    assert await handle.pause()
+    assert not await handle.pause()
+    await handle.approve("ok")
+    assert await handle.resume()
+    assert await handle.state(timeout_s=LIMIT_S) is WorkflowState.SUCCEEDED
+    assert await handle.rerun("after") == 1
+    assert await handle.state(timeout_s=LIMIT_S) is WorkflowState.SUCCEEDED
+    assert not await handle.cancel()
+    other = await fleet.start(flow_of_approval())
+    assert await other.cancel()
+    assert await other.state(timeout_s=LIMIT_S) is WorkflowState.CANCELLED
+
+
+async def test_a_workflow_is_found_again_by_its_id(fleet: Fleet, bench: Bench) -> None:
+    handle = await fleet.start(mapped(3))
+    async with Fleet.connect(bench.url, cell=bench.cell) as other:
+        assert await other.workflow(handle.id).result(timeout_s=LIMIT_S) == [0, 2, 4]
+
+
+async def test_a_flow_with_mistakes_stores_nothing_and_names_each(fleet: Fleet) -> None:
+    flow = Workflow("wrong")
+    flow.task("a", "flow.echo", needs=["b", "missing"], when="oh no")
+    flow.task("b", "flow.echo", needs="a")
+    with pytest.raises(FlowInvalid) as raised:
+        await fleet.start(flow)
+    assert len(raised.value.problems) == 3
+    assert "needs 'missing'" in str(raised.value)
+    assert "a -> b -> a" in str(raised.value)
+    assert (await fleet.queue.totals())["open_workflows"] == 0
+
+
+async def test_the_same_flow_under_one_key_is_the_same_workflow(fleet: Fleet) -> None:
+    first = await fleet.start(mapped(3), idempotency_key="night 1")
+    again = await fleet.start(mapped(3), idempotency_key="night 1")
+    assert again.id == first.id
+    assert await again.result(timeout_s=LIMIT_S) == [0, 2, 4]
+    with pytest.raises(IdempotencyConflict):
+        await fleet.start(mapped(4), idempotency_key="night 1")
+
+
+async def test_tasks_under_one_key_are_the_first_ones(fleet: Fleet, bench: Bench) -> None:
+    tasks = [NewTask(capability="flow.echo", input=number) for number in range(3)]
+    first = await fleet.submit_batch(tasks, idempotency_key="k")
+    again = await fleet.submit_batch(tasks, idempotency_key="k")
+    async with Fleet.connect(bench.url, cell=bench.cell) as other:
+        elsewhere = await other.submit_batch(tasks, idempotency_key="k")
+        assert [handle.id for handle in first] == [handle.id for handle in again] == [handle.id for handle in elsewhere]
+        for fleet_, handles in ((fleet, first), (fleet, again), (other, elsewhere)):
+            assert [result["input"] for result in await fleet_.results(handles, timeout_s=LIMIT_S)] == [0, 1, 2]
+    with pytest.raises(IdempotencyConflict):
+        await fleet.submit("flow.echo", 0, idempotency_key="k")
+
+
+async def test_a_task_past_its_deadline_fails_where_it_waits(fleet: Fleet) -> None:
+    task = await fleet.submit("flow.nobody", deadline_s=0.01)
+    with pytest.raises(TaskFailed, match="time was up"):
+        await task.result(timeout_s=LIMIT_S)
+
+
+def wide(count: int) -> Workflow:
+    flow = Workflow("wide", output="last")
+    flow.task("last", "flow.count", needs=[f"t{number}" for number in range(0, count, count // 10)])
+    for number in range(count):
+        flow.task(f"t{number}", "flow.echo", number, needs=[f"t{number - 1}"] if number % 2 else ())
+    return flow
+
+
+async def test_a_submitter_that_dies_half_way_is_gone_on_with(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its third batch never arrives; what it stored runs, and the workflow doesn't end before the rest is in."""
+    monkeypatch.setattr(flow_start, "BATCH", 50)
+    whole, batches = fleet.queue.submit, 0
+
+    async def dying(*arguments: Any, **options: Any) -> bytes | None:
+        nonlocal batches
+        batches += 1
+        if batches == 3:
+            raise asyncio.CancelledError
+        return await whole(*arguments, **options)
+
+    monkeypatch.setattr(fleet.queue, "submit", dying)
+    with pytest.raises(asyncio.CancelledError):
+        await fleet.start(wide(200), idempotency_key="wide")
+    monkeypatch.setattr(fleet.queue, "submit", whole)
+
+    async def ran() -> bool:
+        totals = await fleet.queue.totals()
+        return totals.get("succeeded", 0) == 99  # of two batches, one task of which is what keeps it open
+
+    await until(fleet, ran)
+    assert (await fleet.queue.totals())["open_workflows"] == 1
+    handle = await fleet.start(wide(200), idempotency_key="wide")
+    assert await handle.result(timeout_s=LIMIT_S) == 10
+    assert (await handle.progress()).succeeded == 202
+    assert (await fleet.start(wide(200), idempotency_key="wide")).id == handle.id

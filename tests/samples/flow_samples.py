@@ -1,5 +1,6 @@
 """Agents that the tests of flows run, over files where a real process does."""
 
+import asyncio
 from pathlib import Path
 
 from amas import Context, GiveUp, SignalExpired, SubTask, agent
@@ -66,6 +67,25 @@ async def waits(task: Context) -> Json:
     except SignalExpired as error:
         said = str(error)
     return {"began": began, "attempt": task.attempt, "said": said}
+
+
+busy_now = 0
+
+
+@agent("flow.busy")
+async def busy(task: Context) -> int:
+    """Return how many of these were at work at a time."""
+    global busy_now
+    busy_now += 1
+    await asyncio.sleep(0.01)
+    seen = busy_now
+    busy_now -= 1
+    return seen
+
+
+@agent("flow.count")
+async def count(task: Context) -> int:
+    return len(task.results)
 
 
 @agent("flow.first")
