@@ -54,14 +54,14 @@ class Workflow:
         self,
         key: str,
         *,
-        over: "Node | str",
+        over: "Node | str | list[Json]",
         capability: str,
         input: Json = ITEM,  # noqa: A002  the field's name
         **options: Any,
     ) -> Node:
         """Add one task for each element of a list that is known only at run time; the result is the list of their results.
 
-        `over`: the task whose result is the list, or JMESPath over `input` and `needs` that gives it. `input` is each element's,
+        `over`: the task whose result is the list, JMESPath over `needs` that gives it, or the list. `input` is each element's,
         with `{"$": "item.url"}` for a part of it. `options` may have `MapOver`'s fields too: `enough`, `at_once`, and
         `on_failure`, which here is the elements': `fail` or `skip`.
         """
@@ -70,6 +70,8 @@ class Workflow:
             if over.key not in map(_key, needs):
                 needs.append(over)
             over = f"needs.{_quoted(over.key)}"
+        elif isinstance(over, list):
+            options["input"], over = over, "input"
         given = {name: options.pop(name) for name in _OF_MAP if name in options}
         mapped = MapOver(over=over, capability=capability, input=input, **given)
         return self._add(key, {**options, "needs": needs}, map=mapped)
