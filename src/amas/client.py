@@ -26,7 +26,7 @@ from amas.engine.bell import Bell
 from amas.engine.coalesce import Coalescer
 from amas.engine.connection import Engine
 from amas.engine.queue import Idempotency, TaskQueue, make_submission
-from amas.engine.workflows import Workflows, with_options
+from amas.engine.workflows import Workflows
 from amas.errors import (
     EngineUnreachable,
     SubmissionError,
@@ -73,6 +73,10 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
     on_failure: OnFailure = "fail"
     pool: str = ""
     """Only this pool's agents may take it."""
+    tenant: str = ""
+    """Whose work it is: tenants share every queue by weight."""
+    cost_s: float = 0.0
+    """What it takes of an agent's time, in seconds, for its fair share; 0: what such tasks took before."""
     deadline_s: float = 0.0
     """From now, waiting included: it fails when it hasn't ended by then; 0 for none."""
     when: str = ""
@@ -156,7 +160,13 @@ class Fleet:
                 await asyncio.gather(*loops, return_exceptions=True)
 
     async def run(
-        self, goal: str, *, input_dir: Path | str = "", output_dir: Path | str = "", preferences: dict[str, Json] | None = None
+        self,
+        goal: str,
+        *,
+        input_dir: Path | str = "",
+        output_dir: Path | str = "",
+        preferences: dict[str, Json] | None = None,
+        tenant: str = "",
     ) -> TaskHandle:
         """Submit a goal in plain words and return the handle of its workflow, whose result is the deliverable."""
         from amas.orchestration.submission import check_takes_goals, submit_goal
@@ -169,6 +179,7 @@ class Fleet:
             input_dir=_absolute(input_dir),
             output_dir=_absolute(output_dir),
             preferences=preferences or {},
+            tenant=tenant,
         )
         workflow_id, root_id = await submit_goal(self.queue, wanted, limits=limits, client_id=self._client_id)
         future: asyncio.Future[TaskOutcome] = asyncio.get_running_loop().create_future()
@@ -272,18 +283,25 @@ class Fleet:
                 timeout_s=task.timeout_s,
                 retry=task.retry,
                 needs=task.needs,
+                tenant=task.tenant,
                 deadline_ms=now_ms() + round(task.deadline_s * 1000) if task.deadline_s else 0,
                 when=task.when,
             )
             if task.when:
                 compiled(task.when)
             task_id = new_id()
-            submission = make_submission(
-                task_id, spec, priority=task.priority, delay_s=task.delay_s, pool=task.pool, on_failure=task.on_failure
+            submissions.append(
+                make_submission(
+                    task_id,
+                    spec,
+                    priority=task.priority,
+                    delay_s=task.delay_s,
+                    pool=task.pool,
+                    on_failure=task.on_failure,
+                    cost_s=task.cost_s,
+                    expires_s=task.deadline_s,
+                )
             )
-            if task.deadline_s:
-                submission = with_options(submission, expires_ms=round(task.deadline_s * 1000))
-            submissions.append(submission)
             future: asyncio.Future[TaskOutcome] = loop.create_future()
             self._pending[task_id] = future
             handles.append(TaskHandle(task_id, future))

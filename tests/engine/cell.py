@@ -96,9 +96,10 @@ class Cell:
         return await self.hosts.reap(now_ms=self.now)
 
     async def held(self, task_id: str) -> dict[str, str]:
-        """Return a task's hash."""
+        """Return a task's hash, its last claim taken apart: a attempt, h host, g agent, t first started."""
         found: dict[bytes, bytes] = await self.engine.client.hgetall(self.engine.key("t", task_id))
-        return {name.decode(): value.decode(errors="replace") for name, value in found.items()}
+        held = {name.decode(): value.decode(errors="replace") for name, value in found.items()}
+        return held | dict(zip("ahgt", held["c"].split("\n"), strict=True)) if "c" in held else held
 
     async def states(self, *task_ids: str) -> dict[str, str]:
         outcomes = await self.queue.outcomes(task_ids)

@@ -280,7 +280,7 @@ class Life:
             pass
         left = await self.cell.keys()
         endless = {name for name in left if await self.cell.engine.client.pttl(self.cell.engine.key(name)) == -1}
-        assert endless <= {"journal", "totals", "queues"}
+        assert endless <= {"journal", "totals", "queues", "qs:work"}
 
 
 @pytest.mark.requirement("T6")

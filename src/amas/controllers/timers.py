@@ -23,7 +23,7 @@ class Timers:
         self._queue, self._workflows, self._figures = queue, workflows, figures
 
     async def run_once(self) -> float:
-        """Do what is due and return the seconds until the next task is, 0.25 at most; 0 when there was more than one sweep does."""
+        """Do what is due and return the seconds until the next task is, 0.25 at most; 0 when it was more than one sweep does."""
         promoted, promote_ms = await _sweep(lambda: self._queue.promote(limit=SLICE))
         _, expire_ms = await _sweep(lambda: self._workflows.expire(limit=SLICE))
         self._figures.tasks_promoted += promoted
@@ -31,7 +31,9 @@ class Timers:
         for _ in range(SWEEP_SLICES_MAX):
             if not (more := await self._workflows.tend()):
                 break
-        await self._queue.forget()
+        for _ in range(SWEEP_SLICES_MAX):
+            if await self._queue.forget(tasks=SLICE) < SLICE:
+                break
         due_ms = min(filter(None, (promote_ms, expire_ms)), default=0)
         if more or not due_ms:
             return 0.0 if more else PAUSE_MAX_S

@@ -4,6 +4,7 @@ Batches in, batches out; nothing here decides anything that the functions don't.
 (the simulator, tests); everyone else leaves it to the server. See `functions/*.lua` for what each keeps true.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from amas.model.task import (
     Json,
     Submission,
     SubmitOptions,
+    TaskKind,
     TaskOutcome,
     TaskSpec,
     TaskView,
@@ -60,12 +62,22 @@ class Slots(msgspec.Struct, frozen=True, array_like=True):
     agent_ids: list[str]
 
 
+class Spent(NamedTuple):
+    """What tasks took of agents' time: the engine learns from it what a queue's tasks cost."""
+
+    queue: str
+    tasks: int
+    microseconds: int
+
+
 class Exchange(NamedTuple):
     """What a host tells and asks in one round trip."""
 
     completions: Sequence[Completion] = ()
     failures: Sequence[FailedAttempt] = ()
     slots: Sequence[Slots] = ()
+    spent: Sequence[Spent] = ()
+    """Goes with completions: where there are none, it stays for the next time."""
 
 
 class Exchanged(NamedTuple):
@@ -90,10 +102,22 @@ def encode_payload(value: Json, what: str) -> Blob:
     return blob
 
 
-def make_submission(
-    task_id: str, spec: TaskSpec, *, priority: int = 1, delay_s: float = 0.0, pool: str = "", on_failure: str = "fail"
+def make_submission(  # noqa: PLR0913  one for each word of a submission
+    task_id: str,
+    spec: TaskSpec,
+    *,
+    priority: int = 1,
+    delay_s: float = 0.0,
+    pool: str = "",
+    on_failure: str = "fail",
+    cost_s: float = 0.0,
+    quorum: int = 0,
+    kind: TaskKind = "work",
+    expires_s: float = 0.0,
+    compensates: str = "",
+    reserves: Sequence[tuple[str, float]] = (),
 ) -> Submission:
-    """Return `spec` ready for `TaskQueue.submit`; `pool` keeps it for one pool's agents."""
+    """Return `spec` ready for `TaskQueue.submit`; `pool` keeps it for one pool's agents, the rest as in `SubmitOptions`."""
     options = SubmitOptions(
         needs=list(spec.needs) or None,
         delay_ms=round(delay_s * 1000),
@@ -101,10 +125,18 @@ def make_submission(
         parent_id=spec.parent_id,
         retries=spec.retry.retries,
         on_failure=on_failure,  # type: ignore[arg-type]
+        tenant=spec.tenant,
+        cost_ms=math.ceil(cost_s * 1000),
+        reserves=list(reserves) or None,
+        quorum=quorum,
+        kind=kind,
+        expires_ms=math.ceil(expires_s * 1000),
+        compensates=compensates,
     )
+    queue = spec.key or task_id if kind == "signal" else f"@{pool}" if pool else spec.capability
     return Submission(
         task_id,
-        f"@{pool}" if pool else spec.capability,
+        queue,
         encode_payload(spec, f"task {spec.key or spec.capability}"),
         priority,
         None if options == SubmitOptions() else options,
@@ -174,7 +206,8 @@ class TaskQueue:
         """
         batch: list[tuple[str, Sequence[Argument]]] = []
         if said.completions:
-            batch.append(("complete", (now_ms, self._retention_ms, host_id, encode(said.completions))))
+            lesson = (encode(said.spent),) if said.spent else ()
+            batch.append(("complete", (now_ms, self._retention_ms, host_id, encode(said.completions), *lesson)))
         if said.failures:
             batch.append(("fail", (now_ms, self._retention_ms, host_id, encode(said.failures))))
         if said.slots:
@@ -187,9 +220,12 @@ class TaskQueue:
         claimed = next(answers) if said.slots else _NOTHING_CLAIMED
         return Exchanged(refused, None if claimed == b"lost" else _claimed.decode(claimed))
 
-    async def complete(self, host_id: str, batch: Sequence[Completion], *, now_ms: int = SERVER_CLOCK) -> dict[int, str]:
-        """Record results; return what the fence kept out, as index -> `stale`, `cancelled` or `unknown`."""
-        return _refusals(await self._engine.call("complete", now_ms, self._retention_ms, host_id, encode(batch)))
+    async def complete(
+        self, host_id: str, batch: Sequence[Completion], *, spent: Sequence[Spent] = (), now_ms: int = SERVER_CLOCK
+    ) -> dict[int, str]:
+        """Record results, and what tasks took; return what the fence kept out, as index -> `stale`, `cancelled` or `unknown`."""
+        lesson = (encode(spent),) if spent else ()
+        return _refusals(await self._engine.call("complete", now_ms, self._retention_ms, host_id, encode(batch), *lesson))
 
     async def fail(self, host_id: str, batch: Sequence[FailedAttempt], *, now_ms: int = SERVER_CLOCK) -> dict[int, str]:
         """Record failed attempts; return what the fence kept out."""
@@ -237,9 +273,16 @@ class TaskQueue:
         count, due_ms = await self._engine.call("promote", now_ms, limit, self._retention_ms)
         return int(count), int(due_ms)
 
-    async def forget(self, *, limit: int = 10, now_ms: int = SERVER_CLOCK) -> int:
-        """Remove ended workflows and dead letters whose retention is over; return how many."""
-        return int(await self._engine.call("forget", now_ms, limit))
+    async def forget(self, *, workflows: int = 10, tasks: int = 1000, now_ms: int = SERVER_CLOCK) -> int:
+        """Remove ended workflows, and ended tasks outside any, whose retention is over; return how many.
+
+        At most so many workflows, and about so many tasks: those that one call ended go together.
+        """
+        return int(await self._engine.call("forget", now_ms, workflows, tasks))
+
+    async def weigh(self, weights: Mapping[str, float]) -> None:
+        """Set all tenants' weights: how many times a tenant of weight 1 each gets. Queued tasks keep their places."""
+        await self._engine.call("weigh", encode({tenant: str(weight) for tenant, weight in weights.items()}))
 
     async def note_progress(self, notes: Sequence[ProgressNote], *, now_ms: int = SERVER_CLOCK) -> None:
         """Put agents' progress into the journal."""
@@ -328,7 +371,7 @@ class TaskQueue:
         return {**counted, "open_workflows": int(workflows), "delayed": int(delayed), "dead_letters": int(dead)}
 
 
-_VIEW_FIELDS = ("s", "b", "p", "a", "f", "w", "u", "h", "g", "t", "z", "r", "e")
+_VIEW_FIELDS = ("s", "b", "p", "c", "f", "w", "u", "z", "r", "e")
 
 
 def _view(task_id: str, held: Mapping[str, bytes | None]) -> TaskView:
@@ -339,6 +382,7 @@ def _view(task_id: str, held: Mapping[str, bytes | None]) -> TaskView:
         return int(held[name] or default)
 
     spec = _spec.decode(held["b"] or b"")
+    attempt, host_id, agent_id, started_ms = (text("c") or "0\n\n\n0").split("\n")
     return TaskView(
         id=task_id,
         state=TaskState(text("s")),
@@ -348,13 +392,14 @@ def _view(task_id: str, held: Mapping[str, bytes | None]) -> TaskView:
         layer=spec.layer,
         workflow_id=text("w"),
         parent_id=text("u"),
+        tenant=spec.tenant,
         needs=spec.needs,
-        attempt=number("a"),
+        attempt=int(attempt),
         failures=number("f"),
-        agent_id=text("g"),
-        host_id=text("h"),
+        agent_id=agent_id,
+        host_id=host_id,
         priority=number("p", 1),
-        started_ms=number("t"),
+        started_ms=int(started_ms),
         finished_ms=number("z"),
         input=spec.input,
         result=_any.decode(held["r"]) if held["r"] else None,

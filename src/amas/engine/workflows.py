@@ -1,7 +1,7 @@
 """Workflows as a whole, and the tasks that wait for something else than an agent: signals, pauses, re-runs, dead letters.
 
 One method each around one server-side function (`functions/45_*.lua`), as in `queue.py`; `now_ms` is for callers that own the
-clock. The submissions of `timer`, `signal` and `compensation` tasks are made here too, since the engine reads their options.
+clock.
 """
 
 from collections.abc import Sequence
@@ -49,29 +49,13 @@ def with_options(submission: Submission, **options: Any) -> Submission:
     return msgspec.structs.replace(submission, options=msgspec.structs.replace(held, **options))
 
 
-def make_timer(task_id: str, spec: TaskSpec, *, delay_s: float) -> Submission:
-    """Return a task that no agent gets: it succeeds with null `delay_s` seconds after its needs did."""
-    return with_options(make_submission(task_id, spec, delay_s=delay_s), kind="timer")
-
-
 def make_signal(task_id: str, spec: TaskSpec, *, expires_s: float = 0.0, on_failure: str = "fail") -> Submission:
     """Return a task that no agent gets: it succeeds with what `Workflows.signal` sends it, under its id or its `spec.key`.
 
     `expires_s` counts from when its needs are satisfied, since nobody can be expected to answer before; then it fails with the
     code `expired`. 0: it waits for as long as its workflow does. A key is unique among a workflow's signals.
     """
-    submission = make_submission(task_id, spec, on_failure=on_failure)
-    named = msgspec.structs.replace(submission, queue=spec.key or task_id)
-    return with_options(named, kind="signal", expires_ms=round(expires_s * 1000))
-
-
-def make_compensation(task_id: str, spec: TaskSpec, *, compensates: str, priority: int = 1, pool: str = "") -> Submission:
-    """Return the task that undoes `compensates`, an earlier or equal task of the same submission and workflow.
-
-    It runs only if its workflow fails or is cancelled after that one had succeeded, and gets its result as its one need.
-    """
-    alone = msgspec.structs.replace(spec, needs=(compensates,), need_keys=spec.need_keys[:1])
-    return with_options(make_submission(task_id, alone, priority=priority, pool=pool), needs=None, compensates=compensates)
+    return make_submission(task_id, spec, kind="signal", expires_s=expires_s, on_failure=on_failure)
 
 
 class Workflows:

@@ -67,6 +67,12 @@ class DeclaredLimits(msgspec.Struct, frozen=True, kw_only=True):
     quality_rounds: int = 2
 
 
+class DeclaredTenant(msgspec.Struct, frozen=True, kw_only=True):
+    """What one tenant gets."""
+
+    weight: float = 1.0
+
+
 class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -76,6 +82,7 @@ class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     limits: DeclaredLimits = DeclaredLimits()
     playbooks: tuple[str, ...] = ()
     hosts: int = 1
+    tenants: dict[str, DeclaredTenant] = msgspec.field(default_factory=dict)
 
 
 def seconds(time: Time) -> float:

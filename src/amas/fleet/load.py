@@ -12,8 +12,8 @@ import msgspec
 
 from amas.errors import FleetError
 from amas.fleet.check import agent_problems, problems
-from amas.fleet.declared import DeclaredFleet, DeclaredLimits, DeclaredPool, Time, seconds
-from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec, ProcessLimits
+from amas.fleet.declared import DeclaredFleet, DeclaredLimits, DeclaredPool, DeclaredTenant, Time, seconds
+from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec, ProcessLimits, TenantSpec
 from amas.model.goal import ROOT_CAPABILITY
 from amas.model.task import RetryPolicy
 from amas.model.yamlfile import YamlFile, did_you_mean, shipped_folder
@@ -22,6 +22,9 @@ from amas.settings import OrchestrationLimits
 
 QUALITY_ROUNDS_MAX = 10
 """A part that ten rounds didn't mend won't be mended by the eleventh."""
+
+WEIGHT_MIN, WEIGHT_MAX = 0.01, 100.0
+"""Beyond these a tenant would have the fleet to itself, or nothing."""
 
 _HOUR_S = 3600.0
 
@@ -83,7 +86,13 @@ class _Reading:
             limits=self._limits(said.limits),
             playbooks=tuple(self._beside(name) for name in said.playbooks),
             hosts=said.hosts,
+            tenants={name: self._tenant(tenant, f"tenants.{name}") for name, tenant in said.tenants.items()},
         )
+
+    def _tenant(self, said: DeclaredTenant, at: str) -> TenantSpec:
+        if not WEIGHT_MIN <= said.weight <= WEIGHT_MAX:
+            raise self._file.invalid(f"is {said.weight:g}, but must be from {WEIGHT_MIN:g} to {WEIGHT_MAX:g}", f"{at}.weight")
+        return TenantSpec(weight=said.weight)
 
     def _pool(self, said: DeclaredPool, at: str) -> PoolSpec:
         retries = said.retry.retries

@@ -66,6 +66,13 @@ class FleetLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How often the gate sends a part back before it goes up as it is, marked."""
 
 
+class TenantSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What one tenant gets; a tenant that isn't declared has the defaults."""
+
+    weight: float = 1.0
+    """How many times a tenant of weight 1 it gets of what agents do."""
+
+
 class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
     """The whole declaration."""
 
@@ -77,6 +84,7 @@ class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Names of shipped playbooks or paths; empty for all that ship with the product."""
     hosts: int = 1
     """Host processes that the local platform starts."""
+    tenants: dict[str, TenantSpec] = msgspec.field(default_factory=dict)
 
     @property
     def capabilities(self) -> frozenset[str]:

@@ -25,6 +25,7 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = int(Priority.NORMAL)
     deadline_s: float = 0.0
     """Seconds from submission; 0 takes the fleet's workflow time-out."""
+    tenant: str = ""
 
 
 class Complexity(StrEnum):

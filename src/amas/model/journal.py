@@ -1,7 +1,7 @@
 """Entries of the journal, and the changes to single tasks and workflows that they stand for.
 
 One entry is one call of the engine and may change thousands of tasks. `decode` reads it as the engine wrote it (see
-`engine/functions/00_lib.lua`); `task_changes` takes it apart for those who follow tasks: the recorder and the live events.
+`engine/functions/00_base.lua`); `task_changes` takes it apart for those who follow tasks: the recorder and the live events.
 """
 
 from collections.abc import Iterator, Mapping

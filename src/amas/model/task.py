@@ -19,7 +19,7 @@ OnFailure = Literal["fail", "skip"]
 """What a task's failure means to those that need it: `fail` fails them too; `skip` lets them run without its result."""
 
 TaskKind = Literal["work", "timer", "signal"]
-"""`work` is for an agent. A `timer` succeeds when its delay is over, a `signal` with what is sent to it; neither is claimed."""
+"""`work` is for an agent. A `timer` succeeds when its delay is over, a `signal` with what somebody sends; neither is claimed."""
 
 PAYLOAD_BYTES_MAX = 1 << 20
 """An input or a result of more than 1 MiB is refused: it belongs into an artifact."""
@@ -180,6 +180,7 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     layer: str = ""
     workflow_id: str = ""
     parent_id: str = ""
+    tenant: str = ""
     needs: tuple[str, ...] = ()
     attempt: int = 0
     failures: int = 0

@@ -84,6 +84,7 @@ async def submit_goal(
         title=_title(goal.text),
         layer=Layer.EXECUTIVE,
         workflow_id=workflow_id,
+        tenant=goal.tenant,
         deadline_ms=goal_deadline_ms(goal, limits),
     )
     answer = f"{workflow_id} {root_id}"

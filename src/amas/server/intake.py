@@ -14,7 +14,6 @@ from fastapi import Request
 from amas.clock import new_id, now_ms
 from amas.core.conditions import compiled
 from amas.engine.queue import Idempotency, make_submission
-from amas.engine.workflows import with_options
 from amas.errors import CapabilityUnknown
 from amas.model.fleet import FleetSpec
 from amas.model.task import RetryPolicy, Submission, TaskSpec
@@ -125,17 +124,24 @@ def submissions(tasks: Sequence[NewTask], fleet: FleetSpec) -> list[Submission]:
             timeout_s=task.timeout_s,
             retry=_policy(task.retry),
             needs=tuple(keys.get(need, need) for need in task.needs),
+            tenant=task.tenant,
             deadline_ms=now_ms() + round(task.deadline_s * 1000) if task.deadline_s else 0,
             when=task.when,
         )
         if task.when:
             compiled(task.when)
-        submission = make_submission(
-            task_id, spec, priority=task.priority, delay_s=task.delay_s, pool=task.pool, on_failure=task.on_failure
+        made.append(
+            make_submission(
+                task_id,
+                spec,
+                priority=task.priority,
+                delay_s=task.delay_s,
+                pool=task.pool,
+                on_failure=task.on_failure,
+                cost_s=task.cost_s,
+                expires_s=task.deadline_s,
+            )
         )
-        if task.deadline_s:
-            submission = with_options(submission, expires_ms=round(task.deadline_s * 1000))
-        made.append(submission)
         if task.key:
             keys[task.key] = task_id
     return made

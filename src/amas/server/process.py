@@ -5,10 +5,12 @@ It reads `fleet.json` in the data folder for all it needs.
 
 import asyncio
 import os
+import random
 from pathlib import Path
 
 import msgspec
 
+from amas.agents.insist import insist
 from amas.controllers.figures import Figures
 from amas.controllers.run import Controllers, make_duties
 from amas.engine.connection import Engine
@@ -45,6 +47,8 @@ async def _control_plane(home: Home) -> None:
         plane = ControlPlane(
             engine, records, load_fleet(state.fleet_file), settings, home.folder, retention_s=retention_s, figures=figures
         )
+        weights = {name: tenant.weight for name, tenant in plane.fleet.tenants.items()}
+        await insist(lambda: plane.queue.weigh(weights), draw=random.random)
         controllers = Controllers(engine, make_duties(engine, records, figures), figures, holder=f"control-plane-{os.getpid()}")
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(serve(plane, ready=lambda _, __: tell_ready()), name="server")

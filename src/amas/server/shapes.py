@@ -53,6 +53,10 @@ class NewTask(Given, frozen=True):
     on_failure: OnFailure = "fail"
     pool: Line = ""
     """Only this pool's agents may take it."""
+    tenant: Line = ""
+    """Whose work it is: tenants share every queue by weight."""
+    cost_s: Seconds = 0.0
+    """What it takes of an agent's time, for its fair share; 0: what such tasks took before."""
     deadline_s: Seconds = 0.0
     """From now, waiting included: it fails when it hasn't ended by then; 0 for none."""
     when: Annotated[str, Meta(max_length=4096)] = ""
@@ -111,6 +115,8 @@ class NewGoal(Given, frozen=True):
     priority: Rank = 1
     deadline_s: Seconds = 0.0
     """From now; 0 takes the fleet's workflow time-out."""
+    tenant: Line = ""
+    """Whose goal it is: tenants share every queue by weight."""
 
 
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):

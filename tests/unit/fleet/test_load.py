@@ -238,3 +238,10 @@ def test_playbooks_are_found_beside_the_fleet_file_and_checked_with_the_agents(t
     spec = load_fleet(write(tmp_path, text), environ={})
     assert spec.playbooks == (str(tmp_path / "mine.yaml"), "code-base")
     assert "mine.yaml:2: " in refused(tmp_path, text, agents=True)
+
+
+def test_tenants_have_weights_within_reason(tmp_path: Path) -> None:
+    spec = load_fleet(write(tmp_path, SMALL + "tenants:\n  acme: {weight: 3}\n  other: {}\n"), environ={})
+    assert {name: tenant.weight for name, tenant in spec.tenants.items()} == {"acme": 3.0, "other": 1.0}
+    message = refused(tmp_path, SMALL + "tenants:\n  acme: {weight: 0}\n")
+    assert "tenants.acme.weight: is 0, but must be from 0.01 to 100" in message

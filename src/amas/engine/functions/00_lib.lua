@@ -1,80 +1,4 @@
--- What every transition shares. The files of this folder are joined in the order of their names and loaded as one library.
---
--- Words on the wire: a batch is one msgpack array; a blob is msgpack that Python made and no function here reads.
--- Keys (P is the cell's prefix, KEYS[1] of every call; it carries the hash tag, so all keys lie in one slot):
---   P:t:<id>     hash    a task: s state, q queue, b spec, p priority (1 if absent), a attempt, f failures, l hosts lost, m retries,
---                        w workflow, u parent, n open dependencies, d delay, x 'skip', h host, g agent, t first started, z finished,
---                        r result, e failure, y reply channel, D has dependents, C has children, S has steps,
---                        k has one of w, u, x, D, C, S, X, without which its end touches nothing else
---                        X has one of: K kind, Q quorum, i successes missing to it, E expires (ms), o what it compensates, O what
---                        compensates it, U its compensation is under way, B the answer to a signal
---                        Z cancelled because its workflow or its parent ended, G times it was reset to start anew
---   P:d:<id>     list    tasks that wait on it; '^' before one that waits for the end, however it ends; '?' before one with a quorum
---   P:c:<id>     list    sub-tasks that it spawned           P:s:<id>   hash   its journaled steps
---   P:q:<queue>  zset    queued ids by effective age         P:queues   set    queues ever used
---   P:delayed    zset    delayed ids by due time             P:dead     zset   dead letters by time
---   P:w:<id>     hash    a workflow: s state, b blob, root, total, open, succeeded, failed, cancelled, bad, halted, y, c created, z finished,
---                        paused, o has compensations, v state in which it ends after them, at where the cancelling of its tasks stands
---   P:wt:<id>    list    its tasks                           P:ended    zset   workflows, and dead letters outside any, by the time to forget them
---   P:ws:<id>    hash    its signals by key: '=' and the task, or '!' and an answer that came before the task
---   P:wu:<id>    list    compensations of what has succeeded in it, the last first
---   P:wp:<id>    zset    its queued tasks that were met while it was held, with their scores
---   P:held       set     workflows of which nothing is claimed: paused, or ended with tasks still to be cancelled
---   P:expiring   zset    tasks by the time when they fail unless they have ended
---   P:chores     list    what calls have left to do, being too much for one: see chore()
---   P:open       zset    open workflows by creation
---   P:hosts      zset    hosts by end of lease               P:h:<host> hash   what a host says of itself
---   P:r:<host>   hash    task -> agent, what it runs         P:journal  stream every transition
---   P:idem:<key> hash    first answer to an idempotency key  P:totals   hash   counters since the engine began
--- Channels: P:bell (queue names), P:reply:<client> (outcomes), P:host:<host> (ids to stop).
---
--- One entry of the journal is one call: k kind, t time, and as needed h host, b the batch as it came, x indices of b that changed nothing,
--- fx what else changed ([id, state, blob|due]), wf workflows that ended or began ([id, state]).
-
-local P            -- prefix of the call under way
-local R            -- what the call under way has gathered, see begin()
-
-local TERMINAL = {succeeded = true, failed = true, cancelled = true}
--- Milliseconds by which a priority makes a task older than it is: it goes first, and nothing of a lower one starves.
-local HEAD_START = {[0] = 0, [1] = 60000, [2] = 600000, [3] = 3600000}
-local RESUMED_HEAD_START = 600000   -- work that was begun goes before new work of its priority
-local RETRIES = 3                   -- where a task says nothing
-local HOSTS_LOST_MAX = 8            -- a task that went down with more hosts than this is the likely cause
-local SLICE = 1000                  -- tasks that a call follows up at most, besides its own batch: some milliseconds
-
-local call         -- redis.call, which doesn't exist yet while the library is loaded
-
-local function begin(keys, args)
-  P, call = keys[1], redis.call
-  local now = tonumber(args[1])
-  if now == 0 then
-    local time = call('TIME')
-    now = time[1] * 1000 + math.floor(time[2] / 1000)
-  end
-  R = {now = now, stamp = string.format('%d', now), ready = {}, replies = {}, reply_counts = {}, fx = {}, wf = {}, ends = {}, wf_news = {}, stops = {}, totals = {}, budget = SLICE}
-  return now
-end
-
-local function key(kind, id) return P .. ':' .. kind .. ':' .. id end
-
-local function count(name, n) R.totals[name] = (R.totals[name] or 0) + (n or 1) end
-
--- Variadic commands in pieces: Lua's stack holds no more than 8000 values.
-local function call_many(command, name, list)
-  for first = 1, #list, 1000 do
-    call(command, name, unpack(list, first, math.min(first + 999, #list)))
-  end
-end
-
-local function array_header(n) return struct.pack('>BI4', 0xdd, n) end
-
--- Queue a task; the sorted sets are written by commit(), all members of one queue in one call.
-local function ready(id, queue, priority, head_start)
-  local list = R.ready[queue]
-  if not list then list = {}; R.ready[queue] = list end
-  list[#list + 1] = R.now - (HEAD_START[tonumber(priority) or 1] or 0) - (head_start or 0)
-  list[#list + 1] = id
-end
+-- How tasks end and what follows from it; what every transition writes at its end.
 
 local function tally(workflow)
   local t = R.wf[workflow]
@@ -87,9 +11,11 @@ end
 
 local NIL = '\192'   -- msgpack's nil
 
-local function expire(id, has_steps)
-  call('PEXPIRE', key('t', id), R.retention)
-  if has_steps then call('PEXPIRE', key('s', id), R.retention) end
+-- Note that an ended task outside any workflow can be forgotten in time. '+' before those that have more than their hash, '!' before
+-- those that may be put back.
+local function let_fade(task, state)
+  local mark = state ~= 'succeeded' and '!' or (task.S or task.D or task.C) and '+' or ''
+  R.gone[#R.gone + 1] = mark .. task.id
 end
 
 -- Leave work to a later call: `tend` takes it up.  `kind`: 'ends' (what waits on the end of task `id`, which stands in `state`),
@@ -111,9 +37,9 @@ local function ended(task, state, result, failure)
       if state == 'failed' and task.x ~= 'skip' then t.bad = t.bad + 1 elseif state == 'cancelled' then t.halted = t.halted + 1 end
     end
   elseif not task.u then   -- a sub-task outside a workflow stays as long as its parent
-    expire(task.id, task.S)
+    let_fade(task, state)
   end
-  if task.y then
+  if task.y and task.y ~= '' then
     local parts = R.replies[task.y]
     if not parts then parts = {}; R.replies[task.y] = parts; R.reply_counts[task.y] = 0 end
     R.reply_counts[task.y] = R.reply_counts[task.y] + 1
@@ -122,28 +48,37 @@ local function ended(task, state, result, failure)
   if task.D or task.C then R.ends[#R.ends + 1] = {task, state} end
 end
 
-local FIELDS = {'s', 'a', 'w', 'u', 'x', 'y', 'D', 'C', 'S', 'q', 'p', 'm', 'f', 'h', 'l', 'X'}
+local FIELDS = {'s', 'c', 'w', 'u', 'x', 'y', 'D', 'C', 'S', 'q', 'p', 'm', 'f', 'l', 'T', 'K', 'X'}
+
+-- What a task's last claim says: attempt (0 before the first), host, agent, when the first attempt started.
+local function claim_of(text)
+  if not text then return 0 end
+  local attempt, host, agent, started = string.match(text, '^(%d+)\n([^\n]*)\n([^\n]*)\n(.*)$')
+  return tonumber(attempt), host, agent, started
+end
 
 -- Read what transitions need of a task; nil when there is none.
 local function load(id)
   local v = call('HMGET', key('t', id), unpack(FIELDS))
   if not v[1] then return nil end
-  local task = {id = id, s = v[1], a = tonumber(v[2]) or 0, w = v[3], u = v[4], x = v[5], y = v[6], D = v[7], C = v[8], S = v[9],
-          q = v[10], p = tonumber(v[11]) or 1, m = tonumber(v[12]) or RETRIES, f = tonumber(v[13]) or 0, h = v[14],
-          l = tonumber(v[15]) or 0}
-  if v[16] then
-    local more = call('HMGET', key('t', id), 'K', 'Q', 'E', 'o', 'O', 'U', 'B')
-    task.K, task.Q, task.E, task.o, task.O, task.U, task.B = unpack(more, 1, 7)
+  local attempt, host = claim_of(v[2])
+  local task = {id = id, s = v[1], a = attempt, h = host, w = v[3], u = v[4], x = v[5], y = v[6], D = v[7], C = v[8], S = v[9],
+          q = v[10], p = tonumber(v[11]) or 1, m = tonumber(v[12]) or RETRIES, f = tonumber(v[13]) or 0, l = tonumber(v[14]) or 0,
+          T = v[15] or nil, K = tonumber(v[16] or nil)}
+  if v[17] then
+    local more = call('HMGET', key('t', id), 'W', 'Q', 'E', 'o', 'O', 'U', 'B')
+    task.W, task.Q, task.E, task.o, task.O, task.U, task.B = unpack(more, 1, 7)
   end
   return task
 end
 
--- Read only what a success needs: most tasks have no `k`, and fifteen fields cost more than the rest of their end.
+-- Read only what the success of a first attempt needs: most tasks have no `k`, and more fields cost more than the rest of their end.
 local function load_for_success(id)
-  local v = call('HMGET', key('t', id), 's', 'a', 'h', 'y', 'f', 'k')
+  local v = call('HMGET', key('t', id), 's', 'c', 'y', 'k')
   if not v[1] then return nil end
-  if v[6] then return load(id) end
-  return {id = id, s = v[1], a = tonumber(v[2]) or 0, h = v[3], y = v[4], f = tonumber(v[5]) or 0}
+  local attempt, host = claim_of(v[2])
+  if v[4] or attempt > 1 then return load(id) end
+  return {id = id, s = v[1], a = attempt, h = host, y = v[3], f = 0}
 end
 
 -- The fence: the task if `attempt` owns it, else nil and why not ('same': this very outcome was recorded before, so the task
@@ -167,11 +102,8 @@ local function failure(code, message) return cmsgpack.pack({code, message, ''}) 
 -- running -> nothing: the host lets go of it.
 local function let_go(task) if task.h then call('HDEL', key('r', task.h), task.id) end end
 
--- Put a failed task on the list that people look at; one outside any workflow leaves it when the task itself is forgotten.
-local function dead_letter(task)
-  call('ZADD', P .. ':dead', R.now, task.id)
-  if not task.w then call('ZADD', P .. ':ended', R.now + R.retention, task.id) end
-end
+-- Put a failed task on the list that people look at; it leaves it when the task itself is forgotten.
+local function dead_letter(task) call('ZADD', P .. ':dead', R.now, task.id) end
 
 -- waiting or running -> failed without a word from an agent: what it needs didn't succeed, or its hosts die.
 local function abandon(task, code, message)
@@ -230,17 +162,17 @@ end
 -- waiting -> queued, or delayed where a delay was asked for, as timers do.
 local function satisfy(task)
   if task.Q then call('HDEL', key('t', task.id), 'i') end
-  if task.K == 'signal' then return ask(task) end
+  if task.W == 'signal' then return ask(task) end
   local delay = call('HGET', key('t', task.id), 'd')
   if delay then
     call('HSET', key('t', task.id), 's', 'delayed')
-    if not task.K then call('HDEL', key('t', task.id), 'd') end
+    if not task.W then call('HDEL', key('t', task.id), 'd') end
     call('ZADD', P .. ':delayed', R.now + delay, task.id)
     effect(task.id, 'delayed', cmsgpack.pack(R.now + delay))
     return
   end
   call('HSET', key('t', task.id), 's', 'queued')
-  ready(task.id, task.q, task.p, task.a > 0 and RESUMED_HEAD_START or 0)
+  if task.a > 0 then ready_again(task) else ready(task.id, task.q, task.p, task.T, task.w, task.K) end
   effect(task.id, 'queued')
 end
 
@@ -285,7 +217,7 @@ local function settle_children(task)
     local child = load(id)
     if child and (not child.o or child.U) then   -- a compensation may be asked for until the workflow has ended
       cancel(child, true)
-      if not task.w then expire(id, child.S) end
+      if not task.w then let_fade(child, child.s) end
     end
   end
   R.budget = R.budget - #children
@@ -418,10 +350,10 @@ end
 local function commit(kind, fields)
   settle_ends()
   settle_workflows()
-  local queues = {}
-  for queue, list in pairs(R.ready) do
-    call_many('ZADD', key('q', queue), list)
-    queues[#queues + 1] = queue
+  local queues = write_queues()
+  if #R.gone > 0 then
+    call('RPUSH', P .. ':gone', string.format('%d\n', R.now + R.retention) .. table.concat(R.gone, '\n'))
+    count('kept', #R.gone)
   end
   for name, n in pairs(R.totals) do call('HINCRBY', P .. ':totals', name, n) end
   if #R.fx > 0 then fields[#fields + 1] = 'fx'; fields[#fields + 1] = array_header(#R.fx) .. table.concat(R.fx) end

@@ -60,7 +60,7 @@ end
 -- Put what makes a task more than work with needs: its kind, its expiry, what it compensates.
 local function put_extras(id, queue, options, put)
   put('X', 1)
-  if options.k then put('K', options.k) end
+  if options.k then put('W', options.k) end
   if options.k == 'timer' then put('d', options.d or 0) end
   if options.e then
     put('E', options.e)
@@ -79,19 +79,29 @@ local function put_extras(id, queue, options, put)
   end
 end
 
--- Store one task of a batch; `flagged` gathers the tasks that got dependents.
+-- Store one task of a batch; `flagged` gathers the tasks that got dependents. Returns whether it can't succeed any more.
 local function add(t, client, states, flagged)
-  local id, queue, spec, priority, options = t[1], t[2], t[3], t[4] or 1, t[5] or {}
+  local id, queue, spec, priority, options = t[1], t[2], t[3], t[4] or 1, t[5]
+  if not options or not options.k then R.used[queue] = true end
+  if not options and priority == 1 then   -- most tasks, and these calls are most of what a submission costs
+    ready(id, queue, priority)
+    call('HSET', key('t', id), 's', 'queued', 'q', queue, 'b', spec, 'y', client)
+    return false
+  end
+  options = options or {}
   local fields = {'s', 'queued', 'q', queue, 'b', spec}
   local function put(name, value) fields[#fields + 1] = name; fields[#fields + 1] = value end
   if priority ~= 1 then put('p', priority) end
-  if client ~= '' and not options.w then put('y', client) end   -- a workflow's submitter hears of the workflow
+  if not options.w then put('y', client) end   -- a workflow's submitter hears of the workflow
   if options.m and options.m ~= RETRIES then put('m', options.m) end
   if options.x and options.x ~= 'fail' then put('x', options.x) end
   if options.u then put('u', options.u) end
   local special = options.q or options.k or options.e or options.o
   if special or options.w or options.u or options.x then put('k', 1) end
   if special then put_extras(id, queue, options, put) end
+  local tenant, cost = options.t, options.c and options.c * 1000
+  if tenant then put('T', tenant) end
+  if cost then put('K', cost) end
   local open, doomed = 0, false
   if options.n and not options.o then
     if options.q then open, doomed = wait_for_quorum(id, options, states, flagged, put)
@@ -107,7 +117,7 @@ local function add(t, client, states, flagged)
     call('ZADD', P .. ':delayed', R.now + delay, id)
     effect(id, 'delayed', cmsgpack.pack(R.now + delay))
   else
-    ready(id, queue, priority)
+    ready(id, queue, priority, tenant, options.w, cost)
   end
   if fields[2] == 'waiting' then effect(id, 'waiting') end
   if options.w then
@@ -120,8 +130,7 @@ local function add(t, client, states, flagged)
     R.added[options.w] = ids
   end
   call('HSET', key('t', id), unpack(fields))
-  if not options.k then R.queues[queue] = true
-  elseif options.k == 'signal' and open == 0 and not doomed then R.asking[#R.asking + 1] = id end
+  if options.k == 'signal' and open == 0 and not doomed then R.asking[#R.asking + 1] = id end
   return doomed
 end
 
@@ -160,7 +169,7 @@ local function add_batch(batch, client, resend)
   if closed then return 'workflow_closed', closed end
   local unfit = R.compensates and unfit_compensation(batch, inside, states)
   if unfit then return 'compensation_unfit', unfit end
-  R.added, R.queues, R.asking = {}, {}, {}
+  R.added, R.used, R.asking = {}, {}, {}
   local flagged, doomed = {}, {}
   for _, t in ipairs(batch) do
     if inside[t[1]] then
@@ -171,7 +180,7 @@ local function add_batch(batch, client, resend)
   for need in pairs(flagged) do call('HSET', key('t', need), 'D', 1, 'k', 1) end
   for workflow, ids in pairs(R.added) do call_many('RPUSH', key('wt', workflow), ids) end
   local queues = {}
-  for queue in pairs(R.queues) do queues[#queues + 1] = queue end
+  for queue in pairs(R.used) do queues[#queues + 1] = queue end
   if #queues > 0 then call_many('SADD', P .. ':queues', queues) end
   for _, id in ipairs(R.asking) do satisfy(load(id)) end
   for _, id in ipairs(doomed) do abandon(load(id), 'dependency_failed', 'a task that it needs didn\'t succeed') end

@@ -7,17 +7,29 @@ local function is_held(workflow)
   return R.held[workflow]
 end
 
--- Queue again what was set aside while a workflow was held, in its old order, as far as the budget goes.
-local function take_up(workflow)
+-- Keep a task out of the queue that `claim` took it from while its workflow is held; returns whether it is.
+local function set_aside(id, score)
+  local workflow = call('HGET', key('t', id), 'w')
+  if not workflow or not is_held(workflow) then return false end
+  call('ZADD', key('wp', workflow), score, id)
+  R.budget = R.budget - 1
+  return true
+end
+
+-- Queue again what was set aside while a workflow was held, in its old order, as far as the budget goes. `first`: its flows begin
+-- where the queues stand now, for they have paid for what they didn't get.
+local function take_up(workflow, first)
   if call('SISMEMBER', P .. ':held', workflow) == 1 then return end   -- paused anew
-  local name = key('wp', workflow)
+  local name, flows = key('wp', workflow), {}
   local popped = R.budget > 0 and call('ZPOPMIN', name, R.budget) or {}
   for i = 1, #popped, 2 do
-    local queue = call('HGET', key('t', popped[i]), 'q')
-    if queue then
-      R.ready[queue] = R.ready[queue] or {}
-      table.insert(R.ready[queue], popped[i + 1])
-      table.insert(R.ready[queue], popped[i])
+    local task = load(popped[i])
+    if task and task.a > 0 then ready_again(task)
+    elseif task then
+      local flow = key('fl', task.q .. '\n' .. task.p .. '\n' .. (task.T or ''))
+      if first and not flows[flow] then call('ZREM', flow, workflow) end
+      flows[flow] = true
+      ready(task.id, task.q, task.p, task.T, workflow, task.K)
     end
   end
   R.budget = R.budget - #popped / 2

@@ -1,66 +1,6 @@
 -- Tasks handed to hosts.
 
--- Take up to n ids from several queues, oldest effective age first.
-local function pop(queues, n)
-  local ids, scores = {}, {}
-  local function take(popped)
-    for i = 1, #popped, 2 do ids[#ids + 1] = popped[i]; scores[#ids] = popped[i + 1] end
-  end
-  if #queues == 1 then
-    take(call('ZPOPMIN', key('q', queues[1]), n))
-    return ids, scores
-  end
-  local heads = {}
-  local function look(queue)
-    local head = call('ZRANGE', key('q', queue), 0, 0, 'WITHSCORES')
-    heads[queue] = head[1] and tonumber(head[2]) or nil
-  end
-  for _, queue in ipairs(queues) do look(queue) end
-  while #ids < n do
-    local best
-    for queue, score in pairs(heads) do
-      if not best or score < heads[best] or (score == heads[best] and queue < best) then best = queue end
-    end
-    if not best then break end
-    -- While only one queue has work, it is emptied in one call.
-    local only = next(heads) == best and next(heads, best) == nil
-    take(call('ZPOPMIN', key('q', best), only and n - #ids or 1))
-    if only then break end
-    look(best)
-  end
-  return ids, scores
-end
-
-local READ = {'s', 'a', 'f', 'S', 'C', 'b', 'G'}
-local READ_WHILE_HELD = {'s', 'a', 'f', 'S', 'C', 'b', 'G', 'w'}
-
--- Iterate over up to n tasks of several queues: position, id and fields. Tasks of held workflows go to where `resume` finds them.
-local function next_of(queues, n, anything_held)
-  local ids, scores = pop(queues, n)
-  local at, taken, set_aside = 0, 0, 0
-  return function()
-    while true do
-      at = at + 1
-      if at > #ids then
-        if set_aside == 0 or R.budget <= 0 then return nil end
-        ids, scores = pop(queues, math.min(n - taken, R.budget))
-        at, set_aside = 1, 0
-        if not ids[1] then return nil end
-      end
-      local id = ids[at]
-      local v = call('HMGET', key('t', id), unpack(anything_held and READ_WHILE_HELD or READ))
-      if v[1] == 'queued' then
-        if anything_held and v[8] and is_held(v[8]) then
-          call('ZADD', key('wp', v[8]), scores[at], id)
-          set_aside, R.budget = set_aside + 1, R.budget - 1
-        else
-          taken = taken + 1
-          return taken, id, v
-        end
-      end
-    end
-  end
-end
+local NEW = '\000\194'   -- msgpack: no failures, nothing to resume
 
 -- claim: hand queued tasks to a host's free agents.
 --   caller: TaskQueue.claim.  ARGV: now, host, groups [[queues, agent ids (one for each free slot)]...]
@@ -70,31 +10,59 @@ local function claim(keys, args)
   begin(keys, args)
   local host = args[2]
   if not call('ZSCORE', P .. ':hosts', host) then return 'lost' end
-  local out, journal, running, asked = {}, {}, {}, 0
   local anything_held = call('EXISTS', P .. ':held') == 1
+  local out, journal, running, asked = {}, {}, {}, 0
+  local holder = '\n' .. host .. '\n'
+
+  -- queued -> running, by `agent`; false when the task is gone, not queued any more, or of a workflow that is held.
+  local function start(id, score, agent)
+    local v = call('HMGET', key('t', id), 's', 'c', 'k', 'b')
+    if v[1] ~= 'queued' or anything_held and v[3] and set_aside(id, score) then return false end
+    local attempt, started, history, generation = 1, R.stamp, NEW, nil
+    if v[2] then   -- not its first
+      local last, _, _, first = claim_of(v[2])
+      local held = call('HMGET', key('t', id), 'f', 'S', 'C', 'G')
+      attempt, started = last + 1, first
+      history = cmsgpack.pack(tonumber(held[1]) or 0, (held[2] or held[3]) and true or false)
+      generation = tonumber(held[4] or nil)
+    end
+    call('HSET', key('t', id), 's', 'running', 'c', attempt .. holder .. agent .. '\n' .. started)
+    running[#running + 1] = id
+    running[#running + 1] = agent
+    local words = cmsgpack.pack(id, attempt, agent)
+    journal[#journal + 1] = '\147' .. words
+    out[#out + 1] = (generation and '\151' or '\150') .. words .. history
+    out[#out + 1] = generation and v[4] .. cmsgpack.pack(generation) or v[4]
+    return true
+  end
+
   for _, group in ipairs(cmsgpack.unpack(args[3])) do
     local queues, agents = group[1], group[2]
+    local given = 0
     asked = asked + #agents
-    for i, id, v in next_of(queues, #agents, anything_held) do
-      local attempt, agent = (tonumber(v[2]) or 0) + 1, agents[i]
-      if attempt == 1 then call('HSET', key('t', id), 's', 'running', 'a', 1, 'h', host, 'g', agent, 't', R.stamp)
-      else call('HSET', key('t', id), 's', 'running', 'a', attempt, 'h', host, 'g', agent) end
-      running[#running + 1] = id
-      running[#running + 1] = agent
-      journal[#journal + 1] = {id, attempt, agent}
-      out[#out + 1] = v[7] and '\151' or '\150'
-      out[#out + 1] = cmsgpack.pack(id, attempt, agent, tonumber(v[3]) or 0, (v[4] or v[5]) and true or false)
-      out[#out + 1] = v[6]
-      if v[7] then out[#out + 1] = cmsgpack.pack(tonumber(v[7])) end
+    while given < #agents and R.budget > 0 do
+      local taken = #queues == 1 and take(queues[1], #agents - given) or take_from(queues, #agents - given)
+      if #taken == 0 then break end
+      for i = 1, #taken, 2 do
+        if start(taken[i], taken[i + 1], agents[given + 1]) then given = given + 1 end
+      end
     end
   end
   if #journal > 0 then
     call_many('HSET', key('r', host), running)
     count('claimed', #journal)
-    commit('claim', {'h', host, 'b', cmsgpack.pack(journal)})
+    commit('claim', {'h', host, 'b', array_header(#journal) .. table.concat(journal)})
   end
   if #journal < asked then tend_in_passing(keys, args) end
   return array_header(#journal) .. table.concat(out)
 end
 
 redis.register_function('amas1_claim', claim)
+
+-- weigh: set all tenants' weights.  caller: TaskQueue.weigh.  ARGV: {tenant: weight}; who isn't named has 1
+local function weigh(keys, args)
+  redis.call('DEL', keys[1] .. ':weights')
+  for tenant, weight in pairs(cmsgpack.unpack(args[1])) do redis.call('HSET', keys[1] .. ':weights', tenant, weight) end
+end
+
+redis.register_function('amas1_weigh', weigh)

@@ -32,7 +32,8 @@ local function told(kind, refused, skipped, applied, fields)
   return refused
 end
 
--- complete: running -> succeeded.  caller: TaskQueue.complete.  ARGV: now, retention_ms, host, batch [[id, attempt, result]...]
+-- complete: running -> succeeded.  caller: TaskQueue.complete.  ARGV: now, retention_ms, host, batch [[id, attempt, result]...],
+--   and, where the host has something to teach, what tasks took [[queue, tasks, microseconds]...]
 --   Keeps true: one result is recorded for a task, by the attempt that owns it; its dependents move in the same instant.
 local function complete(keys, args)
   begin(keys, args)
@@ -42,6 +43,7 @@ local function complete(keys, args)
     if task.f > 0 then call('HDEL', key('t', task.id), 'e') end   -- the error of an earlier attempt is not this task's outcome
     ended(task, 'succeeded', item[3])
   end, load_for_success)
+  if args[5] and applied > 0 then learn(cmsgpack.unpack(args[5])) end
   return told('complete', refused, skipped, applied, {'h', args[3], 'b', args[4]})
 end
 
@@ -72,7 +74,7 @@ local function give_back(keys, args)
   begin(keys, args)
   local refused, skipped, applied = each_owned(cmsgpack.unpack(args[3]), {queued = true}, function(task)
     call('HSET', key('t', task.id), 's', 'queued')
-    ready(task.id, task.q, task.p, RESUMED_HEAD_START)
+    ready_again(task)
     effect(task.id, 'queued')
   end)
   return told('give_back', refused, {}, applied, {'h', args[2]})

@@ -46,14 +46,39 @@ local function resume(keys, args)
   local id = args[2]
   if call('HDEL', key('w', id), 'paused') == 0 then return 0 end
   call('SREM', P .. ':held', id)
-  take_up(id)
+  take_up(id, true)
   R.wf_news[1] = {id, 'running'}
   commit('pause', {})
   return 1
 end
 
--- forget: remove ended workflows, and dead letters outside any, whose time has come; the records keep them.  caller: the timers.  ARGV: now, limit
---   returns how many were removed.  cost: O(their tasks).
+-- Forget ended tasks outside any workflow whose time has come, up to about `limit`; returns how many.
+local function forget_tasks(now, limit)
+  local name, n = P .. ':gone', 0
+  while n < limit do
+    local due, ids = string.match(call('LINDEX', name, 0) or '', '^(%d+)\n(.*)$')
+    if not due or tonumber(due) > now then break end
+    call('LPOP', name)
+    local keys = {}
+    for mark, id in string.gmatch(ids, '([+!]?)([^\n]+)') do
+      -- One that failed may have been put back; then it ends, and is noted, once more.
+      if mark ~= '!' or TERMINAL[call('HGET', key('t', id), 's') or ''] then
+        keys[#keys + 1] = key('t', id)
+        if mark ~= '' then
+          for _, kind in ipairs({'s', 'd', 'c'}) do keys[#keys + 1] = key(kind, id) end
+        end
+        if mark == '!' then call('ZREM', P .. ':dead', id) end
+      end
+      n = n + 1
+    end
+    for first = 1, #keys, 1000 do call('UNLINK', unpack(keys, first, math.min(first + 999, #keys))) end
+  end
+  if n > 0 then call('HINCRBY', P .. ':totals', 'kept', -n) end
+  return n
+end
+
+-- forget: remove what ended long ago; the records keep it.  caller: the timers.  ARGV: now, workflows at most, tasks outside any at most
+--   returns how many were removed.  cost: O(tasks).
 local function forget(keys, args)
   local now = begin(keys, args)
   local ids = call('ZRANGEBYSCORE', P .. ':ended', '-inf', now, 'LIMIT', 0, args[2])
@@ -62,11 +87,10 @@ local function forget(keys, args)
       call('DEL', key('t', task), key('s', task), key('d', task), key('c', task))
       call('ZREM', P .. ':dead', task)
     end
-    call('ZREM', P .. ':dead', id)
     call('DEL', key('w', id), key('wt', id), key('ws', id), key('wu', id), key('wp', id))
     call('ZREM', P .. ':ended', id)
   end
-  return #ids
+  return #ids + forget_tasks(now, tonumber(args[3] or 1000))
 end
 
 -- promote: delayed -> queued for those whose time has come; a timer -> succeeded.  caller: the timers.
@@ -79,11 +103,11 @@ local function promote(keys, args)
   for _, id in ipairs(ids) do
     call('ZREM', P .. ':delayed', id)
     local task = load(id)
-    if task and task.s == 'delayed' and task.K == 'timer' then
+    if task and task.s == 'delayed' and task.W == 'timer' then
       succeed(task, NIL)
     elseif task and task.s == 'delayed' then
       call('HSET', key('t', id), 's', 'queued')
-      ready(id, task.q, task.p)
+      if task.a > 0 then ready_again(task) else ready(id, task.q, task.p, task.T, task.w, task.K) end
       effect(id, 'queued')
     end
   end

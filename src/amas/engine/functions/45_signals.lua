@@ -27,7 +27,7 @@ local function signal(keys, args)
   end
   local task = load(id)
   if not task then return 'unknown' end
-  if task.K ~= 'signal' then return 'no_signal' end
+  if task.W ~= 'signal' then return 'no_signal' end
   if task.B then return said_before(task.B, answer) end
   if TERMINAL[task.s] then return 'ended' end
   call('HSET', key('t', id), 'B', answer)
@@ -49,9 +49,9 @@ local function expire_tasks(keys, args)
     local task = load(id)
     if task and not TERMINAL[task.s] then
       take_out(task)
-      if task.K == 'signal' then abandon(task, 'expired', 'nobody answered in time')
+      if task.W == 'signal' then abandon(task, 'expired', 'nobody answered in time')
       else
-        if not task.K then dead_letter(task) end
+        if not task.W then dead_letter(task) end
         abandon(task, 'deadline_exceeded', 'its time was up before it had succeeded')
       end
     end

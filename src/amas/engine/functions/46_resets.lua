@@ -127,7 +127,7 @@ end
 local function take_back(task)
   if not TERMINAL[task.s] then return take_out(task) end
   call('ZREM', P .. ':dead', task.id)
-  if not task.w then return call('ZREM', P .. ':ended', task.id) end
+  if not task.w then return end
   local t = tally(task.w)
   t[task.s] = t[task.s] - 1
   if not task.o then t.open = t.open + 1 end
@@ -139,7 +139,7 @@ end
 local function reset(graph, task)
   local name, anew = key('t', task.id), task.reset == 'anew'
   take_back(task)
-  call('HDEL', name, 'r', 'e', 'z', 'f', 'l', 'h', 'Z', 'B')
+  call('HDEL', name, 'r', 'e', 'z', 'f', 'l', 'Z', 'B')
   if anew then
     if task.C then call('HINCRBY', name, 'G', 1) end
     call('HDEL', name, 'C', 'S')
@@ -147,10 +147,10 @@ local function reset(graph, task)
   end
   local open, doomed = wait_again(graph, task)
   call('HSET', name, 's', 'waiting', 'n', open)
-  if task.E and task.K ~= 'signal' then call('ZADD', P .. ':expiring', R.now + task.E, task.id) end
+  if task.E and task.W ~= 'signal' then call('ZADD', P .. ':expiring', R.now + task.E, task.id) end
   local now = load(task.id)
   if doomed then return abandon(now, 'dependency_failed', 'a task that it needs didn\'t succeed') end
-  if open > 0 or now.K == 'signal' then effect(task.id, 'waiting') end
+  if open > 0 or now.W == 'signal' then effect(task.id, 'waiting') end
   if open == 0 then satisfy(now) end
 end
 
@@ -158,7 +158,7 @@ end
 local function reset_compensation(task)
   if TERMINAL[task.s] then
     take_back(task)
-    call('HDEL', key('t', task.id), 'r', 'e', 'z', 'f', 'l', 'h', 'Z', 'U', 'S', 'C')
+    call('HDEL', key('t', task.id), 'r', 'e', 'z', 'f', 'l', 'Z', 'U', 'S', 'C')
     call('DEL', key('s', task.id), key('c', task.id))
     call('HSET', key('t', task.id), 's', 'waiting')
     effect(task.id, 'waiting')
@@ -173,7 +173,7 @@ local function reopen(id)
   call('HDEL', name, 'z', 'v', 'at')
   call('ZREM', P .. ':ended', id)
   call('ZADD', P .. ':open', created, id)
-  if call('SREM', P .. ':held', id) == 1 then take_up(id) end
+  if call('SREM', P .. ':held', id) == 1 then take_up(id, true) end
   R.wf_news[#R.wf_news + 1] = {id, 'running'}
 end
 
@@ -254,8 +254,6 @@ local function put_back(keys, args)
     else
       task.reset, task.needs, task.children = 'again', {}, {}
       reset({by_id = {}, lists = {}}, task)
-      call('PERSIST', key('t', id))
-      call('PERSIST', key('s', id))
       n = n + 1
     end
   end

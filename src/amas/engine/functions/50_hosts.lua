@@ -11,7 +11,7 @@ local function release(host, lost)
         abandon(task, 'host_lost', 'its host died in each of its last attempts; it may be the cause')
       else
         call('HSET', key('t', task.id), 's', 'queued', 'l', task.l + (lost and 1 or 0))
-        ready(task.id, task.q, task.p, RESUMED_HEAD_START)
+        ready_again(task)
         effect(task.id, 'queued')
       end
     end

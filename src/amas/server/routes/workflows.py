@@ -104,6 +104,7 @@ async def post_goal(request: Request, plane: Plane) -> Response:
         preferences=new.preferences,
         priority=new.priority,
         deadline_s=new.deadline_s,
+        tenant=new.tenant,
     )
     key = intake.idempotency(request, new, b"")
     workflow_id, root_id = await submit_goal(

@@ -1,0 +1,166 @@
+-- Which task goes next: start-time fair queueing (Goyal, Vin and Cheng, 1996), worked out once, when a task is queued.
+--
+-- A queue's scores are virtual start times, in microseconds of agents' time. A flow is the tasks of one tenant, workflow and
+-- priority in one queue: each of its tasks starts where the one before it finishes, and none before the queue's virtual time V,
+-- which is the start of the last task handed out. So a flow that comes late stands beside the others, however much they queued,
+-- and one that was alone owes nothing for it. A tenant's flows share its weight; what counts is cost and not number.
+--
+-- A priority is a head start of so much work: within it a higher one goes first, beyond it they share, so nothing starves.
+
+local HOUR = 3600e6   -- one agent's hour in microseconds
+local HEAD_START = {[0] = 0, [1] = HOUR, [2] = 10 * HOUR, [3] = 100 * HOUR}
+local RESUMED_HEAD_START = HOUR   -- work that was begun goes before new work of its priority
+local COST = 1000                 -- of a task whose queue has taught nothing yet
+local FLOW_MS = 86400000          -- for how long a silent flow's finish is remembered
+
+-- A score carries the priority in its last two bits, so that a start can be read from it.
+local function score_of(start, priority) return 4 * math.floor(start - HEAD_START[priority]) + priority end
+
+local function start_of(score)
+  local priority = score % 4
+  return (score - priority) / 4 + HEAD_START[priority]
+end
+
+-- What the call knows of a queue: v its virtual time, cost what its tasks take on average.
+local function queue_state(queue)
+  local state = R.queues[queue]
+  if not state then
+    local held = call('HMGET', key('qs', queue), 'v', 'c')
+    state = {v = tonumber(held[1]) or 0, cost = tonumber(held[2]) or COST}
+    R.queues[queue] = state
+  end
+  return state
+end
+
+-- The finish times of one tenant's flows of one priority in a queue, of those that have more than virtual time gives them.
+local function flows_of(queue, priority, tenant)
+  local name = key('fl', queue .. '\n' .. priority .. '\n' .. tenant)
+  local flows = R.flows[name]
+  if not flows then
+    call('ZREMRANGEBYSCORE', name, '-inf', string.format('%.17g', queue_state(queue).v))
+    flows = {count = call('ZCARD', name), finish = {}, weight = tonumber(call('HGET', P .. ':weights', tenant) or 1)}
+    R.flows[name] = flows
+  end
+  return flows
+end
+
+-- The virtual start of the next task of a flow, whose finish moves on by the task's cost.
+local function start_in_flow(queue, priority, tenant, workflow, cost)
+  local state, flows = queue_state(queue), flows_of(queue, priority, tenant)
+  local start = flows.finish[workflow]
+  if not start then
+    local name = key('fl', queue .. '\n' .. priority .. '\n' .. tenant)
+    start = tonumber(call('ZSCORE', name, workflow) or nil)
+    if not start then
+      start = state.v
+      flows.count = flows.count + 1
+    end
+  end
+  flows.finish[workflow] = start + (cost or state.cost) * flows.count / flows.weight
+  return start
+end
+
+-- Queue a task under a score; the sorted sets are written by commit(), all members of one queue in one call.
+local function enqueue(id, queue, score)
+  local list = R.ready[queue]
+  if not list then list = {}; R.ready[queue] = list end
+  list[#list + 1] = score
+  list[#list + 1] = id
+end
+
+-- Queue a new task behind those of its flow.
+local function ready(id, queue, priority, tenant, workflow, cost)
+  priority = tonumber(priority) or 1
+  enqueue(id, queue, score_of(start_in_flow(queue, priority, tenant or '', workflow or '', cost), priority))
+end
+
+-- Queue a task that was begun before: its flow has paid for it.
+local function ready_again(task)
+  enqueue(task.id, task.q, score_of(queue_state(task.q).v - RESUMED_HEAD_START, task.p))
+end
+
+-- Take up to n tasks off a queue: id and score in turns. Its virtual time moves on.
+local function take(queue, n)
+  local taken, state = call('ZPOPMIN', key('q', queue), n), queue_state(queue)
+  for i = 2, #taken, 2 do
+    local start = start_of(tonumber(taken[i]))
+    if start > state.v then
+      state.v = start
+      state.moved = true
+    end
+  end
+  return taken
+end
+
+-- Take up to n tasks off several queues, which share by cost like flows do.
+local function take_from(queues, n)
+  local scores, open = {}, {}
+  local function look(queue)
+    local head = call('ZRANGE', key('q', queue), 0, 0, 'WITHSCORES')
+    scores[queue] = head[1] and tonumber(head[2]) or nil
+  end
+  for _, queue in ipairs(queues) do
+    look(queue)
+    if scores[queue] then open[#open + 1] = queue end
+  end
+  if #open == 0 then return {} end
+  if #open == 1 then return take(open[1], n) end
+  local held = call('HMGET', P .. ':pass', '', unpack(open))
+  local now, pass, moved, all = tonumber(held[1]) or 0, {}, {}, {}
+  for i, queue in ipairs(open) do pass[queue] = math.max(tonumber(held[i + 1]) or 0, now) end
+  local quantum = math.ceil(n / (4 * #open))   -- what one call hands out has no order, so not one by one
+  while #all < 2 * n and next(scores) do
+    local best, least
+    for _, queue in ipairs(open) do
+      local lead = scores[queue] and pass[queue] - HEAD_START[scores[queue] % 4]
+      if lead and (not best or lead < least) then best, least = queue, lead end
+    end
+    local taken = take(best, math.min(quantum, n - #all / 2))
+    for i = 1, #taken do all[#all + 1] = taken[i] end
+    now = math.max(now, pass[best])
+    pass[best] = pass[best] + queue_state(best).cost * #taken / 2
+    moved[best] = true
+    look(best)
+  end
+  local fields = {'', now}
+  for queue in pairs(moved) do
+    fields[#fields + 1] = queue
+    fields[#fields + 1] = string.format('%.17g', pass[queue])
+  end
+  call('HSET', P .. ':pass', unpack(fields))
+  return all
+end
+
+-- Learn from what tasks took: `spent` is [[queue, tasks, microseconds]...]. The newer counts for more, a few never for all.
+local function learn(spent)
+  for _, item in ipairs(spent) do
+    local queue, n, took = unpack(item)
+    local state = queue_state(queue)
+    state.cost = math.max(1, state.cost + (took / n - state.cost) * math.min(0.5, n / 50))
+    state.learned = true
+  end
+end
+
+-- Write what the call changed. Numbers go as text, since Lua's own conversion keeps 14 digits.
+local function write_queues()
+  local names = {}
+  for queue, list in pairs(R.ready) do
+    for i = 1, #list, 2 do list[i] = string.format('%.17g', list[i]) end
+    call_many('ZADD', key('q', queue), list)
+    names[#names + 1] = queue
+  end
+  for name, flows in pairs(R.flows) do
+    local list = {}
+    for workflow, finish in pairs(flows.finish) do
+      list[#list + 1] = string.format('%.17g', finish)
+      list[#list + 1] = workflow
+    end
+    call_many('ZADD', name, list)
+    call('PEXPIRE', name, FLOW_MS)
+  end
+  for queue, state in pairs(R.queues) do
+    if state.moved then call('HSET', key('qs', queue), 'v', string.format('%.17g', state.v)) end
+    if state.learned then call('HSET', key('qs', queue), 'c', string.format('%.0f', state.cost)) end
+  end
+  return names
+end
