@@ -410,7 +410,7 @@ class Fleet:
                 continue
             if held is None:
                 future.set_exception(WorkflowUnknown(f"the engine holds no workflow {workflow_id!r}; the records may know it"))
-            elif (state := WorkflowState(held["state"])) is WorkflowState.RUNNING:
+            elif not (state := WorkflowState(held["state"])).terminal:
                 self._flows[workflow_id] = future  # behind the others, so that all get their look
             else:
                 future.set_result(state)

@@ -200,6 +200,20 @@ async def test_an_agent_sleeps_and_waits_for_a_signal_without_holding_anything(f
         await fleet.signal(task, "go", 4)
 
 
+async def test_a_child_process_sleeps_waits_and_goes_on_with_the_first(fleet: Fleet, bench: Bench) -> None:
+    """What an agent in a process of its own asks of its host is the same."""
+    apart = [
+        pool(function, name=f"{function}-apart", capabilities=(f"apart.{function}",), isolation="process")
+        for function in ("first", "waits")
+    ]
+    async with bench.host(apart, "h2"):
+        waits = await fleet.submit("apart.waits", 0)
+        first = await fleet.submit("apart.first", {"wait": "any", "of": ["flow.echo", "flow.nobody"]})
+        await fleet.signal(waits, "go", "now")
+        assert (await waits.result(timeout_s=LIMIT_S))["said"] == "now"
+        assert await first.result(timeout_s=LIMIT_S) == {"k0": "succeeded", "k1": "queued"}
+
+
 async def test_a_signal_that_nobody_sends_expires(fleet: Fleet) -> None:
     task = await fleet.submit("flow.waits", 0.01)
     assert (await task.result(timeout_s=LIMIT_S))["said"] == "nobody sent the signal 'go' in time"

@@ -65,7 +65,7 @@ class Workflow:
         with `{"$": "item.url"}` for a part of it. `options` may have `MapOver`'s fields too: `enough`, `at_once`, and
         `on_failure`, which here is the elements': `fail` or `skip`.
         """
-        needs = list(options.pop("needs", ()))
+        needs = list(_many(options.pop("needs", ())))
         if isinstance(over, Node):
             if over.key not in map(_key, needs):
                 needs.append(over)
