@@ -67,9 +67,12 @@ def _of_flow(flow: Flow, at: str, known: frozenset[str] | None, *, depth: int) -
         yield FlowProblem(f"{at}tasks", f"the flow {flow.name!r} has {len(flow.tasks)} tasks; at most {most} are taken here")
     if flow.output and flow.output not in keys:
         yield FlowProblem(f"{at}output", f"the output {flow.output!r} is no task of the flow {flow.name!r}")
+    for key in (key for key, count in keys.items() if count > 1):
+        index = next(index for index, task in enumerate(flow.tasks) if task.key == key)
+        yield FlowProblem(f"{at}tasks[{index}].key", f"the key {key!r} names {keys[key]} tasks: give each its own")
     for index, task in enumerate(flow.tasks):
         field = f"{at}tasks[{index}]"
-        for name, sentence in (*_of_key(task, keys), *_of_kind(task), *_of_needs(task, keys), *_of_policy(task, known)):
+        for name, sentence in (*_of_key(task), *_of_kind(task), *_of_needs(task, keys), *_of_policy(task, known)):
             yield FlowProblem(f"{field}.{name}", sentence)
         if task.flow is not None:
             if depth >= NESTED_MAX:
@@ -81,11 +84,9 @@ def _of_flow(flow: Flow, at: str, known: frozenset[str] | None, *, depth: int) -
         yield FlowProblem(f"{at}tasks", f"the tasks wait for each other in a circle: {' -> '.join(cycle)}")
 
 
-def _of_key(task: FlowTask, keys: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+def _of_key(task: FlowTask) -> Iterator[tuple[str, str]]:
     if not task.key or len(task.key) > KEY_CHARS_MAX:
         yield "key", f"a key has 1 to {KEY_CHARS_MAX} characters: {task.key[:40]!r}"
-    elif keys[task.key] > 1:
-        yield "key", f"the key {task.key!r} names {keys[task.key]} tasks: give each its own"
     if task.key.startswith(RESERVED_PREFIX):
         yield "key", f"the key {task.key!r} begins with {RESERVED_PREFIX!r}, which the engine's own tasks do: name it otherwise"
 
