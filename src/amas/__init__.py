@@ -21,6 +21,9 @@ _PUBLIC = {
     "SignalExpired": "amas.errors",
     "SubTask": "amas.model.goal",
     "Workflow": "amas.orchestration.workflow",
+    "Goal": "amas.model.goal",
+    "Schedule": "amas.model.schedule",
+    "ScheduledTask": "amas.model.schedule",
     "Priority": "amas.model.states",
     "RetryPolicy": "amas.model.task",
 }
@@ -38,7 +41,10 @@ if TYPE_CHECKING:
     from amas.errors import IdempotencyConflict as IdempotencyConflict
     from amas.errors import RetryLater as RetryLater
     from amas.errors import SignalExpired as SignalExpired
+    from amas.model.goal import Goal as Goal
     from amas.model.goal import SubTask as SubTask
+    from amas.model.schedule import Schedule as Schedule
+    from amas.model.schedule import ScheduledTask as ScheduledTask
     from amas.model.states import Priority as Priority
     from amas.model.task import RetryPolicy as RetryPolicy
     from amas.orchestration.workflow import Workflow as Workflow

@@ -26,6 +26,7 @@ from amas.engine.bell import Bell
 from amas.engine.coalesce import Coalescer
 from amas.engine.connection import Engine
 from amas.engine.queue import Idempotency, TaskQueue, make_submission
+from amas.engine.schedules import Schedules
 from amas.engine.workflows import Workflows
 from amas.errors import (
     EngineUnreachable,
@@ -118,6 +119,8 @@ class Fleet:
         """`declared`: the fleet's file, where it is known."""
         self.engine, self._declared = engine, declared
         self.queue = TaskQueue(engine)
+        self.schedules = Schedules(engine)
+        """What is submitted at times: `await fleet.schedules.add(Schedule(...))`."""
         self._client_id = new_id()
         self._pending: dict[str, asyncio.Future[TaskOutcome]] = {}
         self._roots: dict[str, str] = {}

@@ -44,3 +44,8 @@ def child_id(parent_id: str, key: str, generation: int = 0) -> str:
     milliseconds = int(parent_id.replace("-", "")[:_TIME_BITS_END], 16)
     name = f"{parent_id}\n{key}\n{generation}" if generation else f"{parent_id}\n{key}"
     return _uuid7(milliseconds, sha256(name.encode()).digest())
+
+
+def timed_id(at_ms: int, name: str) -> str:
+    """Return the id of what `name` stands for at a time: always the same, so that who makes it twice finds the first."""
+    return _uuid7(at_ms, sha256(f"{at_ms}\n{name}".encode()).digest())

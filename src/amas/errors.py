@@ -7,12 +7,14 @@ AmasError
 │   └── InputUnusable
 ├── FleetError                author     the fleet or playbook file is wrong
 │   └── FleetFileInvalid
+├── ScheduleInvalid           author     a schedule can never be due, or has nothing to submit
 ├── TaskError                 nobody     one task's or attempt's fate
 │   ├── AttemptStale
 │   ├── TaskCancelled
 │   ├── TaskUnknown
 │   ├── WorkflowUnknown
 │   ├── AgentUnknown
+│   ├── ScheduleUnknown
 │   ├── TaskFailed
 │   ├── SignalRefused         author     it was answered before, or waits for no signal
 │   ├── ResetRefused          author     these tasks can't run again as they are
@@ -86,6 +88,13 @@ class InputUnusable(GoalError):
     code = "input_unusable"
 
 
+class ScheduleInvalid(AmasError):
+    """A schedule can never be due, or has nothing to submit."""
+
+    code = "schedule_invalid"
+    act = "author"
+
+
 class FleetError(AmasError):
     """The fleet or a playbook file is wrong."""
 
@@ -137,6 +146,12 @@ class AgentUnknown(TaskError):
     """No live host has an agent of this name."""
 
     code = "agent_unknown"
+
+
+class ScheduleUnknown(TaskError):
+    """There is no schedule of that name."""
+
+    code = "schedule_unknown"
 
 
 class TaskFailed(TaskError):

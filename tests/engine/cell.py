@@ -20,7 +20,9 @@ WHY = Failure("boom", "it broke")
 
 def task(task_id: str, *, queue: str = "work", priority: int = 1, **options: object) -> Submission:
     """Return a submission; `options` are `SubmitOptions`."""
-    return Submission(task_id, queue, SPEC, priority, SubmitOptions(**options) if options else None)
+    needs = options.get("needs") or ((options["compensates"],) if options.get("compensates") else ())
+    spec = to_blob(TaskSpec(capability="work", needs=tuple(needs))) if needs else SPEC
+    return Submission(task_id, queue, spec, priority, SubmitOptions(**options) if options else None)
 
 
 def done(claimed: Claimed, result: object = "done") -> Completion:

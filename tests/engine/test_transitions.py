@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from tests.engine.cell import Cell, task
 
+from amas.errors import SignalRefused
 from amas.model.states import TERMINAL, TRANSITIONS, TaskState, Transition
 from amas.model.task import Claimed
 
@@ -14,9 +15,9 @@ HOSTS_LOST_MAX = 8
 
 async def waiting(cell: Cell) -> Claimed:
     """Leave `t` waiting on `need`, which runs."""
-    await cell.submit(task("need"))
+    await cell.submit(task("need", workflow_id="w"), workflow="w")
     need = await cell.run("need")
-    await cell.submit(task("keeper", queue="other", workflow_id="w"), task("t", workflow_id="w", needs=["need"]), workflow="w")
+    await cell.submit(task("keeper", queue="other", workflow_id="w"), task("t", workflow_id="w", needs=["need"]))
     return need
 
 
@@ -103,8 +104,15 @@ async def attempt_transition(cell: Cell, transition: Transition, need: Claimed) 
             return await host_dies_again_and_again(cell)
         case T.ABANDON:
             return await need_ends(cell, need, well=False)
-        case T.PROMOTE:
+        case T.PROMOTE | T.ELAPSE:
             await cell.promote()
+        case T.ANSWER | T.REFUSE:
+            return await answered(cell, {"approved": transition is T.ANSWER})
+        case T.EXPIRE:
+            await cell.engine.client.zadd(cell.engine.key("expiring"), {"t": cell.now})
+            await cell.workflows.expire(now_ms=cell.now)
+        case T.RERUN | T.RESET:
+            await cell.workflows.rerun("w", "t" if transition is T.RERUN else "need", now_ms=cell.now)
         case T.CLAIM:
             await cell.claim(5)
         case T.CANCEL:
@@ -112,6 +120,26 @@ async def attempt_transition(cell: Cell, transition: Transition, need: Claimed) 
         case _:
             return await end_attempt(cell, transition)
     return ""
+
+
+async def answered(cell: Cell, payload: dict[str, bool]) -> str:
+    try:
+        await cell.workflows.signal("t", payload, now_ms=cell.now)
+    except SignalRefused:
+        return "ended"
+    return ""
+
+
+async def prepare(cell: Cell, transition: Transition) -> None:
+    """Let `t` be as if it had been submitted as what the transition is for."""
+    fields: dict[Transition, dict[str, str | int]] = {
+        T.POSTPONE: {"d": 5000},
+        T.ELAPSE: {"W": "timer", "X": 1},
+        T.ANSWER: {"W": "signal", "X": 1, "n": 0},
+        T.REFUSE: {"W": "signal", "X": 1, "n": 0},
+    }
+    if transition in fields:
+        await cell.engine.client.hset(cell.engine.key("t", "t"), mapping=fields[transition])
 
 
 async def end_attempt(cell: Cell, transition: Transition) -> str:
@@ -130,9 +158,9 @@ async def end_attempt(cell: Cell, transition: Transition) -> str:
 
 def refusal(state: TaskState, transition: Transition) -> str:
     """Return what the fence says to a pair that is missing from the table."""
-    if transition in {T.SATISFY, T.POSTPONE, T.ABANDON, T.PROMOTE, T.CLAIM}:
+    if transition in {T.SATISFY, T.POSTPONE, T.ABANDON, T.PROMOTE, T.ELAPSE, T.CLAIM, T.EXPIRE, T.RERUN}:
         return ""  # nobody is there to be told
-    if transition is T.CANCEL:
+    if transition in {T.CANCEL, T.ANSWER, T.REFUSE}:
         return "ended"
     said_twice = {
         (S.SUCCEEDED, T.COMPLETE),
@@ -157,8 +185,8 @@ async def standing(cell: Cell, state: TaskState) -> set[str]:
 @pytest.mark.parametrize("state", TaskState)
 async def test_every_transition_from_every_state(cell: Cell, state: TaskState, transition: Transition) -> None:
     need = await REACH[state](cell)
-    if transition is T.POSTPONE and state is S.WAITING:  # as if it had been submitted with a delay
-        await cell.engine.client.hset(cell.engine.key("t", "t"), "d", 5000)
+    if (transition, state) != (T.POSTPONE, S.DELAYED):  # it would be another delay, which is over
+        await prepare(cell, transition)
     before, marker = await cell.held("t"), await cell.journal.last_id()
     assert before["s"] == state
     answer = await attempt_transition(cell, transition, need)
@@ -175,16 +203,17 @@ async def test_every_transition_from_every_state(cell: Cell, state: TaskState, t
         assert answer == ""
         assert told[-1] == wanted
         assert_numbers(before, after, transition, state)
-    sub_task = 1 if transition is T.SUSPEND and wanted else 0
-    counts = {"total": 2 + sub_task, "open": 1 + sub_task + (end not in TERMINAL)}
-    assert await cell.counts("w") == counts | ({end.value: 1} if end in TERMINAL else {})
+    states = [outcome.state for outcome in (await cell.queue.outcomes(["keeper", "need", "t", "child"])).values()]
+    ended = {state.value: states.count(state) for state in TERMINAL if state in states}
+    assert await cell.counts("w") == {"total": len(states), "open": len(states) - sum(ended.values())} | ended
 
 
 def assert_numbers(before: dict[str, str], after: dict[str, str], transition: Transition, state: TaskState) -> None:
     """A claim raises the attempt and a failed attempt the failures; nothing else does."""
     claims = {T.CLAIM: 1, T.ABANDON: HOSTS_LOST_MAX if state is S.RUNNING else 0}.get(transition, 0)
     assert int(after.get("a", 0)) == int(before.get("a", 0)) + claims
-    assert int(after.get("f", 0)) == int(before.get("f", 0)) + (transition in {T.RETRY, T.FAIL})
+    again = transition in {T.RERUN, T.RESET}
+    assert int(after.get("f", 0)) == (0 if again else int(before.get("f", 0)) + (transition in {T.RETRY, T.FAIL}))
     assert ("z" in after) == (TaskState(after["s"]) in TERMINAL)
 
 

@@ -60,6 +60,14 @@ class Api:
         """Return the decoded answer of a POST."""
         return self._json("POST", path, body, headers or {})
 
+    def put(self, path: str, body: object) -> Any:
+        """Return the decoded answer of a PUT."""
+        return self._json("PUT", path, body)
+
+    def delete(self, path: str) -> Any:
+        """Return the decoded answer of a DELETE."""
+        return self._json("DELETE", path, None)
+
     def events(self, path: str, *, after: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield (id, event) of a live stream until the server ends it or the connection breaks."""
         connection = HTTPConnection(self._host, self._port, timeout=ANSWER_TIMEOUT_S)

@@ -293,6 +293,49 @@ def cancel(
 
 
 @app.command()
+def schedules(
+    name: Annotated[str, typer.Argument(help="Show this one, or do to it what the options say.")] = "",
+    pause: Annotated[bool, typer.Option("--pause", help="Let it rest.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Let it go on from its next time.")] = False,
+    run_now: Annotated[bool, typer.Option("--run", help="Fire it at once.")] = False,
+    drop: Annotated[bool, typer.Option("--drop", help="Forget it; what it submitted goes on.")] = False,
+    home: HomeOption = None,
+    json: Json = False,
+) -> None:
+    """List schedules, show one, pause, resume, fire or drop it."""
+    from amas.cli import schedules as module
+
+    acts = {"pause": pause, "resume": resume, "run": run_now, "drop": drop}
+    module.schedules(name, home, acts=[act for act, said in acts.items() if said], as_json=json)
+
+
+@app.command()
+def schedule(
+    name: Annotated[str, typer.Argument(help="The schedule's name; one that has it gives way.")],
+    cron: Annotated[str, typer.Argument(help="When: '0 6 * * MON-FRI', five fields as in crontab, or six with seconds first.")],
+    goal: Annotated[str, typer.Option(help="The goal to submit, in plain words.")] = "",
+    input: Annotated[Path | None, typer.Option("--input", "-i", help="The folder that the goal is about.")] = None,  # noqa: A002
+    task: Annotated[str, typer.Option(help="Instead of a goal: the capability of the task to submit.")] = "",
+    task_input: Annotated[str, typer.Option(help="The task's input, as JSON.")] = "",
+    timezone: Annotated[str, typer.Option(help="Whose clock counts, such as Europe/Berlin.")] = "UTC",
+    missed: Annotated[str, typer.Option(help="What missed times mean: once, all or skip.")] = "once",
+    overlap: Annotated[str, typer.Option(help="allow, or skip while the last one is still open.")] = "allow",
+    tenant: Annotated[str, typer.Option(help="Whose work it is.")] = "",
+    home: HomeOption = None,
+    json: Json = False,
+) -> None:
+    """Submit a goal or a task again and again, at times that a cron expression names."""
+    from amas.cli import schedules as module
+
+    what: dict[str, object] = {"cron": cron, "timezone": timezone, "missed": missed, "overlap": overlap}
+    if goal:
+        what["goal"] = {"text": goal, "input_dir": str(input.absolute()) if input else "", "tenant": tenant}
+    if task:
+        what["task"] = {"capability": task, "tenant": tenant}
+    module.put(name, home, schedule=what, task_input=task_input, as_json=json)
+
+
+@app.command()
 def host(
     host_id: Annotated[str, typer.Option(help="This host's name in the fleet.")],
     home: HomeOption = None,

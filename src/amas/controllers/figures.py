@@ -50,6 +50,9 @@ class Figures(msgspec.Struct):
     tasks_promoted: int = 0
     workflows_overdue: int = 0
     """Ended because their time was up."""
+    schedules_fired: int = 0
+    schedules_refused: int = 0
+    """Times at which what a schedule submits was refused."""
     entries_recorded: int = 0
     behind_since_ms: int = 0
     """When the oldest entry was written that the recorder has read but not recorded; 0 when there is none."""

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from amas.clock import monotonic_s
+from amas.controllers.cron import Cron
 from amas.controllers.deadlines import Deadlines
 from amas.controllers.figures import Figures
 from amas.controllers.reaper import Reaper
@@ -21,8 +22,10 @@ from amas.engine.connection import Engine
 from amas.engine.hosts import HostRegistry, Leadership
 from amas.engine.journal import Journal
 from amas.engine.queue import TaskQueue
+from amas.engine.schedules import Schedules
 from amas.engine.workflows import Workflows
 from amas.errors import EngineError, RecordsError
+from amas.model.fleet import FleetLimits
 from amas.observe import events
 from amas.observe.logging import process_log
 from amas.records.store import Records
@@ -48,8 +51,8 @@ class Duty(Protocol):
         ...
 
 
-def make_duties(engine: Engine, records: Records, figures: Figures) -> list[Duty]:
-    """Return every duty of a cell, set as the environment says."""
+def make_duties(engine: Engine, records: Records, figures: Figures, *, limits: FleetLimits) -> list[Duty]:
+    """Return every duty of a cell, set as the environment says; `limits` are the fleet's."""
     settings = EngineSettings.read()
     queue = TaskQueue(engine, retention_s=settings.retention_s)
     hosts = HostRegistry(engine, retention_s=settings.retention_s)
@@ -57,6 +60,7 @@ def make_duties(engine: Engine, records: Records, figures: Figures) -> list[Duty
     return [
         Timers(queue, Workflows(engine, retention_s=settings.retention_s), figures),
         Reaper(hosts, figures, lease_s=HostSettings.read().lease_s),
+        Cron(Schedules(engine, retention_s=settings.retention_s), figures, limits=limits),
         Deadlines(queue, figures, timeout_s=timeout_s),
         Recorder(Journal(engine), records, figures),
     ]

@@ -1,5 +1,8 @@
-"""The timers: what is due is done. Delayed tasks are queued and timers succeed, tasks whose time is up fail, what calls have left
-to do goes on, and ended workflows leave the engine when their retention is over. Each in slices, so that nobody waits for long."""
+"""The timers: what is due is done.
+
+Delayed tasks are queued and timers succeed, tasks whose time is up fail, what calls have left to do goes on, and what has ended
+leaves the engine when its retention is over. Each in slices, so that nobody else waits for long.
+"""
 
 from collections.abc import Awaitable, Callable
 

@@ -273,10 +273,11 @@ class TaskQueue:
         count, due_ms = await self._engine.call("promote", now_ms, limit, self._retention_ms)
         return int(count), int(due_ms)
 
-    async def forget(self, *, workflows: int = 10, tasks: int = 1000, now_ms: int = SERVER_CLOCK) -> int:
-        """Remove ended workflows, and ended tasks outside any, whose retention is over; return how many.
+    async def forget(self, *, workflows: int = 1000, tasks: int = 1000, now_ms: int = SERVER_CLOCK) -> int:
+        """Remove ended workflows with their tasks, and ended tasks outside any, whose retention is over; return how many.
 
-        At most so many workflows, and about so many tasks: those that one call ended go together.
+        At most so many workflows, and about so many tasks: those outside any that one call ended go together. Fewer than
+        `tasks` were removed when no more are due.
         """
         return int(await self._engine.call("forget", now_ms, workflows, tasks))
 

@@ -16,7 +16,7 @@ from amas.errors import ResetRefused, SignalRefused, TaskUnknown, WorkflowUnknow
 from amas.model.blob import unwrap
 from amas.model.task import Failure, Json, Submission, SubmitOptions, TaskSpec
 
-SLICE = 1000
+SLICE = 500
 """Tasks that one call follows up at most: some milliseconds, in which nobody else is served."""
 
 _spec = msgspec.msgpack.Decoder(TaskSpec)
@@ -130,7 +130,7 @@ class Workflows:
         (found,) = await self._engine.read([("ZREVRANGE", self._engine.key("dead"), rank, rank + limit - 1, "WITHSCORES")])
         ids = [found[i].decode() for i in range(0, len(found), 2)]
         times = [int(float(found[i + 1])) for i in range(0, len(found), 2)]
-        held = await self._engine.read([("HMGET", self._engine.key("t", one), "b", "w", "a", "f", "e") for one in ids])
+        held = await self._engine.read([("HMGET", self._engine.key("t", one), "b", "w", "c", "f", "e") for one in ids])
         letters = [_letter(one, at_ms, row) for one, at_ms, row in zip(ids, times, held, strict=True) if row[0]]
         return [letter for letter in letters if not workflow_id or letter.workflow_id == workflow_id]
 
@@ -184,7 +184,7 @@ def _count_of_reset(answer: int | bytes, workflow_id: str, task_id: str) -> int:
 
 
 def _letter(task_id: str, at_ms: int, row: Sequence[bytes | None]) -> DeadLetter:
-    blob, workflow, attempt, failures, why = row
+    blob, workflow, claim, failures, why = row
     spec = _spec.decode(blob or b"")
     return DeadLetter(
         task_id=task_id,
@@ -193,7 +193,7 @@ def _letter(task_id: str, at_ms: int, row: Sequence[bytes | None]) -> DeadLetter
         key=spec.key,
         title=spec.title,
         workflow_id=(workflow or b"").decode(),
-        attempt=int(attempt or 0),
+        attempt=int((claim or b"0").partition(b"\n")[0]),
         failures=int(failures or 0),
         failure=_failure.decode(why) if why else None,
     )

@@ -7,10 +7,10 @@ class TaskState(StrEnum):
     """Where a task stands. The value is what the engine stores and every interface shows."""
 
     WAITING = "waiting"
-    """On dependencies, or on the sub-tasks that it spawned."""
+    """On dependencies, on the sub-tasks that it spawned, or for a signal."""
     QUEUED = "queued"
     DELAYED = "delayed"
-    """Until a time: asked for by the submitter, or the back-off of a failed attempt."""
+    """Until a time: asked for by the submitter, as timers are, or the back-off of a failed attempt."""
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -29,11 +29,17 @@ class Transition(StrEnum):
     """What happens to a task; each is one server-side function or part of one."""
 
     SATISFY = "satisfy"
-    """Its last open dependency ended."""
+    """Its last open dependency ended, or enough of them succeeded."""
     POSTPONE = "postpone"
     """Its last open dependency ended, and it asked for a delay after that."""
     PROMOTE = "promote"
     """Its time came."""
+    ELAPSE = "elapse"
+    """Its time came, and it is a timer."""
+    ANSWER = "answer"
+    """The signal that it waits for came."""
+    REFUSE = "refuse"
+    """The signal that it waits for says no."""
     CLAIM = "claim"
     COMPLETE = "complete"
     RETRY = "retry"
@@ -46,7 +52,13 @@ class Transition(StrEnum):
     """Its host drains, or died."""
     ABANDON = "abandon"
     """A task that it needs failed, or it went down with too many hosts."""
+    EXPIRE = "expire"
+    """It had a time until which to end, and that is over."""
     CANCEL = "cancel"
+    RERUN = "rerun"
+    """It is to run again: asked for, or put back from the dead letters."""
+    RESET = "reset"
+    """Something that it needs, or a sub-task that it waited for, is to run again."""
 
 
 S, T = TaskState, Transition
@@ -67,6 +79,12 @@ TRANSITIONS: dict[tuple[TaskState, Transition], TaskState] = {
     (S.RUNNING, T.GIVE_BACK): S.QUEUED,
     (S.RUNNING, T.ABANDON): S.FAILED,
     (S.RUNNING, T.CANCEL): S.CANCELLED,
+    (S.DELAYED, T.ELAPSE): S.SUCCEEDED,
+    (S.WAITING, T.ANSWER): S.SUCCEEDED,
+    (S.WAITING, T.REFUSE): S.FAILED,
+    **{(state, T.EXPIRE): S.FAILED for state in S if state not in TERMINAL},
+    **{(state, T.RERUN): S.QUEUED for state in S if state not in {S.WAITING, S.QUEUED}},
+    **{(state, T.RESET): S.WAITING for state in S},
 }
 """Every arrow there is; a pair that is missing is refused by the engine and changes nothing."""
 

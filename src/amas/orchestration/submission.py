@@ -14,7 +14,7 @@ from amas.model.fleet import FleetLimits, FleetSpec
 from amas.model.goal import ROOT_CAPABILITY, ROOT_KEY, Goal
 from amas.model.journal import WorkflowOpening
 from amas.model.states import Layer
-from amas.model.task import TaskSpec
+from amas.model.task import Submission, TaskSpec
 
 GOAL_CHARS_MAX = 20_000
 """A goal is a few sentences; what is longer belongs into its input."""
@@ -74,9 +74,23 @@ async def submit_goal(
 
     `client_id` hears of the workflow's end on its reply channel.
     """
-    _check(goal)
     await _make_sure_of_room(queue, limits)
     workflow_id, root_id = new_id(), new_id()
+    opening, root = goal_submission(goal, limits=limits, workflow_id=workflow_id, root_id=root_id)
+    answer = f"{workflow_id} {root_id}"
+    first = await queue.submit(
+        [root],
+        workflow=opening,
+        idempotency=Idempotency(idempotency_key, idempotency_digest, answer.encode()) if idempotency_key else None,
+        client_id=client_id,
+    )
+    ids = (first.decode() if first else answer).split(" ")
+    return ids[0], ids[1]
+
+
+def goal_submission(goal: Goal, *, limits: FleetLimits, workflow_id: str, root_id: str) -> tuple[WorkflowOpening, Submission]:
+    """Return the workflow that meets `goal`, and its root task, ready for the engine."""
+    _check(goal)
     spec = TaskSpec(
         capability=ROOT_CAPABILITY,
         input=goal,
@@ -87,12 +101,4 @@ async def submit_goal(
         tenant=goal.tenant,
         deadline_ms=goal_deadline_ms(goal, limits),
     )
-    answer = f"{workflow_id} {root_id}"
-    first = await queue.submit(
-        [make_submission(root_id, spec, priority=goal.priority)],
-        workflow=WorkflowOpening(workflow_id, to_blob(goal), root_id),
-        idempotency=Idempotency(idempotency_key, idempotency_digest, answer.encode()) if idempotency_key else None,
-        client_id=client_id,
-    )
-    ids = (first.decode() if first else answer).split(" ")
-    return ids[0], ids[1]
+    return WorkflowOpening(workflow_id, to_blob(goal), root_id), make_submission(root_id, spec, priority=goal.priority)

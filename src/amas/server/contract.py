@@ -14,6 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
+from amas.model.schedule import ScheduleView
 from amas.records.views import Analytics, EventRecord
 from amas.server import shapes
 from amas.server.problems import MEDIA_TYPE, Problem, problem
@@ -33,6 +34,9 @@ SHAPES: tuple[type, ...] = (
     shapes.Rerun,
     shapes.ApprovalPage,
     shapes.DeadLetterPage,
+    shapes.NewSchedule,
+    shapes.SchedulePage,
+    shapes.Dropped,
     shapes.Submitted,
     shapes.SubmittedBatch,
     shapes.SubmittedGoal,
@@ -50,6 +54,7 @@ SHAPES: tuple[type, ...] = (
     shapes.Ready,
     Analytics,
     EventRecord,
+    ScheduleView,
     Problem,
 )
 

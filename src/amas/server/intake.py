@@ -6,7 +6,7 @@ One decoding by msgspec checks and converts a whole batch; nothing here looks at
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha256
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 from fastapi import Request
@@ -18,13 +18,23 @@ from amas.errors import CapabilityUnknown
 from amas.model.fleet import FleetSpec
 from amas.model.task import RetryPolicy, Submission, TaskSpec
 from amas.server.problems import Fault, Refusal, fault_of
-from amas.server.shapes import NewAnswer, NewGoal, NewRerun, NewRetry, NewSignal, NewTask, NewWorkflow, TaskSignal
+from amas.server.shapes import (
+    NewAnswer,
+    NewGoal,
+    NewRerun,
+    NewRetry,
+    NewSchedule,
+    NewSignal,
+    NewTask,
+    NewWorkflow,
+    TaskSignal,
+)
 
 BATCH_MAX = 1000
 """Tasks in one request: they are stored whole or not at all, in one call of the engine, which serves nobody else meanwhile."""
 IDEMPOTENCY_CHARS_MAX = 200
 
-Shape = TypeVar("Shape", NewTask, NewGoal, NewWorkflow, NewSignal, TaskSignal, NewRerun, NewAnswer)
+Shape = TypeVar("Shape", NewTask, NewGoal, NewSchedule, NewWorkflow, NewSignal, TaskSignal, NewRerun, NewAnswer)
 
 JSON, NDJSON, MSGPACK = "application/json", "application/x-ndjson", "application/msgpack"
 _json_batch, _msgpack_batch = msgspec.json.Decoder(list[NewTask]), msgspec.msgpack.Decoder(list[NewTask])
@@ -111,7 +121,7 @@ def _policy(retry: NewRetry) -> RetryPolicy:
 
 def submissions(tasks: Sequence[NewTask], fleet: FleetSpec) -> list[Submission]:
     """Return tasks ready for the engine, each with a new id; CapabilityUnknown when no agent of the fleet could ever take one."""
-    _check_capabilities(tasks, fleet)
+    check_capabilities(tasks, fleet)
     keys: dict[str, str] = {}
     made = []
     for task in tasks:
@@ -147,7 +157,22 @@ def submissions(tasks: Sequence[NewTask], fleet: FleetSpec) -> list[Submission]:
     return made
 
 
-def _check_capabilities(tasks: Sequence[NewTask], fleet: FleetSpec) -> None:
+class Capable(Protocol):
+    """What names a capability, and a pool that is to do it."""
+
+    @property
+    def capability(self) -> str:
+        """Dotted."""
+        ...
+
+    @property
+    def pool(self) -> str:
+        """Empty for any."""
+        ...
+
+
+def check_capabilities(tasks: Sequence[Capable], fleet: FleetSpec) -> None:
+    """Raise `CapabilityUnknown` when no agent of the fleet could ever take one of the tasks."""
     known, pools = fleet.capabilities, {pool.name: pool for pool in fleet.pools}
     for task in tasks:
         if task.pool and task.pool not in pools:

@@ -11,6 +11,7 @@ from amas.engine.connection import Engine
 from amas.engine.hosts import HostRegistry
 from amas.engine.journal import Journal
 from amas.engine.queue import RETENTION_S, TaskQueue
+from amas.engine.schedules import Schedules
 from amas.engine.workflows import Workflows
 from amas.model.fleet import FleetSpec
 from amas.observe.metrics import Metrics
@@ -40,6 +41,7 @@ class ControlPlane:
     workflows: Workflows = field(init=False)
     hosts: HostRegistry = field(init=False)
     journal: Journal = field(init=False)
+    schedules: Schedules = field(init=False)
     board: AgentBoard = field(init=False)
     live: LiveEvents = field(init=False)
     """Runs only where somebody runs it: `serve` does."""
@@ -50,6 +52,7 @@ class ControlPlane:
         self.workflows = Workflows(self.engine, retention_s=self.retention_s)
         self.hosts = HostRegistry(self.engine, retention_s=self.retention_s)
         self.journal = Journal(self.engine)
+        self.schedules = Schedules(self.engine, retention_s=self.retention_s)
         self.board = AgentBoard(self.hosts, self.fleet)
         self.live = LiveEvents(self.journal, self.queue)
         self.rate = Rate()

@@ -58,6 +58,8 @@ STATUS: tuple[tuple[type[errors.AmasError], int], ...] = (
     (errors.TaskUnknown, 404),
     (errors.WorkflowUnknown, 404),
     (errors.AgentUnknown, 404),
+    (errors.ScheduleUnknown, 404),
+    (errors.ScheduleInvalid, 422),
     (errors.TaskFailed, 409),
     (errors.TaskCancelled, 409),
     (errors.SignalRefused, 409),

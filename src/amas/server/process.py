@@ -49,7 +49,8 @@ async def _control_plane(home: Home) -> None:
         )
         weights = {name: tenant.weight for name, tenant in plane.fleet.tenants.items()}
         await insist(lambda: plane.queue.weigh(weights), draw=random.random)
-        controllers = Controllers(engine, make_duties(engine, records, figures), figures, holder=f"control-plane-{os.getpid()}")
+        duties = make_duties(engine, records, figures, limits=plane.fleet.limits)
+        controllers = Controllers(engine, duties, figures, holder=f"control-plane-{os.getpid()}")
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(serve(plane, ready=lambda _, __: tell_ready()), name="server")
             leading = group.create_task(controllers.run(), name="controllers")

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from amas.engine.signals import Approval
 from amas.model.flow import Flow
+from amas.model.schedule import Missed, Overlap, ScheduleView
 from amas.model.states import AgentStatus, TaskState, WorkflowState
 from amas.model.task import Json, OnFailure
 
@@ -117,6 +118,50 @@ class NewGoal(Given, frozen=True):
     """From now; 0 takes the fleet's workflow time-out."""
     tenant: Line = ""
     """Whose goal it is: tenants share every queue by weight."""
+
+
+class NewScheduledTask(Given, frozen=True):
+    """A task that a schedule submits."""
+
+    capability: Name
+    input: Json = None
+    title: Line = ""
+    pool: Line = ""
+    """Only this pool's agents may take it."""
+    tenant: Line = ""
+    priority: Rank = 1
+    timeout_s: Seconds = 0.0
+    """For one attempt; 0 takes the pool's."""
+    retry: NewRetry = NewRetry()
+    cost_s: Seconds = 0.0
+
+
+class NewSchedule(Given, frozen=True):
+    """A task or a goal, and when it is to be submitted."""
+
+    cron: Name
+    """Five fields as in crontab(5), or six with seconds before them."""
+    timezone: Name = "UTC"
+    """A name of the IANA database, such as `Europe/Berlin`."""
+    task: NewScheduledTask | None = None
+    goal: NewGoal | None = None
+    missed: Missed = "once"
+    """What times mean that passed while nothing could be submitted: one submission for all, one each, or none."""
+    overlap: Overlap = "allow"
+    """`skip` passes a time over while what the last one submitted is still open."""
+    paused: bool = False
+
+
+class SchedulePage(msgspec.Struct, frozen=True, kw_only=True):
+    """All schedules, by name."""
+
+    items: list[ScheduleView]
+
+
+class Dropped(msgspec.Struct, frozen=True, kw_only=True):
+    """A schedule that is no more."""
+
+    name: str
 
 
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,7 +18,8 @@
 --   P:weights    hash    tenant -> its weight (1 if absent)
 --   P:delayed    zset    delayed ids by due time             P:dead     zset   dead letters by time
 --   P:w:<id>     hash    a workflow: s state, b blob, root, total, open, succeeded, failed, cancelled, bad, halted, y, c created, z finished,
---                        paused, o has compensations, v state in which it ends after them, at where the cancelling of its tasks stands
+--                        paused, o has compensations, v state in which it ends after them, at where the cancelling of its tasks stands,
+--                        forgotten in part
 --   P:wt:<id>    list    its tasks                           P:ended    zset   workflows by the time to forget them
 --   P:gone       list    ended tasks outside any workflow, one element a call: when to forget them, then a line for each
 --   P:ws:<id>    hash    its signals by key: '=' and the task, or '!' and an answer that came before the task
@@ -42,7 +43,7 @@ local R            -- what the call under way has gathered, see begin()
 local TERMINAL = {succeeded = true, failed = true, cancelled = true}
 local RETRIES = 3                   -- where a task says nothing
 local HOSTS_LOST_MAX = 8            -- a task that went down with more hosts than this is the likely cause
-local SLICE = 1000                  -- tasks that a call follows up at most, besides its own batch: some milliseconds
+local SLICE = 500                   -- tasks that a call follows up at most, besides its own batch: some milliseconds
 
 local call         -- redis.call, which doesn't exist yet while the library is loaded
 

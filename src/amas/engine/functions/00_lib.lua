@@ -130,8 +130,8 @@ end
 local function cancel(task, outlived)
   if TERMINAL[task.s] then return false end
   take_out(task)
-  call('HSET', key('t', task.id), 's', 'cancelled', 'z', R.now)
-  if outlived then call('HSET', key('t', task.id), 'Z', 1) end
+  if outlived then call('HSET', key('t', task.id), 's', 'cancelled', 'z', R.now, 'Z', 1)
+  else call('HSET', key('t', task.id), 's', 'cancelled', 'z', R.now) end
   effect(task.id, 'cancelled')
   ended(task, 'cancelled')
   return true

@@ -16,7 +16,7 @@ end
 
 -- end_workflow: running -> succeeded | failed | cancelled now; what is open is cancelled.
 --   caller: TaskQueue.end_workflow.  ARGV: now, retention_ms, workflow, state.  returns 1, or 0 when it had ended or is unknown.
---   What it did is undone first, where it failed or was cancelled and that was asked for.  cost: O(its tasks, 1,000 of them at once).
+--   What it did is undone first, where it failed or was cancelled and that was asked for.  cost: O(its tasks, 500 of them at once).
 local function finish_workflow(keys, args)
   begin(keys, args)
   R.retention = tonumber(args[2])
@@ -77,20 +77,34 @@ local function forget_tasks(now, limit)
   return n
 end
 
--- forget: remove what ended long ago; the records keep it.  caller: the timers.  ARGV: now, workflows at most, tasks outside any at most
---   returns how many were removed.  cost: O(tasks).
+-- Forget an ended workflow, up to `limit` of its tasks in one call; returns how many those were, and 1 for itself.
+local function forget_workflow(id, limit)
+  local ids = call('LPOP', key('wt', id), limit) or {}
+  local keys = {}
+  for _, task in ipairs(ids) do
+    for _, kind in ipairs({'t', 's', 'd', 'c'}) do keys[#keys + 1] = key(kind, task) end
+  end
+  for first = 1, #keys, 1000 do call('UNLINK', unpack(keys, first, math.min(first + 999, #keys))) end
+  if #ids > 0 then call_many('ZREM', P .. ':dead', ids) end
+  if #ids >= limit then   -- there may be more, and it can't be opened again any more
+    call('HSET', key('w', id), 'forgotten', 1)
+    return #ids
+  end
+  call('DEL', key('w', id), key('ws', id), key('wu', id), key('wp', id))
+  call('ZREM', P .. ':ended', id)
+  return #ids + 1
+end
+
+-- forget: remove what ended long ago; the records keep it.  caller: the timers.  ARGV: now, workflows at most, tasks at most
+--   returns how many tasks and workflows were removed: less than `tasks` when no more are due.  cost: O(tasks).
 local function forget(keys, args)
   local now = begin(keys, args)
-  local ids = call('ZRANGEBYSCORE', P .. ':ended', '-inf', now, 'LIMIT', 0, args[2])
-  for _, id in ipairs(ids) do
-    for _, task in ipairs(call('LRANGE', key('wt', id), 0, -1)) do
-      call('DEL', key('t', task), key('s', task), key('d', task), key('c', task))
-      call('ZREM', P .. ':dead', task)
-    end
-    call('DEL', key('w', id), key('wt', id), key('ws', id), key('wu', id), key('wp', id))
-    call('ZREM', P .. ':ended', id)
+  local limit, n = tonumber(args[3] or 1000), 0
+  for _, id in ipairs(call('ZRANGEBYSCORE', P .. ':ended', '-inf', now, 'LIMIT', 0, args[2])) do
+    if n >= limit then break end
+    n = n + forget_workflow(id, limit - n)
   end
-  return #ids + forget_tasks(now, tonumber(args[3] or 1000))
+  return n + forget_tasks(now, limit - n)
 end
 
 -- promote: delayed -> queued for those whose time has come; a timer -> succeeded.  caller: the timers.

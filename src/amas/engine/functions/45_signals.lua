@@ -29,7 +29,7 @@ local function signal(keys, args)
   if not task then return 'unknown' end
   if task.W ~= 'signal' then return 'no_signal' end
   if task.B then return said_before(task.B, answer) end
-  if TERMINAL[task.s] then return 'ended' end
+  if task.s ~= 'waiting' then return 'ended' end
   call('HSET', key('t', id), 'B', answer)
   if tonumber(call('HGET', key('t', id), 'n') or 0) > 0 and not (task.Q and call('HEXISTS', key('t', id), 'i') == 0) then return 'ok' end
   answer_signal(task, answer)

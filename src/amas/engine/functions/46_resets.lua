@@ -179,8 +179,8 @@ end
 
 -- Reset `ids` of a workflow and what is downstream; returns how many tasks, or nil and why not.
 local function reset_from(workflow, ids, everything)
-  local w = call('HMGET', key('w', workflow), 's', 'o')
-  if not w[1] then return nil, 'no_workflow' end
+  local w = call('HMGET', key('w', workflow), 's', 'forgotten')
+  if not w[1] or w[2] then return nil, 'no_workflow' end
   if w[1] == 'compensating' then return nil, 'compensating' end
   if call('LLEN', key('wt', workflow)) > RESET_MAX then return nil, 'too_large' end
   local graph, starts = read_graph(workflow), {}
