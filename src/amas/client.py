@@ -96,6 +96,11 @@ class TaskHandle:
         """Be the handle of this task."""
         self.id, self._outcome = task_id, outcome
 
+    @property
+    def done(self) -> bool:
+        """Whether the task has ended, as far as is known here."""
+        return self._outcome.done()
+
     async def outcome(self, *, timeout_s: float | None = None) -> TaskOutcome:
         """Return how the task ended, once it has; TimeoutError after `timeout_s` seconds, the task going on."""
         async with asyncio.timeout(timeout_s):

@@ -1,0 +1,91 @@
+"""Reads the journal beside a fleet under attack and holds every entry against the rules: an arrow that the table of transitions
+doesn't have, an attempt that isn't the next, an outcome by an attempt that doesn't own its task, a claim before its needs succeeded,
+a step journaled twice.
+
+It is written from `model/states.py` and knows nothing of keys or hosts. What it finds is kept as sentences, told at the end.
+"""
+
+import msgspec
+
+from amas.model.journal import EntryKind, JournalEntry, failed_attempts, task_changes
+from amas.model.states import TERMINAL, TRANSITIONS, TaskState
+from amas.model.task import JournaledStep, TaskSpec
+
+_STEPS = msgspec.msgpack.Decoder(list[JournaledStep])
+_ARROWS = {(before, after) for (before, _), after in TRANSITIONS.items()}
+
+
+class Seen:
+    """A task as the journal has told it so far."""
+
+    __slots__ = ("attempt", "ends", "spec", "state")
+
+    def __init__(self, state: TaskState, spec: TaskSpec | None) -> None:
+        self.state, self.spec = state, spec
+        self.attempt = self.ends = 0
+
+
+class Auditor:
+    """Follows a journal, entry by entry."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, Seen] = {}
+        self.steps: dict[tuple[str, str], int] = {}
+        """(task, step) -> the attempt whose result stands."""
+        self.faults: list[str] = []
+        self.entries = 0
+
+    def read(self, entry: JournalEntry) -> None:
+        """Take the next entry."""
+        self.entries += 1
+        fence = {task_id: attempt for task_id, attempt, _ in failed_attempts(entry)}
+        if entry.kind is EntryKind.STEP:
+            self._steps(entry)
+        for change in task_changes(entry):
+            if change.spec is not None:
+                self._submitted(entry, change.task_id, change.state, change.spec)
+                continue
+            task = self.tasks.get(change.task_id)
+            if task is None:
+                self._fault(entry, change.task_id, "changed before it was submitted")
+                continue
+            if entry.kind is EntryKind.CLAIM:
+                self._claimed(entry, change.task_id, task, change.attempt)
+            elif entry.kind is EntryKind.COMPLETE and change.attempt and change.attempt != task.attempt:
+                self._fault(entry, change.task_id, f"completed by attempt {change.attempt}, which is not {task.attempt}")
+            elif change.task_id in fence and fence[change.task_id] != task.attempt:
+                self._fault(entry, change.task_id, f"failed by attempt {fence[change.task_id]}, which is not {task.attempt}")
+            self._move(entry, change.task_id, task, change.state)
+
+    def _submitted(self, entry: JournalEntry, task_id: str, state: TaskState, spec: TaskSpec) -> None:
+        if task_id in self.tasks:
+            self._fault(entry, task_id, "submitted twice")
+        self.tasks[task_id] = Seen(state, spec)
+
+    def _claimed(self, entry: JournalEntry, task_id: str, task: Seen, attempt: int) -> None:
+        if attempt != task.attempt + 1:
+            self._fault(entry, task_id, f"claimed as attempt {attempt} after {task.attempt}")
+        task.attempt = attempt
+        for need in task.spec.needs if task.spec else ():
+            if self.tasks[need].state is not TaskState.SUCCEEDED:
+                self._fault(entry, task_id, f"claimed while {need}, which it needs, is {self.tasks[need].state}")
+
+    def _move(self, entry: JournalEntry, task_id: str, task: Seen, state: TaskState) -> None:
+        fresh = task.state is TaskState.QUEUED and task.attempt == 0  # where a submission puts it is told as an effect
+        if (task.state, state) not in _ARROWS and not (fresh and state in {TaskState.WAITING, TaskState.DELAYED}):
+            self._fault(entry, task_id, f"went from {task.state} to {state}")
+        task.state = state
+        if state in TERMINAL:
+            task.ends += 1
+
+    def _steps(self, entry: JournalEntry) -> None:
+        for index, step in enumerate(_STEPS.decode(entry.batch)):
+            if index in entry.refused:
+                continue
+            task = self.tasks.get(step.id)
+            if task is None or task.attempt != step.attempt or task.state is not TaskState.RUNNING:
+                self._fault(entry, step.id, f"step {step.name} was journaled by attempt {step.attempt}, which doesn't own it")
+            self.steps.setdefault((step.id, step.name), step.attempt)
+
+    def _fault(self, entry: JournalEntry, task_id: str, what: str) -> None:
+        self.faults.append(f"{entry.id} ({entry.kind}): task {task_id} {what}")
