@@ -11,12 +11,14 @@ from host_bench import Bench
 from amas import IdempotencyConflict, Workflow
 from amas.client import Fleet, NewTask
 from amas.engine.connection import Engine
+from amas.engine.journal import START, Journal
 from amas.engine.signals import open_approvals
 from amas.engine.workflows import Workflows
 from amas.errors import FlowInvalid, SignalRefused, TaskFailed
 from amas.model.fleet import PoolSpec
 from amas.model.flow import Replan
-from amas.model.states import WorkflowState
+from amas.model.journal import task_changes
+from amas.model.states import TaskState, WorkflowState
 from amas.orchestration import flow_start
 
 LIMIT_S = 20.0
@@ -353,6 +355,18 @@ async def test_a_task_past_its_deadline_fails_where_it_waits(fleet: Fleet) -> No
     task = await fleet.submit("flow.nobody", deadline_s=0.01)
     with pytest.raises(TaskFailed, match="time was up"):
         await task.result(timeout_s=LIMIT_S)
+
+
+async def test_two_who_start_a_large_flow_under_one_key_at_once_start_it_once(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow_start, "BATCH", 20)
+    handles = await asyncio.gather(*(fleet.start(wide(200), idempotency_key="wide") for _ in range(3)))
+    assert len({handle.id for handle in handles}) == 1
+    assert await handles[0].result(timeout_s=LIMIT_S) == 10
+    changes = [change for entry in await Journal(fleet.engine).read(START, limit=10_000) for change in task_changes(entry)]
+    succeeded = [change.task_id for change in changes if change.state is TaskState.SUCCEEDED]
+    assert len(succeeded) == len(set(succeeded)) == 202
 
 
 def wide(count: int) -> Workflow:

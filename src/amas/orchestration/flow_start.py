@@ -97,7 +97,8 @@ async def start_flow(starter: Starter, flow: Flow, options: StartOptions, *, key
         workflow_id = first.decode()
     if large and not (first is not None and await _is_in(starter, workflow_id)):
         for batch in batches:
-            await starter.store(_submissions(batch, workflow_id, options), resend=first is not None)
+            # Under a key somebody else may be at the same flow, so what is there is left as it is.
+            await starter.store(_submissions(batch, workflow_id, options), resend=bool(key))
         await starter.workflows.signal(child_id(workflow_id, ALL_IN_KEY))
     return workflow_id
 
