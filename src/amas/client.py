@@ -15,16 +15,18 @@ import random
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from amas.clock import new_id, now_ms
+from amas.clock import new_id, new_ids, now_ms
 from amas.core.conditions import compiled
 from amas.engine.bell import Bell
 from amas.engine.coalesce import Coalescer
 from amas.engine.connection import Engine
+from amas.engine.expected import Expected
 from amas.engine.queue import Idempotency, TaskQueue, make_submission
 from amas.engine.schedules import Schedules
 from amas.engine.workflows import Workflows
@@ -52,9 +54,14 @@ BATCH_MAX = 1000
 """Tasks in one call of the engine; more go out in several."""
 POLL_S = 2.0
 """Seconds between looks for outcomes whose push was lost."""
+LOOK_MAX = 100
+"""Tasks in such a look; in the one that follows a lost connection, which loses pushes, `BATCH_MAX`."""
 FLOWS_IN_A_LOOK = 100
 PATIENCE_S = 30.0
 """Seconds for which a submission is said again while the engine doesn't answer: it restarts in well under two."""
+
+_AT_FAULT = (SubmissionError, TypeError, ValueError, OverflowError)
+"""What a task's own fields can cause."""
 
 _outcomes = msgspec.msgpack.Decoder(list[TaskOutcome])
 
@@ -89,10 +96,10 @@ class TaskHandle:
 
     __slots__ = ("_outcome", "id")
 
-    def __init__(self, task_id: str, outcome: "asyncio.Future[TaskOutcome]") -> None:
+    def __init__(self, task_id: str, outcome: Expected) -> None:
         self.stand_for(task_id, outcome)
 
-    def stand_for(self, task_id: str, outcome: "asyncio.Future[TaskOutcome]") -> None:
+    def stand_for(self, task_id: str, outcome: Expected) -> None:
         """Be the handle of this task."""
         self.id, self._outcome = task_id, outcome
 
@@ -103,8 +110,10 @@ class TaskHandle:
 
     async def outcome(self, *, timeout_s: float | None = None) -> TaskOutcome:
         """Return how the task ended, once it has; TimeoutError after `timeout_s` seconds, the task going on."""
-        async with asyncio.timeout(timeout_s):
-            return await asyncio.shield(self._outcome)
+        if not self._outcome.done():
+            async with asyncio.timeout(timeout_s):
+                await self._outcome.wait()
+        return self._outcome.get()
 
     async def result(self, *, timeout_s: float | None = None) -> Json:
         """Return the task's result; `TaskFailed` or `TaskCancelled` when it has none."""
@@ -127,10 +136,10 @@ class Fleet:
         self.schedules = Schedules(engine)
         """What is submitted at times: `await fleet.schedules.add(Schedule(...))`."""
         self._client_id = new_id()
-        self._pending: dict[str, asyncio.Future[TaskOutcome]] = {}
+        self._pending: dict[str, Expected] = {}
         self._roots: dict[str, str] = {}
         """Workflow id -> its root task's id, for goals that are open."""
-        self._single: Coalescer[Submission, SubmissionError | None] = Coalescer(self._submit_singles, limit=BATCH_MAX)
+        self._single: Coalescer[NewTask, TaskHandle | Exception] = Coalescer(self._submit_singles, limit=BATCH_MAX)
         self.workflows = Workflows(engine)
         """What happens to workflows as a whole, and dead letters."""
         self._flows: dict[str, asyncio.Future[WorkflowState]] = {}
@@ -190,11 +199,10 @@ class Fleet:
             tenant=tenant,
         )
         workflow_id, root_id = await submit_goal(self.queue, wanted, limits=limits, client_id=self._client_id)
-        future: asyncio.Future[TaskOutcome] = asyncio.get_running_loop().create_future()
-        self._pending[root_id] = future  # the poll asks for the root; the push tells of the workflow
+        expected = Expected(then=lambda: self._roots.pop(workflow_id, None))
+        self._pending[root_id] = expected  # the poll asks for the root; the push tells of the workflow
         self._roots[workflow_id] = root_id
-        future.add_done_callback(lambda _: self._roots.pop(workflow_id, None))
-        return TaskHandle(workflow_id, future)
+        return TaskHandle(workflow_id, expected)
 
     async def start(
         self,
@@ -244,12 +252,10 @@ class Fleet:
         task = NewTask(capability=capability, input=input, **options)  # type: ignore[arg-type]
         if idempotency_key:
             return (await self.submit_batch([task], idempotency_key=idempotency_key))[0]
-        (submission,), (handle,) = self._prepare([task])
-        refused = await self._single.put(submission)
-        if refused is not None:
-            self._pending.pop(handle.id, None)
-            raise refused
-        return handle
+        answer = await self._single.put(task)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     async def submit_batch(self, tasks: Iterable[NewTask], *, idempotency_key: str = "") -> list[TaskHandle]:
         """Submit many tasks and return their handles, in order, once all are on disk; up to 1000 are stored whole or not.
@@ -280,39 +286,35 @@ class Fleet:
         """Cancel tasks; return how many were still open."""
         return await self.queue.cancel([handle.id for handle in handles])
 
-    def _prepare(self, tasks: Iterable[NewTask]) -> tuple[list[Submission], list[TaskHandle]]:
-        loop = asyncio.get_running_loop()
-        submissions, handles = [], []
+    def _prepare(self, tasks: Sequence[NewTask]) -> tuple[list[Submission], list[TaskHandle]]:
         for task in tasks:
-            spec = TaskSpec(
-                capability=task.capability,
-                input=task.input,
-                key=task.key,
-                timeout_s=task.timeout_s,
-                retry=task.retry,
-                needs=task.needs,
-                tenant=task.tenant,
-                deadline_ms=now_ms() + round(task.deadline_s * 1000) if task.deadline_s else 0,
-                when=task.when,
-            )
             if task.when:
                 compiled(task.when)
-            task_id = new_id()
-            submissions.append(
-                make_submission(
-                    task_id,
-                    spec,
-                    priority=task.priority,
-                    delay_s=task.delay_s,
-                    pool=task.pool,
-                    on_failure=task.on_failure,
-                    cost_s=task.cost_s,
-                    expires_s=task.deadline_s,
-                )
+        submissions = [
+            make_submission(
+                task_id,
+                TaskSpec(
+                    capability=task.capability,
+                    input=task.input,
+                    key=task.key,
+                    timeout_s=task.timeout_s,
+                    retry=task.retry,
+                    needs=task.needs,
+                    tenant=task.tenant,
+                    deadline_ms=now_ms() + round(task.deadline_s * 1000) if task.deadline_s else 0,
+                    when=task.when,
+                ),
+                priority=task.priority,
+                delay_s=task.delay_s,
+                pool=task.pool,
+                on_failure=task.on_failure,
+                cost_s=task.cost_s,
+                expires_s=task.deadline_s,
             )
-            future: asyncio.Future[TaskOutcome] = loop.create_future()
-            self._pending[task_id] = future
-            handles.append(TaskHandle(task_id, future))
+            for task_id, task in zip(new_ids(len(tasks)), tasks, strict=True)
+        ]
+        handles = [TaskHandle(submission.id, Expected()) for submission in submissions]
+        self._pending.update((handle.id, handle._outcome) for handle in handles)
         return submissions, handles
 
     async def _adopt(self, handles: Sequence[TaskHandle], first_ids: Sequence[str]) -> None:
@@ -321,12 +323,11 @@ class Fleet:
             handle.stand_for(task_id, self._pending.setdefault(task_id, self._pending.pop(handle.id)))
         held = await self.queue.outcomes(first_ids)
         for task_id in first_ids:
-            if task_id not in held:
-                future = self._pending.pop(task_id, None)
-                if future is not None and not future.done():
-                    future.set_exception(TaskUnknown(f"the engine holds task {task_id} no more; the records may know it"))
-            elif held[task_id].state.terminal:
-                self._settle(held[task_id])
+            if task_id in held:
+                if held[task_id].state.terminal:
+                    self._settle(held[task_id])
+            elif (expected := self._pending.pop(task_id, None)) is not None:
+                expected.set_exception(TaskUnknown(f"the engine holds task {task_id} no more; the records may know it"))
 
     async def _store(
         self,
@@ -350,15 +351,14 @@ class Fleet:
                     await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  jitter, no secret
                     pause_s, resend = min(pause_s * 2, 1.0), True
 
-    async def _submit_singles(self, batch: list[Submission]) -> list[SubmissionError | None]:
+    async def _submit_singles(self, batch: list[NewTask]) -> list[TaskHandle | Exception]:
         """Store what came together; where one is refused, it is refused alone."""
         try:
-            await self._store(batch)
-        except SubmissionError as error:
+            return [*await self.submit_batch(batch)]
+        except _AT_FAULT as error:
             if len(batch) == 1:
                 return [error]
-            return [(await self._submit_singles([submission]))[0] for submission in batch]
-        return [None] * len(batch)
+            return [(await self._submit_singles([task]))[0] for task in batch]
 
     def _heard(self, message: bytes) -> None:
         for outcome in _outcomes.decode(message):
@@ -367,10 +367,11 @@ class Fleet:
     def _loop_ended(self, loop: "asyncio.Task[None]") -> None:
         """Tell those who wait when a loop of ours died of a mistake: nobody would answer them any more."""
         if not loop.cancelled() and (error := loop.exception()) is not None:
-            waiting: list[asyncio.Future[Any]] = [*self._pending.values(), *self._flows.values()]
-            for future in waiting:
-                if not future.done():
-                    future.set_exception(error)
+            for expected in self._pending.values():
+                expected.set_exception(error)
+            for ended in self._flows.values():
+                if not ended.done():
+                    ended.set_exception(error)
 
     def _end_of(self, workflow_id: str) -> "asyncio.Future[WorkflowState]":
         """Return what is set when a workflow ends; asked for at once, since it may have ended already."""
@@ -381,22 +382,25 @@ class Fleet:
         return future
 
     def _settle(self, outcome: TaskOutcome) -> None:
-        flow = self._flows.pop(outcome.id, None)
-        if flow is not None and not flow.done():
-            flow.set_result(WorkflowState(outcome.state))
-        future = self._pending.pop(self._roots.get(outcome.id, outcome.id), None)
-        if future is not None and not future.done():
-            future.set_result(outcome)
+        if self._flows and (ended := self._flows.pop(outcome.id, None)) is not None:
+            if not ended.done():
+                ended.set_result(WorkflowState(outcome.state))
+            return
+        task_id = self._roots.get(outcome.id, outcome.id) if self._roots else outcome.id
+        expected = self._pending.pop(task_id, None)
+        if expected is not None:
+            expected.set_result(outcome)
 
     async def _poll(self) -> None:
         while True:
+            limit = BATCH_MAX
             try:
                 async with asyncio.timeout(POLL_S):
                     await self._lost_touch.wait()
             except TimeoutError:
-                pass
+                limit = LOOK_MAX
             self._lost_touch.clear()
-            waiting = list(self._pending)[:BATCH_MAX]
+            waiting = list(islice(self._pending, limit))
             try:
                 await self._look_at_flows()
                 outcomes = await self.queue.outcomes(waiting)
@@ -406,9 +410,9 @@ class Fleet:
                 if outcome.state.terminal:
                     self._settle(outcome)
             for task_id in waiting:  # those that still wait go behind the others, so that all get their look
-                future = self._pending.pop(task_id, None)
-                if future is not None:
-                    self._pending[task_id] = future
+                expected = self._pending.pop(task_id, None)
+                if expected is not None:
+                    self._pending[task_id] = expected
 
     async def _look_at_flows(self) -> None:
         for workflow_id in list(self._flows)[:FLOWS_IN_A_LOOK]:

@@ -30,6 +30,8 @@ def signal_key(name: str) -> str:
 class Context(ABC):
     """One attempt at one task, handed to `process_task`."""
 
+    __slots__ = ("_sleeps",)
+
     id: str
     """The task's id."""
     attempt: int
@@ -90,7 +92,8 @@ class Context(ABC):
 
     async def sleep(self, delay_s: float) -> None:
         """Go on after `delay_s` seconds, however often hosts die meanwhile; the agent is free until then, as in `spawn`."""
-        self._sleeps += 1
+        # Every attempt runs through the same ones; unset until the first, since few agents sleep.
+        self._sleeps: int = getattr(self, "_sleeps", 0) + 1
         key = f"{RESERVED_PREFIX}sleep/{self._sleeps}"
         await self.spawn([SubTask(key=key, capability=TIMER_CAPABILITY, kind="timer", delay_s=delay_s)])
 
@@ -105,9 +108,6 @@ class Context(ABC):
         if outcome.state is not TaskState.SUCCEEDED:
             raise SignalExpired(name)
         return outcome.result
-
-    _sleeps = 0
-    """In this attempt, which runs through the same ones as those before it."""
 
     @abstractmethod
     async def recall(self, name: str) -> tuple[bool, Json]:

@@ -52,6 +52,9 @@ class Services(NamedTuple):
     artifacts: ArtifactStore
     log: Log
     draw: Draw
+    stale: Callable[["TaskContext"], None]
+    """Hears that an attempt isn't the task's any more, as the engine said."""
+    loop: asyncio.AbstractEventLoop
 
 
 def step_coalescer(queue: TaskQueue) -> Coalescer[JournaledStep, str]:
@@ -77,8 +80,13 @@ def needs_coalescer(queue: TaskQueue) -> Coalescer[tuple[str, ...], dict[str, Ta
 class TaskContext(Context):
     """One attempt as its agent sees it."""
 
-    def __init__(self, claimed: Claimed, services: Services, *, options: dict[str, Json], stale: Callable[[], None]) -> None:
-        """`stale` is called when the engine says that this attempt isn't the task's any more."""
+    __slots__ = (
+        "_generation", "_log", "_resumed", "_services", "_steps", "_workspace",
+        "agent_id", "artifacts", "attempt", "deadline_ms", "failures", "id", "input", "letting_go", "options", "results", "spec",
+        "stopping", "suspended",
+    )  # fmt: skip
+
+    def __init__(self, claimed: Claimed, services: Services, options: dict[str, Json]) -> None:
         self.id = claimed.id
         self.attempt = claimed.attempt
         self.agent_id = claimed.agent_id
@@ -96,7 +104,6 @@ class TaskContext(Context):
         self._resumed = claimed.resumed
         self._generation = claimed.generation
         self._services = services
-        self._stale = stale
         self._steps: dict[str, bytes] | None = None if claimed.resumed else {}
         self._log: Log | None = None
         self._workspace: Path | None = None
@@ -203,7 +210,7 @@ class TaskContext(Context):
         self.suspended = True
 
     def _give_up_as_stale(self) -> None:
-        self._stale()
+        self._services.stale(self)
         raise AttemptStale(f"attempt {self.attempt} of task {self.id} was taken back; its result isn't wanted")
 
 
