@@ -181,17 +181,17 @@ class TaskContext(Context):
         for task in tasks:
             if task.undoes:  # runs when the workflow fails, or never
                 del ids[task.key]
-        awaited, gate = list(ids.values()), None
+        awaited, quorum = list(ids.values()), None
         if wait != "all":
-            gate = _gate(list(ids), wait)
-            awaited = [owner.child_id(gate.key)]
+            quorum = _quorum_of(list(ids), wait)
+            awaited = [owner.child_id(quorum.key)]
         services = self._services
         if self._resumed:
-            looked_at = list(ids.values()) + (awaited if gate else [])
+            looked_at = list(ids.values()) + (awaited if quorum else [])
             found = await insist(lambda: services.queue.outcomes(looked_at), draw=services.draw)
             if all(task_id in found and found[task_id].state.terminal for task_id in awaited):
                 return {key: found[task_id] for key, task_id in ids.items()}
-        await self._suspend(awaited, [submission_of(task, owner) for task in (*tasks, *((gate,) if gate else ()))])
+        await self._suspend(awaited, [submission_of(task, owner) for task in (*tasks, *((quorum,) if quorum else ()))])
         raise Suspended
 
     async def _suspend(self, awaited: Sequence[str], children: Sequence[Submission]) -> None:
@@ -214,14 +214,14 @@ class TaskContext(Context):
         raise AttemptStale(f"attempt {self.attempt} of task {self.id} was taken back; its result isn't wanted")
 
 
-def _gate(keys: Sequence[str], wait: Wait) -> SubTask:
+def _quorum_of(keys: Sequence[str], wait: Wait) -> SubTask:
     """Return what stands between a task and sub-tasks of which not all need to end: the engine ends it when enough have."""
     enough = quorum_of(wait)
     if not 1 <= enough <= len(keys):
         raise SubmissionError(f"spawn can't wait for {wait} of {len(keys)} sub-tasks")
     name = sha256("\n".join((str(enough), *keys)).encode()).hexdigest()[:16]
     return SubTask(
-        key=f"{RESERVED_PREFIX}gate/{name}", capability=TIMER_CAPABILITY, kind="timer", runs_after=tuple(keys), quorum=enough
+        key=f"{RESERVED_PREFIX}quorum/{name}", capability=TIMER_CAPABILITY, kind="timer", runs_after=tuple(keys), quorum=enough
     )
 
 
