@@ -46,6 +46,7 @@ from amas.model.states import Priority, TaskState, WorkflowState
 from amas.model.task import DEFAULT_RETRY, Json, OnFailure, RetryPolicy, Submission, TaskOutcome, TaskSpec
 from amas.orchestration.signals import send_signal
 from amas.orchestration.workflow_handle import WorkflowHandle
+from amas.settings import EngineSettings
 
 if TYPE_CHECKING:
     from amas.orchestration.workflow import Workflow
@@ -158,7 +159,7 @@ class Fleet:
 
             state = running_fleet(home)
             engine_url, cell, declared = state.engine_url, state.cell, load_fleet(state.fleet_file)
-        async with Engine(engine_url, cell=cell) as engine:
+        async with Engine(engine_url, cell=cell, settings=EngineSettings.read()) as engine:
             await engine.check()
             fleet = cls(engine, declared=declared)
             loops = [

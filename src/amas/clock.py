@@ -14,6 +14,9 @@ SERVER_CLOCK = 0
 _TIME_BITS_END = 12  # hexadecimal digits of a UUIDv7 that hold its milliseconds (RFC 9562, section 5.7)
 
 
+_UPTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)  # Linux
+
+
 def now_ms() -> int:
     """Return the wall clock as milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
@@ -22,6 +25,11 @@ def now_ms() -> int:
 def monotonic_s() -> float:
     """Return a clock in seconds that never goes back, for durations only."""
     return time.monotonic()
+
+
+def uptime_s() -> float:
+    """Return a clock in seconds that never goes back or is set, and goes on while the machine sleeps where the system has one."""
+    return time.clock_gettime(_UPTIME) if _UPTIME is not None else time.monotonic()
 
 
 def _uuid7(milliseconds: int, tail: bytes) -> str:

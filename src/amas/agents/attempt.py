@@ -125,11 +125,12 @@ class Attempt:
         self.task, self.started_s = task, now_s
         limit_s, deadline_ms = self.claimed.spec.timeout_s or self.seat.pool.timeout_s, self.claimed.spec.deadline_ms
         if limit_s or deadline_ms:
-            now = now_ms()
-            if deadline_ms and (not limit_s or (deadline_ms - now) / 1000 < limit_s):
-                limit_s, self._limit_is = max((deadline_ms - now) / 1000, 0.0), Stop.DEADLINE_PASSED
+            if deadline_ms:
+                left_s = max(deadline_ms - self._services.queue.now_ms(), 0) / 1000  # a deadline is a time of the engine's
+                if not limit_s or left_s < limit_s:
+                    limit_s, self._limit_is = left_s, Stop.DEADLINE_PASSED
             self._limit_s = limit_s
-            self.context.deadline_ms = now + int(limit_s * 1000)
+            self.context.deadline_ms = now_ms() + int(limit_s * 1000)  # the agent compares it with its own clock
 
     async def run(self, task: "asyncio.Task[None]", now_s: float) -> None:
         """Work to the end, in a lane."""

@@ -108,7 +108,7 @@ class Host:
 
     async def run(self) -> None:
         """Work until drained; an error that comes out of here is a mistake of ours or an engine that isn't ours."""
-        async with Engine(self._engine_settings.url, cell=self._engine_settings.cell) as engine:
+        async with Engine.of(self._engine_settings) as engine:
             if not await self._reach(engine):
                 self.state = HostState.LEFT
                 return

@@ -155,6 +155,10 @@ class TaskQueue:
         self._engine = engine
         self._retention_ms = round(retention_s * 1000)
 
+    def now_ms(self) -> int:
+        """Return the engine's time, by which deadlines and delays count, whatever this machine's clock says."""
+        return self._engine.now_ms()
+
     async def submit(
         self,
         batch: Sequence[Submission],
