@@ -55,7 +55,7 @@ async def timed(client: Fleet, task: NewTask) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-async def timed_singles(client: Fleet, count: int, *, warm: int = 50) -> list[float]:
+async def timed_singles(client: Fleet, count: int, *, warm: int) -> list[float]:
     """Return the milliseconds of so many no-op tasks, one after the other."""
     taken = [await timed(client, task) for task in noops(warm + count)]
     return taken[warm:]

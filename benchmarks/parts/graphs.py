@@ -151,7 +151,7 @@ async def _beside(engine: Engine, shape: str, sizes: tuple[int, int], runs: int)
 
 async def measure(*, quick: bool) -> Measured:
     """Return CPU us per task by shape and size; the flat key is the worst shape's ratio of the largest to the one of 1,000."""
-    sizes, base = ((100, 300), 100) if quick else (SIZES, 1_000)
+    sizes, base = ((30, 60), 30) if quick else (SIZES, 1_000)
     rows = []
     for shape in SHAPES:
         async with engine_alone() as engine:

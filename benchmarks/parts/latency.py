@@ -40,13 +40,13 @@ async def half_load(client: Fleet, per_s: float, seconds: float) -> list[float]:
 
 async def measure(*, quick: bool) -> Measured:
     """Return p50, p99 and p99.9 in milliseconds."""
-    count, tasks, seconds = (200, 1_000, 0.5) if quick else (3_000, 10_000, 10.0)
+    count, tasks, seconds = (50, 1_000, 0.3) if quick else (3_000, 10_000, 10.0)
     async with running(hosts=1) as (fleet, client):
         say("one at a time, fsync")
-        idle = quantiles(await timed_singles(client, count))
+        idle = quantiles(await timed_singles(client, count, warm=count // 10))
         say("one at a time, no fsync")
         await client.engine.client.config_set("appendfsync", "no")
-        unsynced = quantiles(await timed_singles(client, count))
+        unsynced = quantiles(await timed_singles(client, count, warm=count // 10))
         await client.engine.client.config_set("appendfsync", "always")
         await one_run(client, tasks, 500)
         full = max([await one_run(client, tasks, 500) for _ in range(1 if quick else 3)])

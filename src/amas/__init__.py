@@ -15,12 +15,15 @@ _PUBLIC = {
     "SyncContext": "amas.agents.context",
     "Fleet": "amas.client",
     "NewTask": "amas.client",
+    "BudgetExhausted": "amas.errors",
+    "RateLimited": "amas.errors",
     "RetryLater": "amas.errors",
     "GiveUp": "amas.errors",
     "IdempotencyConflict": "amas.errors",
     "SignalExpired": "amas.errors",
     "SubTask": "amas.model.goal",
     "Workflow": "amas.orchestration.workflow",
+    "Amounts": "amas.model.limits",
     "Goal": "amas.model.goal",
     "Schedule": "amas.model.schedule",
     "ScheduledTask": "amas.model.schedule",
@@ -37,12 +40,15 @@ if TYPE_CHECKING:
     from amas.agents.context import SyncContext as SyncContext
     from amas.client import Fleet as Fleet
     from amas.client import NewTask as NewTask
+    from amas.errors import BudgetExhausted as BudgetExhausted
     from amas.errors import GiveUp as GiveUp
     from amas.errors import IdempotencyConflict as IdempotencyConflict
+    from amas.errors import RateLimited as RateLimited
     from amas.errors import RetryLater as RetryLater
     from amas.errors import SignalExpired as SignalExpired
     from amas.model.goal import Goal as Goal
     from amas.model.goal import SubTask as SubTask
+    from amas.model.limits import Amounts as Amounts
     from amas.model.schedule import Schedule as Schedule
     from amas.model.schedule import ScheduledTask as ScheduledTask
     from amas.model.states import Priority as Priority

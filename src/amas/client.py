@@ -27,6 +27,7 @@ from amas.engine.bell import Bell
 from amas.engine.coalesce import Coalescer
 from amas.engine.connection import Engine
 from amas.engine.expected import Expected
+from amas.engine.limits import Limits
 from amas.engine.queue import Idempotency, TaskQueue, make_submission
 from amas.engine.schedules import Schedules
 from amas.engine.workflows import Workflows
@@ -42,6 +43,7 @@ from amas.model.fleet import FleetLimits, FleetSpec
 from amas.model.flow import Flow
 from amas.model.goal import Goal
 from amas.model.journal import WorkflowOpening
+from amas.model.limits import Amounts, Reserve, reserves_of
 from amas.model.states import Priority, TaskState, WorkflowState
 from amas.model.task import DEFAULT_RETRY, Json, OnFailure, RetryPolicy, Submission, TaskOutcome, TaskSpec
 from amas.orchestration.signals import send_signal
@@ -90,6 +92,14 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
     """From now, waiting included: it fails when it hasn't ended by then; 0 for none."""
     when: str = ""
     """A JMESPath condition over `input` and `needs`; when it is false the task succeeds with null and nothing runs."""
+    concurrency: dict[str, int] = msgspec.field(default_factory=dict)
+    """Keys, each with how many tasks that name it may run at once: `{"customer-42": 3}`. The last said number holds."""
+    provider: str = ""
+    """Whose requests and tokens a minute it takes; empty takes the pool's."""
+    estimate: Amounts | None = None
+    """What one attempt takes; what isn't said is learned."""
+    budget: Amounts | None = None
+    """What it and its sub-tasks may spend; then it fails with `budget_exhausted`."""
 
 
 class TaskHandle:
@@ -134,6 +144,8 @@ class Fleet:
         """`declared`: the fleet's file, where it is known."""
         self.engine, self._declared = engine, declared
         self.queue = TaskQueue(engine)
+        self.limits = Limits(engine)
+        """What resources allow and hold, and changing it."""
         self.schedules = Schedules(engine)
         """What is submitted at times: `await fleet.schedules.add(Schedule(...))`."""
         self._client_id = new_id()
@@ -185,6 +197,7 @@ class Fleet:
         output_dir: Path | str = "",
         preferences: dict[str, Json] | None = None,
         tenant: str = "",
+        budget: Amounts | None = None,
     ) -> TaskHandle:
         """Submit a goal in plain words and return the handle of its workflow, whose result is the deliverable."""
         from amas.orchestration.submission import check_takes_goals, submit_goal
@@ -198,6 +211,7 @@ class Fleet:
             output_dir=_absolute(output_dir),
             preferences=preferences or {},
             tenant=tenant,
+            budget=budget,
         )
         workflow_id, root_id = await submit_goal(self.queue, wanted, limits=limits, client_id=self._client_id)
         expected = Expected(then=lambda: self._roots.pop(workflow_id, None))
@@ -311,6 +325,7 @@ class Fleet:
                 on_failure=task.on_failure,
                 cost_s=task.cost_s,
                 expires_s=task.deadline_s,
+                reserves=_reserves(task),
             )
             for task_id, task in zip(new_ids(len(tasks)), tasks, strict=True)
         ]
@@ -434,6 +449,15 @@ def _idempotency(key: str, start: int, tasks: Sequence[NewTask], batch: Sequence
     digest = sha256(msgspec.msgpack.encode(tasks, order="deterministic")).hexdigest()
     answer = "\n".join(submission.id for submission in batch).encode()
     return Idempotency(f"{key}/{start}" if start else key, digest, answer)
+
+
+def _reserves(task: NewTask) -> Sequence[Reserve]:
+    if not (task.concurrency or task.provider or task.estimate or task.budget):
+        return ()
+    try:
+        return reserves_of(concurrency=task.concurrency, provider=task.provider, estimate=task.estimate, budget=task.budget)
+    except ValueError as error:
+        raise SubmissionError(str(error)) from error
 
 
 def _absolute(folder: Path | str) -> str:

@@ -16,9 +16,12 @@ AmasError
 │   ├── AgentUnknown
 │   ├── ScheduleUnknown
 │   ├── TaskFailed
+│   ├── LimitUnknown
+│   ├── BudgetExhausted       raised in agents, by what they spend
 │   ├── SignalRefused         author     it was answered before, or waits for no signal
 │   ├── ResetRefused          author     these tasks can't run again as they are
 │   ├── RetryLater            raised by agents
+│   ├── RateLimited           raised by agents
 │   └── GiveUp                raised by agents
 │       └── SignalExpired     raised in agents
 ├── SubmissionError           author     a submission was refused whole; nothing was stored
@@ -187,6 +190,29 @@ class RetryLater(TaskError):
     def __init__(self, reason: str = "the agent asked to be tried again", *, delay_s: float | None = None) -> None:
         super().__init__(reason)
         self.delay_s = delay_s
+
+
+class RateLimited(TaskError):
+    """Raised by an agent: a provider takes nothing for `retry_after_s` seconds. No failure: the task waits for it."""
+
+    code = "rate_limited"
+
+    def __init__(self, retry_after_s: float, *, provider: str = "") -> None:
+        """`provider`: by default the one that the task or its pool names."""
+        super().__init__(f"{provider or 'the provider'} asked to come back in {retry_after_s:g} s")
+        self.retry_after_s, self.provider = retry_after_s, provider
+
+
+class LimitUnknown(TaskError):
+    """No such resource: nothing was submitted or declared that names it."""
+
+    code = "limit_unknown"
+
+
+class BudgetExhausted(TaskError):
+    """A budget has no room for what an attempt is about to spend: spend nothing, and let this end the attempt."""
+
+    code = "budget_exhausted"
 
 
 class GiveUp(TaskError):

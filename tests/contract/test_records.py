@@ -11,6 +11,7 @@ from amas.engine.connection import Engine
 from amas.engine.hosts import HostAbout, HostRegistry
 from amas.engine.journal import Journal
 from amas.engine.queue import Slots, TaskQueue, make_submission
+from amas.engine.workflows import Workflows
 from amas.errors import RecordsError
 from amas.model.blob import to_blob
 from amas.model.goal import ROOT_CAPABILITY, Goal
@@ -27,6 +28,7 @@ class Fleet:
     """A cell with one host, whose clock the test owns."""
 
     def __init__(self, engine: Engine) -> None:
+        self.engine = engine
         self.queue, self.hosts, self.journal = TaskQueue(engine), HostRegistry(engine), Journal(engine)
         self.now = T0
 
@@ -390,3 +392,44 @@ async def test_the_scripts_make_the_tables_that_the_code_knows(records: Records)
 
     async with records._database.reading() as connection:
         assert await connection.run_sync(differences) == []
+
+
+async def test_what_runs_again_is_recorded_as_it_stands(fleet: Fleet, records: Records) -> None:
+    workflow = new_id()
+    first, second = new_id(), new_id()
+    work, signal = (
+        TaskSpec(capability="work", workflow_id=workflow),
+        TaskSpec(capability="x", needs=(first,), workflow_id=workflow),
+    )
+    batch = [make_submission(first, work), make_submission(second, signal, kind="signal")]
+    await fleet.queue.submit(batch, workflow=WorkflowOpening(workflow, to_blob(None)), now_ms=fleet.now)
+    workflows, place = Workflows(fleet.engine), "0-0"
+
+    async def recorded() -> tuple[Any, Any, Any]:
+        nonlocal place
+        entries = await fleet.journal.read(place, limit=100)
+        place = (await records.apply(entries)).position
+        return await records.workflow(workflow), await records.task(first), await records.task(second)
+
+    await workflows.pause(workflow, now_ms=fleet.now)
+    held, _, _ = await recorded()
+    assert (held.state, held.finished_ms) == (WorkflowState.PAUSED, 0)
+    await workflows.resume(workflow, now_ms=fleet.now)
+    await fleet.complete(await fleet.claim(), "old")
+    await workflows.signal(second, {"approved": True}, now_ms=fleet.now)
+    held, _, answered = await recorded()
+    assert (held.state, held.finished_ms) == (WorkflowState.SUCCEEDED, fleet.now)
+    assert (answered.state, answered.result, answered.finished_ms) == (TaskState.SUCCEEDED, {"approved": True}, fleet.now)
+    fleet.now += 1000
+    assert await workflows.rerun(workflow, first, now_ms=fleet.now) == 2
+    held, again, asking = await recorded()
+    assert (held.state, held.finished_ms) == (WorkflowState.RUNNING, 0)
+    assert (again.state, again.finished_ms, again.result, again.progress) == (TaskState.QUEUED, 0, None, 0.0)
+    assert (asking.state, asking.finished_ms, asking.result) == (TaskState.WAITING, 0, None)
+    await fleet.complete(await fleet.claim(), "new")
+    await workflows.signal(second, {"approved": False, "by": "Ada"}, now_ms=fleet.now)
+    held, again, refused = await recorded()
+    assert (held.state, held.finished_ms) == (WorkflowState.FAILED, fleet.now)
+    assert (again.attempt, again.result) == (2, "new")
+    assert (refused.state, refused.failure) == (TaskState.FAILED, Failure("refused", "Ada refused"))
+    assert [attempt.state for attempt in await records.attempts(first)] == ["succeeded"] * 2

@@ -37,3 +37,16 @@ def test_every_field_of_a_pool_is_in_the_table() -> None:
 
     page = (DOCS / "fleet-files.md").read_text()
     assert [field.name for field in msgspec.structs.fields(DeclaredPool) if f"`{field.name}`" not in page] == []
+
+
+def test_the_durability_page_names_its_settings_with_their_defaults() -> None:
+    from amas.settings import EngineSettings
+
+    page = (DOCS / "durability.md").read_text()
+    rows = dict(re.findall(r"^\| `(AMAS_\w+)` \| .* \| (\S+) \|$", page, re.MULTILINE))
+    shown = [field for field in EngineSettings.fields() if field.name.startswith("ack_") or field.name == "timeout_s"]
+    assert rows == {
+        field.variable.name: str(field.default).lower() if field.kind is bool else f"{field.default:g}" for field in shown
+    }
+    (url,) = re.findall(r"AMAS_ENGINE_URL='(.*)'", page)
+    assert EngineSettings.read({"AMAS_ENGINE_URL": url, "AMAS_ACK_REPLICAS": "1"}).url == url

@@ -125,3 +125,20 @@ async def test_compensations_begin_when_all_that_is_open_has_been_cancelled(cell
     assert await cell.counts("w") == {"total": 2 * SLICE + 2, "open": 1, "succeeded": 1, "cancelled": 2 * SLICE}
     await do(cell, "undo")
     assert await cell.workflow_state("w") == "failed"
+
+
+async def test_a_compensations_time_begins_when_it_is_asked_for(cell: Cell) -> None:
+    undo = task("una", queue="undo", workflow_id="w", compensates="a", expires_ms=1000)
+    await cell.submit(task("a", workflow_id="w"), undo, workflow="w")
+    await cell.complete(await cell.run("a"))
+    assert await cell.workflow_state("w") == "succeeded"
+    await cell.submit(task("b", workflow_id="v"), task("keeper", queue="keeper", workflow_id="v"), workflow="v")
+    await cell.submit(task("unb", queue="undo", workflow_id="v", compensates="b", expires_ms=1000))
+    await cell.complete(await cell.run("b"))
+    cell.now += 5000
+    assert await cell.workflows.expire(now_ms=cell.now) == (0, 0)
+    await cell.queue.end_workflow("v", WorkflowState.FAILED, now_ms=cell.now)
+    cell.now += 1000
+    assert await cell.workflows.expire(now_ms=cell.now) == (1, 0)
+    assert await cell.states("unb") == {"unb": "failed"}
+    assert await cell.workflow_state("v") == "failed"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from amas.clock import new_id, now_ms
+from amas.controllers import timers
 from amas.controllers.deadlines import Deadlines
 from amas.controllers.figures import Figures
 from amas.controllers.reaper import Reaper
@@ -18,8 +19,9 @@ from amas.engine.connection import Engine
 from amas.engine.embedded import EmbeddedEngine
 from amas.engine.hosts import HostAbout, HostFigures, HostRegistry
 from amas.engine.journal import Journal
+from amas.engine.limits import Limits
 from amas.engine.queue import Slots, TaskQueue, make_submission
-from amas.engine.workflows import Workflows
+from amas.engine.workflows import SLICE, Workflows
 from amas.errors import EngineUnreachable, RecordsError
 from amas.model.blob import to_blob
 from amas.model.fleet import FleetLimits
@@ -72,15 +74,15 @@ async def test_a_delayed_task_is_queued_when_its_time_has_come(engine: Engine, q
     due = make_submission(new_id(), TaskSpec(capability="work"), delay_s=1)
     later = make_submission(new_id(), TaskSpec(capability="work"), delay_s=3600)
     await queue.submit([due, later], now_ms=now - 2000)
-    pause_s = await Timers(queue, Workflows(engine), figures).run_once()
+    pause_s = await Timers(queue, Workflows(engine), Limits(engine), figures).run_once()
     assert await state_of(queue, due.id) is TaskState.QUEUED
     assert await state_of(queue, later.id) is TaskState.DELAYED
-    assert (pause_s, figures.tasks_promoted) == (0.25, 1)
+    assert (pause_s, figures.tasks_promoted) == (timers.PAUSE_MAX_S, 1)
 
 
 async def test_the_timers_wake_for_the_next_due_task(engine: Engine, queue: TaskQueue) -> None:
     await submit(queue, delay_s=0.1)
-    pause_s = await Timers(queue, Workflows(engine), Figures()).run_once()
+    pause_s = await Timers(queue, Workflows(engine), Limits(engine), Figures()).run_once()
     assert 0 <= pause_s <= 0.1
 
 
@@ -88,8 +90,20 @@ async def test_more_than_a_batch_that_is_due_goes_in_one_sweep(engine: Engine, q
     figures = Figures()
     batch = [make_submission(new_id(), TaskSpec(capability="work"), delay_s=0.001) for _ in range(1500)]
     await queue.submit(batch, now_ms=now_ms() - 1000)
-    await Timers(queue, Workflows(engine), figures).run_once()
+    await Timers(queue, Workflows(engine), Limits(engine), figures).run_once()
     assert figures.tasks_promoted == 1500
+
+
+async def test_the_timers_fail_what_is_overdue_and_finish_what_calls_left_to_do(engine: Engine, queue: TaskQueue) -> None:
+    workflows, workflow_id = Workflows(engine), await open_workflow(queue, {})
+    overdue = make_submission(new_id(), TaskSpec(capability="work"), expires_s=1)
+    await queue.submit([overdue], now_ms=now_ms() - 2000)
+    await submit(queue, 3 * SLICE, workflow_id=workflow_id)
+    await queue.end_workflow(workflow_id, WorkflowState.CANCELLED)
+    assert await Timers(queue, workflows, Figures()).run_once() == timers.PAUSE_MAX_S
+    assert await state_of(queue, overdue.id) is TaskState.FAILED
+    found = await queue.workflow(workflow_id)
+    assert found is not None and (found["open"], found["cancelled"]) == (0, 3 * SLICE + 1)
 
 
 async def test_an_ended_workflow_is_forgotten_after_its_retention(engine: Engine) -> None:
@@ -98,7 +112,7 @@ async def test_an_ended_workflow_is_forgotten_after_its_retention(engine: Engine
     new = await open_workflow(queue, {})
     await queue.end_workflow(old, WorkflowState.SUCCEEDED, now_ms=now_ms() - 61_000)
     await queue.end_workflow(new, WorkflowState.SUCCEEDED)
-    await Timers(queue, Workflows(engine), Figures()).run_once()
+    await Timers(queue, Workflows(engine), Limits(engine), Figures()).run_once()
     assert await queue.workflow(old) is None
     assert await queue.workflow(new) is not None
 

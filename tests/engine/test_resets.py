@@ -188,6 +188,7 @@ async def test_what_the_end_of_the_workflow_cancelled_goes_on(cell: Cell) -> Non
     await do(cell, *"bcd")
     assert await cell.workflow_state("w") == "cancelled"
     await assert_sound(cell, *"abcde")
+    assert await rerun(cell, "d") == 1  # c has a result of its own by now
 
 
 async def test_a_signal_asks_again_and_a_timer_runs_again(cell: Cell) -> None:
@@ -320,6 +321,27 @@ async def test_a_failed_parent_goes_on_with_its_sub_task_that_was_put_back(cell:
     await do(cell, "c1", "c2", "p")
     assert await cell.workflow_state("w") == "succeeded"
     await assert_sound(cell, "p", "c1", "c2")
+
+
+async def test_a_compensation_that_failed_is_not_put_back(cell: Cell) -> None:
+    await cell.submit(task("a", queue="a", workflow_id="w"), task("b", queue="b", workflow_id="w"), workflow="w")
+    await cell.submit(task("una", queue="una", workflow_id="w", compensates="a"))
+    await do(cell, "a")
+    await do(cell, "b", "una", well=False)
+    assert await cell.workflow_state("w") == "failed"
+    before = await cell.dump()
+    assert await cell.workflows.put_back(["una"], now_ms=cell.now) == {"una": "compensation"}
+    assert await cell.dump() == before
+
+
+async def test_a_workflow_that_is_too_large_is_left_alone(cell: Cell) -> None:
+    batch = [task(f"t{n}", queue=f"q{n % 2}", workflow_id="w") for n in range(5001)]
+    await cell.submit(*batch, workflow="w")
+    (got,) = await cell.claim(queues=["q0"])
+    await cell.fail(got, final=True)
+    with pytest.raises(ResetRefused, match="too many tasks"):
+        await rerun(cell, got.id)
+    assert await cell.workflows.put_back([got.id], now_ms=cell.now) == {got.id: "too_large"}
 
 
 async def test_discarded_letters_leave_the_list_and_stay_failed(cell: Cell) -> None:

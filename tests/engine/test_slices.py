@@ -97,3 +97,14 @@ async def test_chores_of_what_is_gone_or_runs_again_are_dropped(cell: Cell) -> N
     await cell.tend()
     assert await cell.workflow_state("w") == "running"
     assert set((await cell.states(*NAMES)).values()) == {"queued"}
+
+
+async def test_dependents_that_were_still_to_be_told_of_an_end_are_not_when_it_is_taken_back(cell: Cell) -> None:
+    first = task("first", queue="first", workflow_id="w")
+    await cell.submit(first, *(task(name, workflow_id="w", needs=["first"]) for name in NAMES), workflow="w")
+    (got,) = await cell.claim(queues=["first"])
+    await cell.complete(got)
+    assert await cell.workflows.rerun("w", "first", now_ms=cell.now) == MANY + 1
+    await cell.tend()
+    assert set((await cell.states(*NAMES)).values()) == {"waiting"}
+    assert await cell.claim(5) == []

@@ -15,6 +15,7 @@ from amas.controllers.deadlines import Deadlines
 from amas.controllers.figures import Figures
 from amas.controllers.timers import PAUSE_MAX_S, Timers
 from amas.engine.queue import make_submission
+from amas.engine.workflows import Workflows
 from amas.model.blob import to_blob
 from amas.model.journal import WorkflowOpening
 from amas.model.states import TaskState
@@ -49,7 +50,7 @@ async def test_a_host_whose_clock_jumps_keeps_its_lease_and_its_tasks(bench: Ben
 
 @pytest.mark.parametrize("jump_s", JUMPS_S)
 async def test_the_timers_wait_by_the_engines_clock(bench: Bench, jump_s: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    timers = Timers(bench.queue, Figures())
+    timers = Timers(bench.queue, Workflows(bench.engine), Figures())
     await bench.queue.submit([task("later", delay_ms=60_000)])
     real_ns = time.time_ns
     monkeypatch.setattr("time.time_ns", lambda: real_ns() + jump_s * 1_000_000_000)

@@ -146,7 +146,7 @@ class Attempt:
                 result = None
             else:
                 result = await (self._in_thread() if self.seat.blocking else self.seat.work(self.context))
-            outcome = Completion(self.claimed.id, self.claimed.attempt, encode_payload(result, "the result"))
+            outcome = Completion(self.claimed.id, self.claimed.attempt, encode_payload(result, "the result"), self.context.usage)
         except Suspended:
             pass
         except asyncio.CancelledError:
@@ -176,7 +176,13 @@ class Attempt:
             **({"detail": found.failure.detail} if found.failure.detail else {}),
         )
         return FailedAttempt(
-            self.claimed.id, self.claimed.attempt, to_blob(found.failure), max(round(delay_s * 1000), 0), found.final
+            self.claimed.id,
+            self.claimed.attempt,
+            to_blob(found.failure),
+            max(round(delay_s * 1000), 0),
+            found.final,
+            self.context.usage,
+            found.provider,
         )
 
     def _report(self, outcome: Outcome) -> None:

@@ -24,7 +24,7 @@ from amas.agents.context import Context, SyncContext
 from amas.agents.failures import Verdict, failed, verdict
 from amas.agents.threads import DaemonThreads
 from amas.artifacts.store import ArtifactStore
-from amas.errors import SubmissionError
+from amas.errors import BudgetExhausted, SubmissionError
 from amas.model.flow import Wait
 from amas.model.goal import SubTask
 from amas.model.task import Json, TaskOutcome
@@ -69,8 +69,9 @@ class _Line:
             match frames.from_host.decode(await frames.read(self._reader)):
                 case frames.Answer(call, value):
                     self._waiting.pop(call).set_result(value)
-                case frames.Refusal(call, message):
-                    self._waiting.pop(call).set_exception(SubmissionError(message))
+                case frames.Refusal(call, message, code):
+                    kind = BudgetExhausted if code == BudgetExhausted.code else SubmissionError
+                    self._waiting.pop(call).set_exception(kind(message))
                 case other:
                     raise AssertionError(f"a host doesn't say {type(other).__name__} twice")
 
@@ -158,6 +159,14 @@ class ChildContext(Context):
         answer = await self._line.ask(lambda call: frames.Spawn(call, list(tasks), wait))
         return msgspec.convert(answer, _outcomes)
 
+    async def spend(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:
+        """Have the host reserve it."""
+        await self._line.ask(lambda call: frames.Spend(call, usd, tokens, calls))
+
+    def report_usage(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:
+        """Tell the host."""
+        self._line.say(frames.Used(usd, tokens, calls))
+
     async def in_thread(self, work: Callable[[], Any]) -> Any:
         """Run a plain step in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -213,7 +222,7 @@ async def attempt(start: frames.Start, line: _Line) -> frames.Done | frames.Fail
 
 
 def _failed(found: Verdict) -> frames.Failed:
-    return frames.Failed(found.failure, found.final, found.delay_s)
+    return frames.Failed(found.failure, found.final, found.delay_s, found.provider)
 
 
 async def main(handle: int) -> None:

@@ -68,6 +68,20 @@ class Context(ABC):
     def progress(self, fraction: float, note: str = "") -> None:
         """Tell watchers how far the work is: 0 to 1 and one line. Cheap; sent at most a few times a second."""
 
+    @abstractmethod
+    async def spend(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:
+        """Say before it happens that this attempt is about to use so much more; BudgetExhausted when no budget has room for it.
+
+        It is counted as used from then on. Where a call turns out to cost something else, `usage` corrects it.
+        """
+
+    @abstractmethod
+    def report_usage(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:
+        """Say what this attempt used besides: added up, and settled with the task's budgets and its provider when it ends.
+
+        Less than 0 corrects what `spend` announced and didn't happen.
+        """
+
     async def step(self, name: str, work: Callable[[], Awaitable[Json] | Json]) -> Json:
         """Run `work` once in this task's life and return its result, from the journal when an earlier attempt got that far.
 
@@ -136,6 +150,10 @@ class SyncContext:
         """Run `work` here and now, once in this task's life, and return its result; see `Context.step`."""
         known, result = self._call(self._context.recall(name))
         return result if known else self._call(self._context.keep(name, work()))
+
+    def spend(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:
+        """Say what is about to be used; see `Context.spend`."""
+        self._call(self._context.spend(usd=usd, tokens=tokens, calls=calls))
 
     def spawn(self, tasks: Sequence[SubTask], *, wait: Wait = "all") -> dict[str, TaskOutcome]:
         """Have sub-tasks done; see `Context.spawn`."""

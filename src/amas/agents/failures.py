@@ -6,7 +6,7 @@ Shared by hosts and isolated children, so it imports nothing of the engine.
 import traceback
 from typing import NamedTuple
 
-from amas.errors import AmasError, GiveUp, RetryLater, SubmissionError
+from amas.errors import AmasError, BudgetExhausted, GiveUp, RateLimited, RetryLater, SubmissionError
 from amas.model.task import Failure
 
 DETAIL_CHARS_MAX = 4096
@@ -22,6 +22,8 @@ class Verdict(NamedTuple):
     """No further attempt can help."""
     delay_s: float | None = None
     """None: the retry policy's back-off."""
+    provider: str | None = None
+    """Not a failure: this provider ("": the task's own) asked to come back after `delay_s`."""
 
 
 class AttemptFailed(Exception):
@@ -37,15 +39,17 @@ def failed(code: str, message: str, *, final: bool = False, detail: str = "") ->
     return Verdict(Failure(code, message[:MESSAGE_CHARS_MAX], detail[-DETAIL_CHARS_MAX:]), final)
 
 
-def verdict(error: BaseException) -> Verdict:
+def verdict(error: BaseException) -> Verdict:  # noqa: PLR0911  one for each kind of error
     """Return what an exception out of an agent's code means."""
     match error:
         case AttemptFailed():
             return error.verdict
         case RetryLater():
             return Verdict(failed(error.code, str(error)).failure, delay_s=error.delay_s)
-        case GiveUp():
-            return failed(error.error_code, str(error), final=True)
+        case RateLimited():
+            return Verdict(failed(error.code, str(error)).failure, delay_s=error.retry_after_s, provider=error.provider)
+        case GiveUp() | BudgetExhausted():
+            return failed(error.error_code if isinstance(error, GiveUp) else error.code, str(error), final=True)
         case SubmissionError():  # its result, step or sub-tasks can't be carried; they would be the same the next time
             return failed(error.code, str(error), final=True, detail=_trace(error))
         case MemoryError():

@@ -48,6 +48,8 @@ class Refusal(msgspec.Struct, frozen=True, tag=True):
 
     call: int
     message: str
+    code: str = ""
+    """`budget_exhausted`, or an author's mistake."""
 
 
 class Recall(msgspec.Struct, frozen=True, tag=True):
@@ -71,6 +73,23 @@ class Spawn(msgspec.Struct, frozen=True, tag=True):
     call: int
     tasks: list[SubTask]
     wait: Wait = "all"
+
+
+class Spend(msgspec.Struct, frozen=True, tag=True):
+    """Announces what is about to be used; answered when it is reserved, or refused."""
+
+    call: int
+    usd: float
+    tokens: int
+    calls: int
+
+
+class Used(msgspec.Struct, frozen=True, tag=True):
+    """What was used besides; not answered."""
+
+    usd: float
+    tokens: int
+    calls: int
 
 
 class Progress(msgspec.Struct, frozen=True, tag=True):
@@ -100,10 +119,11 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     failure: Failure
     final: bool
     delay_s: float | None
+    provider: str | None = None
 
 
 FromHost = Start | Answer | Refusal
-FromChild = Recall | Keep | Spawn | Progress | LogLine | Done | Failed
+FromChild = Recall | Keep | Spawn | Spend | Used | Progress | LogLine | Done | Failed
 
 _encode = msgspec.msgpack.Encoder().encode
 from_host = msgspec.msgpack.Decoder(FromHost)

@@ -35,6 +35,7 @@ from amas.clock import monotonic_s
 from amas.engine.bell import Bell
 from amas.engine.connection import Engine
 from amas.engine.hosts import AgentCard, HostAbout, HostFigures, HostRegistry
+from amas.engine.limits import Limits
 from amas.engine.queue import TaskQueue
 from amas.errors import EngineError
 from amas.model.fleet import PoolSpec
@@ -162,6 +163,7 @@ class Host:
         self._services = Services(
             host_id=self.host_id,
             queue=queue,
+            limits=Limits(engine, retention_s=self._engine_settings.retention_s),
             steps=step_coalescer(queue),
             needs=needs_coalescer(queue),
             progress=ProgressPost(queue),

@@ -19,7 +19,7 @@ from amas.agents import frames
 from amas.agents.base import BaseAgent
 from amas.agents.context import Context
 from amas.agents.failures import DETAIL_CHARS_MAX, AttemptFailed, Verdict, failed
-from amas.errors import SubmissionError
+from amas.errors import BudgetExhausted, SubmissionError
 from amas.model.fleet import PoolSpec
 from amas.model.task import Json
 
@@ -125,19 +125,21 @@ class _Child:
     def _take(self, message: frames.FromChild) -> Coroutine[Any, Any, None] | None:
         """Take one message; return the call that it asks for, if it asks for one."""
         match message:
-            case frames.Recall() | frames.Keep() | frames.Spawn():
+            case frames.Recall() | frames.Keep() | frames.Spawn() | frames.Spend():
                 return self._answer(message)
+            case frames.Used():
+                self._context.report_usage(usd=message.usd, tokens=message.tokens, calls=message.calls)
             case frames.Progress():
                 self._context.progress(message.fraction, message.note)
             case frames.LogLine():
                 getattr(self._context.log, message.level)(message.message, **message.fields)
             case frames.Failed():
-                raise AttemptFailed(Verdict(message.failure, message.final, message.delay_s))
+                raise AttemptFailed(Verdict(message.failure, message.final, message.delay_s, message.provider))
             case _:
                 pass
         return None
 
-    async def _answer(self, message: frames.Recall | frames.Keep | frames.Spawn) -> None:
+    async def _answer(self, message: frames.Recall | frames.Keep | frames.Spawn | frames.Spend) -> None:
         value: Any
         try:
             match message:
@@ -147,8 +149,11 @@ class _Child:
                     value = await self._context.keep(message.name, message.result)
                 case frames.Spawn():
                     value = await self._context.spawn(message.tasks, wait=message.wait)
-        except SubmissionError as error:
-            await self._say(frames.Refusal(message.call, str(error)))
+                case frames.Spend():
+                    value = None
+                    await self._context.spend(usd=message.usd, tokens=message.tokens, calls=message.calls)
+        except (SubmissionError, BudgetExhausted) as error:
+            await self._say(frames.Refusal(message.call, str(error), error.code))
         else:
             await self._say(frames.Answer(message.call, value))
 

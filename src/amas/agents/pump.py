@@ -18,6 +18,7 @@ from amas.core.retry import pause_s
 from amas.engine.hosts import HostRegistry
 from amas.engine.queue import Exchange
 from amas.errors import EngineError
+from amas.model.limits import Usage
 from amas.model.states import TaskState
 from amas.model.task import Claimed, Completion
 from amas.observe import events
@@ -177,11 +178,12 @@ class Pump:
         self._slots.ring_all()
 
     async def _give_back(self, task_ids: Iterable[str]) -> None:
-        services, pairs = self._services, []
+        services = self._services
+        pairs: list[tuple[str, int, Usage]] = []
         for task_id in task_ids:
             view = await services.queue.task(task_id)
             if view and view.state is TaskState.RUNNING and view.host_id == services.host_id:
-                pairs.append((task_id, view.attempt))
+                pairs.append((task_id, view.attempt, Usage()))  # it never began
         if pairs:
             services.log.warning("gave back tasks whose claim was lost", event=events.CLAIM_LOST, tasks=len(pairs))
             await services.queue.give_back(services.host_id, pairs)

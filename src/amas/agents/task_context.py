@@ -20,12 +20,14 @@ from amas.core.flow import quorum_of
 from amas.core.retry import Draw
 from amas.engine.coalesce import Coalescer
 from amas.engine.graph import Owner, submission_of
+from amas.engine.limits import Limits
 from amas.engine.queue import TaskQueue, encode_payload
 from amas.errors import AttemptStale, EngineError, SubmissionError
 from amas.model.blob import unwrap
 from amas.model.flow import RESERVED_PREFIX, TIMER_CAPABILITY, Wait
 from amas.model.goal import SubTask
 from amas.model.journal import ProgressNote
+from amas.model.limits import Usage
 from amas.model.states import TaskState
 from amas.model.task import Claimed, Failure, JournaledStep, Json, Submission, TaskOutcome
 from amas.observe.logging import Log
@@ -41,6 +43,7 @@ class Services(NamedTuple):
 
     host_id: str
     queue: TaskQueue
+    limits: Limits
     steps: Coalescer[JournaledStep, str]
     """Journals a step; answers "" or the fence's refusal."""
     needs: Coalescer[tuple[str, ...], dict[str, TaskOutcome]]
@@ -83,7 +86,7 @@ class TaskContext(Context):
     __slots__ = (
         "_generation", "_log", "_resumed", "_services", "_steps", "_workspace",
         "agent_id", "artifacts", "attempt", "deadline_ms", "failures", "id", "input", "letting_go", "options", "results", "spec",
-        "stopping", "suspended",
+        "stopping", "suspended", "usage",
     )  # fmt: skip
 
     def __init__(self, claimed: Claimed, services: Services, options: dict[str, Json]) -> None:
@@ -101,6 +104,8 @@ class TaskContext(Context):
         self.suspended = False
         self.letting_go = False
         """Whether the engine may believe already that nothing runs here, because of a suspension under way."""
+        self.usage: Usage | None = None
+        """What the agent said that it used; None: nothing."""
         self._resumed = claimed.resumed
         self._generation = claimed.generation
         self._services = services
@@ -134,6 +139,19 @@ class TaskContext(Context):
         """Hand a note to the host's post."""
         bounded = min(max(float(fraction), 0.0), 1.0)
         self._services.progress.note(ProgressNote(self.id, self.attempt, bounded, note[:NOTE_CHARS_MAX]))
+
+    async def spend(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:
+        """Have it reserved before it is counted."""
+        wanted = (self.usage or Usage()).plus(usd=usd, tokens=tokens, calls=calls)
+        try:
+            await insist(lambda: self._services.limits.spend(self.id, self.attempt, wanted), draw=self._services.draw)
+        except AttemptStale:
+            self._give_up_as_stale()
+        self.report_usage(usd=usd, tokens=tokens, calls=calls)
+
+    def report_usage(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:
+        """Add it up for the attempt's end."""
+        self.usage = (self.usage or Usage()).plus(usd=usd, tokens=tokens, calls=calls)
 
     async def load_needs(self) -> None:
         """Fetch the results of the tasks that this one needs."""
@@ -199,7 +217,9 @@ class TaskContext(Context):
         self.letting_go = True
         try:
             refusal = await insist(
-                lambda: services.queue.suspend(services.host_id, self.id, self.attempt, wait_for=awaited, children=children),
+                lambda: services.queue.suspend(
+                    services.host_id, self.id, self.attempt, wait_for=awaited, children=children, usage=self.usage
+                ),
                 draw=services.draw,
             )
         except (EngineError, SubmissionError):

@@ -266,6 +266,22 @@ def agents(
 
 
 @app.command()
+def limits(home: HomeOption = None, json: Json = False) -> None:
+    """List concurrency keys and providers: what they allow, what is taken, who waits."""
+    from amas.cli import limits as module
+
+    module.limits(home, as_json=json)
+
+
+@app.command()
+def budgets(home: HomeOption = None, json: Json = False) -> None:
+    """List budgets: what they allow, what was spent and is reserved."""
+    from amas.cli import limits as module
+
+    module.budgets(home, as_json=json)
+
+
+@app.command()
 def logs(
     agent_id: Annotated[str, typer.Argument(help="Only this agent's lines.")] = "",
     task: Annotated[str, typer.Option(help="Only this task's lines.")] = "",

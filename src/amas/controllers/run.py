@@ -21,6 +21,7 @@ from amas.controllers.timers import Timers
 from amas.engine.connection import Engine
 from amas.engine.hosts import HostRegistry, Leadership
 from amas.engine.journal import Journal
+from amas.engine.limits import Limits
 from amas.engine.queue import TaskQueue
 from amas.engine.schedules import Schedules
 from amas.engine.workflows import Workflows
@@ -57,8 +58,10 @@ def make_duties(engine: Engine, records: Records, figures: Figures, *, limits: F
     queue = TaskQueue(engine, retention_s=settings.retention_s)
     hosts = HostRegistry(engine, retention_s=settings.retention_s)
     timeout_s = OrchestrationLimits.read().workflow_timeout_h * 3600
+    workflows = Workflows(engine, retention_s=settings.retention_s)
+    resources = Limits(engine, retention_s=settings.retention_s)
     return [
-        Timers(queue, Workflows(engine, retention_s=settings.retention_s), figures),
+        Timers(queue, workflows, resources, figures),
         Reaper(hosts, figures, lease_s=HostSettings.read().lease_s),
         Cron(Schedules(engine, retention_s=settings.retention_s), figures, limits=limits),
         Deadlines(queue, figures, timeout_s=timeout_s),

@@ -5,12 +5,14 @@ again (a later attempt, a submitter that died half-way) finds what is there alre
 by whoever starts a flow.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from amas.clock import child_id, now_ms
 from amas.engine.queue import encode_payload
 from amas.errors import SubmissionError
 from amas.model.goal import SubTask
+from amas.model.limits import Reserve, reserves_of
 from amas.model.task import Submission, SubmitOptions, TaskSpec
 
 
@@ -88,6 +90,7 @@ def submission_of(task: SubTask, owner: Owner) -> Submission:
         retries=task.retry.retries,
         on_failure=task.on_failure,
         tenant=owner.tenant,
+        reserves=list(_reserves(task)) or None,
         quorum=task.quorum,
         kind=task.kind,
         expires_ms=round((task.expires_s or task.deadline_s) * 1000),
@@ -107,3 +110,10 @@ def submission_of(task: SubTask, owner: Owner) -> Submission:
 
 
 _PLAIN = SubmitOptions()
+
+
+def _reserves(task: SubTask) -> Sequence[Reserve]:
+    try:
+        return reserves_of(concurrency=task.concurrency, provider=task.provider, estimate=task.estimate)
+    except ValueError as error:
+        raise SubmissionError(f"sub-task {task.key!r}: {error}") from error

@@ -15,6 +15,7 @@ from amas.engine.connection import Argument, Engine
 from amas.errors import DependencyUnknown, EngineError, IdempotencyConflict, PayloadTooLarge, SubmissionError
 from amas.model.blob import Blob, wrap
 from amas.model.journal import ProgressNote, WorkflowOpening
+from amas.model.limits import Reserve, Usage
 from amas.model.states import TaskState, WorkflowState
 from amas.model.task import (
     PAYLOAD_BYTES_MAX,
@@ -116,7 +117,7 @@ def make_submission(  # noqa: PLR0913  one for each word of a submission
     kind: TaskKind = "work",
     expires_s: float = 0.0,
     compensates: str = "",
-    reserves: Sequence[tuple[str, float]] = (),
+    reserves: Sequence[Reserve] = (),
 ) -> Submission:
     """Return `spec` ready for `TaskQueue.submit`; `pool` keeps it for one pool's agents, the rest as in `SubmitOptions`."""
     options = SubmitOptions(
@@ -236,15 +237,20 @@ class TaskQueue:
         """Record failed attempts; return what the fence kept out."""
         return _refusals(await self._engine.call("fail", now_ms, self._retention_ms, host_id, encode(batch)))
 
-    async def give_back(self, host_id: str, batch: Sequence[tuple[str, int]], *, now_ms: int = SERVER_CLOCK) -> dict[int, str]:
-        """Put (task id, attempt) pairs back into their queues without blame; return what the fence kept out."""
+    async def give_back(
+        self, host_id: str, batch: Sequence[tuple[str, int] | tuple[str, int, Usage]], *, now_ms: int = SERVER_CLOCK
+    ) -> dict[int, str]:
+        """Put (task id, attempt) back into their queues without blame; return what the fence kept out.
+
+        Without the `Usage` of an attempt all that it had reserved counts as spent.
+        """
         return _refusals(await self._engine.call("give_back", now_ms, host_id, encode(batch)))
 
     async def journal_steps(self, batch: Sequence[JournaledStep], *, now_ms: int = SERVER_CLOCK) -> dict[int, str]:
         """Keep the results of steps; return what the fence kept out."""
         return _refusals(await self._engine.call("step", now_ms, encode(batch)))
 
-    async def suspend(
+    async def suspend(  # noqa: PLR0913  one for each word of the call
         self,
         host_id: str,
         task_id: str,
@@ -252,11 +258,21 @@ class TaskQueue:
         *,
         wait_for: Sequence[str],
         children: Sequence[Submission],
+        usage: Usage | None = None,
         now_ms: int = SERVER_CLOCK,
     ) -> str:
         """Store sub-tasks and let the attempt wait for them; return "" or the fence's refusal."""
         answer = await self._engine.call(
-            "suspend", now_ms, self._retention_ms, host_id, "", task_id, attempt, encode(wait_for), encode(children)
+            "suspend",
+            now_ms,
+            self._retention_ms,
+            host_id,
+            "",
+            task_id,
+            attempt,
+            encode(wait_for),
+            encode(children),
+            encode(usage or Usage()),
         )
         if not answer:
             return ""
@@ -320,8 +336,11 @@ class TaskQueue:
         return _view(task_id, held) if held["s"] else None
 
     async def workflow(self, workflow_id: str) -> dict[str, Json] | None:
-        """Return a workflow's id, state, root_id, goal, times, and its tasks: total, open, succeeded, failed, cancelled."""
-        names = ("s", "root", "total", "open", "succeeded", "failed", "cancelled", "c", "z", "b", "paused")
+        """Return a workflow's id, state, root_id, goal, times, and its tasks: total, open, succeeded, failed, cancelled.
+
+        `failure`: why the engine ended it, such as `budget_exhausted`; None when its tasks decided that.
+        """
+        names = ("s", "root", "total", "open", "succeeded", "failed", "cancelled", "c", "z", "b", "paused", "e")
         (found,) = await self._engine.read([("HMGET", self._engine.key("w", workflow_id), *names)])
         if not found[0]:
             return None
@@ -333,6 +352,7 @@ class TaskQueue:
             "root_id": (found[1] or b"").decode(),
             **dict(zip(shown, numbers, strict=True)),
             "goal": _any.decode(found[9]) if found[9] else None,
+            "failure": _failure.decode(found[11]) if found[11] else None,
         }
 
     async def workflow_tasks(self, workflow_id: str, *, limit: int) -> list[TaskView]:

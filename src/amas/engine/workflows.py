@@ -1,6 +1,6 @@
 """Workflows as a whole, and the tasks that wait for something else than an agent: signals, pauses, re-runs, dead letters.
 
-One method each around one server-side function (`functions/45_*.lua`), as in `queue.py`; `now_ms` is for callers that own the
+One method each around one server-side function (`functions/*.lua`), as in `queue.py`; `now_ms` is for callers that own the
 clock.
 """
 
@@ -113,8 +113,8 @@ class Workflows:
         The task and those downstream of it start anew: without their steps, with sub-tasks of their own under new ids. Results
         upstream stay. A task that waits for a sub-task among them (its parent) goes through its code again, with its steps and
         its other sub-tasks as they were. A workflow that had ended is opened again, and what its end cancelled goes on.
-        Raises `WorkflowUnknown`, `TaskUnknown` (also for a task of another workflow), and `ResetRefused` when the
-        workflow is too large for one transition, or compensates what it did.
+        A task that hasn't begun is left as it is. Raises `WorkflowUnknown`, `TaskUnknown` (also for a task of another workflow,
+        and a compensation), and `ResetRefused` when the workflow has more than 5,000 tasks, or compensates what it did.
         """
         answer = await self._engine.call("rerun", now_ms, self._retention_ms, workflow_id, task_id)
         return _count_of_reset(answer, workflow_id, task_id)
@@ -143,8 +143,9 @@ class Workflows:
     async def put_back(self, task_ids: Sequence[str], *, now_ms: int = SERVER_CLOCK) -> dict[str, str]:
         """Queue dead letters again with all their retries, and un-fail what failed because of them; return what couldn't be.
 
-        Their workflows are opened again if they had ended. The answer has, by task id, `unknown` (no dead letter),
-        `too_large` or `compensating` for those that stay.
+        Their workflows are opened again if they had ended. The answer has, by task id, why some stay: `unknown` (no dead
+        letter), `compensation` (what it should have undone stays done; run it as a task of its own), `compensating` (its
+        workflow does so now) or `too_large` (its workflow has more than 5,000 tasks).
         """
         answer = await self._engine.call("put_back", now_ms, self._retention_ms, encode(task_ids))
         return {answer[i].decode(): answer[i + 1].decode() for i in range(0, len(answer), 2)}

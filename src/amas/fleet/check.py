@@ -45,7 +45,13 @@ def problems(spec: FleetSpec) -> Iterator[Problem]:
         at = f"pools[{index}]"
         if names[pool.name] > 1:
             yield Problem(f"{at}.name", f"{pool.name!r} names {names[pool.name]} pools: give each its own name")
-        for field, message in (*_of_pool(pool), *_of_place(pool, spec), *_of_size(pool, spec), *_of_policy(pool)):
+        for field, message in (
+            *_of_pool(pool),
+            *_of_place(pool, spec),
+            *_of_size(pool, spec),
+            *_of_policy(pool),
+            *_of_provider(pool, spec),
+        ):
             yield Problem(f"{at}.{field}", message)
     total = sum(pool.replicas for pool in spec.pools)
     if total > spec.limits.max_total_agents:
@@ -65,6 +71,13 @@ def _of_pool(pool: PoolSpec) -> Iterator[Problem]:
             yield Problem(f"capabilities[{index}]", f"{capability!r} must be lower case words joined by dots: text.summary")
         elif capability in pool.capabilities[:index]:
             yield Problem(f"capabilities[{index}]", f"{capability!r} stands here twice: keep one")
+
+
+def _of_provider(pool: PoolSpec, spec: FleetSpec) -> Iterator[Problem]:
+    known = [provider.name for provider in spec.providers]
+    if pool.provider and pool.provider not in known:
+        mend = did_you_mean(pool.provider, known) or ": declare it under providers"
+        yield Problem("provider", f"there is no provider {pool.provider!r}{mend}")
 
 
 def _of_policy(pool: PoolSpec) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from amas.model.fleet import Isolation
+from amas.model.limits import Amounts
 from amas.model.states import Layer
 
 Time = float | str
@@ -51,6 +52,9 @@ class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     retry: DeclaredRetry = DeclaredRetry()
     version: str | int | float = "1"
     options: dict[str, Any] = msgspec.field(default_factory=dict)
+    provider: str = ""
+    estimate: Amounts | None = None
+    budget: Amounts | None = None
 
 
 class DeclaredLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +75,14 @@ class DeclaredTenant(msgspec.Struct, frozen=True, kw_only=True):
     """What one tenant gets."""
 
     weight: float = 1.0
+    budget: Amounts | None = None
+
+
+class DeclaredProvider(msgspec.Struct, frozen=True, kw_only=True):
+    """What an account with a provider allows; what isn't said is not limited."""
+
+    requests_per_min: int | None = None
+    tokens_per_min: int | None = None
 
 
 class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +94,7 @@ class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     limits: DeclaredLimits = DeclaredLimits()
     playbooks: tuple[str, ...] = ()
     hosts: int = 1
+    providers: dict[str, DeclaredProvider] = msgspec.field(default_factory=dict)
     tenants: dict[str, DeclaredTenant] = msgspec.field(default_factory=dict)
 
 

@@ -12,9 +12,10 @@ import msgspec
 
 from amas.errors import FleetError
 from amas.fleet.check import agent_problems, problems
-from amas.fleet.declared import DeclaredFleet, DeclaredLimits, DeclaredPool, DeclaredTenant, Time, seconds
-from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec, ProcessLimits, TenantSpec
+from amas.fleet.declared import DeclaredFleet, DeclaredLimits, DeclaredPool, DeclaredProvider, DeclaredTenant, Time, seconds
+from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec, ProcessLimits, ProviderSpec, TenantSpec
 from amas.model.goal import ROOT_CAPABILITY
+from amas.model.limits import RATE_MAX, Amounts
 from amas.model.task import RetryPolicy
 from amas.model.yamlfile import YamlFile, did_you_mean, shipped_folder
 from amas.orchestration.playbooks import load_playbooks
@@ -86,13 +87,25 @@ class _Reading:
             limits=self._limits(said.limits),
             playbooks=tuple(self._beside(name) for name in said.playbooks),
             hosts=said.hosts,
+            providers=tuple(self._provider(name, provider) for name, provider in said.providers.items()),
             tenants={name: self._tenant(tenant, f"tenants.{name}") for name, tenant in said.tenants.items()},
         )
 
     def _tenant(self, said: DeclaredTenant, at: str) -> TenantSpec:
         if not WEIGHT_MIN <= said.weight <= WEIGHT_MAX:
             raise self._file.invalid(f"is {said.weight:g}, but must be from {WEIGHT_MIN:g} to {WEIGHT_MAX:g}", f"{at}.weight")
-        return TenantSpec(weight=said.weight)
+        return TenantSpec(weight=said.weight, budget=self._amounts(said.budget, f"{at}.budget"))
+
+    def _amounts(self, said: Amounts | None, at: str) -> Amounts | None:
+        if said is not None and (problem := said.problem()):
+            raise self._file.invalid(problem, at)
+        return said
+
+    def _provider(self, name: str, said: DeclaredProvider) -> ProviderSpec:
+        for field, value in (("requests_per_min", said.requests_per_min), ("tokens_per_min", said.tokens_per_min)):
+            if value is not None and not 1 <= value <= RATE_MAX:
+                raise self._file.invalid(f"is {value}, but must be from 1 to {RATE_MAX}", f"providers.{name}.{field}")
+        return ProviderSpec(name=name, requests_per_min=said.requests_per_min, tokens_per_min=said.tokens_per_min)
 
     def _pool(self, said: DeclaredPool, at: str) -> PoolSpec:
         retries = said.retry.retries
@@ -118,6 +131,9 @@ class _Reading:
             ),
             version=str(said.version),
             options=said.options,
+            provider=said.provider,
+            estimate=self._amounts(said.estimate, f"{at}.estimate"),
+            budget=self._amounts(said.budget, f"{at}.budget"),
         )
 
     def _beside(self, playbook: str) -> str:

@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from amas.model.limits import Amounts
 from amas.model.states import Layer
 from amas.model.task import DEFAULT_RETRY, Json, RetryPolicy
 
@@ -43,6 +44,12 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
     version: str = "1"
     options: dict[str, Json] = msgspec.field(default_factory=dict)
     """Handed to the agent when it is made."""
+    provider: str = ""
+    """Whose requests and tokens a minute its tasks take, unless they name one themselves."""
+    estimate: Amounts | None = None
+    """What one attempt takes, where a task doesn't say."""
+    budget: Amounts | None = None
+    """What all its tasks may spend, ever."""
 
     @property
     def queues(self) -> tuple[str, ...]:
@@ -66,11 +73,22 @@ class FleetLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How often the gate sends a part back before it goes up as it is, marked."""
 
 
+class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """An account with a provider of models, and what it allows."""
+
+    name: str
+    requests_per_min: int | None = None
+    """None: not limited."""
+    tokens_per_min: int | None = None
+
+
 class TenantSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What one tenant gets; a tenant that isn't declared has the defaults."""
 
     weight: float = 1.0
     """How many times a tenant of weight 1 it gets of what agents do."""
+    budget: Amounts | None = None
+    """What all its tasks may spend, ever."""
 
 
 class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +102,7 @@ class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Names of shipped playbooks or paths; empty for all that ship with the product."""
     hosts: int = 1
     """Host processes that the local platform starts."""
+    providers: tuple[ProviderSpec, ...] = ()
     tenants: dict[str, TenantSpec] = msgspec.field(default_factory=dict)
 
     @property

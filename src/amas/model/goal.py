@@ -4,6 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
+from amas.model.limits import Amounts
 from amas.model.states import Layer, Priority
 from amas.model.task import DEFAULT_RETRY, Json, OnFailure, RetryPolicy, TaskKind
 
@@ -26,6 +27,8 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s: float = 0.0
     """Seconds from submission; 0 takes the fleet's workflow time-out."""
     tenant: str = ""
+    budget: Amounts | None = None
+    """What all its tasks may spend; then its workflow ends as failed, with what it has by then."""
 
 
 class Complexity(StrEnum):
@@ -71,6 +74,12 @@ class SubTask(msgspec.Struct, frozen=True, kw_only=True):
     """Keys of siblings that must have ended, like `needs`, but whose results it doesn't get."""
     inherits_needs: bool = False
     """Whether it gets the results that its parent got, too."""
+    concurrency: dict[str, int] = msgspec.field(default_factory=dict)
+    """Keys, each with how many tasks that name it may run at once: `("customer-42", 3)`."""
+    provider: str = ""
+    """Whose requests and tokens a minute it takes; empty takes the pool's."""
+    estimate: Amounts | None = None
+    """What one attempt takes; what isn't said is learned."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -38,6 +38,10 @@ class EntryKind(StrEnum):
     HOST = "host"
     LOST = "lost"
     LEFT = "left"
+    LIMIT = "limit"
+    """Somebody changed what a resource allows."""
+    REFILL = "refill"
+    """Resources had room again, or budgets none."""
     PROGRESS = "progress"
     """An agent said how far it is: a batch of `ProgressNote`."""
 
@@ -59,6 +63,8 @@ class WorkflowOpening(msgspec.Struct, frozen=True, array_like=True):
     """A `Goal`, where a goal was submitted; else any value."""
     root_id: str = ""
     """The task whose end decides the workflow's; empty when all of them do."""
+    budget: tuple[int | None, int | None, int | None, int | None] | None = None
+    """What all of its tasks may spend, as `Amounts.units` gives it."""
 
 
 class Effect(msgspec.Struct, frozen=True, array_like=True, gc=False):

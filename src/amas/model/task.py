@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from amas.model.blob import Blob
+from amas.model.limits import Reserve, Usage
 from amas.model.states import Priority, TaskState
 
 Json = Any
@@ -82,8 +83,8 @@ class SubmitOptions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     """Whose work it is: tenants get their fair share of every queue."""
     cost_ms: int = msgspec.field(name="c", default=0)
     """What it will take of an agent's time, for its fair share; 0: what tasks of its queue took on average."""
-    reserves: list[tuple[str, float]] | None = msgspec.field(name="r", default=None)
-    """(resource, amount) that an attempt holds while it runs; without one of them it is parked."""
+    reserves: list[Reserve] | None = msgspec.field(name="r", default=None)
+    """What an attempt holds while it runs; without one of them it is parked."""
     quorum: int = msgspec.field(name="q", default=0)
     """How many of `needs` must succeed before it runs; 0: all of them."""
     kind: TaskKind = msgspec.field(name="k", default="work")
@@ -131,15 +132,17 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
     """For the log: a traceback or the last lines of a program's output."""
 
 
-class Completion(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Completion(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
     """An attempt that succeeded."""
 
     id: str
     attempt: int
     result: Blob
+    usage: Usage | None = None
+    """None: its agent said nothing."""
 
 
-class FailedAttempt(msgspec.Struct, frozen=True, array_like=True):
+class FailedAttempt(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     """An attempt that failed; `core.retry` decides the delay, the engine whether another attempt follows."""
 
     id: str
@@ -149,6 +152,9 @@ class FailedAttempt(msgspec.Struct, frozen=True, array_like=True):
     retry_delay_ms: int
     final: bool = False
     """No further attempt can help."""
+    usage: Usage | None = None
+    provider: str | None = None
+    """It was told to come back after `retry_delay_ms`, which is no failure: by this provider, or "" for the task's own."""
 
 
 class JournaledStep(msgspec.Struct, frozen=True, array_like=True):

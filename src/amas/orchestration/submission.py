@@ -103,4 +103,5 @@ def goal_submission(
         tenant=goal.tenant,
         deadline_ms=goal_deadline_ms(goal, limits, now_ms=now_ms),
     )
-    return WorkflowOpening(workflow_id, to_blob(goal), root_id), make_submission(root_id, spec, priority=goal.priority)
+    budget = goal.budget.units() if goal.budget else None
+    return WorkflowOpening(workflow_id, to_blob(goal), root_id, budget), make_submission(root_id, spec, priority=goal.priority)

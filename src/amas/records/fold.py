@@ -309,7 +309,8 @@ class _Follower:
         if row.state is TaskState.RUNNING and state is not TaskState.RUNNING:
             self._end_attempt(row, state, failure)
         if row.state in TERMINAL and state not in TERMINAL:
-            row.finished_ms = 0  # it runs again: not None, which would leave the time of its end as it is
+            # It runs again. Not None, which would leave the columns as they are.
+            row.finished_ms, row.progress, row.result, row.failure = 0, 0.0, b"", b""
         row.state = state
         if state is TaskState.RUNNING:
             self._claim(row, change)

@@ -16,11 +16,14 @@ from amas.core.conditions import compiled
 from amas.engine.queue import Idempotency, make_submission
 from amas.errors import CapabilityUnknown
 from amas.model.fleet import FleetSpec
+from amas.model.limits import Reserve, reserves_of
 from amas.model.task import RetryPolicy, Submission, TaskSpec
 from amas.server.problems import Fault, Refusal, fault_of
 from amas.server.shapes import (
     NewAnswer,
+    NewBudget,
     NewGoal,
+    NewLimit,
     NewRerun,
     NewRetry,
     NewSchedule,
@@ -34,7 +37,9 @@ BATCH_MAX = 1000
 """Tasks in one request: they are stored whole or not at all, in one call of the engine, which serves nobody else meanwhile."""
 IDEMPOTENCY_CHARS_MAX = 200
 
-Shape = TypeVar("Shape", NewTask, NewGoal, NewSchedule, NewWorkflow, NewSignal, TaskSignal, NewRerun, NewAnswer)
+Shape = TypeVar(
+    "Shape", NewTask, NewGoal, NewSchedule, NewLimit, NewBudget, NewWorkflow, NewSignal, TaskSignal, NewRerun, NewAnswer
+)
 
 JSON, NDJSON, MSGPACK = "application/json", "application/x-ndjson", "application/msgpack"
 _json_batch, _msgpack_batch = msgspec.json.Decoder(list[NewTask]), msgspec.msgpack.Decoder(list[NewTask])
@@ -149,11 +154,21 @@ def submissions(tasks: Sequence[NewTask], fleet: FleetSpec) -> list[Submission]:
                 on_failure=task.on_failure,
                 cost_s=task.cost_s,
                 expires_s=task.deadline_s,
+                reserves=_reserves(task),
             )
         )
         if task.key:
             keys[task.key] = task_id
     return made
+
+
+def _reserves(task: NewTask) -> Sequence[Reserve]:
+    if not (task.concurrency or task.provider or task.estimate or task.budget):
+        return ()
+    try:
+        return reserves_of(concurrency=task.concurrency, provider=task.provider, estimate=task.estimate, budget=task.budget)
+    except ValueError as error:
+        raise Refusal(Fault(detail=str(error), pointer="#")) from error
 
 
 class Capable(Protocol):

@@ -10,6 +10,7 @@ from amas.controllers.figures import Figures
 from amas.engine.connection import Engine
 from amas.engine.hosts import HostRegistry
 from amas.engine.journal import Journal
+from amas.engine.limits import Limits
 from amas.engine.queue import RETENTION_S, TaskQueue
 from amas.engine.schedules import Schedules
 from amas.engine.workflows import Workflows
@@ -39,6 +40,7 @@ class ControlPlane:
     metrics: Metrics = field(default_factory=Metrics)
     queue: TaskQueue = field(init=False)
     workflows: Workflows = field(init=False)
+    limits: Limits = field(init=False)
     hosts: HostRegistry = field(init=False)
     journal: Journal = field(init=False)
     schedules: Schedules = field(init=False)
@@ -50,6 +52,7 @@ class ControlPlane:
     def __post_init__(self) -> None:
         self.queue = TaskQueue(self.engine, retention_s=self.retention_s)
         self.workflows = Workflows(self.engine, retention_s=self.retention_s)
+        self.limits = Limits(self.engine, retention_s=self.retention_s)
         self.hosts = HostRegistry(self.engine, retention_s=self.retention_s)
         self.journal = Journal(self.engine)
         self.schedules = Schedules(self.engine, retention_s=self.retention_s)

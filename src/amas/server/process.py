@@ -48,6 +48,7 @@ async def _control_plane(home: Home) -> None:
         plane = ControlPlane(engine, records, fleet, settings, home.folder, retention_s=retention_s, figures=figures)
         weights = {name: tenant.weight for name, tenant in plane.fleet.tenants.items()}
         await insist(lambda: plane.queue.weigh(weights), draw=random.random)
+        await insist(lambda: plane.limits.declare(plane.fleet), draw=random.random)
         duties = make_duties(engine, records, figures, limits=plane.fleet.limits)
         controllers = Controllers(engine, duties, figures, holder=f"control-plane-{os.getpid()}")
         async with asyncio.TaskGroup() as group:

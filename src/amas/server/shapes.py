@@ -9,8 +9,10 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from amas.engine.limits import BudgetView
 from amas.engine.signals import Approval
 from amas.model.flow import Flow
+from amas.model.limits import AMOUNT_MAX, CONCURRENCY_MAX, RATE_MAX, Amounts
 from amas.model.schedule import Missed, Overlap, ScheduleView
 from amas.model.states import AgentStatus, TaskState, WorkflowState
 from amas.model.task import Json, OnFailure
@@ -54,6 +56,14 @@ class NewTask(Given, frozen=True):
     on_failure: OnFailure = "fail"
     pool: Line = ""
     """Only this pool's agents may take it."""
+    concurrency: dict[Name, Annotated[int, Meta(ge=1, le=CONCURRENCY_MAX)]] = {}
+    """Keys, each with how many tasks that name it may run at once, such as `{"customer-42": 3}`. The last said number holds."""
+    provider: Line = ""
+    """Whose requests and tokens a minute it takes; empty takes the pool's."""
+    estimate: Amounts | None = None
+    """What one attempt takes; what isn't said is learned."""
+    budget: Amounts | None = None
+    """What it and its sub-tasks may spend; then it fails with `budget_exhausted`."""
     tenant: Line = ""
     """Whose work it is: tenants share every queue by weight."""
     cost_s: Seconds = 0.0
@@ -118,6 +128,8 @@ class NewGoal(Given, frozen=True):
     """From now; 0 takes the fleet's workflow time-out."""
     tenant: Line = ""
     """Whose goal it is: tenants share every queue by weight."""
+    budget: Amounts | None = None
+    """What all its tasks may spend; then its workflow ends as failed, with what it has by then."""
 
 
 class NewScheduledTask(Given, frozen=True):
@@ -162,6 +174,31 @@ class Dropped(msgspec.Struct, frozen=True, kw_only=True):
     """A schedule that is no more."""
 
     name: str
+
+
+class NewLimit(Given, frozen=True):
+    """What a concurrency key or a provider allows; what isn't said is not limited."""
+
+    limit: Annotated[int, Meta(ge=1, le=CONCURRENCY_MAX)] | None = None
+    """For a key: how many tasks that name it may run at once."""
+    requests_per_min: Annotated[int, Meta(ge=1, le=RATE_MAX)] | None = None
+    tokens_per_min: Annotated[int, Meta(ge=1, le=RATE_MAX)] | None = None
+
+
+class NewBudget(Given, frozen=True):
+    """What may be spent in all; what isn't said is not limited."""
+
+    usd: Annotated[float, Meta(ge=0, le=AMOUNT_MAX)] | None = None
+    tokens: Annotated[int, Meta(ge=0, le=1_000_000_000)] | None = None
+    calls: Annotated[int, Meta(ge=0, le=1_000_000_000)] | None = None
+    agent_s: Annotated[float, Meta(ge=0, le=AMOUNT_MAX)] | None = None
+    """Seconds of agents' time."""
+
+
+class BudgetPage(msgspec.Struct, frozen=True, kw_only=True):
+    """All budgets, by what they are of."""
+
+    items: list[BudgetView]
 
 
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):

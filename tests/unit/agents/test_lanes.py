@@ -48,6 +48,12 @@ async def all_done(jobs: list[Job]) -> None:
             await job.done.wait()
 
 
+async def waiting(job: Job) -> None:
+    async with asyncio.timeout(10):
+        while not job.times_waited:
+            await asyncio.sleep(0)
+
+
 def run(*work: Work) -> list[Job]:
     jobs = [Job(each) for each in work]
     Lanes(asyncio.get_running_loop()).run(jobs)
@@ -91,8 +97,7 @@ async def test_a_lane_whose_job_waited_takes_no_further_one() -> None:
     lanes_ = Lanes(asyncio.get_running_loop())
     first, second = Job(gate.wait), Job(nothing)  # type: ignore[arg-type]
     lanes_.run([first])
-    while not first.times_waited:
-        await asyncio.sleep(0)
+    await waiting(first)
     gate.set()
     lanes_.run([second])
     await all_done([first, second])
@@ -136,8 +141,7 @@ async def test_cancelling_one_that_waits_leaves_the_others_alone() -> None:
         passed.append("through")
 
     jobs = run(wait, wait, wait)
-    while not jobs[2].times_waited:
-        await asyncio.sleep(0)
+    await waiting(jobs[2])
     assert jobs[1].task is not None
     jobs[1].task.cancel()
     await all_done(jobs[1:2])

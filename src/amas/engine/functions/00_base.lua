@@ -6,7 +6,8 @@
 --                        u parent, n open dependencies, d delay, x 'skip', T tenant, K declared cost (us), z finished, r result, e failure,
 --                        y reply channel, D has dependents, C has children, S has steps,
 --                        c the last claim: attempt, host, agent and when it was first started, by lines (absent before the first),
---                        k has one of w, u, x, D, C, S, X, without which its end touches nothing else
+--                        v and V the resources that it needs and holds, see 05_resources.lua,
+--                        k has one of w, u, x, D, C, S, V, X, without which its end touches nothing else
 --                        X has one of: W kind, Q quorum, i successes missing to it, E expires (ms), o what it compensates, O what
 --                        compensates it, U its compensation is under way, B the answer to a signal
 --                        Z cancelled because its workflow or its parent ended, G times it was reset to start anew
@@ -45,6 +46,7 @@ local RETRIES = 3                   -- where a task says nothing
 local HOSTS_LOST_MAX = 8            -- a task that went down with more hosts than this is the likely cause
 local SLICE = 500                   -- tasks that a call follows up at most, besides its own batch: some milliseconds
 
+local resources = {} -- what 05_resources.lua does for the others
 local call         -- redis.call, which doesn't exist yet while the library is loaded
 
 local function begin(keys, args)

@@ -48,7 +48,7 @@ local function ended(task, state, result, failure)
   if task.D or task.C then R.ends[#R.ends + 1] = {task, state} end
 end
 
-local FIELDS = {'s', 'c', 'w', 'u', 'x', 'y', 'D', 'C', 'S', 'q', 'p', 'm', 'f', 'l', 'T', 'K', 'X'}
+local FIELDS = {'s', 'c', 'w', 'u', 'x', 'y', 'D', 'C', 'S', 'q', 'p', 'm', 'f', 'l', 'T', 'K', 'X', 'v', 'V'}
 
 -- What a task's last claim says: attempt (0 before the first), host, agent, when the first attempt started.
 local function claim_of(text)
@@ -64,7 +64,7 @@ local function load(id)
   local attempt, host = claim_of(v[2])
   local task = {id = id, s = v[1], a = attempt, h = host, w = v[3], u = v[4], x = v[5], y = v[6], D = v[7], C = v[8], S = v[9],
           q = v[10], p = tonumber(v[11]) or 1, m = tonumber(v[12]) or RETRIES, f = tonumber(v[13]) or 0, l = tonumber(v[14]) or 0,
-          T = v[15] or nil, K = tonumber(v[16] or nil)}
+          T = v[15] or nil, K = tonumber(v[16] or nil), v = v[18], V = v[19]}
   if v[17] then
     local more = call('HMGET', key('t', id), 'W', 'Q', 'E', 'o', 'O', 'U', 'B')
     task.W, task.Q, task.E, task.o, task.O, task.U, task.B = unpack(more, 1, 7)
@@ -108,6 +108,7 @@ local function dead_letter(task) call('ZADD', P .. ':dead', R.now, task.id) end
 -- waiting or running -> failed without a word from an agent: what it needs didn't succeed, or its hosts die.
 local function abandon(task, code, message)
   local blob = failure(code, message)
+  if task.V then resources.leave(task) end
   call('HSET', key('t', task.id), 's', 'failed', 'e', blob, 'z', R.now)
   effect(task.id, 'failed', blob)
   ended(task, 'failed', nil, blob)
@@ -115,6 +116,7 @@ end
 
 -- Take an open task out of where it stands; a host that runs it is told to stop.
 local function take_out(task)
+  if task.V then resources.leave(task) end
   if task.s == 'queued' then
     if call('ZREM', key('q', task.q), task.id) == 0 and task.w then call('ZREM', key('wp', task.w), task.id) end
   elseif task.s == 'delayed' then call('ZREM', P .. ':delayed', task.id)
@@ -250,7 +252,7 @@ local function end_workflow(id, state)
     R.replies[v[1]] = parts
     R.reply_counts[v[1]] = (R.reply_counts[v[1]] or 0) + 1
     local outcome = v[2] and call('HMGET', key('t', v[2]), 'r', 'e') or {}
-    parts[#parts + 1] = '\148' .. cmsgpack.pack(id, state) .. (outcome[1] or NIL) .. (outcome[2] or NIL)
+    parts[#parts + 1] = '\148' .. cmsgpack.pack(id, state) .. (outcome[1] or NIL) .. (outcome[2] or call('HGET', name, 'e') or NIL)
   end
 end
 
@@ -262,6 +264,7 @@ local function next_compensation(id)
     if not compensation then return end_workflow(id, call('HGET', key('w', id), 'v')) end
     if task and task.s == 'waiting' then
       call('HSET', key('t', task.id), 'U', 1)
+      if task.E then call('ZADD', P .. ':expiring', R.now + task.E, task.id) end
       tally(id).open = tally(id).open + 1
       return satisfy(task)
     end
@@ -351,6 +354,7 @@ end
 local function commit(kind, fields)
   settle_ends()
   settle_workflows()
+  if R.res then resources.flush() end
   local queues = write_queues()
   if #R.gone > 0 then
     call('RPUSH', P .. ':gone', string.format('%d\n', R.now + R.retention) .. table.concat(R.gone, '\n'))

@@ -64,7 +64,7 @@ local function put_extras(id, queue, options, put)
   if options.k == 'timer' then put('d', options.d or 0) end
   if options.e then
     put('E', options.e)
-    if options.k ~= 'signal' then call('ZADD', P .. ':expiring', R.now + options.e, id) end
+    if options.k ~= 'signal' and not options.o then call('ZADD', P .. ':expiring', R.now + options.e, id) end
   end
   if options.k == 'signal' and options.w then
     local early = call('HGET', key('ws', options.w), queue)
@@ -99,6 +99,7 @@ local function add(t, client, states, flagged)
   local special = options.q or options.k or options.e or options.o
   if special or options.w or options.u or options.x then put('k', 1) end
   if special then put_extras(id, queue, options, put) end
+  if options.r or R.inherited then put('v', resources.wants(id, options.r)) end
   local tenant, cost = options.t, options.c and options.c * 1000
   if tenant then put('T', tenant) end
   if cost then put('K', cost) end
@@ -190,8 +191,8 @@ end
 -- submit: store a batch of tasks, and the workflow that they belong to.
 --   caller: TaskQueue.submit.  ARGV: now, retention_ms, client ('' for no reply), resend ('1': ids that exist are left as they
 --   are), idempotency key ('' for none), its digest, how long it is kept (ms), answer blob kept with it,
---   workflow ('' or [id, blob, root id]), batch [[id, queue, spec, priority, {n needs, d delay, w, u, m, x,
---   q quorum, k kind, e expires (ms), o compensates}]...]
+--   workflow ('' or [id, blob, root id, budget]), batch [[id, queue, spec, priority, {n needs, d delay, w, u, m, x,
+--   q quorum, k kind, e expires (ms), o compensates, r what it reserves}]...]
 --   returns ['ok'] | ['seen', answer] | ['conflict'] | [refusal, id].  Keeps true: all or nothing; an accepted task has one state.
 --   cost: O(tasks + needs).
 local function submit(keys, args)
@@ -203,14 +204,15 @@ local function submit(keys, args)
     if seen[1] == args[6] then return {'seen', seen[2]} end
     if seen[1] then return {'conflict'} end
   end
-  local fields = {'b', args[10]}
+  local fields, budget = {'b', args[10]}, nil
   if args[9] ~= '' then
-    local id, blob, root = unpack(cmsgpack.unpack(args[9]))
+    local id, blob, root, limits = unpack(cmsgpack.unpack(args[9]))
     if call('HSETNX', key('w', id), 's', 'running') == 1 then
       call('HSET', key('w', id), 'b', blob, 'c', R.now, 'y', client)
       if root and root ~= '' then call('HSET', key('w', id), 'root', root) end
       call('ZADD', P .. ':open', R.now, id)
       fields[3], fields[4] = 'w', args[9]
+      budget = limits and {'workflow/' .. id, limits}
     end
   end
   local refused, detail = add_batch(cmsgpack.unpack(args[10]), client, args[4] == '1')
@@ -221,6 +223,7 @@ local function submit(keys, args)
     end
     return {refused, detail}
   end
+  if budget then resources.open_budget(unpack(budget)) end
   if idem ~= '' then
     call('HSET', key('idem', idem), 'digest', args[6], 'answer', args[8])
     call('PEXPIRE', key('idem', idem), args[7])

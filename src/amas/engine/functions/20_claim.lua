@@ -13,11 +13,17 @@ local function claim(keys, args)
   local anything_held = call('EXISTS', P .. ':held') == 1
   local out, journal, running, asked = {}, {}, {}, 0
   local holder = '\n' .. host .. '\n'
+  resources.look_for_scopes()
 
-  -- queued -> running, by `agent`; false when the task is gone, not queued any more, or of a workflow that is held.
-  local function start(id, score, agent)
-    local v = call('HMGET', key('t', id), 's', 'c', 'k', 'b')
-    if v[1] ~= 'queued' or anything_held and v[3] and set_aside(id, score) then return false end
+  -- queued -> running, by `agent`; false when the task is gone, not queued any more, of a workflow that is held, or lacks a resource.
+  local function start(id, score, agent, pool)
+    local v = call('HMGET', key('t', id), 's', 'c', 'k', 'b', 'v')
+    if v[1] ~= 'queued' then return false end
+    if anything_held and v[3] and set_aside(id, score) then
+      if v[5] then resources.set_down(id) end
+      return false
+    end
+    if (v[5] or R.scoped) and not resources.admit(id, tonumber(score), v[5], pool) then return false end   -- parked
     local attempt, started, history, generation = 1, R.stamp, NEW, nil
     if v[2] then   -- not its first
       local last, _, _, first = claim_of(v[2])
@@ -38,19 +44,19 @@ local function claim(keys, args)
 
   for _, group in ipairs(cmsgpack.unpack(args[3])) do
     local queues, agents = group[1], group[2]
-    local given = 0
+    local given, pool = 0, R.scoped and resources.pool_of(queues)
     asked = asked + #agents
-    while given < #agents and R.budget > 0 do
+    while given < #agents and R.budget > 0 and not resources.enough(queues) do
       local taken = #queues == 1 and take(queues[1], #agents - given) or take_from(queues, #agents - given)
       if #taken == 0 then break end
       for i = 1, #taken, 2 do
-        if start(taken[i], taken[i + 1], agents[given + 1]) then given = given + 1 end
+        if start(taken[i], taken[i + 1], agents[given + 1], pool) then given = given + 1 end
       end
     end
   end
-  if #journal > 0 then
+  if #journal > 0 or R.res then
     call_many('HSET', key('r', host), running)
-    count('claimed', #journal)
+    if #journal > 0 then count('claimed', #journal) end
     commit('claim', {'h', host, 'b', array_header(#journal) .. table.concat(journal)})
   end
   if #journal < asked then tend_in_passing(keys, args) end

@@ -32,14 +32,16 @@ local function told(kind, refused, skipped, applied, fields)
   return refused
 end
 
--- complete: running -> succeeded.  caller: TaskQueue.complete.  ARGV: now, retention_ms, host, batch [[id, attempt, result]...],
+-- complete: running -> succeeded.  caller: TaskQueue.complete.  ARGV: now, retention_ms, host, batch [[id, attempt, result, usage]...],
 --   and, where the host has something to teach, what tasks took [[queue, tasks, microseconds]...]
+--   usage is [usd, tokens, calls] as the agent reported it, or nothing.
 --   Keeps true: one result is recorded for a task, by the attempt that owns it; its dependents move in the same instant.
 local function complete(keys, args)
   begin(keys, args)
   R.retention = tonumber(args[2])
   local refused, skipped, applied = each_owned(cmsgpack.unpack(args[4]), {succeeded = true}, function(task, item)
     call('HSET', key('t', task.id), 's', 'succeeded', 'r', item[3], 'z', R.stamp)
+    if task.V then resources.settle(task, item[4]) end
     if task.f > 0 then call('HDEL', key('t', task.id), 'e') end   -- the error of an earlier attempt is not this task's outcome
     ended(task, 'succeeded', item[3])
   end, load_for_success)
@@ -48,17 +50,23 @@ local function complete(keys, args)
 end
 
 -- fail: running -> delayed (another attempt follows) or failed (it was the last, or none can help: a dead letter).
---   caller: TaskQueue.fail.  ARGV: now, retention_ms, host, batch [[id, attempt, failure, retry_delay_ms, final]...]
+--   caller: TaskQueue.fail.  ARGV: now, retention_ms, host, batch [[id, attempt, failure, retry_delay_ms, final, usage, provider]...]
+--   With a provider ('': that of the task) it was told to come back later, which is no failure.
 local function fail(keys, args)
   begin(keys, args)
   R.retention = tonumber(args[2])
+  local exhausted = {}
   local refused, skipped, applied = each_owned(cmsgpack.unpack(args[4]), {failed = true, delayed = true}, function(task, item)
-    local failures = task.f + 1
-    if item[5] or failures > task.m then
+    local failures, rates, lacking = task.f + 1, {}, nil
+    if task.V then rates, lacking = resources.settle(task, item[6]) end
+    if item[7] then
+      resources.wait_for_provider(task, rates, item[7], item[4])
+    elseif item[5] or failures > task.m then
       call('HSET', key('t', task.id), 's', 'failed', 'f', failures, 'e', item[3], 'z', R.now)
       dead_letter(task)
       effect(task.id, 'failed', item[3])
       ended(task, 'failed', nil, item[3])
+      if item[5] and lacking then exhausted[#exhausted + 1] = {task, lacking} end
     else
       call('HSET', key('t', task.id), 's', 'delayed', 'f', failures, 'e', item[3])
       call('ZADD', P .. ':delayed', R.now + item[4], task.id)
@@ -66,13 +74,15 @@ local function fail(keys, args)
       count('retried')
     end
   end)
+  for _, each in ipairs(exhausted) do resources.stop_workflow(each[1], each[2]) end
   return told('fail', refused, skipped, applied, {'h', args[3], 'b', args[4]})
 end
 
--- give_back: running -> queued, no blame.  caller: a host that drains.  ARGV: now, host, batch [[id, attempt]...]
+-- give_back: running -> queued, no blame.  caller: a host that drains.  ARGV: now, host, batch [[id, attempt, usage]...]
 local function give_back(keys, args)
   begin(keys, args)
-  local refused, skipped, applied = each_owned(cmsgpack.unpack(args[3]), {queued = true}, function(task)
+  local refused, skipped, applied = each_owned(cmsgpack.unpack(args[3]), {queued = true}, function(task, item)
+    if task.V then resources.settle(task, item[3]) end
     call('HSET', key('t', task.id), 's', 'queued')
     ready_again(task)
     effect(task.id, 'queued')
@@ -100,13 +110,15 @@ local function step(keys, args)
 end
 
 -- suspend: running -> waiting on sub-tasks, stored in the same instant; queued at once when all of them have ended.
---   caller: TaskQueue.suspend.  ARGV: now, retention_ms, host, client, id, attempt, ids to wait for, batch of new sub-tasks
+--   caller: TaskQueue.suspend.  ARGV: now, retention_ms, host, client, id, attempt, ids to wait for, batch of new sub-tasks,
+--   usage
 --   returns [] | [refusal, id].  A sub-task that exists is left as it is, so a repeated spawn finds its first.
 local function suspend(keys, args)
   begin(keys, args)
   R.retention = tonumber(args[2])
   local task, why = owned(args[5], tonumber(args[6]), {waiting = true})
   if not task then return why == 'same' and {} or {why, args[5]} end
+  if task.v then resources.inherit(task) end
   local batch = cmsgpack.unpack(args[8])
   local refused, detail = add_batch(batch, args[4], true)
   if refused then return {refused, detail} end
@@ -124,6 +136,7 @@ local function suspend(keys, args)
     end
   end
   let_go(task)
+  if task.V then resources.settle(task, args[9] and cmsgpack.unpack(args[9])) end
   call('HSET', key('t', task.id), 's', 'waiting', 'n', open, 'C', 1, 'k', 1)
   effect(task.id, 'waiting')
   if open == 0 then satisfy(task) end

@@ -4,18 +4,21 @@
 -- A reset is `anew` (no steps, sub-tasks of its own: what it begins with has changed) or not: a parent goes through its code
 -- again with its steps and its other sub-tasks as they were, and a dead letter goes on where it failed.
 
-local RESET_MAX = 20000   -- tasks of a workflow that is looked through in one call: 0.1 s
+local RESET_MAX = 5000    -- tasks of a workflow that is looked through in one call: it takes some 50 ms, and three times that to reset all
 local NEEDS = 8           -- the place of `needs` in a TaskSpec (model/task.py)
 
--- Read a workflow's tasks: returns them in order and by id, each with `needs`, `dependents` and `children` (lists of tasks).
+-- Read a workflow's tasks: returns them in order and by id, each with a few of its fields and `needs` (ids), `dependents` and
+-- `children` (lists of tasks).
 local function read_graph(workflow)
   local list, by_id = {}, {}
   for _, id in ipairs(call('LRANGE', key('wt', workflow), 0, -1)) do
-    local task = load(id)
-    if task then
-      local v = call('HMGET', key('t', id), 'b', 'Z')
-      task.needs, task.Z = cmsgpack.unpack(v[1])[NEEDS] or {}, v[2]
-      task.dependents, task.children = {}, {}
+    local v = call('HMGET', key('t', id), 's', 'u', 'x', 'Z', 'X', 'b')
+    if v[1] then
+      local task = {id = id, s = v[1], u = v[2], x = v[3], Z = v[4], needs = cmsgpack.unpack(v[6])[NEEDS] or {}, dependents = {}, children = {}}
+      if v[5] then
+        local more = call('HMGET', key('t', id), 'o', 'O', 'U')
+        task.o, task.O, task.U = more[1], more[2], more[3]
+      end
       list[#list + 1], by_id[id] = task, task
     end
   end
@@ -96,73 +99,82 @@ local function wait_in(graph, need, entry, task)
 end
 
 -- What a reset task waits for: returns how many are open, and whether it can't run at all because one of the others failed.
-local function wait_again(graph, task)
+local function wait_again(graph, node, quorum)
   local open, succeeded, doomed = 0, 0, false
-  for _, need in ipairs(task.needs) do
+  for _, need in ipairs(node.needs) do
     local other = graph.by_id[need] or load(need)
     if other and (other.reset or not TERMINAL[other.s]) then
-      wait_in(graph, need, (task.Q and '?' or '') .. task.id)
+      wait_in(graph, need, (quorum and '?' or '') .. node.id)
       open = open + 1
     elseif not other or other.s == 'succeeded' then succeeded = succeeded + 1
     elseif other.x ~= 'skip' then doomed = true
     end
   end
-  if task.Q then
-    local missing = task.Q - succeeded
+  if quorum then
+    local missing = quorum - succeeded
     if missing <= 0 then return 0, false end
-    call('HSET', key('t', task.id), 'i', missing)
+    call('HSET', key('t', node.id), 'i', missing)
     return open, open < missing
   end
-  for _, child in ipairs(task.reset == 'again' and task.children or {}) do
+  for _, child in ipairs(node.reset == 'again' and node.children or {}) do
     if not child.dropped and (child.reset or not TERMINAL[child.s]) and not child.o then
-      wait_in(graph, child.id, '^' .. task.id)
-      if child.reset and TERMINAL[child.s] then call('RPUSH', key('c', task.id), child.id) end
+      wait_in(graph, child.id, '^' .. node.id)
+      if child.reset and TERMINAL[child.s] then call('RPUSH', key('c', node.id), child.id) end
       open = open + 1
     end
   end
   return open, doomed
 end
 
--- Take a task's last life out of the figures, and itself out of where it stands.
-local function take_back(task)
-  if not TERMINAL[task.s] then return take_out(task) end
-  call('ZREM', P .. ':dead', task.id)
-  if not task.w then return end
-  local t = tally(task.w)
-  t[task.s] = t[task.s] - 1
-  if not task.o then t.open = t.open + 1 end
-  if task.u or task.o then return end
-  if task.s == 'failed' and task.x ~= 'skip' then t.bad = t.bad - 1 elseif task.s == 'cancelled' then t.halted = t.halted - 1 end
+-- Take a task's last life out of the figures and out of its hash, and itself out of where it stands. Returns it as a waiting one.
+local function take_back(id)
+  local task = load(id)
+  if TERMINAL[task.s] then
+    call('ZREM', P .. ':dead', id)
+    if task.w then
+      local t = tally(task.w)
+      t[task.s] = t[task.s] - 1
+      if not task.o then t.open = t.open + 1 end
+      if not task.u and not task.o then
+        if task.s == 'failed' and task.x ~= 'skip' then t.bad = t.bad - 1 elseif task.s == 'cancelled' then t.halted = t.halted - 1 end
+      end
+    end
+  else
+    take_out(task)
+  end
+  call('HDEL', key('t', id), 'r', 'e', 'z', 'f', 'l', 'Z', 'B', 'U')
+  task.s, task.f, task.l, task.B, task.U = 'waiting', 0, 0, nil, nil
+  return task
+end
+
+-- Forget what a task did: its steps, and which sub-tasks it had.
+local function start_anew(task)
+  if not task.C and not task.S then return end
+  if task.C then call('HINCRBY', key('t', task.id), 'G', 1) end
+  call('HDEL', key('t', task.id), 'C', 'S')
+  call('DEL', key('s', task.id), key('c', task.id))
+  task.C, task.S = nil, nil
 end
 
 -- any state -> waiting or queued.  Keeps true: the attempt goes on counting, so what the last life still says is refused.
-local function reset(graph, task)
-  local name, anew = key('t', task.id), task.reset == 'anew'
-  take_back(task)
-  call('HDEL', name, 'r', 'e', 'z', 'f', 'l', 'Z', 'B')
-  if anew then
-    if task.C then call('HINCRBY', name, 'G', 1) end
-    call('HDEL', name, 'C', 'S')
-    call('DEL', key('s', task.id), key('c', task.id))
-  end
-  local open, doomed = wait_again(graph, task)
-  call('HSET', name, 's', 'waiting', 'n', open)
+local function reset(graph, node)
+  local task = take_back(node.id)
+  if node.reset == 'anew' then start_anew(task) end
+  local open, doomed = wait_again(graph, node, tonumber(task.Q))
+  call('HSET', key('t', task.id), 's', 'waiting', 'n', open)
   if task.E and task.W ~= 'signal' then call('ZADD', P .. ':expiring', R.now + task.E, task.id) end
-  local now = load(task.id)
-  if doomed then return abandon(now, 'dependency_failed', 'a task that it needs didn\'t succeed') end
-  if open > 0 or now.W == 'signal' then effect(task.id, 'waiting') end
-  if open == 0 then satisfy(now) end
+  task.D = task.D or call('HGET', key('t', task.id), 'D')   -- who was reset before it may wait on it
+  if doomed then return abandon(task, 'dependency_failed', 'a task that it needs didn\'t succeed') end
+  if open > 0 or task.W == 'signal' then effect(task.id, 'waiting') end
+  if open == 0 then satisfy(task) end
 end
 
--- any state -> waiting for being asked for: what it compensates runs again, or its workflow does.
-local function reset_compensation(task)
-  if TERMINAL[task.s] then
-    take_back(task)
-    call('HDEL', key('t', task.id), 'r', 'e', 'z', 'f', 'l', 'Z', 'U', 'S', 'C')
-    call('DEL', key('s', task.id), key('c', task.id))
-    call('HSET', key('t', task.id), 's', 'waiting')
-    effect(task.id, 'waiting')
-  end
+-- any end -> waiting for being asked for: what it compensates runs again, or its workflow does.
+local function reset_compensation(node)
+  if not TERMINAL[node.s] then return end
+  start_anew(take_back(node.id))
+  call('HSET', key('t', node.id), 's', 'waiting')
+  effect(node.id, 'waiting')
 end
 
 -- Open a workflow that has ended.
@@ -206,7 +218,7 @@ local function reset_from(workflow, ids, everything)
     if task.dropped then
       call('DEL', key('d', task.id))   -- who waited there is dropped or reset as well
       call('HDEL', key('t', task.id), 'Z')
-      if cancel(task) then task.s = 'cancelled' end
+      if not TERMINAL[task.s] and cancel(load(task.id)) then task.s = 'cancelled' end
     end
   end
   for _, task in ipairs(graph.list) do
@@ -238,7 +250,7 @@ end
 
 -- put_back: failed -> queued for dead letters, with all their retries, and what failed because of them waits again.
 --   caller: Workflows.put_back.  ARGV: now, retention_ms, ids.  returns [id, why not]...: 'unknown' (no dead letter),
---   'too_large', 'compensating'.  cost: O(the tasks of their workflows).
+--   'compensation' (its workflow has ended without it), 'too_large', 'compensating'.  cost: O(the tasks of their workflows).
 local function put_back(keys, args)
   begin(keys, args)
   R.retention = tonumber(args[2])
@@ -248,12 +260,14 @@ local function put_back(keys, args)
     if not task or task.s ~= 'failed' then
       refused[#refused + 1] = id
       refused[#refused + 1] = 'unknown'
+    elseif task.o then
+      refused[#refused + 1] = id
+      refused[#refused + 1] = 'compensation'
     elseif task.w then
       homes[task.w] = homes[task.w] or {}
       table.insert(homes[task.w], id)
     else
-      task.reset, task.needs, task.children = 'again', {}, {}
-      reset({by_id = {}, lists = {}}, task)
+      reset({by_id = {}, lists = {}}, {id = id, reset = 'again', needs = {}, children = {}})
       n = n + 1
     end
   end

@@ -6,6 +6,7 @@ local function release(host, lost)
   for i = 1, #running, 2 do
     local task = load(running[i])
     if task and task.s == 'running' and task.h == host then
+      if task.V then resources.settle(task) end
       if lost and task.l + 1 > HOSTS_LOST_MAX then
         dead_letter(task)
         abandon(task, 'host_lost', 'its host died in each of its last attempts; it may be the cause')

@@ -105,6 +105,7 @@ async def post_goal(request: Request, plane: Plane) -> Response:
         priority=new.priority,
         deadline_s=new.deadline_s,
         tenant=new.tenant,
+        budget=new.budget,
     )
     key = intake.idempotency(request, new, b"")
     workflow_id, root_id = await submit_goal(
