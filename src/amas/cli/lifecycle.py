@@ -10,6 +10,7 @@ import msgspec
 
 from amas.cli.api import Api, Refused, home_at
 from amas.cli.output import console, moment, print_json
+from amas.cli.recover import tell_what_is_lost
 from amas.errors import FleetAlreadyRunning, FleetNotRunning
 from amas.platforms.local.control import RunningFleet, fleet_state, run_fleet, start_fleet, stop_fleet
 from amas.platforms.local.home import FleetState, Home
@@ -34,6 +35,7 @@ def up(fleet: str, folder: Path | None, *, ports: Ports, foreground: bool, as_js
         print_json(msgspec.to_builtins(state))
     else:
         console().print(f"fleet [bold]{Path(state.fleet_file).stem}[/bold] is up: {state.api_url}  data in {home.folder}")
+        tell_what_is_lost(home)
 
 
 def down(folder: Path | None, *, as_json: bool) -> None:

@@ -89,6 +89,14 @@ def doctor(home: HomeOption = None, fleet: FleetOption = "amas", json: Json = Fa
 
 
 @app.command()
+def recover(home: HomeOption = None, json: Json = False) -> None:
+    """Put the work of a lost engine back from the history: finished work isn't done again."""
+    from amas.cli import recover as module
+
+    module.recover(home, as_json=json)
+
+
+@app.command()
 def run(
     goal: Annotated[str, typer.Argument(help="What you want, in plain words.")],
     input: Annotated[Path | None, typer.Option("--input", "-i", help="The folder that the goal is about.")] = None,  # noqa: A002

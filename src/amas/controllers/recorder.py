@@ -7,6 +7,7 @@ believes to lead harms nothing. Whatever fails, the place is read anew from the 
 from collections.abc import Sequence
 
 from amas.controllers.figures import Figures
+from amas.controllers.recover import find_place
 from amas.engine.journal import Journal
 from amas.model.journal import JournalEntry
 from amas.records.store import Records
@@ -21,7 +22,7 @@ WAIT_MS = 2000
 """How long a read waits for the first entry; less than what the connection takes for a dead server."""
 LINGER_S = 0.02
 """A pause after a small batch: what a lone task writes meets in one transaction, no later than eyes can see."""
-BUSY_LINGER_S = 0.2
+BUSY_LINGER_S = 0.5
 """A pause after a large one: on a busy fleet tasks begin and end within it, and one that does is one insert, not three writes."""
 BUSY_ENTRIES = 10
 """Entries that make a batch large."""
@@ -37,6 +38,7 @@ class Recorder:
     def __init__(self, journal: Journal, records: Records, figures: Figures, *, keep: int = KEEP) -> None:
         self._journal, self._records, self._figures, self._keep = journal, records, figures, keep
         self._position: str | None = None
+        self._mark = ""
         self._limit = ENTRIES_MAX
         self._untrimmed = TRIM_EVERY  # the first sweep trims what an earlier process left
 
@@ -44,8 +46,10 @@ class Recorder:
         """Record what is new, up to 500 entries, waiting at most `wait_ms` for the first; return the seconds to pause."""
         position, self._position = self._position, None  # until all of this has worked
         if position is None:
-            position = await self._records.position()
+            self._mark, position = await find_place(self._journal, self._records.lost_work)
         entries = await self._journal.read(position, limit=self._limit, wait_ms=wait_ms)
+        if not entries and await self._journal.mark() != self._mark:
+            return 0.0  # the engine was emptied under its own name: the place is another
         caught_up = len(entries) < self._limit
         if entries:
             position = await self._record(entries, caught_up=caught_up)

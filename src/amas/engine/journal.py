@@ -1,5 +1,6 @@
 """Reading the journal: the stream of every transition."""
 
+from amas.clock import new_id
 from amas.engine.connection import Engine
 from amas.model.journal import JournalEntry, decode
 
@@ -48,3 +49,8 @@ class Journal:
         Returns how many were dropped: none while many are still to be recorded.
         """
         return int(await self._engine.call("trim", recorded, keep, UNRECORDED_MAX))
+
+    async def mark(self) -> str:
+        """Return what tells the engine's data, and so this journal, from any other's; it is made when first asked for."""
+        answer: bytes = await self._engine.call("mark", new_id())
+        return answer.decode()

@@ -42,6 +42,8 @@ class EntryKind(StrEnum):
     """Somebody changed what a resource allows."""
     REFILL = "refill"
     """Resources had room again, or budgets none."""
+    RECOVER = "recover"
+    """A lost engine's work was put into this one: see `engine/recovery.py`."""
     PROGRESS = "progress"
     """An agent said how far it is: a batch of `ProgressNote`."""
 
@@ -179,8 +181,12 @@ def task_changes(entry: JournalEntry) -> Iterator[TaskChange]:
                     yield TaskChange(task_id=done.id, state=TaskState.SUCCEEDED, attempt=done.attempt, result=unwrap(done.result))
         case _:
             pass
-    for effect in entry.effects:
-        yield _change_of(effect)
+    yield from effects(entry)
+
+
+def effects(entry: JournalEntry) -> Iterator[TaskChange]:
+    """Yield the changes that don't follow from an entry's batch itself."""
+    return map(_change_of, entry.effects)
 
 
 def _change_of(effect: Effect) -> TaskChange:

@@ -10,17 +10,17 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from amas.model.states import TERMINAL, TaskState
-from amas.records.tables import tasks
+from amas.model.states import TaskState
+from amas.records.tables import OPEN, tasks
 from amas.records.views import Analytics, Group
 
 _SUCCEEDED, _FAILED, _CANCELLED = (state.value for state in (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED))
-_OPEN = [state.value for state in TaskState if state not in TERMINAL]
+_POOL = sa.func.rtrim(sa.func.rtrim(tasks.c.agent_id, "0123456789"), "-")  # agents are `pool-1`, `pool-2`, ...
 
 
 async def analyse(connection: AsyncConnection, since_ms: int) -> Analytics:
     """Return the figures of what ended at `since_ms` or later."""
-    counted = sa.select(tasks.c.state, sa.func.count()).where(tasks.c.state.in_(_OPEN)).group_by(tasks.c.state)
+    counted = sa.select(tasks.c.state, sa.func.count()).where(OPEN).group_by(tasks.c.state)
     rows: Sequence[Any] = (await connection.execute(counted)).all()
     still_open = {TaskState(name): count for name, count in rows}
     total = await _groups(connection, since_ms, sa.literal("all", sa.Text))
@@ -30,7 +30,7 @@ async def analyse(connection: AsyncConnection, since_ms: int) -> Analytics:
         total=total[0] if total else _NOTHING,
         capabilities=await _groups(connection, since_ms, tasks.c.capability),
         layers=await _groups(connection, since_ms, tasks.c.layer),
-        pools=await _groups(connection, since_ms, tasks.c.pool),
+        pools=await _groups(connection, since_ms, _POOL),
     )
 
 

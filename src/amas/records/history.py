@@ -12,10 +12,10 @@ import sqlalchemy as sa
 
 from amas.model.goal import Goal
 from amas.model.states import TaskState, WorkflowState
-from amas.model.task import Failure, TaskView
+from amas.model.task import Failure, TaskSpec, TaskView
 from amas.records.analytics import analyse, mean_of_newest
 from amas.records.database import Database
-from amas.records.tables import attempts, entry_id, entry_number, events, goals, tasks, workflows
+from amas.records.tables import AMISS, OPEN, attempts, entry_id, entry_number, events, goals, tasks, workflows
 from amas.records.views import Analytics, AttemptRecord, EventRecord, TaskEvent, WorkflowRecord
 
 PAGE = 50
@@ -26,13 +26,12 @@ _any = msgspec.msgpack.Decoder()
 _goal = msgspec.msgpack.Decoder(Goal)
 _failure = msgspec.msgpack.Decoder(Failure)
 _needs = msgspec.msgpack.Decoder(tuple[str, ...])
-_task_events = msgspec.json.Decoder(list[TaskEvent])
+_spec = msgspec.msgpack.Decoder(TaskSpec)
+_task_events = msgspec.msgpack.Decoder(list[tuple[Any, ...]])
+_old_task_events = msgspec.json.Decoder(list[TaskEvent])
 
-_LISTED = [column for column in tasks.columns if column.name not in {"input", "result"}]
+_LISTED = [column for column in tasks.columns if column.name not in {"spec", "options", "result"}]
 _workflow_columns = sa.select(workflows, goals.c.goal).outerjoin(goals, goals.c.workflow_id == workflows.c.id)
-_attempt_columns = sa.select(attempts, tasks.c.capability, tasks.c.title, tasks.c.workflow_id).join(
-    tasks, tasks.c.id == attempts.c.task_id
-)
 
 
 class History:
@@ -70,15 +69,22 @@ class History:
         if workflow_id:
             query = query.where(tasks.c.workflow_id == workflow_id)
         if state is not None:
-            query = query.where(tasks.c.state == state.value)
+            query = _in_state(query, state)
         if agent_id:
-            query = query.where(tasks.c.id.in_(sa.select(attempts.c.task_id).where(attempts.c.agent_id == agent_id)))
+            earlier = sa.select(attempts.c.task_id).where(attempts.c.agent_id == agent_id)
+            query = query.where(tasks.c.id.in_(sa.select(tasks.c.id).where(tasks.c.agent_id == agent_id).union(earlier)))
         return [_task(row) for row in await self._rows(query)]
 
     async def attempts(self, task_id: str) -> list[AttemptRecord]:
         """Return every attempt at a task, first to last."""
-        query = _attempt_columns.where(attempts.c.task_id == task_id).order_by(attempts.c.attempt)
-        return [_attempt(row) for row in await self._rows(query)]
+        async with self._database.reading() as connection:
+            task = (await connection.execute(sa.select(*_LISTED).where(tasks.c.id == task_id))).first()
+            query = sa.select(attempts).where(attempts.c.task_id == task_id).order_by(attempts.c.attempt)
+            rows: Sequence[Any] = (await connection.execute(query)).all()
+        if task is None:
+            return []
+        first = [] if rows or task.attempt != 1 else [task]
+        return [_attempt(row, task) for row in (*first, *rows)]
 
     async def events(self, *, after: str = "0-0", workflow_id: str = "", limit: int = PAGE) -> list[EventRecord]:
         """Return events after an id, oldest first, of one workflow or of all; an id may stand there once for each workflow."""
@@ -132,6 +138,13 @@ def _page(query: sa.Select[Any], column: sa.Column[Any], limit: int, cursor: str
     return query.where(column < cursor) if cursor else query
 
 
+def _in_state(query: sa.Select[Any], state: TaskState) -> sa.Select[Any]:
+    query = query.where(tasks.c.state == state.value)
+    if state is TaskState.SUCCEEDED:
+        return query
+    return query.where(AMISS if state.terminal else OPEN)
+
+
 def _workflow(row: Any, counts: Iterable[Any]) -> WorkflowRecord:
     states: dict[TaskState, int] = {}
     done = 0.0
@@ -154,10 +167,10 @@ def _workflow(row: Any, counts: Iterable[Any]) -> WorkflowRecord:
 
 
 def _task(row: Any) -> TaskView:
-    held = row._mapping
+    held, state = row._mapping, TaskState(row.state)
     return TaskView(
         id=row.id,
-        state=TaskState(row.state),
+        state=state,
         capability=row.capability,
         key=row.key or "",
         title=row.title or "",
@@ -170,24 +183,25 @@ def _task(row: Any) -> TaskView:
         agent_id=row.agent_id or "",
         host_id=row.host_id or "",
         priority=row.priority,
-        progress=row.progress or 0.0,
+        progress=1.0 if state is TaskState.SUCCEEDED else row.progress or 0.0,
         note=row.note or "",
         created_ms=row.created_ms,
         started_ms=row.started_ms or 0,
         finished_ms=row.finished_ms or 0,
-        input=_any.decode(held["input"]) if held.get("input") else None,
+        input=_spec.decode(held["spec"]).input if "spec" in held else None,
         result=_any.decode(held["result"]) if held.get("result") else None,
         failure=_failure.decode(row.failure) if row.failure else None,
     )
 
 
-def _attempt(row: Any) -> AttemptRecord:
+def _attempt(row: Any, task: Any) -> AttemptRecord:
+    """Return an attempt from its row, or the first one from its task's."""
     return AttemptRecord(
-        task_id=row.task_id,
+        task_id=task.id,
         attempt=row.attempt,
-        capability=row.capability,
-        title=row.title or "",
-        workflow_id=row.workflow_id or "",
+        capability=task.capability,
+        title=task.title or "",
+        workflow_id=task.workflow_id or "",
         agent_id=row.agent_id,
         host_id=row.host_id,
         state=row.state,
@@ -205,5 +219,11 @@ def _event(row: Any) -> EventRecord:
         workflow_id=row.workflow_id,
         workflow_state=row.workflow_state or "",
         host_id=row.host_id or "",
-        tasks=_task_events.decode(row.tasks),
+        tasks=_changes(row.tasks),
     )
+
+
+def _changes(stored: bytes) -> list[TaskEvent]:
+    if stored.startswith(b"["):  # no msgpack of ours begins so
+        return _old_task_events.decode(stored)
+    return [TaskEvent(task_id, TaskState(state), *more) for task_id, state, *more in _task_events.decode(stored)]

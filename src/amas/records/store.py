@@ -16,14 +16,16 @@ from sqlalchemy.exc import IntegrityError
 from amas.errors import RecordsError
 from amas.model.journal import JournalEntry
 from amas.records.database import BUSY_TIMEOUT_S, Database
-from amas.records.fold import Batch, Decoded, decode, fold, to_look_up
+from amas.records.fold import Batch, fold
 from amas.records.history import History
+from amas.records.lost import LostWork
 from amas.records.migrate import migrate
 from amas.records.tables import entry_id, entry_number, recorder
+from amas.records.taken import Taken, take_apart, to_look_up
 from amas.records.views import Applied
 from amas.records.writing import Statements, read_known, read_position, write
 
-CHANGES_MAX = 12000
+CHANGES_MAX = 30_000
 """Changes to tasks in one transaction, or those of one entry where it has more: enough that a task's submission, claim and end
 often meet in one row, few enough to hold. A thread takes them apart and folds them, so the event loop goes on."""
 
@@ -34,6 +36,7 @@ class Records(History):
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self._statements = Statements(database.dialect)
+        self.lost_work = LostWork(database)
 
     @classmethod
     async def open(cls, url: str, *, cell: str = "local", busy_timeout_s: float = BUSY_TIMEOUT_S) -> Self:
@@ -78,7 +81,7 @@ class Records(History):
             )
         return applied
 
-    async def _apply_part(self, part: list[Decoded]) -> tuple[int, int, Batch]:
+    async def _apply_part(self, part: list[Taken]) -> tuple[int, int, Batch]:
         """Apply entries in one transaction, taking submitted tasks for new; where one isn't, look all up and try again."""
         try:
             return await self._try_part(part, trusting=True)
@@ -87,10 +90,10 @@ class Records(History):
                 raise
         return await self._try_part(part, trusting=False)
 
-    async def _try_part(self, part: list[Decoded], *, trusting: bool) -> tuple[int, int, Batch]:
+    async def _try_part(self, part: list[Taken], *, trusting: bool) -> tuple[int, int, Batch]:
         async with self._database.writing() as connection:
             position = await read_position(connection, self._statements)
-            new = [decoded for decoded in part if entry_number(decoded.entry.id) > position]
+            new = [taken for taken in part if entry_number(taken.entry.id) > position]
             if not new:
                 return 0, position, Batch()
             known = await read_known(connection, self._statements, to_look_up(new, trusting=trusting))
@@ -105,8 +108,8 @@ class Records(History):
             owner = (await connection.execute(sa.select(recorder.c.cell))).scalar()
         if owner is None:
             async with self._database.writing() as connection:
-                row = {"id": 1, "cell": cell, "position": 0}
-                await connection.execute(self._statements.claim, row)
+                columns = ("id", "cell", "position")
+                await connection.exec_driver_sql(self._statements.insert("recorder", columns, anew=False), (1, cell, 0))
                 owner = (await connection.execute(sa.select(recorder.c.cell))).scalar_one()
         if owner != cell:
             raise RecordsError(
@@ -115,13 +118,13 @@ class Records(History):
             )
 
 
-def _parts(entries: Sequence[JournalEntry]) -> Iterator[list[Decoded]]:
-    part: list[Decoded] = []
+def _parts(entries: Sequence[JournalEntry]) -> Iterator[list[Taken]]:
+    part: list[Taken] = []
     size = 0
     for entry in entries:
-        decoded = decode(entry)
-        part.append(decoded)
-        size += decoded.size
+        taken = take_apart(entry)
+        part.append(taken)
+        size += taken.size
         if size >= CHANGES_MAX:
             yield part
             part, size = [], 0

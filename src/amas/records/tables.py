@@ -4,6 +4,8 @@ NULL is "not yet" or "none" everywhere. The indices are those that a query of `h
 since each costs about a microsecond a task. A change here needs a migration; a test compares the two.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 
 metadata = sa.MetaData()
@@ -14,6 +16,15 @@ recorder = sa.Table(
     sa.Column("id", sa.SmallInteger, primary_key=True, autoincrement=False),  # one row: 1
     sa.Column("cell", sa.Text, nullable=False),
     sa.Column("position", sa.BigInteger, nullable=False),
+    sa.Column("engine", sa.Text),  # the mark of the engine whose journal that is (see 70_recover.lua)
+)
+
+# What the engine held when it was lost, until it has been recovered: set when the recorder meets another engine.
+lost = sa.Table(
+    "lost",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("what", sa.Text, nullable=False),  # 'task' or 'workflow'
 )
 
 goals = sa.Table(
@@ -37,6 +48,7 @@ workflows = sa.Table(
     sa.Index("workflows_state", "state", "id"),
 )
 
+# Columns that plain tasks leave empty have defaults, so that their rows needn't name them.
 tasks = sa.Table(
     "tasks",
     metadata,
@@ -45,42 +57,45 @@ tasks = sa.Table(
     sa.Column("workflow_id", sa.Text),
     sa.Column("parent_id", sa.Text),
     sa.Column("capability", sa.Text, nullable=False),
+    sa.Column("queue", sa.Text),  # where that isn't the capability
     sa.Column("key", sa.Text),
     sa.Column("title", sa.Text),
     sa.Column("layer", sa.Text),
-    sa.Column("priority", sa.SmallInteger, nullable=False),
+    sa.Column("priority", sa.SmallInteger, nullable=False, server_default="1"),
     sa.Column("needs", sa.LargeBinary),
-    sa.Column("input", sa.LargeBinary),
-    sa.Column("attempt", sa.Integer, nullable=False),
-    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("spec", sa.LargeBinary, nullable=False),  # a TaskSpec, as it was submitted
+    sa.Column("options", sa.LargeBinary),  # SubmitOptions, as they were submitted
+    sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("failures", sa.Integer, nullable=False, server_default="0"),
     sa.Column("agent_id", sa.Text),
     sa.Column("host_id", sa.Text),
-    sa.Column("pool", sa.Text),
     sa.Column("progress", sa.Float),
     sa.Column("note", sa.Text),
     sa.Column("created_ms", sa.BigInteger, nullable=False),
-    sa.Column("queued_ms", sa.BigInteger),
+    sa.Column("queued_ms", sa.BigInteger),  # since when it can be claimed, or will be, where that isn't its creation
     sa.Column("started_ms", sa.BigInteger),
     sa.Column("finished_ms", sa.BigInteger),
     sa.Column("result", sa.LargeBinary),
     sa.Column("failure", sa.LargeBinary),
-    sa.Index("tasks_state", "state", "id"),
-)
-# Partial: tasks outside a workflow, and open ones, cost nothing here. `IS NOT NULL` follows from any comparison.
-sa.Index(
-    "tasks_workflow",
-    tasks.c.workflow_id,
-    tasks.c.id,
-    sqlite_where=tasks.c.workflow_id.is_not(None),
-    postgresql_where=tasks.c.workflow_id.is_not(None),
-)
-sa.Index(
-    "tasks_finished",
-    tasks.c.finished_ms,
-    sqlite_where=tasks.c.finished_ms.is_not(None),
-    postgresql_where=tasks.c.finished_ms.is_not(None),
 )
 
+
+def _partial(name: str, *columns: sa.Column[Any], where: sa.ColumnElement[bool]) -> sa.Index:
+    return sa.Index(name, *columns, sqlite_where=where, postgresql_where=where)
+
+
+# Partial: what most tasks aren't costs them nothing. A query must say the condition in these words to be served by the index,
+# but `IS NOT NULL` follows from any comparison.
+OPEN = tasks.c.finished_ms.is_(None)
+AMISS = tasks.c.state.in_([sa.literal_column("'failed'"), sa.literal_column("'cancelled'")])
+_partial("tasks_open", tasks.c.id, where=OPEN)
+_partial("tasks_amiss", tasks.c.state, tasks.c.id, where=AMISS)
+_partial("tasks_workflow", tasks.c.workflow_id, tasks.c.id, where=tasks.c.workflow_id.is_not(None))
+_partial("tasks_parent", tasks.c.parent_id, where=sa.and_(tasks.c.parent_id.is_not(None), tasks.c.workflow_id.is_(None)))
+_partial("tasks_finished", tasks.c.finished_ms, where=tasks.c.finished_ms.is_not(None))
+_partial("tasks_agent", tasks.c.agent_id, where=tasks.c.agent_id.is_not(None))
+
+# A first attempt that ended as its task did, or still runs, stands in the task's own row.
 attempts = sa.Table(
     "attempts",
     metadata,
@@ -96,6 +111,15 @@ attempts = sa.Table(
     sqlite_with_rowid=False,
 )
 
+# Of open tasks only; they go when the task ends.
+steps = sa.Table(
+    "steps",
+    metadata,
+    sa.Column("task_id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("result", sa.LargeBinary, nullable=False),
+)
+
 events = sa.Table(
     "events",
     metadata,
@@ -105,7 +129,7 @@ events = sa.Table(
     sa.Column("at_ms", sa.BigInteger, nullable=False),
     sa.Column("workflow_state", sa.Text),
     sa.Column("host_id", sa.Text),
-    sa.Column("tasks", sa.LargeBinary, nullable=False),  # JSON: [TaskEvent...]
+    sa.Column("tasks", sa.LargeBinary, nullable=False),  # [the first fields of a TaskEvent...]; in JSON before version 0002
     sa.Index("events_workflow", "workflow_id", "entry"),
 )
 

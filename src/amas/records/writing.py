@@ -1,99 +1,69 @@
-"""Writing: a batch of folded rows in one transaction, by statements compiled once.
+"""Writing: a batch of folded rows in one transaction.
 
-Rows go to the driver as plain tuples through its `executemany`; SQLAlchemy's own handling of parameters would cost more than the
-database does. Called by `store.Records.apply` only.
+Rows that hold the same columns go to the driver together, as plain tuples through its `executemany`, with a text that names no
+other columns; SQLAlchemy's own handling of parameters would cost more than the database does. Called by `store.py` only.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
-import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from amas.model.states import TaskState
-from amas.records.fold import AttemptEnd, AttemptRow, Batch, EventRow, Known, TaskRow, WorkflowEnd, WorkflowRow
-from amas.records.tables import attempts, events, goals, recorder, tasks, workflows
+from amas.records.fold import AttemptEnd, Batch, EventRow, Followed, Known, WorkflowEnd, WorkflowRow
 
-KNOWN_COLUMNS = ("id", "state", "attempt", "workflow_id", "capability", "layer", "queued_ms", "started_ms")
+KNOWN = "id, state, attempt, workflow_id, capability, layer, COALESCE(queued_ms, created_ms), started_ms"
+"""What `Known` holds, after the id."""
 
-CHANGING = (
-    *("agent_id", "host_id", "pool", "progress", "note"),
-    *("queued_ms", "started_ms", "finished_ms", "result", "failure"),
-)
-"""Columns of a task that stay as they are where a row has None."""
+ATTEMPT_COLUMNS = "agent_id, host_id, state, started_ms, finished_ms, failure"
 
 Rows = Sequence[tuple[Any, ...]]
+Shapes = dict[tuple[str, ...], list[tuple[Any, ...]]]
+"""Tuples by the columns that they hold, in order."""
 
 
 class Statements:
-    """The SQL texts for one dialect, each with the order of its parameters settled."""
+    """The SQL texts for one dialect."""
 
     def __init__(self, dialect: Dialect) -> None:
-        self._dialect = dialect
-        self._insert = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
-        columns = ", ".join(KNOWN_COLUMNS)
-        among = "IN (SELECT value FROM json_each(?))" if dialect.name == "sqlite" else "= ANY($1::text[])"
-        self.known = f"SELECT {columns} FROM tasks WHERE id {among}"  # noqa: S608  constants only
-        self.position = sa.select(recorder.c.position).where(recorder.c.id == 1).with_for_update()
-        self.claim = self._insert(recorder).on_conflict_do_nothing()
-        self.move = recorder.update().where(recorder.c.id == 1)
-        # Not so tasks: that one exists which was taken for new must be noticed (see `store.Records.apply`).
-        self.new_tasks = self._text(tasks.insert(), tuple(column.name for column in tasks.columns))
-        self.new_attempts = self._new(attempts)
-        self.new_workflows = self._new(workflows)
-        self.new_goals = self._new(goals)
-        self.new_events = self._new(events)
-        self.changed_tasks = self._text(_change_task(), ("state", "attempt", "failed", *CHANGING, "of"))
-        self.ended_attempts = self._text(_end_attempt(), ("state", "finished_ms", "failure", "of", "number"))
-        self.ended_workflows = self._text(_end_workflow(), ("state", "finished_ms", "of"))
+        self.sqlite = dialect.name == "sqlite"
+        self.insert, self.change = cache(self._insert), cache(self._change)
+        among = "IN (SELECT value FROM json_each(?))" if self.sqlite else "= ANY($1::text[])"
+        self.known = f"SELECT {KNOWN} FROM tasks WHERE id {among}"  # noqa: S608  constants only
+        lock = "" if self.sqlite else " FOR UPDATE"
+        self.position = f"SELECT position FROM recorder WHERE id = 1{lock}"  # noqa: S608
+        self.keep_attempts = (
+            f"INSERT INTO attempts (task_id, attempt, {ATTEMPT_COLUMNS}) SELECT id, 1, {ATTEMPT_COLUMNS} "  # noqa: S608
+            f"FROM tasks WHERE id = {self._at(1)} AND agent_id IS NOT NULL ON CONFLICT DO NOTHING"
+        )
+        self.forget_steps = f"DELETE FROM steps WHERE task_id = {self._at(1)}"  # noqa: S608
+        self.move = f"UPDATE recorder SET position = {self._at(1)} WHERE id = 1"  # noqa: S608
 
-    def _new(self, table: sa.Table) -> str:
-        # Nothing is inserted twice as long as the engine's data and ours are of one piece; after a restored back-up of
-        # either, the first word stands.
-        return self._text(self._insert(table).on_conflict_do_nothing(), tuple(column.name for column in table.columns))
+    def _at(self, number: int) -> str:
+        return "?" if self.sqlite else f"${number}"
 
-    def _text(self, statement: sa.ClauseElement, order: tuple[str, ...]) -> str:
-        compiled = statement.compile(dialect=self._dialect)
-        assert isinstance(compiled, sa.sql.compiler.SQLCompiler)
-        found = tuple(name.removeprefix("p_") for name in compiled.positiontup or ())
-        assert found == order, f"parameters come as {found}"
-        return str(compiled)
+    def _insert(self, table: str, columns: tuple[str, ...], *, anew: bool = True) -> str:
+        """Return the insertion of a row; unless `anew`, one that exists stands."""
+        # Nothing but tasks is inserted twice as long as the engine's data and ours are of one piece; after a restored
+        # back-up of either, the first word stands. Not so tasks: that one exists which was taken for new must be noticed.
+        places = ", ".join(map(self._at, range(1, len(columns) + 1)))
+        text = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608  names of ours only
+        return text if anew else f"{text} ON CONFLICT DO NOTHING"
 
-
-def _parameter(column: sa.Column[Any], name: str = "") -> sa.BindParameter[Any]:
-    return sa.bindparam(f"p_{name or column.name}", type_=column.type)
-
-
-def _change_task() -> sa.Update:
-    columns = tasks.c
-    values: dict[str, Any] = {
-        "state": _parameter(columns.state),
-        "attempt": _parameter(columns.attempt),
-        "failures": columns.failures + _parameter(columns.failures, "failed"),
-    }
-    values |= {name: sa.func.coalesce(_parameter(columns[name]), columns[name]) for name in CHANGING}
-    return tasks.update().where(columns.id == _parameter(columns.id, "of")).ordered_values(*values.items())
-
-
-def _end_attempt() -> sa.Update:
-    columns = attempts.c
-    values = [(name, _parameter(columns[name])) for name in ("state", "finished_ms", "failure")]
-    one = sa.and_(columns.task_id == _parameter(columns.task_id, "of"), columns.attempt == _parameter(columns.attempt, "number"))
-    return attempts.update().where(one).ordered_values(*values)
-
-
-def _end_workflow() -> sa.Update:
-    columns = workflows.c
-    values = [(name, _parameter(columns[name])) for name in ("state", "finished_ms")]
-    return workflows.update().where(columns.id == _parameter(columns.id, "of")).ordered_values(*values)
+    def _change(self, table: str, columns: tuple[str, ...], keys: tuple[str, ...]) -> str:
+        """Return the change of a row: first the columns' values, then the keys'."""
+        numbers = iter(range(1, len(columns) + len(keys) + 1))
+        adds = {"failures": "failures + "}
+        values = ", ".join(f"{name} = {adds.get(name, '')}{self._at(next(numbers))}" for name in columns)
+        one = " AND ".join(f"{name} = {self._at(next(numbers))}" for name in keys)
+        return f"UPDATE {table} SET {values} WHERE {one}"  # noqa: S608  names of ours only
 
 
 async def read_position(connection: AsyncConnection, statements: Statements) -> int:
     """Return the number of the last entry recorded, locked until the transaction ends."""
-    return int((await connection.execute(statements.position)).scalar_one())
+    return int((await connection.exec_driver_sql(statements.position)).scalar_one())
 
 
 async def read_known(connection: AsyncConnection, statements: Statements, task_ids: Iterable[str]) -> dict[str, Known]:
@@ -101,14 +71,10 @@ async def read_known(connection: AsyncConnection, statements: Statements, task_i
     ids = list(task_ids)
     if not ids:
         return {}
-    argument: Any = msgspec.json.encode(ids).decode() if connection.dialect.name == "sqlite" else ids
+    argument: Any = msgspec.json.encode(ids).decode() if statements.sqlite else ids
     found = await connection.exec_driver_sql(statements.known, (argument,))
     rows: Iterable[tuple[Any, ...]] = map(tuple, found)
-    return {task_id: Known(_STATES[state], *rest) for task_id, state, *rest in rows}
-
-
-_STATES = {state.value: state for state in TaskState}
-_NAMES = {state: state.value for state in TaskState}  # an enum member's `value` is ten times as slow
+    return {task_id: Known(*held) for task_id, *held in rows}
 
 
 async def write(connection: AsyncConnection, statements: Statements, batch: Batch, *, position: int) -> None:
@@ -118,80 +84,71 @@ async def write(connection: AsyncConnection, statements: Statements, batch: Batc
         if rows:
             await connection.exec_driver_sql(sql, list(rows))
 
-    await run(statements.new_workflows, [_workflow(row) for row in batch.workflows])
-    await run(statements.new_goals, [_goal(row) for row in batch.workflows if row.goal is not None])
-    followed = batch.tasks.values()
-    await run(statements.new_tasks, [_new_task(row) for row in followed if row.is_new])
-    await run(statements.changed_tasks, [_changed_task(row) for row in followed if not row.is_new])
-    await run(statements.ended_attempts, [_attempt_end(end) for end in batch.attempt_ends])
-    await run(statements.new_attempts, [_attempt(row) for row in batch.attempts.values()])
-    await run(statements.ended_workflows, [_workflow_end(end) for end in batch.workflow_ends])
-    await run(statements.new_events, [_event(row) for row in batch.events])
-    await connection.execute(statements.move, {"position": position})
+    def insert(table: str, columns: str) -> str:
+        return statements.insert(table, tuple(columns.split()), anew=False)
+
+    await run(insert("workflows", "id state root_id opening created_ms"), [_workflow(row) for row in batch.workflows])
+    await run(insert("goals", "workflow_id text priority goal"), [_goal(row) for row in batch.workflows if row.goal is not None])
+    new, changed = _shapes(batch.tasks.values())
+    for columns, rows in new.items():
+        await run(statements.insert("tasks", columns), rows)
+    await run(statements.keep_attempts, [(task_id,) for task_id in dict.fromkeys(batch.kept_attempts)])
+    for columns, rows in changed.items():
+        await run(statements.change("tasks", columns, ("id",)), rows)
+    ends = statements.change("attempts", ("state", "finished_ms", "failure"), ("task_id", "attempt"))
+    await run(ends, [_attempt_end(end) for end in batch.attempt_ends])
+    for columns, rows in _by_columns(batch.attempts.values()).items():
+        await run(statements.insert("attempts", columns, anew=False), rows)
+    await _write_steps(connection, statements, batch)
+    ended = statements.change("workflows", ("state", "finished_ms"), ("id",))
+    await run(ended, [_workflow_end(end) for end in batch.workflow_ends])
+    told = "entry workflow_id kind at_ms workflow_state host_id tasks"
+    await run(insert("events", told), [_event(row) for row in batch.events])
+    await run(statements.move, [(position,)])
 
 
-# Tuples in the order of the tables' columns, or of the parameters named above.
+async def _write_steps(connection: AsyncConnection, statements: Statements, batch: Batch) -> None:
+    """Keep the steps of tasks that are open, and drop those of the tasks that ended."""
+    ended = {task.id for task in batch.tasks.values() if "finished_ms" in task.row}
+    steps = [step for step in batch.steps if step[0] not in ended]
+    if steps:
+        columns = ("task_id", "name", "result")
+        await connection.exec_driver_sql(statements.insert("steps", columns, anew=False), steps)
+    old = [(task_id,) for task_id in ended if not batch.tasks[task_id].is_new]
+    if old and (await connection.exec_driver_sql("SELECT 1 FROM steps LIMIT 1")).first() is not None:
+        await connection.exec_driver_sql(statements.forget_steps, old)
+
+
+def _shapes(tasks: Iterable[Followed]) -> tuple[Shapes, Shapes]:
+    """Return the rows of new tasks and the changes of known ones."""
+    new: Shapes = {}
+    changed: Shapes = {}
+    for task in tasks:
+        row = task.row
+        if task.failed_attempts:
+            row["failures"] = task.failed_attempts
+        columns = tuple(row)
+        if task.is_new:
+            new.setdefault(columns, []).append(tuple(row.values()))
+        elif columns:
+            changed.setdefault(columns, []).append((*row.values(), task.id))
+    return new, changed
+
+
+def _by_columns(rows: Iterable[dict[str, Any]]) -> Shapes:
+    shapes: Shapes = {}
+    for row in rows:
+        shapes.setdefault(tuple(row), []).append(tuple(row.values()))
+    return shapes
 
 
 def _workflow(row: WorkflowRow) -> tuple[Any, ...]:
-    return row.id, "running", row.root_id, None if row.goal else row.opening, row.created_ms, None
+    return row.id, "running", row.root_id, None if row.goal else row.opening, row.created_ms
 
 
 def _goal(row: WorkflowRow) -> tuple[Any, ...]:
     assert row.goal is not None
     return row.id, row.goal.text, row.goal.priority, row.opening
-
-
-def _new_task(row: TaskRow) -> tuple[Any, ...]:
-    return (
-        row.id,
-        _NAMES[row.state],
-        row.workflow_id,
-        row.parent_id,
-        row.capability,
-        row.key,
-        row.title,
-        row.layer,
-        row.priority,
-        row.needs,
-        row.input,
-        row.attempt,
-        row.failures,
-        row.agent_id,
-        row.host_id,
-        row.pool,
-        row.progress,
-        row.note,
-        row.created_ms,
-        row.queued_ms,
-        row.started_ms,
-        row.finished_ms,
-        row.result,
-        row.failure,
-    )
-
-
-def _changed_task(row: TaskRow) -> tuple[Any, ...]:
-    return (
-        _NAMES[row.state],
-        row.attempt,
-        row.failures,
-        row.agent_id,
-        row.host_id,
-        row.pool,
-        row.progress,
-        row.note,
-        row.queued_ms,
-        row.started_ms,
-        row.finished_ms,
-        row.result,
-        row.failure,
-        row.id,
-    )
-
-
-def _attempt(row: AttemptRow) -> tuple[Any, ...]:
-    return row.task_id, row.attempt, row.agent_id, row.host_id, row.state, row.started_ms, row.finished_ms, row.failure
 
 
 def _attempt_end(end: AttemptEnd) -> tuple[Any, ...]:

@@ -1,0 +1,74 @@
+"""A history of the first version is read as before by this one, and can be recovered from."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+import amas.records
+from amas.model.states import TaskState
+from amas.records.database import Database
+from amas.records.store import Records
+
+pack = msgspec.msgpack.encode
+
+
+def _to_first_version(connection: sa.Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(amas.records.__file__).with_name("migrations")))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "0001")
+
+
+def _task(task_id: str, state: str, **columns: Any) -> dict[str, Any]:
+    empty = dict.fromkeys(("workflow_id", "key", "needs", "agent_id", "host_id", "pool", "started_ms", "finished_ms", "result"))
+    task = {"id": task_id, "state": state, "capability": "work", "priority": 2, "attempt": 0, "failures": 0, "created_ms": 1}
+    return empty | task | {"input": pack({"x": 1})} | columns
+
+
+def _attempt(task_id: str, attempt: int, state: str) -> dict[str, Any]:
+    return {"task_id": task_id, "attempt": attempt, "agent_id": "worker-1", "host_id": "h1", "state": state, "started_ms": 5}
+
+
+async def test_a_history_of_the_first_version(records_url: str) -> None:
+    database = Database(records_url)
+    ran = {"agent_id": "worker-1", "host_id": "h1", "pool": "worker", "started_ms": 5}
+    rows = [
+        _task("a", "succeeded", attempt=1, finished_ms=9, result=pack("done"), **ran),
+        _task("b", "running", attempt=2, workflow_id="w", key="k", needs=pack(["a"]), **ran),
+        _task("c", "queued"),
+    ]
+    attempts = [_attempt("a", 1, "succeeded"), _attempt("b", 1, "failed"), _attempt("b", 2, "running")]
+    event = {
+        "entry": 1 << 20,
+        "workflow_id": "w",
+        "kind": "submit",
+        "at_ms": 1,
+        "tasks": b'[{"id":"b","state":"queued","key":"k"}]',
+    }
+    async with database.writing() as connection:
+        await connection.run_sync(_to_first_version)
+        for table, given in (("tasks", rows), ("attempts", attempts), ("events", [event])):
+            names = list(given[0])
+            text = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join(f':{name}' for name in names)})"
+            await connection.execute(sa.text(text), given)
+    await database.close()
+    async with await Records.open(records_url) as records:
+        done, running = await records.task("a"), await records.task("b")
+        assert done is not None and (done.input, done.result, done.priority) == ({"x": 1}, "done", 2)
+        assert running is not None and (running.key, running.needs, running.workflow_id) == ("k", ("a",), "w")
+        (first,) = await records.attempts("a")
+        assert (first.state, first.started_ms, first.finished_ms) == ("succeeded", 5, 9)
+        assert [attempt.state for attempt in await records.attempts("b")] == ["failed", "running"]
+        (told,) = await records.events()
+        assert [(change.id, change.state, change.key) for change in told.tasks] == [("b", TaskState.QUEUED, "k")]
+        assert [task.id for task in await records.tasks(agent_id="worker-1")] == ["b", "a"]
+        (lost,) = await records.lost_work.tasks(["b"], {})
+        assert lost.outline.options == {"n": ["a"], "w": "w"}
+        found = await records.analytics(0)
+        assert [(pool.name, pool.succeeded) for pool in found.pools] == [("worker", 1)]
+        assert found.open == {TaskState.RUNNING: 1, TaskState.QUEUED: 1}
