@@ -19,7 +19,10 @@ _PUBLIC = {
     "RateLimited": "amas.errors",
     "RetryLater": "amas.errors",
     "GiveUp": "amas.errors",
+    "IdempotencyConflict": "amas.errors",
+    "SignalExpired": "amas.errors",
     "SubTask": "amas.model.goal",
+    "Workflow": "amas.orchestration.workflow",
     "Amounts": "amas.model.limits",
     "Goal": "amas.model.goal",
     "Schedule": "amas.model.schedule",
@@ -39,8 +42,10 @@ if TYPE_CHECKING:
     from amas.client import NewTask as NewTask
     from amas.errors import BudgetExhausted as BudgetExhausted
     from amas.errors import GiveUp as GiveUp
+    from amas.errors import IdempotencyConflict as IdempotencyConflict
     from amas.errors import RateLimited as RateLimited
     from amas.errors import RetryLater as RetryLater
+    from amas.errors import SignalExpired as SignalExpired
     from amas.model.goal import Goal as Goal
     from amas.model.goal import SubTask as SubTask
     from amas.model.limits import Amounts as Amounts
@@ -48,6 +53,7 @@ if TYPE_CHECKING:
     from amas.model.schedule import ScheduledTask as ScheduledTask
     from amas.model.states import Priority as Priority
     from amas.model.task import RetryPolicy as RetryPolicy
+    from amas.orchestration.workflow import Workflow as Workflow
 
 
 def __getattr__(name: str) -> Any:

@@ -14,30 +14,49 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from amas.artifacts.store import ArtifactStore
 from amas.artifacts.values import Draft, LargeValues
 from amas.clock import new_id, new_ids
+from amas.core.conditions import compiled
 from amas.engine.bell import Bell
 from amas.engine.coalesce import Coalescer
 from amas.engine.connection import Engine
 from amas.engine.expected import Expected
 from amas.engine.limits import Limits
 from amas.engine.payload import INLINE_BYTES_MAX, encode_value
-from amas.engine.queue import TaskQueue
+from amas.engine.queue import Idempotency, TaskQueue
 from amas.engine.schedules import Schedules
-from amas.errors import ArtifactError, EngineUnreachable, QueueFull, SubmissionError, TaskCancelled, TaskFailed
+from amas.engine.workflows import Workflows
+from amas.errors import (
+    ArtifactError,
+    EngineUnreachable,
+    QueueFull,
+    SubmissionError,
+    TaskCancelled,
+    TaskFailed,
+    TaskUnknown,
+    WorkflowUnknown,
+)
 from amas.model.fleet import DELAYED, FleetLimits, FleetSpec
+from amas.model.flow import Flow
 from amas.model.goal import Goal
+from amas.model.journal import WorkflowOpening
 from amas.model.limits import Amounts, Reserve, reserves_of
-from amas.model.states import Priority, TaskState
+from amas.model.states import Priority, TaskState, WorkflowState
 from amas.model.task import DEFAULT_RETRY, Json, OnFailure, RetryPolicy, Submission, TaskOutcome, TaskSpec
+from amas.orchestration.signals import send_signal
+from amas.orchestration.workflow_handle import WorkflowHandle
 from amas.settings import ArtifactSettings, EngineSettings
+
+if TYPE_CHECKING:
+    from amas.orchestration.workflow import Workflow
 
 BATCH_MAX = 1000
 """Tasks in one call of the engine; more go out in several."""
@@ -49,6 +68,7 @@ ROOM_S = 60.0
 """Seconds for which a submission waits for room in a full queue, where nothing else is said."""
 ROOM_PAUSE_MIN_S, ROOM_PAUSE_MAX_S = 0.02, 1.0
 """Seconds between tries while a queue is full: as the engine estimates, within these."""
+FLOWS_IN_A_LOOK = 100
 PATIENCE_S = 30.0
 """Seconds for which a submission is said again while the engine doesn't answer: it restarts in well under two."""
 
@@ -79,6 +99,10 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
     """Whose work it is: tenants share every queue by weight."""
     cost_s: float = 0.0
     """What it takes of an agent's time, in seconds, for its fair share; 0: what such tasks took before."""
+    deadline_s: float = 0.0
+    """From now, waiting included: it fails when it hasn't ended by then; 0 for none."""
+    when: str = ""
+    """A JMESPath condition over `input` and `needs`; when it is false the task succeeds with null and nothing runs."""
     concurrency: dict[str, int] = msgspec.field(default_factory=dict)
     """Keys, each with how many tasks that name it may run at once: `{"customer-42": 3}`. The last said number holds."""
     provider: str = ""
@@ -95,7 +119,12 @@ class TaskHandle:
     __slots__ = ("_outcome", "_values", "id")
 
     def __init__(self, task_id: str, outcome: Expected, values: LargeValues) -> None:
-        self.id, self._outcome, self._values = task_id, outcome, values
+        self._values = values
+        self.stand_for(task_id, outcome)
+
+    def stand_for(self, task_id: str, outcome: Expected) -> None:
+        """Be the handle of this task."""
+        self.id, self._outcome = task_id, outcome
 
     @property
     def done(self) -> bool:
@@ -136,6 +165,10 @@ class Fleet:
         self._roots: dict[str, str] = {}
         """Workflow id -> its root task's id, for goals that are open."""
         self._single: Coalescer[NewTask, TaskHandle | Exception] = Coalescer(self._submit_singles, limit=BATCH_MAX)
+        self.workflows = Workflows(engine)
+        """What happens to workflows as a whole, and dead letters."""
+        self._flows: dict[str, asyncio.Future[WorkflowState]] = {}
+        """Workflows whose end is waited for."""
         self._lost_touch = asyncio.Event()
         self._bell = Bell(engine, {f"reply:{self._client_id}": self._heard}, connected=self._lost_touch.set)
 
@@ -218,21 +251,58 @@ class Fleet:
         self._roots[workflow_id] = root_id
         return TaskHandle(workflow_id, expected, self._values)
 
+    async def start(
+        self,
+        flow: "Workflow | Flow",
+        *,
+        tenant: str = "",
+        priority: Priority = Priority.NORMAL,
+        deadline_s: float = 0.0,
+        idempotency_key: str = "",
+    ) -> WorkflowHandle:
+        """Check a flow, store its tasks and return the handle of its workflow.
+
+        `FlowInvalid` has a sentence for each mistake, and nothing was stored then. A large flow goes in by thousands; when this
+        program dies half-way, starting the same flow again under the same `idempotency_key` goes on with the same workflow.
+        Another flow under it is an `IdempotencyConflict`. `deadline_s`: from now; 0 takes the fleet's workflow time-out.
+        """
+        from amas.core.flow import check
+        from amas.orchestration.flow_start import Starter, StartOptions, start_flow
+
+        built = flow if isinstance(flow, Flow) else flow.built()
+        check(built, capabilities=self._declared.capabilities if self._declared else None)
+        options = StartOptions(tenant=tenant, priority=int(priority), deadline_s=deadline_s)
+        starter = Starter(self._store_with_room, self.queue, self.workflows, self._values)
+        return self.workflow(await start_flow(starter, built, options, key=idempotency_key))
+
+    def workflow(self, workflow_id: str) -> WorkflowHandle:
+        """Return the handle of a workflow that was started from a flow, by any program."""
+        return WorkflowHandle(workflow_id, self.queue, self.workflows, self._values, ended=self._end_of)
+
+    async def signal(self, task: TaskHandle | str, name: str, value: Json = None) -> None:
+        """Send a task what it waits for, or will wait for, with `wait_for_signal(name)`; `SignalRefused` when it has ended."""
+        await send_signal(self.engine, task if isinstance(task, str) else task.id, name, value)
+
     async def submit(
         self,
         capability: str,
         input: Json = None,  # noqa: A002  the field's name
         *,
         wait_for_room_s: float | None = None,
+        idempotency_key: str = "",
         **options: object,
     ) -> TaskHandle:
         """Submit one task and return its handle once it is on disk; `options` are `NewTask`'s fields.
 
         While its queue is full this waits, so that a fast producer goes at the fleet's pace; QueueFull after `wait_for_room_s`.
+
+        Under an `idempotency_key` that was used before with the same task, the handle is that of the first;
+        with another task it is an `IdempotencyConflict`. Keys are remembered for a day.
         """
         task = NewTask(capability=capability, input=input, **options)  # type: ignore[arg-type]
-        if len(encode_value(task.input, f"the input of task {task.key or capability}")) > INLINE_BYTES_MAX:
-            return (await self.submit_batch([task], wait_for_room_s=wait_for_room_s))[0]  # the store's slowness is no other's
+        large = len(encode_value(task.input, f"the input of task {task.key or capability}")) > INLINE_BYTES_MAX
+        if large or idempotency_key:  # the store's slowness is no other's, and neither is the key
+            return (await self.submit_batch([task], wait_for_room_s=wait_for_room_s, idempotency_key=idempotency_key))[0]
 
         async def store() -> TaskHandle:
             answer = await self._single.put(task)
@@ -242,18 +312,27 @@ class Fleet:
 
         return await self._with_room(store, wait_for_room_s)
 
-    async def submit_batch(self, tasks: Iterable[NewTask], *, wait_for_room_s: float | None = None) -> list[TaskHandle]:
+    async def submit_batch(
+        self, tasks: Iterable[NewTask], *, wait_for_room_s: float | None = None, idempotency_key: str = ""
+    ) -> list[TaskHandle]:
         """Submit many tasks and return their handles, in order, once all are on disk; up to 1000 are stored whole or not.
 
         Each thousand waits for room as `submit` does. QueueFull after it, or at once when a thousand is more than a queue holds:
-        what came before stays submitted.
+        what came before stays submitted. `idempotency_key`: as in `submit`, for all of them together.
         """
-        submissions, handles = await self._prepare(list(tasks))
+        tasks = list(tasks)
+        submissions, handles = await self._prepare(tasks)
         start = 0
         try:
             for start in range(0, len(submissions), BATCH_MAX):
                 batch = submissions[start : start + BATCH_MAX]
-                await self._with_room(lambda batch=batch: self._store(batch), wait_for_room_s)  # type: ignore[misc]
+                key = _idempotency(idempotency_key, start, tasks[start : start + BATCH_MAX], batch) if idempotency_key else None
+                first = await self._with_room(
+                    lambda batch=batch, key=key: self._store(batch, idempotency=key),  # type: ignore[misc]
+                    wait_for_room_s,
+                )
+                if first is not None:
+                    await self._adopt(handles[start : start + BATCH_MAX], first.decode().split("\n"))
         except BaseException:
             for handle in handles[start:]:
                 self._pending.pop(handle.id, None)
@@ -270,6 +349,9 @@ class Fleet:
         return await self.queue.cancel([handle.id for handle in handles])
 
     async def _prepare(self, tasks: Sequence[NewTask]) -> tuple[list[Submission], list[TaskHandle]]:
+        for task in tasks:
+            if task.when:
+                compiled(task.when)
         submissions = await self._values.submissions(
             Draft(
                 task_id,
@@ -281,6 +363,8 @@ class Fleet:
                     retry=task.retry,
                     needs=task.needs,
                     tenant=task.tenant,
+                    deadline_ms=self.queue.now_ms() + round(task.deadline_s * 1000) if task.deadline_s else 0,
+                    when=task.when,
                 ),
                 {
                     "priority": task.priority,
@@ -288,6 +372,7 @@ class Fleet:
                     "pool": task.pool,
                     "on_failure": task.on_failure,
                     "cost_s": task.cost_s,
+                    "expires_s": task.deadline_s,
                     "reserves": _reserves(task),
                 },
             )
@@ -314,19 +399,42 @@ class Fleet:
                 await asyncio.sleep(min(wait_s, left_s))
                 pause_s *= 2
 
-    async def _store(self, batch: Sequence[Submission]) -> None:
-        pause_s, resend = 0.05, False
+    async def _adopt(self, handles: Sequence[TaskHandle], first_ids: Sequence[str]) -> None:
+        """Let handles stand for the tasks that were stored when their idempotency key was first used."""
+        for handle, task_id in zip(handles, first_ids, strict=True):
+            handle.stand_for(task_id, self._pending.setdefault(task_id, self._pending.pop(handle.id)))
+        held = await self.queue.outcomes(first_ids)
+        for task_id in first_ids:
+            if task_id in held:
+                if held[task_id].state.terminal:
+                    self._settle(held[task_id])
+            elif (expected := self._pending.pop(task_id, None)) is not None:
+                expected.set_exception(TaskUnknown(f"the engine holds task {task_id} no more; the records may know it"))
+
+    async def _store_with_room(self, batch: Sequence[Submission], **options: Any) -> bytes | None:
+        return await self._with_room(lambda: self._store(batch, **options), None)
+
+    async def _store(
+        self,
+        batch: Sequence[Submission],
+        *,
+        workflow: WorkflowOpening | None = None,
+        idempotency: Idempotency | None = None,
+        resend: bool = False,
+    ) -> bytes | None:
+        """Store a batch, said again until the engine answers; return the first answer to its idempotency key, if it had one."""
+        pause_s = 0.05
         async with asyncio.timeout(PATIENCE_S) as patience:
             while True:
                 try:
-                    await self.queue.submit(batch, client_id=self._client_id, resend=resend)
+                    return await self.queue.submit(
+                        batch, workflow=workflow, idempotency=idempotency, client_id=self._client_id, resend=resend
+                    )
                 except EngineUnreachable:
                     if asyncio.get_running_loop().time() + pause_s > (patience.when() or 0):
                         raise
                     await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  jitter, no secret
                     pause_s, resend = min(pause_s * 2, 1.0), True
-                else:
-                    return
 
     async def _submit_singles(self, batch: list[NewTask]) -> list[TaskHandle | Exception]:
         """Store what came together; where one is refused, it is refused alone."""
@@ -362,8 +470,23 @@ class Fleet:
         if not loop.cancelled() and (error := loop.exception()) is not None:
             for expected in self._pending.values():
                 expected.set_exception(error)
+            for ended in self._flows.values():
+                if not ended.done():
+                    ended.set_exception(error)
+
+    def _end_of(self, workflow_id: str) -> "asyncio.Future[WorkflowState]":
+        """Return what is set when a workflow ends; asked for at once, since it may have ended already."""
+        future = self._flows.get(workflow_id)
+        if future is None:
+            future = self._flows[workflow_id] = asyncio.get_running_loop().create_future()
+            self._lost_touch.set()
+        return future
 
     def _settle(self, outcome: TaskOutcome) -> None:
+        if self._flows and (ended := self._flows.pop(outcome.id, None)) is not None:
+            if not ended.done():
+                ended.set_result(WorkflowState(outcome.state))
+            return
         task_id = self._roots.get(outcome.id, outcome.id) if self._roots else outcome.id
         expected = self._pending.pop(task_id, None)
         if expected is not None:
@@ -380,6 +503,7 @@ class Fleet:
             self._lost_touch.clear()
             waiting = list(islice(self._pending, limit))
             try:
+                await self._look_at_flows()
                 outcomes = await self.queue.outcomes(waiting)
             except EngineUnreachable:
                 continue
@@ -390,6 +514,26 @@ class Fleet:
                 expected = self._pending.pop(task_id, None)
                 if expected is not None:
                     self._pending[task_id] = expected
+
+    async def _look_at_flows(self) -> None:
+        for workflow_id in list(self._flows)[:FLOWS_IN_A_LOOK]:
+            held = await self.queue.workflow(workflow_id)
+            future = self._flows.pop(workflow_id, None)
+            if future is None or future.done():
+                continue
+            if held is None:
+                future.set_exception(WorkflowUnknown(f"the engine holds no workflow {workflow_id!r}; the records may know it"))
+            elif not (state := WorkflowState(held["state"])).terminal:
+                self._flows[workflow_id] = future  # behind the others, so that all get their look
+            else:
+                future.set_result(state)
+
+
+def _idempotency(key: str, start: int, tasks: Sequence[NewTask], batch: Sequence[Submission]) -> Idempotency:
+    """Return what makes a batch repeatable; of several under one key, each has its own."""
+    digest = sha256(msgspec.msgpack.encode(tasks, order="deterministic")).hexdigest()
+    answer = "\n".join(submission.id for submission in batch).encode()
+    return Idempotency(f"{key}/{start}" if start else key, digest, answer)
 
 
 def _reserves(task: NewTask) -> Sequence[Reserve]:

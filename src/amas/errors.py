@@ -17,18 +17,21 @@ AmasError
 │   ├── ScheduleUnknown
 │   ├── TaskFailed
 │   ├── LimitUnknown
-│   ├── BudgetExhausted       raised by Context.spend
+│   ├── BudgetExhausted       raised in agents, by what they spend
 │   ├── SignalRefused         author     it was answered before, or waits for no signal
 │   ├── ResetRefused          author     these tasks can't run again as they are
 │   ├── RetryLater            raised by agents
 │   ├── RateLimited           raised by agents
 │   └── GiveUp                raised by agents
+│       └── SignalExpired     raised in agents
 ├── SubmissionError           author     a submission was refused whole; nothing was stored
 │   ├── DependencyUnknown
 │   ├── CapabilityUnknown
 │   ├── WorkflowsFull
 │   ├── QueueFull
 │   ├── IdempotencyConflict
+│   ├── ExpressionInvalid
+│   ├── FlowInvalid
 │   └── PayloadTooLarge
 ├── EngineError               operator   the engine can't be used
 │   ├── EngineUnreachable
@@ -229,6 +232,16 @@ class GiveUp(TaskError):
         self.error_code = code
 
 
+class SignalExpired(GiveUp):
+    """Nobody sent the signal that the agent waited for, in the time that it gave."""
+
+    code = "signal_expired"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"nobody sent the signal {name!r} in time", code=self.code)
+        self.name = name
+
+
 class SubmissionError(AmasError):
     """A submission was refused whole; nothing was stored."""
 
@@ -273,6 +286,24 @@ class IdempotencyConflict(SubmissionError):
     """This idempotency key was used before with another body."""
 
     code = "idempotency_conflict"
+
+
+class ExpressionInvalid(SubmissionError):
+    """A condition or reference is no JMESPath expression, or can't be worked out."""
+
+    code = "expression_invalid"
+
+
+class FlowInvalid(SubmissionError):
+    """A flow has mistakes; nothing of it was started."""
+
+    code = "flow_invalid"
+
+    def __init__(self, name: str, problems: list[str]) -> None:
+        shown = problems[:20]
+        more = f"; and {len(problems) - 20} more" if len(problems) > 20 else ""
+        super().__init__(f"the flow {name!r} can't start: {'; '.join(shown)}{more}")
+        self.problems = problems
 
 
 class PayloadTooLarge(SubmissionError):

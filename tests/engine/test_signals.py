@@ -155,7 +155,7 @@ async def test_work_that_ended_in_time_is_left_alone(cell: Cell) -> None:
     assert await cell.states("t") == {"t": "succeeded"}
 
 
-@pytest.mark.parametrize("delay_ms", [0, 5000])
+@pytest.mark.parametrize("delay_ms", [1, 5000])
 async def test_a_timer_succeeds_with_null_when_its_delay_is_over(cell: Cell, delay_ms: int) -> None:
     await cell.submit(task("need"), task("timer", kind="timer", delay_ms=delay_ms, needs=["need"]), task("t", needs=["timer"]))
     await cell.complete(await cell.run("need"))

@@ -16,6 +16,7 @@ from amas.agents.failures import Verdict, failed, verdict
 from amas.agents.task_context import Services, TaskContext
 from amas.agents.threads import DaemonThreads
 from amas.clock import monotonic_s, now_ms
+from amas.core.conditions import holds
 from amas.core.retry import retry_delay_s
 from amas.errors import TaskCancelled
 from amas.model.artifact import is_reference
@@ -138,11 +139,7 @@ class Attempt:
         self._begin(task, now_s)
         outcome: Outcome = None
         try:
-            if is_reference(self.claimed.spec.input):
-                await self.context.load_input()
-            if self.claimed.spec.needs:
-                await self.context.load_needs()
-            result = await (self._in_thread() if self.seat.blocking else self.seat.work(self.context))
+            result = await self._work()
             blob = await self._services.values.payload(result, "the result")
             outcome = Completion(self.claimed.id, self.claimed.attempt, blob, self.context.usage)
         except Suspended:
@@ -158,6 +155,17 @@ class Attempt:
             outcome = None if self.context.suspended or self.stopped else self._failed(verdict(group))
         self._report(outcome)
         self._free()
+
+    async def _work(self) -> Json:
+        """Return what the agent makes of the task; null where its condition says that there is nothing to do."""
+        spec, context = self.claimed.spec, self.context
+        if is_reference(spec.input):
+            await context.load_input()
+        if spec.needs:
+            await context.load_needs()
+        if spec.when and not holds(spec.when, {"input": context.input, "needs": context.results}):
+            return None
+        return await (self._in_thread() if self.seat.blocking else self.seat.work(context))
 
     def _failed(self, found: Verdict) -> FailedAttempt:
         spec = self.claimed.spec

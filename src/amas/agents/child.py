@@ -25,6 +25,7 @@ from amas.agents.failures import Verdict, failed, verdict
 from amas.agents.threads import DaemonThreads
 from amas.artifacts.store import ArtifactStore
 from amas.errors import BudgetExhausted, SubmissionError
+from amas.model.flow import Wait
 from amas.model.goal import SubTask
 from amas.model.task import Json, TaskOutcome
 from amas.observe.logging import Log
@@ -153,9 +154,9 @@ class ChildContext(Context):
         """Have the host journal a step."""
         return await self._line.ask(lambda call: frames.Keep(call, name, result))
 
-    async def spawn(self, tasks: Sequence[SubTask]) -> dict[str, TaskOutcome]:
+    async def spawn(self, tasks: Sequence[SubTask], *, wait: Wait = "all") -> dict[str, TaskOutcome]:
         """Have sub-tasks done; when they aren't yet, the host ends this process and a later attempt goes on."""
-        answer = await self._line.ask(lambda call: frames.Spawn(call, list(tasks)))
+        answer = await self._line.ask(lambda call: frames.Spawn(call, list(tasks), wait))
         return msgspec.convert(answer, _outcomes)
 
     async def spend(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from amas.artifacts.store import ArtifactStore
+from amas.errors import SignalExpired
+from amas.model.flow import RESERVED_PREFIX, SIGNAL_CAPABILITY, TIMER_CAPABILITY, Wait
 from amas.model.goal import SubTask
+from amas.model.states import TaskState
 from amas.model.task import Failure, Json, TaskOutcome, TaskSpec
 from amas.observe.logging import Log
 
@@ -19,10 +22,15 @@ class Suspended(BaseException):
     """Leaves the agent's code while its sub-tasks run; the host catches it and a later attempt goes on. Never catch it."""
 
 
+def signal_key(name: str) -> str:
+    """Return the key of the sub-task by which a task waits for a signal."""
+    return f"{RESERVED_PREFIX}signal/{name}"
+
+
 class Context(ABC):
     """One attempt at one task, handed to `process_task`."""
 
-    __slots__ = ()
+    __slots__ = ("_sleeps",)
 
     id: str
     """The task's id."""
@@ -86,13 +94,34 @@ class Context(ABC):
         return await self.keep(name, await made if inspect.isawaitable(made) else made)
 
     @abstractmethod
-    async def spawn(self, tasks: Sequence[SubTask]) -> dict[str, TaskOutcome]:
+    async def spawn(self, tasks: Sequence[SubTask], *, wait: Wait = "all") -> dict[str, TaskOutcome]:
         """Have sub-tasks done and return their outcomes by key, failed ones included.
 
+        `wait`: go on when `all` have ended, when `any` has succeeded, or when so many have; or when that can't be any more.
+        Those that are open then are in the answer with the state they have, and are cancelled when this task ends.
         The attempt lets go of its agent meanwhile and the agent's code runs again from its start when all have ended:
         steps and spawns that were done return at once, so whatever costs anything belongs into a `step`.
         The same `key` in a task is the same sub-task on every attempt.
         """
+
+    async def sleep(self, delay_s: float) -> None:
+        """Go on after `delay_s` seconds, however often hosts die meanwhile; the agent is free until then, as in `spawn`."""
+        # Every attempt runs through the same ones; unset until the first, since few agents sleep.
+        self._sleeps: int = getattr(self, "_sleeps", 0) + 1
+        key = f"{RESERVED_PREFIX}sleep/{self._sleeps}"
+        await self.spawn([SubTask(key=key, capability=TIMER_CAPABILITY, kind="timer", delay_s=delay_s)])
+
+    async def wait_for_signal(self, name: str, *, expires_s: float = 0.0) -> Json:
+        """Return what somebody sends this task as `name` (`Fleet.signal`), now or earlier; the agent is free until then.
+
+        `SignalExpired` after `expires_s` seconds, 0 for never. The task fails with it unless the agent catches it.
+        """
+        key = signal_key(name)
+        waiting = SubTask(key=key, capability=SIGNAL_CAPABILITY, title=name, kind="signal", expires_s=expires_s)
+        outcome = (await self.spawn([waiting]))[key]
+        if outcome.state is not TaskState.SUCCEEDED:
+            raise SignalExpired(name)
+        return outcome.result
 
     @abstractmethod
     async def recall(self, name: str) -> tuple[bool, Json]:
@@ -126,7 +155,15 @@ class SyncContext:
         """Say what is about to be used; see `Context.spend`."""
         self._call(self._context.spend(usd=usd, tokens=tokens, calls=calls))
 
-    def spawn(self, tasks: Sequence[SubTask]) -> dict[str, TaskOutcome]:
+    def spawn(self, tasks: Sequence[SubTask], *, wait: Wait = "all") -> dict[str, TaskOutcome]:
         """Have sub-tasks done; see `Context.spawn`."""
-        outcomes: dict[str, TaskOutcome] = self._call(self._context.spawn(tasks))
+        outcomes: dict[str, TaskOutcome] = self._call(self._context.spawn(tasks, wait=wait))
         return outcomes
+
+    def sleep(self, delay_s: float) -> None:
+        """Go on after `delay_s` seconds; see `Context.sleep`."""
+        self._call(self._context.sleep(delay_s))
+
+    def wait_for_signal(self, name: str, *, expires_s: float = 0.0) -> Json:
+        """Return what somebody sends this task; see `Context.wait_for_signal`."""
+        return self._call(self._context.wait_for_signal(name, expires_s=expires_s))

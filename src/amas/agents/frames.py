@@ -11,6 +11,7 @@ import msgspec
 
 from amas.errors import AmasError
 from amas.model.fleet import PoolSpec
+from amas.model.flow import Wait
 from amas.model.goal import SubTask
 from amas.model.task import Failure, Json, TaskSpec
 
@@ -71,6 +72,7 @@ class Spawn(msgspec.Struct, frozen=True, tag=True):
 
     call: int
     tasks: list[SubTask]
+    wait: Wait = "all"
 
 
 class Spend(msgspec.Struct, frozen=True, tag=True):

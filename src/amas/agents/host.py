@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from amas.agents.attempt import STOP_GRACE_S, Attempt, Outcome, Seat, Stop
 from amas.agents.base import load_agent, make_agent
+from amas.agents.flow_agents import flow_pool
 from amas.agents.health import HealthWatch
 from amas.agents.insist import insist
 from amas.agents.isolation import ProcessAgent
@@ -103,6 +104,7 @@ class Host:
         self._failed: dict[str, int] = {}
         for pool in pools:
             self._seat(pool, range(1, pool.replicas + 1) if numbers is None else numbers.get(pool.name, ()))
+        self._carry_flow_agent(flow_pool(host_id))
 
     def drain(self) -> None:
         """Ask the host to finish what it runs and leave; `run` returns when it has."""
@@ -138,6 +140,13 @@ class Host:
             seat = self.seats[agent_id] = Seat(agent, pool)
             blocking = seat.blocking is not None
         self._slots.add_pool(pool.queues, ids, each=pool.tasks_per_agent, blocking=blocking)
+
+    def _carry_flow_agent(self, pool: PoolSpec) -> None:
+        """Make the agent that every host has for maps and flows; it is nobody's, so it isn't told of among the agents."""
+        definition = load_agent(pool.agent)
+        agent_id = f"{pool.name}-1"
+        self._flow_seat = Seat(make_agent(definition, agent_id, pool), pool)
+        self._slots.add_pool(pool.queues, [agent_id], each=pool.tasks_per_agent, blocking=False)
 
     async def _reach(self, engine: Engine) -> bool:
         """Wait for the engine; return False when the host was drained meanwhile."""
@@ -223,7 +232,7 @@ class Host:
         """Seat claimed tasks; the pump starts them."""
         attempts = []
         for claimed in batch:
-            seat = self.seats[claimed.agent_id]
+            seat = self.seats.get(claimed.agent_id, self._flow_seat)
             if not seat.running:
                 seat.agent.status = AgentStatus.WORKING
             seat.running += 1

@@ -148,7 +148,7 @@ class _Child:
                 case frames.Keep():
                     value = await self._context.keep(message.name, message.result)
                 case frames.Spawn():
-                    value = await self._context.spawn(message.tasks)
+                    value = await self._context.spawn(message.tasks, wait=message.wait)
                 case frames.Spend():
                     value = None
                     await self._context.spend(usd=message.usd, tokens=message.tokens, calls=message.calls)

@@ -5,6 +5,7 @@ Everything that costs something is made when it is first asked for: the folder, 
 
 import asyncio
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,19 +16,21 @@ from amas.agents.insist import insist
 from amas.agents.progress import NOTE_CHARS_MAX, ProgressPost
 from amas.agents.threads import DaemonThreads
 from amas.artifacts.store import ArtifactStore
-from amas.artifacts.values import Draft, LargeValues
-from amas.clock import child_id
+from amas.artifacts.values import LargeValues
+from amas.core.flow import quorum_of
 from amas.core.retry import Draw
 from amas.engine.coalesce import Coalescer
+from amas.engine.graph import Owner
 from amas.engine.limits import Limits
 from amas.engine.queue import TaskQueue
 from amas.errors import AttemptStale, EngineError, SubmissionError
 from amas.model.blob import unwrap
+from amas.model.flow import RESERVED_PREFIX, TIMER_CAPABILITY, Wait
 from amas.model.goal import SubTask
 from amas.model.journal import ProgressNote
-from amas.model.limits import Usage, reserves_of
+from amas.model.limits import Usage
 from amas.model.states import TaskState
-from amas.model.task import Claimed, Failure, JournaledStep, Json, TaskOutcome, TaskSpec
+from amas.model.task import Claimed, Failure, JournaledStep, Json, Submission, TaskOutcome
 from amas.observe.logging import Log
 
 decode = msgspec.msgpack.Decoder().decode
@@ -192,26 +195,40 @@ class TaskContext(Context):
         """Run a plain step in one of the host's threads."""
         return await asyncio.get_running_loop().run_in_executor(self._services.threads, work)
 
-    async def spawn(self, tasks: Sequence[SubTask]) -> dict[str, TaskOutcome]:
-        """Return the outcomes when all have ended, else suspend this attempt."""
+    async def spawn(self, tasks: Sequence[SubTask], *, wait: Wait = "all") -> dict[str, TaskOutcome]:
+        """Return the outcomes when enough have ended, else suspend this attempt."""
         if not tasks:
             return {}
         if wrong := next((task for task in tasks if not isinstance(task, SubTask)), None):
             raise SubmissionError(f"spawn takes amas.SubTask, not {type(wrong).__name__}")
-        ids = {task.key: self._child_id(task.key) for task in tasks}
+        owner = Owner.task(self.id, self.spec, generation=self._generation)
+        ids = {task.key: owner.child_id(task.key) for task in tasks}
         if len(ids) != len(tasks):
             raise SubmissionError("two sub-tasks of one spawn have the same key")
+        for task in tasks:
+            if task.undoes:  # runs when the workflow fails, or never
+                del ids[task.key]
+        awaited, quorum = list(ids.values()), None
+        if wait != "all":
+            quorum = _quorum_of(list(ids), wait)
+            awaited = [owner.child_id(quorum.key)]
         services = self._services
         if self._resumed:
-            found = await insist(lambda: services.queue.outcomes(list(ids.values())), draw=services.draw)
-            if all(task_id in found and found[task_id].state.terminal for task_id in ids.values()):
+            looked_at = list(ids.values()) + (awaited if quorum else [])
+            found = await insist(lambda: services.queue.outcomes(looked_at), draw=services.draw)
+            if all(task_id in found and found[task_id].state.terminal for task_id in awaited):
                 return dict(zip(ids, await services.values.outcomes([found[task_id] for task_id in ids.values()]), strict=True))
-        children = await services.values.submissions(self._draft(task, ids[task.key]) for task in tasks)
+        children = await services.values.sub_tasks((*tasks, *((quorum,) if quorum else ())), owner)
+        await self._suspend(awaited, children)
+        raise Suspended
+
+    async def _suspend(self, awaited: Sequence[str], children: Sequence[Submission]) -> None:
+        services = self._services
         self.letting_go = True
         try:
             refusal = await insist(
                 lambda: services.queue.suspend(
-                    services.host_id, self.id, self.attempt, wait_for=list(ids.values()), children=children, usage=self.usage
+                    services.host_id, self.id, self.attempt, wait_for=awaited, children=children, usage=self.usage
                 ),
                 draw=services.draw,
             )
@@ -221,37 +238,21 @@ class TaskContext(Context):
         if refusal:
             self._give_up_as_stale()
         self.suspended = True
-        raise Suspended
-
-    def _child_id(self, key: str) -> str:
-        return child_id(self.id, key, self._generation)
-
-    def _draft(self, task: SubTask, task_id: str) -> Draft:
-        spec = TaskSpec(
-            capability=task.capability,
-            input=task.input,
-            key=task.key,
-            title=task.title,
-            layer=task.layer or "",
-            timeout_s=task.timeout_s,
-            retry=task.retry,
-            needs=tuple(self._child_id(key) for key in task.needs),
-            need_keys=task.needs,
-            workflow_id=self.spec.workflow_id,
-            parent_id=self.id,
-            tenant=self.spec.tenant,
-            deadline_ms=self.spec.deadline_ms,
-            traceparent=self.spec.traceparent,
-        )
-        try:
-            reserves = reserves_of(concurrency=task.concurrency, provider=task.provider, estimate=task.estimate)
-        except ValueError as error:
-            raise SubmissionError(f"sub-task {task.key!r}: {error}") from error
-        return Draft(task_id, spec, {"priority": task.priority, "on_failure": task.on_failure, "reserves": reserves})
 
     def _give_up_as_stale(self) -> None:
         self._services.stale(self)
         raise AttemptStale(f"attempt {self.attempt} of task {self.id} was taken back; its result isn't wanted")
+
+
+def _quorum_of(keys: Sequence[str], wait: Wait) -> SubTask:
+    """Return what stands between a task and sub-tasks of which not all need to end: the engine ends it when enough have."""
+    enough = quorum_of(wait)
+    if not 1 <= enough <= len(keys):
+        raise SubmissionError(f"spawn can't wait for {wait} of {len(keys)} sub-tasks")
+    name = sha256("\n".join((str(enough), *keys)).encode()).hexdigest()[:16]
+    return SubTask(
+        key=f"{RESERVED_PREFIX}quorum/{name}", capability=TIMER_CAPABILITY, kind="timer", runs_after=tuple(keys), quorum=enough
+    )
 
 
 def _why_missing(task_id: str, outcome: TaskOutcome | None) -> Failure:

@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from amas.artifacts.store import ArtifactStore
+from amas.engine.graph import Owner, submission_of
 from amas.engine.payload import encode_payload, encode_value, too_large_for_engine
 from amas.engine.queue import make_submission
 from amas.errors import ArtifactDamaged, ArtifactStoreUnknown, PayloadTooLarge
 from amas.model.artifact import Extension, Reference, is_reference, to_extension, to_reference
 from amas.model.blob import Blob, to_blob
+from amas.model.goal import SubTask
 from amas.model.task import Json, Submission, TaskOutcome, TaskSpec
 
 BYTES_MAX = 64 << 20
@@ -78,6 +80,17 @@ class LargeValues:
         """Return what `make_submission` refused for its input's size, with the input in the store."""
         reference = await self.put(spec.input, f"the input of task {spec.key or spec.capability}")
         return make_submission(task_id, msgspec.structs.replace(spec, input=reference), **options)
+
+    async def sub_tasks(self, tasks: Iterable[SubTask], owner: Owner) -> list[Submission]:
+        """Return the tasks of a graph ready for the engine, in order, with large inputs in the store."""
+        made = []
+        for task in tasks:
+            try:
+                made.append(submission_of(task, owner))
+            except PayloadTooLarge:
+                reference = await self.put(task.input, f"the input of task {task.key or task.capability}")
+                made.append(submission_of(msgspec.structs.replace(task, input=reference), owner))
+        return made
 
     async def outcomes(self, outcomes: Sequence[TaskOutcome]) -> Sequence[TaskOutcome]:
         """Return outcomes with their real results, fetched several at a time."""

@@ -56,9 +56,9 @@ class Api:
         given = {name: value for name, value in query.items() if value not in ("", None)}
         return self._json("GET", f"{path}?{urlencode(given)}" if given else path, None)
 
-    def post(self, path: str, body: object = None) -> Any:
+    def post(self, path: str, body: object = None, *, headers: dict[str, str] | None = None) -> Any:
         """Return the decoded answer of a POST."""
-        return self._json("POST", path, body)
+        return self._json("POST", path, body, headers or {})
 
     def put(self, path: str, body: object) -> Any:
         """Return the decoded answer of a PUT."""
@@ -89,10 +89,10 @@ class Api:
         finally:
             connection.close()
 
-    def _json(self, method: str, path: str, body: object) -> Any:
+    def _json(self, method: str, path: str, body: object, more: dict[str, str] | None = None) -> Any:
         connection = HTTPConnection(self._host, self._port, timeout=ANSWER_TIMEOUT_S)
         try:
-            headers = dict(self._headers)
+            headers = {**self._headers, **(more or {})}
             payload = None
             if body is not None:
                 payload = json.dumps(body).encode()

@@ -24,7 +24,7 @@ def workflows(workflow_id: str, folder: Path | None, *, limit: int, as_json: boo
             console().print(workflow_view(workflow, now_ms=now_ms()))
         return
     page = api.get("/api/workflows", limit=limit)
-    _print_page(
+    print_page(
         page,
         ["workflow", "state", "tasks", "started", "took", "goal"],
         [
@@ -48,10 +48,10 @@ def tasks(task_id: str, folder: Path | None, *, filters: dict[str, str], limit: 
     api = Api.of(home_at(folder))
     if task_id:
         task = api.get(f"/api/tasks/{task_id}")
-        print_json(task) if as_json else _print_task(task)
+        print_json(task) if as_json else print_task(task)
         return
     page = api.get("/api/tasks", limit=limit, **filters)
-    _print_page(
+    print_page(
         page,
         ["task", "state", "capability", "key", "agent", "attempt", "took"],
         [
@@ -76,10 +76,10 @@ def agents(agent_id: str, folder: Path | None, *, layer: str, as_json: bool) -> 
     api = Api.of(home_at(folder))
     if agent_id:
         agent = api.get(f"/api/agents/{agent_id}")
-        print_json(agent) if as_json else _print_fields(agent)
+        print_json(agent) if as_json else print_fields(agent)
         return
     page = api.get("/api/agents", layer=layer, limit=1000)
-    _print_page(
+    print_page(
         page,
         ["agent", "title", "layer", "reports to", "status", "done", "failed", "working on"],
         [
@@ -115,7 +115,8 @@ def cancel(an_id: str, folder: Path | None, *, as_json: bool) -> None:
         console().print(f"{an_id} is cancelled" if answer["cancelled"] else f"{an_id} had ended already; nothing changed")
 
 
-def _print_page(page: dict[str, Any], columns: list[str], rows: list[list[object]], *, as_json: bool, nothing: str) -> None:
+def print_page(page: dict[str, Any], columns: list[str], rows: list[list[object]], *, as_json: bool, nothing: str) -> None:
+    """Print a page of a list as a table, or as it came for programs; `nothing` where it is empty."""
     if as_json:
         print_json(page)
         return
@@ -127,7 +128,8 @@ def _print_page(page: dict[str, Any], columns: list[str], rows: list[list[object
     console().print(table("", columns, rows))
 
 
-def _print_fields(shown: dict[str, Any]) -> None:
+def print_fields(shown: dict[str, Any]) -> None:
+    """Print one thing's fields, a line each."""
     from amas.cli.tree import table
 
     console().print(table("", ["", ""], [[name.replace("_", " "), _plain(value)] for name, value in shown.items()]))
@@ -137,14 +139,15 @@ def _plain(value: object) -> object:
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
 
 
-def _print_task(task: dict[str, Any]) -> None:
+def print_task(task: dict[str, Any]) -> None:
+    """Print a task with its attempts, input and result."""
     from rich.pretty import Pretty
 
     from amas.cli.tree import table
 
     attempts = task.pop("attempts", [])
     given, result = task.pop("input", None), task.pop("result", None)
-    _print_fields({name: value for name, value in task.items() if value not in ("", None, [], 0)})
+    print_fields({name: value for name, value in task.items() if value not in ("", None, [], 0)})
     if attempts:
         rows: list[list[object]] = [
             [

@@ -8,9 +8,10 @@ can't be used (the operator must act) · 4 cancelled · 130 interrupted.
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from amas.cli.exit import ExitCode
 
@@ -114,17 +115,134 @@ def run(
     module.run(module.Request(goal, input, output, fleet, home, test_timeout, detach, json))
 
 
-@app.command()
-def workflows(
+class _ShowFirst(typer.core.TyperGroup):
+    """A group whose first command may be left out: `amas workflows ID` is `amas workflows show ID`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] != "--help"):
+            args = ["show", *args]
+        return super().parse_args(ctx, args)
+
+
+workflow_app = typer.Typer(cls=_ShowFirst, help="List workflows, show one, start one from a file, or act on one.")
+app.add_typer(workflow_app, name="workflows")
+WorkflowId = Annotated[str, typer.Argument(metavar="ID", help="The workflow's id.")]
+
+
+@workflow_app.command("show")
+def show_workflows(
     workflow_id: Annotated[str, typer.Argument(help="Show this one as a tree.")] = "",
     home: HomeOption = None,
     limit: Annotated[int, typer.Option(help="How many to list, newest first.")] = 20,
     json: Json = False,
 ) -> None:
-    """List workflows, or show one."""
+    """List workflows, or show one; `show` may be left out."""
     from amas.cli import look
 
     look.workflows(workflow_id, home, limit=limit, as_json=json)
+
+
+@workflow_app.command("start")
+def start_workflow(
+    file: Annotated[Path, typer.Argument(help="A flow: YAML or JSON, as docs/workflows.md describes it.")],
+    tenant: Annotated[str, typer.Option(help="Whose work it is, for fair shares.")] = "",
+    priority: Annotated[int, typer.Option(min=0, max=3, help="0 low, 1 normal, 2 high, 3 critical.")] = 1,
+    deadline: Annotated[float, typer.Option(min=0, help="Seconds after which it fails; 0 takes the fleet's time-out.")] = 0,
+    key: Annotated[str, typer.Option(help="An idempotency key: the same flow again under it is the same workflow.")] = "",
+    home: HomeOption = None,
+    json: Json = False,
+) -> None:
+    """Start the flow in a file."""
+    from amas.cli import flows
+
+    flows.start(flows.Start(file, tenant, priority, deadline, key), home, as_json=json)
+
+
+@workflow_app.command("pause")
+def pause_workflow(workflow_id: WorkflowId, home: HomeOption = None, json: Json = False) -> None:
+    """Let nothing new of a workflow start; what runs finishes."""
+    from amas.cli import flows
+
+    flows.pause(workflow_id, home, as_json=json)
+
+
+@workflow_app.command("resume")
+def resume_workflow(workflow_id: WorkflowId, home: HomeOption = None, json: Json = False) -> None:
+    """Go on with a workflow that was paused."""
+    from amas.cli import flows
+
+    flows.resume(workflow_id, home, as_json=json)
+
+
+@workflow_app.command("rerun")
+def rerun_workflow(
+    workflow_id: WorkflowId,
+    task: Annotated[str, typer.Argument(help="The key or the id of the task to begin with.")],
+    home: HomeOption = None,
+    json: Json = False,
+) -> None:
+    """Do a task of a workflow and all that came of it again."""
+    from amas.cli import flows
+
+    flows.rerun(workflow_id, task, home, as_json=json)
+
+
+@workflow_app.command("signal")
+def signal_workflow(
+    workflow_id: WorkflowId,
+    key: Annotated[str, typer.Argument(help="The signal's key.")],
+    value: Annotated[str, typer.Argument(help="What to send: JSON, or text.")] = "",
+    home: HomeOption = None,
+    json: Json = False,
+) -> None:
+    """Send a workflow's signal its value."""
+    from amas.cli import flows
+
+    flows.signal(workflow_id, key, value, home, as_json=json)
+
+
+@app.command()
+def approvals(
+    workflow: Annotated[str, typer.Option(help="Only this workflow's.")] = "", home: HomeOption = None, json: Json = False
+) -> None:
+    """List what people are asked just now."""
+    from amas.cli import flows
+
+    flows.approvals(workflow, home, as_json=json)
+
+
+@app.command()
+def approve(
+    task_id: Annotated[str, typer.Argument(metavar="ID", help="The approval's id, from `amas approvals`.")],
+    refuse: Annotated[bool, typer.Option("--refuse", help="Say no: the approval fails.")] = False,
+    by: Annotated[str, typer.Option(help="Who says so.")] = "",
+    comment: Annotated[str, typer.Option(help="Why.")] = "",
+    home: HomeOption = None,
+    json: Json = False,
+) -> None:
+    """Approve what a workflow asks, or refuse it."""
+    from amas.cli import flows
+
+    flows.approve(task_id, flows.Word(not refuse, by, comment), home, as_json=json)
+
+
+@app.command("dead-letters")
+def dead_letters(
+    task_id: Annotated[str, typer.Argument(metavar="ID", help="Show this one.")] = "",
+    retry: Annotated[bool, typer.Option("--retry", help="Queue it again, with all its retries.")] = False,
+    discard: Annotated[bool, typer.Option("--discard", help="Take it off the list; it stays failed.")] = False,
+    workflow: Annotated[str, typer.Option(help="Only this workflow's.")] = "",
+    limit: Annotated[int, typer.Option(help="How many to list, newest first.")] = 50,
+    home: HomeOption = None,
+    json: Json = False,
+) -> None:
+    """List tasks that failed for good; with an id: show one, put it back, or discard it."""
+    from amas.cli import flows
+
+    if task_id:
+        flows.dead_letter(task_id, home, retry=retry, discard=discard, as_json=json)
+    else:
+        flows.dead_letters(workflow, home, limit=limit, as_json=json)
 
 
 @app.command()

@@ -18,6 +18,8 @@ from amas.platforms.local.home import Home
 LOOK_EVERY_S = 0.25
 PATIENCE_S = 30.0
 """Seconds for which the API may be away, as while the supervisor restarts a killed control plane."""
+OPEN = frozenset({"running", "paused", "compensating"})
+"""The states of a workflow that goes on."""
 
 
 class Request(NamedTuple):
@@ -104,7 +106,7 @@ def _look(api: Api, home: Home, workflow_id: str) -> dict[str, Any]:
 
 def _follow(api: Api, home: Home, workflow_id: str, *, show: bool) -> dict[str, Any]:
     if not show:
-        while (workflow := _look(api, home, workflow_id))["state"] == "running":
+        while (workflow := _look(api, home, workflow_id))["state"] in OPEN:
             time.sleep(LOOK_EVERY_S)
         return workflow
     from rich.live import Live
@@ -114,7 +116,7 @@ def _follow(api: Api, home: Home, workflow_id: str, *, show: bool) -> dict[str, 
     workflow = _look(api, home, workflow_id)
     try:
         with Live(workflow_view(workflow, now_ms=now_ms()), console=console(), auto_refresh=False, transient=False) as live:
-            while workflow["state"] == "running":
+            while workflow["state"] in OPEN:
                 time.sleep(LOOK_EVERY_S)
                 workflow = _look(api, home, workflow_id)
                 live.update(workflow_view(workflow, now_ms=now_ms()), refresh=True)

@@ -6,7 +6,7 @@ import msgspec
 
 from amas.model.limits import Amounts
 from amas.model.states import Layer, Priority
-from amas.model.task import DEFAULT_RETRY, Json, OnFailure, RetryPolicy
+from amas.model.task import DEFAULT_RETRY, Json, OnFailure, RetryPolicy, TaskKind
 
 ROOT_KEY = "goal"
 """The key of a goal's first task: the one that the executive layer runs and whose result is the deliverable."""
@@ -55,6 +55,25 @@ class SubTask(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float = 0.0
     retry: RetryPolicy = DEFAULT_RETRY
     on_failure: OnFailure = "fail"
+    delay_s: float = 0.0
+    """After its needs have ended."""
+    deadline_s: float = 0.0
+    """From now, waiting included: it fails when it hasn't ended by then; 0 for none but its parent's."""
+    pool: str = ""
+    """Only this pool's agents may take it."""
+    when: str = ""
+    """A JMESPath condition over `input` and `needs`; when it is false the sub-task succeeds with null and nothing runs."""
+    quorum: int = 0
+    """How many of its needs must succeed; 0 for all."""
+    kind: TaskKind = "work"
+    expires_s: float = 0.0
+    """Of a `signal`, from when its needs have ended: it fails with `expired` unless somebody sent it something; 0 for never."""
+    undoes: str = ""
+    """The key of the sibling whose effects it takes back when their workflow fails."""
+    runs_after: tuple[str, ...] = ()
+    """Keys of siblings that must have ended, like `needs`, but whose results it doesn't get."""
+    inherits_needs: bool = False
+    """Whether it gets the results that its parent got, too."""
     concurrency: dict[str, int] = msgspec.field(default_factory=dict)
     """Keys, each with how many tasks that name it may run at once: `("customer-42", 3)`."""
     provider: str = ""

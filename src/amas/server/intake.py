@@ -12,20 +12,35 @@ import msgspec
 from fastapi import Request
 
 from amas.artifacts.values import Draft, LargeValues
-from amas.clock import new_ids
+from amas.clock import new_ids, now_ms
+from amas.core.conditions import compiled
 from amas.engine.queue import Idempotency
 from amas.errors import CapabilityUnknown
 from amas.model.fleet import FleetSpec
 from amas.model.limits import Reserve, reserves_of
 from amas.model.task import RetryPolicy, Submission, TaskSpec
 from amas.server.problems import Fault, Refusal, fault_of
-from amas.server.shapes import NewBudget, NewGoal, NewLimit, NewRetry, NewSchedule, NewTask
+from amas.server.shapes import (
+    NewAnswer,
+    NewBudget,
+    NewGoal,
+    NewLimit,
+    NewRerun,
+    NewRetry,
+    NewSchedule,
+    NewSignal,
+    NewTask,
+    NewWorkflow,
+    TaskSignal,
+)
 
 BATCH_MAX = 1000
 """Tasks in one request: they are stored whole or not at all, in one call of the engine, which serves nobody else meanwhile."""
 IDEMPOTENCY_CHARS_MAX = 200
 
-Shape = TypeVar("Shape", NewTask, NewGoal, NewSchedule, NewLimit, NewBudget)
+Shape = TypeVar(
+    "Shape", NewTask, NewGoal, NewSchedule, NewLimit, NewBudget, NewWorkflow, NewSignal, TaskSignal, NewRerun, NewAnswer
+)
 
 JSON, NDJSON, MSGPACK = "application/json", "application/x-ndjson", "application/msgpack"
 
@@ -133,8 +148,13 @@ async def submissions(tasks: Sequence[NewTask], fleet: FleetSpec, values: LargeV
             retry=_policy(task.retry),
             needs=tuple([keys.get(need, need) for need in task.needs]),
             tenant=task.tenant,
+            deadline_ms=now_ms() + round(task.deadline_s * 1000) if task.deadline_s else 0,
+            when=task.when,
         )
+        if task.when:
+            compiled(task.when)
         options = {
+            "expires_s": task.deadline_s,
             "priority": task.priority,
             "delay_s": task.delay_s,
             "pool": task.pool,

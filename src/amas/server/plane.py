@@ -16,6 +16,7 @@ from amas.engine.journal import Journal
 from amas.engine.limits import Limits
 from amas.engine.queue import RETENTION_S, TaskQueue
 from amas.engine.schedules import Schedules
+from amas.engine.workflows import Workflows
 from amas.model.fleet import FleetSpec
 from amas.observe.metrics import Metrics
 from amas.records.store import Records
@@ -45,6 +46,7 @@ class ControlPlane:
     """What the duties of this process count; hand the same to `make_duties`."""
     metrics: Metrics = field(default_factory=Metrics)
     queue: TaskQueue = field(init=False)
+    workflows: Workflows = field(init=False)
     limits: Limits = field(init=False)
     bounds: QueueBounds = field(init=False)
     hosts: HostRegistry = field(init=False)
@@ -58,6 +60,7 @@ class ControlPlane:
 
     def __post_init__(self) -> None:
         self.queue = TaskQueue(self.engine, retention_s=self.retention_s)
+        self.workflows = Workflows(self.engine, retention_s=self.retention_s)
         self.limits = Limits(self.engine, retention_s=self.retention_s)
         self.bounds = QueueBounds(self.engine)
         self.hosts = HostRegistry(self.engine, retention_s=self.retention_s)

@@ -63,6 +63,8 @@ STATUS: tuple[tuple[type[errors.AmasError], int], ...] = (
     (errors.ScheduleInvalid, 422),
     (errors.TaskFailed, 409),
     (errors.TaskCancelled, 409),
+    (errors.SignalRefused, 409),
+    (errors.ResetRefused, 409),
     (errors.PayloadTooLarge, 413),
     (errors.WorkflowsFull, 429),
     (errors.QueueFull, 429),

@@ -10,6 +10,8 @@ import msgspec
 from msgspec import Meta
 
 from amas.engine.limits import BudgetView
+from amas.engine.signals import Approval
+from amas.model.flow import Flow
 from amas.model.limits import AMOUNT_MAX, CONCURRENCY_MAX, RATE_MAX, Amounts
 from amas.model.schedule import Missed, Overlap, ScheduleView
 from amas.model.states import AgentStatus, TaskState, WorkflowState
@@ -66,6 +68,49 @@ class NewTask(Given, frozen=True):
     """Whose work it is: tenants share every queue by weight."""
     cost_s: Seconds = 0.0
     """What it takes of an agent's time, for its fair share; 0: what such tasks took before."""
+    deadline_s: Seconds = 0.0
+    """From now, waiting included: it fails when it hasn't ended by then; 0 for none."""
+    when: Annotated[str, Meta(max_length=4096)] = ""
+    """A JMESPath condition over `input` and `needs`; when it is false the task succeeds with null and nothing runs."""
+
+
+class NewWorkflow(Given, frozen=True):
+    """A flow to be started, and how it is to run."""
+
+    flow: Flow
+    tenant: Line = ""
+    priority: Rank = 1
+    deadline_s: Seconds = 0.0
+    """From now; 0 takes the fleet's workflow time-out."""
+
+
+class NewSignal(Given, frozen=True):
+    """A value for a signal task of a workflow, or for one of the workflow's approvals."""
+
+    key: Name
+    value: Json = None
+
+
+class TaskSignal(Given, frozen=True):
+    """A value for an agent that waits for a signal, or will."""
+
+    name: Name
+    value: Json = None
+
+
+class NewRerun(Given, frozen=True):
+    """From where a workflow is done again."""
+
+    task: Name
+    """A task's key in the flow, or its id."""
+
+
+class NewAnswer(Given, frozen=True):
+    """A person's word on an approval."""
+
+    approved: bool
+    by: Line = ""
+    comment: Annotated[str, Meta(max_length=4096)] = ""
 
 
 class NewGoal(Given, frozen=True):
@@ -189,6 +234,56 @@ class FailureShape(msgspec.Struct, frozen=True, kw_only=True):
 
     code: str
     message: str
+
+
+class StartedWorkflow(msgspec.Struct, frozen=True, kw_only=True):
+    """A flow whose tasks are on disk."""
+
+    workflow_id: str
+
+
+class Changed(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of asking for a change."""
+
+    id: str
+    changed: bool
+    """False when it was so before, or it had ended."""
+
+
+class Rerun(msgspec.Struct, frozen=True, kw_only=True):
+    """What is done again."""
+
+    workflow_id: str
+    task_id: str
+    tasks: int
+    """How many were reset, those that came of it included."""
+
+
+class ApprovalPage(msgspec.Struct, frozen=True, kw_only=True):
+    """What people are asked just now, oldest workflow first."""
+
+    items: list[Approval]
+
+
+class DeadLetterShape(msgspec.Struct, frozen=True, kw_only=True):
+    """A task that failed for good."""
+
+    task_id: str
+    at_ms: int
+    capability: str
+    key: str
+    title: str
+    workflow_id: str
+    attempt: int
+    failures: int
+    failure: FailureShape | None
+
+
+class DeadLetterPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Dead letters, newest first."""
+
+    items: list[DeadLetterShape]
+    next: str | None
 
 
 class TaskShape(msgspec.Struct, frozen=True, kw_only=True):

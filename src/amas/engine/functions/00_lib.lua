@@ -166,6 +166,7 @@ local function satisfy(task)
   if task.Q then call('HDEL', key('t', task.id), 'i') end
   if task.W == 'signal' then return ask(task) end
   local delay = call('HGET', key('t', task.id), 'd')
+  if task.W and delay == '0' then return succeed(task, NIL) end   -- it only stood for its needs
   if delay then
     call('HSET', key('t', task.id), 's', 'delayed')
     if not task.W then call('HDEL', key('t', task.id), 'd') end

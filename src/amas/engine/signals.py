@@ -1,0 +1,69 @@
+"""What waits for a word from outside: the approvals of open workflows whose needs have ended, and where an agent's signals go."""
+
+import msgspec
+
+from amas.engine.connection import Engine
+from amas.model.flow import APPROVAL_CAPABILITY
+from amas.model.states import TaskState
+from amas.model.task import Json, TaskSpec
+
+WORKFLOWS_MAX = 10_000
+"""The oldest open workflows that are looked at."""
+
+_spec = msgspec.msgpack.Decoder(TaskSpec)
+
+
+class Approval(msgspec.Struct, frozen=True, kw_only=True):
+    """A question that waits for somebody's word."""
+
+    task_id: str
+    workflow_id: str
+    key: str
+    question: str
+    about: Json
+    """What the flow's author gave with it."""
+    results: tuple[str, ...]
+    """Ids of the tasks that it needed, whose results it is about."""
+    expires_ms: int
+    """When it fails unless somebody answers; 0 for never."""
+
+
+async def open_approvals(engine: Engine, *, workflow_id: str = "") -> list[Approval]:
+    """Return what people are asked, oldest workflow first; of one workflow, or of all that are open."""
+    workflows = [workflow_id]
+    if not workflow_id:
+        (found,) = await engine.read([("ZRANGE", engine.key("open"), 0, WORKFLOWS_MAX - 1)])
+        workflows = [one.decode() for one in found]
+    signals = await engine.read([("HVALS", engine.key("ws", one)) for one in workflows])
+    ids = [value[1:].decode() for values in signals for value in values if value.startswith(b"=")]
+    held = await engine.read([("HMGET", engine.key("t", one), "s", "b", "n", "Q", "i") for one in ids])
+    expiries = await engine.read([("ZSCORE", engine.key("expiring"), one) for one in ids])
+    return [
+        _approval(task_id, _spec.decode(row[1]), expires)
+        for task_id, row, expires in zip(ids, held, expiries, strict=True)
+        if row[0] == TaskState.WAITING.value.encode() and _is_asked(*row[2:]) and APPROVAL_CAPABILITY.encode() in row[1]
+    ]
+
+
+async def generation_of(engine: Engine, task_id: str) -> int:
+    """Return how often a task was reset to start anew, on which the ids of its sub-tasks depend."""
+    (found,) = await engine.read([("HGET", engine.key("t", task_id), "G")])
+    return int(found or 0)
+
+
+def _is_asked(open_needs: bytes | None, quorum: bytes | None, missing: bytes | None) -> bool:
+    """Return whether the needs of a waiting signal have ended, or enough of them."""
+    return not missing if quorum else int(open_needs or 0) <= 0
+
+
+def _approval(task_id: str, spec: TaskSpec, expires: float | bytes | None) -> Approval:
+    given = spec.input if isinstance(spec.input, dict) else {}
+    return Approval(
+        task_id=task_id,
+        workflow_id=spec.workflow_id,
+        key=spec.key,
+        question=str(given.get("question", "")),
+        about=given.get("about"),
+        results=spec.needs,
+        expires_ms=int(float(expires or 0)),
+    )
