@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from amas import BaseAgent, Context, GiveUp, RetryLater, SubTask, SyncContext, agent
+from amas import BaseAgent, Context, GiveUp, RateLimited, RetryLater, SubTask, SyncContext, agent
 from amas.errors import TaskCancelled
 from amas.model.task import Json
 
@@ -190,3 +190,14 @@ async def hold(task: Context) -> Json:
     while not release.is_set():
         await asyncio.sleep(0.005)
     return "held"
+
+
+@agent("test.meter")
+async def meter(task: Context) -> Json:
+    """Announce each call before it is made; be told once by the provider to come back later, where that is asked for."""
+    if "busy" in task.input and task.attempt == 1:
+        raise RateLimited(task.input["busy"], provider=task.input.get("provider", ""))
+    for _ in range(task.input.get("calls", 0)):
+        await task.spend(usd=0.25, tokens=10, calls=1)
+    task.report_usage(tokens=5)
+    return "done"

@@ -55,8 +55,8 @@ class SubTask(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float = 0.0
     retry: RetryPolicy = DEFAULT_RETRY
     on_failure: OnFailure = "fail"
-    concurrency: Concurrency | tuple[Concurrency, ...] = ()
-    """Keys, each with how many tasks that name it may run at once: `("customer-42", 3)`."""
+    concurrency: tuple[Concurrency, ...] = ()
+    """Keys, each with how many tasks that name it may run at once: `(("customer-42", 3),)`."""
     provider: str = ""
     """Whose requests and tokens a minute it takes; empty takes the pool's."""
     estimate: Amounts | None = None
