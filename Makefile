@@ -5,10 +5,10 @@ BIN  := $(VENV)/bin
 PYTHON ?= python3
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test lint bench soak clean
+.PHONY: help setup demo test lint bench bench-peers bench-science bench-page soak clean
 
 help:  ## print this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## create .venv and install the project with its development tools
 
@@ -28,8 +28,17 @@ lint: setup  ## ruff, mypy --strict, import contracts
 test: lint  ## lint, then every test that this machine can run
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests
 
-bench: setup  ## measure; prints tables and writes benchmarks/results.json
+bench: setup  ## measure this machine; tables, plots, benchmarks/results.json and docs/benchmarks.md
 	$(BIN)/python -m benchmarks
+
+bench-peers: setup  ## the same tasks on saq, taskiq, dramatiq, celery and dbos; installs them under build/
+	$(BIN)/python -m benchmarks.peers
+
+bench-science: setup  ## run measured scientific workflows; installs wfcommons under build/
+	$(BIN)/python -m benchmarks.science
+
+bench-page: setup  ## docs/benchmarks.md and its plots again, from the results
+	$(BIN)/python -m benchmarks.page
 
 soak: setup  ## the long fault runs
 	AMAS_SOAK=full $(BIN)/python -m pytest -m soak tests

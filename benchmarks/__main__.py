@@ -1,45 +1,111 @@
-"""`python -m benchmarks [throughput] [latency] [commands]`: measure, print a table, write results.json."""
+"""`python -m benchmarks [--only NAME,...] [--quick] [--output FILE]`: measure, print a table, write results, plots and the page.
 
+A quick run has counts that a test can wait for. Its numbers say nothing, so it writes nothing but the `--output` that is named.
+"""
+
+import argparse
 import asyncio
-import json
-import os
-import platform
 import sys
-from collections.abc import Callable
+import time
+from contextlib import nullcontext
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import commands, latency, throughput
-from benchmarks.machine import yardstick_ms
+from benchmarks import fleet, page, plots, progress, results
+from benchmarks.machine import about, yardstick_ms
+from benchmarks.parts import (
+    ceiling,
+    commands,
+    cost,
+    depth,
+    fair,
+    graphs,
+    idle,
+    kill_engine,
+    kill_host,
+    latency,
+    memory,
+    rest,
+    throughput,
+)
 
-RESULTS = Path(__file__).with_name("results.json")
-
-SUITES: dict[str, Callable[[], dict[str, Any]]] = {
-    "throughput": lambda: asyncio.run(throughput.measure()),
-    "latency": lambda: asyncio.run(latency.measure()),
-    "commands": lambda: {**commands.help_cost(), **commands.demo()},
+PARTS: dict[str, ModuleType] = {
+    "throughput": throughput,
+    "rest": rest,
+    "cost": cost,
+    "ceiling": ceiling,
+    "latency": latency,
+    "memory": memory,
+    "depth": depth,
+    "graphs": graphs,
+    "idle": idle,
+    "fair": fair,
+    "kill_host": kill_host,
+    "kill_engine": kill_engine,
+    "commands": commands,
 }
 
 
-def main(names: list[str]) -> None:
-    """Measure the suites that are named, or all, and keep the others' last results."""
-    console = Console()
-    results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    results["machine"] = {"cores": os.cpu_count(), "python": platform.python_version()}
-    for name in names or list(SUITES):
-        console.print(f"[bold]{name}[/bold] ...")
-        before = yardstick_ms()
-        measured = SUITES[name]()
-        measured[f"{name}_yardstick_ms"] = [round(before), round(yardstick_ms())]
-        results.update(measured)
-        table = Table(box=None, show_header=False)
-        for key, value in measured.items():
-            table.add_row(key, json.dumps(value))
-        console.print(table)
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+async def run(names: list[str], found: dict[str, Any], *, quick: bool) -> None:
+    """Measure parts one after the other and put what they find into `found`."""
+    times = 1 if quick else 3
+    async with fleet.shared() if quick else nullcontext():
+        before = yardstick_ms(times=times)
+        for name in names:
+            progress.begin(name)
+            began = time.perf_counter()
+            measured = await PARTS[name].measure(quick=quick)
+            after = yardstick_ms(times=times)
+            found.update(measured.keys)
+            found.setdefault("seconds", {})[name] = round(time.perf_counter() - began, 1)
+            found.setdefault("details", {})[name] = measured.details
+            found.setdefault("yardstick_ms", {})[name] = [round(before), round(after)]
+            before = after
+            progress.done()
+    if {"tasks_per_s_client_fsync", "engine_cycle_ceiling_per_s"} <= found.keys():
+        found["ratio_to_ceiling"] = round(found["tasks_per_s_client_fsync"] / found["engine_cycle_ceiling_per_s"], 3)
 
 
-main(sys.argv[1:])
+def table(found: dict[str, Any]) -> Table:
+    """Return the flat keys that others read, with what was asked for."""
+    shown = Table(box=None)
+    for title in ("key", "measured", "asked for", "what"):
+        shown.add_column(title, justify="right" if title == "measured" else "left")
+    for key in results.KEYS:
+        value = found.get(key.name)
+        shown.add_row(key.name, "-" if value is None else f"{value:,} {key.unit}", key.target, key.what)
+    return shown
+
+
+def main(arguments: list[str]) -> int:
+    """Run what the arguments ask for; 1 when a figure can't be true."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the fleet on this machine.")
+    parser.add_argument("--only", default="", help=f"parts, with commas between them: {', '.join(PARTS)}")
+    parser.add_argument("--quick", action="store_true", help="small counts, for a test; the figures say nothing")
+    parser.add_argument("--output", type=Path, help="where the results go (without --quick: benchmarks/results.json)")
+    asked = parser.parse_args(arguments)
+    names = [name for name in asked.only.split(",") if name] or list(PARTS)
+    if unknown := [name for name in names if name not in PARTS]:
+        parser.error(f"there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    output = asked.output or (None if asked.quick else results.PATH)
+    found = results.load(output) if output else {}
+    found["machine"] = about()
+    with progress.shown(len(names)):
+        asyncio.run(run(names, found, quick=asked.quick))
+    if output:
+        results.save(found, output)
+    if not asked.quick and output == results.PATH:
+        plots.draw(found)
+        page.write(found)
+    Console(width=200).print(table(found))
+    wrong = results.unsound(found, [key for key in results.KEYS if key.name in found])
+    print(*wrong, sep="\n", file=sys.stderr, end="\n" if wrong else "")
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

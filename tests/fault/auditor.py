@@ -8,11 +8,12 @@ It is written from `model/states.py` and knows nothing of keys or hosts. What it
 import msgspec
 
 from amas.model.journal import EntryKind, JournalEntry, failed_attempts, task_changes
-from amas.model.states import TERMINAL, TRANSITIONS, TaskState
+from amas.model.states import TERMINAL, TRANSITIONS, TaskState, Transition
 from amas.model.task import JournaledStep, TaskSpec
 
 _STEPS = msgspec.msgpack.Decoder(list[JournaledStep])
-_ARROWS = {(before, after) for (before, _), after in TRANSITIONS.items()}
+_ARROWS = {(state, after) for (state, why), after in TRANSITIONS.items() if why not in {Transition.RERUN, Transition.RESET}}
+"""Nothing is run again on purpose here, so an end is an end."""
 
 
 class Seen:

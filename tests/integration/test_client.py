@@ -10,7 +10,7 @@ from host_bench import Bench, pool
 from amas.client import Fleet, NewTask, TaskHandle
 from amas.engine.connection import Engine
 from amas.engine.journal import START, Journal
-from amas.errors import DependencyUnknown, TaskCancelled, TaskFailed
+from amas.errors import DependencyUnknown, PayloadTooLarge, SubmissionError, TaskCancelled, TaskFailed
 from amas.model.journal import EntryKind
 from amas.model.task import Json, RetryPolicy
 
@@ -55,6 +55,37 @@ async def test_one_refused_submission_doesnt_take_the_others_with_it(fleet: Flee
     assert isinstance(good, TaskHandle)
     assert isinstance(also_good, TaskHandle)
     assert _echoed(await fleet.results([good, also_good], timeout_s=LIMIT_S)) == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"input": "x" * (2 << 20)}, PayloadTooLarge),
+        ({"input": object()}, SubmissionError),
+        ({"input": 1 << 70}, OverflowError),
+        ({"delay_s": "soon"}, TypeError),
+    ],
+)
+async def test_a_task_that_cant_be_carried_is_refused_alone(
+    fleet: Fleet, fields: dict[str, object], error: type[Exception]
+) -> None:
+    good, bad = await asyncio.gather(fleet.submit("test.echo", 1), fleet.submit("test.echo", **fields), return_exceptions=True)
+    assert isinstance(good, TaskHandle) and type(bad) is error
+    assert _echoed(await fleet.results([good], timeout_s=LIMIT_S)) == [1]
+
+
+async def test_many_may_wait_for_one_task_and_one_may_give_up(bench: Bench) -> None:
+    async with Fleet.connect(bench.url, cell=bench.cell) as fleet:
+        task = await fleet.submit("test.echo", 1)
+        impatient = asyncio.create_task(task.outcome())
+        others = [asyncio.create_task(task.result(timeout_s=LIMIT_S)) for _ in range(3)]
+        with pytest.raises(TimeoutError):
+            await task.result(timeout_s=0.001)
+        impatient.cancel()
+        async with bench.host([pool("echo")]):
+            assert _echoed(await asyncio.gather(*others)) == [1] * 3
+        assert (await task.result())["echo"] == 1
+        assert impatient.cancelled()
 
 
 async def test_failures_and_cancellations_reach_the_caller_as_they_are(bench: Bench) -> None:

@@ -50,7 +50,7 @@ class Bench:
         host = Host(
             host_id,
             pools,
-            engine=EngineSettings(url=self.url, cell=self.cell),
+            engine=msgspec.structs.replace(EngineSettings.read(), url=self.url, cell=self.cell),
             settings=HostSettings(**{"lease_s": 3.0, "beat_every_s": 0.1, "drain_s": 0.0, **settings}),
             home=HostHome(
                 self.folder / "work",

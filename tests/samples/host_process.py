@@ -4,6 +4,7 @@ import asyncio
 import random
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from host_bench import pool
 
 from amas.agents.host import Host, HostHome
 from amas.artifacts.store import ArtifactStore
+from amas.engine import library
 from amas.observe.logging import open_log
 from amas.settings import EngineSettings, HostSettings
 
@@ -25,6 +27,21 @@ class Arguments(msgspec.Struct):
     function: str
     pool: dict[str, Any] = {}
     settings: dict[str, Any] = {}
+    interface: int = 0
+    """Which interface's functions this host calls; 0 for its own."""
+    clock_file: str = ""
+    """Holds the seconds by which this process's wall clock is wrong, from now on; it may change at any time."""
+
+
+def set_clock_by(file: Path) -> None:
+    """Have the wall clock jump whenever the file changes, as NTP or an operator may set it."""
+    real_ns = time.time_ns
+
+    def wrong_ns() -> int:
+        return real_ns() + int(file.read_text()) * 1_000_000_000
+
+    time.time_ns = wrong_ns
+    time.time = lambda: wrong_ns() / 1e9
 
 
 async def main(arguments: Arguments) -> None:
@@ -45,4 +62,9 @@ async def main(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(msgspec.json.decode(sys.argv[1], type=Arguments)))
+    arguments = msgspec.json.decode(sys.argv[1], type=Arguments)
+    if arguments.interface:
+        library.LIBRARY = f"amas{arguments.interface}"
+    if arguments.clock_file:
+        set_clock_by(Path(arguments.clock_file))
+    uvloop.run(main(arguments))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextvars import ContextVar
 from pathlib import Path
 
 from amas import BaseAgent, Context, GiveUp, RateLimited, RetryLater, SubTask, SyncContext, agent
@@ -18,6 +19,7 @@ begun: dict[str, asyncio.Event] = {}
 ended: list[str] = []
 release = threading.Event()
 healthy = threading.Event()
+seen: ContextVar[str] = ContextVar("seen", default="nothing")
 
 
 @agent("test.echo")
@@ -45,6 +47,28 @@ async def stubborn(task: Context) -> Json:
         while not release.is_set():
             await asyncio.sleep(0.01)
     return "late"
+
+
+@agent("test.mixed")
+async def mixed(task: Context) -> Json:
+    """Do what shouldn't touch the attempts that start beside it; return what this one found."""
+    before = seen.get()
+    match task.input:
+        case "variable":
+            seen.set(task.id)
+        case "own limit":
+            try:
+                async with asyncio.timeout(0.001):
+                    await asyncio.Event().wait()
+            except TimeoutError:
+                return {"before": before, "limit": True}
+        case "cancel self":
+            asyncio.current_task().cancel()  # type: ignore[union-attr]
+        case "raise":
+            raise GiveUp("as asked")
+        case "wait":
+            await asyncio.sleep(0)
+    return {"before": before}
 
 
 @agent("test.fail")

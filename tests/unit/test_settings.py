@@ -100,7 +100,8 @@ def test_an_empty_variable_counts_as_not_set() -> None:
             EngineSettings,
             {"AMAS_ENGINE_URL": "localhost:6379"},
             "AMAS_ENGINE_URL is 'localhost:6379', but must be an address "
-            "such as redis://host:6379/0, rediss://... or unix:///path, or empty for an embedded server",
+            "such as redis://host:6379/0, rediss://..., unix:///path or redis+sentinel://sentinel:26379,sentinel2:26379/NAME, "
+            "or empty for an embedded server",
         ),
         (
             RecordsSettings,

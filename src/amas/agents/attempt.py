@@ -1,21 +1,21 @@
-"""One attempt's life on a host: started, stopped from outside or ended by itself, reported once, and its agent's slot freed.
+"""One attempt's life on a host: run in a lane, stopped from outside or ended by itself, reported once, its agent's slot freed.
 
 An attempt is reported when its outcome is known and freed when its code has really ended. They differ for code that ignores being
 stopped: after `STOP_GRACE_S` the attempt is reported without it, and the slot stays taken for as long as the code runs.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from enum import StrEnum
 from typing import Any, Protocol
 
-from amas.agents.base import AgentFunction, BaseAgent
-from amas.agents.context import Suspended, SyncContext
+from amas.agents.base import AgentFunction, BaseAgent, FunctionAgent
+from amas.agents.context import Context, Suspended, SyncContext
 from amas.agents.failures import Verdict, failed, verdict
 from amas.agents.task_context import Services, TaskContext
 from amas.agents.threads import DaemonThreads
-from amas.clock import now_ms
+from amas.clock import monotonic_s, now_ms
 from amas.core.retry import retry_delay_s
 from amas.engine.queue import encode_payload
 from amas.errors import TaskCancelled
@@ -47,12 +47,20 @@ class Stop(StrEnum):
 class Seat:
     """An agent and what its host knows of it."""
 
-    __slots__ = ("agent", "function", "pool", "running")
+    __slots__ = ("agent", "blocking", "pool", "running", "work")
 
-    def __init__(self, agent: BaseAgent, pool: PoolSpec, function: AgentFunction | None) -> None:
-        """`function`: a blocking agent's, which needs a thread."""
-        self.agent, self.pool, self.function = agent, pool, function
+    def __init__(self, agent: BaseAgent, pool: PoolSpec) -> None:
+        self.agent, self.pool = agent, pool
         self.running = 0
+        self.blocking: AgentFunction | None = None
+        """The function of an agent that needs a thread."""
+        self.work: Callable[[Context], Awaitable[Json]] = agent.process_task
+        """What an attempt awaits."""
+        if isinstance(agent, FunctionAgent):
+            if agent.blocking:
+                self.blocking = agent.function
+            else:
+                self.work = agent.function  # type: ignore[assignment]
 
 
 class Reception(Protocol):
@@ -69,34 +77,25 @@ class Attempt:
     """One claimed task on its agent."""
 
     __slots__ = (
-        "_began", "_job", "_reception", "_reported", "_services", "_threads", "_timer",
+        "_job", "_limit_is", "_limit_s", "_reception", "_reported", "_services", "_threads", "_timer",
         "claimed", "context", "loop", "seat", "started_s", "stopped", "task",
     )  # fmt: skip
 
-    def __init__(self, claimed: Claimed, seat: Seat, services: Services, *, threads: DaemonThreads, reception: Reception) -> None:
+    def __init__(self, claimed: Claimed, seat: Seat, services: Services, threads: DaemonThreads, reception: Reception) -> None:
         self.claimed, self.seat = claimed, seat
         self._services, self._threads, self._reception = services, threads, reception
-        self.context = TaskContext(claimed, services, options=seat.pool.options, stale=self._stale)
+        self.loop = services.loop
+        self.context = TaskContext(claimed, services, seat.pool.options)
         self.stopped: Stop | None = None
         self.task: asyncio.Task[None] | None = None
+        """The lane's; None before its turn."""
         self.started_s = 0.0
-        self._began = self._reported = False
+        """By `monotonic_s`."""
+        self._limit_s: float | None = None
+        self._limit_is = Stop.TIMED_OUT
+        self._reported = False
         self._job: Future[Json] | None = None
         self._timer: asyncio.TimerHandle | None = None
-
-    def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to work."""
-        self.loop = loop
-        self.started_s = loop.time()
-        spec = self.claimed.spec
-        limit_s, why = spec.timeout_s or self.seat.pool.timeout_s, Stop.TIMED_OUT
-        if limit_s or spec.deadline_ms:
-            now = now_ms()
-            if spec.deadline_ms and (not limit_s or (spec.deadline_ms - now) / 1000 < limit_s):
-                limit_s, why = max((spec.deadline_ms - now) / 1000, 0.0), Stop.DEADLINE_PASSED
-            self.context.deadline_ms = now + round(limit_s * 1000)
-            self._timer = loop.call_later(limit_s, self.stop, why)
-        self.task = loop.create_task(self._run())
 
     def stop(self, why: Stop) -> None:
         """Stop the agent's code: a coroutine is cancelled, a process killed, a thread asked."""
@@ -106,21 +105,42 @@ class Attempt:
         self.context.stopping = True
         if self._timer is not None:
             self._timer.cancel()
-        assert self.task is not None, "only what was started is stopped"
-        self.task.cancel()
-        if self._began:
-            self._timer = self.loop.call_later(STOP_GRACE_S, self._report, None)
-        else:  # a coroutine that is cancelled before its first turn never sees it
+        if self.task is None:  # its turn never comes
+            self.started_s = monotonic_s()
             self._report(None)
             self._reception.freed(self)
+        else:
+            self.task.cancel()
+            self._timer = self.loop.call_later(STOP_GRACE_S, self._report, None)
 
-    async def _run(self) -> None:
-        self._began = True
+    def waits(self) -> None:
+        """Set its limit of time, which an attempt that ends in its first turn doesn't need."""
+        if self._limit_s is not None and self.stopped is None and not self._reported:
+            left_s = self._limit_s - (monotonic_s() - self.started_s)
+            self._timer = self.loop.call_later(max(left_s, 0.0), self.stop, self._limit_is)
+
+    def _begin(self, task: "asyncio.Task[None]", now_s: float) -> None:
+        """Note where and when it began, and how long it may take."""
+        self.task, self.started_s = task, now_s
+        limit_s, deadline_ms = self.claimed.spec.timeout_s or self.seat.pool.timeout_s, self.claimed.spec.deadline_ms
+        if limit_s or deadline_ms:
+            if deadline_ms:
+                left_s = max(deadline_ms - self._services.queue.now_ms(), 0) / 1000  # a deadline is a time of the engine's
+                if not limit_s or left_s < limit_s:
+                    limit_s, self._limit_is = left_s, Stop.DEADLINE_PASSED
+            self._limit_s = limit_s
+            self.context.deadline_ms = now_ms() + int(limit_s * 1000)  # the agent compares it with its own clock
+
+    async def run(self, task: "asyncio.Task[None]", now_s: float) -> None:
+        """Work to the end, in a lane."""
+        if self.stopped is not None:
+            return
+        self._begin(task, now_s)
         outcome: Outcome = None
         try:
             if self.claimed.spec.needs:
                 await self.context.load_needs()
-            result = await (self._in_thread() if self.seat.function else self.seat.agent.process_task(self.context))
+            result = await (self._in_thread() if self.seat.blocking else self.seat.work(self.context))
             outcome = Completion(self.claimed.id, self.claimed.attempt, encode_payload(result, "the result"), self.context.usage)
         except Suspended:
             pass
@@ -174,7 +194,7 @@ class Attempt:
         """Return what to tell of an attempt that was stopped; only a timer's stop is a failure."""
         match why:
             case Stop.TIMED_OUT:
-                took_s = self.loop.time() - self.started_s
+                took_s = monotonic_s() - self.started_s
                 return self._failed(failed(why, f"the attempt was stopped after {took_s:.1f} s, which is its limit"))
             case Stop.DEADLINE_PASSED:
                 return self._failed(failed(why, "the task's deadline has passed", final=True))
@@ -196,7 +216,7 @@ class Attempt:
         job.add_done_callback(ended)
 
     async def _in_thread(self) -> Json:
-        function = self.seat.function
+        function = self.seat.blocking
         assert function is not None
         self._job = self._threads.submit(function, SyncContext(self.context, self._call))  # type: ignore[arg-type]
         return await asyncio.wrap_future(self._job)
@@ -207,6 +227,3 @@ class Attempt:
             work.close()
             raise TaskCancelled(f"attempt {self.claimed.attempt} of task {self.claimed.id} was stopped")
         return asyncio.run_coroutine_threadsafe(work, self.loop).result()
-
-    def _stale(self) -> None:
-        self.stop(Stop.STALE)

@@ -22,6 +22,8 @@ class Suspended(BaseException):
 class Context(ABC):
     """One attempt at one task, handed to `process_task`."""
 
+    __slots__ = ()
+
     id: str
     """The task's id."""
     attempt: int

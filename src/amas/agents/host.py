@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from amas.agents.attempt import STOP_GRACE_S, Attempt, Outcome, Seat, Stop
-from amas.agents.base import FunctionAgent, load_agent, make_agent
+from amas.agents.base import load_agent, make_agent
 from amas.agents.health import HealthWatch
 from amas.agents.insist import insist
 from amas.agents.isolation import ProcessAgent
@@ -27,9 +27,10 @@ from amas.agents.lease import LeaseKeeper, Stall, Watched, process_figures
 from amas.agents.progress import ProgressPost
 from amas.agents.pump import Pump
 from amas.agents.slots import FreeSlots
-from amas.agents.task_context import Services, needs_coalescer, step_coalescer
+from amas.agents.task_context import Services, TaskContext, needs_coalescer, step_coalescer
 from amas.agents.threads import DaemonThreads
 from amas.artifacts.store import ArtifactStore
+from amas.clock import monotonic_s
 from amas.engine.bell import Bell
 from amas.engine.connection import Engine
 from amas.engine.hosts import AgentCard, HostAbout, HostFigures, HostRegistry
@@ -106,7 +107,7 @@ class Host:
 
     async def run(self) -> None:
         """Work until drained; an error that comes out of here is a mistake of ours or an engine that isn't ours."""
-        async with Engine(self._engine_settings.url, cell=self._engine_settings.cell) as engine:
+        async with Engine.of(self._engine_settings) as engine:
             if not await self._reach(engine):
                 self.state = HostState.LEFT
                 return
@@ -131,9 +132,8 @@ class Host:
         blocking = False
         for agent_id in ids:
             agent = ProcessAgent(agent_id, pool) if definition is None else make_agent(definition, agent_id, pool)
-            function = agent.function if isinstance(agent, FunctionAgent) and agent.blocking else None
-            blocking = function is not None
-            self.seats[agent_id] = Seat(agent, pool, function)
+            seat = self.seats[agent_id] = Seat(agent, pool)
+            blocking = seat.blocking is not None
         self._slots.add_pool(pool.queues, ids, each=pool.tasks_per_agent, blocking=blocking)
 
     async def _reach(self, engine: Engine) -> bool:
@@ -163,6 +163,8 @@ class Host:
             artifacts=self._home.artifacts,
             log=self._home.log.bind(host_id=self.host_id),
             draw=self._rng.random,
+            stale=self._stale,
+            loop=asyncio.get_running_loop(),
         )
         self._pump = Pump(self._services, self._slots, self._registry, begin=self._begin, register=self._register_anew)
         self._health = HealthWatch(self._slots, self._services.log, draw=self._rng.random, healthy=self._pump.wake)
@@ -213,21 +215,24 @@ class Host:
             for duty in duties:
                 duty.cancel()
 
-    def _begin(self, claimed: Claimed) -> Attempt:
-        seat = self.seats[claimed.agent_id]
-        attempt = Attempt(claimed, seat, self._services, threads=self._threads, reception=self)
-        seat.running += 1
-        seat.agent.status = AgentStatus.WORKING
-        if not self._unreported:
+    def _begin(self, batch: Sequence[Claimed]) -> list[Attempt]:
+        """Seat claimed tasks; the pump starts them."""
+        attempts = []
+        for claimed in batch:
+            seat = self.seats[claimed.agent_id]
+            if not seat.running:
+                seat.agent.status = AgentStatus.WORKING
+            seat.running += 1
+            attempts.append(Attempt(claimed, seat, self._services, self._threads, self))
+        if attempts:
+            self._unreported += len(attempts)
             self._idle.clear()
-        self._unreported += 1
-        attempt.start(asyncio.get_running_loop())
-        return attempt
+        return attempts
 
     def reported(self, attempt: Attempt, outcome: Outcome) -> None:
         """Count an attempt's end and send it on its way."""
         agent = attempt.seat.agent
-        agent.busy_s += asyncio.get_running_loop().time() - attempt.started_s
+        agent.busy_s += monotonic_s() - attempt.started_s
         if isinstance(outcome, Completion):
             agent.tasks_succeeded += 1
             self._succeeded[agent.agent_id] = agent.tasks_succeeded
@@ -239,6 +244,11 @@ class Host:
         if not self._unreported:
             self._idle.set()
         self._pump.take(attempt, outcome)
+
+    def _stale(self, context: TaskContext) -> None:
+        attempt = self._pump.running.get(context.id)
+        if attempt is not None and attempt.context is context:
+            attempt.stop(Stop.STALE)
 
     def freed(self, attempt: Attempt) -> None:
         """Give the agent's slot back."""
@@ -274,7 +284,7 @@ class Host:
         """Return what a log line says of a loop that stands still, and of the attempt that is to blame."""
         attempts = list(self._pump.running.values())
         current = asyncio.current_task(attempts[0].loop) if attempts else None
-        found = next((attempt.claimed for attempt in attempts if attempt.task is current), None)
+        found = next((attempt.claimed for attempt in attempts if attempt.task and attempt.task is current), None)
         return {
             "agent_id": found.agent_id if found else "",
             "task_id": found.id if found else "",

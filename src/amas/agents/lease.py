@@ -27,6 +27,9 @@ it starts another."""
 
 HELD_UP_S = 2.0
 """Seconds after which somebody should hear which agent keeps all others of its host from working."""
+ANSWER_MIN_S = 0.5
+"""What a beat may take at least. Otherwise it may take a beat's time: a connection that swallows one, without a word, must leave
+time in the lease for another connection and another beat."""
 STACK_CHARS_MAX = 4096
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -90,7 +93,7 @@ class LeaseKeeper:
         self._stop = lambda: loop.call_soon_threadsafe(stopped.set)
         if self._stopping:  # before there was a loop to tell
             return
-        async with Engine(self._engine.url, cell=self._engine.cell) as engine, asyncio.TaskGroup() as group:
+        async with Engine.of(self._engine) as engine, asyncio.TaskGroup() as group:
             duties = [group.create_task(self._beat(HostRegistry(engine))), group.create_task(self._watch())]
             await stopped.wait()
             for duty in duties:
@@ -100,11 +103,13 @@ class LeaseKeeper:
         while True:
             registration = self.registration
             try:
-                held = await registry.renew(
-                    self._host_id, self._watched.figures(self._lag_now_s()), lease_s=self._settings.lease_s
-                )
-            except EngineError:  # the host's own calls say so; all there is to do here is to beat on
-                held = True
+                async with asyncio.timeout(max(self._settings.beat_every_s, ANSWER_MIN_S)):
+                    held = await registry.renew(
+                        self._host_id, self._watched.figures(self._lag_now_s()), lease_s=self._settings.lease_s
+                    )
+            except (EngineError, TimeoutError):  # the host's own calls say so; all there is to do here is to beat on, and soon
+                await asyncio.sleep(self._settings.beat_every_s / 4)
+                continue
             if not held:
                 self._loop.call_soon_threadsafe(self._watched.lost, registration)
             await asyncio.sleep(self._settings.beat_every_s)

@@ -6,10 +6,11 @@ running here: an answer that was lost may have claimed tasks, a message that was
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from amas.agents.attempt import Attempt, Outcome, Stop
 from amas.agents.insist import PAUSE_MAX_S, PAUSE_MIN_S
+from amas.agents.lanes import Lanes
 from amas.agents.outbox import Outbox
 from amas.agents.slots import FreeSlots
 from amas.agents.task_context import Services
@@ -35,12 +36,13 @@ class Pump:
         slots: FreeSlots,
         registry: HostRegistry,
         *,
-        begin: Callable[[Claimed], Attempt],
+        begin: Callable[[Sequence[Claimed]], Sequence[Attempt]],
         register: Callable[[], Awaitable[None]],
     ) -> None:
-        """`begin` starts a claimed task. `register` makes the host known anew after its lease was lost."""
+        """`begin` seats claimed tasks. `register` makes the host known anew after its lease was lost."""
         self._services, self._slots, self._registry = services, slots, registry
         self._begin, self._register = begin, register
+        self._lanes = Lanes(services.loop)
         self.outbox = Outbox()
         self.running: dict[str, Attempt] = {}
         """The attempts whose outcome the engine waits for, by task."""
@@ -149,8 +151,10 @@ class Pump:
         claimed = answer.claimed or ()
         if ask:
             self._slots.answered(ask, [task.agent_id for task in claimed])
-        for task in claimed:
-            self.running[task.id] = self._begin(task)
+        attempts = self._begin(claimed)
+        for attempt in attempts:
+            self.running[attempt.claimed.id] = attempt
+        self._lanes.run(attempts)
         if answer.claimed is None:
             self.lose_lease()
         for task_id, why in answer.refused:

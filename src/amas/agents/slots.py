@@ -90,6 +90,8 @@ class FreeSlots:
     def answered(self, ask: Ask, agent_ids: Iterable[str]) -> None:
         """Put back what a claim left over; `agent_ids` are those that got a task, once for each."""
         used = Counter(agent_ids)
+        if used.total() == sum(len(slots.agent_ids) for slots in ask.groups):
+            return  # nothing is left over, and there may be more
         for slots, (pool, rings) in zip(ask.groups, ask.pools, strict=True):
             if used:
                 left = []
@@ -106,7 +108,11 @@ class FreeSlots:
 
     def give(self, agent_id: str) -> None:
         """Free one slot of an agent."""
-        self._put_back(self._pool_of[agent_id], (agent_id,))
+        pool = self._pool_of[agent_id]
+        if pool.blocking or self._withheld:
+            self._put_back(pool, (agent_id,))
+        else:
+            pool.free.append(agent_id)
 
     def withhold(self, agent_id: str) -> None:
         """Give an agent no tasks until it is restored."""

@@ -52,6 +52,9 @@ class Services(NamedTuple):
     artifacts: ArtifactStore
     log: Log
     draw: Draw
+    stale: Callable[["TaskContext"], None]
+    """Hears that an attempt isn't the task's any more, as the engine said."""
+    loop: asyncio.AbstractEventLoop
 
 
 def step_coalescer(queue: TaskQueue) -> Coalescer[JournaledStep, str]:
@@ -77,8 +80,30 @@ def needs_coalescer(queue: TaskQueue) -> Coalescer[tuple[str, ...], dict[str, Ta
 class TaskContext(Context):
     """One attempt as its agent sees it."""
 
-    def __init__(self, claimed: Claimed, services: Services, *, options: dict[str, Json], stale: Callable[[], None]) -> None:
-        """`stale` is called when the engine says that this attempt isn't the task's any more."""
+    __slots__ = (
+        "_generation",
+        "_log",
+        "_resumed",
+        "_services",
+        "_steps",
+        "_workspace",
+        "agent_id",
+        "artifacts",
+        "attempt",
+        "deadline_ms",
+        "failures",
+        "id",
+        "input",
+        "letting_go",
+        "options",
+        "results",
+        "spec",
+        "stopping",
+        "suspended",
+        "usage",
+    )  # fmt: skip
+
+    def __init__(self, claimed: Claimed, services: Services, options: dict[str, Json]) -> None:
         self.id = claimed.id
         self.attempt = claimed.attempt
         self.agent_id = claimed.agent_id
@@ -98,7 +123,6 @@ class TaskContext(Context):
         self._resumed = claimed.resumed
         self._generation = claimed.generation
         self._services = services
-        self._stale = stale
         self._steps: dict[str, bytes] | None = None if claimed.resumed else {}
         self._log: Log | None = None
         self._workspace: Path | None = None
@@ -136,8 +160,7 @@ class TaskContext(Context):
         try:
             await insist(lambda: self._services.limits.spend(self.id, self.attempt, wanted), draw=self._services.draw)
         except AttemptStale:
-            self._stale()
-            raise
+            self._give_up_as_stale()
         self.report_usage(usd=usd, tokens=tokens, calls=calls)
 
     def report_usage(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:
@@ -235,7 +258,7 @@ class TaskContext(Context):
         return make_submission(task_id, spec, priority=task.priority, on_failure=task.on_failure, reserves=reserves)
 
     def _give_up_as_stale(self) -> None:
-        self._stale()
+        self._services.stale(self)
         raise AttemptStale(f"attempt {self.attempt} of task {self.id} was taken back; its result isn't wanted")
 
 

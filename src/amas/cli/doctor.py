@@ -97,10 +97,11 @@ def _engine() -> str:
         return f"embedded: {find_binary(settings.binary)}"
 
     async def ask() -> str:
-        async with Engine(settings.url, cell=settings.cell) as engine:
-            return await engine.check(load=False)
+        async with Engine.of(settings) as engine:
+            version = await engine.check(load=False)
+            return f"version {version} at {engine.address}; a call is acknowledged {engine.acknowledgement}"
 
-    return f"version {asyncio.run(ask())} at {settings.url.rpartition('@')[2]}"
+    return asyncio.run(ask())
 
 
 def _records(home: Home) -> str:

@@ -44,7 +44,7 @@ class Cron:
         schedule, next_ms = found.schedule, 0
         try:
             at_ms, next_ms = cron.turn(schedule, found.due_ms, now_ms)
-            fate = await self._schedules.fire(found, self._firing(schedule, at_ms) if at_ms else None, next_ms=next_ms)
+            fate = await self._schedules.fire(found, self._firing(schedule, at_ms, now_ms) if at_ms else None, next_ms=next_ms)
         except EngineError:
             raise
         except AmasError as error:  # one schedule's trouble is no other's; it is tried again with the next time
@@ -57,11 +57,12 @@ class Cron:
         if fate == "fired":
             self._figures.schedules_fired += 1
 
-    def _firing(self, schedule: Schedule, at_ms: int) -> Firing:
+    def _firing(self, schedule: Schedule, at_ms: int, now_ms: int) -> Firing:
         first = timed_id(at_ms, schedule.name)
         if schedule.goal is not None:
+            root_id = timed_id(at_ms, f"{schedule.name}/root")
             opening, submission = goal_submission(
-                schedule.goal, limits=self._limits, workflow_id=first, root_id=timed_id(at_ms, f"{schedule.name}/root")
+                schedule.goal, limits=self._limits, workflow_id=first, root_id=root_id, now_ms=now_ms
             )
             return Firing(at_ms, first, [submission], opening)
         assert schedule.task is not None

@@ -4,7 +4,6 @@ It reads open workflows from the engine and not from the records, so that a data
 workflow's deadline never changes, so each goal is read once.
 """
 
-from amas.clock import now_ms
 from amas.controllers.figures import Figures
 from amas.engine.queue import TaskQueue
 from amas.model.states import WorkflowState
@@ -34,7 +33,7 @@ class Deadlines:
             workflow_id: self._due_ms.get(workflow_id) or await self._read_due_ms(workflow_id, at_ms)
             for workflow_id, at_ms in opened.items()
         }
-        now = now_ms()
+        now = self._queue.now_ms()
         for workflow_id, due_ms in self._due_ms.items():
             if due_ms <= now and await self._queue.end_workflow(workflow_id, WorkflowState.FAILED):
                 self._figures.workflows_overdue += 1

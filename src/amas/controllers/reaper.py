@@ -3,13 +3,13 @@
 A recovery's duration is counted from the host's last sign of life until its tasks are queued again: the lease that it had, and
 how late the sweep was. The host died at some point within it, so it is an upper bound.
 
-While the engine can't be reached no host can renew its lease, so that silence proves nothing: when the engine is back, the hosts
-get one lease's time before any counts as lost.
+While the engine can't be reached, or can't write, no host can renew its lease, so that silence proves nothing: when the engine is
+back, the hosts get one lease's time before any counts as lost.
 """
 
 from amas.controllers.figures import Figures
 from amas.engine.hosts import HostRegistry
-from amas.errors import EngineUnreachable
+from amas.errors import EngineDiskFull, EngineUnreachable
 from amas.observe import events
 from amas.observe.logging import process_log
 
@@ -36,7 +36,7 @@ class Reaper:
                 self._blind = False
                 return self._lease_s
             return await self._reap()
-        except EngineUnreachable:
+        except (EngineUnreachable, EngineDiskFull):
             self._blind = True
             raise
 

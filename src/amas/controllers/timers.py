@@ -7,7 +7,6 @@ waits for long.
 
 from collections.abc import Awaitable, Callable
 
-from amas.clock import now_ms
 from amas.controllers.figures import Figures
 from amas.engine.limits import Limits
 from amas.engine.queue import TaskQueue
@@ -17,6 +16,9 @@ SWEEP_SLICES_MAX = 50
 """Slices of one kind in one sweep, so that a flood of due tasks doesn't keep the other kinds waiting."""
 PAUSE_MAX_S = 0.25
 """A delayed task that arrives while the timers sleep waits at most this much longer than asked."""
+
+PAUSE_MIN_MS = 5
+"""Between two looks at a task that is due in a moment, as the engine counts: its clock and our idea of it differ by a little."""
 
 
 class Timers:
@@ -43,7 +45,7 @@ class Timers:
         due_ms = min(filter(None, (promote_ms, expire_ms, refill_ms)), default=0)
         if more or not due_ms:
             return 0.0 if more else PAUSE_MAX_S
-        return min(max(due_ms - now_ms(), 0) / 1000, PAUSE_MAX_S)
+        return min(max(due_ms - self._queue.now_ms(), PAUSE_MIN_MS) / 1000, PAUSE_MAX_S)
 
 
 async def _sweep(take: Callable[[], Awaitable[tuple[int, int]]]) -> tuple[int, int]:

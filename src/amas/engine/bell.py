@@ -7,6 +7,7 @@ A message may be lost when the connection breaks; whoever listens here asks the 
 import asyncio
 import random
 from collections.abc import Callable, Mapping
+from typing import NoReturn
 
 from redis import exceptions as driver_errors
 
@@ -17,6 +18,8 @@ Handler = Callable[[bytes], None]
 PAUSE_MIN_S, PAUSE_MAX_S = 0.05, 2.0
 PING_EVERY_S = 5.0
 """Seconds of silence after which the connection is tried; a half-open one is found out within twice that."""
+SOUND_S = 5.0
+"""A connection that lasted so long was sound; one that broke sooner may break again at once, and pauses go on growing."""
 
 
 class Bell:
@@ -29,24 +32,25 @@ class Bell:
         self.listening = asyncio.Event()
 
     async def run(self) -> None:
-        """Listen until cancelled, connecting again with growing, jittered pauses."""
-        pause_s = PAUSE_MIN_S
+        """Listen until cancelled, connecting again with growing, jittered pauses; they shrink once it has listened a while."""
+        pause_s, loop = PAUSE_MIN_S, asyncio.get_running_loop()
         while True:
+            began_s = loop.time()
             try:
                 await self._listen()
             except (driver_errors.RedisError, OSError):
                 self.listening.clear()
+                if loop.time() - began_s > SOUND_S:
+                    pause_s = PAUSE_MIN_S
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  jitter, no secret
                 pause_s = min(pause_s * 2, PAUSE_MAX_S)
-            else:
-                pause_s = PAUSE_MIN_S
 
-    async def _listen(self) -> None:
+    async def _listen(self) -> NoReturn:
         async with self._engine.client.pubsub() as subscription:
             await subscription.subscribe(*self._handlers)
-            silent = 0
+            silent, ping_every_s = 0, min(PING_EVERY_S, self._engine.wait_ms_max / 1000)
             while True:
-                message = await subscription.get_message(timeout=PING_EVERY_S)
+                message = await subscription.get_message(timeout=ping_every_s)
                 if message is None:
                     silent += 1
                     if silent > 1:

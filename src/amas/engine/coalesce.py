@@ -23,10 +23,11 @@ class Coalescer(Generic[Item, Answer]):
 
     async def put(self, item: Item) -> Answer:
         """Send `item` with whatever else is waiting and return its answer."""
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
         if self._sender is None:
-            self._sender = asyncio.create_task(self._drain(), name="coalescer")
+            self._loop = asyncio.get_running_loop()
+            self._sender = self._loop.create_task(self._drain(), name="coalescer")
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        self._waiting.append((item, future))
         return await future
 
     async def _drain(self) -> None:

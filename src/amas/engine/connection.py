@@ -1,81 +1,101 @@
 """One connection to the engine: a Valkey or Redis >= 7 server with our function library.
 
 `Engine.call` runs one function and `Engine.calls` several in one round trip (one fsync for all, since the server flushes its log
-once per turn). The driver's errors become ours here and nowhere else; its reconnection is ours too: a call that fails because the
-connection broke raises `EngineUnreachable`, and the caller knows whether saying it again is safe.
+once per turn; one wait for replicas, where the settings ask for it). The driver's errors become ours here and nowhere else; its
+reconnection is ours too: a call that fails because the connection broke, or that too few replicas confirmed, raises
+`EngineUnreachable`, and the caller knows whether saying it again is safe.
+
+After such a failure the idle connections are dropped, too: they lead to the same frozen, cut-off or demoted server, and each
+would cost another time-out. The next call makes a new one, which finds the server that serves now.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
 import redis.asyncio as driver
 from redis import exceptions as driver_errors
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio.connection import AbstractConnection
 
+from amas import clock
 from amas.engine import library
+from amas.engine.address import make_pool, without_secrets
+from amas.engine.confirm import UNCONFIRMED, Confirmation
 from amas.errors import (
     EngineDiskFull,
     EngineError,
     EngineFunctionsMismatch,
+    EngineUnconfirmed,
     EngineUnreachable,
     EngineUnsupported,
 )
+from amas.settings import EngineSettings
 
 VERSION_MIN = (7, 0)
 """Functions arrived in Redis 7; Valkey answers 7.2 or more here."""
 
-CONNECT_TIMEOUT_S = 5.0
-ANSWER_TIMEOUT_S = 10.0
-"""Seconds without an answer after which the server counts as frozen or cut off and the connection is dropped."""
-CONNECTIONS_MAX = 64
+LIBRARY_KEY = "amas:library"
+"""Names the release of the functions that were loaded last; it is there to be watched, so that two who load take turns."""
+
+_AWAY = ("NOREPLICAS", "UNBLOCKED", "BUSY ")
+"""What a server says that can't take calls now: too few replicas, no primary any more, a script that doesn't end."""
+
+_UNREACHABLE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
+    (driver_errors.BusyLoadingError, "is still loading its data"),
+    (driver_errors.AuthenticationError, "refuses this user or password"),
+    (driver_errors.ReadOnlyError, "is a replica, which takes no writes: another server is the primary now"),
+    (driver_errors.ClusterDownError, "is a replica without its primary: {}"),
+    ((driver_errors.ConnectionError, driver_errors.TimeoutError, OSError), "doesn't answer: {}"),
+)
+"""Errors of the driver after which the same call may work a moment later, on another connection; the first match counts."""
 
 Argument = str | bytes | int | float
 
 
 def translated(error: Exception, address: str) -> EngineError:
     """Return our error for one of the driver's."""
-    text = str(error)
-    if isinstance(error, driver_errors.BusyLoadingError):
-        return EngineUnreachable(f"the engine at {address} is still loading its data")
-    if isinstance(error, driver_errors.AuthenticationError):
-        return EngineUnreachable(f"the engine at {address} refuses this user or password")
-    if isinstance(error, (driver_errors.ConnectionError, driver_errors.TimeoutError, OSError)):
-        return EngineUnreachable(f"the engine at {address} doesn't answer: {text or type(error).__name__}")
+    text, engine = str(error), f"the engine at {address}"
+    for kinds, said in _UNREACHABLE:
+        if isinstance(error, kinds):
+            return EngineUnreachable(f"{engine} {said}".replace("{}", text or type(error).__name__))
+    if text.startswith(_AWAY):
+        return EngineUnreachable(f"{engine} takes no calls now: {text}")
     if "MISCONF" in text or "No space left" in text:
-        return EngineDiskFull(f"the engine at {address} can't write its log: {text}")
+        return EngineDiskFull(f"{engine} can't write its log and took nothing: free space on its disk, it then goes on: {text}")
     if "Function not found" in text:
-        return EngineFunctionsMismatch(f"the engine at {address} has no function library {library.LIBRARY}; `amas up` loads it")
-    return EngineError(f"the engine at {address} refused a call: {text}")
+        return EngineFunctionsMismatch(f"{engine} has no function library {library.LIBRARY}; `amas up` loads it")
+    return EngineError(f"{engine} refused a call: {text}")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2])
 
 
 def supported(version: str) -> bool:
     """Return whether a server of this version, such as `7.0.15`, can run our functions."""
-    return tuple(int(part) for part in version.split(".")[:2]) >= VERSION_MIN
+    return _numbers(version) >= VERSION_MIN
 
 
 class Engine:
     """A client of one cell's engine; safe for many coroutines of one event loop."""
 
-    def __init__(self, url: str, *, cell: str = "local") -> None:
-        """`url`: `unix:///path`, `redis://...` or `rediss://...`."""
-        self.url = url
-        self.address = url.rpartition("@")[2] if "@" in url else url
-        """The URL without a password, for messages."""
+    def __init__(self, url: str, *, cell: str = "local", settings: EngineSettings | None = None) -> None:
+        """`url`: see `address.py`. `settings`: what counts as done, and how long an answer may take; not where the engine is."""
+        self.url, self._settings = url, settings or EngineSettings()
+        self.address = without_secrets(url)
+        """The URL for messages."""
         self.prefix = f"amas:{{{cell}}}"
-        pool = driver.BlockingConnectionPool.from_url(
-            url,
-            max_connections=CONNECTIONS_MAX,
-            timeout=ANSWER_TIMEOUT_S,
-            socket_connect_timeout=CONNECT_TIMEOUT_S,
-            socket_timeout=ANSWER_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-            protocol=2,
-        )
-        self.client = driver.Redis.from_pool(pool)
+        self._clock_ahead_ms: int | None = None
+        self._confirmation = Confirmation(self._settings, address=self.address, mark=self.key("confirmed"))
+        self._pool = make_pool(url, timeout_s=self._settings.timeout_s, connected=self._greet)
+        self.client = driver.Redis.from_pool(self._pool)
+
+    @classmethod
+    def of(cls, settings: EngineSettings) -> Self:
+        """Return a client of the cell that the settings name, with all that they say."""
+        return cls(settings.url, cell=settings.cell, settings=settings)
 
     async def __aenter__(self) -> Self:
         return self
@@ -91,74 +111,76 @@ class Engine:
         """Return the key of `kind` as the functions name it."""
         return f"{self.prefix}:{kind}:{name}" if name else f"{self.prefix}:{kind}"
 
+    # -- time
+
+    def now_ms(self) -> int:
+        """Return the server's time in ms, by which leases, delays and deadlines count: whatever this machine's clock is set to.
+
+        Before the first connection it is this machine's.
+        """
+        ahead_ms = self._clock_ahead_ms
+        return clock.now_ms() if ahead_ms is None else round(clock.uptime_s() * 1000) + ahead_ms
+
+    @property
+    def wait_ms_max(self) -> int:
+        """How long a reading command may wait for news before its silence would pass for a dead server's."""
+        return round(self._settings.timeout_s * 500)
+
+    async def _greet(self, connection: AbstractConnection) -> None:
+        """Shake hands on a new connection and set our clock by the server's, which may be another server than before."""
+        await connection.on_connect()
+        await connection.send_command("TIME")
+        seconds, microseconds = await connection.read_response()
+        self._clock_ahead_ms = int(seconds) * 1000 + int(microseconds) // 1000 - round(clock.uptime_s() * 1000)
+
+    # -- the server and its functions
+
     async def check(self, *, load: bool = False) -> str:
         """Return the server's version after making sure that it can serve us.
 
-        `load`: put our functions there when they are missing or another text; without it, that is `EngineFunctionsMismatch`.
+        `load`: put our functions there when they are missing, an older release's or another text of this release; without it,
+        that is `EngineFunctionsMismatch`. A newer release's functions serve us, too, and are never replaced.
         """
-        with self._talking():
-            found: dict[str, Any] = await self.client.info("server")
-        version = str(found.get("valkey_version") or found.get("redis_version", "0"))
+        version = await self._version()
         if not supported(version):
             raise EngineUnsupported(f"the engine at {self.address} is version {version}; Valkey, or Redis >= 7.0, is needed")
-        try:
-            digest = await self.call("digest")
-        except EngineFunctionsMismatch:
-            digest = b""
-        if digest.decode() != library.digest():
+        await self._check_confirms(version)
+        found = await self._library()
+        if not _serves(*found):
             if not load:
                 raise EngineFunctionsMismatch(
-                    f"the engine at {self.address} has {'another version of the' if digest else 'no'} function library "
+                    f"the engine at {self.address} has {'another version of the' if found[0] else 'no'} function library "
                     f"{library.LIBRARY}; `amas up` of this version loads it"
                 )
-            with self._talking():
-                await self.client.function_load(library.source(), replace=True)
+            await self._load()
         return version
 
-    @contextmanager
-    def _talking(self) -> Iterator[None]:
-        """Turn the driver's errors into ours, and raise a cancellation that the driver swallowed.
+    async def _version(self) -> str:
+        async with self._talking():
+            found: dict[str, Any] = await self.client.info("server")
+        return str(found.get("valkey_version") or found.get("redis_version", "0"))
 
-        It writes under `asyncio.wait_for`, which before Python 3.12 may lose a cancellation that comes as the write ends
-        (https://github.com/python/cpython/issues/86296): the task would then go on for ever.
-        """
-        task = asyncio.current_task()
-        asked = task.cancelling() if task else 0
-        try:
-            yield
-        except (driver_errors.RedisError, OSError) as error:
-            raise translated(error, self.address) from error
-        finally:
-            if task and task.cancelling() > asked:
-                raise asyncio.CancelledError
+    async def _library(self) -> tuple[str, str]:
+        """Return the digest and the release of the functions that are there, "" for what they don't tell."""
+        told = []
+        for name in ("digest", "release"):
+            try:
+                told.append((await self.call(name)).decode())
+            except EngineFunctionsMismatch:
+                told.append("")
+        return told[0], told[1]
 
-    async def call(self, function: str, *arguments: Argument) -> Any:
-        """Run one function of the library and return what it answers."""
-        with self._talking():
-            return await self.client.fcall(f"{library.LIBRARY}_{function}", 1, self.prefix, *arguments)
+    async def _load(self) -> None:
+        """Replace the functions, in one turn with nobody else: who comes second looks again at what the first has loaded."""
 
-    async def calls(self, batch: Sequence[tuple[str, Sequence[Argument]]]) -> list[Any]:
-        """Run functions in order in one round trip and return their answers; the first error is raised after all have run."""
-        pipe = self.client.pipeline(transaction=False)
-        for function, arguments in batch:
-            pipe.execute_command("FCALL", f"{library.LIBRARY}_{function}", 1, self.prefix, *arguments)
-        with self._talking():
-            answers: list[Any] = await pipe.execute(raise_on_error=False)
-        for answer in answers:
-            if isinstance(answer, driver_errors.RedisError):
-                raise translated(answer, self.address) from answer
-        return answers
+        async def put(pipe: Any) -> None:
+            if not _serves(*await self._library()):
+                pipe.multi()
+                pipe.execute_command("FUNCTION", "LOAD", "REPLACE", library.source())
+                pipe.set(LIBRARY_KEY, library.release())
 
-    async def read(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
-        """Run plain reading commands in one round trip and return their answers in order."""
-        if not commands:
-            return []
-        pipe = self.client.pipeline(transaction=False)
-        for command in commands:
-            pipe.execute_command(*command)
-        with self._talking():
-            answers: list[Any] = await pipe.execute()
-        return answers
+        async with self._talking():
+            await self.client.transaction(put, LIBRARY_KEY)
 
     async def wait_until_ready(self, *, timeout_s: float, load: bool = False) -> str:
         """Try `check` until the server answers, at most `timeout_s` seconds; return its version."""
@@ -170,3 +192,99 @@ class Engine:
                 except EngineUnreachable:
                     await asyncio.sleep(pause_s)
                     pause_s = min(pause_s * 2, 0.5)
+
+    # -- calls
+
+    @asynccontextmanager
+    async def _talking(self) -> AsyncIterator[None]:
+        """Turn the driver's errors into ours, and raise a cancellation that the driver swallowed.
+
+        It writes under `asyncio.wait_for`, which before Python 3.12 may lose a cancellation that comes as the write ends
+        (https://github.com/python/cpython/issues/86296): the task would then go on for ever.
+        """
+        task = asyncio.current_task()
+        asked = task.cancelling() if task else 0
+        try:
+            yield
+        except (driver_errors.RedisError, OSError) as error:
+            raise await self._lost(error) from error
+        finally:
+            if task and task.cancelling() > asked:
+                raise asyncio.CancelledError
+
+    async def _lost(self, error: Exception) -> EngineError:
+        """Return our error for the driver's; when no server serves at the other end, drop what is connected to it."""
+        ours = translated(error, self.address)
+        if isinstance(ours, EngineUnreachable):
+            await self._drop_idle()
+        return ours
+
+    async def _drop_idle(self) -> None:
+        with suppress(driver_errors.RedisError, OSError):
+            await self._pool.disconnect(inuse_connections=False)
+
+    async def call(self, function: str, *arguments: Argument) -> Any:
+        """Run one function of the library and return what it answers."""
+        if self._confirmation.wanted and function not in UNCONFIRMED:
+            return (await self.calls([(function, arguments)]))[0]
+        async with self._talking():
+            return await self.client.fcall(f"{library.LIBRARY}_{function}", 1, self.prefix, *arguments)
+
+    async def calls(self, batch: Sequence[tuple[str, Sequence[Argument]]]) -> list[Any]:
+        """Run functions in order in one round trip and return their answers; the first error is raised after all have run.
+
+        Where the settings ask for replicas, one wait covers all: `EngineUnconfirmed` when they don't confirm in time.
+        """
+        confirmation = self._confirmation
+        if confirmation.wanted and not confirmation.commands:
+            confirmation.choose(_numbers(await self._version()))
+        pipe = self.client.pipeline(transaction=False)
+        for function, arguments in batch:
+            pipe.execute_command("FCALL", f"{library.LIBRARY}_{function}", 1, self.prefix, *arguments)
+        commands = confirmation.commands
+        for command in commands:
+            pipe.execute_command(*command)
+        async with self._talking():
+            said: list[Any] = await pipe.execute(raise_on_error=False)
+        answers = said[: len(batch)]
+        for answer in answers:
+            if isinstance(answer, driver_errors.RedisError):
+                raise await self._lost(answer) from answer
+        try:
+            confirmation.check(commands, said[len(batch) :])
+        except EngineUnconfirmed:  # the replicas may have gone over to another primary
+            await self._drop_idle()
+            raise
+        return answers
+
+    async def read(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        """Run plain reading commands in one round trip and return their answers in order."""
+        if not commands:
+            return []
+        pipe = self.client.pipeline(transaction=False)
+        for command in commands:
+            pipe.execute_command(*command)
+        async with self._talking():
+            answers: list[Any] = await pipe.execute()
+        return answers
+
+    @property
+    def acknowledgement(self) -> str:
+        """What counts as done, in words; known after `check`."""
+        return self._confirmation.words
+
+    async def _check_confirms(self, version: str) -> None:
+        """Find out at start whether the server can confirm what the settings ask for; how many replicas there are may change."""
+        if not self._confirmation.wanted:
+            return
+        self._confirmation.choose(_numbers(version))
+        if self._confirmation.needs_aof:
+            async with self._talking():
+                found = await self.client.info("persistence")
+            if not found.get("aof_enabled"):
+                raise self._confirmation.without_aof()
+
+
+def _serves(digest: str, release: str) -> bool:
+    """Return whether functions with this digest, of this release, serve this program."""
+    return digest == library.digest() or (bool(digest) and library.newer(release))

@@ -75,6 +75,10 @@ class HostRegistry:
         self._engine = engine
         self._retention_ms = round(retention_s * 1000)
 
+    def now_ms(self) -> int:
+        """Return the engine's time, by which leases count, whatever this machine's clock says."""
+        return self._engine.now_ms()
+
     async def register(self, host_id: str, about: HostAbout, *, lease_s: float, now_ms: int = SERVER_CLOCK) -> int:
         """Make a host known; until its lease ends it may claim. Return how many tasks an earlier life of it left running.
 

@@ -20,7 +20,7 @@ class Journal:
         """Return up to `limit` entries after an id, waiting at most `wait_ms` for the first (0: not at all)."""
         command: list[str | int] = ["XREAD", "COUNT", limit]
         if wait_ms:
-            command += ["BLOCK", wait_ms]
+            command += ["BLOCK", min(wait_ms, self._engine.wait_ms_max)]
         (answer,) = await self._engine.read([[*command, "STREAMS", self._key, after]])
         if not answer:
             return []

@@ -13,7 +13,7 @@ import msgspec
 from amas.clock import SERVER_CLOCK
 from amas.engine.connection import Argument, Engine
 from amas.errors import DependencyUnknown, EngineError, IdempotencyConflict, PayloadTooLarge, SubmissionError
-from amas.model.blob import Blob, blob_bytes, to_blob
+from amas.model.blob import Blob, wrap
 from amas.model.journal import ProgressNote, WorkflowOpening
 from amas.model.limits import Reserve, Usage
 from amas.model.states import TaskState, WorkflowState
@@ -45,6 +45,7 @@ _spec = msgspec.msgpack.Decoder(TaskSpec)
 _failure = msgspec.msgpack.Decoder(Failure)
 _any = msgspec.msgpack.Decoder()
 _NOTHING_CLAIMED = encode([])
+_PLAIN = SubmitOptions()
 
 
 class Idempotency(msgspec.Struct, frozen=True):
@@ -93,14 +94,14 @@ class Exchanged(NamedTuple):
 def encode_payload(value: Json, what: str) -> Blob:
     """Return `value` ready to be carried; `PayloadTooLarge` names `what` when it is over the limit."""
     try:
-        blob = to_blob(value)
+        encoded = encode(value)
     except (TypeError, msgspec.MsgspecError) as error:
         raise SubmissionError(f"{what} is not a JSON value: {error}") from error
-    if (size := blob_bytes(blob)) > PAYLOAD_BYTES_MAX:
+    if len(encoded) > PAYLOAD_BYTES_MAX:
         raise PayloadTooLarge(
-            f"{what} is {size} bytes; at most {PAYLOAD_BYTES_MAX} fit: store it as an artifact and pass the reference"
+            f"{what} is {len(encoded)} bytes; at most {PAYLOAD_BYTES_MAX} fit: store it as an artifact and pass the reference"
         )
-    return blob
+    return wrap(encoded)
 
 
 def make_submission(  # noqa: PLR0913  one for each word of a submission
@@ -121,17 +122,17 @@ def make_submission(  # noqa: PLR0913  one for each word of a submission
     """Return `spec` ready for `TaskQueue.submit`; `pool` keeps it for one pool's agents, the rest as in `SubmitOptions`."""
     options = SubmitOptions(
         needs=list(spec.needs) or None,
-        delay_ms=round(delay_s * 1000),
+        delay_ms=round(delay_s * 1000) if delay_s else 0,
         workflow_id=spec.workflow_id,
         parent_id=spec.parent_id,
         retries=spec.retry.retries,
         on_failure=on_failure,  # type: ignore[arg-type]
         tenant=spec.tenant,
-        cost_ms=math.ceil(cost_s * 1000),
+        cost_ms=math.ceil(cost_s * 1000) if cost_s else 0,
         reserves=list(reserves) or None,
         quorum=quorum,
         kind=kind,
-        expires_ms=math.ceil(expires_s * 1000),
+        expires_ms=math.ceil(expires_s * 1000) if expires_s else 0,
         compensates=compensates,
     )
     queue = spec.key or task_id if kind == "signal" else f"@{pool}" if pool else spec.capability
@@ -140,7 +141,7 @@ def make_submission(  # noqa: PLR0913  one for each word of a submission
         queue,
         encode_payload(spec, f"task {spec.key or spec.capability}"),
         priority,
-        None if options == SubmitOptions() else options,
+        None if options == _PLAIN else options,
     )
 
 
@@ -154,6 +155,10 @@ class TaskQueue:
     def __init__(self, engine: Engine, *, retention_s: float = RETENTION_S) -> None:
         self._engine = engine
         self._retention_ms = round(retention_s * 1000)
+
+    def now_ms(self) -> int:
+        """Return the engine's time, by which deadlines and delays count, whatever this machine's clock says."""
+        return self._engine.now_ms()
 
     async def submit(
         self,

@@ -4,11 +4,14 @@ The server's msgpack reader knows no binary type, so a value travels as a string
 with its five-byte header (0xdb and a big-endian length), ready to stand in a batch; the functions see and return the bare bytes.
 """
 
+from struct import Struct
+
 import msgspec
 
 Blob = msgspec.Raw
 
 _HEADER = 5
+_header = Struct(">BI").pack
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -19,7 +22,7 @@ def to_blob(value: object) -> Blob:
 
 def wrap(encoded: bytes) -> Blob:
     """Return encoded bytes with the header."""
-    return msgspec.Raw(b"\xdb" + len(encoded).to_bytes(4, "big") + encoded)
+    return msgspec.Raw(_header(0xDB, len(encoded)) + encoded)
 
 
 def unwrap(blob: Blob) -> bytes:

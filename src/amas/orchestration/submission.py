@@ -6,7 +6,7 @@ It must never plan: the root task's agent does.
 
 from pathlib import PurePath
 
-from amas.clock import new_id, now_ms
+from amas.clock import new_id
 from amas.engine.queue import Idempotency, TaskQueue, make_submission
 from amas.errors import CapabilityUnknown, InputUnusable, WorkflowsFull
 from amas.model.blob import to_blob
@@ -21,10 +21,10 @@ GOAL_CHARS_MAX = 20_000
 TITLE_CHARS_MAX = 120
 
 
-def goal_deadline_ms(goal: Goal, limits: FleetLimits) -> int:
+def goal_deadline_ms(goal: Goal, limits: FleetLimits, *, now_ms: int) -> int:
     """Return when the goal's work must have ended, in ms since the epoch: its own deadline, at most the fleet's time-out."""
     limit_s = limits.workflow_timeout_h * 3600
-    return now_ms() + round(min(goal.deadline_s or limit_s, limit_s) * 1000)
+    return now_ms + round(min(goal.deadline_s or limit_s, limit_s) * 1000)
 
 
 def _check(goal: Goal) -> None:
@@ -76,7 +76,7 @@ async def submit_goal(
     """
     await _make_sure_of_room(queue, limits)
     workflow_id, root_id = new_id(), new_id()
-    opening, root = goal_submission(goal, limits=limits, workflow_id=workflow_id, root_id=root_id)
+    opening, root = goal_submission(goal, limits=limits, workflow_id=workflow_id, root_id=root_id, now_ms=queue.now_ms())
     answer = f"{workflow_id} {root_id}"
     first = await queue.submit(
         [root],
@@ -88,8 +88,10 @@ async def submit_goal(
     return ids[0], ids[1]
 
 
-def goal_submission(goal: Goal, *, limits: FleetLimits, workflow_id: str, root_id: str) -> tuple[WorkflowOpening, Submission]:
-    """Return the workflow that meets `goal`, and its root task, ready for the engine."""
+def goal_submission(
+    goal: Goal, *, limits: FleetLimits, workflow_id: str, root_id: str, now_ms: int
+) -> tuple[WorkflowOpening, Submission]:
+    """Return the workflow that meets `goal`, and its root task, ready for the engine; `now_ms` is the engine's time."""
     _check(goal)
     spec = TaskSpec(
         capability=ROOT_CAPABILITY,
@@ -99,7 +101,7 @@ def goal_submission(goal: Goal, *, limits: FleetLimits, workflow_id: str, root_i
         layer=Layer.EXECUTIVE,
         workflow_id=workflow_id,
         tenant=goal.tenant,
-        deadline_ms=goal_deadline_ms(goal, limits),
+        deadline_ms=goal_deadline_ms(goal, limits, now_ms=now_ms),
     )
     budget = goal.budget.units() if goal.budget else None
     return WorkflowOpening(workflow_id, to_blob(goal), root_id, budget), make_submission(root_id, spec, priority=goal.priority)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 
-from amas.clock import monotonic_s, now_ms
+from amas.clock import monotonic_s
 from amas.engine.hosts import AgentCard, HostRegistry, HostView
 from amas.model.fleet import FleetSpec
 from amas.model.states import AgentStatus
@@ -38,7 +38,7 @@ class AgentBoard:
         async with self._looking:  # those who come meanwhile share the answer
             if monotonic_s() - self._seen_at > FRESH_S:
                 self._seen = await self._hosts.all()
-                at_ms = now_ms()
+                at_ms = self._hosts.now_ms()
                 agents = (agent for host in self._seen for agent in self._of_host(host, at_ms))
                 self._agents = sorted(agents, key=lambda agent: agent.agent_id)
                 self._seen_at = monotonic_s()

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 import msgspec
 from fastapi import Request
 
-from amas.clock import new_id
+from amas.clock import new_ids
 from amas.engine.queue import Idempotency, make_submission
 from amas.errors import CapabilityUnknown
 from amas.model.fleet import FleetSpec
@@ -114,8 +114,7 @@ def submissions(tasks: Sequence[NewTask], fleet: FleetSpec) -> list[Submission]:
     check_capabilities(tasks, fleet)
     keys: dict[str, str] = {}
     made = []
-    for task in tasks:
-        task_id = new_id()
+    for task_id, task in zip(new_ids(len(tasks)), tasks, strict=True):
         spec = TaskSpec(
             capability=task.capability,
             input=task.input,
@@ -123,7 +122,7 @@ def submissions(tasks: Sequence[NewTask], fleet: FleetSpec) -> list[Submission]:
             title=task.title,
             timeout_s=task.timeout_s,
             retry=_policy(task.retry),
-            needs=tuple(keys.get(need, need) for need in task.needs),
+            needs=tuple([keys.get(need, need) for need in task.needs]),
             tenant=task.tenant,
         )
         made.append(
@@ -170,15 +169,14 @@ class Capable(Protocol):
 
 def check_capabilities(tasks: Sequence[Capable], fleet: FleetSpec) -> None:
     """Raise `CapabilityUnknown` when no agent of the fleet could ever take one of the tasks."""
-    known, pools = fleet.capabilities, {pool.name: pool for pool in fleet.pools}
-    for task in tasks:
-        if task.pool and task.pool not in pools:
-            raise CapabilityUnknown(f"the fleet has no pool {task.pool!r}; it has {_some(pools)}")
-        able = pools[task.pool].capabilities if task.pool else known
-        if task.capability not in able:
-            who = f"the pool {task.pool!r}" if task.pool else "no agent of this fleet"
-            can = "can't do" if task.pool else "can do"
-            raise CapabilityUnknown(f"{who} {can} {task.capability!r}; what can be done: {_some(able)}")
+    pools = {pool.name: pool for pool in fleet.pools}
+    for pool, capability in {(task.pool, task.capability): None for task in tasks}:  # each once, in the order of the tasks
+        if pool and pool not in pools:
+            raise CapabilityUnknown(f"the fleet has no pool {pool!r}; it has {_some(pools)}")
+        able = pools[pool].capabilities if pool else fleet.capabilities
+        if capability not in able:
+            who, can = (f"the pool {pool!r}", "can't do") if pool else ("no agent of this fleet", "can do")
+            raise CapabilityUnknown(f"{who} {can} {capability!r}; what can be done: {_some(able)}")
 
 
 def _some(names: object) -> str:

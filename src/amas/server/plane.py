@@ -58,7 +58,7 @@ class ControlPlane:
         self.rate = Rate()
 
 
-def _plane_of(request: Request) -> ControlPlane:
+async def _plane_of(request: Request) -> ControlPlane:  # a plain function would be called in a thread, for each request
     plane = request.app.state.plane
     assert isinstance(plane, ControlPlane)
     return plane

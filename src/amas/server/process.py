@@ -38,15 +38,14 @@ async def _control_plane(home: Home) -> None:
     stopping = asyncio.Event()
     on_stop(stopping.set)
     use_log(open_log(home.logs / "control-plane.jsonl", level=OrchestrationLimits.read().log_level))
+    engine_settings = msgspec.structs.replace(EngineSettings.read(), url=state.engine_url, cell=state.cell)
     async with (
-        Engine(state.engine_url, cell=state.cell) as engine,
+        Engine.of(engine_settings) as engine,
         await Records.open(RecordsSettings.read().url_for(home.folder), cell=state.cell) as records,
     ):
         figures = Figures()
-        retention_s = EngineSettings.read().retention_s
-        plane = ControlPlane(
-            engine, records, load_fleet(state.fleet_file), settings, home.folder, retention_s=retention_s, figures=figures
-        )
+        fleet, retention_s = load_fleet(state.fleet_file), engine_settings.retention_s
+        plane = ControlPlane(engine, records, fleet, settings, home.folder, retention_s=retention_s, figures=figures)
         weights = {name: tenant.weight for name, tenant in plane.fleet.tenants.items()}
         await insist(lambda: plane.queue.weigh(weights), draw=random.random)
         await insist(lambda: plane.limits.declare(plane.fleet), draw=random.random)

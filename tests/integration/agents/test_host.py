@@ -91,6 +91,23 @@ async def test_a_failure_is_retried_where_it_helps_and_then_a_dead_letter(
     assert len(lines) == failures and lines[0]["agent_id"] == "fail-1" and lines[0]["host_id"] == "h1"
 
 
+async def test_attempts_that_start_together_leave_each_other_alone(bench: Bench) -> None:
+    kinds = ["variable", "own limit", "cancel self", "raise", "wait", "nothing"]
+    tasks = {new_id(): kinds[number % len(kinds)] for number in range(120)}
+    await bench.queue.submit(
+        [make_submission(task_id, TaskSpec(capability="test.mixed", input=kind)) for task_id, kind in tasks.items()]
+    )
+    async with bench.host([pool("mixed", replicas=4, tasks_per_agent=30)]) as host:
+        views = {task_id: await bench.ended(task_id) for task_id in tasks}
+        assert all(seat.running == 0 for seat in host.seats.values())
+    for task_id, kind in tasks.items():
+        view = views[task_id]
+        assert view.attempt == 1
+        assert view.state is (TaskState.FAILED if kind == "raise" else TaskState.SUCCEEDED), kind
+        if kind != "raise":
+            assert view.result == {"before": "nothing", **({"limit": True} if kind == "own limit" else {})}
+
+
 async def test_cancelling_reaches_a_running_agent(bench: Bench) -> None:
     async with bench.host([pool("wait")]) as host:
         task_id = await bench.submit("test.wait", {"gate": "c"})

@@ -175,6 +175,8 @@ async def test_a_reader_that_is_too_slow_is_told_to_resume(client, plane: Contro
     for _ in range(LISTENER_FRAMES_MAX + 2):
         await client.post("/api/tasks", json={"capability": WORK})
     async with asyncio.timeout(20):
+        while plane.live.listeners:  # until the events have overtaken the reader, who reads on too late
+            await asyncio.sleep(0)
         rest = parsed(b"".join([chunk async for chunk in stream]))
     assert rest[-1][1] == "dropped"
     assert rest[-1][2]["last_event_id"] == rest[-2][0]

@@ -81,7 +81,7 @@ async def _records(plane: ControlPlane) -> Check:
 
 async def _hosts(plane: ControlPlane) -> Check:
     try:
-        hosts = [host for host in await plane.board.hosts() if host.lease_until_ms >= now_ms()]
+        hosts = [host for host in await plane.board.hosts() if host.lease_until_ms >= plane.engine.now_ms()]
     except EngineError:
         return Check(name="hosts", ok=False, detail="can't be known while the engine is away")
     if not hosts:

@@ -1,0 +1,120 @@
+"""Where the engine is: from a URL to a pool of connections, straight to one server or to whichever the sentinels call primary.
+
+`redis://[user:password@]host[:port][/db]`, `rediss://` (TLS), `valkey://` and `valkeys://` (the same two), `unix:///path`, and
+`redis+sentinel://[user:password@]host[:port][,host[:port]...]/NAME[/db][?sentinel_password=...]`, where NAME is what the
+sentinels call the primary. Every new connection asks them anew, so a promoted replica is followed without a restart.
+Source: https://valkey.io/topics/sentinel-clients/; the form of the URL: https://pypi.org/project/redis-sentinel-url/
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import redis.asyncio as driver
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
+from redis.backoff import NoBackoff
+
+from amas.errors import SettingInvalid
+
+CONNECT_TIMEOUT_S = 5.0
+SENTINEL_TIMEOUT_S = 1.0
+"""Per sentinel, before the next is asked: they answer from memory, and a dead one must not hold up a failover."""
+SENTINEL_PORT = 26379
+CONNECTIONS_MAX = 64
+
+SENTINEL_SCHEME = "redis+sentinel"
+_OTHER_NAMES = {"valkey": "redis", "valkeys": "rediss"}
+
+Connected = Callable[[AbstractConnection], Awaitable[None]]
+
+
+class Sentinels(NamedTuple):
+    """What a `redis+sentinel://` URL says."""
+
+    hosts: list[tuple[str, int]]
+    name: str
+    db: int
+    username: str | None
+    password: str | None
+    sentinel_password: str | None
+
+
+class _FollowingPool(driver.BlockingConnectionPool, SentinelConnectionPool):
+    """Connections to the primary, at most so many; who finds none free waits."""
+
+    async def aclose(self) -> None:
+        """Close the connections to the sentinels, too."""
+        await super().aclose()
+        await self.sentinel_manager.aclose()
+
+
+def without_secrets(url: str) -> str:
+    """Return the URL for messages: without user, password and options."""
+    place = url.partition("?")[0]
+    scheme, separator, rest = place.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+
+
+def parse_sentinels(url: str) -> Sentinels:
+    """Return the parts of a `redis+sentinel://` URL; SettingInvalid when it names no sentinel or no primary."""
+    parts = urlsplit(url)
+    credentials, _, places = parts.netloc.rpartition("@")
+    username, _, password = credentials.partition(":")
+    name, _, db = parts.path.strip("/").partition("/")
+    try:
+        hosts = [(host, int(port or SENTINEL_PORT)) for host, _, port in (place.partition(":") for place in places.split(","))]
+        number = int(db or 0)
+    except ValueError:
+        hosts, number = [], 0
+    if not name or not hosts or not all(host for host, _ in hosts):
+        raise SettingInvalid(
+            f"{without_secrets(url)!r} is no address of sentinels: write {SENTINEL_SCHEME}://host:26379,host:26379/NAME, "
+            "where NAME is what they call the primary"
+        )
+    secret = parse_qs(parts.query).get("sentinel_password", [None])[0]
+    return Sentinels(hosts, name, number, unquote(username) or None, unquote(password) or None, secret)
+
+
+def make_pool(url: str, *, timeout_s: float, connected: Connected) -> driver.ConnectionPool:
+    """Return a pool for `url`; `connected` is awaited with each connection that is made, after its handshake.
+
+    `timeout_s`: a server that doesn't answer for so long is given up. The driver never repeats a call: only callers know what may
+    be said twice. Raises SettingInvalid for an address that can't be one.
+    """
+    connect_s = min(CONNECT_TIMEOUT_S, timeout_s)
+    options: dict[str, Any] = {
+        "max_connections": CONNECTIONS_MAX,
+        "timeout": timeout_s,
+        "socket_connect_timeout": connect_s,
+        "socket_timeout": timeout_s,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+        "redis_connect_func": connected,
+    }
+    scheme, separator, rest = url.partition("://")
+    if scheme == SENTINEL_SCHEME:
+        return _following(parse_sentinels(url), options, limit_s=min(SENTINEL_TIMEOUT_S, connect_s))
+    try:
+        return driver.BlockingConnectionPool.from_url(f"{_OTHER_NAMES.get(scheme, scheme)}{separator}{rest}", **options)
+    except ValueError as error:
+        raise SettingInvalid(f"{without_secrets(url)!r} is no address of an engine: {error}") from error
+
+
+def _following(where: Sentinels, options: dict[str, Any], *, limit_s: float) -> driver.ConnectionPool:
+    asking = {
+        "socket_timeout": limit_s,
+        "socket_connect_timeout": limit_s,
+        "retry": Retry(NoBackoff(), 0),
+        "password": where.sentinel_password,
+    }
+    return _FollowingPool(
+        connection_class=SentinelManagedConnection,
+        service_name=where.name,
+        sentinel_manager=Sentinel(where.hosts, sentinel_kwargs=asking),  # type: ignore[no-untyped-call]
+        db=where.db,
+        username=where.username,
+        password=where.password,
+        **options,
+    )
