@@ -17,7 +17,7 @@ AmasError
 │   ├── ScheduleUnknown
 │   ├── TaskFailed
 │   ├── LimitUnknown
-│   ├── BudgetExhausted       raised by Context.spend
+│   ├── BudgetExhausted       raised by agents
 │   ├── SignalRefused         author     it was answered before, or waits for no signal
 │   ├── ResetRefused          author     these tasks can't run again as they are
 │   ├── RetryLater            raised by agents
