@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from amas.fleet.load import load_fleet
+from amas.model.limits import Amounts
 from amas.orchestration.playbooks import load_playbook
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -21,6 +22,12 @@ def test_the_fleet_file_is_a_fleet(tmp_path: Path) -> None:
     assert spec.limits.quality_threshold == 0.9
     assert spec.pool("editor").timeout_s == 90
     assert spec.pool("editor").limits.memory_mb == 512
+
+
+def test_the_limits_are_a_fleets(tmp_path: Path) -> None:
+    spec = load_fleet(_yaml("limits.md", tmp_path), environ={})
+    assert [(each.name, each.requests_per_min) for each in spec.providers] == [("openai", 500)]
+    assert (spec.pool("writer").provider, spec.tenants["acme"].budget) == ("openai", Amounts(usd=50.0))
 
 
 def test_the_playbook_is_a_playbook(tmp_path: Path) -> None:

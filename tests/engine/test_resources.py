@@ -77,9 +77,10 @@ async def test_the_last_said_limit_holds_and_it_can_be_changed(cell: Cell, limit
     assert await ids(cell) == ["t3"]
 
 
-@pytest.mark.parametrize(
-    "end", ["complete", "fail", "give_back", "suspend", "cancel", "die", "leave", "come back", "end workflow"]
-)
+ENDS = ("complete", "fail", "give_back", "suspend", "cancel", "die", "leave", "come back", "end workflow")
+
+
+@pytest.mark.parametrize("end", ENDS)
 async def test_however_an_attempt_ends_its_slot_is_free(cell: Cell, limits: Limits, end: str) -> None:
     await cell.submit(keyed("first", ("k", 1), workflow_id="w"), workflow="w")
     await cell.submit(keyed("second", ("k", 1)))

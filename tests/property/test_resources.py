@@ -32,20 +32,8 @@ WINDOW_MS = 60_000
 ROUNDS_MAX = 3000
 
 KINDS = (
-    "submit",
-    "submit",
-    "claim",
-    "claim",
-    "claim",
-    "complete",
-    "complete",
-    "fail",
-    "spend",
-    "cancel",
-    "give_back",
-    "die",
-    "wait",
-    "refuse",
+    *("submit", "submit", "claim", "claim", "claim", "complete", "complete", "fail"),
+    *("spend", "cancel", "give_back", "die", "wait", "refuse"),
 )
 steps = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 10**6)), min_size=20, max_size=90)
 
@@ -267,10 +255,12 @@ class World:
         assert not {name for name in await self.cell.keys() if name.startswith("park")}
 
 
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
+"""A life is read from its steps; making it shorter takes minutes."""
+
+
 @pytest.mark.requirement("T6")
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.reuse, Phase.generate)
-)
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
 @given(steps)
 def test_limits_hold_whatever_happens(engine_url: str, life: list[tuple[str, int]]) -> None:
     async def live() -> None:

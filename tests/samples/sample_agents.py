@@ -10,7 +10,7 @@ import time
 from contextvars import ContextVar
 from pathlib import Path
 
-from amas import BaseAgent, Context, GiveUp, RetryLater, SubTask, SyncContext, agent
+from amas import BaseAgent, Context, GiveUp, RateLimited, RetryLater, SubTask, SyncContext, agent
 from amas.errors import TaskCancelled
 from amas.model.task import Json
 
@@ -247,3 +247,14 @@ async def spread(task: Context) -> Json:
     """Spawn as many as the input says, and return how many brought their own number back."""
     outcomes = await task.spawn([SubTask(key=str(n), capability="test.echo", input=n) for n in range(task.input)])
     return sum(outcome.result["echo"] == int(key) for key, outcome in outcomes.items())
+
+
+@agent("test.meter")
+async def meter(task: Context) -> Json:
+    """Announce each call before it is made; be told once by the provider to come back later, where that is asked for."""
+    if "busy" in task.input and task.attempt == 1:
+        raise RateLimited(task.input["busy"], provider=task.input.get("provider", ""))
+    for _ in range(task.input.get("calls", 0)):
+        await task.spend(usd=0.25, tokens=10, calls=1)
+    task.report_usage(tokens=5)
+    return "done"

@@ -76,7 +76,8 @@ class _Line:
                     raise AssertionError(f"a host doesn't say {type(other).__name__} twice")
 
     async def finish(self, message: frames.Done | frames.Failed) -> None:
-        """Say the last word."""
+        """Say the last word, after all that `say` has handed to the loop."""
+        await asyncio.sleep(0)
         self._writer.write(frames.pack(message))
         await self._writer.drain()
         self._writer.close()

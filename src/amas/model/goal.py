@@ -75,7 +75,7 @@ class SubTask(msgspec.Struct, frozen=True, kw_only=True):
     inherits_needs: bool = False
     """Whether it gets the results that its parent got, too."""
     concurrency: dict[str, int] = msgspec.field(default_factory=dict)
-    """Keys, each with how many tasks that name it may run at once: `("customer-42", 3)`."""
+    """Keys, each with how many tasks that name it may run at once: `{"customer-42": 3}`."""
     provider: str = ""
     """Whose requests and tokens a minute it takes; empty takes the pool's."""
     estimate: Amounts | None = None

@@ -14,6 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
+from amas.engine.limits import BudgetView, LimitsView
 from amas.model.schedule import ScheduleView
 from amas.records.views import Analytics, EventRecord
 from amas.server import shapes
@@ -37,6 +38,11 @@ SHAPES: tuple[type, ...] = (
     shapes.NewSchedule,
     shapes.SchedulePage,
     shapes.Dropped,
+    shapes.NewLimit,
+    shapes.NewBudget,
+    shapes.BudgetPage,
+    LimitsView,
+    BudgetView,
     shapes.Submitted,
     shapes.SubmittedBatch,
     shapes.SubmittedGoal,

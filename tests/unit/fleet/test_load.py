@@ -11,6 +11,7 @@ from amas.fleet.check import agent_problems, problems
 from amas.fleet.declared import seconds
 from amas.fleet.load import blueprints, find_fleet, load_fleet
 from amas.model.fleet import DELAYED, FleetLimits, FleetSpec, PoolSpec, ProcessLimits
+from amas.model.limits import Amounts
 from amas.model.states import Layer
 from amas.model.task import RetryPolicy
 
@@ -263,6 +264,19 @@ def test_playbooks_are_found_beside_the_fleet_file_and_checked_with_the_agents(t
     spec = load_fleet(write(tmp_path, text), environ={})
     assert spec.playbooks == (str(tmp_path / "mine.yaml"), "code-base")
     assert "mine.yaml:2: " in refused(tmp_path, text, agents=True)
+
+
+def test_providers_estimates_and_budgets_are_read_and_checked(tmp_path: Path) -> None:
+    spec = load_fleet(
+        write(tmp_path, SMALL + "tenants:\n  acme: {budget: {usd: 50}}\nproviders:\n  openai: {requests_per_min: 500}\n"),
+        environ={},
+    )
+    assert spec.tenants["acme"].budget == Amounts(usd=50.0)
+    assert [(each.name, each.requests_per_min, each.tokens_per_min) for each in spec.providers] == [("openai", 500, None)]
+    message = refused(tmp_path, SMALL + "providers:\n  openai: {requests_per_min: 0}\n")
+    assert "providers.openai.requests_per_min: is 0, but must be from 1" in message
+    message = refused(tmp_path, SMALL + "tenants:\n  acme: {budget: {usd: -1}}\n")
+    assert "tenants.acme.budget: usd is -1, but must be from 0" in message
 
 
 def test_tenants_have_weights_within_reason(tmp_path: Path) -> None:
