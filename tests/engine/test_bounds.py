@@ -10,6 +10,7 @@ from amas.engine.bounds import QueueBounds
 from amas.engine.queue import Idempotency
 from amas.errors import DependencyUnknown, QueueFull
 from amas.model.fleet import DELAYED
+from amas.model.limits import Reserve
 
 
 @pytest.fixture
@@ -159,3 +160,20 @@ async def test_a_bound_below_what_is_queued_drops_nothing(bounded: Cell) -> None
     with pytest.raises(QueueFull):
         await bounded.submit(*tasks(2, prefix="more"))
     await bounded.submit(task("one"))
+
+
+async def test_parked_tasks_take_room_until_they_run(bounded: Cell) -> None:
+    one_at_a_time = [Reserve("slots:customer", 1, 1)]
+    await bounded.submit(*tasks(10, reserves=one_at_a_time))
+    (running,) = await bounded.claim(20)  # the other nine are parked now, and stand in no queue
+    await bounded.submit(task("fits"))
+    with pytest.raises(QueueFull):
+        await bounded.submit(task("too-many"))
+    await bounded.complete(running)  # wakes one, which is queued again
+    await bounded.complete(*await bounded.claim(20))
+    await bounded.submit(*tasks(2, prefix="later"))
+    with pytest.raises(QueueFull):
+        await bounded.submit(task("too-many"))
+    await bounded.cancel(*(f"t{n}" for n in range(10)))
+    await bounded.submit(*tasks(8, prefix="again"))
+    assert await bounded.engine.client.exists(bounded.engine.key("parked")) == 0

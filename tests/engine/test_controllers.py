@@ -100,7 +100,7 @@ async def test_the_timers_fail_what_is_overdue_and_finish_what_calls_left_to_do(
     await queue.submit([overdue], now_ms=now_ms() - 2000)
     await submit(queue, 3 * SLICE, workflow_id=workflow_id)
     await queue.end_workflow(workflow_id, WorkflowState.CANCELLED)
-    assert await Timers(queue, workflows, Figures()).run_once() == timers.PAUSE_MAX_S
+    assert await Timers(queue, workflows, Limits(engine), Figures()).run_once() == timers.PAUSE_MAX_S
     assert await state_of(queue, overdue.id) is TaskState.FAILED
     found = await queue.workflow(workflow_id)
     assert found is not None and (found["open"], found["cancelled"]) == (0, 3 * SLICE + 1)

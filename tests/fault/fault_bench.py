@@ -17,6 +17,7 @@ from amas.controllers.timers import Timers
 from amas.engine.connection import Engine
 from amas.engine.hosts import HostRegistry
 from amas.engine.journal import START, Journal
+from amas.engine.limits import Limits
 from amas.engine.queue import TaskQueue
 from amas.engine.workflows import Workflows
 from amas.model.journal import EntryKind, TaskChange, task_changes
@@ -39,7 +40,10 @@ async def duties(url: str, cell: str, *, lease_s: float = 3.0) -> AsyncIterator[
     """Run the timers and the reaper for the body, as the control plane does, and give what they count."""
     figures = Figures()
     async with Engine.of(msgspec.structs.replace(EngineSettings.read(), url=url, cell=cell)) as engine:
-        sweeps = (Timers(TaskQueue(engine), Workflows(engine), figures), Reaper(HostRegistry(engine), figures, lease_s=lease_s))
+        sweeps = (
+            Timers(TaskQueue(engine), Workflows(engine), Limits(engine), figures),
+            Reaper(HostRegistry(engine), figures, lease_s=lease_s),
+        )
         running = [asyncio.create_task(keep_at(sweep, figures)) for sweep in sweeps]
         try:
             yield figures

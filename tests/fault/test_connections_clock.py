@@ -14,6 +14,7 @@ from amas.clock import new_id
 from amas.controllers.deadlines import Deadlines
 from amas.controllers.figures import Figures
 from amas.controllers.timers import PAUSE_MAX_S, Timers
+from amas.engine.limits import Limits
 from amas.engine.queue import make_submission
 from amas.engine.workflows import Workflows
 from amas.model.blob import to_blob
@@ -50,7 +51,7 @@ async def test_a_host_whose_clock_jumps_keeps_its_lease_and_its_tasks(bench: Ben
 
 @pytest.mark.parametrize("jump_s", JUMPS_S)
 async def test_the_timers_wait_by_the_engines_clock(bench: Bench, jump_s: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    timers = Timers(bench.queue, Workflows(bench.engine), Figures())
+    timers = Timers(bench.queue, Workflows(bench.engine), Limits(bench.engine), Figures())
     await bench.queue.submit([task("later", delay_ms=60_000)])
     real_ns = time.time_ns
     monkeypatch.setattr("time.time_ns", lambda: real_ns() + jump_s * 1_000_000_000)

@@ -245,8 +245,10 @@ class Host:
     def reported(self, attempt: Attempt, outcome: Outcome) -> None:
         """Count an attempt's end and send it on its way."""
         agent = attempt.seat.agent
-        agent.busy_s += monotonic_s() - attempt.started_s
+        took_s = monotonic_s() - attempt.started_s
+        agent.busy_s += took_s
         if isinstance(outcome, Completion):
+            self._pump.lessons.add(attempt.claimed.spec.capability, took_s)
             agent.tasks_succeeded += 1
             self._succeeded[agent.agent_id] = agent.tasks_succeeded
         elif outcome is not None:

@@ -11,9 +11,11 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from amas.agents.attempt import Attempt, Outcome, Stop
 from amas.agents.insist import PAUSE_MAX_S, PAUSE_MIN_S
 from amas.agents.lanes import Lanes
+from amas.agents.lessons import Lessons
 from amas.agents.outbox import Outbox
 from amas.agents.slots import FreeSlots
 from amas.agents.task_context import Services
+from amas.clock import monotonic_s
 from amas.core.retry import pause_s
 from amas.engine.hosts import HostRegistry
 from amas.engine.queue import Exchange
@@ -43,7 +45,7 @@ class Pump:
         self._services, self._slots, self._registry = services, slots, registry
         self._begin, self._register = begin, register
         self._lanes = Lanes(services.loop)
-        self.outbox = Outbox()
+        self.outbox, self.lessons = Outbox(), Lessons()
         self.running: dict[str, Attempt] = {}
         """The attempts whose outcome the engine waits for, by task."""
         self.wake = asyncio.Event()
@@ -141,7 +143,8 @@ class Pump:
         if not (ask or parcel.completions or parcel.failures):
             return False
         try:
-            said = Exchange(parcel.completions, parcel.failures, ask.groups if ask else ())
+            lessons = self.lessons.take(monotonic_s()) if parcel.completions else ()
+            said = Exchange(parcel.completions, parcel.failures, ask.groups if ask else (), lessons)
             answer = await self._services.queue.exchange(self._services.host_id, said)
         except BaseException:
             self.outbox.put_back(parcel)

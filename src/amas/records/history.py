@@ -77,11 +77,11 @@ class History:
 
     async def values_in_use(self, *, since_ms: int, cursor: str = "") -> list[ValuesInUse]:
         """Return the inputs and results of tasks that are open or ended since a time, oldest first."""
-        columns = (tasks.c.id, tasks.c.finished_ms, tasks.c.input, tasks.c.result)
+        columns = (tasks.c.id, tasks.c.finished_ms, tasks.c.spec, tasks.c.result)
         wanted = sa.or_(tasks.c.finished_ms.is_(None), tasks.c.finished_ms >= since_ms)
         query = sa.select(*columns).where(wanted, tasks.c.id > cursor).order_by(tasks.c.id).limit(PAGE_MAX)
         rows = await self._rows(query)
-        return [ValuesInUse(row.id, row.finished_ms is None, (row.input or b"") + b" " + (row.result or b"")) for row in rows]
+        return [ValuesInUse(row.id, row.finished_ms is None, row.spec + b" " + (row.result or b"")) for row in rows]
 
     async def attempts(self, task_id: str) -> list[AttemptRecord]:
         """Return every attempt at a task, first to last."""

@@ -18,6 +18,7 @@
 --   P:qs:<queue> hash    v virtual time, c learned cost (us) P:pass     hash   queue -> its virtual time among those of its pool; '' now
 --   P:fl:<queue> <priority> <tenant>  zset  flows (workflow, or '') by virtual finish time
 --   P:weights    hash    tenant -> its weight (1 if absent)
+--   P:parked     hash    queue -> how many of its tasks are parked
 --   P:delayed    zset    delayed ids by due time             P:dead     zset   dead letters by time
 --   P:w:<id>     hash    a workflow: s state, b blob, root, total, open, succeeded, failed, cancelled, bad, halted, y, c created, z finished,
 --                        paused, o has compensations, v state in which it ends after them, at where the cancelling of its tasks stands,

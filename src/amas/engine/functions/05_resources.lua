@@ -195,6 +195,11 @@ end
 
 local function set_place(id, place) call('HSET', key('t', id), 'V', cmsgpack.pack(place)) end
 
+-- Count how many tasks of a queue are parked, wherever: its bound holds for them too.
+local function count_parked(queue, n)
+  if call('HINCRBY', P .. ':parked', queue, n) <= 0 then call('HDEL', P .. ':parked', queue) end
+end
+
 -- Park a task on what it lacks, or on all that it needs if that happened too often.
 local function park(id, queue, score, parks, since, lacking, needs)
   local on, names, rank, order = {lacking}, {}, rank_of(score, parks, since)
@@ -218,11 +223,13 @@ local function park(id, queue, score, parks, since, lacking, needs)
     touch(res)
   end
   set_place(id, {'parked', score, parks, names, since, needs})
+  count_parked(queue, 1)
   R.parks = (R.parks or 0) + 1
 end
 
 -- Take a task off the parks that it stands in.
 local function unpark(id, queue, names)
+  count_parked(queue, -1)
   for _, name in ipairs(names) do
     local res = resource(name)
     if call('ZREM', park_key(res, queue), id) == 1 then bump(res, 'parked', -1) end
@@ -303,6 +310,7 @@ local function wake_queue(res, queue, most)
         for i = 1, 4 do lent[i] = lent[i] + (need[i] or 0) end
         if res.kind == 'slots' then lent[1] = res.f[field] end
         set_place(id, {'woken', place[2], place[3], place[4], place[5]})
+        count_parked(queue, -1)
         enqueue(id, queue, place[2])
         n = n + 1
       end
