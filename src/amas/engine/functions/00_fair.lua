@@ -145,7 +145,7 @@ end
 local function write_queues()
   local names = {}
   for queue, list in pairs(R.ready) do
-    for i = 1, #list, 2 do list[i] = string.format('%.17g', list[i]) end
+    for i = 1, #list, 2 do list[i] = string.format('%d', list[i]) end   -- whole numbers, all below 2^53
     call_many('ZADD', key('q', queue), list)
     names[#names + 1] = queue
   end
