@@ -53,8 +53,8 @@ _MALLOC = ":".join(
         "top_pad": 16 << 20,
     }.items()
 )
-"""A call makes and drops tens of thousands of small values at once. Kept at hand for the next one instead of being sorted and given
-back to the system, they cost a quarter less of all that the engine does. Other C libraries take no notice.
+"""A call makes and drops tens of thousands of small values at once. Kept at hand for the next one, and not sorted and given back to
+the system, they cost a quarter less of all that the engine does. Other C libraries take no notice.
 Source: https://www.gnu.org/software/libc/manual/html_node/Memory-Allocation-Tunables.html"""
 
 _OPTIONS = """\
