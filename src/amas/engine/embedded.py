@@ -53,7 +53,7 @@ _MALLOC = ":".join(
         "top_pad": 16 << 20,
     }.items()
 )
-"""A call makes and drops tens of thousands of small values at once. Kept at hand for the next one, and not sorted and given back to
+"""A call makes and drops tens of thousands of small values at once. Kept at hand for the next one, not sorted and given back to
 the system, they cost a quarter less of all that the engine does. Other C libraries take no notice.
 Source: https://www.gnu.org/software/libc/manual/html_node/Memory-Allocation-Tunables.html"""
 
