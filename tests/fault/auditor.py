@@ -1,16 +1,19 @@
 """Reads the journal beside a fleet under attack and holds every entry against the rules: an arrow that the table of transitions
 doesn't have, an attempt that isn't the next, an outcome by an attempt that doesn't own its task, a claim before its needs,
-a step journaled twice.
+a step journaled twice, more at once under a concurrency key than it allows.
 
 It is written from `model/states.py` and knows nothing of keys or hosts. What it finds is kept as sentences, told at the end.
 """
+
+from collections import defaultdict
 
 import msgspec
 
 from amas.model.journal import EntryKind, JournalEntry, failed_attempts, task_changes
 from amas.model.states import TERMINAL, TRANSITIONS, TaskState, Transition
-from amas.model.task import JournaledStep, TaskSpec
+from amas.model.task import JournaledStep, Submission, TaskSpec
 
+_SUBMISSIONS = msgspec.msgpack.Decoder(list[Submission])
 _STEPS = msgspec.msgpack.Decoder(list[JournaledStep])
 _ARROWS = {(state, after) for (state, why), after in TRANSITIONS.items() if why not in {Transition.RERUN, Transition.RESET}}
 """Nothing is run again on purpose here, so an end is an end."""
@@ -33,6 +36,10 @@ class Auditor:
         self.tasks: dict[str, Seen] = {}
         self.steps: dict[tuple[str, str], int] = {}
         """(task, step) -> the attempt whose result stands."""
+        self._keys: dict[str, list[tuple[str, int]]] = {}
+        """Task -> its concurrency keys and their limits."""
+        self._holders: defaultdict[str, set[str]] = defaultdict(set)
+        """Concurrency key -> the tasks that run under it."""
         self.faults: list[str] = []
         self.entries = 0
 
@@ -40,6 +47,8 @@ class Auditor:
         """Take the next entry."""
         self.entries += 1
         fence = {task_id: attempt for task_id, attempt, _ in failed_attempts(entry)}
+        if entry.kind is EntryKind.SUBMIT:
+            self._note_keys(entry)
         if entry.kind is EntryKind.STEP:
             self._steps(entry)
         for change in task_changes(entry):
@@ -76,8 +85,25 @@ class Auditor:
         if (task.state, state) not in _ARROWS and not (fresh and state in {TaskState.WAITING, TaskState.DELAYED}):
             self._fault(entry, task_id, f"went from {task.state} to {state}")
         task.state = state
+        for key, limit in self._keys.get(task_id, ()):
+            self._hold(entry, task_id, key, limit, runs=state is TaskState.RUNNING)
         if state in TERMINAL:
             task.ends += 1
+
+    def _note_keys(self, entry: JournalEntry) -> None:
+        for submission in _SUBMISSIONS.decode(entry.batch):
+            reserves = submission.options.reserves if submission.options else None
+            if keys := [(each.resource, each.limit) for each in reserves or () if each.resource.startswith("slots:")]:
+                self._keys[submission.id] = keys
+
+    def _hold(self, entry: JournalEntry, task_id: str, key: str, limit: int, *, runs: bool) -> None:
+        holders = self._holders[key]
+        if not runs:
+            holders.discard(task_id)
+            return
+        holders.add(task_id)
+        if len(holders) > limit:
+            self._fault(entry, task_id, f"runs as one of {len(holders)} under {key}, which allows {limit}")
 
     def _steps(self, entry: JournalEntry) -> None:
         for index, step in enumerate(_STEPS.decode(entry.batch)):

@@ -29,6 +29,7 @@ from amas.engine.connection import Engine
 from amas.engine.embedded import EmbeddedEngine
 from amas.engine.journal import START, Journal
 from amas.errors import EngineError, RecordsError
+from amas.model.limits import Amounts
 from amas.model.states import TaskState
 from amas.model.task import RetryPolicy
 from amas.platforms.local.control import RunningFleet, start_fleet
@@ -40,6 +41,8 @@ OPEN_MAX = 1200
 """Tasks under way at a time: enough that every attack hits hundreds."""
 LIMIT_S = 240.0
 """What the fleet gets to finish when the attacks are over."""
+POOR, POOR_CALLS = "poor", 150
+"""The tenant whose budget `chaos.yaml` says, and how many calls that is."""
 S = TaskState
 
 
@@ -54,7 +57,7 @@ class Expected(msgspec.Struct):
 
 
 class Load:
-    """Work of every kind: plain, failing, giving up, splitting, in layers, cancelled on the way."""
+    """Work of every kind: plain, failing, giving up, splitting, in layers, limited, paid for, cancelled on the way."""
 
     def __init__(self, client: Fleet, chance: random.Random) -> None:
         self._client, self._chance = client, chance
@@ -99,16 +102,19 @@ class Load:
             return NewTask(capability="chaos.split", input=parts, retry=retry, **options), 0, {S.SUCCEEDED}
         gives_up = chance.random() < 0.03
         work = self._work(fails=chance.choice([0, 0, 0, 1, 2]), gives_up=gives_up)
-        return (
-            NewTask(capability="chaos.work", input=work, retry=retry, **options),
-            work["steps"],
-            {S.FAILED} if gives_up else {S.SUCCEEDED},
-        )
+        ends = {S.FAILED} if gives_up else {S.SUCCEEDED}
+        if chance.random() < 0.1:
+            options["concurrency"] = {"chaos": 5}
+        elif chance.random() < 0.1:
+            options |= {"tenant": POOR, "estimate": Amounts(calls=1)}
+            work["calls"] = 1
+            ends = ends | {S.FAILED}  # what it may spend comes to its end
+        return NewTask(capability="chaos.work", input=work, retry=retry, **options), work["steps"], ends
 
     def _work(self, *, fails: int, gives_up: bool = False) -> dict[str, int | float | bool]:
         chance = self._chance
         steps, hold_s = chance.randrange(4), chance.choice([0.0, 0.01, 0.2])
-        return {"steps": steps, "hold_s": hold_s, "fails": fails, "gives_up": gives_up}
+        return {"steps": steps, "hold_s": hold_s, "fails": fails, "gives_up": gives_up, "calls": 0}
 
     def _doom(self, task_id: str) -> None:
         """Note that whatever needs this task may fail."""
@@ -279,15 +285,17 @@ async def attack(
             async with asyncio.timeout(LIMIT_S):
                 outcomes = {task_id: (await each.handle.outcome()).state for task_id, each in load.tasks.items()}
                 await _audited(auditor, load)
+            spent = (await client.limits.budget(f"tenant/{POOR}")).spent.calls or 0
         follower.cancel()
         recorded = await _recorded(site, load)
-    faults = auditor.faults + _faults(site, load, auditor, outcomes, recorded)
+    faults = [] if spent <= POOR_CALLS else [f"{spent} calls were spent of {POOR_CALLS}"]
+    faults += auditor.faults + _faults(site, load, auditor, outcomes, recorded)
     assert not faults, f"seed {seed}: {len(faults)} faults, the first: " + "\n".join(faults[:20])
     ends = Counter(str(state) for state in outcomes.values())
     return (
         f"seed {seed}: {len(load.tasks)} tasks accepted, {dict(ends)}; "
         f"{len(auditor.tasks)} with sub-tasks in {auditor.entries} entries; "
-        f"{sum(site.done.values())} attacks: {dict(site.done)}; nothing lost, nothing twice"
+        f"{spent} of {POOR_CALLS} calls spent; {sum(site.done.values())} attacks: {dict(site.done)}; nothing lost, nothing twice"
     )
 
 

@@ -18,6 +18,8 @@ async def work(task: Context) -> dict[str, int]:
             file.write(f"{task.id} s{step} {task.attempt} {os.getpid()}\n")
         return step
 
+    if asked["calls"]:
+        await task.spend(calls=asked["calls"])
     for step in range(asked["steps"]):
         await task.step(f"s{step}", lambda step=step: write(step))
         await asyncio.sleep(asked["hold_s"])
