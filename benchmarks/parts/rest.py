@@ -1,4 +1,4 @@
-"""Tasks a second through `POST /api/tasks/batch`: real HTTP from another process, the ends seen on the live event stream.
+"""Tasks a second through `POST /api/tasks/batch`: real HTTP from another process, results awaited on `POST /api/tasks/outcomes`.
 
 The driver (`benchmarks/rest_load.py`) shares the two cores with the fleet. A batch of 1 goes over 100 connections.
 """

@@ -306,6 +306,11 @@ class TaskQueue:
         (found,) = await self._engine.read([("HGETALL", self._engine.key("s", task_id))])
         return {name.decode(): result for name, result in found.items()}
 
+    async def ended(self, task_ids: Sequence[str]) -> list[TaskOutcome]:
+        """Return the outcomes of those tasks that have ended, in order; a thousand cost little more than one."""
+        outcomes: list[TaskOutcome] = _outcomes.decode(await self._engine.call("outcomes", encode(task_ids)))
+        return outcomes
+
     async def outcomes(self, task_ids: Sequence[str]) -> dict[str, TaskOutcome]:
         """Return the state, result and failure of those tasks that the engine knows, in any state."""
         answers = await self._engine.read([("HMGET", self._engine.key("t", task_id), "s", "r", "e") for task_id in task_ids])

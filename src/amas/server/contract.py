@@ -45,6 +45,8 @@ SHAPES: tuple[type, ...] = (
     BudgetView,
     shapes.Submitted,
     shapes.SubmittedBatch,
+    shapes.TaskIds,
+    shapes.Outcomes,
     shapes.SubmittedGoal,
     shapes.Cancelled,
     shapes.TaskDetail,

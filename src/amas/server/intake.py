@@ -31,6 +31,7 @@ from amas.server.shapes import (
     NewSignal,
     NewTask,
     NewWorkflow,
+    TaskIds,
     TaskSignal,
 )
 
@@ -39,7 +40,7 @@ BATCH_MAX = 1000
 IDEMPOTENCY_CHARS_MAX = 200
 
 Shape = TypeVar(
-    "Shape", NewTask, NewGoal, NewSchedule, NewLimit, NewBudget, NewWorkflow, NewSignal, TaskSignal, NewRerun, NewAnswer
+    "Shape", NewTask, NewGoal, NewSchedule, NewLimit, NewBudget, NewWorkflow, NewSignal, TaskSignal, NewRerun, NewAnswer, TaskIds
 )
 
 JSON, NDJSON, MSGPACK = "application/json", "application/x-ndjson", "application/msgpack"

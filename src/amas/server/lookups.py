@@ -46,7 +46,7 @@ def _attempt(found: AttemptRecord) -> AttemptShape:
         outcome=found.state,
         started_ms=found.started_ms,
         finished_ms=found.finished_ms,
-        failure=_failure(found.failure),
+        failure=failure_shape(found.failure),
     )
 
 
@@ -88,7 +88,7 @@ async def workflow_detail(plane: ControlPlane, workflow_id: str) -> WorkflowDeta
         finished_ms=held["finished_ms"],
         seconds=_seconds(held["created_ms"], held["finished_ms"]),
         result=await _whole(plane, root),
-        failure=_failure(root.failure) if root and root.state is TaskState.FAILED else None,
+        failure=failure_shape(root.failure) if root and root.state is TaskState.FAILED else None,
         tasks=tasks,
         tasks_left_out=max(0, held["total"] - len(tasks)),
         last_event_id=last_event_id,
@@ -122,7 +122,7 @@ async def _recorded_detail(plane: ControlPlane, workflow_id: str, last_event_id:
     return WorkflowDetail(
         **_workflow_fields(found),
         result=await _whole(plane, root),
-        failure=_failure(root.failure) if root and root.state is TaskState.FAILED else None,
+        failure=failure_shape(root.failure) if root and root.state is TaskState.FAILED else None,
         tasks=[task_shape(view) for view in sorted(views, key=lambda view: (view.created_ms, view.id))],
         tasks_left_out=max(0, sum(found.tasks.values()) - len(views)),
         last_event_id=last_event_id,
@@ -173,11 +173,12 @@ def _fields(view: TaskView, recorded: TaskView | None) -> dict[str, Json]:
         "started_ms": view.started_ms,
         "finished_ms": view.finished_ms,
         "seconds": _seconds(view.started_ms, view.finished_ms),
-        "failure": _failure(view.failure),
+        "failure": failure_shape(view.failure),
     }
 
 
-def _failure(failure: Failure | None) -> FailureShape | None:
+def failure_shape(failure: Failure | None) -> FailureShape | None:
+    """Return a failure as it goes over the wire."""
     return FailureShape(code=failure.code, message=failure.message) if failure else None
 
 

@@ -236,6 +236,29 @@ class FailureShape(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
+class OutcomeShape(msgspec.Struct, frozen=True, kw_only=True):
+    """How one task ended."""
+
+    id: str
+    state: TaskState
+    result: Json = None
+    failure: FailureShape | None = None
+
+
+class TaskIds(Given, frozen=True):
+    """Tasks that somebody asks for."""
+
+    ids: Annotated[list[Name], Meta(min_length=1, max_length=1000)]
+
+
+class Outcomes(msgspec.Struct, frozen=True, kw_only=True):
+    """How tasks ended, of those that have."""
+
+    ended: list[OutcomeShape]
+    open: list[str]
+    """Ids of the others: they haven't ended, or the engine doesn't know them (any more)."""
+
+
 class StartedWorkflow(msgspec.Struct, frozen=True, kw_only=True):
     """A flow whose tasks are on disk."""
 

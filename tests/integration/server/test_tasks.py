@@ -170,3 +170,36 @@ async def test_unreadable_bodies(client) -> None:
     ):
         answer = await client.post("/api/tasks/batch", content=content, headers={"content-type": kind})
         assert (answer.status_code, answer.json()["code"]) == (status, code), content
+
+
+async def test_outcomes_of_many_come_together(client: httpx.AsyncClient, hands) -> None:
+    await hands.register()
+    batch = [{"capability": WORK, "input": n} for n in range(3)]
+    ids = (await client.post("/api/tasks/batch", json=batch)).json()["ids"]
+    first, second = await hands.claim(limit=2)
+    await hands.finish(first, {"n": 0})
+    await hands.fail(second, "gone", "the folder is gone")
+    asked = {"ids": [*ids, "nobody"]}
+    answer = (await client.post("/api/tasks/outcomes", json=asked)).json()
+    assert answer["ended"] == [
+        {"id": first.id, "state": "succeeded", "result": {"n": 0}, "failure": None},
+        {"id": second.id, "state": "failed", "result": None, "failure": {"code": "gone", "message": "the folder is gone"}},
+    ]
+    assert answer["open"] == [ids[2], "nobody"]
+
+
+async def test_outcomes_are_waited_for(client: httpx.AsyncClient, hands) -> None:
+    await hands.register()
+    ids = (await client.post("/api/tasks/batch", json=[{"capability": WORK}] * 2)).json()["ids"]
+    waiting = asyncio.create_task(client.post("/api/tasks/outcomes", params={"wait": 30}, json={"ids": ids}))
+    for claimed in await hands.claim(limit=2):
+        await hands.finish(claimed, "done")
+    answer = (await waiting).json()
+    assert [outcome["result"] for outcome in answer["ended"]] == ["done", "done"]
+    assert answer["open"] == []
+
+
+@pytest.mark.parametrize("ids", [[], ["x"] * 1001])
+async def test_outcomes_of_none_and_of_too_many_are_refused(client: httpx.AsyncClient, ids: list[str]) -> None:
+    answer = await client.post("/api/tasks/outcomes", json={"ids": ids})
+    assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")

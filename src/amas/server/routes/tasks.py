@@ -10,20 +10,23 @@ from amas.clock import monotonic_s
 from amas.engine.queue import Idempotency
 from amas.errors import TaskCancelled, TaskFailed
 from amas.model.states import TaskState
-from amas.model.task import Submission, TaskView
+from amas.model.task import Submission, TaskOutcome, TaskView
 from amas.server import intake
 from amas.server.contract import answers, encoded, reference, takes
 from amas.server.intake import MSGPACK, NDJSON
-from amas.server.lookups import find_task, task_detail, task_shape
+from amas.server.lookups import failure_shape, find_task, task_detail, task_shape
 from amas.server.plane import ControlPlane, Plane
 from amas.server.shapes import (
     AttemptShape,
     Cancelled,
     FailureShape,
     NewTask,
+    Outcomes,
+    OutcomeShape,
     Submitted,
     SubmittedBatch,
     TaskDetail,
+    TaskIds,
     TaskPage,
     TaskResult,
     TaskShape,
@@ -33,6 +36,8 @@ router = APIRouter(prefix="/api/tasks", tags=["tasks"])
 
 WAIT_MAX_S = 30
 """Seconds of one long poll: below what proxies allow."""
+LOOK_AGAIN_MIN_S, LOOK_AGAIN_MAX_S = 0.02, 0.5
+"""Seconds between looks at the outcomes of many: soon at first, since most tasks are short."""
 LOOK_EVERY_S = 2.0
 """How often a long poll asks besides, should the live events be behind or away."""
 
@@ -133,6 +138,40 @@ async def submit_batch(request: Request, plane: Plane) -> Response:
 async def _store(plane: ControlPlane, made: list[Submission], key: Idempotency | None) -> tuple[list[str], bool]:
     first = await plane.queue.submit(made, idempotency=key)
     return (first.decode().split("\n"), True) if first is not None else ([submission.id for submission in made], False)
+
+
+@router.post(
+    "/outcomes",
+    summary="Get how tasks ended",
+    openapi_extra=takes(TaskIds, TaskIds(ids=[_ID])),
+    **answers(
+        Outcomes,
+        Outcomes(ended=[OutcomeShape(id=_ID, state=TaskState.SUCCEEDED, result={"findings": 3})], open=[]),
+        problems=(400, 413, 415, 422, 503),
+    ),
+)
+async def get_outcomes(
+    request: Request,
+    plane: Plane,
+    wait: Annotated[float, Query(ge=0, le=WAIT_MAX_S, description="Seconds to wait until all have ended.")] = 0,
+) -> Response:
+    """Return the outcomes of up to 1000 tasks, once all have ended or the wait is over: far cheaper than to ask for each.
+
+    It knows what the engine does: tasks outside workflows for an hour after their end, by default.
+    """
+    asked = await intake.read_one(request, TaskIds)
+    found: dict[str, TaskOutcome] = {}
+    give_up_at, pause_s = monotonic_s() + wait, LOOK_AGAIN_MIN_S
+    while missing := [task_id for task_id in asked.ids if task_id not in found]:
+        found.update((outcome.id, outcome) for outcome in await plane.queue.ended(missing))
+        left_s = give_up_at - monotonic_s()
+        if len(found) == len(asked.ids) or left_s <= 0:
+            break
+        await asyncio.sleep(min(pause_s, left_s))
+        pause_s = min(pause_s * 2, LOOK_AGAIN_MAX_S)
+    outcomes = await plane.values.outcomes([found[task_id] for task_id in asked.ids if task_id in found])
+    ended = [OutcomeShape(id=one.id, state=one.state, result=one.result, failure=failure_shape(one.failure)) for one in outcomes]
+    return encoded(Outcomes(ended=ended, open=[task_id for task_id in asked.ids if task_id not in found]))
 
 
 @router.get("", summary="List tasks", **answers(TaskPage, TaskPage(items=[_LISTED], next=None), problems=(422, 503)))
