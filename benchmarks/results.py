@@ -40,7 +40,7 @@ KEYS = (
     Key("latency_idle_p50_ms", "one task on an idle fleet, submit to result seen, p50", "under 2.5", 0.05, 1e4, "ms"),
     Key("latency_idle_p99_ms", "the same, p99", "under 8", 0.05, 1e4, "ms"),
     Key("latency_idle_nofsync_p50_ms", "the same without fsync, p50", "under 1.5", 0.05, 1e4, "ms"),
-    Key("latency_half_load_p99_ms", "at half of that rate, arrivals by chance, p99", "under 50", 0.05, 1e5, "ms"),
+    Key("latency_half_load_p99_ms", "at half of the rate of single calls, arrivals by chance, p99", "under 50", 0.05, 1e5, "ms"),
     Key("bytes_per_queued_task", "engine memory of a queued task of 256 bytes", "at most 1,024", 256, 1e5, "bytes"),
     Key("cost_ratio_1m_to_1k_tasks", "engine CPU per task with 1,000,000 queued over that with 1,000", "within 1.2", 0.3, 10, ""),
     Key("cost_ratio_graph_100k_to_1k", "engine CPU per task in a graph of 100,000 tasks over one of 1,000, worst shape",
