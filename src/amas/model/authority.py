@@ -1,4 +1,4 @@
-"""What a layer of the hierarchy may do. A fleet file may say otherwise for a layer or for one pool; the engine's path enforces it."""
+"""What a layer of the hierarchy may do; a fleet file may say otherwise for a layer or a pool, and spawning holds to it."""
 
 from enum import StrEnum
 
