@@ -4,6 +4,7 @@ AmasError
 ├── GoalError                 author     the goal can't be planned as it stands
 │   ├── NoPlaybook
 │   ├── PlanRefused
+│   ├── GoalOverBudget
 │   └── InputUnusable
 ├── FleetError                author     the fleet or playbook file is wrong
 │   └── FleetFileInvalid
@@ -91,6 +92,16 @@ class PlanRefused(GoalError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("the plan was refused: " + "; ".join(problems))
         self.problems = problems
+
+
+class GoalOverBudget(GoalError):
+    """What the plan takes at least is more than the goal's budget; nothing was started."""
+
+    code = "goal_over_budget"
+
+    def __init__(self, sums: list[str]) -> None:
+        super().__init__("; ".join(sums) + ": raise the budget, or ask for less")
+        self.sums = sums
 
 
 class InputUnusable(GoalError):

@@ -142,7 +142,11 @@ def _report(api: Api, workflow: dict[str, Any], *, as_json: bool) -> ExitCode:
             return ExitCode.CANCELLED
         case _:
             code = (root.get("failure") or {}).get("code", "")
-            return ExitCode.WRONG_INPUT if code in {"no_playbook", "plan_refused", "input_unusable"} else ExitCode.FAILED
+            return (
+                ExitCode.WRONG_INPUT
+                if code in {"no_playbook", "plan_refused", "goal_over_budget", "input_unusable"}
+                else ExitCode.FAILED
+            )
 
 
 def _print_deliverable(deliverable: dict[str, Any]) -> None:

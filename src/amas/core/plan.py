@@ -6,8 +6,10 @@ anything is spawned. Pure: it must never repair a plan.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from amas.core.estimate import over_budget
 from amas.model.fleet import FleetLimits
 from amas.model.goal import Complexity, Plan, SubTask
+from amas.model.limits import Amounts
 from amas.model.states import Priority
 
 DEPTH_MAX = 20
@@ -21,8 +23,11 @@ def graded(subtasks: int) -> Complexity:
     return next((grade for most, grade in _GRADES if subtasks <= most), Complexity.VERY_COMPLEX)
 
 
-def problems(plan: Plan, *, capabilities: Collection[str], limits: FleetLimits) -> list[str]:
-    """Return what is wrong with a plan, a sentence each; an empty list when nothing is."""
+def problems(plan: Plan, *, capabilities: Collection[str], limits: FleetLimits, budget: Amounts | None = None) -> list[str]:
+    """Return what is wrong with a plan, a sentence each; an empty list when nothing is.
+
+    The plan's estimate, where it has one, is held against `budget`.
+    """
     needs = {task.key: task.needs for task in plan.tasks}
     found = [*_size(plan, limits), *_keys(plan.tasks), *_tasks(plan.tasks, capabilities, needs)]
     cycle = find_cycle(needs)
@@ -30,6 +35,8 @@ def problems(plan: Plan, *, capabilities: Collection[str], limits: FleetLimits) 
         found.append(f"the tasks wait for each other in a circle: {' -> '.join(cycle)}")
     elif (deepest := depth(needs)) > DEPTH_MAX:
         found.append(f"the longest chain has {deepest} tasks; at most {DEPTH_MAX} may follow one another")
+    if plan.estimate is not None:
+        found += over_budget(plan.estimate, budget)
     return [*found, *_deliverable(plan, needs)]
 
 

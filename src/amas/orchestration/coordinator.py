@@ -1,6 +1,7 @@
 """The Task Coordinator: plans a goal, has the plan checked, starts its graph, and hands the deliverable back.
 
-Its pool's `options` carry the fleet's facts: `{"capabilities": [...], "limits": {...}, "playbooks": [path or name, ...]}`.
+Its pool's `options` carry the fleet's facts:
+`{"capabilities": [...], "limits": {...}, "playbooks": [path or name, ...], "estimates": {...}}`.
 It must never do a part's work, nor start a plan that the validator refused.
 """
 
@@ -13,10 +14,12 @@ import msgspec
 
 from amas.agents.base import agent
 from amas.agents.context import Context
+from amas.core.estimate import estimated, over_budget
 from amas.core.plan import problems
-from amas.errors import AmasError, GiveUp, PlanRefused
+from amas.errors import AmasError, GiveUp, GoalOverBudget, PlanRefused
 from amas.model.fleet import FleetLimits
 from amas.model.goal import Goal, Plan
+from amas.model.limits import Amounts
 from amas.model.task import Json, TaskOutcome
 from amas.orchestration.decomposer import RulesPlanner
 from amas.orchestration.planner import FleetFacts, Planner
@@ -32,17 +35,24 @@ class CoordinatorOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Names of shipped playbooks or paths; empty for all that ship with the product."""
     deliverables: str = ""
     """The folder for deliverables of goals that name none; each gets one of its own there, called by its task's id."""
+    estimates: dict[str, Amounts] = msgspec.field(default_factory=dict)
+    """What one attempt takes, by queue."""
 
 
 def facts_of(options: Mapping[str, Json]) -> FleetFacts:
     """Return the fleet's facts, its playbooks read; FleetFileInvalid when one is wrong."""
     given = msgspec.convert(dict(options), CoordinatorOptions)
     playbooks = tuple(load_playbooks(given.playbooks))
-    return FleetFacts(capabilities=frozenset(given.capabilities), playbooks=playbooks, limits=given.limits)
+    return FleetFacts(
+        capabilities=frozenset(given.capabilities), playbooks=playbooks, limits=given.limits, estimates=given.estimates
+    )
 
 
 async def checked_plan(planner: Planner, goal: Goal, facts: FleetFacts) -> Plan:
-    """Return the planner's plan for a goal; PlanRefused when it breaks a rule."""
+    """Return the planner's plan for a goal, with its estimate.
+
+    PlanRefused when it breaks a rule, GoalOverBudget when it takes more than the goal may spend.
+    """
     limit_s = facts.limits.decomposition_timeout_s
     try:
         async with asyncio.timeout(limit_s):
@@ -52,7 +62,10 @@ async def checked_plan(planner: Planner, goal: Goal, facts: FleetFacts) -> Plan:
     found = problems(plan, capabilities=facts.capabilities, limits=facts.limits)
     if found:
         raise PlanRefused(found)
-    return plan
+    estimate = estimated(plan.tasks, facts.estimates)  # only now: a plan with a cycle has none
+    if over := over_budget(estimate, goal.budget):
+        raise GoalOverBudget(over)
+    return msgspec.structs.replace(plan, estimate=estimate)
 
 
 def with_output(goal: Goal, ctx: Context) -> Goal:

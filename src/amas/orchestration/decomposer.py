@@ -148,6 +148,7 @@ def _part(phase: Phase, goal: Goal, playbook: Playbook, *, earlier: tuple[str, .
         title=phase.title,
         layer=Layer.MANAGEMENT,
         priority=goal.priority,
+        spawns=tuple(work.capability for work in phase.work),
         on_failure="skip",  # the gate turns it into a part that says what is missing
     )
     gate = SubTask(

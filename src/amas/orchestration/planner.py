@@ -6,6 +6,7 @@ import msgspec
 
 from amas.model.fleet import FleetLimits
 from amas.model.goal import Goal, Plan
+from amas.model.limits import Amounts
 from amas.orchestration.playbooks import Playbook
 
 
@@ -15,6 +16,8 @@ class FleetFacts(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: frozenset[str]
     playbooks: tuple[Playbook, ...]
     limits: FleetLimits = FleetLimits()
+    estimates: dict[str, Amounts] = msgspec.field(default_factory=dict)
+    """By queue, as `core.estimate.estimates_of` makes them."""
 
 
 class Planner(Protocol):
