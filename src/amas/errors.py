@@ -28,7 +28,6 @@ AmasError
 ├── SubmissionError           author     a submission was refused whole; nothing was stored
 │   ├── DependencyUnknown
 │   ├── CapabilityUnknown
-│   ├── WorkflowsFull
 │   ├── QueueFull
 │   ├── IdempotencyConflict
 │   ├── ExpressionInvalid
@@ -270,12 +269,6 @@ class CapabilityUnknown(SubmissionError):
     """No agent of the fleet can do what a task needs."""
 
     code = "capability_unknown"
-
-
-class WorkflowsFull(SubmissionError):
-    """As many workflows as the fleet allows are open: try again when one has ended, or raise its limit."""
-
-    code = "workflows_full"
 
 
 class QueueFull(SubmissionError):

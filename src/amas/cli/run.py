@@ -18,7 +18,7 @@ from amas.platforms.local.home import Home
 LOOK_EVERY_S = 0.25
 PATIENCE_S = 30.0
 """Seconds for which the API may be away, as while the supervisor restarts a killed control plane."""
-OPEN = frozenset({"running", "paused", "compensating"})
+OPEN = frozenset({"waiting", "running", "paused", "compensating"})
 """The states of a workflow that goes on."""
 
 
