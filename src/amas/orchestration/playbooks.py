@@ -99,7 +99,8 @@ class Playbook(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def capabilities(self) -> set[str]:
         """Everything that a plan of this playbook may need."""
-        needed = {self.gate, self.writer, *(task.capability for task in self.fixed)}
+        needed = {self.gate, *(task.capability for task in self.fixed)}
+        needed |= {self.writer} if "management.integration" in needed else set()
         return needed | {phase.lead for phase in self.phases} | {work.capability for phase in self.phases for work in phase.work}
 
 
