@@ -176,6 +176,7 @@ def _fixed(
             "output_dir": goal.output_dir,
             "preferences": goal.preferences,
             "playbook": playbook.name,
+            "writer": playbook.writer,
             "parts": {phase.key: phase.title for phase in phases},
             "notes": list(notes),
         },
