@@ -229,5 +229,5 @@ def _no_playbook(goal: Goal, uncovered: Sequence[str], capabilities: Iterable[st
     what = "; ".join(f"{text!r}" for text in uncovered if text) or f"{goal.text.strip()!r}"
     return (
         f"no playbook covers this goal; not understood: {what}. This fleet can do {can}. "
-        "Ask for one of these, or add a playbook; other goals need a planner with a model, which isn't part of this fleet"
+        "Ask for one of these, or add a playbook; other goals need a planner with a model (AMAS_MODEL, docs/planning.md)"
     )

@@ -113,7 +113,7 @@ def prompt(facts: FleetFacts) -> str:
     books = "\n".join(_described(each, facts) for each in facts.playbooks) or "none"
     return (
         "You plan how a team of agents meets a goal. Answer with a plan only; you carry nothing out.\n"
-        "If a playbook covers the goal, answer with its name in `playbook`, and in `use` those of its capabilities that are asked for.\n"
+        "If a playbook covers the goal, answer with its name in `playbook`, and in `use` the capabilities of it to use.\n"
         "Otherwise answer with `tasks`: a graph without cycles, in which every task is needed by another or is the deliverable.\n"
         f"At most {facts.limits.max_subtasks} tasks; as few as will do. Never invent capabilities or playbooks.\n\n"
         f"Capabilities for `tasks`:\n{free}\n\nPlaybooks:\n{books}"
