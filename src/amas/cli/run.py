@@ -38,7 +38,7 @@ class Request(NamedTuple):
 def run(request: Request) -> None:
     """Have the goal met and print where the deliverable lies; exits with the code that says how it went."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends this command ends its goal, as Ctrl-C does
-    _check_input(request)
+    check_input(request.input)
     home = home_at(request.home)
     if request.detach and home.supervisor_pid() is None:
         raise FleetNotRunning("--detach needs a running fleet, which goes on with the goal: start one with `amas up`")
@@ -57,14 +57,14 @@ def run(request: Request) -> None:
         raise SystemExit(_report(api, workflow, as_json=request.as_json))
 
 
-def _check_input(request: Request) -> None:
-    """Say what is wrong with the input folder before anything is started for it."""
-    if request.input is None:
+def check_input(folder: Path | None) -> None:
+    """Raise InputUnusable when there is no such input folder, before anything is started for it."""
+    if folder is None:
         return
-    if not request.input.exists():
-        raise InputUnusable(f"--input {request.input}: there is no such folder")
-    if not request.input.is_dir():
-        raise InputUnusable(f"--input {request.input} is a file; give the folder that the goal is about")
+    if not folder.exists():
+        raise InputUnusable(f"--input {folder}: there is no such folder")
+    if not folder.is_dir():
+        raise InputUnusable(f"--input {folder} is a file; give the folder that the goal is about")
 
 
 def _goal(request: Request) -> dict[str, Any]:
@@ -155,4 +155,7 @@ def _print_deliverable(deliverable: dict[str, Any]) -> None:
     rows = deliverable.get("table") or []
     if rows:
         console().print(table("", ["", ""], rows))
-    console().print(f"deliverable: [bold]{deliverable['folder']}[/bold]", soft_wrap=True)
+    if "folder" in deliverable:
+        console().print(f"deliverable: [bold]{deliverable['folder']}[/bold]", soft_wrap=True)
+    else:  # a plan by a model ends in whatever its last task makes
+        print_json(deliverable)

@@ -22,8 +22,9 @@ from amas.model.goal import Goal, Plan
 from amas.model.limits import Amounts
 from amas.model.task import Json, TaskOutcome
 from amas.orchestration.decomposer import RulesPlanner
-from amas.orchestration.planner import FleetFacts, Planner
+from amas.orchestration.planner import FleetFacts, Planner, Spent
 from amas.orchestration.playbooks import load_playbooks
+from amas.settings import ModelSettings
 
 
 class CoordinatorOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +49,17 @@ def facts_of(options: Mapping[str, Json]) -> FleetFacts:
     )
 
 
-async def checked_plan(planner: Planner, goal: Goal, facts: FleetFacts) -> Plan:
+def planner(spent: Spent | None = None) -> Planner:
+    """Return the planner with a model where AMAS_MODEL names one, else the rules planner; `spent` hears what the model used."""
+    settings = ModelSettings.read()
+    if not settings.model:
+        return RulesPlanner()
+    from amas.orchestration.model_planner import ModelPlanner  # slow to import, and an extra
+
+    return ModelPlanner(settings, spent=spent)
+
+
+async def checked_plan(by: Planner, goal: Goal, facts: FleetFacts) -> Plan:
     """Return the planner's plan for a goal, with its estimate.
 
     PlanRefused when it breaks a rule, GoalOverBudget when it takes more than the goal may spend.
@@ -56,7 +67,7 @@ async def checked_plan(planner: Planner, goal: Goal, facts: FleetFacts) -> Plan:
     limit_s = facts.limits.decomposition_timeout_s
     try:
         async with asyncio.timeout(limit_s):
-            plan = await planner.plan(goal, facts)
+            plan = await by.plan(goal, facts)
     except TimeoutError as error:
         raise PlanRefused([f"the planner took longer than {limit_s:g} s (ORCHESTRATION_DECOMPOSITION_TIMEOUT)"]) from error
     found = problems(plan, capabilities=facts.capabilities, limits=facts.limits)
@@ -78,14 +89,15 @@ def with_output(goal: Goal, ctx: Context) -> Goal:
 def delivered(plan: Plan, outcomes: Mapping[str, TaskOutcome]) -> dict[str, Json]:
     """Return the deliverable with what stands behind it; GiveUp with the first cause when there is none."""
     outcome = outcomes.get(plan.deliverable)
-    if outcome is None or outcome.failure is not None or not isinstance(outcome.result, dict):
+    if outcome is None or outcome.failure is not None or outcome.result is None:
         raise _cause(plan, outcomes)
+    result = outcome.result if isinstance(outcome.result, dict) else {"result": outcome.result}
     approval = outcomes["approve"].result if "approve" in outcomes else None
     kept = ("approved", "score", "signed_by", "checks", "parts", "missing", "table")
     behind = {name: approval[name] for name in kept if name in approval} if isinstance(approval, dict) else {}
     return {
         **behind,
-        **outcome.result,
+        **result,
         "playbook": plan.playbook,
         "complexity": plan.complexity.value,
         "notes": list(plan.notes),
@@ -107,7 +119,7 @@ async def coordinate(ctx: Context) -> Json:
 
     async def plan_it() -> Json:
         goal = with_output(msgspec.convert(ctx.input, Goal), ctx)
-        plan = await checked_plan(RulesPlanner(), goal, facts_of(ctx.options))
+        plan = await checked_plan(planner(spent=ctx.report_usage), goal, facts_of(ctx.options))
         stored: dict[str, Any] = msgspec.to_builtins(plan)
         return stored
 

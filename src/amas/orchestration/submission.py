@@ -30,7 +30,8 @@ def goal_deadline_ms(goal: Goal, limits: FleetLimits, *, now_ms: int) -> int:
     return now_ms + round(min(goal.deadline_s or limit_s, limit_s) * 1000)
 
 
-def _check(goal: Goal) -> None:
+def check_goal(goal: Goal) -> None:
+    """Raise InputUnusable when the goal is empty, too long or about a relative path."""
     if not goal.text.strip():
         raise InputUnusable("the goal is empty: say in plain words what is wanted")
     if len(goal.text) > GOAL_CHARS_MAX:
@@ -92,7 +93,7 @@ def goal_submission(
     goal: Goal, *, limits: FleetLimits, workflow_id: str, root_id: str, now_ms: int
 ) -> tuple[WorkflowOpening, Submission]:
     """Return the workflow that meets `goal`, and its root task, ready for the engine; `now_ms` is the engine's time."""
-    _check(goal)
+    check_goal(goal)
     spec = _root(goal, limits=limits, workflow_id=workflow_id, now_ms=now_ms)
     return _opening(goal, workflow_id, root_id, limits), make_submission(root_id, spec, priority=goal.priority)
 
