@@ -15,6 +15,7 @@ from amas.agents.base import agent
 from amas.agents.context import Context
 from amas.core.plan import problems
 from amas.errors import AmasError, GiveUp, PlanRefused
+from amas.model.authority import Member
 from amas.model.fleet import FleetLimits
 from amas.model.goal import Goal, Plan
 from amas.model.task import Json, TaskOutcome
@@ -30,6 +31,8 @@ class CoordinatorOptions(msgspec.Struct, frozen=True, kw_only=True):
     limits: FleetLimits = FleetLimits()
     playbooks: tuple[str, ...] = ()
     """Names of shipped playbooks or paths; empty for all that ship with the product."""
+    members: tuple[Member, ...] = ()
+    """Everybody's place in the hierarchy."""
     deliverables: str = ""
     """The folder for deliverables of goals that name none; each gets one of its own there, called by its task's id."""
 
@@ -38,7 +41,7 @@ def facts_of(options: Mapping[str, Json]) -> FleetFacts:
     """Return the fleet's facts, its playbooks read; FleetFileInvalid when one is wrong."""
     given = msgspec.convert(dict(options), CoordinatorOptions)
     playbooks = tuple(load_playbooks(given.playbooks))
-    return FleetFacts(capabilities=frozenset(given.capabilities), playbooks=playbooks, limits=given.limits)
+    return FleetFacts(capabilities=frozenset(given.capabilities), playbooks=playbooks, limits=given.limits, members=given.members)
 
 
 async def checked_plan(planner: Planner, goal: Goal, facts: FleetFacts) -> Plan:
@@ -49,7 +52,7 @@ async def checked_plan(planner: Planner, goal: Goal, facts: FleetFacts) -> Plan:
             plan = await planner.plan(goal, facts)
     except TimeoutError as error:
         raise PlanRefused([f"the planner took longer than {limit_s:g} s (ORCHESTRATION_DECOMPOSITION_TIMEOUT)"]) from error
-    found = problems(plan, capabilities=facts.capabilities, limits=facts.limits)
+    found = problems(plan, capabilities=facts.capabilities, limits=facts.limits, members=facts.members)
     if found:
         raise PlanRefused(found)
     return plan

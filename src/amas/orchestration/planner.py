@@ -4,6 +4,7 @@ from typing import Protocol
 
 import msgspec
 
+from amas.model.authority import Member
 from amas.model.fleet import FleetLimits
 from amas.model.goal import Goal, Plan
 from amas.orchestration.playbooks import Playbook
@@ -15,6 +16,8 @@ class FleetFacts(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: frozenset[str]
     playbooks: tuple[Playbook, ...]
     limits: FleetLimits = FleetLimits()
+    members: tuple[Member, ...] = ()
+    """Everybody's place in the hierarchy; empty where it isn't known."""
 
 
 class Planner(Protocol):
