@@ -26,7 +26,6 @@ from amas.model.states import TaskState
 from amas.model.task import Failure, Json, RetryPolicy, TaskOutcome, TaskSpec
 from amas.observe.logging import Log
 
-
 TITLE_CHARS_MAX = 120
 """Of a question, as people see it in a list."""
 PERSON = "a person"
@@ -163,8 +162,8 @@ class Context(ABC):
         """Return what the pool's lead answers, or else its lead's lead, and so on up to a person; the agent is free until then.
 
         A lead answers with `on_escalation`, within `expires_s` seconds; without an answer it goes further up. A person is asked
-        last, finds it in `amas approvals`, and has until the workflow's end. `GiveUp` with the code `unanswered` where there is no
-        workflow, in which people could be asked; `NotAllowed` without the right to escalate. Ask the same in the same order on
+        last, finds it in `amas approvals`, and has until the workflow's end. `GiveUp` with the code `unanswered` outside any
+        workflow, where people can't be asked; `NotAllowed` without the right to escalate. Ask the same in the same order on
         every attempt.
         """
         self.require(Right.ESCALATE)

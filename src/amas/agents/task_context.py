@@ -91,8 +91,8 @@ class TaskContext(Context):
 
     __slots__ = (
         "_generation", "_log", "_resumed", "_services", "_steps", "_workspace",
-        "agent_id", "artifacts", "attempt", "deadline_ms", "failures", "id", "input", "letting_go", "member", "options", "results", "spec",
-        "stopping", "suspended", "usage",
+        "agent_id", "artifacts", "attempt", "deadline_ms", "failures", "id", "input", "letting_go", "member", "options",
+        "results", "spec", "stopping", "suspended", "usage",
     )  # fmt: skip
 
     def __init__(self, claimed: Claimed, services: Services, options: dict[str, Json], member: Member) -> None:
@@ -240,7 +240,7 @@ class TaskContext(Context):
     def _allowed(self, tasks: Sequence[SubTask]) -> Sequence[SubTask]:
         """Return the sub-tasks as they may be stored; NotAllowed when this agent may not have one of them done.
 
-        Built-in agents act for those who spawn them: the layer that they may lead to is said to them by the host, not by the agent.
+        Built-in agents act for those who spawn them: the host says to them, in place of the agent, which layer that is.
         """
         member = self.member
         if self.spec.capability in BUILT_IN and self.spec.layer in RANK:

@@ -91,9 +91,8 @@ def _refused(member: Member, task: SubTask, hierarchy: Hierarchy) -> str:
             else f"the pool {member.pool!r} may escalate to its leads alone: {', '.join(above) or 'none'}"
         )
     right = Right.PLAN if task.capability in {FLOW_CAPABILITY, REPLAN_CAPABILITY} else Right.SPLIT
-    if right is Right.PLAN or Right.PLAN not in member.rights:  # who may have a plan carried out may have one task done
-        if why := lacks(member, right):
-            return why
+    if Right.PLAN not in member.rights and (why := lacks(member, right)):  # who may have a plan carried out may split, too
+        return why
     above_it = next((each for each in _takers(task, hierarchy) if RANK[each.layer] < RANK[member.layer]), None)
     if above_it is None:
         return ""

@@ -1,7 +1,7 @@
 """What a fleet file says of rights: words that add to what a layer may do, or take away with a `-` before them.
 
-`authority:` says so per layer, `rights:` per pool, on top of its layer's. A pool for which neither says anything keeps the default,
-so that files without them mean what they always meant.
+`authority:` says so per layer, `rights:` per pool, on top of its layer's. A pool for which neither says anything keeps the
+default, so that files without them mean what they always meant.
 """
 
 from collections.abc import Mapping, Sequence

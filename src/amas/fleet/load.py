@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 
 from amas.errors import FleetError
-from amas.fleet.check import agent_problems, problems
 from amas.fleet.authority import RightsInvalid, layer_rights, pool_rights
+from amas.fleet.check import agent_problems, problems
 from amas.fleet.declared import DeclaredFleet, DeclaredLimits, DeclaredPool, DeclaredProvider, DeclaredTenant, Time, seconds
 from amas.model.authority import Right
 from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec, ProcessLimits, ProviderSpec, TenantSpec

@@ -16,6 +16,7 @@ from amas.model.blob import to_blob
 from amas.model.fleet import PoolSpec
 from amas.model.flow import FLOW_CAPABILITY, MAP_CAPABILITY
 from amas.model.journal import WorkflowOpening
+from amas.model.limits import Amounts
 from amas.model.states import Layer, TaskState
 from amas.model.task import Failure, TaskSpec
 
@@ -102,7 +103,7 @@ async def open_workflow(bench: Bench, capability: str, order: Any) -> tuple[str,
     workflow, task_id = new_id(), new_id()
     spec = TaskSpec(capability=capability, input=order, workflow_id=workflow)
     await bench.queue.submit(
-        [make_submission(task_id, spec)], workflow=WorkflowOpening(workflow, to_blob(None), "", {"usd": 1_000_000})
+        [make_submission(task_id, spec)], workflow=WorkflowOpening(workflow, to_blob(None), "", Amounts(usd=1.0).units())
     )
     return workflow, task_id
 
