@@ -24,7 +24,8 @@ AmasError
 │   ├── RetryLater            raised by agents
 │   ├── RateLimited           raised by agents
 │   └── GiveUp                raised by agents
-│       └── SignalExpired     raised in agents
+│       ├── SignalExpired     raised in agents
+│       └── NotAllowed        raised in agents, by what they may not do
 ├── SubmissionError           author     a submission was refused whole; nothing was stored
 │   ├── DependencyUnknown
 │   ├── CapabilityUnknown
@@ -250,6 +251,16 @@ class SignalExpired(GiveUp):
     def __init__(self, name: str) -> None:
         super().__init__(f"nobody sent the signal {name!r} in time", code=self.code)
         self.name = name
+
+
+class NotAllowed(GiveUp):
+    """The agent's place in the hierarchy gives it no right to this: the message names the right and who has to give it."""
+
+    code = "not_allowed"
+    act = "author"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, code=self.code)
 
 
 class SubmissionError(AmasError):

@@ -56,6 +56,8 @@ class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     provider: str = ""
     estimate: Amounts | None = None
     budget: Amounts | None = None
+    rights: tuple[str, ...] = ()
+    """Added to its layer's; with a `-` before it, taken away."""
 
 
 class DeclaredLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +100,8 @@ class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     hosts: int = 1
     providers: dict[str, DeclaredProvider] = msgspec.field(default_factory=dict)
     tenants: dict[str, DeclaredTenant] = msgspec.field(default_factory=dict)
+    authority: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    """By layer, as a pool's `rights`: added to what the layer may do, or taken away."""
 
 
 def seconds(time: Time) -> float:

@@ -11,8 +11,10 @@ from pathlib import Path
 import msgspec
 
 from amas.errors import FleetError
+from amas.fleet.authority import RightsInvalid, layer_rights, pool_rights
 from amas.fleet.check import agent_problems, problems
 from amas.fleet.declared import DeclaredFleet, DeclaredLimits, DeclaredPool, DeclaredProvider, DeclaredTenant, Time, seconds
+from amas.model.authority import Right
 from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec, ProcessLimits, ProviderSpec, TenantSpec
 from amas.model.goal import ROOT_CAPABILITY
 from amas.model.limits import RATE_MAX, Amounts
@@ -82,6 +84,10 @@ class _Reading:
         self._defaults, self._queues = OrchestrationLimits.read(environ), QueueSettings.read(environ)
 
     def fleet(self, said: DeclaredFleet) -> FleetSpec:
+        try:
+            self._authority = layer_rights(said.authority)
+        except RightsInvalid as error:
+            raise self._file.invalid(str(error), error.field) from error
         return FleetSpec(
             name=said.name,
             title=said.title or said.name,
@@ -137,7 +143,14 @@ class _Reading:
             provider=said.provider,
             estimate=self._amounts(said.estimate, f"{at}.estimate"),
             budget=self._amounts(said.budget, f"{at}.budget"),
+            rights=self._rights(said, at),
         )
+
+    def _rights(self, said: DeclaredPool, at: str) -> frozenset[Right] | None:
+        try:
+            return pool_rights(said.rights, said.layer, self._authority)
+        except RightsInvalid as error:
+            raise self._file.invalid(str(error), f"{at}.{error.field}") from error
 
     def _beside(self, playbook: str) -> str:
         """Return a playbook's path as it is meant, from the fleet file's folder; a bare name stays one that ships."""

@@ -19,6 +19,8 @@ BUILT_IN = (MAP_CAPABILITY, FLOW_CAPABILITY, REPLAN_CAPABILITY)
 TIMER_CAPABILITY = "amas.timer"
 SIGNAL_CAPABILITY = "amas.signal"
 APPROVAL_CAPABILITY = "amas.approval"
+ESCALATION_CAPABILITY = "amas.escalation"
+"""Of a question that goes to a lead, whose `on_escalation` answers it."""
 
 RESERVED_PREFIX = "amas/"
 """Keys that begin so are ours."""

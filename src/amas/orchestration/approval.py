@@ -15,6 +15,7 @@ from amas.agents.context import Context
 from amas.artifacts.store import ArtifactStore
 from amas.core.quality import Check, passage_texts, unsourced
 from amas.errors import ArtifactLost, GiveUp
+from amas.model.authority import Right
 from amas.model.task import Json
 from amas.orchestration.leads import whole
 
@@ -69,6 +70,7 @@ def checks_of(delivery: Delivery) -> list[Check]:
 @agent("executive.approve")
 async def approve(ctx: Context) -> Json:
     """Check the report against the parts and return it, signed."""
+    ctx.require(Right.APPROVE)
     report = ctx.results.get("report")
     if not isinstance(report, dict) or not report.get("files"):
         raise GiveUp("there is no report to approve", code="no_report")

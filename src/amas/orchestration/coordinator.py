@@ -17,6 +17,7 @@ from amas.agents.context import Context
 from amas.core.estimate import estimated, over_budget
 from amas.core.plan import problems
 from amas.errors import AmasError, GiveUp, GoalOverBudget, PlanRefused
+from amas.model.authority import Member
 from amas.model.fleet import FleetLimits
 from amas.model.goal import Goal, Plan
 from amas.model.limits import Amounts
@@ -34,6 +35,8 @@ class CoordinatorOptions(msgspec.Struct, frozen=True, kw_only=True):
     limits: FleetLimits = FleetLimits()
     playbooks: tuple[str, ...] = ()
     """Names of shipped playbooks or paths; empty for all that ship with the product."""
+    members: tuple[Member, ...] = ()
+    """Everybody's place in the hierarchy."""
     deliverables: str = ""
     """The folder for deliverables of goals that name none; each gets one of its own there, called by its task's id."""
     estimates: dict[str, Amounts] = msgspec.field(default_factory=dict)
@@ -45,7 +48,11 @@ def facts_of(options: Mapping[str, Json]) -> FleetFacts:
     given = msgspec.convert(dict(options), CoordinatorOptions)
     playbooks = tuple(load_playbooks(given.playbooks))
     return FleetFacts(
-        capabilities=frozenset(given.capabilities), playbooks=playbooks, limits=given.limits, estimates=given.estimates
+        capabilities=frozenset(given.capabilities),
+        playbooks=playbooks,
+        limits=given.limits,
+        members=given.members,
+        estimates=given.estimates,
     )
 
 
@@ -70,7 +77,7 @@ async def checked_plan(by: Planner, goal: Goal, facts: FleetFacts) -> Plan:
             plan = await by.plan(goal, facts)
     except TimeoutError as error:
         raise PlanRefused([f"the planner took longer than {limit_s:g} s (ORCHESTRATION_DECOMPOSITION_TIMEOUT)"]) from error
-    found = problems(plan, capabilities=facts.capabilities, limits=facts.limits)
+    found = problems(plan, capabilities=facts.capabilities, limits=facts.limits, members=facts.members)
     if found:
         raise PlanRefused(found)
     estimate = estimated(plan.tasks, facts.estimates)  # only now: a plan with a cycle has none

@@ -4,6 +4,7 @@ from typing import Protocol
 
 import msgspec
 
+from amas.model.authority import Member
 from amas.model.fleet import FleetLimits
 from amas.model.goal import Goal, Plan
 from amas.model.limits import Amounts
@@ -16,6 +17,8 @@ class FleetFacts(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: frozenset[str]
     playbooks: tuple[Playbook, ...]
     limits: FleetLimits = FleetLimits()
+    members: tuple[Member, ...] = ()
+    """Everybody's place in the hierarchy; empty where it isn't known."""
     estimates: dict[str, Amounts] = msgspec.field(default_factory=dict)
     """By queue, as `core.estimate.estimates_of` makes them."""
 

@@ -33,6 +33,7 @@ def fleet_facts(spec: FleetSpec, home: Home) -> FleetSpec:
     facts = {
         "capabilities": sorted(spec.capabilities),
         "limits": msgspec.to_builtins(spec.limits),
+        "members": msgspec.to_builtins(spec.members),
         "playbooks": list(spec.playbooks),
         "estimates": msgspec.to_builtins(estimates_of(spec.pools)),
         "deliverables": str(home.deliverables),
