@@ -321,7 +321,7 @@ class MessageError(AmasError):
     """A message was not sent."""
 
     code = "message_error"
-    act = "author"
+    act: ClassVar[Actor] = "author"
 
 
 class MessageForbidden(MessageError):
