@@ -197,6 +197,15 @@ async def test_what_was_put_past_the_bus_is_found_out_by_the_receiver(engine: En
     assert (await bus.get_communication_metrics())["backlog"] == 1
 
 
+async def test_what_a_sender_may_not_say_is_found_out_by_the_receiver(engine: Engine, bus: AgentCommunicationBus) -> None:
+    sent, head = engine.now_ms(), (new_id(), "red-worker-1", "blue-worker-1")
+    message = Message(id=head[0], sender=head[1], recipient=head[2], type=STATUS, sent_ms=sent, expires_ms=sent + 9000)
+    body = Keyring(SETTINGS.secret.encode()).signer(head[1]).sign(message)
+    await bus.inboxes.send([Letter.of(head[2], body, head=head, priority=1, times_ms=(sent, sent + 9000))])
+    assert await bus.receive("blue-worker-1") == []
+    assert [(one.why, one.sender) for one in await bus.refusals()] == [("forbidden", "red-worker-1")]
+
+
 async def test_a_replayed_message_is_refused_and_audited(engine: Engine, bus: AgentCommunicationBus) -> None:
     body = signed(engine, "red-1", "red-worker-1")
     await bus.deliver(body, recipient_id="red-worker-1")

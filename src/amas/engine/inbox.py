@@ -72,7 +72,7 @@ class Refusal(msgspec.Struct, frozen=True, array_like=True):
     """A message that was refused, as the audit keeps it."""
 
     why: str
-    """`forged`, `forbidden`, `replayed` or `stale`."""
+    """`forged`, `forbidden`, `replayed`, `stale` or `expired`."""
     message_id: str
     sender: str
     """As it was said to be."""
@@ -147,7 +147,7 @@ class Inboxes:
         return sorted(agent_id.decode() for agent_id in found)
 
     async def refuse(self, why: str, refused: Iterable[tuple[str, str, str, bytes]], *, now_ms: int = SERVER_CLOCK) -> None:
-        """Keep in the audit that messages (id, sender, recipient, body) were refused as `forged` or `forbidden`."""
+        """Keep in the audit that messages (id, sender, recipient, body) were refused: `why` as in a `Refusal`."""
         entries = [(why, one, sender, recipient, wrap(body)) for one, sender, recipient, body in refused]
         await self._engine.call("msg_audit", now_ms, _encode(entries))
 

@@ -231,7 +231,7 @@ local function msg_topic(keys, args)
 end
 
 -- msg_audit: keep that messages were refused.  caller: Inboxes.refuse.
---   ARGV: now, [[why, id, sender, recipient, body], ...]; `why` is 'forged' or 'forbidden'
+--   ARGV: now, [[why, id, sender, recipient, body], ...]; `why` is 'forged', 'forbidden', 'stale' or 'expired'
 local function msg_audit(keys, args)
   local now = begin(keys, args)
   for _, e in ipairs(cmsgpack.unpack(args[2])) do
