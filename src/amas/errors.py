@@ -34,6 +34,11 @@ AmasError
 │   ├── ExpressionInvalid
 │   ├── FlowInvalid
 │   └── PayloadTooLarge
+├── MessageError              author     a message was not sent
+│   ├── MessageForbidden
+│   ├── MessageRefused
+│   ├── InboxFull
+│   └── ReplyOverdue          nobody     nobody answered a request in time
 ├── EngineError               operator   the engine can't be used
 │   ├── EngineUnreachable
 │   │   └── EngineUnconfirmed
@@ -325,6 +330,42 @@ class PayloadTooLarge(SubmissionError):
     """An input, result or step is larger than may be carried, or too large for the engine while no artifact store is known."""
 
     code = "payload_too_large"
+
+
+class MessageError(AmasError):
+    """A message was not sent."""
+
+    code = "message_error"
+    act: ClassVar[Actor] = "author"
+
+
+class MessageForbidden(MessageError):
+    """The hierarchy doesn't let this sender send this to that recipient; it was audited."""
+
+    code = "message_forbidden"
+
+
+class MessageRefused(MessageError):
+    """A message is forged, replayed, too old or expired, or has no such recipient; nobody got it."""
+
+    code = "message_refused"
+
+
+class InboxFull(MessageError):
+    """As many messages as an inbox may hold wait in it already: nothing was stored, try again after `retry_after_s` seconds."""
+
+    code = "inbox_full"
+
+    def __init__(self, agent_id: str, *, held: int, retry_after_s: float) -> None:
+        super().__init__(f"the inbox of {agent_id!r} holds {held} messages and takes no more: try again in {retry_after_s:g} s")
+        self.agent_id, self.held, self.retry_after_s = agent_id, held, retry_after_s
+
+
+class ReplyOverdue(MessageError):
+    """Nobody answered a request in the time that it gave."""
+
+    code = "reply_overdue"
+    act = "nobody"
 
 
 class EngineError(AmasError):

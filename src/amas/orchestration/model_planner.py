@@ -131,10 +131,11 @@ def judged(draft: Draft, goal: Goal, facts: FleetFacts) -> tuple[list[str], Plan
     else:
         plan = _graph(draft, goal)
         bound = _bound(draft.tasks, facts)
-    found = [*bound, *problems(plan, capabilities=facts.capabilities, limits=facts.limits)]
+    check = partial(problems, capabilities=facts.capabilities, limits=facts.limits, members=facts.members)
+    found = [*bound, *check(plan)]
     if not found:
         priced = msgspec.structs.replace(plan, estimate=estimated(plan.tasks, facts.estimates))
-        found = problems(priced, capabilities=facts.capabilities, limits=facts.limits, budget=goal.budget)
+        found = check(priced, budget=goal.budget)
     return found, plan
 
 
