@@ -7,6 +7,7 @@ plan's notes say why. Loaded on first use, because pydantic-ai takes a second; m
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 from pydantic import BaseModel, Field

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from model_server import ModelServer, model_server
+from canned_model import ModelServer, model_server
 
 from amas.errors import NoPlaybook
 from amas.model.fleet import FleetLimits
