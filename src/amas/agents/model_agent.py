@@ -185,6 +185,8 @@ def _model(choice: ModelChoice) -> "Model":
 
     if not choice.base_url:
         return infer_model(choice.model)
+    if not choice.model.startswith("openai"):
+        raise FleetError("only an openai: or openai-chat: model can have a base_url")
     from pydantic_ai.providers.openai import OpenAIProvider
 
     key = os.environ.get("OPENAI_API_KEY") or "none"  # servers of one's own seldom want one, but the client does
@@ -199,7 +201,7 @@ def _agent(spec: "AgentSpec", functions: list[Callable[..., Any]], path: Path) -
 
     said = spec.model_settings or {}
     # A client that tries again by itself would send requests that nobody announced; the task's retries do that.
-    settings = ModelSettings(max_tokens=said.get("max_tokens", TOKENS_MAX), max_retries=0)
+    settings = ModelSettings(max_tokens=said.get("max_tokens") or TOKENS_MAX, max_retries=0)
     try:
         tools = [JournaledTools(FunctionToolset[Context](functions))] if functions else []
         agent: Agent[Context, Any] = Agent.from_spec(

@@ -198,6 +198,13 @@ async def test_a_tool_may_ask_the_model_again(bench: Bench, tmp_path: Path) -> N
         assert "say a text" in server.requests[1]["messages"][-1]["content"]
 
 
+def test_an_address_is_only_for_models_that_speak_that_way(tmp_path: Path) -> None:
+    with model_server([]) as server:
+        spec_file(tmp_path, server, model="anthropic:claude-sonnet-4-5")
+        with pytest.raises(FleetFileInvalid, match="only an openai: or openai-chat: model can have a base_url"):
+            load_fleet(fleet_file(tmp_path, "    model_agent: writer.yaml\n"), agents=True)
+
+
 def fleet_file(folder: Path, pool_lines: str) -> Path:
     path = folder / "fleet.yaml"
     path.write_text(f"name: small\npools:\n  - name: writer\n    layer: executive\n    capabilities: [text.write]\n{pool_lines}")
