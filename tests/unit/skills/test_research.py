@@ -1,5 +1,8 @@
 """Readers on small real files, the search's order, and claims that are true to their sources."""
 
+import io
+
+import pptx
 import pytest
 from documents import pdf, sheet, slides, word
 
@@ -33,6 +36,8 @@ def test_html_is_read_without_scripts_and_links_back() -> None:
     text = b"<title>T</title><nav><p>menu</p></nav><script>x</script><h1>H</h1><p>A <b>bold</b> word</p><ul><li>One</li></ul>"
     assert _read("a.html", text) == [("heading 'H'", "A bold word"), ("heading 'H'", "One")]
     grid = b"<table><tr><th>Plan</th><th>Price</th></tr><tr><td>Pro</td><td>20</td></tr></table>"
+    loose = b"<body>Top<div>Some <i>loose</i> words<p>Twice</p><p>Twice</p>tail</div></body>"
+    assert [text for _, text in _read("c.html", loose)] == ["Top", "Some loose words", "Twice", "Twice", "tail"]
     assert _read("b.html", grid) == [("start, row 2", "Plan: Pro; Price: 20")]
 
 
@@ -55,6 +60,16 @@ def test_office_files_are_read_with_their_places() -> None:
         ("slide 1", "The AI market will double its trends towards agents by 2030."),
         ("slide 1, notes", "Ask the analysts about the forecast."),
     ]
+
+
+def test_text_in_a_group_on_a_slide_and_in_a_frame_of_one_row_is_read() -> None:
+    deck = pptx.Presentation()
+    shapes = deck.slides.add_slide(deck.slide_layouts[6]).shapes
+    shapes.add_group_shape().shapes.add_textbox(0, 0, 9, 9).text_frame.text = "Grouped"
+    file = io.BytesIO()
+    deck.save(file)
+    assert _read("a.pptx", file.getvalue()) == [("slide 1", "Grouped")]
+    assert _read("a.html", b"<table><tr><td>Framed</td><td>text</td></tr></table>") == [("start", "Framed text")]
 
 
 @pytest.mark.parametrize("name", ["a.pdf", "a.docx", "a.xlsx", "a.pptx", "a.txt", "a.csv"])
@@ -80,6 +95,8 @@ def test_search_ranks_rare_words_above_common_ones_and_finds_no_stranger() -> No
     [
         ("Research AI market trends and create presentation", "AI market trends"),
         ("Research competitor pricing and create report", "competitor pricing"),
+        ("Research competitor pricing and create report and slides", "competitor pricing"),
+        ("Create a report on tin and its uses", "on tin and its uses"),
         ("Please research the price of tin. Write a short report", "the price of tin"),
     ],
 )
