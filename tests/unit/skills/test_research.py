@@ -1,6 +1,7 @@
 """Readers on small real files, the search's order, and claims that are true to their sources."""
 
 import io
+import zipfile
 
 import pptx
 import pytest
@@ -36,13 +37,32 @@ def test_html_is_read_without_scripts_and_links_back() -> None:
     text = b"<title>T</title><nav><p>menu</p></nav><script>x</script><h1>H</h1><p>A <b>bold</b> word</p><ul><li>One</li></ul>"
     assert _read("a.html", text) == [("heading 'H'", "A bold word"), ("heading 'H'", "One")]
     grid = b"<table><tr><th>Plan</th><th>Price</th></tr><tr><td>Pro</td><td>20</td></tr></table>"
-    loose = b"<body>Top<div>Some <i>loose</i> words<p>Twice</p><p>Twice</p>tail</div></body>"
+    loose = b"<body>Top<div>Some<br><i>loose</i> words<p>Twice</p><p>Twice</p>tail</div></body>"
     assert [text for _, text in _read("c.html", loose)] == ["Top", "Some loose words", "Twice", "Twice", "tail"]
     assert _read("b.html", grid) == [("start, row 2", "Plan: Pro; Price: 20")]
 
 
 def test_csv_is_read_by_rows_of_the_file() -> None:
     assert _read("a.csv", b"Plan;Price\n\nPro;20\n") == [("row 3", "Plan: Pro; Price: 20")]
+
+
+def test_a_csv_with_quotes_inside_keeps_its_cells() -> None:
+    assert _read("a.csv", b'Plan,Note\nPro,"the ""best"", they say"\n') == [("row 2", 'Plan: Pro; Note: the "best", they say')]
+
+
+def test_a_long_table_is_cut_and_says_so() -> None:
+    blob = b"n,square\n" + b"".join(b"%d,%d\n" % (n, n * n) for n in range(read.ROWS_MAX + 5))
+    passages, (table,), trouble = read.read_document("a.csv", blob)
+    assert len(passages) == len(table.rows) == read.ROWS_MAX
+    assert trouble == f"only the first {read.ROWS_MAX} rows of a table were read"
+
+
+def test_an_office_file_that_would_unpack_to_too_much_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read, "UNPACKED_BYTES_MAX", 2**20)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("word/document.xml", bytes(2**20 + 1))
+    assert read.read_document("a.docx", file.getvalue()) == ([], [], "it unpacks to more than 1 MiB")
 
 
 def test_pdf_is_read_by_page() -> None:

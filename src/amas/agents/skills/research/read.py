@@ -92,6 +92,8 @@ def read_html(blob: bytes) -> Iterator[Block]:
     soup = BeautifulSoup(blob, "html.parser")
     for junk in soup(["script", "style", "noscript", "template", "nav"]):
         junk.decompose()
+    for line_break in soup("br"):
+        line_break.replace_with("\n")
     heading = one_line(soup.title.extract().get_text(" ", strip=True)) if soup.title else ""
     blocks = [(string.find_parent("table") or string.find_parent(_BLOCKS), string) for string in soup.strings]
     for _, group in groupby(blocks, key=lambda pair: id(pair[0])):  # not by ==, which takes equal text for the same place
@@ -110,13 +112,12 @@ def read_csv(blob: bytes) -> Iterator[Block]:
     """Yield the one table of a CSV or TSV file, its separator found out."""
     text = _decoded(blob)
     try:
-        dialect: Any = csv.Sniffer().sniff(text[:8192], delimiters=",;\t|")
-    except csv.Error:
-        dialect = csv.excel
+        separator = csv.Sniffer().sniff(text[:8192], delimiters=",;\t|").delimiter
+    except csv.Error:  # one column, or none that repeats
+        separator = ","
     try:
-        yield Grid(
-            "row", [[one_line(cell) for cell in row] for row in islice(csv.reader(io.StringIO(text), dialect), ROWS_MAX + 2)]
-        )
+        rows = csv.reader(io.StringIO(text), delimiter=separator)
+        yield Grid("row", [[one_line(cell) for cell in row] for row in islice(rows, ROWS_MAX + 2)])
     except csv.Error as error:
         raise Unreadable(f"it is no table: {error}") from error
 
