@@ -2,15 +2,19 @@
 
 import io
 import zipfile
+from pathlib import Path
 
+import msgspec
 import pptx
 import pytest
 from documents import pdf, sheet, slides, word
 
 from amas.agents.skills.research import extract, read, tables
 from amas.agents.skills.research.compose import Found, compose
-from amas.agents.skills.research.passages import Passage
+from amas.agents.skills.research.passages import Citation, Claim, Passage
 from amas.agents.skills.research.search import Ranked, topic_of
+from amas.agents.skills.research.write import write_research
+from amas.artifacts.store import ArtifactStore
 from amas.core.quality import passage_texts, unsourced
 
 
@@ -156,3 +160,30 @@ def test_with_nothing_to_search_the_report_says_so() -> None:
     report = compose(found)
     assert "nothing to search" in report.headline
     assert (report.statements, report.sources) == ([], [])
+
+
+def test_markup_in_a_document_stays_text_in_every_form(tmp_path: Path) -> None:
+    hostile = "Tin <script>alert(1)</script> rose | [by](http://evil.example) \x07 five percent."
+    claim = Claim(text=hostile, citations=[Citation(id="a.txt#1", path="<b>.txt", place="line 1", quote=hostile)])
+    store = ArtifactStore(tmp_path / "store")
+    specialist = {"capability": "research.extract", "claims_ref": store.put_json([msgspec.to_builtins(claim)])}
+    reading = {"capability": "research.read", "figures": {"documents": 1}}
+    both = [{**each, "findings_ref": store.put_json([])} for each in (specialist, reading)]
+    made = write_research(
+        {"goal": "Research tin and make slides"}, {"gate/research": {"specialists": both}}, store, tmp_path / "out"
+    )
+    assert made["files"] == [
+        "report.md",
+        "report.html",
+        "citations.json",
+        "findings.json",
+        "report.json",
+        "deck.html",
+        "deck.pptx",
+    ]
+    for name in ("report.md", "report.html", "deck.html"):
+        text = (tmp_path / "out" / name).read_text()
+        assert "five percent" in text
+        assert "<script>" not in text and "<b>" not in text
+    assert "[by](" not in (tmp_path / "out" / "report.md").read_text()
+    assert len(pptx.Presentation(str(tmp_path / "out" / "deck.pptx")).slides) == 3
