@@ -97,7 +97,7 @@ class ModelPlanner:
 
     def _tell(self, usage: RunUsage) -> None:
         if self._spent is not None and usage.requests:
-            self._spent(usd=0.0, tokens=usage.total_tokens, calls=usage.requests)
+            self._spent(usd=float(usage.cost or 0), tokens=usage.total_tokens, calls=usage.requests)
 
 
 def model_of(settings: ModelSettings) -> Model:
