@@ -4,6 +4,7 @@ AmasError
 ├── GoalError                 author     the goal can't be planned as it stands
 │   ├── NoPlaybook
 │   ├── PlanRefused
+│   ├── GoalOverBudget
 │   └── InputUnusable
 ├── FleetError                author     the fleet or playbook file is wrong
 │   └── FleetFileInvalid
@@ -28,12 +29,16 @@ AmasError
 ├── SubmissionError           author     a submission was refused whole; nothing was stored
 │   ├── DependencyUnknown
 │   ├── CapabilityUnknown
-│   ├── WorkflowsFull
 │   ├── QueueFull
 │   ├── IdempotencyConflict
 │   ├── ExpressionInvalid
 │   ├── FlowInvalid
 │   └── PayloadTooLarge
+├── MessageError              author     a message was not sent
+│   ├── MessageForbidden
+│   ├── MessageRefused
+│   ├── InboxFull
+│   └── ReplyOverdue          nobody     nobody answered a request in time
 ├── EngineError               operator   the engine can't be used
 │   ├── EngineUnreachable
 │   │   └── EngineUnconfirmed
@@ -92,6 +97,16 @@ class PlanRefused(GoalError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("the plan was refused: " + "; ".join(problems))
         self.problems = problems
+
+
+class GoalOverBudget(GoalError):
+    """What the plan takes at least is more than the goal's budget; nothing was started."""
+
+    code = "goal_over_budget"
+
+    def __init__(self, sums: list[str]) -> None:
+        super().__init__("; ".join(sums) + ": raise the budget, or ask for less")
+        self.sums = sums
 
 
 class InputUnusable(GoalError):
@@ -272,12 +287,6 @@ class CapabilityUnknown(SubmissionError):
     code = "capability_unknown"
 
 
-class WorkflowsFull(SubmissionError):
-    """As many workflows as the fleet allows are open: try again when one has ended, or raise its limit."""
-
-    code = "workflows_full"
-
-
 class QueueFull(SubmissionError):
     """As many tasks as a queue may hold wait in it already: nothing was stored, try again when some have begun."""
 
@@ -321,6 +330,42 @@ class PayloadTooLarge(SubmissionError):
     """An input, result or step is larger than may be carried, or too large for the engine while no artifact store is known."""
 
     code = "payload_too_large"
+
+
+class MessageError(AmasError):
+    """A message was not sent."""
+
+    code = "message_error"
+    act: ClassVar[Actor] = "author"
+
+
+class MessageForbidden(MessageError):
+    """The hierarchy doesn't let this sender send this to that recipient; it was audited."""
+
+    code = "message_forbidden"
+
+
+class MessageRefused(MessageError):
+    """A message is forged, replayed, too old or expired, or has no such recipient; nobody got it."""
+
+    code = "message_refused"
+
+
+class InboxFull(MessageError):
+    """As many messages as an inbox may hold wait in it already: nothing was stored, try again after `retry_after_s` seconds."""
+
+    code = "inbox_full"
+
+    def __init__(self, agent_id: str, *, held: int, retry_after_s: float) -> None:
+        super().__init__(f"the inbox of {agent_id!r} holds {held} messages and takes no more: try again in {retry_after_s:g} s")
+        self.agent_id, self.held, self.retry_after_s = agent_id, held, retry_after_s
+
+
+class ReplyOverdue(MessageError):
+    """Nobody answered a request in the time that it gave."""
+
+    code = "reply_overdue"
+    act = "nobody"
 
 
 class EngineError(AmasError):

@@ -200,6 +200,34 @@ class QueueSettings(Settings, frozen=True, kw_only=True):
     """In each queue, where the fleet file says nothing: about 1 GiB of the engine's memory for tasks of 256 bytes."""
 
 
+class MessageSettings(Settings, frozen=True, kw_only=True):
+    """A11, and what goes with it: how long messages between agents live, and how many may wait for one agent."""
+
+    timeout_s: Annotated[float, Variable("ORCHESTRATION_MESSAGE_TIMEOUT", "seconds", 1, 86_400)] = 300.0
+    """Nobody gets a message that is older."""
+    retries: Annotated[int, Variable("ORCHESTRATION_MESSAGE_RETRIES", "further deliveries", 0, 100)] = 3
+    """Of a message whose receiver went away with it; then it is dead."""
+    backlog_warning: Annotated[int, Variable("ORCHESTRATION_MESSAGE_BACKLOG_WARNING", "messages", 1, 1_000_000)] = 1000
+    backlog_critical: Annotated[int, Variable("ORCHESTRATION_MESSAGE_BACKLOG_CRITICAL", "messages", 1, 1_000_000)] = 5000
+    """In one inbox, which then takes no more."""
+    claim_s: Annotated[float, Variable("AMAS_MESSAGE_CLAIM_S", "seconds", 0.1, 3600)] = 30.0
+    """What a receiver gets to say that it is done with a message; a dead one's come again after it."""
+    replay_window_s: Annotated[float, Variable("AMAS_MESSAGE_REPLAY_WINDOW_S", "seconds", 1, 3600)] = 60.0
+    """How old a message may be when it arrives. Each id is remembered so long, which at 10,000 a second takes about 60 MB."""
+    secret: Annotated[str, Variable("AMAS_MESSAGE_SECRET", meaning="a secret of at least 16 characters without spaces")] = ""
+    """What every host of the fleet derives its agents' keys from."""
+
+    def check(self) -> None:
+        """The warning comes first; a secret can't be guessed."""
+        if self.backlog_warning > self.backlog_critical:
+            raise SettingInvalid(
+                f"ORCHESTRATION_MESSAGE_BACKLOG_WARNING is {self.backlog_warning}, but must be at most "
+                f"ORCHESTRATION_MESSAGE_BACKLOG_CRITICAL, which is {self.backlog_critical}"
+            )
+        if self.secret and not re.fullmatch(r"[!-~]{16,}", self.secret):
+            raise SettingInvalid("AMAS_MESSAGE_SECRET must be at least 16 visible ASCII characters without spaces")
+
+
 class ServerSettings(Settings, frozen=True, kw_only=True):
     """Where the control plane listens."""
 
@@ -276,6 +304,26 @@ class ArtifactSettings(Settings, frozen=True, kw_only=True):
         return self.url or str(home / "artifacts")
 
 
+class ModelSettings(Settings, frozen=True, kw_only=True):
+    """The language model that plans goals; without one, playbooks alone do."""
+
+    model: Annotated[
+        str, Variable("AMAS_MODEL", pattern=r"\S+", meaning="a model's name without spaces, such as openai:gpt-5")
+    ] = ""
+    """As pydantic-ai names it, provider first; with AMAS_MODEL_URL, as that server names it."""
+    url: Annotated[
+        str, Variable("AMAS_MODEL_URL", pattern=r"https?://\S+", meaning="an address such as http://127.0.0.1:8080/v1")
+    ] = ""
+    """Of a server that speaks OpenAI's chat completions; empty for the provider that the model's name says."""
+    key: Annotated[str, Variable("AMAS_MODEL_KEY", meaning="the secret that AMAS_MODEL_URL asks for")] = ""
+    """Only for AMAS_MODEL_URL, which never gets another provider's key; named providers read their usual variables."""
+
+    def check(self) -> None:
+        """An address without a model's name plans nothing."""
+        if self.url and not self.model:
+            raise SettingInvalid("AMAS_MODEL_URL is set, but AMAS_MODEL is not: set it to the model's name on that server")
+
+
 class HomeSettings(Settings, frozen=True, kw_only=True):
     """Where a local fleet keeps everything."""
 
@@ -291,9 +339,11 @@ GROUPS: tuple[type[Settings], ...] = (
     HostSettings,
     EngineSettings,
     QueueSettings,
+    MessageSettings,
     ServerSettings,
     RecordsSettings,
     ArtifactSettings,
+    ModelSettings,
     HomeSettings,
 )
 

@@ -67,3 +67,10 @@ def test_the_durability_page_names_its_settings_with_their_defaults() -> None:
     }
     (url,) = re.findall(r"AMAS_ENGINE_URL='(.*)'", page)
     assert EngineSettings.read({"AMAS_ENGINE_URL": url, "AMAS_ACK_REPLICAS": "1"}).url == url
+
+
+def test_the_planning_page_names_its_settings() -> None:
+    from amas.settings import ModelSettings
+
+    rows = re.findall(r"^\| `(AMAS_\w+)` \|", (DOCS / "planning.md").read_text(), re.MULTILINE)
+    assert rows == [field.variable.name for field in ModelSettings.fields()]
