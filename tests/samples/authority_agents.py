@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from amas import Context, SubTask, SyncContext, agent
+from amas import Context, GiveUp, SubTask, SyncContext, agent
 from amas.model.task import Json
 
 
@@ -18,6 +18,11 @@ async def any_work(task: Context) -> Json:
         await task.spend(usd=order["spend"])
     if "report" in order:
         task.report_usage(usd=order["report"])
+    if "try" in order:
+        try:
+            await task.spawn([SubTask(key="one", capability=order["try"])])
+        except GiveUp as refusal:
+            return refusal.error_code
     if "ask" in order:
         answer = await task.escalate(order["ask"], about=order.get("about"), expires_s=order.get("expires_s", 60.0))
         return {"answer": answer.answer, "by": answer.by, "attempt": task.attempt}

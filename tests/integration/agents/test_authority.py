@@ -1,5 +1,7 @@
 """Rights at work: a host refuses what an agent's place in the hierarchy doesn't allow, and questions climb."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -65,6 +67,12 @@ async def test_a_specialist_may_not_task_the_executive_layer(bench: Bench, isola
         assert not (await bench.queue.depths()).get("only.top")
         done = await bench.ended(await bench.submit("only.writer", {"spawn": {"capability": "only.tool", "input": {}}}))
         assert done.result == {"result": "done", "code": ""}
+
+
+@ISOLATIONS
+async def test_an_agent_may_do_without_what_it_is_refused(bench: Bench, isolation: str) -> None:
+    async with bench.host(isolated(WRITER, isolation)):
+        assert (await bench.ended(await bench.submit("only.writer", {"try": "only.top"}))).result == "not_allowed"
 
 
 async def test_nor_by_way_of_what_is_built_in(bench: Bench) -> None:
@@ -166,3 +174,15 @@ async def test_outside_a_workflow_nobody_can_be_asked(bench: Bench) -> None:
     async with bench.host(FLEET):
         view = await bench.ended(await bench.submit("only.writer", {"ask": "people?"}))
         assert view.failure is not None and view.failure.code == "unanswered"
+
+
+async def test_the_pages_example_runs(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "hierarchy.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "newsroom_of_the_page.py").write_text(block)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    desk = PoolSpec(name="editor", agent="newsroom_of_the_page:lead_desk", capabilities=("desk.lead",), layer=Layer.MANAGEMENT)
+    writer = PoolSpec(name="writer", agent="newsroom_of_the_page:write", capabilities=("text.write",), lead="editor")
+    async with bench.host([desk, writer]):
+        done = await bench.ended(await bench.submit("text.write", "Colour"))
+        assert done.result == "Colour (British, says editor)"
