@@ -380,7 +380,10 @@ class TaskQueue:
         return dict(zip(queues, map(int, sizes), strict=True))
 
     async def totals(self) -> dict[str, int]:
-        """Return the counters kept since the engine began, and `open_workflows`, of which `waiting_workflows` wait, `delayed`, `dead_letters` as they are."""
+        """Return the counters kept since the engine began, and `open_workflows`, `delayed`, `dead_letters` as they are.
+
+        `waiting_workflows`: those of the open ones that wait for their turn.
+        """
         found, workflows, waiting, delayed, dead = await self._engine.read(
             [
                 ("HGETALL", self._engine.key("totals")),
