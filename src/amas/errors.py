@@ -4,6 +4,7 @@ AmasError
 ├── GoalError                 author     the goal can't be planned as it stands
 │   ├── NoPlaybook
 │   ├── PlanRefused
+│   ├── GoalOverBudget
 │   └── InputUnusable
 ├── FleetError                author     the fleet or playbook file is wrong
 │   └── FleetFileInvalid
@@ -20,14 +21,15 @@ AmasError
 │   ├── BudgetExhausted       raised in agents, by what they spend
 │   ├── SignalRefused         author     it was answered before, or waits for no signal
 │   ├── ResetRefused          author     these tasks can't run again as they are
+│   ├── ModelUnavailable      raised in model agents
 │   ├── RetryLater            raised by agents
 │   ├── RateLimited           raised by agents
 │   └── GiveUp                raised by agents
-│       └── SignalExpired     raised in agents
+│       ├── SignalExpired     raised in agents
+│       └── NotAllowed        raised in agents, by what they may not do
 ├── SubmissionError           author     a submission was refused whole; nothing was stored
 │   ├── DependencyUnknown
 │   ├── CapabilityUnknown
-│   ├── WorkflowsFull
 │   ├── QueueFull
 │   ├── IdempotencyConflict
 │   ├── ExpressionInvalid
@@ -96,6 +98,16 @@ class PlanRefused(GoalError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("the plan was refused: " + "; ".join(problems))
         self.problems = problems
+
+
+class GoalOverBudget(GoalError):
+    """What the plan takes at least is more than the goal's budget; nothing was started."""
+
+    code = "goal_over_budget"
+
+    def __init__(self, sums: list[str]) -> None:
+        super().__init__("; ".join(sums) + ": raise the budget, or ask for less")
+        self.sums = sums
 
 
 class InputUnusable(GoalError):
@@ -227,6 +239,12 @@ class BudgetExhausted(TaskError):
     code = "budget_exhausted"
 
 
+class ModelUnavailable(TaskError):
+    """No model that an agent may ask answered; a later attempt goes on from the answers that came."""
+
+    code = "model_unavailable"
+
+
 class GiveUp(TaskError):
     """Raised by an agent: no further attempt can succeed; the task fails with this reason."""
 
@@ -247,6 +265,16 @@ class SignalExpired(GiveUp):
         self.name = name
 
 
+class NotAllowed(GiveUp):
+    """The agent's place in the hierarchy gives it no right to this: the message names the right and who has to give it."""
+
+    code = "not_allowed"
+    act = "author"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, code=self.code)
+
+
 class SubmissionError(AmasError):
     """A submission was refused whole; nothing was stored."""
 
@@ -264,12 +292,6 @@ class CapabilityUnknown(SubmissionError):
     """No agent of the fleet can do what a task needs."""
 
     code = "capability_unknown"
-
-
-class WorkflowsFull(SubmissionError):
-    """As many workflows as the fleet allows are open: try again when one has ended, or raise its limit."""
-
-    code = "workflows_full"
 
 
 class QueueFull(SubmissionError):

@@ -304,6 +304,26 @@ class ArtifactSettings(Settings, frozen=True, kw_only=True):
         return self.url or str(home / "artifacts")
 
 
+class ModelSettings(Settings, frozen=True, kw_only=True):
+    """The language model that plans goals; without one, playbooks alone do."""
+
+    model: Annotated[
+        str, Variable("AMAS_MODEL", pattern=r"\S+", meaning="a model's name without spaces, such as openai:gpt-5")
+    ] = ""
+    """As pydantic-ai names it, provider first; with AMAS_MODEL_URL, as that server names it."""
+    url: Annotated[
+        str, Variable("AMAS_MODEL_URL", pattern=r"https?://\S+", meaning="an address such as http://127.0.0.1:8080/v1")
+    ] = ""
+    """Of a server that speaks OpenAI's chat completions; empty for the provider that the model's name says."""
+    key: Annotated[str, Variable("AMAS_MODEL_KEY", meaning="the secret that AMAS_MODEL_URL asks for")] = ""
+    """Only for AMAS_MODEL_URL, which never gets another provider's key; named providers read their usual variables."""
+
+    def check(self) -> None:
+        """An address without a model's name plans nothing."""
+        if self.url and not self.model:
+            raise SettingInvalid("AMAS_MODEL_URL is set, but AMAS_MODEL is not: set it to the model's name on that server")
+
+
 class HomeSettings(Settings, frozen=True, kw_only=True):
     """Where a local fleet keeps everything."""
 
@@ -323,6 +343,7 @@ GROUPS: tuple[type[Settings], ...] = (
     ServerSettings,
     RecordsSettings,
     ArtifactSettings,
+    ModelSettings,
     HomeSettings,
 )
 

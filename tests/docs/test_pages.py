@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 from amas.fleet.load import load_fleet
+from amas.model.authority import AUTHORITY, Right
 from amas.model.limits import Amounts
+from amas.model.states import Layer
 from amas.orchestration.playbooks import load_playbook
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -28,6 +30,14 @@ def test_the_limits_are_a_fleets(tmp_path: Path) -> None:
     spec = load_fleet(_yaml("limits.md", tmp_path), environ={})
     assert [(each.name, each.requests_per_min) for each in spec.providers] == [("openai", 500)]
     assert (spec.pool("writer").provider, spec.tenants["acme"].budget) == ("openai", Amounts(usd=50.0))
+
+
+def test_the_hierarchys_rights_are_a_fleets(tmp_path: Path) -> None:
+    rights = {member.pool: member.rights for member in load_fleet(_yaml("hierarchy.md", tmp_path), environ={}).members}
+    assert rights["editor"] == AUTHORITY[Layer.MANAGEMENT] - {Right.PLAN} | {Right.APPROVE}
+    page = (DOCS / "hierarchy.md").read_text()
+    for layer in (Layer.MANAGEMENT, Layer.SPECIALIST, Layer.EXECUTION):
+        assert f"| `{layer}` | {', '.join(f'`{right}`' for right in Right if right in AUTHORITY[layer])} |" in page
 
 
 def test_the_playbook_is_a_playbook(tmp_path: Path) -> None:
@@ -57,3 +67,10 @@ def test_the_durability_page_names_its_settings_with_their_defaults() -> None:
     }
     (url,) = re.findall(r"AMAS_ENGINE_URL='(.*)'", page)
     assert EngineSettings.read({"AMAS_ENGINE_URL": url, "AMAS_ACK_REPLICAS": "1"}).url == url
+
+
+def test_the_planning_page_names_its_settings() -> None:
+    from amas.settings import ModelSettings
+
+    rows = re.findall(r"^\| `(AMAS_\w+)` \|", (DOCS / "planning.md").read_text(), re.MULTILINE)
+    assert rows == [field.variable.name for field in ModelSettings.fields()]

@@ -192,6 +192,15 @@ async def test_elements_at_a_time_are_bounded(fleet: Fleet) -> None:
     assert 1 < most <= 3
 
 
+async def test_elements_of_two_workflows_share_what_a_key_allows(fleet: Fleet) -> None:
+    flow = Workflow("keyed", output="each")
+    numbers = flow.task("numbers", "flow.numbers", 10)
+    flow.map("each", over=numbers, capability="flow.busy", concurrency={"customer-42": 2})
+    handles = [await fleet.start(flow) for _ in range(2)]
+    most = max([max(await handle.result(timeout_s=LIMIT_S)) for handle in handles])
+    assert 1 <= most <= 2
+
+
 async def test_an_agent_sleeps_and_waits_for_a_signal_without_holding_anything(fleet: Fleet) -> None:
     task = await fleet.submit("flow.waits", 0)
     await fleet.signal(task, "go", {"speed": 3})  # most likely before it waits: it is kept

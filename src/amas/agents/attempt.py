@@ -22,6 +22,7 @@ from amas.errors import TaskCancelled
 from amas.model.artifact import is_reference
 from amas.model.blob import to_blob
 from amas.model.fleet import PoolSpec
+from amas.model.flow import ESCALATION_CAPABILITY
 from amas.model.task import DEFAULT_RETRY, Claimed, Completion, FailedAttempt, Json
 from amas.observe import events
 
@@ -48,10 +49,10 @@ class Stop(StrEnum):
 class Seat:
     """An agent and what its host knows of it."""
 
-    __slots__ = ("agent", "blocking", "pool", "running", "work")
+    __slots__ = ("agent", "blocking", "member", "pool", "running", "work")
 
     def __init__(self, agent: BaseAgent, pool: PoolSpec) -> None:
-        self.agent, self.pool = agent, pool
+        self.agent, self.pool, self.member = agent, pool, pool.member
         self.running = 0
         self.blocking: AgentFunction | None = None
         """The function of an agent that needs a thread."""
@@ -86,7 +87,7 @@ class Attempt:
         self.claimed, self.seat = claimed, seat
         self._services, self._threads, self._reception = services, threads, reception
         self.loop = services.loop
-        self.context = TaskContext(claimed, services, seat.pool.options)
+        self.context = TaskContext(claimed, services, seat.pool.options, seat.member)
         self.stopped: Stop | None = None
         self.task: asyncio.Task[None] | None = None
         """The lane's; None before its turn."""
@@ -165,6 +166,8 @@ class Attempt:
             await context.load_needs()
         if spec.when and not holds(spec.when, {"input": context.input, "needs": context.results}):
             return None
+        if spec.capability == ESCALATION_CAPABILITY:
+            return await self.seat.agent.on_escalation(context)
         return await (self._in_thread() if self.seat.blocking else self.seat.work(context))
 
     def _failed(self, found: Verdict) -> FailedAttempt:

@@ -31,9 +31,21 @@ class BaseAgent(ABC):
         self.tasks_failed = 0
         self.busy_s = 0.0
 
+    @classmethod
+    def check(cls, pool: PoolSpec) -> None:
+        """Raise FleetError when a pool's options can't be worked with; called when its fleet is checked, before it starts."""
+        return
+
     @abstractmethod
     async def process_task(self, task: Context) -> Json:
         """Do the task and return its result, a JSON value. Raise `RetryLater` or `GiveUp` to say how a failure is to be taken."""
+
+    async def on_escalation(self, task: Context) -> Json:
+        """Return the answer to a question of those who report to this pool, or None to pass it on upwards.
+
+        `task.input`: `{"question", "about", "from": the pool that asks, "task_id"}`.
+        """
+        return None
 
     async def health_check(self) -> bool:
         """Return whether this agent can work; the host asks before the first task and after a failure."""
@@ -51,9 +63,10 @@ class BaseAgent(ABC):
 class FunctionAgent(BaseAgent):
     """An agent made from a function; a blocking one is called in a thread by the host."""
 
-    def __init__(self, agent_id: str, pool: PoolSpec, function: AgentFunction) -> None:
+    def __init__(self, agent_id: str, pool: PoolSpec, definition: "AgentDefinition") -> None:
         super().__init__(agent_id, pool)
-        self.function = function
+        self.function, self._escalation = definition.function, definition.escalation
+        function = self.function
         self.blocking = not inspect.iscoroutinefunction(function)
 
     async def process_task(self, task: Context) -> Json:
@@ -61,14 +74,24 @@ class FunctionAgent(BaseAgent):
         result: Any = self.function(task)  # type: ignore[arg-type]
         return await result
 
+    async def on_escalation(self, task: Context) -> Json:
+        """Call the function that was defined for it, if there is one."""
+        return await self._escalation(task) if self._escalation else None
+
 
 class AgentDefinition:
     """What `@agent` leaves in a module: the function and what it can do. Calling it calls the function, so it stays testable."""
 
     def __init__(self, function: AgentFunction, capabilities: tuple[str, ...]) -> None:
         self.function, self.capabilities = function, capabilities
+        self.escalation: Callable[[Context], Awaitable[Json]] | None = None
         self.__doc__ = function.__doc__
         self.__name__ = getattr(function, "__name__", "agent")
+
+    def on_escalation(self, function: Callable[[Context], Awaitable[Json]]) -> Callable[[Context], Awaitable[Json]]:
+        """Let this async function answer what the pool's team escalates; see `BaseAgent.on_escalation`."""
+        self.escalation = function
+        return function
 
     def __call__(self, task: Any) -> Any:
         """Run the function itself, outside any host."""
@@ -115,5 +138,5 @@ def load_agent(path: str) -> AgentDefinition | type[BaseAgent]:
 def make_agent(definition: AgentDefinition | type[BaseAgent], agent_id: str, pool: PoolSpec) -> BaseAgent:
     """Return a new agent of a pool."""
     if isinstance(definition, AgentDefinition):
-        return FunctionAgent(agent_id, pool, definition.function)
+        return FunctionAgent(agent_id, pool, definition)
     return definition(agent_id, pool)

@@ -24,8 +24,8 @@ from amas.agents.context import Context, SyncContext
 from amas.agents.failures import Verdict, failed, verdict
 from amas.agents.threads import DaemonThreads
 from amas.artifacts.store import ArtifactStore
-from amas.errors import BudgetExhausted, SubmissionError
-from amas.model.flow import Wait
+from amas.errors import AmasError, BudgetExhausted, NotAllowed, SubmissionError
+from amas.model.flow import ESCALATION_CAPABILITY, Wait
 from amas.model.goal import SubTask
 from amas.model.task import Json, TaskOutcome
 from amas.observe.logging import Log
@@ -34,6 +34,7 @@ THREADS = 16
 """For plain functions as steps, of which one attempt rarely has several at a time."""
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+_REFUSALS: dict[str, Callable[[str], AmasError]] = {BudgetExhausted.code: BudgetExhausted, NotAllowed.code: NotAllowed}
 _outcomes = dict[str, TaskOutcome]
 
 
@@ -70,8 +71,7 @@ class _Line:
                 case frames.Answer(call, value):
                     self._waiting.pop(call).set_result(value)
                 case frames.Refusal(call, message, code):
-                    kind = BudgetExhausted if code == BudgetExhausted.code else SubmissionError
-                    self._waiting.pop(call).set_exception(kind(message))
+                    self._waiting.pop(call).set_exception(_REFUSALS.get(code, SubmissionError)(message))
                 case other:
                     raise AssertionError(f"a host doesn't say {type(other).__name__} twice")
 
@@ -122,10 +122,16 @@ class ChildContext(Context):
         self.results, self.failures = start.results, start.failures
         self.options, self.deadline_ms = start.pool.options, start.deadline_ms
         self.artifacts = ArtifactStore(start.artifacts)
+        self.member, self._leads = start.pool.member, tuple(start.leads)
         self._workspace = Path(start.workspace)
         self._line = line
         self._log = _Log(line, {})
         self._threads = DaemonThreads(THREADS, name="step")
+
+    @property
+    def leads(self) -> tuple[str, ...]:
+        """As the host knows them."""
+        return self._leads
 
     @property
     def workspace(self) -> Path:
@@ -192,6 +198,8 @@ def die_with(host_pid: int) -> None:
 
 async def work(agent: BaseAgent, context: ChildContext) -> Json:
     """Run the agent's code and return its result."""
+    if context.spec.capability == ESCALATION_CAPABILITY:
+        return await agent.on_escalation(context)
     if isinstance(agent, FunctionAgent) and agent.blocking:
         loop = asyncio.get_running_loop()
 

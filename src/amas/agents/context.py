@@ -7,19 +7,42 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from amas.artifacts.store import ArtifactStore
-from amas.errors import SignalExpired
-from amas.model.flow import RESERVED_PREFIX, SIGNAL_CAPABILITY, TIMER_CAPABILITY, Wait
+from amas.core.authority import lacks
+from amas.errors import GiveUp, NotAllowed, SignalExpired
+from amas.model.authority import Member, Right
+from amas.model.flow import (
+    APPROVAL_CAPABILITY,
+    ESCALATION_CAPABILITY,
+    RESERVED_PREFIX,
+    SIGNAL_CAPABILITY,
+    TIMER_CAPABILITY,
+    Wait,
+)
 from amas.model.goal import SubTask
 from amas.model.states import TaskState
-from amas.model.task import Failure, Json, TaskOutcome, TaskSpec
+from amas.model.task import Failure, Json, RetryPolicy, TaskOutcome, TaskSpec
 from amas.observe.logging import Log
+
+TITLE_CHARS_MAX = 120
+"""Of a question, as people see it in a list."""
+PERSON = "a person"
+"""Who answered, where they didn't say."""
 
 
 class Suspended(BaseException):
     """Leaves the agent's code while its sub-tasks run; the host catches it and a later attempt goes on. Never catch it."""
+
+
+class Answer(NamedTuple):
+    """What came of a question that went up."""
+
+    answer: Json
+    """What the lead's `on_escalation` returned; a person's: `{"approved", "by", "comment"}`."""
+    by: str
+    """The pool that answered, or the person's name."""
 
 
 def signal_key(name: str) -> str:
@@ -30,7 +53,7 @@ def signal_key(name: str) -> str:
 class Context(ABC):
     """One attempt at one task, handed to `process_task`."""
 
-    __slots__ = ("_sleeps",)
+    __slots__ = ("_escalations", "_sleeps")
 
     id: str
     """The task's id."""
@@ -48,6 +71,13 @@ class Context(ABC):
     """The pool's `options` from the fleet file."""
     deadline_ms: int
     """When this attempt is stopped, in milliseconds since the epoch; 0 for never."""
+    member: Member
+    """The agent's place in the hierarchy, and what it may do."""
+
+    @property
+    @abstractmethod
+    def leads(self) -> tuple[str, ...]:
+        """The pools above this agent's, its own lead first."""
 
     @property
     @abstractmethod
@@ -123,6 +153,48 @@ class Context(ABC):
             raise SignalExpired(name)
         return outcome.result
 
+    def require(self, right: Right) -> None:
+        """Go on where this agent's pool has a right; `NotAllowed` ends the task where it hasn't."""
+        if why := lacks(self.member, right):
+            raise NotAllowed(why)
+
+    async def escalate(self, question: str, *, about: Json = None, expires_s: float = 300.0) -> Answer:
+        """Return what the pool's lead answers, or else its lead's lead, and so on up to a person; the agent is free until then.
+
+        A lead answers with `on_escalation`, within `expires_s` seconds; without an answer it goes further up. A person is asked
+        last, finds it in `amas approvals`, and has until the workflow's end. `GiveUp` with the code `unanswered` outside any
+        workflow, where people can't be asked; `NotAllowed` without the right to escalate. Ask the same in the same order on
+        every attempt.
+        """
+        self.require(Right.ESCALATE)
+        self._escalations: int = getattr(self, "_escalations", 0) + 1
+        base = f"{RESERVED_PREFIX}escalate/{self._escalations}"
+        asked: dict[str, Json] = {"question": question, "about": about, "from": self.member.pool, "task_id": self.id}
+        for lead in self.leads:
+            key = f"{base}/{lead}"
+            task = SubTask(
+                key=key,
+                capability=ESCALATION_CAPABILITY,
+                input=asked,
+                title=question[:TITLE_CHARS_MAX],
+                pool=lead,
+                deadline_s=expires_s,
+                retry=RetryPolicy(retries=0),  # whoever fails to answer hasn't answered
+            )
+            outcome = (await self.spawn([task]))[key]
+            if outcome.state is TaskState.SUCCEEDED and outcome.result is not None:
+                return Answer(outcome.result, lead)
+        if not self.spec.workflow_id:
+            raise GiveUp(f"no lead answered {question!r}, and people are asked in workflows alone", code="unanswered")
+        key = f"{base}/person"
+        person = SubTask(key=key, capability=APPROVAL_CAPABILITY, input=asked, title=question[:TITLE_CHARS_MAX], kind="signal")
+        outcome = (await self.spawn([person]))[key]
+        if outcome.state is TaskState.SUCCEEDED:
+            given = outcome.result if isinstance(outcome.result, dict) else {}
+            return Answer(outcome.result, str(given.get("by") or PERSON))
+        why = outcome.failure.message if outcome.failure else f"it was {outcome.state}"
+        raise GiveUp(f"a person refused {question!r}: {why}", code="refused")
+
     @abstractmethod
     async def recall(self, name: str) -> tuple[bool, Json]:
         """Return whether the step `name` was done, and its result."""
@@ -167,3 +239,8 @@ class SyncContext:
     def wait_for_signal(self, name: str, *, expires_s: float = 0.0) -> Json:
         """Return what somebody sends this task; see `Context.wait_for_signal`."""
         return self._call(self._context.wait_for_signal(name, expires_s=expires_s))
+
+    def escalate(self, question: str, *, about: Json = None, expires_s: float = 300.0) -> Answer:
+        """Return what those above answer; see `Context.escalate`."""
+        answer: Answer = self._call(self._context.escalate(question, about=about, expires_s=expires_s))
+        return answer

@@ -74,6 +74,9 @@ async def map_agent(task: Context) -> list[Json]:
             timeout_s=mapped.timeout_s,
             retry=mapped.retry,
             pool=mapped.pool,
+            concurrency=mapped.concurrency,
+            provider=mapped.provider,
+            estimate=mapped.estimate,
             on_failure="skip" if tolerant else "fail",  # to the element after it in its lane
             runs_after=(_key(index - lanes),) if lanes and index - lanes >= start else (),
         )

@@ -34,6 +34,8 @@ class Start(msgspec.Struct, frozen=True, tag=True):
     deadline_ms: int
     path: list[str]
     """Where the host finds modules, the agent's among them."""
+    leads: list[str]
+    """The pools above the agent's, its own lead first."""
 
 
 class Answer(msgspec.Struct, frozen=True, tag=True):
@@ -49,7 +51,7 @@ class Refusal(msgspec.Struct, frozen=True, tag=True):
     call: int
     message: str
     code: str = ""
-    """`budget_exhausted`, or an author's mistake."""
+    """`budget_exhausted`, `not_allowed`, or an author's mistake."""
 
 
 class Recall(msgspec.Struct, frozen=True, tag=True):

@@ -33,6 +33,7 @@ from amas.agents.threads import DaemonThreads
 from amas.artifacts.store import ArtifactStore
 from amas.artifacts.values import BYTES_MAX, LargeValues
 from amas.clock import monotonic_s
+from amas.core.authority import Hierarchy
 from amas.engine.bell import Bell
 from amas.engine.connection import Engine
 from amas.engine.hosts import AgentCard, HostAbout, HostFigures, HostRegistry
@@ -178,6 +179,7 @@ class Host:
             draw=self._rng.random,
             stale=self._stale,
             loop=asyncio.get_running_loop(),
+            hierarchy=Hierarchy.of(pool.member for pool in self._pools),
         )
         self._pump = Pump(self._services, self._slots, self._registry, begin=self._begin, register=self._register_anew)
         self._health = HealthWatch(self._slots, self._services.log, draw=self._rng.random, healthy=self._pump.wake)

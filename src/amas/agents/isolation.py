@@ -19,7 +19,7 @@ from amas.agents import frames
 from amas.agents.base import BaseAgent
 from amas.agents.context import Context
 from amas.agents.failures import DETAIL_CHARS_MAX, AttemptFailed, Verdict, failed
-from amas.errors import BudgetExhausted, SubmissionError
+from amas.errors import BudgetExhausted, NotAllowed, SubmissionError
 from amas.model.fleet import PoolSpec
 from amas.model.task import Json
 
@@ -40,6 +40,10 @@ class ProcessAgent(BaseAgent):
 
     async def process_task(self, task: Context) -> Json:
         """Start a child for this attempt and return its result."""
+        return await _Child(task, self).run()
+
+    async def on_escalation(self, task: Context) -> Json:
+        """Let a child answer, which sees by the task what it is for."""
         return await _Child(task, self).run()
 
 
@@ -101,6 +105,7 @@ class _Child:
                 artifacts=context.artifacts.url,
                 deadline_ms=context.deadline_ms,
                 path=sys.path,
+                leads=list(context.leads),
             )
         )
         reading = asyncio.ensure_future(frames.read(reader))
@@ -152,7 +157,7 @@ class _Child:
                 case frames.Spend():
                     value = None
                     await self._context.spend(usd=message.usd, tokens=message.tokens, calls=message.calls)
-        except (SubmissionError, BudgetExhausted) as error:
+        except (SubmissionError, BudgetExhausted, NotAllowed) as error:
             await self._say(frames.Refusal(message.call, str(error), error.code))
         else:
             await self._say(frames.Answer(message.call, value))

@@ -17,19 +17,21 @@ from amas.agents.progress import NOTE_CHARS_MAX, ProgressPost
 from amas.agents.threads import DaemonThreads
 from amas.artifacts.store import ArtifactStore
 from amas.artifacts.values import LargeValues
+from amas.core.authority import RANK, Hierarchy, refusal
 from amas.core.flow import quorum_of
 from amas.core.retry import Draw
 from amas.engine.coalesce import Coalescer
 from amas.engine.graph import Owner
 from amas.engine.limits import Limits
 from amas.engine.queue import TaskQueue
-from amas.errors import AttemptStale, EngineError, SubmissionError
+from amas.errors import AttemptStale, EngineError, NotAllowed, SubmissionError
+from amas.model.authority import Member, Right
 from amas.model.blob import unwrap
-from amas.model.flow import RESERVED_PREFIX, TIMER_CAPABILITY, Wait
+from amas.model.flow import BUILT_IN, RESERVED_PREFIX, TIMER_CAPABILITY, Wait
 from amas.model.goal import SubTask
 from amas.model.journal import ProgressNote
 from amas.model.limits import Usage
-from amas.model.states import TaskState
+from amas.model.states import Layer, TaskState
 from amas.model.task import Claimed, Failure, JournaledStep, Json, Submission, TaskOutcome
 from amas.observe.logging import Log
 
@@ -60,6 +62,8 @@ class Services(NamedTuple):
     stale: Callable[["TaskContext"], None]
     """Hears that an attempt isn't the task's any more, as the engine said."""
     loop: asyncio.AbstractEventLoop
+    hierarchy: Hierarchy
+    """Of the fleet's pools."""
 
 
 def step_coalescer(queue: TaskQueue) -> Coalescer[JournaledStep, str]:
@@ -87,11 +91,12 @@ class TaskContext(Context):
 
     __slots__ = (
         "_generation", "_log", "_resumed", "_services", "_steps", "_workspace",
-        "agent_id", "artifacts", "attempt", "deadline_ms", "failures", "id", "input", "letting_go", "options", "results", "spec",
-        "stopping", "suspended", "usage",
+        "agent_id", "artifacts", "attempt", "deadline_ms", "failures", "id", "input", "letting_go", "member", "options",
+        "results", "spec", "stopping", "suspended", "usage",
     )  # fmt: skip
 
-    def __init__(self, claimed: Claimed, services: Services, options: dict[str, Json]) -> None:
+    def __init__(self, claimed: Claimed, services: Services, options: dict[str, Json], member: Member) -> None:
+        self.member = member
         self.id = claimed.id
         self.attempt = claimed.attempt
         self.agent_id = claimed.agent_id
@@ -114,6 +119,11 @@ class TaskContext(Context):
         self._steps: dict[str, bytes] | None = None if claimed.resumed else {}
         self._log: Log | None = None
         self._workspace: Path | None = None
+
+    @property
+    def leads(self) -> tuple[str, ...]:
+        """Those whom the fleet file names."""
+        return tuple(lead.pool for lead in self._services.hierarchy.leads(self.member))
 
     @property
     def workspace(self) -> Path:
@@ -144,16 +154,20 @@ class TaskContext(Context):
 
     async def spend(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:
         """Have it reserved before it is counted."""
+        if usd > 0:
+            self.require(Right.SPEND)
         wanted = (self.usage or Usage()).plus(usd=usd, tokens=tokens, calls=calls)
         try:
             await insist(lambda: self._services.limits.spend(self.id, self.attempt, wanted), draw=self._services.draw)
         except AttemptStale:
             self._give_up_as_stale()
-        self.report_usage(usd=usd, tokens=tokens, calls=calls)
+        self.usage = wanted
 
     def report_usage(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:
-        """Add it up for the attempt's end."""
+        """Add it up for the attempt's end; money that was spent without the right to is counted all the same."""
         self.usage = (self.usage or Usage()).plus(usd=usd, tokens=tokens, calls=calls)
+        if usd > 0:
+            self.require(Right.SPEND)
 
     async def load_input(self) -> None:
         """Fetch an input that lies in the artifact store."""
@@ -218,9 +232,26 @@ class TaskContext(Context):
             found = await insist(lambda: services.queue.outcomes(looked_at), draw=services.draw)
             if all(task_id in found and found[task_id].state.terminal for task_id in awaited):
                 return dict(zip(ids, await services.values.outcomes([found[task_id] for task_id in ids.values()]), strict=True))
+        tasks = self._allowed(tasks)
         children = await services.values.sub_tasks((*tasks, *((quorum,) if quorum else ())), owner)
         await self._suspend(awaited, children)
         raise Suspended
+
+    def _allowed(self, tasks: Sequence[SubTask]) -> Sequence[SubTask]:
+        """Return the sub-tasks as they may be stored; NotAllowed when this agent may not have one of them done.
+
+        Built-in agents act for those who spawn them: the host says to them, in place of the agent, which layer that is.
+        """
+        member = self.member
+        if self.spec.capability in BUILT_IN and self.spec.layer in RANK:
+            behalf = Layer(self.spec.layer)
+            if RANK[behalf] > RANK[member.layer]:
+                member = msgspec.structs.replace(member, layer=behalf)
+        if why := refusal(member, tasks, self._services.hierarchy):
+            raise NotAllowed(why)
+        if not any(task.capability in BUILT_IN for task in tasks):
+            return tasks
+        return [msgspec.structs.replace(task, layer=member.layer) if task.capability in BUILT_IN else task for task in tasks]
 
     async def _suspend(self, awaited: Sequence[str], children: Sequence[Submission]) -> None:
         services = self._services

@@ -115,6 +115,20 @@ def run(
     module.run(module.Request(goal, input, output, fleet, home, test_timeout, detach, json))
 
 
+@app.command()
+def plan(
+    goal: Annotated[str, typer.Argument(help="What you want, in plain words.")],
+    input: Annotated[Path | None, typer.Option("--input", "-i", help="The folder that the goal is about.")] = None,  # noqa: A002
+    fleet: FleetOption = "amas",
+    budget: Annotated[float | None, typer.Option(min=0, help="Dollars that the goal may spend.")] = None,
+    json: Json = False,
+) -> None:
+    """Show how a goal would be met and what it would take, without running it; no fleet need run."""
+    from amas.cli import plan as module
+
+    module.plan(module.Asked(goal, input, fleet, budget), as_json=json)
+
+
 class _ShowFirst(typer.core.TyperGroup):
     """A group whose first command may be left out: `amas workflows ID` is `amas workflows show ID`."""
 

@@ -18,7 +18,7 @@ from amas.platforms.local.home import Home
 LOOK_EVERY_S = 0.25
 PATIENCE_S = 30.0
 """Seconds for which the API may be away, as while the supervisor restarts a killed control plane."""
-OPEN = frozenset({"running", "paused", "compensating"})
+OPEN = frozenset({"waiting", "running", "paused", "compensating"})
 """The states of a workflow that goes on."""
 
 
@@ -38,7 +38,7 @@ class Request(NamedTuple):
 def run(request: Request) -> None:
     """Have the goal met and print where the deliverable lies; exits with the code that says how it went."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends this command ends its goal, as Ctrl-C does
-    _check_input(request)
+    check_input(request.input)
     home = home_at(request.home)
     if request.detach and home.supervisor_pid() is None:
         raise FleetNotRunning("--detach needs a running fleet, which goes on with the goal: start one with `amas up`")
@@ -57,14 +57,14 @@ def run(request: Request) -> None:
         raise SystemExit(_report(api, workflow, as_json=request.as_json))
 
 
-def _check_input(request: Request) -> None:
-    """Say what is wrong with the input folder before anything is started for it."""
-    if request.input is None:
+def check_input(folder: Path | None) -> None:
+    """Raise InputUnusable when there is no such input folder, before anything is started for it."""
+    if folder is None:
         return
-    if not request.input.exists():
-        raise InputUnusable(f"--input {request.input}: there is no such folder")
-    if not request.input.is_dir():
-        raise InputUnusable(f"--input {request.input} is a file; give the folder that the goal is about")
+    if not folder.exists():
+        raise InputUnusable(f"--input {folder}: there is no such folder")
+    if not folder.is_dir():
+        raise InputUnusable(f"--input {folder} is a file; give the folder that the goal is about")
 
 
 def _goal(request: Request) -> dict[str, Any]:
@@ -142,7 +142,11 @@ def _report(api: Api, workflow: dict[str, Any], *, as_json: bool) -> ExitCode:
             return ExitCode.CANCELLED
         case _:
             code = (root.get("failure") or {}).get("code", "")
-            return ExitCode.WRONG_INPUT if code in {"no_playbook", "plan_refused", "input_unusable"} else ExitCode.FAILED
+            return (
+                ExitCode.WRONG_INPUT
+                if code in {"no_playbook", "plan_refused", "goal_over_budget", "input_unusable"}
+                else ExitCode.FAILED
+            )
 
 
 def _print_deliverable(deliverable: dict[str, Any]) -> None:
@@ -151,4 +155,7 @@ def _print_deliverable(deliverable: dict[str, Any]) -> None:
     rows = deliverable.get("table") or []
     if rows:
         console().print(table("", ["", ""], rows))
-    console().print(f"deliverable: [bold]{deliverable['folder']}[/bold]", soft_wrap=True)
+    if "folder" in deliverable:
+        console().print(f"deliverable: [bold]{deliverable['folder']}[/bold]", soft_wrap=True)
+    else:  # a plan by a model ends in whatever its last task makes
+        print_json(deliverable)

@@ -24,9 +24,11 @@ from amas.model.flow import (
     TIMER_CAPABILITY,
     Flow,
     FlowTask,
+    MapOver,
     Wait,
 )
 from amas.model.goal import SubTask
+from amas.model.limits import reserves_of
 from amas.model.states import Priority
 from amas.model.task import Json
 
@@ -37,6 +39,7 @@ KEY_CHARS_MAX = 200
 NESTED_MAX = 8
 
 _DOES = ("capability", "map", "flow", "timer_s", "signal", "approval")
+_OF_AGENTS = ("when", "replan", "undo", "pool", "concurrency", "provider", "estimate")
 
 
 class FlowProblem(NamedTuple):
@@ -101,13 +104,22 @@ def _of_kind(task: FlowTask) -> Iterator[tuple[str, str]]:
             yield name, f"{name} of task {task.key!r} is {getattr(task, name)!r}; it is a number of seconds, not less than 0"
     if task.expires_s and not (task.signal or task.approval):
         yield "expires_s", f"task {task.key!r} is no signal or approval, which alone expire: give it a deadline_s"
-    if (task.timer_s or task.signal or task.approval) and (task.when or task.replan or task.undo or task.pool):
-        yield (
-            "when",
-            f"task {task.key!r} runs on no agent, so it takes no when, replan, undo or pool: put them on the next",
-        )
+    if task.timer_s or task.signal or task.approval:
+        for name in (name for name in _OF_AGENTS if getattr(task, name)):
+            yield name, f"task {task.key!r} runs on no agent, so it takes no {name}: put it on the next"
+    for name, limited in (("", task), ("map.", task.map)):
+        if limited is not None and (wrong := _limits_problem(limited)):
+            yield f"{name}concurrency", f"task {task.key!r}: {wrong}"
     if task.priority is not None and task.priority not in set(map(int, Priority)):
         yield "priority", f"the priority of task {task.key!r} is {task.priority}; it must be 0 to 3"
+
+
+def _limits_problem(limited: FlowTask | MapOver) -> str:
+    try:
+        reserves_of(concurrency=limited.concurrency, provider=limited.provider, estimate=limited.estimate)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _of_needs(task: FlowTask, keys: Mapping[str, int]) -> Iterator[tuple[str, str]]:
@@ -219,6 +231,9 @@ def _sub_task(task: FlowTask, priority: int) -> SubTask:
         pool=task.pool,
         kind=kind,  # type: ignore[arg-type]
         quorum=quorum_of(task.wait),
+        concurrency=task.concurrency,
+        provider=task.provider,
+        estimate=task.estimate,
     )
     if task.replan is None:
         return made

@@ -6,8 +6,12 @@ anything is spawned. Pure: it must never repair a plan.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from amas.core.authority import Hierarchy, step_problems
+from amas.core.estimate import over_budget
+from amas.model.authority import Member
 from amas.model.fleet import FleetLimits
-from amas.model.goal import Complexity, Plan, SubTask
+from amas.model.goal import ROOT_CAPABILITY, Complexity, Plan, SubTask
+from amas.model.limits import Amounts
 from amas.model.states import Priority
 
 DEPTH_MAX = 20
@@ -21,15 +25,27 @@ def graded(subtasks: int) -> Complexity:
     return next((grade for most, grade in _GRADES if subtasks <= most), Complexity.VERY_COMPLEX)
 
 
-def problems(plan: Plan, *, capabilities: Collection[str], limits: FleetLimits) -> list[str]:
-    """Return what is wrong with a plan, a sentence each; an empty list when nothing is."""
+def problems(
+    plan: Plan,
+    *,
+    capabilities: Collection[str],
+    limits: FleetLimits,
+    members: Sequence[Member] = (),
+    budget: Amounts | None = None,
+) -> list[str]:
+    """Return what is wrong with a plan, a sentence each; an empty list when nothing is.
+
+    `members`: the fleet's, where known. The plan's estimate, where it has one, is held against `budget`.
+    """
     needs = {task.key: task.needs for task in plan.tasks}
-    found = [*_size(plan, limits), *_keys(plan.tasks), *_tasks(plan.tasks, capabilities, needs)]
+    found = [*_size(plan, limits), *_keys(plan.tasks), *_tasks(plan.tasks, capabilities, needs), *_rights(plan.tasks, members)]
     cycle = find_cycle(needs)
     if cycle:
         found.append(f"the tasks wait for each other in a circle: {' -> '.join(cycle)}")
     elif (deepest := depth(needs)) > DEPTH_MAX:
         found.append(f"the longest chain has {deepest} tasks; at most {DEPTH_MAX} may follow one another")
+    if plan.estimate is not None:
+        found += over_budget(plan.estimate, budget)
     return [*found, *_deliverable(plan, needs)]
 
 
@@ -112,6 +128,12 @@ def _tasks(tasks: Sequence[SubTask], capabilities: Collection[str], known: Colle
                 yield f"task {task.key!r} needs {need!r}, which is not in the plan"
         if task.priority not in priorities:
             yield f"task {task.key!r} has the priority {task.priority}; it must be {min(priorities)} to {max(priorities)}"
+
+
+def _rights(tasks: Sequence[SubTask], members: Sequence[Member]) -> Iterator[str]:
+    coordinators = [member for member in members if ROOT_CAPABILITY in member.capabilities]
+    if coordinators:
+        yield from step_problems(tasks, by=coordinators[0], hierarchy=Hierarchy.of(members))
 
 
 def _deliverable(plan: Plan, needs: Mapping[str, Sequence[str]]) -> Iterator[str]:

@@ -7,6 +7,7 @@ Called by the quality gate. Pure: it must never read a file or an artifact.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -66,7 +67,7 @@ class Material(msgspec.Struct, frozen=True, kw_only=True):
     broken: frozenset[str] = frozenset()
     """Files that don't parse: a specialist that names one as failed has dealt with it."""
     artifacts: Mapping[str, Json] = msgspec.field(default_factory=dict)
-    """The lists behind `findings_ref` and `tests_ref`; one that can't be read is missing here."""
+    """The lists behind `findings_ref`, `tests_ref`, `claims_ref` and `passages_ref`; one that can't be read is missing here."""
 
 
 def score_part(material: Material) -> Verdict:
@@ -80,6 +81,8 @@ def score_part(material: Material) -> Verdict:
         ("counts", _counts_fault),
         ("test outcomes", _tests_fault),
     )
+    if any("claims_ref" in result for result in material.results):
+        rules = (*rules, ("citations", _citations_fault))
     for name, fault_of in rules:
         faults = {_of(result): fault for result in material.results if (fault := fault_of(result, material))}
         checks.append(_check(name, len(material.results) - len(faults), len(material.results), faults.values()))
@@ -179,6 +182,36 @@ def _tests_fault(result: Result, material: Material) -> str:
     if total != len(tests):
         return f"the outcomes add up to {total} but {len(tests)} tests are listed"
     return "" if result.get("ended") else "it is not said how the test run ended"
+
+
+def unsourced(claims: Iterable[Mapping[str, Any]], passages: Mapping[str, str]) -> list[str]:
+    """Return the claims that no citation bears out: each must have one, and each quote must stand in its passage."""
+    return [str(claim.get("text", "")) for claim in claims if not _is_sourced(claim, passages)]
+
+
+def passage_texts(listed: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the text of each passage by its id."""
+    return {str(each.get("id", "")): str(each.get("text", "")) for each in listed}
+
+
+def _is_sourced(claim: Mapping[str, Any], passages: Mapping[str, str]) -> bool:
+    citations = claim.get("citations") or []
+    return bool(citations) and all(
+        " ".join(str(each.get("quote", "")).split()) in " ".join(passages.get(str(each.get("id")), "").split())
+        and bool(str(each.get("quote", "")).strip())
+        for each in citations
+    )
+
+
+def _citations_fault(result: Result, material: Material) -> str:
+    if "claims_ref" not in result:
+        return ""
+    claims = _artifact(result, "claims_ref", material)
+    if claims is None:
+        return f"the claims of {_of(result)[0]} can't be read"
+    passages = passage_texts(each for other in material.results for each in _artifact(other, "passages_ref", material) or [])
+    false = unsourced(claims, passages)
+    return f"{_of(result)[0]} says what its sources don't: {false[0][:100]!r}" if false else ""
 
 
 def _artifact(result: Result, name: str, material: Material) -> list[dict[str, Json]] | None:

@@ -336,7 +336,7 @@ class TaskQueue:
 
         `failure`: why the engine ended it, such as `budget_exhausted`; None when its tasks decided that.
         """
-        names = ("s", "root", "total", "open", "succeeded", "failed", "cancelled", "c", "z", "b", "paused", "e")
+        names = ("s", "root", "total", "open", "succeeded", "failed", "cancelled", "c", "z", "b", "paused", "e", "admission")
         (found,) = await self._engine.read([("HMGET", self._engine.key("w", workflow_id), *names)])
         if not found[0]:
             return None
@@ -344,7 +344,7 @@ class TaskQueue:
         shown = ("total", "open", "succeeded", "failed", "cancelled", "created_ms", "finished_ms")
         return {
             "id": workflow_id,
-            "state": "paused" if found[10] else found[0].decode(),
+            "state": _workflow_state(found[0].decode(), paused=found[10], admission=found[12]),
             "root_id": (found[1] or b"").decode(),
             **dict(zip(shown, numbers, strict=True)),
             "goal": _any.decode(found[9]) if found[9] else None,
@@ -380,17 +380,27 @@ class TaskQueue:
         return dict(zip(queues, map(int, sizes), strict=True))
 
     async def totals(self) -> dict[str, int]:
-        """Return the counters kept since the engine began, and `open_workflows`, `delayed`, `dead_letters` as they are."""
-        found, workflows, delayed, dead = await self._engine.read(
+        """Return the counters kept since the engine began, and what there is now.
+
+        `open_workflows`, of which `waiting_workflows` wait for their turn, `delayed` tasks and `dead_letters`.
+        """
+        found, workflows, waiting, delayed, dead = await self._engine.read(
             [
                 ("HGETALL", self._engine.key("totals")),
                 ("ZCARD", self._engine.key("open")),
+                ("ZCARD", self._engine.key("lobby")),
                 ("ZCARD", self._engine.key("delayed")),
                 ("ZCARD", self._engine.key("dead")),
             ]
         )
         counted = {name.decode(): int(value) for name, value in found.items()}
-        return {**counted, "open_workflows": int(workflows), "delayed": int(delayed), "dead_letters": int(dead)}
+        return {
+            **counted,
+            "open_workflows": int(workflows),
+            "waiting_workflows": int(waiting),
+            "delayed": int(delayed),
+            "dead_letters": int(dead),
+        }
 
 
 _VIEW_FIELDS = ("s", "b", "p", "c", "f", "w", "u", "z", "r", "e")
@@ -427,6 +437,12 @@ def _view(task_id: str, held: Mapping[str, bytes | None]) -> TaskView:
         result=_any.decode(held["r"]) if held["r"] else None,
         failure=_failure.decode(held["e"]) if held["e"] else None,
     )
+
+
+def _workflow_state(state: str, *, paused: bytes | None, admission: bytes | None) -> str:
+    if state == "running" and paused:
+        return "paused"
+    return "waiting" if state == "running" and admission not in {None, b"in"} else state
 
 
 def _queue_full(answer: Sequence[Any]) -> QueueFull:

@@ -39,8 +39,10 @@ class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     """One pool."""
 
     name: str
-    agent: str
     capabilities: tuple[str, ...]
+    agent: str = ""
+    model_agent: str = ""
+    """The path of a model agent's spec, from the fleet file's folder, in place of `agent`."""
     title: str = ""
     layer: Layer = Layer.SPECIALIST
     lead: str = ""
@@ -56,6 +58,8 @@ class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     provider: str = ""
     estimate: Amounts | None = None
     budget: Amounts | None = None
+    rights: tuple[str, ...] = ()
+    """Added to its layer's; with a `-` before it, taken away."""
 
 
 class DeclaredLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +102,8 @@ class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     hosts: int = 1
     providers: dict[str, DeclaredProvider] = msgspec.field(default_factory=dict)
     tenants: dict[str, DeclaredTenant] = msgspec.field(default_factory=dict)
+    authority: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    """By layer, as a pool's `rights`: added to what the layer may do, or taken away."""
 
 
 def seconds(time: Time) -> float:

@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from amas.model.authority import AUTHORITY, Member, Right
 from amas.model.limits import Amounts
 from amas.model.states import Layer
 from amas.model.task import DEFAULT_RETRY, Json, RetryPolicy
@@ -55,6 +56,14 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What one attempt takes, where a task doesn't say."""
     budget: Amounts | None = None
     """What all its tasks may spend, ever."""
+    rights: frozenset[Right] | None = None
+    """What its agents may do; None: what `AUTHORITY` gives its layer."""
+
+    @property
+    def member(self) -> Member:
+        """Its place in the hierarchy."""
+        rights = AUTHORITY[self.layer] if self.rights is None else self.rights
+        return Member(pool=self.name, layer=self.layer, lead=self.lead, rights=rights, capabilities=self.capabilities)
 
     @property
     def queues(self) -> tuple[str, ...]:
@@ -116,6 +125,11 @@ class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
     def capabilities(self) -> frozenset[str]:
         """Everything that some agent of this fleet can do."""
         return frozenset(capability for pool in self.pools for capability in pool.capabilities)
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """Everybody's place in the hierarchy, a pool each."""
+        return tuple(pool.member for pool in self.pools)
 
     @property
     def queue_bounds(self) -> dict[str, int]:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from amas.model.limits import Amounts
 from amas.model.task import DEFAULT_RETRY, Json, RetryPolicy
 
 MAP_CAPABILITY = "amas.map"
@@ -18,6 +19,8 @@ BUILT_IN = (MAP_CAPABILITY, FLOW_CAPABILITY, REPLAN_CAPABILITY)
 TIMER_CAPABILITY = "amas.timer"
 SIGNAL_CAPABILITY = "amas.signal"
 APPROVAL_CAPABILITY = "amas.approval"
+ESCALATION_CAPABILITY = "amas.escalation"
+"""Of a question that goes to a lead, whose `on_escalation` answers it."""
 
 RESERVED_PREFIX = "amas/"
 """Keys that begin so are ours."""
@@ -48,6 +51,12 @@ class MapOver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     pool: str = ""
     timeout_s: float = 0.0
     retry: RetryPolicy = DEFAULT_RETRY
+    concurrency: dict[str, int] = msgspec.field(default_factory=dict)
+    """Keys, each with how many tasks that name it may run at once, in all workflows: `{"customer-42": 3}`."""
+    provider: str = ""
+    """Of each element: whose requests and tokens a minute it takes; empty takes the pool's."""
+    estimate: Amounts | None = None
+    """What one attempt takes; what isn't said is learned."""
 
 
 class Replan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,6 +115,12 @@ class FlowTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     expires_s: float = 0.0
     """Of a signal or an approval, from when its needs have ended: it fails with `expired` when nobody has answered."""
     retry: RetryPolicy = DEFAULT_RETRY
+    concurrency: dict[str, int] = msgspec.field(default_factory=dict)
+    """Keys, each with how many tasks that name it may run at once, in all workflows: `{"customer-42": 3}`."""
+    provider: str = ""
+    """Whose requests and tokens a minute it takes; empty takes the pool's."""
+    estimate: Amounts | None = None
+    """What one attempt takes; what isn't said is learned."""
 
 
 class Flow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

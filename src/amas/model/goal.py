@@ -80,6 +80,21 @@ class SubTask(msgspec.Struct, frozen=True, kw_only=True):
     """Whose requests and tokens a minute it takes; empty takes the pool's."""
     estimate: Amounts | None = None
     """What one attempt takes; what isn't said is learned."""
+    spawns: tuple[str, ...] = ()
+    """Capabilities of which it is known to spawn at least one sub-task each; only the plan's estimate looks at them."""
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """What a plan takes at least, one attempt at each of its tasks."""
+
+    total: Amounts
+    """An amount that nobody declares stays None."""
+    unknown: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    """For each amount (`usd`, `tokens`, `calls`, `agent_s`), the capabilities that don't say it and aren't in its sum."""
+    critical_path: tuple[str, ...] = ()
+    """Keys of the chain of tasks that takes longest: the goal can't be met sooner, however many agents there are."""
+    critical_s: float | None = None
+    """Seconds along it; None where nothing on it is declared."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,3 +109,5 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Keys of tasks that the deliverable does not need, on purpose."""
     notes: tuple[str, ...] = ()
     """What the planner understood and left out, in plain words."""
+    estimate: Estimate | None = None
+    """None until the plan was checked."""

@@ -67,6 +67,8 @@ class WorkflowOpening(msgspec.Struct, frozen=True, array_like=True):
     """The task whose end decides the workflow's; empty when all of them do."""
     budget: tuple[int | None, int | None, int | None, int | None] | None = None
     """What all of its tasks may spend, as `Amounts.units` gives it."""
+    at_a_time: int | None = None
+    """How many workflows with such a number may be open at a time; one beyond that waits for its turn."""
 
 
 class Effect(msgspec.Struct, frozen=True, array_like=True, gc=False):

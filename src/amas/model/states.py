@@ -92,6 +92,8 @@ TRANSITIONS: dict[tuple[TaskState, Transition], TaskState] = {
 class WorkflowState(StrEnum):
     """Where a workflow stands."""
 
+    WAITING = "waiting"
+    """Accepted, and waiting until fewer workflows are open than the fleet allows at a time."""
     RUNNING = "running"
     PAUSED = "paused"
     """Open, and nothing new of it is claimed."""

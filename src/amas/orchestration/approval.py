@@ -13,8 +13,9 @@ import msgspec
 from amas.agents.base import agent
 from amas.agents.context import Context
 from amas.artifacts.store import ArtifactStore
-from amas.core.quality import Check
+from amas.core.quality import Check, passage_texts, unsourced
 from amas.errors import ArtifactLost, GiveUp
+from amas.model.authority import Right
 from amas.model.task import Json
 from amas.orchestration.leads import whole
 
@@ -38,6 +39,10 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """How many different findings the parts' own lists have."""
     tests: int
     """How many tests `tests.json` lists."""
+    sources: Mapping[int, Mapping[str, Any]] | None = None
+    """`citations.json` by number; None where the deliverable has none."""
+    passages: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """The text of each passage that was read, by its id."""
 
 
 def checks_of(delivery: Delivery) -> list[Check]:
@@ -51,7 +56,9 @@ def checks_of(delivery: Delivery) -> list[Check]:
         if name in listed and any(listed[name].get(field) != part.get(field) for field in _JUDGED)
     ]
     tests = sum(_tests(part) for part in delivery.parts.values())
+    cited = [] if delivery.sources is None else [_citations(delivery, delivery.sources)]
     return [
+        *cited,
         _share("files", delivery.named, lost, "missing or empty"),
         _share("parts", delivery.parts, absent, "not in the report"),
         _share("verdicts", delivery.parts, differing, "reported otherwise than the gate judged"),
@@ -63,6 +70,7 @@ def checks_of(delivery: Delivery) -> list[Check]:
 @agent("executive.approve")
 async def approve(ctx: Context) -> Json:
     """Check the report against the parts and return it, signed."""
+    ctx.require(Right.APPROVE)
     report = ctx.results.get("report")
     if not isinstance(report, dict) or not report.get("files"):
         raise GiveUp("there is no report to approve", code="no_report")
@@ -100,7 +108,9 @@ def signed(
 def _read(report: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]], artifacts: ArtifactStore) -> Delivery:
     folder, named = Path(str(report.get("folder", ""))), tuple(map(str, report["files"]))
     present = frozenset(name for name in named if (folder / name).is_file() and (folder / name).stat().st_size)
-    document, findings, tests = (_json(folder / name) for name in ("report.json", "findings.json", "tests.json"))
+    document, findings, tests, citations = (
+        _json(folder / name) for name in ("report.json", "findings.json", "tests.json", "citations.json")
+    )
     return Delivery(
         parts=parts,
         named=named,
@@ -109,6 +119,8 @@ def _read(report: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]], art
         findings=len(findings) if isinstance(findings, list) else -1,
         places=_places(parts, artifacts),
         tests=len(tests) if isinstance(tests, list) else 0,
+        sources={int(each["number"]): each for each in citations} if isinstance(citations, list) else None,
+        passages=_passages(parts, artifacts),
     )
 
 
@@ -134,6 +146,22 @@ def _places(parts: Mapping[str, Mapping[str, Any]], artifacts: ArtifactStore) ->
 
 def _tests(part: Mapping[str, Any]) -> int:
     return sum(sum((result.get("outcomes") or {}).values()) for result in part["specialists"])
+
+
+def _citations(delivery: Delivery, sources: Mapping[int, Mapping[str, Any]]) -> Check:
+    """Score the share of the report's claims that their sources, as the report numbers them, bear out."""
+    claims = [
+        {"text": claim.get("text"), "citations": [sources.get(number, {}) for number in claim.get("sources") or []]}
+        for claim in delivery.report.get("claims") or []
+    ]
+    return _share("citations", claims, unsourced(claims, delivery.passages), "not what its source says")
+
+
+def _passages(parts: Mapping[str, Mapping[str, Any]], artifacts: ArtifactStore) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for result in (result for part in parts.values() for result in part["specialists"] if "passages_ref" in result):
+        found |= passage_texts(artifacts.get_json(result["passages_ref"]))
+    return found
 
 
 def _share(name: str, of: Any, bad: list[str], what: str) -> Check:

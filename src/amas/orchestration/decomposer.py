@@ -56,6 +56,26 @@ def rules_plan(goal: Goal, facts: FleetFacts) -> Plan:
     return _plan(goal, playbook, selection, notes=notes, limits=facts.limits)
 
 
+def playbook_plan(name: str, capabilities: Iterable[str], goal: Goal, facts: FleetFacts) -> Plan:
+    """Return the plan of the playbook called `name` with its phases narrowed to `capabilities`, as somebody else chose them.
+
+    NoPlaybook when there is no such playbook, or nothing of it is chosen that this fleet can do.
+    """
+    playbook = next((each for each in facts.playbooks if each.name == name), None)
+    if playbook is None:
+        raise NoPlaybook(f"there is no playbook {name!r}; there are {', '.join(each.name for each in facts.playbooks)}")
+    wanted = frozenset(capabilities)
+    selection = {phase.key: frozenset(work.capability for work in phase.work) & wanted for phase in playbook.phases}
+    if not any(selection.values()):
+        offered = sorted({work.capability for phase in playbook.phases for work in phase.work})
+        raise NoPlaybook(f"nothing of the playbook {name!r} was chosen; it offers {', '.join(offered)}")
+    reading = _matcher(msgspec.json.encode(playbook)).reading(goal.text, goal.input_dir)
+    goal, path_notes = _with_input(goal, reading, playbook)
+    possible, absent = _possible({key: chosen for key, chosen in selection.items() if chosen}, facts.capabilities, playbook)
+    playbook, unknown = _preferred(playbook, goal.preferences)
+    return _plan(goal, playbook, possible, notes=[*path_notes, *absent, *unknown], limits=facts.limits)
+
+
 @lru_cache(maxsize=32)
 def _matcher(playbook: bytes) -> Matcher:
     """Return a playbook's matcher, made once for each content."""
@@ -148,6 +168,7 @@ def _part(phase: Phase, goal: Goal, playbook: Playbook, *, earlier: tuple[str, .
         title=phase.title,
         layer=Layer.MANAGEMENT,
         priority=goal.priority,
+        spawns=tuple(work.capability for work in phase.work),
         on_failure="skip",  # the gate turns it into a part that says what is missing
     )
     gate = SubTask(
@@ -175,6 +196,7 @@ def _fixed(
             "output_dir": goal.output_dir,
             "preferences": goal.preferences,
             "playbook": playbook.name,
+            "writer": playbook.writer,
             "parts": {phase.key: phase.title for phase in phases},
             "notes": list(notes),
         },
@@ -208,5 +230,5 @@ def _no_playbook(goal: Goal, uncovered: Sequence[str], capabilities: Iterable[st
     what = "; ".join(f"{text!r}" for text in uncovered if text) or f"{goal.text.strip()!r}"
     return (
         f"no playbook covers this goal; not understood: {what}. This fleet can do {can}. "
-        "Ask for one of these, or add a playbook; other goals need a planner with a model, which isn't part of this fleet"
+        "Ask for one of these, or add a playbook; other goals need a planner with a model (AMAS_MODEL, docs/planning.md)"
     )

@@ -113,7 +113,7 @@ def _scoring(order: PartOrder, part: Part, source: Input, artifacts: ArtifactSto
 def _lists(specialists: list[Mapping[str, Any]], artifacts: ArtifactStore) -> dict[str, Json]:
     found: dict[str, Json] = {}
     for result in specialists:
-        for name in ("findings_ref", "tests_ref"):
+        for name in ("findings_ref", "tests_ref", "claims_ref", "passages_ref"):
             reference = result.get(name)
             if isinstance(reference, str) and reference not in found:
                 try:

@@ -109,7 +109,7 @@ async def integrate(ctx: Context) -> Json:
     ingest = results.get("ingest")
     write = SubTask(
         key="write",
-        capability="reporting.write",
+        capability=str(given.get("writer") or "reporting.write"),
         input={
             "goal": given.get("goal", ""),
             "notes": given.get("notes", []),

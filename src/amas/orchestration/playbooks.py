@@ -82,6 +82,8 @@ class Playbook(msgspec.Struct, frozen=True, kw_only=True):
     source: str = "ingest"
     """The fixed task that every phase starts from."""
     needs_input: bool = True
+    writer: str = "reporting.write"
+    """The capability that makes the deliverable of the parts."""
     synonyms: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     spellings: dict[str, str] = msgspec.field(default_factory=dict)
     """Words that mean something of their own together, and how the phrases here write them: `code base: codebase`."""
@@ -98,6 +100,7 @@ class Playbook(msgspec.Struct, frozen=True, kw_only=True):
     def capabilities(self) -> set[str]:
         """Everything that a plan of this playbook may need."""
         needed = {self.gate, *(task.capability for task in self.fixed)}
+        needed |= {self.writer} if "management.integration" in needed else set()
         return needed | {phase.lead for phase in self.phases} | {work.capability for phase in self.phases for work in phase.work}
 
 

@@ -11,7 +11,7 @@ import msgspec
 from amas.artifacts.values import LargeValues
 from amas.clock import new_id
 from amas.engine.queue import Idempotency, TaskQueue, make_submission
-from amas.errors import CapabilityUnknown, InputUnusable, PayloadTooLarge, WorkflowsFull
+from amas.errors import CapabilityUnknown, InputUnusable, PayloadTooLarge
 from amas.model.blob import to_blob
 from amas.model.fleet import FleetLimits, FleetSpec
 from amas.model.goal import ROOT_CAPABILITY, ROOT_KEY, Goal
@@ -30,7 +30,8 @@ def goal_deadline_ms(goal: Goal, limits: FleetLimits, *, now_ms: int) -> int:
     return now_ms + round(min(goal.deadline_s or limit_s, limit_s) * 1000)
 
 
-def _check(goal: Goal) -> None:
+def check_goal(goal: Goal) -> None:
+    """Raise InputUnusable when the goal is empty, too long or about a relative path."""
     if not goal.text.strip():
         raise InputUnusable("the goal is empty: say in plain words what is wanted")
     if len(goal.text) > GOAL_CHARS_MAX:
@@ -46,16 +47,6 @@ def check_takes_goals(fleet: FleetSpec) -> None:
         raise CapabilityUnknown(
             f"the fleet {fleet.name!r} takes tasks but no goals: none of its agents can do {ROOT_CAPABILITY}. "
             "The fleet `amas` has one that does: start it with `amas up`, in a home of its own where another fleet runs"
-        )
-
-
-async def _make_sure_of_room(queue: TaskQueue, limits: FleetLimits) -> None:
-    """Refuse a goal over the limit. Two submitters at once may exceed it by one each: it guards, it doesn't count."""
-    open_now = (await queue.totals())["open_workflows"]
-    if open_now >= limits.max_workflows:
-        raise WorkflowsFull(
-            f"{open_now} workflows are open and this fleet allows {limits.max_workflows}: "
-            "wait for one to end, or raise max_workflows (ORCHESTRATION_MAX_WORKFLOWS)"
         )
 
 
@@ -75,16 +66,16 @@ async def submit_goal(
 ) -> tuple[str, str]:
     """Open a workflow for `goal` and return its id and its root task's; said again under the same key, the first's ids.
 
+    While `limits.max_workflows` goals are open it waits for its turn, which the engine gives it when one of them ends.
     `idempotency`: the key and the body's digest. `client_id` hears of the workflow's end on its reply channel.
     """
-    await _make_sure_of_room(queue, limits)
     workflow_id, root_id = new_id(), new_id()
     now_ms = queue.now_ms()
     try:
         opening, root = goal_submission(goal, limits=limits, workflow_id=workflow_id, root_id=root_id, now_ms=now_ms)
     except PayloadTooLarge:  # its preferences are long: the root task gets them, the history does without
         told = msgspec.structs.replace(goal, preferences={})
-        opening = _opening(told, workflow_id, root_id)
+        opening = _opening(told, workflow_id, root_id, limits)
         spec = _root(goal, limits=limits, workflow_id=workflow_id, now_ms=now_ms)
         root = await values.submission(root_id, spec, {"priority": goal.priority})
     answer = f"{workflow_id} {root_id}"
@@ -102,13 +93,14 @@ def goal_submission(
     goal: Goal, *, limits: FleetLimits, workflow_id: str, root_id: str, now_ms: int
 ) -> tuple[WorkflowOpening, Submission]:
     """Return the workflow that meets `goal`, and its root task, ready for the engine; `now_ms` is the engine's time."""
-    _check(goal)
+    check_goal(goal)
     spec = _root(goal, limits=limits, workflow_id=workflow_id, now_ms=now_ms)
-    return _opening(goal, workflow_id, root_id), make_submission(root_id, spec, priority=goal.priority)
+    return _opening(goal, workflow_id, root_id, limits), make_submission(root_id, spec, priority=goal.priority)
 
 
-def _opening(goal: Goal, workflow_id: str, root_id: str) -> WorkflowOpening:
-    return WorkflowOpening(workflow_id, to_blob(goal), root_id, goal.budget.units() if goal.budget else None)
+def _opening(goal: Goal, workflow_id: str, root_id: str, limits: FleetLimits) -> WorkflowOpening:
+    budget = goal.budget.units() if goal.budget else None
+    return WorkflowOpening(workflow_id, to_blob(goal), root_id, budget, limits.max_workflows)
 
 
 def _root(goal: Goal, *, limits: FleetLimits, workflow_id: str, now_ms: int) -> TaskSpec:

@@ -45,8 +45,8 @@ class Workflow:
         """Add work for an agent that can do `capability`.
 
         `options` are `FlowTask`'s fields: `needs` (nodes or keys), `wait`, `when`, `on_failure`, `undo`, `replan`, `priority`,
-        `delay_s`, `timeout_s`, `deadline_s`, `retry`, `pool`, `title`. `undo` is `(capability, input)` or `Undo`, and `replan`
-        a capability or `Replan`.
+        `delay_s`, `timeout_s`, `deadline_s`, `retry`, `pool`, `title`, `concurrency`, `provider`, `estimate`. `undo` is
+        `(capability, input)` or `Undo`, and `replan` a capability or `Replan`.
         """
         return self._add(key, options, capability=capability, input=input)
 
@@ -120,7 +120,7 @@ class Workflow:
 
 
 _FIELDS = frozenset(FlowTask.__struct_fields__) - {"key", "capability", "map", "flow", "timer_s", "signal", "approval"}
-_OF_MAP = ("on_failure", "enough", "at_once", "pool", "timeout_s", "retry")
+_OF_MAP = ("on_failure", "enough", "at_once", "pool", "timeout_s", "retry", "concurrency", "provider", "estimate")
 
 
 def _many(needs: "Node | str | Iterable[Node | str]") -> "Iterable[Node | str]":

@@ -28,7 +28,14 @@ async def task_detail(plane: ControlPlane, task_id: str) -> TaskDetail:
     """Return a task with its input, and with what the records know of its progress."""
     found = await find_task(plane, task_id)
     recorded, attempts = await _recorded(plane, task_id)
-    return TaskDetail(**_fields(found, recorded), input=shown(found.input), result=shown(found.result), attempts=attempts)
+    waits_for = await plane.limits.parked_on(task_id) if found.state is TaskState.QUEUED else ()
+    return TaskDetail(
+        **_fields(found, recorded),
+        input=shown(found.input),
+        result=shown(found.result),
+        attempts=attempts,
+        waits_for=list(waits_for),
+    )
 
 
 async def _recorded(plane: ControlPlane, task_id: str) -> tuple[TaskView | None, list[AttemptShape]]:

@@ -66,7 +66,6 @@ STATUS: tuple[tuple[type[errors.AmasError], int], ...] = (
     (errors.SignalRefused, 409),
     (errors.ResetRefused, 409),
     (errors.PayloadTooLarge, 413),
-    (errors.WorkflowsFull, 429),
     (errors.QueueFull, 429),
     (errors.SubmissionError, 422),
     (errors.GoalError, 422),

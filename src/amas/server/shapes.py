@@ -365,6 +365,8 @@ class TaskDetail(TaskShape, frozen=True, kw_only=True):
     result: Json
     attempts: list[AttemptShape]
     """First to last, from the records, which may be a moment behind."""
+    waits_for: list[str]
+    """What it waits for though it is queued: `slots:customer-42`, `rate:openai`, `budget:...`; empty for all others."""
 
 
 class TaskResult(msgspec.Struct, frozen=True, kw_only=True):

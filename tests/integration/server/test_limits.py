@@ -11,12 +11,15 @@ from amas.server.plane import ControlPlane
 
 async def test_a_limit_is_seen_and_changed_while_tasks_wait(client: httpx.AsyncClient, plane: ControlPlane, hands: Hands) -> None:
     task = {"capability": "test.work", "concurrency": {"customer-42": 1}}
-    assert (await client.post("/api/tasks/batch", json=[task, task, task])).status_code == 201
+    stored = await client.post("/api/tasks/batch", json=[task, task, task])
+    assert stored.status_code == 201
     await hands.register()
     assert len(await hands.claim()) == 1
     assert not await hands.claim()
     (slots,) = (await client.get("/api/limits")).json()["slots"]
     assert slots == {"key": "customer-42", "limit": 1, "held": 1, "parked": 2}
+    waits_for = [(await client.get(f"/api/tasks/{task_id}")).json()["waits_for"] for task_id in stored.json()["ids"]]
+    assert waits_for == [[], ["slots:customer-42"], ["slots:customer-42"]]
     answer = await client.put("/api/limits/slots/customer-42", json={"limit": 3})
     assert answer.json()["slots"][0]["parked"] == 0
     assert len([*await hands.claim(), *await hands.claim()]) == 2

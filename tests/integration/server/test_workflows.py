@@ -81,15 +81,17 @@ async def test_goals_are_refused_in_one_sentence(client) -> None:
 
 
 @pytest.mark.requirement("A11")
-async def test_the_fleet_s_limit_of_workflows_holds(client) -> None:
-    first, *_ = [await post_goal(client) for _ in range(3)]
-    full = await client.post("/api/goals", json={"text": "one more"})
-    assert (full.status_code, full.json()["code"]) == (429, "workflows_full")
-    assert int(full.headers["retry-after"]) > 0
-    assert (await client.post(f"/api/workflows/{first['workflow_id']}/cancel")).json()["cancelled"] is True
-    assert (await client.post(f"/api/workflows/{first['workflow_id']}/cancel")).json()["cancelled"] is False
-    assert (await client.get(f"/api/workflows/{first['workflow_id']}")).json()["state"] == "cancelled"
-    await post_goal(client)
+async def test_a_goal_over_the_fleet_s_limit_waits_for_its_turn(client) -> None:
+    async def state(workflow_id: str) -> str:
+        return str((await client.get(f"/api/workflows/{workflow_id}")).json()["state"])
+
+    first, _, _, fourth, fifth = [(await post_goal(client))["workflow_id"] for _ in range(5)]
+    assert [await state(each) for each in (first, fourth, fifth)] == ["running", "waiting", "waiting"]
+    assert (await client.post(f"/api/workflows/{first}/cancel")).json()["cancelled"] is True
+    assert (await client.post(f"/api/workflows/{first}/cancel")).json()["cancelled"] is False
+    assert [await state(each) for each in (first, fourth, fifth)] == ["cancelled", "running", "waiting"]
+    assert (await client.post(f"/api/workflows/{fifth}/cancel")).json()["cancelled"] is True
+    assert await state(fifth) == "cancelled"
     assert (await client.post("/api/workflows/none/cancel")).json()["code"] == "workflow_unknown"
 
 

@@ -44,6 +44,12 @@ def sentences(*tasks: FlowTask, output: str = "", **more: Any) -> list[str]:
         ((work("a", delay_s=-1),), "tasks[0].delay_s: delay_s of task 'a' is -1"),
         ((work("a", priority=4),), "tasks[0].priority: the priority of task 'a' is 4"),
         ((FlowTask(key="a", signal=True, when="input"),), "tasks[0].when: task 'a' runs on no agent"),
+        ((FlowTask(key="a", timer_s=1, provider="p"),), "tasks[0].provider: task 'a' runs on no agent"),
+        ((work("a", concurrency={"k": 0}),), "tasks[0].concurrency: task 'a': the concurrency limit of 'k' is 0"),
+        (
+            (FlowTask(key="a", map=MapOver(over="input", capability="a.b", concurrency={"": 1})),),
+            "tasks[0].map.concurrency: task 'a': a concurrency key is one line",
+        ),
         ((work("a", on_failure="replan"),), "tasks[0].replan: task 'a' must have both"),
         ((work("a", on_failure="replan", replan=Replan(capability="c.d", rounds=0)),), "tasks[0].replan.rounds: task 'a' asks"),
         (

@@ -13,7 +13,8 @@ CONTRACT = {
     "development.modernise", "development.simplify", "development.performance", "development.exceptions", "development.typing",
     "development.async_code", "development.dates", "documentation.docstrings", "documentation.api_docs", "documentation.coverage",
     "testing.style", "testing.run", "analytics.metrics", "analytics.imports", "analytics.hotspots", "compliance.licences",
-    "compliance.dependencies", "research.project_profile", "reporting.charts", "reporting.write",
+    "compliance.dependencies", "research.project_profile", "research.read", "research.search",
+    "research.extract", "research.tables", "research.write", "execution.collect", "reporting.charts", "reporting.write",
     "execution.ingest", "execution.tools", "execution.partition", "execution.publish",
 }  # fmt: skip
 

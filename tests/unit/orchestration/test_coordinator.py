@@ -1,8 +1,9 @@
 import pytest
 
-from amas.errors import GiveUp, PlanRefused
+from amas.errors import GiveUp, GoalOverBudget, PlanRefused
 from amas.model.fleet import FleetLimits
 from amas.model.goal import Complexity, Goal, Plan, SubTask
+from amas.model.limits import Amounts
 from amas.model.states import TaskState
 from amas.model.task import Failure, TaskOutcome
 from amas.orchestration.coordinator import checked_plan, delivered, facts_of
@@ -38,6 +39,19 @@ async def test_a_plan_over_the_fleets_limit_is_refused() -> None:
     facts = facts_of({"capabilities": capabilities, "limits": {"max_subtasks": 5}})
     with pytest.raises(PlanRefused, match=r"limit \(max_subtasks\) is 5"):
         await checked_plan(RulesPlanner(), Goal(text="Review this project", input_dir="/in"), facts)
+
+
+@pytest.mark.anyio
+async def test_a_goal_over_its_budget_is_refused_with_the_sum() -> None:
+    capabilities = sorted(load_playbooks()[0].capabilities)
+    facts = facts_of({"capabilities": capabilities, "estimates": {"development.code_review": {"usd": 0.25}}})
+    goal = Goal(text="Review the code", input_dir="/in", budget=Amounts(usd=0.01))
+    with pytest.raises(GoalOverBudget, match=r"takes at least 0.25 USD, over the budget of 0.01 USD: raise the budget"):
+        await checked_plan(RulesPlanner(), goal, facts)
+    plan = await checked_plan(RulesPlanner(), Goal(text="Review the code", input_dir="/in", budget=Amounts(usd=1)), facts)
+    assert plan.estimate is not None
+    assert plan.estimate.total == Amounts(usd=0.25)
+    assert plan.estimate.critical_path[-1] == plan.deliverable
 
 
 def test_the_deliverable_comes_with_what_stands_behind_it() -> None:

@@ -149,8 +149,6 @@ def test_what_a_capability_works_from_comes_with_it() -> None:
     [
         "",
         "hello",
-        "Research AI market trends and create presentation",
-        "Research competitor pricing and create report",
         "Book a flight to Rome",
         "What's the weather?",
         "Fix the security holes",

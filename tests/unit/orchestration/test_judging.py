@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from amas.artifacts.store import ArtifactStore
 from amas.core.quality import Redo, Verdict
@@ -121,3 +122,28 @@ def test_a_report_that_says_something_else_is_not() -> None:
     assert failing(tests=0) == ["tests"]
     done = signed({}, {"review": judged_part()}, checks_of(delivery(findings=-1)), signed_by="q")
     assert (done["approved"], done["score"]) == (False, 0.0)
+
+
+@pytest.mark.parametrize("quote", ["tin fell", "", "Tin rose"])
+def test_a_claim_that_its_passage_does_not_bear_out_goes_back(tmp_path: Path, quote: str) -> None:
+    store = ArtifactStore(tmp_path)
+    source = input_of(ORDER, {"ingest": ingest(store)}, store)
+    claims = store.put_json([{"text": "Tin rose.", "citations": [{"id": "a.py#1", "quote": quote}]}])
+    passages = store.put_json([{"id": "a.py#1", "text": "In spring  Tin\nrose again."}])
+    verdict = judge(ORDER, part_of(PHASE, [result(store, claims_ref=claims, passages_ref=passages)], []), source, store)
+    true = quote == "Tin rose"
+    assert verdict.score == (1.0 if true else 0.0)
+    assert [redo.capability for redo in verdict.redo] == ([] if true else ["dev.a"])
+
+
+def test_a_report_that_says_more_than_its_sources_is_not_sound() -> None:
+    def delivery(*sources: int) -> Delivery:
+        return Delivery(
+            parts={}, named=("report.json",), present=frozenset({"report.json"}), findings=0, places=0, tests=0,
+            report={"claims": [{"text": "Tin rose.", "sources": list(sources)}]},
+            sources={1: {"id": "a.md#1", "quote": "Tin rose"}, 2: {"id": "a.md#1", "quote": "Tin fell"}},
+            passages={"a.md#1": "In spring Tin rose."},
+        )  # fmt: skip
+
+    scores = [{check.name: check.score for check in checks_of(delivery(*each))}["citations"] for each in ((1,), (2,), (3,), ())]
+    assert scores == [1.0, 0.0, 0.0, 0.0]

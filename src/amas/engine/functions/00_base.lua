@@ -22,7 +22,7 @@
 --   P:delayed    zset    delayed ids by due time             P:dead     zset   dead letters by time
 --   P:w:<id>     hash    a workflow: s state, b blob, root, total, open, succeeded, failed, cancelled, bad, halted, y, c created, z finished,
 --                        paused, o has compensations, v state in which it ends after them, at where the cancelling of its tasks stands,
---                        forgotten in part
+--                        forgotten in part, admission its place where it takes turns: 16_admission.lua
 --   P:wt:<id>    list    its tasks                           P:ended    zset   workflows by the time to forget them
 --   P:gone       list    ended tasks outside any workflow, one element a call: when to forget them, then a line for each
 --   P:ws:<id>    hash    its signals by key: '=' and the task, or '!' and an answer that came before the task
@@ -49,6 +49,7 @@ local HOSTS_LOST_MAX = 8            -- a task that went down with more hosts tha
 local SLICE = 500                   -- tasks that a call follows up at most, besides its own batch: some milliseconds
 
 local resources = {} -- what 05_resources.lua does for the others
+local admission = {} -- what 16_admission.lua does for the others
 local call         -- redis.call, which doesn't exist yet while the library is loaded
 
 local function begin(keys, args)

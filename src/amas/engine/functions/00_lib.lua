@@ -246,7 +246,8 @@ local function end_workflow(id, state)
   call('ZADD', P .. ':ended', R.now + R.retention, id)
   count('workflows_' .. state)
   R.wf_news[#R.wf_news + 1] = {id, state}
-  local v = call('HMGET', name, 'y', 'root')
+  local v = call('HMGET', name, 'y', 'root', 'admission')
+  if v[3] then admission.leave(id, v[3]) end
   if v[1] and v[1] ~= '' then
     local parts = R.replies[v[1]] or {}
     R.replies[v[1]] = parts

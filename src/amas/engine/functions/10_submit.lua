@@ -191,7 +191,8 @@ end
 -- submit: store a batch of tasks, and the workflow that they belong to.
 --   caller: TaskQueue.submit.  ARGV: now, retention_ms, client ('' for no reply), resend ('1': ids that exist are left as they
 --   are), idempotency key ('' for none), its digest, how long it is kept (ms), answer blob kept with it,
---   workflow ('' or [id, blob, root id, budget]), batch [[id, queue, spec, priority, {n needs, d delay, w, u, m, x,
+--   workflow ('' or [id, blob, root id, budget,
+--   how many workflows with such a number may be open at a time: one beyond that waits]), batch [[id, queue, spec, priority, {n needs, d delay, w, u, m, x,
 --   q quorum, k kind, e expires (ms), o compensates, r what it reserves}]...]
 --   returns ['ok'] | ['seen', answer] | ['conflict'] | ['queue_full', ...] (see no_room) | [refusal, id].  Keeps true: all or nothing; an accepted task has one state.
 --   cost: O(tasks + needs).
@@ -207,15 +208,16 @@ local function submit(keys, args)
   local batch = cmsgpack.unpack(args[10])
   local full = no_room(batch, args[4] == '1')
   if full then return full end
-  local fields, budget = {'b', args[10]}, nil
+  local fields, budget, most = {'b', args[10]}, nil, nil
   if args[9] ~= '' then
-    local id, blob, root, limits = unpack(cmsgpack.unpack(args[9]))
+    local id, blob, root, limits, at_a_time = unpack(cmsgpack.unpack(args[9]), 1, 5)
     if call('HSETNX', key('w', id), 's', 'running') == 1 then
       call('HSET', key('w', id), 'b', blob, 'c', R.now, 'y', client)
       if root and root ~= '' then call('HSET', key('w', id), 'root', root) end
       call('ZADD', P .. ':open', R.now, id)
       fields[3], fields[4] = 'w', args[9]
       budget = limits and {'workflow/' .. id, limits}
+      most = at_a_time and {id, at_a_time, batch[1] and batch[1][5] and batch[1][5].t}
     end
   end
   local refused, detail = add_batch(batch, client, args[4] == '1')
@@ -227,6 +229,7 @@ local function submit(keys, args)
     return {refused, detail}
   end
   if budget then resources.open_budget(unpack(budget)) end
+  if most then admission.enter(unpack(most, 1, 3)) end
   if idem ~= '' then
     call('HSET', key('idem', idem), 'digest', args[6], 'answer', args[8])
     call('PEXPIRE', key('idem', idem), args[7])

@@ -45,9 +45,12 @@ local function resume(keys, args)
   begin(keys, args)
   local id = args[2]
   if call('HDEL', key('w', id), 'paused') == 0 then return 0 end
-  call('SREM', P .. ':held', id)
-  take_up(id, true)
-  R.wf_news[1] = {id, 'running'}
+  local waits = (call('HGET', key('w', id), 'admission') or 'in') ~= 'in'
+  if not waits then
+    call('SREM', P .. ':held', id)
+    take_up(id, true)
+  end
+  R.wf_news[1] = {id, waits and 'waiting' or 'running'}
   commit('pause', {})
   return 1
 end

@@ -180,7 +180,8 @@ end
 -- Open a workflow that has ended.
 local function reopen(id)
   local name = key('w', id)
-  local created = call('HGET', name, 'c')
+  local created, place = unpack(call('HMGET', name, 'c', 'admission'))
+  if place then admission.come_back(id) end
   call('HSET', name, 's', 'running')
   call('HDEL', name, 'z', 'v', 'at')
   call('ZREM', P .. ':ended', id)

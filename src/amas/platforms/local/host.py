@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from amas.core.estimate import estimates_of
 from amas.core.placement import agent_numbers
 from amas.fleet.load import load_fleet
 from amas.model.fleet import FleetSpec
@@ -32,7 +33,9 @@ def fleet_facts(spec: FleetSpec, home: Home) -> FleetSpec:
     facts = {
         "capabilities": sorted(spec.capabilities),
         "limits": msgspec.to_builtins(spec.limits),
+        "members": msgspec.to_builtins(spec.members),
         "playbooks": list(spec.playbooks),
+        "estimates": msgspec.to_builtins(estimates_of(spec.pools)),
         "deliverables": str(home.deliverables),
     }
     pools = tuple(

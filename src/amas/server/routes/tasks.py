@@ -88,6 +88,7 @@ _TASK = TaskDetail(
             failure=FailureShape(code="gave_up", message="the folder is gone"),
         )
     ],
+    waits_for=[],
 )
 _LISTED = TaskShape(**{name: getattr(_TASK, name) for name in TaskShape.__struct_fields__})
 

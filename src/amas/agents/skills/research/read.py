@@ -1,0 +1,334 @@
+"""`research.read`: documents into passages and tables. Formats: Markdown, HTML, CSV and TSV, PDF, docx, xlsx, pptx, plain text.
+
+Each reader takes bytes and gives a document's blocks: a passage of text with its place, or a table. A file that can't be read is
+named with the reason and never fails the others. Must never fetch what a document links to, nor run what it holds.
+"""
+
+import asyncio
+import csv
+import io
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import PurePosixPath
+from typing import Any
+
+import msgspec
+
+from amas.agents.base import agent
+from amas.agents.context import Context
+from amas.agents.skills.findings import Analysis, Finding, Scope, Tool, Unread, specialist
+from amas.agents.skills.research.passages import Passage, Table, one_line
+from amas.model.task import Json
+
+DOCUMENT_BYTES_MAX = 64 * 2**20
+"""A larger file is a data set or a film, not a document."""
+UNPACKED_BYTES_MAX = 512 * 2**20
+"""What an Office file may unpack to: a bomb is far above, a book far below."""
+ROWS_MAX = 2_000
+"""Rows read of one table; a table that has more is cut, and that is said."""
+PASSAGE_CHARS_MAX = 1_500
+"""A passage above it is cut at a sentence, so that a citation leads to a place that a person can find."""
+
+
+class Text(msgspec.Struct, frozen=True):
+    """Running text at a place."""
+
+    place: str
+    text: str
+    heading: str = ""
+
+
+class Grid(msgspec.Struct, frozen=True):
+    """A table at a place: its first row names the columns."""
+
+    place: str
+    rows: list[list[str]]
+    title: str = ""
+
+
+Block = Text | Grid
+Reader = Callable[[bytes], Iterator[Block]]
+
+
+class Unreadable(Exception):
+    """A document that its reader can't make sense of; the message is for the report."""
+
+
+def read_text(blob: bytes) -> Iterator[Block]:
+    """Yield a plain text's paragraphs."""
+    for line, paragraph in _paragraphs(_decoded(blob)):
+        yield Text(f"line {line}", paragraph)
+
+
+def read_markdown(blob: bytes) -> Iterator[Block]:
+    """Yield paragraphs and tables under the headings that they stand below."""
+    heading = ""
+    for line, paragraph in _paragraphs(re.sub(r"^(#{1,6} .*)$", r"\1\n", _decoded(blob), flags=re.MULTILINE)):
+        rows = paragraph.splitlines()
+        if re.match(r"#{1,6} ", rows[0]):
+            heading = rows[0].lstrip("# ").strip()
+            continue
+        place = f"heading {heading!r}" if heading else f"paragraph {line}"
+        if len(rows) > 1 and re.fullmatch(r"\|?[\s:|-]*-[\s:|-]*\|?", rows[1]) and "|" in rows[0]:
+            yield Grid(place, [_bar_cells(row) for row in [rows[0], *rows[2:]]], heading)
+        else:
+            yield Text(place, re.sub(r"\[([^\]]*)\]\([^)]*\)|[*_`]{1,3}(?=\S)|(?<=\S)[*_`]{1,3}", r"\1", paragraph), heading)
+
+
+def read_html(blob: bytes) -> Iterator[Block]:
+    """Yield an HTML page's text by its block elements, scripts and navigation left out."""
+    from bs4 import BeautifulSoup
+
+    soup = BeautifulSoup(blob, "html.parser")
+    for junk in soup(["script", "style", "noscript", "template", "nav"]):
+        junk.decompose()
+    heading = soup.title.get_text(" ", strip=True) if soup.title else ""
+    for element in soup.find_all(["h1", "h2", "h3", "h4", "h5", "h6", "p", "li", "blockquote", "pre", "dd", "table"]):
+        if element.find_parent("table") or (element.name != "table" and element.find(["p", "li", "table"])):
+            continue
+        text = one_line(element.get_text(" ", strip=True))
+        if re.fullmatch("h[1-6]", element.name):
+            heading = text
+        elif element.name == "table":
+            rows = [[one_line(cell.get_text(" ", strip=True)) for cell in row(["th", "td"])] for row in element("tr")]
+            yield Grid(_under(heading), rows, heading)
+        else:
+            yield Text(_under(heading), text, heading)
+
+
+def read_csv(blob: bytes) -> Iterator[Block]:
+    """Yield the one table of a CSV or TSV file, its separator found out."""
+    text = _decoded(blob)
+    try:
+        dialect: Any = csv.Sniffer().sniff(text[:8192], delimiters=",;\t|")
+    except csv.Error:
+        dialect = csv.excel
+    try:
+        yield Grid(
+            "row", [[one_line(cell) for cell in row] for row in islice(csv.reader(io.StringIO(text), dialect), ROWS_MAX + 2)]
+        )
+    except csv.Error as error:
+        raise Unreadable(f"it is no table: {error}") from error
+
+
+def read_pdf(blob: bytes) -> Iterator[Block]:
+    """Yield a PDF's text, by page."""
+    from pypdf import PdfReader
+
+    reader = PdfReader(io.BytesIO(blob))
+    if reader.is_encrypted and not reader.decrypt(""):
+        raise Unreadable("it is locked with a password")
+    for number, page in enumerate(reader.pages, 1):
+        for _, paragraph in _paragraphs(page.extract_text()):
+            yield Text(f"page {number}", paragraph)
+
+
+def read_docx(blob: bytes) -> Iterator[Block]:
+    """Yield a Word document's paragraphs and tables, in their order."""
+    from docx import Document
+    from docx.table import Table as WordTable
+
+    heading = ""
+    for item in Document(_unpackable(blob)).iter_inner_content():
+        if isinstance(item, WordTable):
+            yield Grid(_under(heading), [[one_line(cell.text) for cell in row.cells] for row in item.rows], heading)
+        elif item.style is not None and (item.style.name or "").startswith(("Heading", "Title")):
+            heading = one_line(item.text)
+        else:
+            yield Text(_under(heading), item.text, heading)
+
+
+def read_xlsx(blob: bytes) -> Iterator[Block]:
+    """Yield each sheet's table, formulas as the values that were saved with them."""
+    from openpyxl import load_workbook
+
+    book = load_workbook(_unpackable(blob), read_only=True, data_only=True)
+    for sheet in book.worksheets:
+        rows = islice(sheet.iter_rows(values_only=True), ROWS_MAX + 2)
+        yield Grid(
+            f"sheet {sheet.title!r}, row",
+            [["" if cell is None else one_line(str(cell)) for cell in row] for row in rows],
+            sheet.title,
+        )
+
+
+def read_pptx(blob: bytes) -> Iterator[Block]:
+    """Yield each slide's text, tables and notes."""
+    from pptx import Presentation
+
+    for number, slide in enumerate(Presentation(_unpackable(blob)).slides, 1):
+        title = one_line(slide.shapes.title.text) if slide.shapes.title is not None else ""
+        for shape in slide.shapes:
+            if shape.has_table:
+                rows = [[one_line(cell.text) for cell in row.cells] for row in shape.table.rows]
+                yield Grid(f"slide {number}", rows, title)
+            elif shape.has_text_frame:
+                yield Text(f"slide {number}", shape.text_frame.text, title)
+        if slide.has_notes_slide and slide.notes_slide.notes_text_frame is not None:
+            yield Text(f"slide {number}, notes", slide.notes_slide.notes_text_frame.text, title)
+
+
+READERS: dict[str, Reader] = {
+    **{
+        ".md": read_markdown,
+        ".markdown": read_markdown,
+        ".html": read_html,
+        ".htm": read_html,
+        ".csv": read_csv,
+        ".tsv": read_csv,
+    },
+    **{".pdf": read_pdf, ".docx": read_docx, ".xlsx": read_xlsx, ".pptx": read_pptx, ".txt": read_text, ".rst": read_text},
+}
+"""By suffix."""
+
+
+def read_document(path: str, blob: bytes) -> tuple[list[Passage], list[Table], str]:
+    """Return a document's passages and tables, and why it can't be read or was cut (empty when it was read whole)."""
+    reader = READERS.get(PurePosixPath(path).suffix.lower())
+    if reader is None:
+        return [], [], f"its kind isn't read; these are: {', '.join(sorted(READERS))}"
+    if len(blob) > DOCUMENT_BYTES_MAX:
+        return [], [], f"it is larger than {DOCUMENT_BYTES_MAX // 2**20} MiB"
+    try:
+        passages, tables, cut = _assembled(path, list(reader(blob)))
+    except Unreadable as error:
+        return [], [], str(error)
+    except Exception as error:  # noqa: BLE001 - foreign parsers on foreign files raise whatever they like
+        return [], [], f"it is damaged: {type(error).__name__}: {one_line(str(error))[:200]}"
+    return passages, tables, cut or ("" if passages else "it holds no text")
+
+
+def assess(scope: Scope) -> Analysis:
+    """Return the documents of a scope, read."""
+    passages: list[Passage] = []
+    tables: list[Table] = []
+    failed = []
+    root = scope.root.resolve()
+    for path in scope.paths:
+        full = root / path
+        if not full.resolve().is_relative_to(root) or not full.is_file():
+            failed.append(Unread(path, "no such file"))
+            continue
+        texts, grids, trouble = read_document(path, full.read_bytes())
+        passages += texts
+        tables += grids
+        failed += [Unread(path, trouble)] if trouble else []
+    return Analysis(
+        tool=Tool("amas research", "1", ""),
+        covered=scope.paths,  # a file that can't be read is dealt with: it is named, with the reason
+        findings=[_unread(each) for each in failed],
+        figures={"documents": len(scope.paths) - len(failed), "passages": len(passages), "tables": len(tables)},
+        artifacts={"passages": msgspec.to_builtins(passages), "tables": msgspec.to_builtins(tables)},
+    )
+
+
+@agent("research.read")
+async def read(ctx: Context) -> Json:
+    """Read the documents."""
+    return await specialist(ctx, lambda scope: asyncio.to_thread(assess, scope))
+
+
+def _unread(each: Unread) -> Finding:
+    return Finding(
+        rule="document",
+        message=each.reason,
+        path=each.path,
+        line=0,
+        column=0,
+        severity="warning",
+        category="sources",
+        tool="read",
+    )
+
+
+def _assembled(path: str, blocks: list[Block]) -> tuple[list[Passage], list[Table], str]:
+    passages: list[Passage] = []
+    tables: list[Table] = []
+    cut = ""
+
+    def add(place: str, text: str, heading: str) -> str:
+        name = f"{path}#{len(passages) + 1}"
+        passages.append(Passage(id=name, path=path, place=place, text=text, heading=heading))
+        return name
+
+    for block in blocks:
+        if isinstance(block, Text):
+            for piece in _pieces(one_line(block.text)):
+                add(block.place, piece, block.heading)
+            continue
+        numbered = [(number, row) for number, row in enumerate(block.rows, 1) if any(row)]
+        if len(numbered) < 2:
+            continue
+        cut = f"only the first {ROWS_MAX} rows of a table were read" if len(numbered) > ROWS_MAX + 1 else cut
+        columns = numbered[0][1]
+        body = [(number, [*row, *[""] * (len(columns) - len(row))]) for number, row in numbered[1 : ROWS_MAX + 1]]
+        counted = block.place.endswith("row")
+        ids = [
+            add(f"{block.place} {number}" if counted else f"{block.place}, row {number}", _row_text(columns, row), block.title)
+            for number, row in body
+        ]
+        place = (block.place.removesuffix("row").rstrip(", ") or "table") if counted else block.place
+        tables.append(
+            Table(path=path, place=place, title=block.title, columns=columns, rows=[row for _, row in body], row_ids=ids)
+        )
+    return passages, tables, cut
+
+
+def _row_text(columns: list[str], row: list[str]) -> str:
+    return "; ".join(f"{name}: {cell}" if name else cell for name, cell in zip(columns, row, strict=False) if cell)
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Yield a long text in pieces, cut behind a sentence or at least a word."""
+    while len(text) > PASSAGE_CHARS_MAX:
+        head = text[:PASSAGE_CHARS_MAX]
+        at = max(head.rfind(". ") + 1, 0) or head.rfind(" ") or PASSAGE_CHARS_MAX
+        at = at if at > 0 else PASSAGE_CHARS_MAX
+        yield text[:at].strip()
+        text = text[at:].strip()
+    if text:
+        yield text
+
+
+def _paragraphs(text: str) -> Iterable[tuple[int, str]]:
+    """Yield a text's paragraphs with the line (from 1) on which each starts."""
+    line = 1
+    for piece in re.split(r"(\n[ \t]*\n)", text.replace("\r\n", "\n")):
+        if piece.strip():
+            yield line + len(piece) - len(piece.lstrip("\n")), piece.strip()
+        line += piece.count("\n")
+
+
+def _decoded(blob: bytes) -> str:
+    if b"\0" in blob[:8192] and not blob.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise Unreadable("it isn't text")
+    if blob.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return blob.decode("utf-16", errors="replace")
+    try:
+        return blob.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return blob.decode("cp1252", errors="replace")
+
+
+def _bar_cells(row: str) -> list[str]:
+    return [
+        one_line(cell.replace("\\|", "|")) for cell in re.split(r"(?<!\\)\|", row.strip().removeprefix("|").removesuffix("|"))
+    ]
+
+
+def _under(heading: str) -> str:
+    return f"heading {heading!r}" if heading else "start"
+
+
+def _unpackable(blob: bytes) -> io.BytesIO:
+    """Return an Office file's bytes for its reader; Unreadable when it would unpack to too much."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(blob)) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+    except zipfile.BadZipFile as error:
+        raise Unreadable("it is damaged, or locked with a password") from error
+    if size > UNPACKED_BYTES_MAX:
+        raise Unreadable(f"it unpacks to more than {UNPACKED_BYTES_MAX // 2**20} MiB")
+    return io.BytesIO(blob)

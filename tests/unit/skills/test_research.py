@@ -1,0 +1,121 @@
+"""Readers on small real files, the search's order, and claims that are true to their sources."""
+
+import pytest
+from documents import pdf, sheet, slides, word
+
+from amas.agents.skills.research import extract, read, tables
+from amas.agents.skills.research.compose import Found, compose
+from amas.agents.skills.research.passages import Passage
+from amas.agents.skills.research.search import Ranked, topic_of
+from amas.core.quality import passage_texts, unsourced
+
+
+def _read(path: str, blob: bytes) -> list[tuple[str, str]]:
+    passages, _, trouble = read.read_document(path, blob)
+    assert not trouble
+    return [(passage.place, passage.text) for passage in passages]
+
+
+def _passages(*texts: str) -> list[Passage]:
+    return [Passage(id=f"a.txt#{n}", path="a.txt", place=f"line {n}", text=text) for n, text in enumerate(texts, 1)]
+
+
+def test_text_is_read_with_the_line_of_each_paragraph() -> None:
+    assert _read("a.txt", b"one\ntwo\n\n\nthree\n") == [("line 1", "one two"), ("line 5", "three")]
+
+
+def test_markdown_is_read_under_its_headings_with_its_tables() -> None:
+    text = b"# Prices\nSee *this* [page](http://x).\n\n| Plan | Price |\n|---|---|\n| Pro | 20 |\n"
+    assert _read("a.md", text) == [("heading 'Prices'", "See this page."), ("heading 'Prices', row 2", "Plan: Pro; Price: 20")]
+
+
+def test_html_is_read_without_scripts_and_links_back() -> None:
+    text = b"<title>T</title><nav><p>menu</p></nav><script>x</script><h1>H</h1><p>A <b>bold</b> word</p><ul><li>One</li></ul>"
+    assert _read("a.html", text) == [("heading 'H'", "A bold word"), ("heading 'H'", "One")]
+    grid = b"<table><tr><th>Plan</th><th>Price</th></tr><tr><td>Pro</td><td>20</td></tr></table>"
+    assert _read("b.html", grid) == [("start, row 2", "Plan: Pro; Price: 20")]
+
+
+def test_csv_is_read_by_rows_of_the_file() -> None:
+    assert _read("a.csv", b"Plan;Price\n\nPro;20\n") == [("row 3", "Plan: Pro; Price: 20")]
+
+
+def test_pdf_is_read_by_page() -> None:
+    assert _read("a.pdf", pdf("First page.", "Second page.")) == [("page 1", "First page."), ("page 2", "Second page.")]
+
+
+def test_office_files_are_read_with_their_places() -> None:
+    assert _read("a.docx", word()) == [
+        ("heading 'Adoption'", "Half of the AI market trends in our survey come from small companies."),
+        ("heading 'Adoption', row 2", "Sector: Banks; Share: 40 %"),
+    ]
+    assert _read("a.xlsx", sheet())[0] == ("sheet 'Prices', row 2", "Vendor: Acme; AI market price: 20")
+    assert _read("a.pptx", slides()) == [
+        ("slide 1", "Outlook"),
+        ("slide 1", "The AI market will double its trends towards agents by 2030."),
+        ("slide 1, notes", "Ask the analysts about the forecast."),
+    ]
+
+
+@pytest.mark.parametrize("name", ["a.pdf", "a.docx", "a.xlsx", "a.pptx", "a.txt", "a.csv"])
+def test_a_damaged_file_says_so_and_gives_nothing(name: str) -> None:
+    passages, grids, trouble = read.read_document(name, b"\x00\x01 no document")
+    assert (passages, grids) == ([], [])
+    assert trouble
+
+
+def test_a_long_paragraph_falls_into_passages_at_sentences() -> None:
+    passages, _, _ = read.read_document("a.txt", b"This sentence has some words in it. " * 100)
+    assert len(passages) == 3
+    assert all(passage.text.endswith(".") and len(passage.text) <= read.PASSAGE_CHARS_MAX for passage in passages)
+
+
+def test_search_ranks_rare_words_above_common_ones_and_finds_no_stranger() -> None:
+    found = Ranked(_passages("the market", "the market and the quantum leap", "herring")).search("quantum markets", limit=5)
+    assert [passage.id for passage, _ in found] == ["a.txt#2", "a.txt#1"]
+
+
+@pytest.mark.parametrize(
+    ("goal", "topic"),
+    [
+        ("Research AI market trends and create presentation", "AI market trends"),
+        ("Research competitor pricing and create report", "competitor pricing"),
+        ("Please research the price of tin. Write a short report", "the price of tin"),
+    ],
+)
+def test_a_goals_topic_is_what_it_is_about(goal: str, topic: str) -> None:
+    assert topic_of(goal) == topic
+
+
+def test_claims_are_sentences_of_their_passages_and_an_invented_one_is_told() -> None:
+    passages = _passages(
+        "It rained a lot on that day. The tin price rose by 5 % in spring.", "Nothing of the sort here, friends."
+    )
+    hits = extract.search_passages(passages, "tin price")
+    (claim,) = extract.claims_of(hits, passages, "tin price")
+    assert claim.text == "The tin price rose by 5 % in spring."
+    texts = passage_texts([{"id": each.id, "text": each.text} for each in passages])
+    honest = {"text": claim.text, "citations": [{"id": claim.citations[0].id, "quote": claim.citations[0].quote}]}
+    assert unsourced([honest], texts) == []
+    for false in (
+        [],
+        [{"id": "a.txt#1", "quote": "The tin price fell."}],
+        [{"id": "b.txt#1", "quote": claim.text}],
+        [{"id": "a.txt#1"}],
+    ):
+        assert unsourced([{"text": "Invented", "citations": false}], texts) == ["Invented"]
+
+
+def test_a_tables_numbers_are_compared_in_one_unit_only() -> None:
+    blob = b'Year,Plan,Price,Mixed\n2024,Free,$0,1 EUR\n2025,Pro,"$1,200",2 USD\n2025,Team,$90,3 EUR\n'
+    passages, (table,), _ = read.read_document("a.csv", blob)
+    (claim,) = tables.claims_of(table, {passage.id: passage for passage in passages})
+    assert claim.text == "Price: highest Pro ($1,200), lowest Free ($0), of 3"
+    assert [each.place for each in claim.citations] == ["row 3", "row 2"]
+
+
+def test_with_nothing_to_search_the_report_says_so() -> None:
+    found = Found(goal="Research tin", documents=0, claims=[], figures=[], tables=[], unread=[], missing=[], notes=[])
+    report = compose(found)
+    assert "nothing to search" in report.headline
+    assert (report.statements, report.sources) == ([], [])
