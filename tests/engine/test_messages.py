@@ -3,12 +3,14 @@
 import asyncio
 import random
 
+import msgspec
 import pytest
 
 from amas.clock import new_id
 from amas.engine.connection import Engine
 from amas.engine.inbox import Delivery, Fate, Inboxes, Letter
 from amas.errors import InboxFull, MessageForbidden, MessageRefused
+from amas.model.authority import Right
 from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.message import Message, MessageType
 from amas.model.states import Layer
@@ -227,6 +229,18 @@ async def test_a_forbidden_message_is_refused_and_audited(engine: Engine, bus: A
         await bus.send_message(sender_id="red-1", recipient_id="ghost-1", message_type=STATUS)
     assert await bus.receive("blue-worker-1") == []
     assert [one.why for one in await bus.refusals()] == ["forbidden"] * 3
+
+
+async def test_a_fleets_own_rights_count(engine: Engine) -> None:
+    pools = tuple(
+        msgspec.structs.replace(one, rights=frozenset({Right.MESSAGE})) if one.name == "red-worker" else one
+        for one in FLEET.pools
+    )
+    bus = AgentCommunicationBus(engine, FleetSpec(name="talk", pools=pools), SETTINGS)
+    await bus.send_message(sender_id="red-worker-1", recipient_id="blue-worker-1", message_type=STATUS)
+    assert [one.sender for one in await bus.receive("blue-worker-1")] == ["red-worker-1"]
+    with pytest.raises(MessageForbidden, match="no right to escalate"):
+        await bus.escalate_to_management(sender_id="red-worker-1", payload="?")
 
 
 async def test_back_pressure_is_one_clear_error(bus: AgentCommunicationBus) -> None:

@@ -114,7 +114,7 @@ class Inboxes:
     async def receive(
         self, receiver: str, inboxes: Sequence[str], *, limit: int, now_ms: int = SERVER_CLOCK
     ) -> list[list[Delivery]]:
-        """Claim up to `limit` messages of each inbox for `receiver` and return them in the inboxes' order.
+        """Claim up to `limit` messages, at most a thousand, of each inbox for `receiver` and return them in the inboxes' order.
 
         What isn't acknowledged within AMAS_MESSAGE_CLAIM_S comes again. One that another receiver has claims in gives nothing.
         """
@@ -133,7 +133,10 @@ class Inboxes:
     async def acknowledge(
         self, receiver: str, inbox: str, message_ids: Sequence[str], *, now_ms: int = SERVER_CLOCK
     ) -> list[str]:
-        """Drop messages that `receiver` has done with; return those that it may not speak for: gone, or another's now."""
+        """Drop up to a thousand messages that `receiver` has done with.
+
+        Returns those that it may not speak for: gone, or another's now.
+        """
         stale = await self._engine.call("msg_done", now_ms, self._window_ms, receiver, inbox, _encode(message_ids))
         return [one.decode() for one in stale]
 

@@ -11,7 +11,7 @@ A request's answer has an inbox of its own, named by the request: `request` wait
 import asyncio
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -23,7 +23,7 @@ from amas.engine.bell import Bell
 from amas.engine.connection import Engine
 from amas.engine.inbox import DeadMessage, Delivery, Fate, Inboxes, Letter, Receipt, Refusal
 from amas.errors import InboxFull, MessageForbidden, MessageRefused, PayloadTooLarge, ReplyOverdue
-from amas.model.authority import AUTHORITY, Member
+from amas.model.authority import Member
 from amas.model.fleet import FleetSpec
 from amas.model.message import TO_CAPABILITY, TO_LAYER, TO_POOL, TO_TEAM, TO_TOPIC, Message, MessageType
 from amas.model.states import Priority
@@ -36,16 +36,6 @@ PAYLOAD_BYTES_MAX = 64 << 10
 POLL_S = 1.0
 """How often a receiver that waits looks anyway: a bell may be lost with its connection."""
 _NUMBERED = re.compile(r"(.+)-\d+")
-
-
-def members_of(fleet: FleetSpec) -> dict[str, Member]:
-    """Return each pool's place in the hierarchy, with what its layer may do."""
-    return {
-        pool.name: Member(
-            pool=pool.name, layer=pool.layer, lead=pool.lead, rights=AUTHORITY[pool.layer], capabilities=pool.capabilities
-        )
-        for pool in fleet.pools
-    }
 
 
 def backlog_state(held: int, settings: MessageSettings) -> str:
@@ -73,13 +63,12 @@ class AgentCommunicationBus:
         fleet: FleetSpec,
         settings: MessageSettings,
         *,
-        members: Mapping[str, Member] | None = None,
         agents: Sequence[str] = (),
     ) -> None:
-        """`members`: the hierarchy where it isn't what the layers say. `agents`: who receives in this process."""
+        """`agents`: who receives in this process."""
         self.inboxes = Inboxes(engine, settings)
         self._engine, self._fleet, self._settings = engine, fleet, settings
-        self._members = members if members is not None else members_of(fleet)
+        self._members = {member.pool: member for member in fleet.members}
         self._keys = Keyring.of(settings)
         self._receiver = new_id()
         self._news = {agent_id: asyncio.Event() for agent_id in agents}

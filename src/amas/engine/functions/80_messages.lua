@@ -15,6 +15,7 @@ local function messages()   -- a scope of its own: the library's main chunk may 
 
 local LIFE = 90000000       -- ms; longer than any message may live and be known: an inbox that nobody touches is gone after it
 local SWEEP = 1000          -- messages that a call clears of an inbox at most
+local BATCH = 1000          -- messages of an inbox that a call hands out or acknowledges at most; Lua's stack holds twice that
 local LISTED = 1000         -- dead messages and refusals that are kept
 local PRIORITY_SPAN = 2 ^ 50 -- arrivals within a priority; 4 priorities of them still are exact numbers
 local PAUSE = 1000          -- ms: what a refused sender waits where nobody can tell how fast the inbox drains
@@ -37,14 +38,20 @@ end
 
 local function held(inbox) return call('HLEN', key('ib', inbox)) end
 
--- Let go of a message, whose id is known until `known_until`.
-local function drop(inbox, id, known_until)
-  call('HDEL', key('ib', inbox), id)
-  call('ZREM', key('in', inbox), id)
-  call('ZREM', key('ic', inbox), id)
-  call('HDEL', key('im', inbox), '=' .. id)
-  call('HINCRBY', key('im', inbox), 'p', 1)
-  if known_until then call('ZADD', key('ix', inbox), known_until, id) else call('ZREM', key('ix', inbox), id) end
+-- Let go of messages, whose ids are known until `known_until`.
+local function drop(inbox, ids, known_until)
+  if #ids == 0 then return end
+  local marks, times = {}, {}
+  for i, id in ipairs(ids) do
+    marks[i] = '=' .. id
+    times[2 * i - 1], times[2 * i] = known_until, id
+  end
+  call('HDEL', key('ib', inbox), unpack(ids))
+  call('ZREM', key('in', inbox), unpack(ids))
+  call('ZREM', key('ic', inbox), unpack(ids))
+  call('HDEL', key('im', inbox), unpack(marks))
+  call('HINCRBY', key('im', inbox), 'p', #ids)
+  if known_until then call('ZADD', key('ix', inbox), unpack(times)) else call('ZREM', key('ix', inbox), unpack(ids)) end
 end
 
 local function note_empty(inbox) if held(inbox) == 0 then call('SREM', P .. ':inboxes', inbox) end end
@@ -52,10 +59,8 @@ local function note_empty(inbox) if held(inbox) == 0 then call('SREM', P .. ':in
 -- Clear what has expired, and forget ids that nobody can repeat any more.
 local function clear_expired(inbox)
   local ids = call('ZRANGEBYSCORE', key('ix', inbox), '-inf', R.now, 'LIMIT', 0, SWEEP)
-  for _, id in ipairs(ids) do
-    if call('HEXISTS', key('ib', inbox), id) == 1 then add('expired', 1) end
-    drop(inbox, id)
-  end
+  for _, id in ipairs(ids) do add('expired', call('HEXISTS', key('ib', inbox), id)) end
+  drop(inbox, ids)
   if #ids > 0 then note_empty(inbox) end
 end
 
@@ -72,7 +77,7 @@ local function put_back(inbox, ids, retries)
     local place, deliveries = string.match(call('HGET', key('im', inbox), '=' .. id) or '', '^(%S+) (%d+)$')
     if tonumber(deliveries) > retries then
       push_capped('mdead', {inbox, id, tonumber(deliveries), R.now}, call('HGET', key('ib', inbox), id))
-      drop(inbox, id, R.now + R.window)
+      drop(inbox, {id}, R.now + R.window)
       add('dead', 1)
     else
       call('ZREM', key('ic', inbox), id)
@@ -100,12 +105,12 @@ local function room_in_ms(inbox)
 end
 
 -- Why a message isn't taken, or nil: 'same' (a repeat), 'replayed', 'stale', 'expired', 'full'.
-local function not_taken(m, resend, critical)
+local function not_taken(m, resend, holds, critical)
   local inbox, id, sent, expires = m[1], m[2], m[6], m[7]
   if call('ZSCORE', key('ix', inbox), id) then return resend and 'same' or 'replayed' end
   if math.abs(R.now - sent) > R.window then return 'stale' end
   if expires <= R.now or expires - R.now > LIFE then return 'expired' end
-  if held(inbox) >= critical then return 'full' end
+  if holds >= critical then return 'full' end
 end
 
 local function take(m)
@@ -125,28 +130,29 @@ end
 local function msg_send(keys, args)
   begin(keys, args)
   R.window = tonumber(args[2])
-  local critical, resend, out, counts, names = tonumber(args[3]), args[4] == '1', {}, {}, {}
+  local critical, resend, out, holds, names, agents = tonumber(args[3]), args[4] == '1', {}, {}, {}, {}
   for i, m in ipairs(cmsgpack.unpack(args[5])) do
     local inbox = m[1]
-    if not counts[inbox] then
+    if not holds[inbox] then
       clear_expired(inbox)
-      names[#names + 1], counts[inbox] = inbox, m[4]
+      names[#names + 1], agents[inbox], holds[inbox] = inbox, m[4], held(inbox)
     end
-    local why = not_taken(m, resend, critical)
+    local why = not_taken(m, resend, holds[inbox], critical)
     if not why then
       take(m)
+      holds[inbox] = holds[inbox] + 1
       add('sent', 1)
     elseif why ~= 'same' then
       add('refused_' .. why, 1)
       if why == 'replayed' or why == 'stale' then push_capped('maudit', {why, m[2], m[3], m[4], R.now}, m[8]) end
     end
-    out[i] = {why or 'ok', held(inbox), why == 'full' and room_in_ms(inbox) or 0}
+    out[i] = {why or 'ok', holds[inbox], why == 'full' and room_in_ms(inbox) or 0}
   end
   for _, inbox in ipairs(names) do
     for _, kind in ipairs({'in', 'ib', 'ix', 'im'}) do keep_alive(kind, inbox) end
-    if held(inbox) > 0 then
+    if holds[inbox] > 0 then
       call('SADD', P .. ':inboxes', inbox)
-      call('PUBLISH', key('mail', counts[inbox]), '')
+      call('PUBLISH', key('mail', agents[inbox]), '')
     end
   end
   flush()
@@ -166,16 +172,25 @@ local function seize(inbox, receiver, retries)
 end
 
 local function hand_out(inbox, limit, until_ms)
-  local taken, out = call('ZPOPMIN', key('in', inbox), limit), {}
+  local taken, ids, marks, out = call('ZPOPMIN', key('in', inbox), limit), {}, {}, {}
   for i = 1, #taken, 2 do
-    local id = taken[i]
-    local before = call('HGET', key('im', inbox), '=' .. id)
-    local deliveries = 1 + (before and tonumber(string.match(before, ' (%d+)$')) or 0)
-    call('HSET', key('im', inbox), '=' .. id, string.format('%.0f %d', tonumber(taken[i + 1]), deliveries))
-    call('ZADD', key('ic', inbox), until_ms, id)
-    add(deliveries > 1 and 'redelivered' or 'delivered', 1)
-    out[#out + 1] = {id, deliveries, call('HGET', key('ib', inbox), id)}
+    ids[#ids + 1] = taken[i]
+    marks[#marks + 1] = '=' .. taken[i]
   end
+  if #ids == 0 then return out end
+  local before, bodies = call('HMGET', key('im', inbox), unpack(marks)), call('HMGET', key('ib', inbox), unpack(ids))
+  local places, claims, again = {}, {}, 0
+  for i, id in ipairs(ids) do
+    local deliveries = 1 + (before[i] and tonumber(string.match(before[i], ' (%d+)$')) or 0)
+    if deliveries > 1 then again = again + 1 end
+    places[2 * i - 1], places[2 * i] = marks[i], string.format('%.0f %d', tonumber(taken[2 * i]), deliveries)
+    claims[2 * i - 1], claims[2 * i] = until_ms, id
+    out[i] = {id, deliveries, bodies[i]}
+  end
+  call('HSET', key('im', inbox), unpack(places))
+  call('ZADD', key('ic', inbox), unpack(claims))
+  add('delivered', #ids - again)
+  add('redelivered', again)
   return out
 end
 
@@ -192,7 +207,7 @@ local function msg_receive(keys, args)
     if call('EXISTS', key('ib', inbox)) == 1 then
       clear_expired(inbox)
       if not seize(inbox, receiver, retries) then
-        out[i] = hand_out(inbox, args[6], until_ms)
+        out[i] = hand_out(inbox, math.min(tonumber(args[6]), BATCH), until_ms)
         if #out[i] > 0 then
           call('HSET', key('im', inbox), 'o', receiver, 'u', until_ms)
           keep_alive('ic', inbox)
@@ -209,16 +224,17 @@ end
 --   returns the ids that it may not speak for: they have expired, were acknowledged before, or another receiver has the inbox.
 local function msg_done(keys, args)
   local now = begin(keys, args)
-  local receiver, inbox, stale = args[3], args[4], {}
-  local mine = call('HGET', key('im', inbox), 'o') == receiver
-  for _, id in ipairs(cmsgpack.unpack(args[5])) do
-    if mine and call('HEXISTS', key('im', inbox), '=' .. id) == 1 then
-      drop(inbox, id, now + tonumber(args[2]))
-      add('acknowledged', 1)
+  local receiver, inbox, ids, mine, stale = args[3], args[4], cmsgpack.unpack(args[5]), {}, {}
+  local owns, seen = call('HGET', key('im', inbox), 'o') == receiver, {}
+  for _, id in ipairs(ids) do
+    if owns and not seen[id] and #mine < BATCH and call('HEXISTS', key('im', inbox), '=' .. id) == 1 then
+      mine[#mine + 1], seen[id] = id, true
     else
       stale[#stale + 1] = id
     end
   end
+  drop(inbox, mine, now + tonumber(args[2]))
+  add('acknowledged', #mine)
   note_empty(inbox)
   flush()
   return stale
