@@ -2,8 +2,8 @@
 
 import json
 
+from canned_model import model_server
 from command import Command, Ended
-from model_server import model_server
 
 FLEET = """
 name: kitchen
