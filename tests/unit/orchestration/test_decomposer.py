@@ -166,7 +166,7 @@ def test_what_no_playbook_covers_says_what_there_is(text: str) -> None:
     said = str(caught.value)
     assert "no playbook covers this goal" in said
     assert "development: async code, code review" in said
-    assert "a planner with a model, which isn't part of this fleet" in said
+    assert "a planner with a model (AMAS_MODEL, docs/planning.md)" in said
     assert "executive" not in said
 
 
