@@ -23,7 +23,7 @@ from amas.engine.bell import Bell
 from amas.engine.connection import Engine
 from amas.engine.inbox import DeadMessage, Delivery, Fate, Inboxes, Letter, Receipt, Refusal
 from amas.errors import InboxFull, MessageForbidden, MessageRefused, PayloadTooLarge, ReplyOverdue
-from amas.model.authority import AUTHORITY, Member
+from amas.model.authority import Member
 from amas.model.fleet import FleetSpec
 from amas.model.message import TO_CAPABILITY, TO_LAYER, TO_POOL, TO_TEAM, TO_TOPIC, Message, MessageType
 from amas.model.states import Priority
@@ -39,13 +39,8 @@ _NUMBERED = re.compile(r"(.+)-\d+")
 
 
 def members_of(fleet: FleetSpec) -> dict[str, Member]:
-    """Return each pool's place in the hierarchy, with what its layer may do."""
-    return {
-        pool.name: Member(
-            pool=pool.name, layer=pool.layer, lead=pool.lead, rights=AUTHORITY[pool.layer], capabilities=pool.capabilities
-        )
-        for pool in fleet.pools
-    }
+    """Return each pool's place in the hierarchy, with what the fleet file lets it do."""
+    return {member.pool: member for member in fleet.members}
 
 
 def backlog_state(held: int, settings: MessageSettings) -> str:
