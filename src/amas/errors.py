@@ -21,6 +21,7 @@ AmasError
 │   ├── BudgetExhausted       raised in agents, by what they spend
 │   ├── SignalRefused         author     it was answered before, or waits for no signal
 │   ├── ResetRefused          author     these tasks can't run again as they are
+│   ├── ModelUnavailable      raised in model agents
 │   ├── RetryLater            raised by agents
 │   ├── RateLimited           raised by agents
 │   └── GiveUp                raised by agents
@@ -236,6 +237,12 @@ class BudgetExhausted(TaskError):
     """A budget has no room for what an attempt is about to spend: spend nothing, and let this end the attempt."""
 
     code = "budget_exhausted"
+
+
+class ModelUnavailable(TaskError):
+    """No model that an agent may ask answered; a later attempt goes on from the answers that came."""
+
+    code = "model_unavailable"
 
 
 class GiveUp(TaskError):

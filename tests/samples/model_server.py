@@ -1,4 +1,7 @@
-"""A server on loopback that speaks OpenAI's chat completions and gives prepared answers, one after the other."""
+"""An OpenAI-compatible model server on loopback, for tests: answers by a script, counts requests, fails or holds on demand.
+
+It works in a thread of the test's process, so it stays when a host is killed.
+"""
 
 import json
 import threading
@@ -7,69 +10,100 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+Json = Any
+
+
+def text(content: str) -> Json:
+    """An answer in words."""
+    return {"role": "assistant", "content": content}
+
+
+def call(name: str, arguments: Json, call_id: str = "call_1") -> Json:
+    """An answer that asks for a tool."""
+    function = {"name": name, "arguments": json.dumps(arguments)}
+    return {"role": "assistant", "content": None, "tool_calls": [{"id": call_id, "type": "function", "function": function}]}
+
 
 class ModelServer:
-    """`answers`: a text is what the model says, a number is an HTTP status to fail with; the last one is given again and again.
+    """`answers[n]` answers a conversation that has n answers already, so that a repeated request gets the same one."""
 
-    `asked` holds the requests' bodies and `keys` their Authorization headers. While `hold` is clear, requests wait.
-    """
-
-    def __init__(self, *answers: str | int) -> None:
-        self._answers = list(answers)
-        self.asked: list[dict[str, Any]] = []
-        self.keys: list[str] = []
-        self.hold = threading.Event()
-        self.hold.set()
+    def __init__(self, answers: list[Json], *, tokens: tuple[int, int] | None = (100, 20)) -> None:
+        """`tokens`: of each request and its answer, as reported; None: not reported."""
+        self.answers, self.tokens = answers, tokens
+        self.requests: list[Json] = []
+        """Every request that came, in order."""
+        self.status: dict[str, int] = {}
+        """By model: the HTTP status to fail with."""
+        self.headers: dict[str, str] = {}
+        """Of such a failure."""
+        self.hold: set[int] = set()
+        """Requests that wait, by their place in `requests`, until `let_go` is set."""
+        self.let_go = threading.Event()
         self.url = ""
+        self._lock = threading.Lock()
 
-    def answer(self, body: dict[str, Any], key: str) -> tuple[int, dict[str, Any]]:
-        """Return the next status and body."""
-        self.asked.append(body)
-        self.keys.append(key)
-        said = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        self.hold.wait(60)
-        if isinstance(said, int):
-            return said, {"error": {"message": "canned", "type": "server_error"}}
-        return 200, {
-            "id": f"answer-{len(self.asked)}",
+    def asked(self) -> list[int]:
+        """Return how many answers each request's conversation had already: [0, 1] for two calls that went well."""
+        return [_turn(request) for request in self.requests]
+
+    def answer(self, request: Json) -> tuple[int, dict[str, str], Json]:
+        """Return status, headers and body."""
+        with self._lock:
+            self.requests.append(request)
+            place = len(self.requests) - 1
+        if place in self.hold:
+            self.let_go.wait(30)
+        if status := self.status.get(request["model"]):
+            return status, self.headers, {"error": {"message": "as asked", "type": "test", "code": None}}
+        message = self.answers[_turn(request)]
+        body = {
+            "id": f"chat-{place}",
             "object": "chat.completion",
-            "created": 1,
-            "model": body["model"],
-            "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": said}}],
-            "usage": {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120},
+            "created": 1_700_000_000,
+            "model": request["model"],
+            "choices": [{"index": 0, "finish_reason": "tool_calls" if message.get("tool_calls") else "stop", "message": message}],
         }
+        if self.tokens:
+            prompt, completion = self.tokens
+            body["usage"] = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+        return 200, {}, body
+
+
+def _turn(request: Json) -> int:
+    return sum(message["role"] == "assistant" for message in request["messages"])
 
 
 @contextmanager
-def model_server(*answers: str | int) -> Iterator[ModelServer]:
-    """Serve `answers` at `.url` until the block ends."""
-    model = ModelServer(*answers)
+def model_server(answers: list[Json], **more: Any) -> Iterator[ModelServer]:
+    """Serve for the body on a free port."""
+    model = ModelServer(answers, **more)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            status, said = model.answer(body, self.headers.get("Authorization", ""))
-            payload = json.dumps(said).encode()
+            request = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            status, headers, body = model.answer(request)
+            packed = json.dumps(body).encode()
             try:
                 self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(payload)))
+                for name, value in {**headers, "content-type": "application/json", "content-length": str(len(packed))}.items():
+                    self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(payload)
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # who asked has lost patience
+                self.wfile.write(packed)
+            except OSError:
+                pass  # whoever asked is dead
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, *_: Any) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    model.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    server.daemon_threads = True
+    model.url = f"http://127.0.0.1:{server.server_port}/v1"
+    serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    serving.start()
     try:
         yield model
     finally:
-        model.hold.set()
+        model.let_go.set()
         server.shutdown()
-        thread.join()
+        serving.join()
         server.server_close()

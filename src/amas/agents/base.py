@@ -31,6 +31,11 @@ class BaseAgent(ABC):
         self.tasks_failed = 0
         self.busy_s = 0.0
 
+    @classmethod
+    def check(cls, pool: PoolSpec) -> None:
+        """Raise FleetError when a pool's options can't be worked with; called when its fleet is checked, before it starts."""
+        return
+
     @abstractmethod
     async def process_task(self, task: Context) -> Json:
         """Do the task and return its result, a JSON value. Raise `RetryLater` or `GiveUp` to say how a failure is to be taken."""

@@ -148,6 +148,8 @@ def agent_problems(spec: FleetSpec) -> Iterator[Problem]:
     for index, pool in enumerate(spec.pools):
         try:
             found = load_agent(pool.agent)
+            if isinstance(found, type):
+                found.check(pool)
         except FleetError as error:
             yield Problem(f"pools[{index}].agent", str(error))
             continue

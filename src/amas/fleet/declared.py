@@ -39,8 +39,10 @@ class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     """One pool."""
 
     name: str
-    agent: str
     capabilities: tuple[str, ...]
+    agent: str = ""
+    model_agent: str = ""
+    """The path of a model agent's spec, from the fleet file's folder, in place of `agent`."""
     title: str = ""
     layer: Layer = Layer.SPECIALIST
     lead: str = ""

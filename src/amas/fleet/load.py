@@ -18,7 +18,7 @@ from amas.model.authority import Right
 from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec, ProcessLimits, ProviderSpec, TenantSpec
 from amas.model.goal import ROOT_CAPABILITY
 from amas.model.limits import RATE_MAX, Amounts
-from amas.model.task import RetryPolicy
+from amas.model.task import Json, RetryPolicy
 from amas.model.yamlfile import YamlFile, did_you_mean, shipped_folder
 from amas.orchestration.playbooks import load_playbooks
 from amas.settings import OrchestrationLimits, QueueSettings
@@ -28,6 +28,9 @@ QUALITY_ROUNDS_MAX = 10
 
 WEIGHT_MIN, WEIGHT_MAX = 0.01, 100.0
 """Beyond these a tenant would have the fleet to itself, or nothing."""
+
+MODEL_AGENT = "amas.agents.model_agent:ModelAgent"
+"""What `model_agent` is short for."""
 
 _HOUR_S = 3600.0
 _OWN = {"quality_rounds", "max_queued"}  # limits that are none of A11's
@@ -117,9 +120,10 @@ class _Reading:
 
     def _pool(self, said: DeclaredPool, at: str) -> PoolSpec:
         retries = said.retry.retries
+        agent, options = self._agent(said, at)
         return PoolSpec(
             name=said.name,
-            agent=said.agent,
+            agent=agent,
             capabilities=said.capabilities,
             title=said.title or said.name.replace("-", " ").capitalize(),
             layer=said.layer,
@@ -139,7 +143,7 @@ class _Reading:
             ),
             max_queued=said.max_queued,
             version=str(said.version),
-            options=said.options,
+            options=options,
             provider=said.provider,
             estimate=self._amounts(said.estimate, f"{at}.estimate"),
             budget=self._amounts(said.budget, f"{at}.budget"),
@@ -151,6 +155,15 @@ class _Reading:
             return pool_rights(said.rights, said.layer, self._authority)
         except RightsInvalid as error:
             raise self._file.invalid(str(error), f"{at}.{error.field}") from error
+
+    def _agent(self, said: DeclaredPool, at: str) -> tuple[str, dict[str, Json]]:
+        """Return what a pool's agents are made from, and their options."""
+        if bool(said.agent) == bool(said.model_agent):
+            raise self._file.invalid("needs an agent: say either agent: module:attribute or model_agent: spec.yaml", at)
+        if not said.model_agent:
+            return said.agent, said.options
+        spec = (Path(self._file.path).parent / said.model_agent).absolute()
+        return MODEL_AGENT, {**said.options, "spec": str(spec)}
 
     def _beside(self, playbook: str) -> str:
         """Return a playbook's path as it is meant, from the fleet file's folder; a bare name stays one that ships."""

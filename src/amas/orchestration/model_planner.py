@@ -7,6 +7,7 @@ plan's notes say why. Loaded on first use, because pydantic-ai takes a second; m
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 from pydantic import BaseModel, Field
@@ -96,7 +97,7 @@ class ModelPlanner:
 
     def _tell(self, usage: RunUsage) -> None:
         if self._spent is not None and usage.requests:
-            self._spent(usd=0.0, tokens=usage.total_tokens, calls=usage.requests)
+            self._spent(usd=float(usage.cost or 0), tokens=usage.total_tokens, calls=usage.requests)
 
 
 def model_of(settings: ModelSettings) -> Model:

@@ -84,9 +84,20 @@ def sub_tasks(portions: Sequence[Portion], source: Input, *, priority: int, more
 
 
 def again(portions: Sequence[Portion], feedback: Sequence[Redo]) -> list[Portion]:
-    """Return the portions that a gate wants done again."""
+    """Return the portions that a gate wants done again, with those that work from them and those that these work from."""
     wanted = {(redo.capability, redo.group) for redo in feedback}
-    return [portion for portion in portions if (portion.share.capability, portion.share.group) in wanted]
+    works = {portion.share.capability: portion.work for portion in portions}  # in the playbook's order: `after` looks up
+    redone = {capability for capability, _ in wanted & {_share_key(portion) for portion in portions}}
+    along: set[str] = set()
+    for name, work in works.items():
+        along |= {name} if set(work.after) & (redone | along) else set()
+    for name, work in reversed(works.items()):
+        along |= set(work.after) if name in redone | along else set()
+    return [portion for portion in portions if _share_key(portion) in wanted or portion.share.capability in along]
+
+
+def _share_key(portion: Portion) -> tuple[str, str]:
+    return portion.share.capability, portion.share.group
 
 
 def aggregate(

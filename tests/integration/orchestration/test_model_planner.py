@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from model_server import ModelServer, model_server
+from canned_model import ModelServer, model_server
 
 from amas.errors import NoPlaybook
 from amas.model.fleet import FleetLimits
@@ -70,6 +70,19 @@ async def test_a_graph_by_the_model_becomes_a_checked_plan() -> None:
     assert "- kitchen.cook" in prompt
     assert "code-base" in prompt
     assert "development.code_review" in prompt
+
+
+@pytest.mark.anyio
+async def test_planning_is_paid_for_in_dollars_where_the_model_s_price_is_known_even_when_it_fails() -> None:
+    used: list[tuple[float, int, int]] = []
+    with model_server("no JSON") as server:
+        known = ModelSettings(model="gpt-4o", url=server.url)
+        by = ModelPlanner(known, spent=lambda *, usd, tokens, calls: used.append((usd, tokens, calls)))
+        await checked_plan(by, REVIEW, FACTS)
+    ((usd, tokens, calls),) = used
+    assert usd > 0
+    assert (tokens, calls) == (360, 3)
+    assert set(server.keys) == {"Bearer none"}
 
 
 @pytest.mark.anyio

@@ -58,8 +58,8 @@ async def test_a_presentation_and_a_report_cite_what_the_documents_say(bench: Be
     assert marks == set(sources) == {int(number) for number in re.findall(r'id="source-(\d+)"', page)}
     assert "Herring" not in markdown
     assert "in a script" not in page
-    assert "broken.pdf was not read" in markdown
-    assert "photo.jpg was not read" in markdown
+    assert "broken.pdf: its reader fails on it" in markdown
+    assert "photo.jpg: its kind isn't read" in markdown
 
 
 @pytest.mark.requirement("A6")

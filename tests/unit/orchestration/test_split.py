@@ -116,6 +116,19 @@ def test_a_further_round_redoes_and_replaces_only_what_was_wrong() -> None:
     }  # fmt: skip
 
 
+def test_a_further_round_has_what_the_work_needs_and_what_needs_the_work() -> None:
+    chain = phase(
+        Work(capability="r.read"), Work(capability="r.search", after=("r.read",)), Work(capability="r.apart"),
+        Work(capability="r.extract", after=("r.search",)), fan_out="whole",
+    )  # fmt: skip
+    portions, _ = split(chain, SOURCE, max_subtasks=50)
+    for wrong in ("r.read", "r.search", "r.extract"):
+        todo = again(portions, [Redo(wrong, "all", (), "missing")])
+        assert [each.share.capability for each in todo] == ["r.read", "r.search", "r.extract"]
+    assert [each.share.capability for each in again(portions, [Redo("r.apart", "all", (), "missing")])] == ["r.apart"]
+    assert again(portions, [Redo("r.gone", "all", (), "no room")]) == []
+
+
 def test_test_outcomes_add_up() -> None:
     tests = phase(Work(capability="t.run", files="none"), fan_out="whole")
     portions, _ = split(tests, SOURCE, max_subtasks=5)

@@ -1,12 +1,20 @@
 """Readers on small real files, the search's order, and claims that are true to their sources."""
 
+import io
+import zipfile
+from pathlib import Path
+
+import msgspec
+import pptx
 import pytest
 from documents import pdf, sheet, slides, word
 
 from amas.agents.skills.research import extract, read, tables
 from amas.agents.skills.research.compose import Found, compose
-from amas.agents.skills.research.passages import Passage
+from amas.agents.skills.research.passages import Citation, Claim, Passage
 from amas.agents.skills.research.search import Ranked, topic_of
+from amas.agents.skills.research.write import write_research
+from amas.artifacts.store import ArtifactStore
 from amas.core.quality import passage_texts, unsourced
 
 
@@ -33,11 +41,32 @@ def test_html_is_read_without_scripts_and_links_back() -> None:
     text = b"<title>T</title><nav><p>menu</p></nav><script>x</script><h1>H</h1><p>A <b>bold</b> word</p><ul><li>One</li></ul>"
     assert _read("a.html", text) == [("heading 'H'", "A bold word"), ("heading 'H'", "One")]
     grid = b"<table><tr><th>Plan</th><th>Price</th></tr><tr><td>Pro</td><td>20</td></tr></table>"
+    loose = b"<body>Top<div>Some<br><i>loose</i> words<p>Twice</p><p>Twice</p>tail</div></body>"
+    assert [text for _, text in _read("c.html", loose)] == ["Top", "Some loose words", "Twice", "Twice", "tail"]
     assert _read("b.html", grid) == [("start, row 2", "Plan: Pro; Price: 20")]
 
 
 def test_csv_is_read_by_rows_of_the_file() -> None:
     assert _read("a.csv", b"Plan;Price\n\nPro;20\n") == [("row 3", "Plan: Pro; Price: 20")]
+
+
+def test_a_csv_with_quotes_inside_keeps_its_cells() -> None:
+    assert _read("a.csv", b'Plan,Note\nPro,"the ""best"", they say"\n') == [("row 2", 'Plan: Pro; Note: the "best", they say')]
+
+
+def test_a_long_table_is_cut_and_says_so() -> None:
+    blob = b"n,square\n" + b"".join(b"%d,%d\n" % (n, n * n) for n in range(read.ROWS_MAX + 5))
+    passages, (table,), trouble = read.read_document("a.csv", blob)
+    assert len(passages) == len(table.rows) == read.ROWS_MAX
+    assert trouble == f"only the first {read.ROWS_MAX} rows of a table were read"
+
+
+def test_an_office_file_that_would_unpack_to_too_much_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read, "UNPACKED_BYTES_MAX", 2**20)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("word/document.xml", bytes(2**20 + 1))
+    assert read.read_document("a.docx", file.getvalue()) == ([], [], "it unpacks to more than 1 MiB")
 
 
 def test_pdf_is_read_by_page() -> None:
@@ -55,6 +84,16 @@ def test_office_files_are_read_with_their_places() -> None:
         ("slide 1", "The AI market will double its trends towards agents by 2030."),
         ("slide 1, notes", "Ask the analysts about the forecast."),
     ]
+
+
+def test_text_in_a_group_on_a_slide_and_in_a_frame_of_one_row_is_read() -> None:
+    deck = pptx.Presentation()
+    shapes = deck.slides.add_slide(deck.slide_layouts[6]).shapes
+    shapes.add_group_shape().shapes.add_textbox(0, 0, 9, 9).text_frame.text = "Grouped"
+    file = io.BytesIO()
+    deck.save(file)
+    assert _read("a.pptx", file.getvalue()) == [("slide 1", "Grouped")]
+    assert _read("a.html", b"<table><tr><td>Framed</td><td>text</td></tr></table>") == [("start", "Framed text")]
 
 
 @pytest.mark.parametrize("name", ["a.pdf", "a.docx", "a.xlsx", "a.pptx", "a.txt", "a.csv"])
@@ -80,6 +119,8 @@ def test_search_ranks_rare_words_above_common_ones_and_finds_no_stranger() -> No
     [
         ("Research AI market trends and create presentation", "AI market trends"),
         ("Research competitor pricing and create report", "competitor pricing"),
+        ("Research competitor pricing and create report and slides", "competitor pricing"),
+        ("Create a report on tin and its uses", "on tin and its uses"),
         ("Please research the price of tin. Write a short report", "the price of tin"),
     ],
 )
@@ -119,3 +160,30 @@ def test_with_nothing_to_search_the_report_says_so() -> None:
     report = compose(found)
     assert "nothing to search" in report.headline
     assert (report.statements, report.sources) == ([], [])
+
+
+def test_markup_in_a_document_stays_text_in_every_form(tmp_path: Path) -> None:
+    hostile = "Tin <script>alert(1)</script> rose | [by](http://evil.example) \x07 five percent."
+    claim = Claim(text=hostile, citations=[Citation(id="a.txt#1", path="<b>.txt", place="line 1", quote=hostile)])
+    store = ArtifactStore(tmp_path / "store")
+    specialist = {"capability": "research.extract", "claims_ref": store.put_json([msgspec.to_builtins(claim)])}
+    reading = {"capability": "research.read", "figures": {"documents": 1}}
+    both = [{**each, "findings_ref": store.put_json([])} for each in (specialist, reading)]
+    made = write_research(
+        {"goal": "Research tin and make slides"}, {"gate/research": {"specialists": both}}, store, tmp_path / "out"
+    )
+    assert made["files"] == [
+        "report.md",
+        "report.html",
+        "citations.json",
+        "findings.json",
+        "report.json",
+        "deck.html",
+        "deck.pptx",
+    ]
+    for name in ("report.md", "report.html", "deck.html"):
+        text = (tmp_path / "out" / name).read_text()
+        assert "five percent" in text
+        assert "<script>" not in text and "<b>" not in text
+    assert "[by](" not in (tmp_path / "out" / "report.md").read_text()
+    assert len(pptx.Presentation(str(tmp_path / "out" / "deck.pptx")).slides) == 3

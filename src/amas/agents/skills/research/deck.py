@@ -37,7 +37,7 @@ def to_pptx(report: Research) -> bytes:
     for start in range(0, len(listed), SOURCES_PER_SLIDE):
         _bullets(deck, "Sources", listed[start : start + SOURCES_PER_SLIDE], size=16)
     if report.unread:
-        _bullets(deck, "Not read", [f"{path}: {reason}" for path, reason in report.unread[:SOURCES_PER_SLIDE]], size=16)
+        _bullets(deck, "What is missing", [f"{path}: {reason}" for path, reason in report.unread[:SOURCES_PER_SLIDE]], size=16)
     file = io.BytesIO()
     deck.save(file)
     return file.getvalue()

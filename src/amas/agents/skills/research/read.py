@@ -10,7 +10,7 @@ import io
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -52,6 +52,14 @@ Block = Text | Grid
 Reader = Callable[[bytes], Iterator[Block]]
 
 
+_HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"]
+_BLOCKS = [
+    *_HEADINGS, "p", "li", "blockquote", "pre", "dt", "dd", "figcaption", "div", "section", "article", "main", "aside", "header",
+    "footer", "form", "ul", "ol", "dl", "body",
+]  # fmt: skip
+"""HTML elements that start a paragraph."""
+
+
 class Unreadable(Exception):
     """A document that its reader can't make sense of; the message is for the report."""
 
@@ -84,31 +92,32 @@ def read_html(blob: bytes) -> Iterator[Block]:
     soup = BeautifulSoup(blob, "html.parser")
     for junk in soup(["script", "style", "noscript", "template", "nav"]):
         junk.decompose()
-    heading = soup.title.get_text(" ", strip=True) if soup.title else ""
-    for element in soup.find_all(["h1", "h2", "h3", "h4", "h5", "h6", "p", "li", "blockquote", "pre", "dd", "table"]):
-        if element.find_parent("table") or (element.name != "table" and element.find(["p", "li", "table"])):
-            continue
-        text = one_line(element.get_text(" ", strip=True))
-        if re.fullmatch("h[1-6]", element.name):
-            heading = text
-        elif element.name == "table":
-            rows = [[one_line(cell.get_text(" ", strip=True)) for cell in row(["th", "td"])] for row in element("tr")]
+    for line_break in soup("br"):
+        line_break.replace_with("\n")
+    heading = one_line(soup.title.extract().get_text(" ", strip=True)) if soup.title else ""
+    blocks = [(string.find_parent("table") or string.find_parent(_BLOCKS), string) for string in soup.strings]
+    for _, group in groupby(blocks, key=lambda pair: id(pair[0])):  # not by ==, which takes equal text for the same place
+        strings = list(group)
+        block, text = strings[0][0], one_line("".join(string for _, string in strings))
+        if block is None or block.name not in {*_HEADINGS, "table"}:
+            yield Text(_under(heading), text, heading)
+        elif block.name == "table":
+            rows = [[one_line(cell.get_text(" ", strip=True)) for cell in row(["th", "td"])] for row in block("tr")]
             yield Grid(_under(heading), rows, heading)
         else:
-            yield Text(_under(heading), text, heading)
+            heading = text or heading
 
 
 def read_csv(blob: bytes) -> Iterator[Block]:
     """Yield the one table of a CSV or TSV file, its separator found out."""
     text = _decoded(blob)
     try:
-        dialect: Any = csv.Sniffer().sniff(text[:8192], delimiters=",;\t|")
-    except csv.Error:
-        dialect = csv.excel
+        separator = csv.Sniffer().sniff(text[:8192], delimiters=",;\t|").delimiter
+    except csv.Error:  # one column, or none that repeats
+        separator = ","
     try:
-        yield Grid(
-            "row", [[one_line(cell) for cell in row] for row in islice(csv.reader(io.StringIO(text), dialect), ROWS_MAX + 2)]
-        )
+        rows = csv.reader(io.StringIO(text), delimiter=separator)
+        yield Grid("row", [[one_line(cell) for cell in row] for row in islice(rows, ROWS_MAX + 2)])
     except csv.Error as error:
         raise Unreadable(f"it is no table: {error}") from error
 
@@ -160,7 +169,7 @@ def read_pptx(blob: bytes) -> Iterator[Block]:
 
     for number, slide in enumerate(Presentation(_unpackable(blob)).slides, 1):
         title = one_line(slide.shapes.title.text) if slide.shapes.title is not None else ""
-        for shape in slide.shapes:
+        for shape in _ungrouped(slide.shapes):
             if shape.has_table:
                 rows = [[one_line(cell.text) for cell in row.cells] for row in shape.table.rows]
                 yield Grid(f"slide {number}", rows, title)
@@ -168,6 +177,14 @@ def read_pptx(blob: bytes) -> Iterator[Block]:
                 yield Text(f"slide {number}", shape.text_frame.text, title)
         if slide.has_notes_slide and slide.notes_slide.notes_text_frame is not None:
             yield Text(f"slide {number}, notes", slide.notes_slide.notes_text_frame.text, title)
+
+
+def _ungrouped(shapes: Any) -> Iterator[Any]:
+    for shape in shapes:
+        if hasattr(shape, "shapes"):
+            yield from _ungrouped(shape.shapes)
+        else:
+            yield shape
 
 
 READERS: dict[str, Reader] = {
@@ -196,7 +213,7 @@ def read_document(path: str, blob: bytes) -> tuple[list[Passage], list[Table], s
     except Unreadable as error:
         return [], [], str(error)
     except Exception as error:  # noqa: BLE001 - foreign parsers on foreign files raise whatever they like
-        return [], [], f"it is damaged: {type(error).__name__}: {one_line(str(error))[:200]}"
+        return [], [], f"its reader fails on it: {type(error).__name__}: {one_line(str(error))[:200]}"
     return passages, tables, cut or ("" if passages else "it holds no text")
 
 
@@ -219,7 +236,7 @@ def assess(scope: Scope) -> Analysis:
         tool=Tool("amas research", "1", ""),
         covered=scope.paths,  # a file that can't be read is dealt with: it is named, with the reason
         findings=[_unread(each) for each in failed],
-        figures={"documents": len(scope.paths) - len(failed), "passages": len(passages), "tables": len(tables)},
+        figures={"documents": len({passage.path for passage in passages}), "passages": len(passages), "tables": len(tables)},
         artifacts={"passages": msgspec.to_builtins(passages), "tables": msgspec.to_builtins(tables)},
     )
 
@@ -259,7 +276,9 @@ def _assembled(path: str, blocks: list[Block]) -> tuple[list[Passage], list[Tabl
                 add(block.place, piece, block.heading)
             continue
         numbered = [(number, row) for number, row in enumerate(block.rows, 1) if any(row)]
-        if len(numbered) < 2:
+        if len(numbered) < 2:  # no table: a frame around text
+            for piece in _pieces(" ".join(cell for _, row in numbered for cell in row if cell)):
+                add(block.place.removesuffix("row").rstrip(", ") or "row 1", piece, block.title)
             continue
         cut = f"only the first {ROWS_MAX} rows of a table were read" if len(numbered) > ROWS_MAX + 1 else cut
         columns = numbered[0][1]

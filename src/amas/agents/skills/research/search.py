@@ -17,10 +17,11 @@ from amas.agents.skills.research.passages import Passage
 K1, B = 1.5, 0.75
 """How soon a repeated word stops counting, and how much a passage's length matters: the customary values."""
 
+_FORM = r"(?:presentations?|reports?|slide decks?|slides?|decks?|summary|briefing|overview|paper|powerpoint|pptx)"
 _ASKS = re.compile(
     r"\b(?:and|then|to|,)?\s*(?:please\s+)?"
     r"(?:create|make|write|produce|prepare|build|generate|compile|draw up|deliver|give|present)\b"
-    r"[^.;]*?\b(?:presentation|report|slide deck|slides|deck|summary|briefing|overview|paper|powerpoint|pptx)\b",
+    rf"[^.;]*?\b{_FORM}\b(?:\s*(?:,|and|or|with|as)\s+(?:an?\s+|as\s+|the\s+)?{_FORM}\b)*",
     re.IGNORECASE,
 )
 _STOP = frozenset(

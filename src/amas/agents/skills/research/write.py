@@ -90,7 +90,7 @@ def _found(given: Mapping[str, Any], results: Mapping[str, Json], parts: list[di
     ]
     return Found(
         goal=str(given.get("goal") or ""),
-        documents=int(taken.get("files") or 0),
+        documents=sum(int(result["figures"]["documents"]) for result in by_capability.get("research.read", {}).values()),
         claims=stored(by_capability.get("research.extract", {}), "claims", Claim, store),
         figures=stored(by_capability.get("research.tables", {}), "claims", Claim, store),
         tables=stored(by_capability.get("research.tables", {}), "chosen", Table, store),

@@ -1,0 +1,236 @@
+"""Agents that are a language model, declared in pydantic-ai's own agent spec (docs/model-agents.md).
+
+A pool's `model_agent: writer.yaml` is `agent: amas.agents.model_agent:ModelAgent` with `options: {spec: <path>}`. What the spec
+can't say stands under its `metadata.amas`: tools, fallback models, addresses and prices. Tools are Python functions, and only
+those run that the pool's `options.tools` name too: a spec says what a model may want, the fleet file what it gets.
+
+pydantic-ai is the extra `models`; it is imported when the first such agent is checked or works, and nowhere else before.
+"""
+
+import importlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from amas.agents.base import BaseAgent
+from amas.agents.context import Context
+from amas.errors import FleetError, GiveUp, ModelUnavailable, RateLimited
+from amas.model.fleet import PoolSpec
+from amas.model.task import Json
+
+if TYPE_CHECKING:
+    from pydantic_ai import Agent, AgentSpec
+    from pydantic_ai.exceptions import ModelAPIError
+    from pydantic_ai.models import Model
+
+    from amas.agents.model_calls import Priced
+
+RETRY_AFTER_S = 10.0
+"""Seconds, when a provider is busy and doesn't say for how long."""
+
+
+class TokenPrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Dollars for a million tokens."""
+
+    input: float
+    output: float
+
+
+class ModelChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model, and where it is reached."""
+
+    model: str
+    """As pydantic-ai names it: `openai:gpt-5-mini`, `openai-chat:my-model`."""
+    base_url: str = ""
+    """Of an OpenAI-compatible server; by default the provider's own address."""
+    price: TokenPrice | None = None
+    """By default what genai-prices says."""
+
+
+class ModelExtras(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A spec's `metadata.amas`."""
+
+    tools: tuple[str, ...] = ()
+    """Python functions, `module:function`."""
+    base_url: str = ""
+    price: TokenPrice | None = None
+    fallback: tuple[ModelChoice | str, ...] = ()
+    """Asked one after the other when the model before doesn't answer."""
+
+
+class ModelOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A pool's `options`."""
+
+    spec: str
+    """The spec's path."""
+    tools: tuple[str, ...] = ()
+    """What the model may call, of what the spec names."""
+
+
+class ModelAgent(BaseAgent):
+    """Has a model do each task; the result is `{"output": ..., "usage": {model, calls, tokens, usd}}`."""
+
+    def __init__(self, agent_id: str, pool: PoolSpec) -> None:
+        super().__init__(agent_id, pool)
+        self._made: _Made | None = None
+
+    @classmethod
+    def check(cls, pool: PoolSpec) -> None:
+        """Raise FleetError when the spec is wrong or wants a tool that the pool doesn't allow."""
+        _Made(pool.options)
+
+    async def process_task(self, task: Context) -> Json:
+        """Run the model until it has an output; BudgetExhausted before a request that a budget has no room for."""
+        try:
+            made = self._made = self._made or await task.in_thread(lambda: _Made(self.options))  # the import takes a second
+        except FleetError as error:
+            raise GiveUp(str(error), code="model_agent_invalid") from error
+        return await made.run(task)
+
+
+class _Made:
+    """A spec that was read and checked, with its models and tools."""
+
+    def __init__(self, options: dict[str, Json]) -> None:
+        said = _convert(options, ModelOptions, "options")
+        self._path = Path(said.spec)
+        spec = _read(self._path)
+        extras = _convert((spec.metadata or {}).get("amas", {}), ModelExtras, f"{self._path}: metadata.amas")
+        if spec.capabilities:
+            raise FleetError(
+                f"{self._path}: capabilities bring tools that can't be journaled: name functions in metadata.amas.tools"
+            )
+        if not spec.model:
+            raise FleetError(f"{self._path}: model is missing: name one, such as openai:gpt-5-mini")
+        first = ModelChoice(model=spec.model, base_url=extras.base_url, price=extras.price)
+        choices = [first, *(ModelChoice(model=each) if isinstance(each, str) else each for each in extras.fallback)]
+        functions = [_tool(name, said.tools, self._path) for name in extras.tools]
+        self._models = [_priced(choice, self._path) for choice in choices]
+        self._agent = _agent(spec, functions, self._path)
+
+    async def run(self, task: Context) -> Json:
+        """Return the output and what it took."""
+        from pydantic_ai.exceptions import FallbackExceptionGroup, ModelAPIError, UnexpectedModelBehavior, UsageLimitExceeded
+        from pydantic_core import to_jsonable_python
+
+        from amas.agents.model_calls import JournaledModel
+
+        model = JournaledModel(self._models, task)
+        try:
+            result = await self._agent.run(_prompt(task), model=model, deps=task)
+        except FallbackExceptionGroup as group:
+            raise _unanswered([error for error in group.exceptions if isinstance(error, ModelAPIError)]) from group
+        except ModelAPIError as error:
+            raise _unanswered([error]) from error
+        # The answers are journaled: another attempt would get the same ones and end here again.
+        except UsageLimitExceeded as error:
+            raise GiveUp(f"the model came to no end: {error}", code="model_calls_max") from error
+        except UnexpectedModelBehavior as error:
+            raise GiveUp(f"the model's answers are no use: {error}", code="model_output_invalid") from error
+        return {"output": to_jsonable_python(result.output), "usage": model.used.json()}
+
+
+def _convert(value: Any, kind: type[Any], where: str) -> Any:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise FleetError(f"{where}: {error}") from error
+
+
+def _read(path: Path) -> "AgentSpec":
+    try:
+        from pydantic_ai import AgentSpec
+
+        import amas.agents.model_calls  # noqa: F401  the extra's other half
+    except ImportError as error:
+        raise FleetError(f"a model agent needs the extra `models`: pip install 'amas[models]' ({error})") from error
+    try:
+        return AgentSpec.from_file(path)
+    except Exception as error:  # the parsers' own kinds: of files, of YAML, of the schema
+        raise FleetError(f"the model agent's spec {path} can't be read: {error}") from error
+
+
+def _tool(name: str, allowed: tuple[str, ...], path: Path) -> Callable[..., Any]:
+    """Return the function that a spec names, when the pool allows it."""
+    if name not in allowed:
+        raise FleetError(
+            f"{path} wants the tool {name!r}, which its pool doesn't allow: add it to the pool's options.tools, or remove it"
+        )
+    module, _, attribute = name.partition(":")
+    try:
+        function = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise FleetError(f"{path}: the tool {name!r} must be module:function and importable: {error}") from error
+    if not callable(function):
+        raise FleetError(f"{path}: the tool {name!r} is no function")
+    found: Callable[..., Any] = function
+    return found
+
+
+def _priced(choice: ModelChoice, path: Path) -> "Priced":
+    from amas.agents.model_calls import Price, Priced
+
+    try:
+        model = _model(choice)
+    except Exception as error:  # a provider's own kinds: an unknown name, a missing key or package
+        raise FleetError(f"{path}: the model {choice.model!r} can't be used: {error}") from error
+    return Priced(model, Price(choice.price.input, choice.price.output) if choice.price else None)
+
+
+def _model(choice: ModelChoice) -> "Model":
+    from pydantic_ai.models import infer_model
+
+    if not choice.base_url:
+        return infer_model(choice.model)
+    if not choice.model.startswith("openai"):
+        raise FleetError("only an openai: or openai-chat: model can have a base_url")
+    from pydantic_ai.providers.openai import OpenAIProvider
+
+    key = os.environ.get("OPENAI_API_KEY") or "none"  # servers of one's own seldom want one, but the client does
+    return infer_model(choice.model, lambda _: OpenAIProvider(base_url=choice.base_url, api_key=key))
+
+
+def _agent(spec: "AgentSpec", functions: list[Callable[..., Any]], path: Path) -> "Agent[Context, Any]":
+    from pydantic_ai import Agent, FunctionToolset
+    from pydantic_ai.settings import ModelSettings
+
+    from amas.agents.model_calls import TOKENS_MAX, JournaledTools
+
+    said = spec.model_settings or {}
+    # A client that tries again by itself would send requests that nobody announced; the task's retries do that.
+    settings = ModelSettings(max_tokens=said.get("max_tokens") or TOKENS_MAX, max_retries=0)
+    try:
+        tools = [JournaledTools(FunctionToolset[Context](functions))] if functions else []
+        agent: Agent[Context, Any] = Agent.from_spec(
+            spec,
+            deps_type=Context,  # type: ignore[type-abstract] # what tools get is one of its subclasses
+            toolsets=tools,
+            model_settings=settings,
+            defer_model_check=True,
+        )
+    except Exception as error:  # pydantic's kinds: of schemas, signatures, templates
+        raise FleetError(f"{path}: {error}") from error
+    return agent
+
+
+def _prompt(task: Context) -> str:
+    """Return what the model is asked: a text as it is, all else as JSON."""
+    if isinstance(task.input, str) and not task.results:
+        return task.input
+    return msgspec.json.encode({"input": task.input, "results": task.results} if task.results else task.input).decode()
+
+
+def _unanswered(errors: "list[ModelAPIError]") -> Exception:
+    """Return what it means to the task that no model answered."""
+    from pydantic_ai.exceptions import ModelRateLimitError, ModelRequestRejectedError
+
+    why = "; ".join(str(error) for error in errors)
+    busy = [error.retry_after or RETRY_AFTER_S for error in errors if isinstance(error, ModelRateLimitError)]
+    if busy:
+        return RateLimited(min(busy))
+    if all(isinstance(error, ModelRequestRejectedError) for error in errors):
+        return GiveUp(f"the model's provider refuses the request: {why}", code="model_refused")
+    return ModelUnavailable(f"no model answered: {why}")

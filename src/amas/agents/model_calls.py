@@ -1,0 +1,178 @@
+"""A model's requests and tools as journaled, paid steps of one attempt; `model_agent.py` uses it, and imports it on first use.
+
+The layers, outermost first: `JournaledModel` numbers the requests and answers those that an earlier attempt got an answer to from
+the journal; the fallback tries one model after the other; `MeteredModel` announces what a request may cost at most before it is
+sent, and corrects that by what the answer says. So no budget is overspent, and a crash pays for no answer twice that was kept.
+
+What must never happen: a request that nothing was announced for, or one to a model without a known price.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, NoReturn
+
+from genai_prices import calc_price
+from pydantic_ai import ModelRetry, RunContext
+from pydantic_ai.exceptions import ModelAPIError, ModelHTTPError
+from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ModelResponse
+from pydantic_ai.models import Model, ModelRequestParameters
+from pydantic_ai.models.fallback import FallbackModel
+from pydantic_ai.models.wrapper import WrapperModel
+from pydantic_ai.settings import ModelSettings
+from pydantic_ai.toolsets import ToolsetTool, WrapperToolset
+from pydantic_ai.usage import RequestUsage
+from pydantic_core import to_jsonable_python
+
+from amas.agents.context import Context
+from amas.errors import GiveUp
+from amas.model.task import Json
+
+TOKENS_MAX = 4096
+"""Of an answer, where the spec's `model_settings` set no `max_tokens`: without a bound no budget could be kept."""
+
+BYTES_PER_TOKEN = 3
+"""Fewer than tokenizers need for most text (about 4), so that an announcement is rather too high."""
+
+_MILLION = 1_000_000
+
+
+class Price(NamedTuple):
+    """Dollars for a million tokens."""
+
+    input: float
+    output: float
+
+
+class Priced(NamedTuple):
+    """A model and what it costs."""
+
+    model: Model
+    price: Price | None
+    """None: what genai-prices says."""
+
+    def usd(self, usage: RequestUsage) -> float:
+        """Return what `usage` costs in dollars; GiveUp when nobody knows."""
+        if self.price is not None:
+            return (usage.input_tokens * self.price.input + usage.output_tokens * self.price.output) / _MILLION
+        try:
+            return float(calc_price(usage, self.model.model_name, provider_id=self.model.system).total_price)
+        except LookupError:
+            raise GiveUp(
+                f"nobody knows the price of the model {self.model.model_id!r}: say metadata.amas.price in its spec, "
+                "dollars for a million tokens, such as {input: 0, output: 0} for a model of your own",
+                code="model_price_unknown",
+            ) from None
+
+
+class Tally:
+    """What one attempt's task has used of models, earlier attempts included."""
+
+    def __init__(self) -> None:
+        self.model = ""
+        """That answered last."""
+        self.calls = self.tokens = 0
+        self.usd = 0.0
+
+    def add(self, *, model: str, calls: int, tokens: int, usd: float) -> None:
+        """Count some more."""
+        self.model = model or self.model
+        self.calls, self.tokens, self.usd = self.calls + calls, self.tokens + tokens, self.usd + usd
+
+    def json(self) -> dict[str, Json]:
+        """Return it for a result or the journal: dollars to the millionth."""
+        return {"model": self.model, "calls": self.calls, "tokens": self.tokens, "usd": round(self.usd, 6)}
+
+
+class MeteredModel(WrapperModel):
+    """One model, whose requests are announced before they are sent and corrected after."""
+
+    def __init__(self, priced: Priced, task: Context, tally: Callable[[], Tally]) -> None:
+        super().__init__(priced.model)
+        self._priced, self._task, self._tally = priced, task, tally
+
+    async def request(
+        self, messages: list[ModelMessage], model_settings: ModelSettings | None, model_request_parameters: ModelRequestParameters
+    ) -> ModelResponse:
+        """Send a request that every budget has room for; BudgetExhausted before it is sent when one has not."""
+        most = RequestUsage(
+            input_tokens=_input_tokens(messages, model_request_parameters),
+            output_tokens=(model_settings or {}).get("max_tokens", TOKENS_MAX),
+        )
+        announced_usd = self._priced.usd(most)
+        await self._task.spend(usd=announced_usd, tokens=most.total_tokens, calls=1)
+        try:
+            response = await super().request(messages, model_settings, model_request_parameters)
+        except ModelHTTPError:  # refused, so nothing is charged; after a lost connection nobody knows
+            self._task.report_usage(usd=-announced_usd, tokens=-most.total_tokens)
+            self._tally().add(model="", calls=1, tokens=0, usd=0.0)
+            raise
+        except ModelAPIError:
+            self._tally().add(model="", calls=1, tokens=most.total_tokens, usd=announced_usd)
+            raise
+        told = response.usage.has_values()
+        used = response.usage if told else most  # a server that doesn't tell is charged for what was announced
+        usd, tokens = self._priced.usd(used), used.total_tokens
+        self._task.report_usage(usd=usd - announced_usd, tokens=tokens - most.total_tokens)
+        self._tally().add(model=self.model_name, calls=1, tokens=tokens, usd=usd)
+        return response
+
+
+class JournaledModel(WrapperModel):
+    """The models of one attempt, first choice first; each request is a step of the task."""
+
+    def __init__(self, models: Sequence[Priced], task: Context) -> None:
+        metered = [MeteredModel(each, task, lambda: self._step) for each in models]
+        super().__init__(FallbackModel(metered[0], *metered[1:]) if len(metered) > 1 else metered[0])
+        self._task, self._number = task, 0
+        self._step = Tally()
+        self.used = Tally()
+
+    async def request(
+        self, messages: list[ModelMessage], model_settings: ModelSettings | None, model_request_parameters: ModelRequestParameters
+    ) -> ModelResponse:
+        """Return the journal's answer to the request of this number, else ask and keep the answer."""
+        self._number += 1
+        step = f"model/{self._number}"
+        known, kept = await self._task.recall(step)
+        if not known:
+            self._step = Tally()
+            response = await super().request(messages, model_settings, model_request_parameters)
+            answer = ModelMessagesTypeAdapter.dump_python([response], mode="json")
+            kept = await self._task.keep(step, {"answer": answer, "used": self._step.json()})
+        self.used.add(**kept["used"])
+        note = f"call {self._number}: {self.used.model}, {self.used.tokens} tokens, {self.used.usd:.6f} USD so far"
+        self._task.progress(self._number / (self._number + 1), note)  # nobody knows how many there will be
+        (message,) = ModelMessagesTypeAdapter.validate_python(kept["answer"])
+        assert isinstance(message, ModelResponse), "an answer was kept"
+        return message
+
+    def request_stream(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse: a stream would go around the journal."""
+        raise GiveUp("a model agent's answers are journaled whole; they can't be streamed", code="model_agent_invalid")
+
+
+class JournaledTools(WrapperToolset[Context]):
+    """Tools whose calls are steps of the task, by the request that asked for them and the call's id."""
+
+    async def call_tool(self, name: str, tool_args: dict[str, Any], ctx: RunContext[Context], tool: ToolsetTool[Context]) -> Any:
+        """Return what an earlier attempt's call returned, else call the tool; a `ModelRetry` is kept, too."""
+        step = f"tool/{ctx.run_step}/{ctx.tool_call_id}/{ctx.retry}"
+        known, kept = await ctx.deps.recall(step)
+        if not known:
+            try:
+                outcome = {"result": to_jsonable_python(await super().call_tool(name, tool_args, ctx, tool))}
+            except ModelRetry as error:
+                outcome = {"retry": error.message}
+            kept = await ctx.deps.keep(step, outcome)
+        if "retry" in kept:
+            raise ModelRetry(kept["retry"])
+        return kept["result"]
+
+
+def _input_tokens(messages: list[ModelMessage], parameters: ModelRequestParameters) -> int:
+    """Return the most tokens that a request is expected to take, rather too many."""
+    tools = [
+        (tool.name, tool.description, tool.parameters_json_schema)
+        for tool in (*parameters.function_tools, *parameters.output_tools)
+    ]
+    size = len(ModelMessagesTypeAdapter.dump_json(messages)) + len(str(tools).encode())
+    return -(-size // BYTES_PER_TOKEN)
