@@ -9,6 +9,7 @@ from amas.fleet.load import load_fleet
 from amas.model.authority import AUTHORITY, Right
 from amas.model.fleet import FleetSpec
 from amas.model.states import Layer
+from amas.orchestration.bus import members_of
 
 FILE = """\
 name: small
@@ -39,6 +40,13 @@ def test_a_layer_and_a_pool_get_and_lose_rights(tmp_path: Path) -> None:
     assert rights["boss"] == AUTHORITY[Layer.EXECUTIVE]
     assert rights["reader"] == {Right.ESCALATE, Right.SPEND, Right.MESSAGE}
     assert rights["writer"] == {Right.ESCALATE, Right.MESSAGE, Right.APPROVE}
+
+
+def test_the_bus_goes_by_what_the_file_says(tmp_path: Path) -> None:
+    rights = {pool: Right.MESSAGE in member.rights for pool, member in members_of(load(tmp_path, FILE)).items()}
+    assert rights == {"boss": True, "writer": True, "reader": True}
+    mute = members_of(load(tmp_path, FILE.replace("-spend]", "-message]")))
+    assert Right.MESSAGE not in mute["writer"].rights
 
 
 @pytest.mark.parametrize(
