@@ -219,6 +219,11 @@ class Fleet:
                     loop.cancel()
                 await asyncio.gather(*loops, return_exceptions=True)
 
+    @property
+    def values(self) -> LargeValues:
+        """Where inputs and results lie that are too large for the engine."""
+        return self._values
+
     async def run(
         self,
         goal: str,

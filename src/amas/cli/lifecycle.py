@@ -15,9 +15,7 @@ from amas.errors import FleetAlreadyRunning, FleetNotRunning
 from amas.model.fleet import DELAYED
 from amas.platforms.local.control import RunningFleet, fleet_state, run_fleet, start_fleet, stop_fleet
 from amas.platforms.local.home import FleetState, Home
-from amas.platforms.local.request import Event, Report, StartRequest
-
-Ports = tuple[int | None, int | None]
+from amas.platforms.local.request import Event, Ports, Report, request_for
 
 
 def up(fleet: str, folder: Path | None, *, ports: Ports, foreground: bool, as_json: bool) -> None:
@@ -25,7 +23,7 @@ def up(fleet: str, folder: Path | None, *, ports: Ports, foreground: bool, as_js
     home = home_at(folder)
     if home.supervisor_pid() is not None:
         raise FleetAlreadyRunning(f"a fleet runs in {home.folder} already: `amas status` shows it, `amas down` stops it")
-    request = _request(fleet, home, ports=ports)
+    request = request_for(fleet, home, ports=ports)
     if foreground:
         asyncio.run(run_fleet(request, on_event=None if as_json else _say))
         return
@@ -96,7 +94,7 @@ def _ask(state: FleetState) -> tuple[dict[str, Any], dict[str, Any]]:
 @contextlib.contextmanager
 def started_fleet(fleet: str, home: Home, *, show: bool) -> Iterator[None]:
     """Run a fleet for as long as the block lasts, on free ports; it ends with this process, however that ends."""
-    request = _request(fleet, home, ports=(0, 0), bound=True)
+    request = request_for(fleet, home, ports=(0, 0), bound=True)
     running: RunningFleet | None = None
     try:
         with _progress(show=show) as on_event:
@@ -105,33 +103,6 @@ def started_fleet(fleet: str, home: Home, *, show: bool) -> Iterator[None]:
     finally:
         if running is not None:
             asyncio.run(running.stop())
-
-
-def _request(fleet: str, home: Home, *, ports: Ports, bound: bool = False) -> StartRequest:
-    """Return what the supervisor is asked for, after checking the fleet file and every setting."""
-    from amas.artifacts.store import ArtifactStore
-    from amas.fleet.load import find_fleet, load_fleet
-    from amas.settings import ArtifactSettings, EngineSettings, HostSettings, ServerSettings
-
-    path = find_fleet(fleet)
-    spec = load_fleet(path, agents=True)
-    engine, server, hosts = EngineSettings.read(), ServerSettings.read(), HostSettings.read()
-    port, metrics_port = ports
-    return StartRequest(
-        home=str(home.folder),
-        fleet_file=str(path),
-        hosts=spec.hosts,
-        engine_url=engine.url,
-        engine_binary=str(engine.binary or ""),
-        engine_start_s=engine.start_s,
-        cell=engine.cell,
-        artifacts_url=ArtifactStore(ArtifactSettings.read().url_for(home.folder)).url,
-        host=server.host,
-        port=server.port if port is None else port,
-        metrics_port=server.metrics_port if metrics_port is None else metrics_port,
-        drain_s=hosts.drain_s,
-        bound=bound,
-    )
 
 
 def _say(event: Event) -> None:

@@ -1,1 +1,36 @@
-"""Goals to results: playbooks, planner, the executive and management agents, quality gates."""
+"""Goals to results: playbooks, planner, the executive and management agents, quality gates; and the hierarchy as programs use it.
+
+    executor = get_workflow_executor()
+    execution_id = await executor.execute_workflow("Review the code in /srv/shop")
+    print(executor.get_execution_status(execution_id)["status"])
+
+The names below stand in `amas.programs`, above the client. They load on first use, so that what is below never needs them.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_PUBLIC = {
+    "AgentHierarchyManager": "amas.programs.hierarchy",
+    "TaskDecomposer": "amas.programs.decomposer",
+    "WorkflowExecutor": "amas.programs.executor",
+    "get_hierarchy_manager": "amas.programs.shared",
+    "get_task_decomposer": "amas.programs.shared",
+    "get_workflow_executor": "amas.programs.shared",
+}
+
+__all__ = [*_PUBLIC]  # noqa: PLE0604  the names are the dictionary's keys
+
+if TYPE_CHECKING:
+    from amas.programs.decomposer import TaskDecomposer as TaskDecomposer
+    from amas.programs.executor import WorkflowExecutor as WorkflowExecutor
+    from amas.programs.hierarchy import AgentHierarchyManager as AgentHierarchyManager
+    from amas.programs.shared import get_hierarchy_manager as get_hierarchy_manager
+    from amas.programs.shared import get_task_decomposer as get_task_decomposer
+    from amas.programs.shared import get_workflow_executor as get_workflow_executor
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'amas.orchestration' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)

@@ -5,6 +5,11 @@ from collections.abc import Callable
 
 import msgspec
 
+from amas.platforms.local.home import Home
+
+Ports = tuple[int | None, int | None]
+"""The API's and the metrics'; 0 is a free one, None what the settings say."""
+
 
 class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What `amas up` asks the supervisor for; JSON on its standard input."""
@@ -45,3 +50,30 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Report = Callable[[Event], None]
+
+
+def request_for(fleet: str, home: Home, *, ports: Ports, bound: bool = False) -> StartRequest:
+    """Return what the supervisor is asked for, after checking the fleet file and every setting."""
+    from amas.artifacts.store import ArtifactStore
+    from amas.fleet.load import find_fleet, load_fleet
+    from amas.settings import ArtifactSettings, EngineSettings, HostSettings, ServerSettings
+
+    path = find_fleet(fleet)
+    spec = load_fleet(path, agents=True)
+    engine, server, hosts = EngineSettings.read(), ServerSettings.read(), HostSettings.read()
+    port, metrics_port = ports
+    return StartRequest(
+        home=str(home.folder),
+        fleet_file=str(path),
+        hosts=spec.hosts,
+        engine_url=engine.url,
+        engine_binary=str(engine.binary or ""),
+        engine_start_s=engine.start_s,
+        cell=engine.cell,
+        artifacts_url=ArtifactStore(ArtifactSettings.read().url_for(home.folder)).url,
+        host=server.host,
+        port=server.port if port is None else port,
+        metrics_port=server.metrics_port if metrics_port is None else metrics_port,
+        drain_s=hosts.drain_s,
+        bound=bound,
+    )

@@ -1,0 +1,73 @@
+"""`AgentHierarchyManager`: the hierarchy as it stands, from what the hosts say of themselves (A2, A6)."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from amas.client import Fleet
+from amas.engine.hosts import HostRegistry, HostView
+from amas.model.fleet import FleetSpec
+from amas.model.states import AgentStatus, Layer
+from amas.programs.link import Link
+
+
+class AgentHierarchyManager:
+    """Shows layers, pools and agents of the running fleet."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def get_hierarchy_status(self) -> dict[str, Any]:
+        """Return the fleet's name, `total_agents`, `agents` by status, and `layers` from the executive one down.
+
+        A layer has its `pools`, each with `title`, `lead` (a pool's name; empty at the top), `capabilities`, `declared` replicas
+        and its `agents` by status: `idle`, `working`, `error`, and `healing` while their host is silent.
+        """
+        return self._link.ask_now(_status)
+
+
+async def _status(fleet: Fleet, spec: FleetSpec) -> dict[str, Any]:
+    registry = HostRegistry(fleet.engine)
+    hosts, now_ms = await registry.all(), registry.now_ms()
+    seen: dict[str, Counter[str]] = {pool.name: Counter() for pool in spec.pools}
+    for pool, status in _agents(hosts, now_ms):
+        seen.setdefault(pool, Counter())[status.value] += 1
+    layers = {
+        layer.value: {
+            pool.name: {
+                "title": pool.title,
+                "lead": pool.lead,
+                "capabilities": list(pool.capabilities),
+                "declared": pool.replicas,
+                "agents": _by_status(seen[pool.name]),
+            }
+            for pool in spec.pools
+            if pool.layer is layer
+        }
+        for layer in Layer
+    }
+    everybody = sum(seen.values(), Counter())
+    return {
+        "fleet": spec.name,
+        "hosts": len(hosts),
+        "total_agents": everybody.total(),
+        "agents": _by_status(everybody),
+        "layers": {layer: {"pools": pools} for layer, pools in layers.items()},
+    }
+
+
+def _agents(hosts: Iterable[HostView], now_ms: int) -> Iterator[tuple[str, AgentStatus]]:
+    """Yield each agent's pool and status."""
+    for host in hosts:
+        working, troubled = frozenset(host.running.values()), frozenset(host.figures.troubled)
+        for card in host.about.agents:
+            if host.lease_until_ms < now_ms:
+                yield card.pool, AgentStatus.HEALING
+            elif card.id in troubled:
+                yield card.pool, AgentStatus.ERROR
+            else:
+                yield card.pool, AgentStatus.WORKING if card.id in working else AgentStatus.IDLE
+
+
+def _by_status(counted: Counter[str]) -> dict[str, int]:
+    return {status.value: counted[status.value] for status in AgentStatus}

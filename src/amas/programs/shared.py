@@ -1,0 +1,28 @@
+"""The one link of a program that says nothing else, and the parts that stand on it."""
+
+from functools import cache
+
+from amas.programs.decomposer import TaskDecomposer
+from amas.programs.executor import WorkflowExecutor
+from amas.programs.hierarchy import AgentHierarchyManager
+from amas.programs.link import Link
+
+
+@cache
+def _link() -> Link:
+    return Link()
+
+
+def get_task_decomposer() -> TaskDecomposer:
+    """Return what plans goals, for the fleet in AMAS_HOME."""
+    return TaskDecomposer(_link())
+
+
+def get_workflow_executor() -> WorkflowExecutor:
+    """Return what has goals met, by the fleet in AMAS_HOME."""
+    return WorkflowExecutor(_link())
+
+
+def get_hierarchy_manager() -> AgentHierarchyManager:
+    """Return what shows the hierarchy of the fleet in AMAS_HOME."""
+    return AgentHierarchyManager(_link())

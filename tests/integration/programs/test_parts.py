@@ -1,0 +1,117 @@
+"""The executor and the hierarchy against a fleet that runs already, in this process."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from amas.errors import InputUnusable, WorkflowUnknown
+from amas.platforms.local.control import fleet_state, start_fleet
+from amas.platforms.local.home import Home
+from amas.platforms.local.request import request_for
+from amas.programs.executor import WorkflowExecutor
+from amas.programs.hierarchy import AgentHierarchyManager
+from amas.programs.link import Link
+
+pytestmark = [pytest.mark.requirement("A6"), pytest.mark.xdist_group("programs")]
+
+AGENTS = """
+from amas import Context, SubTask, agent
+
+
+@agent("executive.coordinate")
+async def coordinate(ctx: Context) -> object:
+    if "fail" in ctx.input["text"]:
+        raise ValueError("it can't be done")
+    child = SubTask(key="part", capability="work.part", layer="specialist")
+    return {"done": (await ctx.spawn([child]))["part"].result, "heard": await ctx.wait_for_signal("go")}
+
+
+@agent("work.part")
+async def part(ctx: Context) -> object:
+    return 42
+"""
+FLEET = """
+name: patient
+limits: {max_workflows: 1}
+pools:
+  - {name: boss, agent: "patient_agents:coordinate", capabilities: [executive.coordinate], layer: executive, retry: {retries: 0}}
+  - {name: hand, agent: "patient_agents:part", capabilities: [work.part], lead: boss, replicas: 2}
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The home of a fleet whose goals end when they hear `go`, one at a time."""
+    folder = tmp_path_factory.mktemp("patient")
+    (folder / "patient_agents.py").write_text(AGENTS)
+    (folder / "fleet.yaml").write_text(FLEET)
+    running = asyncio.run(start_fleet(request_for(str(folder / "fleet.yaml"), Home(folder / "home"), ports=(0, 0))))
+    yield folder / "home"
+    asyncio.run(running.stop())
+
+
+@pytest.fixture
+def link(home: Path) -> Iterator[Link]:
+    made = Link(home)
+    yield made
+    made.close()
+
+
+async def until(executor: WorkflowExecutor, execution_id: str, **wanted: object) -> dict[str, object]:
+    """Return the status once it says so."""
+    async with asyncio.timeout(30):
+        while True:
+            status = executor.get_execution_status(execution_id)
+            if {name: status[name] for name in wanted} == wanted:
+                return status
+            await asyncio.sleep(0.05)
+
+
+async def go(link: Link, execution_id: str) -> None:
+    async def signal(fleet, _) -> None:
+        held = await fleet.queue.workflow(execution_id)
+        await fleet.signal(held["root_id"], "go", "now")
+
+    await link.ask(signal)
+
+
+@pytest.mark.requirement("A4")
+async def test_the_second_execution_waits_for_the_first(link: Link) -> None:
+    executor = WorkflowExecutor(link)
+    first, second = [await executor.execute_workflow(f"goal {n}") for n in range(2)]
+    halfway = await until(executor, first, completed_tasks=1)
+    assert halfway["status"] == "running" and 0 < halfway["progress_percentage"] < 100
+    assert halfway["layers"]["specialist"] == {"completed": 1, "running": 0, "total": 1}
+    waiting = executor.get_execution_status(second)
+    assert (waiting["status"], waiting["completed_tasks"], waiting["progress_percentage"]) == ("waiting", 0, 0.0)
+    await go(link, first)
+    ended = await until(executor, first, status="completed")
+    assert (ended["result"], ended["progress_percentage"]) == ({"done": 42, "heard": "now"}, 100.0)
+    await until(executor, second, status="running")
+    await go(link, second)
+    await until(executor, second, status="completed")
+
+
+async def test_a_failure_is_told_in_a_sentence(link: Link) -> None:
+    executor = WorkflowExecutor(link)
+    status = await until(executor, await executor.execute_workflow("fail"), status="failed")
+    assert "it can't be done" in status["failure"] and status["result"] is None
+
+
+async def test_an_unknown_execution_and_an_empty_goal_are_refused(link: Link) -> None:
+    with pytest.raises(WorkflowUnknown):
+        WorkflowExecutor(link).get_execution_status("none")
+    with pytest.raises(InputUnusable):
+        await WorkflowExecutor(link).execute_workflow(" ")
+
+
+def test_the_hierarchy_is_that_of_the_running_fleet(link: Link, home: Path) -> None:
+    status = AgentHierarchyManager(link).get_hierarchy_status()
+    assert (status["fleet"], status["hosts"], status["total_agents"]) == ("patient", 1, 3)
+    assert status["agents"] == {"idle": 3, "working": 0, "error": 0, "healing": 0}
+    assert status["layers"]["specialist"]["pools"]["hand"]["lead"] == "boss"
+    assert status["layers"]["specialist"]["pools"]["hand"]["agents"]["idle"] == 2
+    link.close()
+    assert fleet_state(home).status == "running"  # it isn't ours to end
