@@ -50,6 +50,7 @@ def facts_of_fleet(fleet: FleetSpec) -> FleetFacts:
         capabilities=fleet.capabilities,
         playbooks=tuple(load_playbooks(fleet.playbooks)),
         limits=fleet.limits,
+        members=tuple(fleet.members),
         estimates=estimates_of(fleet.pools),
     )
 

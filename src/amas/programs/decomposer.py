@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from amas.client import Fleet
+from amas.core.estimate import estimates_of
 from amas.model.fleet import FleetSpec
 from amas.model.goal import Goal, Plan
 from amas.model.task import Json
-from amas.orchestration.coordinator import checked_plan
-from amas.orchestration.decomposer import RulesPlanner
+from amas.orchestration.coordinator import checked_plan, planner
 from amas.orchestration.planner import FleetFacts
 from amas.orchestration.playbooks import load_playbooks
 from amas.programs.link import Link
@@ -31,8 +31,14 @@ class TaskDecomposer:
 
         async def plan(_: Fleet, spec: FleetSpec) -> Plan:
             playbooks = tuple(load_playbooks(spec.playbooks))
-            facts = FleetFacts(capabilities=spec.capabilities, playbooks=playbooks, limits=spec.limits)
-            return await checked_plan(RulesPlanner(), goal, facts)
+            facts = FleetFacts(
+                capabilities=spec.capabilities,
+                playbooks=playbooks,
+                limits=spec.limits,
+                members=tuple(spec.members),
+                estimates=estimates_of(spec.pools),
+            )
+            return await checked_plan(planner(), goal, facts)
 
         return await self._link.ask(plan)
 
