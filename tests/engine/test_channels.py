@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import msgspec
+import pytest
 from tests.engine.cell import WHY, Cell, task
 
 from amas.engine.bell import Bell
@@ -52,6 +53,18 @@ async def listening(engine: Engine, channel: str) -> AsyncIterator[Heard]:
             await bell.listening.wait()
         yield heard
         run.cancel()
+
+
+@pytest.mark.parametrize("turns", range(1, 30, 2))
+async def test_a_bell_that_is_cancelled_ends_whatever_it_is_doing(engine: Engine, turns: int) -> None:
+    """The driver may swallow a cancellation as it ends a write: in one of these turns of the loop it is about to."""
+    run = asyncio.create_task(Bell(engine, {"bell": Heard()}, connected=lambda: None).run())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    run.cancel()
+    ended, _ = await asyncio.wait([run], timeout=WAIT_S)
+    run.cancel()
+    assert ended and run.cancelled()
 
 
 async def test_the_bell_rings_whenever_a_queue_gets_something(cell: Cell) -> None:

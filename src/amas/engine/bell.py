@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from redis import exceptions as driver_errors
 
-from amas.engine.connection import Engine
+from amas.engine.connection import Engine, cancellable
 
 Handler = Callable[[bytes], None]
 
@@ -47,15 +47,18 @@ class Bell:
 
     async def _listen(self) -> NoReturn:
         async with self._engine.client.pubsub() as subscription:
-            await subscription.subscribe(*self._handlers)
+            with cancellable():
+                await subscription.subscribe(*self._handlers)
             silent, ping_every_s = 0, min(PING_EVERY_S, self._engine.wait_ms_max / 1000)
             while True:
-                message = await subscription.get_message(timeout=ping_every_s)
+                with cancellable():
+                    message = await subscription.get_message(timeout=ping_every_s)
                 if message is None:
                     silent += 1
                     if silent > 1:
                         raise OSError("the subscription doesn't answer a ping")
-                    await subscription.ping()
+                    with cancellable():
+                        await subscription.ping()
                     continue
                 silent = 0
                 if message["type"] == "message":

@@ -10,8 +10,8 @@ would cost another time-out. The next call makes a new one, which finds the serv
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -76,6 +76,22 @@ def _numbers(version: str) -> tuple[int, ...]:
 def supported(version: str) -> bool:
     """Return whether a server of this version, such as `7.0.15`, can run our functions."""
     return _numbers(version) >= VERSION_MIN
+
+
+@contextmanager
+def cancellable() -> Iterator[None]:
+    """Raise a cancellation that the driver swallowed within the block: around every use of the driver.
+
+    It writes under `asyncio.wait_for`, which before Python 3.12 may lose a cancellation that comes as the write ends
+    (https://github.com/python/cpython/issues/86296): the task would then go on for ever.
+    """
+    task = asyncio.current_task()
+    asked = task.cancelling() if task else 0
+    try:
+        yield
+    finally:
+        if task and task.cancelling() > asked:
+            raise asyncio.CancelledError
 
 
 class Engine:
@@ -197,20 +213,12 @@ class Engine:
 
     @asynccontextmanager
     async def _talking(self) -> AsyncIterator[None]:
-        """Turn the driver's errors into ours, and raise a cancellation that the driver swallowed.
-
-        It writes under `asyncio.wait_for`, which before Python 3.12 may lose a cancellation that comes as the write ends
-        (https://github.com/python/cpython/issues/86296): the task would then go on for ever.
-        """
-        task = asyncio.current_task()
-        asked = task.cancelling() if task else 0
-        try:
-            yield
-        except (driver_errors.RedisError, OSError) as error:
-            raise await self._lost(error) from error
-        finally:
-            if task and task.cancelling() > asked:
-                raise asyncio.CancelledError
+        """Turn the driver's errors into ours, and lose no cancellation to the driver."""
+        with cancellable():
+            try:
+                yield
+            except (driver_errors.RedisError, OSError) as error:
+                raise await self._lost(error) from error
 
     async def _lost(self, error: Exception) -> EngineError:
         """Return our error for the driver's; when no server serves at the other end, drop what is connected to it."""
