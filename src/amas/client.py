@@ -158,14 +158,14 @@ class Fleet:
         self.queue = TaskQueue(engine)
         self.limits = Limits(engine)
         """What resources allow and hold, and changing it."""
-        self.schedules = Schedules(engine)
+        self.schedules = Schedules(engine, carry=values.carried)
         """What is submitted at times: `await fleet.schedules.add(Schedule(...))`."""
         self._client_id = new_id()
         self._pending: dict[str, Expected] = {}
         self._roots: dict[str, str] = {}
         """Workflow id -> its root task's id, for goals that are open."""
         self._single: Coalescer[NewTask, TaskHandle | Exception] = Coalescer(self._submit_singles, limit=BATCH_MAX)
-        self.workflows = Workflows(engine)
+        self.workflows = Workflows(engine, carry=values.carried)
         """What happens to workflows as a whole, and dead letters."""
         self._flows: dict[str, asyncio.Future[WorkflowState]] = {}
         """Workflows whose end is waited for."""
@@ -286,7 +286,7 @@ class Fleet:
 
     async def signal(self, task: TaskHandle | str, name: str, value: Json = None) -> None:
         """Send a task what it waits for, or will wait for, with `wait_for_signal(name)`; `SignalRefused` when it has ended."""
-        await send_signal(self.engine, task if isinstance(task, str) else task.id, name, value)
+        await send_signal(self.engine, self.workflows, task if isinstance(task, str) else task.id, name, value)
 
     async def submit(
         self,

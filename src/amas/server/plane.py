@@ -59,18 +59,18 @@ class ControlPlane:
     values: LargeValues = field(init=False)
 
     def __post_init__(self) -> None:
+        store = ArtifactStore(self.artifacts_url or self.home / "artifacts")
+        self.values = LargeValues(store, bytes_max=self.payload_bytes)
         self.queue = TaskQueue(self.engine, retention_s=self.retention_s)
-        self.workflows = Workflows(self.engine, retention_s=self.retention_s)
+        self.workflows = Workflows(self.engine, retention_s=self.retention_s, carry=self.values.carried)
         self.limits = Limits(self.engine, retention_s=self.retention_s)
         self.bounds = QueueBounds(self.engine)
         self.hosts = HostRegistry(self.engine, retention_s=self.retention_s)
         self.journal = Journal(self.engine)
-        self.schedules = Schedules(self.engine, retention_s=self.retention_s)
+        self.schedules = Schedules(self.engine, retention_s=self.retention_s, carry=self.values.carried)
         self.board = AgentBoard(self.hosts, self.fleet)
         self.live = LiveEvents(self.journal, self.queue)
         self.rate = Rate()
-        store = ArtifactStore(self.artifacts_url or self.home / "artifacts")
-        self.values = LargeValues(store, bytes_max=self.payload_bytes)
 
 
 async def _plane_of(request: Request) -> ControlPlane:  # a plain function would be called in a thread, for each request
