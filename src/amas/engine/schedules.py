@@ -90,6 +90,11 @@ class Schedules:
         (held,) = await self._engine.read([("HGETALL", self._engine.key("schedules"))])
         return await self._views({name.decode(): held[name] for name in sorted(held)})
 
+    async def blobs(self) -> list[bytes]:
+        """Return every schedule as msgpack."""
+        (held,) = await self._engine.read([("HVALS", self._engine.key("schedules"))])
+        return list(held)
+
     async def _views(self, blobs: dict[str, bytes]) -> list[ScheduleView]:
         due = await self._engine.read([("ZSCORE", self._engine.key("due"), name) for name in blobs])
         names = ("fired", "passed_over", "last", "id")
