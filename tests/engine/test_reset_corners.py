@@ -48,12 +48,23 @@ async def test_who_waits_for_a_timer_that_elapses_as_it_is_run_again_hears_of_it
     assert await cell.states("t", "a") == {"t": "succeeded", "a": "queued"}
 
 
-async def test_a_dead_letter_outside_a_workflow_needs_its_quorum_no_more(cell: Cell) -> None:
+async def test_a_dead_letter_outside_a_workflow_has_its_quorum_still(cell: Cell) -> None:
     await cell.submit(task("a"), task("q", queue="q", needs=["a"], quorum=1))
     await cell.complete(await cell.run("a"))
     await end(cell, "q", well=False)
     assert await put_back(cell, "q") == {}
     assert await cell.states("q") == {"q": "queued"}
+
+
+async def test_a_dead_letter_outside_a_workflow_waits_again_for_what_it_needs(cell: Cell) -> None:
+    await cell.submit(task("a"), task("b", queue="b", needs=["a"], expires_ms=10))
+    cell.now += 10
+    await cell.workflows.expire(now_ms=cell.now)
+    assert await put_back(cell, "b") == {}
+    assert await cell.states("b") == {"b": "waiting"}
+    await cell.complete(await cell.run("a"))
+    await cell.suspend(await run(cell, "b"), task("c", queue="c", parent_id="b"))
+    assert await cell.states("b") == {"b": "waiting"}
 
 
 async def test_a_quorum_counts_in_again_what_was_put_back(cell: Cell) -> None:

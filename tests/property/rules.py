@@ -309,7 +309,6 @@ class Rules:
             self._reset(home, anew=set(), again={one for one in letters if self.tasks[one].workflow == home}, everything=False)
         for one in [self.tasks[one] for one in letters if not self.tasks[one].workflow]:
             self._begin_again(one)
-            one.cleared = True  # outside a workflow nothing waits for its needs twice
             if one.parent and not self.tasks[one.parent].open:  # it stands by itself from now on
                 self.tasks[one.parent].children.discard(one.id)
                 one.parent = ""

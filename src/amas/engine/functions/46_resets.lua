@@ -114,7 +114,7 @@ local function wait_again(graph, node, quorum)
     elseif other.x ~= 'skip' then doomed = true
     end
   end
-  if quorum and #node.needs > 0 then   -- outside a workflow nothing is waited for twice
+  if quorum then
     local missing = quorum - succeeded
     if missing > 0 then
       call('HSET', key('t', node.id), 'i', missing)
@@ -294,7 +294,8 @@ local function put_back(keys, args)
       homes[task.w] = homes[task.w] or {}
       table.insert(homes[task.w], id)
     else
-      set_off(unpack(reset({by_id = {}, lists = {}}, {id = id, reset = 'again', needs = {}, children = {}})))
+      local needs = cmsgpack.unpack(call('HGET', key('t', id), 'b'))[NEEDS] or {}
+      set_off(unpack(reset({by_id = {}, lists = {}}, {id = id, reset = 'again', needs = needs, children = {}})))
       n = n + 1
     end
   end
