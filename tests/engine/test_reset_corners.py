@@ -125,3 +125,12 @@ async def test_a_sub_task_put_back_after_its_parent_outside_a_workflow_stands_by
     await cell.complete(running)
     assert await cell.queue.forget(now_ms=cell.now + hour_ms) > 0
     assert {"t:p", "t:c", "c:p"} & await cell.keys() == set()
+
+
+async def test_a_signal_that_is_asked_again_later_has_no_deadline_until_then(cell: Cell) -> None:
+    await cell.submit(own("a"), task("s", queue="s", workflow_id="w", kind="signal", needs=["a"], expires_ms=10), workflow="w")
+    await end(cell, "a")
+    assert await rerun(cell, "a") == 2
+    cell.now += 10
+    assert (await cell.workflows.expire(now_ms=cell.now))[0] == 0
+    assert await cell.states("s") == {"s": "waiting"}
