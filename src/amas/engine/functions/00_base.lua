@@ -10,7 +10,8 @@
 --                        k has one of w, u, x, D, C, S, V, X, without which its end touches nothing else
 --                        X has one of: W kind, Q quorum, i successes missing to it, E expires (ms), o what it compensates, O what
 --                        compensates it, U its compensation is under way, B the answer to a signal
---                        Z cancelled because its workflow or its parent ended, G times it was reset to start anew
+--                        Z cancelled because its workflow or its parent ended, G times it was reset to start anew,
+--                        N nobody's: what spawned it has started anew
 --   P:d:<id>     list    tasks that wait on it; '^' before one that waits for the end, however it ends; '?' before one with a quorum
 --   P:c:<id>     list    sub-tasks that it spawned           P:s:<id>   hash   its journaled steps
 --   P:bounds     hash    queue -> most tasks in it           P:pace:<queue> hash how it drains: 06_bounds.lua
