@@ -23,7 +23,10 @@ from pydantic_ai.usage import RequestUsage
 from pydantic_core import to_jsonable_python
 
 from amas.agents.context import Context
+from amas.clock import monotonic_s
 from amas.errors import GiveUp
+from amas.model.cost import ModelCall
+from amas.model.limits import MICRO
 from amas.model.task import Json
 
 TOKENS_MAX = 4096
@@ -50,11 +53,11 @@ class Priced(NamedTuple):
     """None: what genai-prices says."""
 
     def usd(self, usage: RequestUsage) -> float:
-        """Return what `usage` costs in dollars; GiveUp when nobody knows."""
+        """Return what `usage` costs in dollars, to the millionth, so that budgets and records agree; GiveUp when nobody knows."""
         if self.price is not None:
-            return (usage.input_tokens * self.price.input + usage.output_tokens * self.price.output) / _MILLION
+            return round((usage.input_tokens * self.price.input + usage.output_tokens * self.price.output) / _MILLION, 6)
         try:
-            return float(calc_price(usage, self.model.model_name, provider_id=self.model.system).total_price)
+            return round(float(calc_price(usage, self.model.model_name, provider_id=self.model.system).total_price), 6)
         except LookupError:
             raise GiveUp(
                 f"nobody knows the price of the model {self.model.model_id!r}: say metadata.amas.price in its spec, "
@@ -67,6 +70,8 @@ class Tally:
     """What one attempt's task has used of models, earlier attempts included."""
 
     def __init__(self) -> None:
+        self.made: list[ModelCall] = []
+        """The requests that were sent for one step, for the records."""
         self.model = ""
         """That answered last."""
         self.calls = self.tokens = 0
@@ -99,21 +104,37 @@ class MeteredModel(WrapperModel):
         )
         announced_usd = self._priced.usd(most)
         await self._task.spend(usd=announced_usd, tokens=most.total_tokens, calls=1)
+        began_s = monotonic_s()
         try:
             response = await super().request(messages, model_settings, model_request_parameters)
         except ModelHTTPError:  # refused, so nothing is charged; after a lost connection nobody knows
             self._task.report_usage(usd=-announced_usd, tokens=-most.total_tokens)
-            self._tally().add(model="", calls=1, tokens=0, usd=0.0)
+            self._count(RequestUsage(), 0.0, began_s, answered=False)
             raise
         except ModelAPIError:
-            self._tally().add(model="", calls=1, tokens=most.total_tokens, usd=announced_usd)
+            self._count(most, announced_usd, began_s, answered=False)
             raise
         told = response.usage.has_values()
         used = response.usage if told else most  # a server that doesn't tell is charged for what was announced
         usd, tokens = self._priced.usd(used), used.total_tokens
         self._task.report_usage(usd=usd - announced_usd, tokens=tokens - most.total_tokens)
-        self._tally().add(model=self.model_name, calls=1, tokens=tokens, usd=usd)
+        self._count(used, usd, began_s, answered=True)
         return response
+
+    def _count(self, used: RequestUsage, usd: float, began_s: float, *, answered: bool) -> None:
+        tally = self._tally()
+        tally.add(model=self.model_name if answered else "", calls=1, tokens=used.total_tokens, usd=usd)
+        tally.made.append(
+            ModelCall(
+                model=self.model_name,
+                provider=self.system,
+                input_tokens=used.input_tokens,
+                output_tokens=used.output_tokens,
+                cached_tokens=used.cache_read_tokens,
+                usd_micro=round(usd * MICRO),
+                duration_ms=round((monotonic_s() - began_s) * 1000),
+            )
+        )
 
 
 class JournaledModel(WrapperModel):
@@ -137,7 +158,7 @@ class JournaledModel(WrapperModel):
             self._step = Tally()
             response = await super().request(messages, model_settings, model_request_parameters)
             answer = ModelMessagesTypeAdapter.dump_python([response], mode="json")
-            kept = await self._task.keep(step, {"answer": answer, "used": self._step.json()})
+            kept = await self._task.keep(step, {"answer": answer, "used": self._step.json()}, calls=self._step.made)
         self.used.add(**kept["used"])
         note = f"call {self._number}: {self.used.model}, {self.used.tokens} tokens, {self.used.usd:.6f} USD so far"
         self._task.progress(self._number / (self._number + 1), note)  # nobody knows how many there will be

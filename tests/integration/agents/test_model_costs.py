@@ -1,0 +1,102 @@
+"""What model agents cost, from a real host's requests to a model server on loopback into the records."""
+
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from host_bench import Bench
+from model_server import call, model_server, text
+from tests.fault.test_host_faults import ends, host_process
+from tests.integration.agents.test_model_agents import TOOL, done, model_pool, spec_file
+
+from amas.engine.journal import Journal
+from amas.model.states import TaskState
+from amas.model.task import RetryPolicy
+from amas.records.store import Records
+
+
+@pytest.fixture
+async def records(tmp_path: Path) -> AsyncIterator[Records]:
+    async with await Records.open(f"sqlite:///{tmp_path}/records.sqlite3") as opened:
+        yield opened
+
+
+async def record(bench: Bench, records: Records) -> None:
+    await records.apply(await Journal(bench.engine).read("0-0"))
+
+
+async def requests_of(records: Records, task_id: str) -> list[tuple[Any, ...]]:
+    made = await records.model_calls(task_id)
+    return [(one.attempt, one.step, one.model, one.input_tokens, one.output_tokens, one.usd) for one in made]
+
+
+@pytest.mark.parametrize("isolation", ["shared", "process"])
+async def test_each_request_is_known_by_step(bench: Bench, records: Records, tmp_path: Path, isolation: str) -> None:
+    with model_server([call("word_count", {"text": "a b"}), text("two")]) as server:
+        server.status["test-model"] = 503
+        spare = {"model": "openai-chat:spare-model", "base_url": server.url, "price": {"input": 1, "output": 1}}
+        spec = spec_file(tmp_path, server, amas={"tools": [TOOL], "fallback": [spare]})
+        view = await done(bench, [model_pool(spec, tools=(TOOL,), isolation=isolation)])
+    await record(bench, records)
+    refused, answered = ("test-model", 0, 0, 0.0), ("spare-model", 100, 20, 0.00012)
+    assert await requests_of(records, view.id) == [
+        (1, "model/1", *refused), (1, "model/1", *answered), (1, "model/2", *refused), (1, "model/2", *answered)
+    ]  # fmt: skip
+    cost = await records.cost(task_id=view.id)
+    assert (cost.usd, cost.tokens, cost.calls) == (0.00024, 240, 4)
+    assert {one.provider for one in await records.model_calls(view.id)} == {"openai"}
+
+
+async def test_an_attempt_that_fails_later_has_cost_what_it_cost(bench: Bench, records: Records, tmp_path: Path) -> None:
+    with model_server([call("broken", {}), text("never")]) as server:
+        spec = spec_file(tmp_path, server, amas={"tools": ["model_tools:broken"]})
+        view = await done(bench, [model_pool(spec, tools=("model_tools:broken",))], retry=RetryPolicy(retries=1, backoff_s=0.01))
+        assert (view.state, view.attempt) == (TaskState.FAILED, 2)
+        assert server.asked() == [0], "the second attempt replays the first one's answer"
+    await record(bench, records)
+    cost = await records.cost(task_id=view.id)
+    assert (cost.usd, cost.tokens, cost.calls) == (0.002, 120, 1)
+
+
+async def test_a_request_without_an_answer_costs_what_was_announced(bench: Bench, records: Records, tmp_path: Path) -> None:
+    with model_server([text("never")]) as server:
+        spec = spec_file(tmp_path, server)
+    view = await done(bench, [model_pool(spec)], retry=RetryPolicy(retries=0))
+    assert view.failure is not None and view.failure.code == "model_unavailable"
+    await record(bench, records)
+    cost = await records.cost(task_id=view.id)
+    assert cost.calls == 1
+    assert cost.usd > 0
+
+
+async def test_a_host_that_was_killed_leaves_the_cost_of_its_answers(
+    bench: Bench, records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "samples"))
+    with model_server([call("word_count", {"text": "a b c"}), text("three")]) as server:
+        spec = spec_file(tmp_path, server, amas={"tools": [TOOL]})
+        seat = {
+            "agent": "amas.agents.model_agent:ModelAgent",
+            "capabilities": ["test.model"],
+            "options": {"spec": str(spec), "tools": [TOOL]},
+        }
+        server.hold.add(1)
+        async with host_process(bench, "h1", "model", pool=seat) as h1:
+            task_id = await bench.submit("test.model", "Count.")
+
+            async def second_call() -> bool:
+                return len(server.requests) == 2
+
+            await bench.until(second_call)
+            h1.send_signal(signal.SIGKILL)
+            await h1.wait()
+        async with host_process(bench, "h2", "model", pool=seat):
+            assert await ends(bench, [task_id]) == {task_id: 1}
+    await record(bench, records)
+    first, second = await records.model_calls(task_id)
+    assert (first.attempt, first.step, first.usd) == (1, "model/1", 0.002)
+    assert second.attempt > 1
+    assert (second.step, second.usd) == ("model/2", 0.002)
+    assert (await records.cost(task_id=task_id)).usd == 0.004
