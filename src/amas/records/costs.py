@@ -45,6 +45,11 @@ async def total(connection: AsyncConnection, span: Span) -> Cost:
     return Cost(**_amounts(summed), agent_s=int(busy_ms or 0) / 1000)
 
 
+async def usd_of(connection: AsyncConnection, span: Span) -> float:
+    """Return the dollars of everything in `span`."""
+    return int((await connection.execute(_within(sa.select(_sum(costs.c.usd_micro)), span))).scalar() or 0) / MICRO
+
+
 async def groups(connection: AsyncConnection, by: CostsBy, span: Span, *, limit: int, after: str | None) -> list[CostGroup]:
     """Return what each group in `span` cost, those after the name `after`; one without a name comes where the empty one does."""
     spent = _within(sa.select(_name(costs, by).label("name"), *_sums(), sa.func.max(costs.c.provider).label("provider")), span)

@@ -14,7 +14,7 @@ from amas.model.goal import Goal
 from amas.model.states import TaskState, WorkflowState
 from amas.model.task import Failure, TaskSpec, TaskView
 from amas.records.analytics import analyse, mean_of_newest
-from amas.records.costs import CostsBy, Span, calls_of, groups, total
+from amas.records.costs import CostsBy, Span, calls_of, groups, total, usd_of
 from amas.records.database import Database
 from amas.records.tables import AMISS, OPEN, attempts, entry_id, entry_number, events, goals, tasks, workflows
 from amas.records.views import (
@@ -127,6 +127,11 @@ class History:
         """Return what a task or a workflow has cost so far."""
         async with self._database.reading() as connection:
             return await total(connection, Span(task_id=task_id, workflow_id=workflow_id))
+
+    async def usd_since(self, since_ms: int) -> float:
+        """Return the dollars that were spent since a time."""
+        async with self._database.reading() as connection:
+            return await usd_of(connection, Span(since_ms=since_ms))
 
     async def model_calls(self, task_id: str) -> list[ModelCallRecord]:
         """Return a task's requests to models, first to last, a thousand at most."""

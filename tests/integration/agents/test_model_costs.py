@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import AsyncIterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,12 @@ from amas.engine.journal import Journal
 from amas.model.states import TaskState
 from amas.model.task import RetryPolicy
 from amas.records.store import Records
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imported() -> None:
+    """Have the extra imported before limits of time count: it takes seconds where the machine is busy."""
+    import_module("pydantic_ai.models.openai")
 
 
 @pytest.fixture
