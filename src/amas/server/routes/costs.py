@@ -24,7 +24,7 @@ _GROUP = CostGroup(name="acme", **{name: getattr(_COST, name) for name in Cost._
     summary="What work costs",
     **answers(CostPage, CostPage(by="tenant", total=_COST, items=[_GROUP], next=None), problems=(422, 503)),
 )
-async def get_costs(  # noqa: PLR0913  one for each word of the query
+async def get_costs(  # noqa: PLR0913, PLR0917  one for each word of the query
     plane: Plane,
     by: Annotated[CostsBy, Query(description="What to add up by; days are UTC.")] = "day",
     since: Annotated[datetime | None, Query(description="A date or time, ISO 8601; UTC unless it says otherwise.")] = None,
