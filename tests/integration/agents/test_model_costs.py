@@ -10,7 +10,7 @@ import pytest
 from host_bench import Bench
 from model_server import call, model_server, text
 from tests.fault.test_host_faults import ends, host_process
-from tests.integration.agents.test_model_agents import TOOL, done, model_pool, spec_file
+from tests.integration.agents.test_model_agents import TOOL, done, model_pool, result_of, spec_file
 
 from amas.engine.journal import Journal
 from amas.model.states import TaskState
@@ -107,3 +107,45 @@ async def test_a_host_that_was_killed_leaves_the_cost_of_its_answers(
     assert second.attempt > 1
     assert (second.step, second.usd) == ("model/2", 0.002)
     assert (await records.cost(task_id=task_id)).usd == 0.004
+
+
+async def test_watchers_see_the_answer_grow_and_the_result_is_the_same(bench: Bench, records: Records, tmp_path: Path) -> None:
+    with model_server([text("one two three four five six")]) as server:
+        server.halves.add(0)
+        async with bench.host([model_pool(spec_file(tmp_path, server))]):
+            task_id = await bench.submit("test.model", "Count.")
+
+            async def seen() -> bool:
+                await record(bench, records)
+                task = await records.task(task_id)
+                return task is not None and "call 1: one" in task.note
+
+            await bench.until(seen)
+            server.let_go.set()
+            view = await bench.ended(task_id)
+        assert server.requests[0]["stream_options"] == {"include_usage": True}
+        usage = {"model": "test-model", "calls": 1, "tokens": 120, "usd": 0.002}
+        assert await result_of(bench, view) == {"output": "one two three four five six", "usage": usage}
+
+
+@pytest.mark.parametrize(("refusal", "charged"), [(400, 1), (0, 2)])
+async def test_a_server_that_cannot_stream_is_asked_whole(
+    bench: Bench, records: Records, tmp_path: Path, refusal: int, charged: int
+) -> None:
+    with model_server([call("word_count", {"text": "a b"}), text("two")]) as server:
+        server.streams, server.stream_status = False, refusal
+        spec = spec_file(tmp_path, server, amas={"tools": [TOOL]})
+        view = await done(bench, [model_pool(spec, tools=(TOOL,))])
+        assert (await result_of(bench, view))["output"] == "two"
+        assert [bool(request.get("stream")) for request in server.requests] == [True, False, False], "it is asked but once"
+    await record(bench, records)
+    made = await records.model_calls(view.id)
+    assert [one.step for one in made] == ["model/1", "model/1", "model/2"]
+    assert sum(one.usd > 0 for one in made) == charged + 1, "what wasn't refused is charged, since its server did the work"
+
+
+async def test_streams_can_be_declined(bench: Bench, tmp_path: Path) -> None:
+    with model_server([text("whole")]) as server:
+        view = await done(bench, [model_pool(spec_file(tmp_path, server, amas={"stream": False}))])
+        assert (await result_of(bench, view))["output"] == "whole"
+        assert not server.requests[0].get("stream")
