@@ -12,9 +12,13 @@ from model_server import call, model_server, text
 from tests.fault.test_host_faults import ends, host_process
 from tests.integration.agents.test_model_agents import TOOL, done, model_pool, result_of, spec_file
 
+from amas.clock import new_id
 from amas.engine.journal import Journal
+from amas.engine.limits import Limits
+from amas.engine.queue import make_submission
+from amas.model.limits import reserves_of
 from amas.model.states import TaskState
-from amas.model.task import RetryPolicy
+from amas.model.task import RetryPolicy, TaskSpec
 from amas.records.store import Records
 
 
@@ -149,3 +153,46 @@ async def test_streams_can_be_declined(bench: Bench, tmp_path: Path) -> None:
         view = await done(bench, [model_pool(spec_file(tmp_path, server, amas={"stream": False}))])
         assert (await result_of(bench, view))["output"] == "whole"
         assert not server.requests[0].get("stream")
+
+
+async def test_a_busy_model_has_its_fallback_answer_and_nothing_is_parked(bench: Bench, tmp_path: Path) -> None:
+    await Limits(bench.engine).set_rate("local", requests_per_min=100)
+    with model_server([text("here")]) as server:
+        server.status["test-model"], server.headers = 429, {"retry-after": "600"}
+        spare = {"model": "openai-chat:spare-model", "base_url": server.url, "price": {"input": 1, "output": 1}}
+        async with bench.host([model_pool(spec_file(tmp_path, server, amas={"fallback": [spare]}))]):
+            view = await bench.ended(await with_account(bench))
+        assert (view.state, view.attempt) == (TaskState.SUCCEEDED, 1)
+        assert [request["model"] for request in server.requests] == ["test-model", "spare-model"]
+
+
+async def test_where_every_model_is_busy_the_task_is_parked_until_the_first_has_room(
+    bench: Bench, records: Records, tmp_path: Path
+) -> None:
+    limits = Limits(bench.engine)
+    await limits.set_rate("local", requests_per_min=100)
+    with model_server([text("at last")]) as server:
+        server.status.update({"test-model": 429, "spare-model": 503})
+        server.headers = {"retry-after": "600"}
+        spare = {"model": "openai-chat:spare-model", "base_url": server.url, "price": {"input": 1, "output": 1}}
+        async with bench.host([model_pool(spec_file(tmp_path, server, amas={"fallback": [spare]}))]):
+            task_id = await with_account(bench)
+
+            async def parked() -> bool:
+                return "rate:local" in await limits.parked_on(task_id)
+
+            await bench.until(parked)
+            (rate,) = (await limits.all()).rates
+            assert rate.closed_until_ms - bench.engine.now_ms() > 300_000, "until the server's own time"
+        assert [request["model"] for request in server.requests] == ["test-model", "spare-model"]
+    await record(bench, records)
+    cost = await records.cost(task_id=task_id)
+    assert (cost.usd, cost.tokens, cost.calls) == (0, 0, 2), "both were refused"
+
+
+async def with_account(bench: Bench) -> str:
+    """Submit a task that asks models on the account `local`."""
+    task_id = new_id()
+    spec = TaskSpec(capability="test.model", input="Write.")
+    await bench.queue.submit([make_submission(task_id, spec, reserves=reserves_of(provider="local"))])
+    return task_id
