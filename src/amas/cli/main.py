@@ -304,6 +304,21 @@ def budgets(home: HomeOption = None, json: Json = False) -> None:
 
 
 @app.command()
+def costs(
+    by: Annotated[str, typer.Option(help="tenant, workflow, pool, agent, model, day or task.")] = "day",
+    since: Annotated[str, typer.Option(help="An age, such as 24h or 7d, or a date.")] = "",
+    until: Annotated[str, typer.Option(help="The same.")] = "",
+    home: HomeOption = None,
+    limit: Annotated[int, typer.Option(help="How many to list.")] = 50,
+    json: Json = False,
+) -> None:
+    """Show what work costs: dollars, tokens, requests to models, and agents' time."""
+    from amas.cli import costs as module
+
+    module.costs(home, by=by, since=since, until=until, limit=limit, as_json=json)
+
+
+@app.command()
 def logs(
     agent_id: Annotated[str, typer.Argument(help="Only this agent's lines.")] = "",
     task: Annotated[str, typer.Option(help="Only this task's lines.")] = "",

@@ -42,6 +42,7 @@ SHAPES: tuple[type, ...] = (
     shapes.NewLimit,
     shapes.NewBudget,
     shapes.BudgetPage,
+    shapes.CostPage,
     LimitsView,
     BudgetView,
     shapes.Submitted,

@@ -39,7 +39,8 @@
 -- Channels: P:bell (queue names), P:reply:<client> (outcomes), P:host:<host> (ids to stop).
 --
 -- One entry of the journal is one call: k kind, t time, and as needed h host, b the batch as it came, x indices of b that changed nothing,
--- fx what else changed ([id, state, blob|due]), wf workflows that ended or began ([id, state]).
+-- fx what else changed ([id, state, blob|due]), wf workflows that ended or began ([id, state]),
+-- u what a suspended attempt had used ([id, attempt, usage]).
 
 local P            -- prefix of the call under way
 local R            -- what the call under way has gathered, see begin()
