@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from amas.core.routing import FORGOTTEN_TRIALS, Belief, Candidate, alike, decayed, decide, of_versions
+from amas.core.routing import FORGOTTEN_TRIALS, Belief, Candidate, alike, decayed, decide, of_versions, refreshed
 from amas.engine.routes import MOVE_SLICE, HostSeen, Routes, part
 from amas.model.fleet import FleetSpec
 from amas.model.routing import Route, RouteTable
@@ -24,7 +24,7 @@ PAUSE_S = 1.0
 REST_S = 3600.0
 """Between sweeps of a fleet in which no two pools can do the same."""
 ANEW_MS = 10_000
-"""What is told of a route is at most so old while tasks of it end."""
+"""A route of which nothing is new is decided again after this, since the old counts for less and less."""
 ROUTED_POOLS = 2
 """With fewer there is no choice."""
 MOVES_MAX = 20
@@ -131,23 +131,23 @@ class Router:
                 self._decided[capability] = state, now_ms
                 chance = random.Random(capability)  # noqa: S311  the same chance each time: a share moves with what is known only
                 new = decide(capability, candidates, self._spec, chance, waiting=waiting[capability])
-                stale = news and now_ms - table.at_ms > ANEW_MS
-                old = new if old is None or stale or not alike(old, new) else old
+                old = refreshed(old, new) if old and alike(old, new) else new
             routes.append(old)
         return routes
 
     async def _publish(self, routes: Sequence[Route], known: _Known, table: RouteTable) -> None:
-        versions = _versions(self._hosts, self._carriers)
-        memory = msgspec.msgpack.encode(known.memory)
-        if tuple(routes) != table.routes or versions != self._versions:
-            version = await self._routes.publish(routes, versions, memory=memory, forget=known.forget)
-            self._versions = versions
-            if {route.capability for route in routes} != {route.capability for route in table.routes}:
-                process_log().info(
-                    "routes changed", event=events.ROUTES_CHANGED, routed=[route.capability for route in routes], version=version
-                )
-        elif known.news:
-            await self._routes.keep(memory)
+        before = {route.capability: route for route in table.routes}
+        after = {route.capability: route for route in routes}
+        versions, memory = _versions(self._hosts, self._carriers), msgspec.msgpack.encode(known.memory)
+        same = before.keys() == after.keys() and all(alike(before[name], route, within=0.0) for name, route in after.items())
+        if same and versions == self._versions and not known.forget:
+            if known.news:
+                await self._routes.keep(routes, memory=memory)
+            return
+        version = await self._routes.publish(routes, versions, memory=memory, forget=known.forget)
+        self._versions = versions
+        if before.keys() != after.keys():
+            process_log().info("routes changed", event=events.ROUTES_CHANGED, routed=list(after), version=version)
 
     async def _send_on(self, routed: Set[str]) -> bool:
         """Send on what waits in queues of pools that have no share; return whether anything is left, such as parked tasks."""

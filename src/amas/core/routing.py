@@ -250,6 +250,24 @@ def alike(one: Route, other: Route, *, within: float = 0.01) -> bool:
     )
 
 
+def refreshed(route: Route, newer: Route) -> Route:
+    """Return a route that sends tasks as `route` does, with the figures of `newer`, which is alike."""
+    told = {choice.pool: choice for choice in newer.choices}
+    return msgspec.structs.replace(
+        newer,
+        choices=tuple(
+            msgspec.structs.replace(
+                told[choice.pool],
+                share=choice.share,
+                allowance=choice.allowance,
+                pulls=choice.pulls,
+                explored=choice.explored,
+            )
+            for choice in route.choices
+        ),
+    )
+
+
 def _rules(choice: Choice) -> tuple[bool, int, tuple[str, ...], str]:
     """Return what the engine goes by besides the share; an allowance counts as another when it doubles."""
     return choice.pulls, choice.allowance.bit_length(), choice.versions, choice.excluded

@@ -74,9 +74,9 @@ class Routes:
         said = encode(table) if routes else b""
         return int(await self._engine.call("routes_set", now_ms, said, encode(routes), memory, PAST_KEPT, encode(fields)))
 
-    async def keep(self, memory: bytes, *, now_ms: int = SERVER_CLOCK) -> None:
-        """Keep `memory`, the table as it is."""
-        await self._engine.call("routes_keep", now_ms, memory)
+    async def keep(self, routes: Sequence[Route], *, memory: bytes, now_ms: int = SERVER_CLOCK) -> None:
+        """Keep `memory`, and the figures of these routes, which send tasks as the published ones do."""
+        await self._engine.call("routes_keep", now_ms, encode(routes), memory)
 
     async def memory(self) -> bytes:
         """Return what was kept last; empty where nothing was."""

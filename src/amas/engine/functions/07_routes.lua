@@ -196,10 +196,10 @@ local function routes_set(keys, args)
   return tonumber(version)
 end
 
--- routes_keep: keep what was learned, the table as it is.  caller: Routes.keep.  ARGV: now, memory
+-- routes_keep: keep figures and memory, the table as it is.  caller: Routes.keep.  ARGV: now, figures, memory
 local function routes_keep(keys, args)
   begin(keys, args)
-  return call('HSET', P .. ':routes', 'memory', args[2])
+  return call('HSET', P .. ':routes', 'figures', args[2], 'memory', args[3])
 end
 
 -- routes_move: send tasks that wait for a pool elsewhere, as the table says, or to the capability's queue.
