@@ -9,6 +9,7 @@ that a pool that became better is found out.
 Pure: chance is handed in, time is `elapsed_s`. Called by `controllers/router.py` and the simulator.
 """
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -239,6 +240,18 @@ def _choice(pool: Candidate, weights: RoutingWeights, *, share: float, explored:
         waiting=pool.waiting,
         slots=pool.slots,
     )
+
+
+def draw(route: Route, task_id: str) -> Choice | None:
+    """Return what the engine draws for a new task, by share alone (`routing.draw` in 07_routes.lua); None where none has one."""
+    point = int(hashlib.sha1(f"{task_id}\n0".encode(), usedforsecurity=False).hexdigest()[:8], 16) / 2**32
+    drawn, reached = None, 0.0
+    for choice in route.choices:
+        if not choice.excluded:
+            drawn, reached = choice, reached + choice.share
+            if point < reached:
+                break
+    return drawn
 
 
 def alike(one: Route, other: Route, *, within: float = 0.01) -> bool:

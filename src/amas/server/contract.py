@@ -15,7 +15,9 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from amas.engine.limits import BudgetView, LimitsView
+from amas.model.routing import RouteTable
 from amas.model.schedule import ScheduleView
+from amas.orchestration.routing import Why
 from amas.records.views import Analytics, EventRecord
 from amas.server import shapes
 from amas.server.problems import MEDIA_TYPE, Problem, problem
@@ -43,6 +45,8 @@ SHAPES: tuple[type, ...] = (
     shapes.BudgetPage,
     LimitsView,
     BudgetView,
+    RouteTable,
+    Why,
     shapes.Submitted,
     shapes.SubmittedBatch,
     shapes.TaskIds,
