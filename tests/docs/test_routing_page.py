@@ -48,7 +48,9 @@ def test_the_example_runs(tmp_path: Path) -> None:
         assert found["routes"][0]["capability"] == "text.shout"
         assert "careful" in amas("routes")
         body = json.dumps({"capability": "text.shout", "input": "hello"}).encode()
-        with urlopen(Request(f"http://{up['host']}:{up['port']}/api/tasks", body, {"content-type": "application/json"})) as answer:
+        with urlopen(
+            Request(f"http://{up['host']}:{up['port']}/api/tasks", body, {"content-type": "application/json"})
+        ) as answer:
             task_id = json.load(answer)["id"]
         told = json.loads(amas("tasks", "why", task_id, "--json"))
         assert told["pool"] in {"careful", "hasty"}
