@@ -259,7 +259,11 @@ def dead_letters(
         flows.dead_letters(workflow, home, limit=limit, as_json=json)
 
 
-@app.command()
+task_app = typer.Typer(cls=_ShowFirst, help="List tasks, show one, or say why one went where it went.")
+app.add_typer(task_app, name="tasks")
+
+
+@task_app.command("show")
 def tasks(
     task_id: Annotated[str, typer.Argument(help="Show this one with its attempts.")] = "",
     workflow: Annotated[str, typer.Option(help="Only this workflow's.")] = "",
@@ -272,6 +276,24 @@ def tasks(
     from amas.cli import look
 
     look.tasks(task_id, home, filters={"workflow_id": workflow, "state": state}, limit=limit, as_json=json)
+
+
+@task_app.command("why")
+def why(
+    task_id: Annotated[str, typer.Argument(metavar="ID", help="The task's id.")], home: HomeOption = None, json: Json = False
+) -> None:
+    """Say which pool a task went to and why, or what it waits for."""
+    from amas.cli import routing
+
+    routing.why(task_id, home, as_json=json)
+
+
+@app.command()
+def routes(home: HomeOption = None, json: Json = False) -> None:
+    """Show how tasks are shared among pools that can do the same, and what that rests on."""
+    from amas.cli import routing
+
+    routing.routes(home, as_json=json)
 
 
 @app.command()

@@ -16,7 +16,9 @@ from starlette.responses import Response
 
 from amas.engine.limits import BudgetView, LimitsView
 from amas.model.artifact import is_reference, shown
+from amas.model.routing import RouteTable
 from amas.model.schedule import ScheduleView
+from amas.orchestration.routing import Why
 from amas.records.views import Analytics, EventRecord
 from amas.server import shapes
 from amas.server.problems import MEDIA_TYPE, Problem, problem
@@ -45,6 +47,8 @@ SHAPES: tuple[type, ...] = (
     shapes.CostPage,
     LimitsView,
     BudgetView,
+    RouteTable,
+    Why,
     shapes.Submitted,
     shapes.SubmittedBatch,
     shapes.TaskIds,

@@ -4,7 +4,7 @@
 -- A reset is `anew` (no steps, sub-tasks of its own: what it begins with has changed) or not: a parent goes through its code
 -- again with its steps and its other sub-tasks as they were, and a dead letter goes on where it failed.
 
-local function resets()   -- a scope of its own: the library's main chunk may hold 200 locals
+do   -- a scope of its own: the library's main chunk may hold 200 locals
 
 local RESET_MAX = 5000    -- tasks of a workflow that is looked through in one call: it takes some 50 ms, and three times that to reset all
 local NEEDS = 8           -- the place of `needs` in a TaskSpec (model/task.py)
@@ -325,5 +325,3 @@ redis.register_function('amas1_put_back', put_back)
 redis.register_function('amas1_discard', discard)
 
 end
-
-resets()
