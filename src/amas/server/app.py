@@ -39,8 +39,9 @@ def create_app(plane: ControlPlane) -> FastAPI:
     )
     app.state.plane = plane
     parts = (tasks, workflows, flows, approvals, dead_letters, schedules, agents, fleet, limits, costs, routing)
-    for part in parts:
-        app.include_router(part.router)
+    routers = [part.router for part in parts]
+    for router in routers:
+        app.include_router(router)
     problems.install(app)
     app.add_middleware(Guard, settings=plane.settings)
     app.add_middleware(Timed, metrics=plane.metrics)
