@@ -11,12 +11,14 @@ from typing import NamedTuple
 import msgspec
 
 from amas.core.conditions import compiled, references
+from amas.core.gates import mistakes
 from amas.core.plan import find_cycle
 from amas.errors import ExpressionInvalid, FlowInvalid
 from amas.model.flow import (
     APPROVAL_CAPABILITY,
     BUILT_IN,
     FLOW_CAPABILITY,
+    GATE_CAPABILITY,
     MAP_CAPABILITY,
     REPLAN_CAPABILITY,
     RESERVED_PREFIX,
@@ -39,7 +41,7 @@ KEY_CHARS_MAX = 200
 NESTED_MAX = 8
 
 _DOES = ("capability", "map", "flow", "timer_s", "signal", "approval")
-_OF_AGENTS = ("when", "replan", "undo", "pool", "concurrency", "provider", "estimate")
+_OF_AGENTS = ("when", "replan", "undo", "gate", "pool", "concurrency", "provider", "estimate")
 
 
 class FlowProblem(NamedTuple):
@@ -139,6 +141,12 @@ def _of_policy(task: FlowTask, known: frozenset[str] | None) -> Iterator[tuple[s
         yield "replan", f"task {task.key!r} must have both on_failure: replan and replan, which says who is asked, or neither"
     if task.replan and not 1 <= task.replan.rounds <= 10:
         yield "replan.rounds", f"task {task.key!r} asks for a new plan {task.replan.rounds} times; it must be 1 to 10"
+    if task.gate and not task.capability:
+        yield "gate", f"task {task.key!r} has a gate, which only a task with a capability can: put it on those within"
+    if task.gate and task.replan:
+        yield "gate", f"task {task.key!r} has both a gate and replan: say one"
+    for name, sentence in mistakes(task.gate):
+        yield f"gate.{name}", f"the gate of task {task.key!r}: {name} {sentence}"
     if task.map and (task.map.enough < 0 or task.map.at_once < 0):
         yield "map", f"map {task.key!r}: enough and at_once can't be less than 0"
     for field, expression in _expressions(task):
@@ -235,6 +243,8 @@ def _sub_task(task: FlowTask, priority: int) -> SubTask:
         provider=task.provider,
         estimate=task.estimate,
     )
+    if task.gate is not None:
+        return gated(msgspec.structs.replace(made, gate=task.gate))
     if task.replan is None:
         return made
     inner = msgspec.structs.replace(made, needs=(), quorum=0, when="", delay_s=0.0, deadline_s=0.0, inherits_needs=True)
@@ -249,6 +259,30 @@ def _sub_task(task: FlowTask, priority: int) -> SubTask:
         deadline_s=task.deadline_s,
         when=task.when,
         quorum=made.quorum,
+    )
+
+
+def gated(task: SubTask) -> SubTask:
+    """Return the task that has `task` done and judged, in its place."""
+    inner = msgspec.structs.replace(
+        task, gate=None, needs=(), runs_after=(), quorum=0, when="", delay_s=0.0, deadline_s=0.0, inherits_needs=True, undoes=""
+    )
+    return SubTask(
+        key=task.key,
+        capability=GATE_CAPABILITY,
+        input={"task": msgspec.to_builtins(inner), "gate": msgspec.to_builtins(task.gate)},
+        needs=task.needs,
+        runs_after=task.runs_after,
+        inherits_needs=task.inherits_needs,
+        title=task.title,
+        layer=task.layer,
+        priority=task.priority,
+        delay_s=task.delay_s,
+        deadline_s=task.deadline_s,
+        when=task.when,
+        quorum=task.quorum,
+        on_failure=task.on_failure,
+        undoes=task.undoes,
     )
 
 
