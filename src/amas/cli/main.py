@@ -231,13 +231,14 @@ def approve(
     refuse: Annotated[bool, typer.Option("--refuse", help="Say no: the approval fails.")] = False,
     by: Annotated[str, typer.Option(help="Who says so.")] = "",
     comment: Annotated[str, typer.Option(help="Why.")] = "",
+    score: Annotated[float | None, typer.Option(min=0, max=1, help="What it is worth, where a gate asks.")] = None,
     home: HomeOption = None,
     json: Json = False,
 ) -> None:
     """Approve what a workflow asks, or refuse it."""
     from amas.cli import flows
 
-    flows.approve(task_id, flows.Word(not refuse, by, comment), home, as_json=json)
+    flows.approve(task_id, flows.Word(not refuse, by, comment, score), home, as_json=json)
 
 
 @app.command("dead-letters")

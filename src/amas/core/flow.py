@@ -77,7 +77,13 @@ def _of_flow(flow: Flow, at: str, known: frozenset[str] | None, *, depth: int) -
         yield FlowProblem(f"{at}tasks[{index}].key", f"the key {key!r} names {keys[key]} tasks: give each its own")
     for index, task in enumerate(flow.tasks):
         field = f"{at}tasks[{index}]"
-        for name, sentence in (*_of_key(task), *_of_kind(task), *_of_needs(task, keys), *_of_policy(task, known)):
+        for name, sentence in (
+            *_of_key(task),
+            *_of_kind(task),
+            *_of_needs(task, keys),
+            *_of_policy(task, known),
+            *_of_gate(task),
+        ):
             yield FlowProblem(f"{field}.{name}", sentence)
         if task.flow is not None:
             if depth >= NESTED_MAX:
@@ -141,12 +147,6 @@ def _of_policy(task: FlowTask, known: frozenset[str] | None) -> Iterator[tuple[s
         yield "replan", f"task {task.key!r} must have both on_failure: replan and replan, which says who is asked, or neither"
     if task.replan and not 1 <= task.replan.rounds <= 10:
         yield "replan.rounds", f"task {task.key!r} asks for a new plan {task.replan.rounds} times; it must be 1 to 10"
-    if task.gate and not task.capability:
-        yield "gate", f"task {task.key!r} has a gate, which only a task with a capability can: put it on those within"
-    if task.gate and task.replan:
-        yield "gate", f"task {task.key!r} has both a gate and replan: say one"
-    for name, sentence in mistakes(task.gate):
-        yield f"gate.{name}", f"the gate of task {task.key!r}: {name} {sentence}"
     if task.map and (task.map.enough < 0 or task.map.at_once < 0):
         yield "map", f"map {task.key!r}: enough and at_once can't be less than 0"
     for field, expression in _expressions(task):
@@ -162,6 +162,15 @@ def _of_policy(task: FlowTask, known: frozenset[str] | None) -> Iterator[tuple[s
     ):
         if capability and known is not None and capability not in known:
             yield field, f"task {task.key!r} needs the capability {capability!r}, which no agent of this fleet has"
+
+
+def _of_gate(task: FlowTask) -> Iterator[tuple[str, str]]:
+    if task.gate and not task.capability:
+        yield "gate", f"task {task.key!r} has a gate, which only a task with a capability can: put it on those within"
+    if task.gate and task.replan:
+        yield "gate", f"task {task.key!r} has both a gate and replan: say one"
+    for name, sentence in mistakes(task.gate):
+        yield f"gate.{name}", f"the gate of task {task.key!r}: {name} {sentence}"
 
 
 def _expressions(task: FlowTask) -> Iterator[tuple[str, str]]:

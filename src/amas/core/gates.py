@@ -1,7 +1,7 @@
 """Which gate holds, what becomes of work that was judged, and the record of it.
 
-The most special declaration wins, field by field: task, phase, playbook, fleet. Work below the threshold goes back to those who did
-it, then to others, then up, and at last on, marked. Called by whoever loads declarations and by the gates at work. Pure.
+The most special declaration wins, field by field: task, phase, playbook, fleet. Work below the threshold goes back to those who
+did it, then to others, then up, and at last on, marked. Called by whoever loads declarations and by the gates at work. Pure.
 """
 
 import re
@@ -11,7 +11,8 @@ from enum import StrEnum
 import msgspec
 
 from amas.core.quality import Check, Redo
-from amas.model.gate import RUBRIC, Gate, GateSpec
+from amas.model.fleet import FleetLimits
+from amas.model.gate import RUBRIC, Gate, GateSpec, Judge, PersonSpec
 from amas.model.task import Json
 
 ROUNDS_MAX = 10
@@ -20,6 +21,8 @@ TOKENS_MAX = 16_384
 TIMEOUT_MAX_S = 3600.0
 EXPIRES_MAX_S = 30 * 86_400.0
 """Seconds; longer than any workflow may take."""
+
+DEFAULTS = FleetLimits()
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
@@ -34,7 +37,7 @@ class Move(StrEnum):
     """To others who can do it."""
     UP = "up"
     """To those above, who may accept it as it is."""
-    PASS_ON = "pass_on"
+    PASS_ON = "pass_on"  # noqa: S105  no password
     """Further as it is, marked."""
 
 
@@ -105,18 +108,15 @@ def over(*specs: GateSpec | None) -> GateSpec:
     return GateSpec(**said)
 
 
-def resolved(*specs: GateSpec | None, threshold: float = 0.85, rounds: int = 2) -> Gate:
+def resolved(*specs: GateSpec | None) -> Gate:
     """Return the gate that several declarations mean; without `judges`, those judge for whom something is declared."""
     said = over(*specs)
-    judges = said.judges
-    if judges is None:
-        judges = ("rules",)
-        judges += ("scorer",) if said.scorer else ()
-        judges += ("model",) if said.rubric or said.model else ()
+    person = said.person or (PersonSpec() if "person" in (said.judges or ()) else None)
+    declared: dict[Judge, bool] = {"rules": True, "scorer": bool(said.scorer), "model": bool(said.rubric or said.model)}
     return Gate(
-        threshold=threshold if said.threshold is None else said.threshold,
-        rounds=rounds if said.rounds is None else said.rounds,
-        judges=judges,
+        threshold=DEFAULTS.quality_threshold if said.threshold is None else said.threshold,
+        rounds=DEFAULTS.quality_rounds if said.rounds is None else said.rounds,
+        judges=said.judges or tuple(judge for judge, is_there in declared.items() if is_there),
         rubric=said.rubric or RUBRIC,
         model=said.model or "",
         model_url=said.model_url or "",
@@ -124,8 +124,13 @@ def resolved(*specs: GateSpec | None, threshold: float = 0.85, rounds: int = 2) 
         tokens_max=said.tokens_max or 1024,
         timeout_s=said.timeout_s or 60.0,
         scorer=said.scorer or "",
-        person=said.person,
+        person=person,
     )
+
+
+def fleet_gate(limits: FleetLimits) -> GateSpec:
+    """Return what a fleet says of its gates."""
+    return over(GateSpec(threshold=limits.quality_threshold, rounds=limits.quality_rounds), limits.gate)
 
 
 def mistakes(spec: GateSpec | None) -> Iterator[tuple[str, str]]:
@@ -141,22 +146,24 @@ def mistakes(spec: GateSpec | None) -> Iterator[tuple[str, str]]:
             yield name, f"is {value:g}, but must be from {least:g} to {most:g}"
     if spec.person is not None and not 0 < spec.person.expires_s <= EXPIRES_MAX_S:
         yield "person.expires_s", f"is {spec.person.expires_s:g}, but must be seconds up to {EXPIRES_MAX_S:g}"
-    if spec.judges is not None:
-        if not spec.judges:
-            yield "judges", "is empty: name at least one, such as [rules]"
-        for index, judge in enumerate(spec.judges):
-            if judge in spec.judges[:index]:
-                yield f"judges[{index}]", f"{judge!r} stands here twice: keep one"
-        if "scorer" in spec.judges and not spec.scorer:
-            yield "judges", "names a scorer, but none is declared: add scorer: module:function"
-        if "person" in spec.judges and spec.person is None:
-            yield "judges", "names a person, but nothing says when they are asked: add person: {expires_s: 3600}"
+    yield from _of_judges(spec)
     if spec.scorer is not None and not _FUNCTION.fullmatch(spec.scorer):
         yield "scorer", f"{spec.scorer!r} must be module:function, such as my_rules:score"
     if spec.rubric is not None and not spec.rubric:
         yield "rubric", "is empty: name what counts, such as {sourced: every figure has a source}"
     if spec.model_url is not None and not spec.model:
         yield "model_url", "is said without a model: add model: its name on that server"
+
+
+def _of_judges(spec: GateSpec) -> Iterator[tuple[str, str]]:
+    judges = spec.judges
+    if judges is None:
+        return
+    if not judges:
+        yield "judges", "is empty: name at least one, such as [rules]"
+    for index, judge in enumerate(judges):
+        if judge in judges[:index]:
+            yield f"judges[{index}]", f"{judge!r} stands here twice: keep one"
 
 
 def next_move(score: float, gate: Gate, *, round_number: int, redo: int, can_go_up: bool = True) -> Move:
