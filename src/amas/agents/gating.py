@@ -136,7 +136,9 @@ async def _kept(ctx: Context, subject: Subject, gate: Gate, judge: Judge, number
     async def ask() -> Json:
         if judge == "model":
             try:
-                judging = await ctx.in_thread(lambda: importlib.import_module("amas.agents.model_judge"))  # a second, and an extra
+                judging = await ctx.in_thread(
+                    lambda: importlib.import_module("amas.agents.model_judge")
+                )  # a second, and an extra
             except ImportError as error:
                 why = f"a model judge needs the extra `models`: pip install 'amas[models]' ({error})"
                 return msgspec.to_builtins(Opinion(judge="model", score=None, note=why))

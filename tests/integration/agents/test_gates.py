@@ -164,7 +164,7 @@ async def test_a_host_killed_while_a_judge_is_asked_again_pays_no_verdict_twice(
     with model_server(said(0.3, "more"), said(0.9)) as server:
         server.hold.clear()
         server.hold_from = 2
-        async with host_process(bench, "h1", "writer", pool=seat) as h1:
+        async with host_process(bench, "h1", "writer", pool=seat, settings={"lease_s": 4.0}) as h1:
             _, task_id = await submit(bench, by_model(server))
 
             async def second_call() -> bool:
@@ -174,7 +174,7 @@ async def test_a_host_killed_while_a_judge_is_asked_again_pays_no_verdict_twice(
             h1.send_signal(signal.SIGKILL)
             await h1.wait()
         server.hold.set()
-        async with host_process(bench, "h2", "writer", pool=seat):
+        async with host_process(bench, "h2", "writer", pool=seat, settings={"lease_s": 4.0}):
             await ends(bench, [task_id])
         quality = (await bench.queue.outcomes([task_id]))[task_id].result["quality"]
         assert [each["score"] for each in quality["rounds"]] == [0.3, 0.9]
