@@ -241,6 +241,29 @@ def approve(
     flows.approve(task_id, flows.Word(not refuse, by, comment, score), home, as_json=json)
 
 
+quality_app = typer.Typer(cls=_ShowFirst, help="Show how a workflow's work was judged, or check a signed delivery.")
+app.add_typer(quality_app, name="quality")
+
+
+@quality_app.command("show")
+def show_quality(workflow_id: WorkflowId, home: HomeOption = None, json: Json = False) -> None:
+    """Show each part's rounds: judges, scores, what was sent back; `show` may be left out."""
+    from amas.cli import quality
+
+    quality.show(workflow_id, home, as_json=json)
+
+
+@quality_app.command("verify")
+def verify_quality(
+    folder: Annotated[Path, typer.Argument(help="The folder of a deliverable.")],
+    json: Json = False,
+) -> None:
+    """Check that a delivered folder is what the Quality Supervisor signed (AMAS_MESSAGE_SECRET is the fleet's)."""
+    from amas.cli import quality
+
+    raise typer.Exit(quality.verify(folder, as_json=json))
+
+
 @app.command("dead-letters")
 def dead_letters(
     task_id: Annotated[str, typer.Argument(metavar="ID", help="Show this one.")] = "",

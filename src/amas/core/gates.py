@@ -66,7 +66,8 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     """0 for the first."""
     score: float
     """The lowest of its judges'."""
-    move: Move
+    move: Move | None = None
+    """None: it isn't decided yet."""
     opinions: tuple[Opinion, ...]
     agents: tuple[str, ...] = ()
     """Who had done the work."""

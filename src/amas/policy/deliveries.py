@@ -1,8 +1,8 @@
 """Signed deliveries: what the files were, how their parts were judged, and who answers for it, in one file beside them.
 
-`quality.json` holds a `Delivered` and its HMAC-SHA256 with a key that is derived from AMAS_MESSAGE_SECRET for the agent that signs, as
-messages' keys are, under a label of its own. Whoever has the secret can check it; without one nothing is signed, and the file says
-so. Called by the approval, which signs, and by `amas quality verify`. It never changes a deliverable's other files.
+`quality.json` holds a `Delivered` and its HMAC-SHA256 with a key that is derived from AMAS_MESSAGE_SECRET for the agent that
+signs, as messages' keys are, under a label of its own. Whoever has the secret can check it; without one nothing is signed, and the
+file says so. Called by the approval, which signs, and by `amas quality verify`. It never changes a deliverable's other files.
 """
 
 import hmac
@@ -48,7 +48,7 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
 
     delivered: Delivered
     signature: str
-    """`valid`; `forged`: what was signed isn't what stands there; `unsigned`; `unchecked`: there is no secret here to check it with."""
+    """`valid`; `forged`: what was signed isn't what stands there; `unsigned`; `unchecked`: there is no secret here for it."""
     changed: tuple[str, ...]
     missing: tuple[str, ...]
 

@@ -18,6 +18,7 @@ from amas.engine.limits import BudgetView, LimitsView
 from amas.model.schedule import ScheduleView
 from amas.records.views import Analytics, EventRecord
 from amas.server import shapes
+from amas.server.gate_shapes import WorkflowQuality
 from amas.server.problems import MEDIA_TYPE, Problem, problem
 
 VERSION = version("amas")
@@ -34,6 +35,7 @@ SHAPES: tuple[type, ...] = (
     shapes.Changed,
     shapes.Rerun,
     shapes.ApprovalPage,
+    WorkflowQuality,
     shapes.DeadLetterPage,
     shapes.NewSchedule,
     shapes.SchedulePage,

@@ -11,6 +11,7 @@ from canned_model import ModelServer, model_server
 from host_bench import Bench
 from tests.fault.test_host_faults import ends, host_process
 
+import amas.agents.model_judge  # noqa: F401  here, since it takes seconds on a busy machine
 from amas.clock import new_id
 from amas.core.flow import gated
 from amas.engine.graph import Owner, submission_of
