@@ -1,8 +1,8 @@
 """Signed deliveries: what the files were, how their parts were judged, and who answers for it, in one file beside them.
 
 `quality.json` holds a `Delivered` and its HMAC-SHA256 with a key that is derived from AMAS_MESSAGE_SECRET for the agent that
-signs, as messages' keys are, under a label of its own. Whoever has the secret can check it; without one nothing is signed, and the
-file says so. Called by the approval, which signs, and by `amas quality verify`. It never changes a deliverable's other files.
+signs, as messages' keys are, under a label of its own. Whoever has the secret can check it; without one nothing is signed, and
+the file says so. Called by the approval, which signs, and by `amas quality verify`. It never changes the other files.
 """
 
 import hmac
