@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from amas.errors import AmasError
+from amas.model.cost import ModelCall
 from amas.model.fleet import PoolSpec
 from amas.model.flow import Wait
 from amas.model.goal import SubTask
@@ -67,6 +68,7 @@ class Keep(msgspec.Struct, frozen=True, tag=True):
     call: int
     name: str
     result: Json
+    calls: tuple[ModelCall, ...] = ()
 
 
 class Spawn(msgspec.Struct, frozen=True, tag=True):

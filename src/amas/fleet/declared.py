@@ -11,6 +11,7 @@ import msgspec
 from amas.model.fleet import Isolation
 from amas.model.gate import GateSpec
 from amas.model.limits import Amounts
+from amas.model.routing import RoutingWeights
 from amas.model.states import Layer
 
 Time = float | str
@@ -92,6 +93,15 @@ class DeclaredProvider(msgspec.Struct, frozen=True, kw_only=True):
     tokens_per_min: int | None = None
 
 
+class DeclaredRouting(msgspec.Struct, frozen=True, kw_only=True):
+    """How tasks are shared among pools that can do the same."""
+
+    enabled: bool = True
+    explore: float = 0.05
+    half_life: Time = "30m"
+    weights: RoutingWeights = RoutingWeights()
+
+
 class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -107,6 +117,7 @@ class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     """By layer, as a pool's `rights`: added to what the layer may do, or taken away."""
     gate: GateSpec = GateSpec()
     """How its gates judge, where no playbook, phase or task says otherwise."""
+    routing: DeclaredRouting = DeclaredRouting()
 
 
 def seconds(time: Time) -> float:

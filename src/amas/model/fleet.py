@@ -7,6 +7,7 @@ import msgspec
 from amas.model.authority import AUTHORITY, Member, Right
 from amas.model.gate import GateSpec
 from amas.model.limits import Amounts
+from amas.model.routing import RoutingSpec
 from amas.model.states import Layer
 from amas.model.task import DEFAULT_RETRY, Json, RetryPolicy
 
@@ -123,6 +124,7 @@ class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Host processes that the local platform starts."""
     providers: tuple[ProviderSpec, ...] = ()
     tenants: dict[str, TenantSpec] = msgspec.field(default_factory=dict)
+    routing: RoutingSpec = RoutingSpec()
 
     @property
     def capabilities(self) -> frozenset[str]:

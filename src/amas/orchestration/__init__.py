@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 _PUBLIC = {
     "AgentHierarchyManager": "amas.programs.hierarchy",
     "TaskDecomposer": "amas.programs.decomposer",
+    "TaskDistributor": "amas.orchestration.routing",
     "WorkflowExecutor": "amas.programs.executor",
     "get_hierarchy_manager": "amas.programs.shared",
     "get_task_decomposer": "amas.programs.shared",
@@ -22,6 +23,7 @@ _PUBLIC = {
 __all__ = [*_PUBLIC]  # noqa: PLE0604  the names are the dictionary's keys
 
 if TYPE_CHECKING:
+    from amas.orchestration.routing import TaskDistributor as TaskDistributor
     from amas.programs.decomposer import TaskDecomposer as TaskDecomposer
     from amas.programs.executor import WorkflowExecutor as WorkflowExecutor
     from amas.programs.hierarchy import AgentHierarchyManager as AgentHierarchyManager

@@ -6,7 +6,20 @@ from amas.server import problems
 from amas.server.contract import VERSION, openapi_of
 from amas.server.guard import Guard
 from amas.server.plane import ControlPlane
-from amas.server.routes import agents, approvals, dead_letters, fleet, flows, limits, quality, schedules, tasks, workflows
+from amas.server.routes import (
+    agents,
+    approvals,
+    costs,
+    dead_letters,
+    fleet,
+    flows,
+    limits,
+    quality,
+    routing,
+    schedules,
+    tasks,
+    workflows,
+)
 from amas.server.timing import Timed
 
 DESCRIPTION = """\
@@ -26,11 +39,9 @@ def create_app(plane: ControlPlane) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.plane = plane
-    routers = [
-        routes.router for routes in (tasks, workflows, flows, approvals, dead_letters, schedules, agents, fleet, limits, quality)
-    ]
-    for router in routers:
-        app.include_router(router)
+    parts = (tasks, workflows, flows, approvals, dead_letters, schedules, agents, fleet, limits, costs, routing, quality)
+    for part in parts:
+        app.include_router(part.router)
     problems.install(app)
     app.add_middleware(Guard, settings=plane.settings)
     app.add_middleware(Timed, metrics=plane.metrics)

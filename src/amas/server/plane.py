@@ -15,10 +15,12 @@ from amas.engine.hosts import HostRegistry
 from amas.engine.journal import Journal
 from amas.engine.limits import Limits
 from amas.engine.queue import RETENTION_S, TaskQueue
+from amas.engine.routes import Routes
 from amas.engine.schedules import Schedules
 from amas.engine.workflows import Workflows
 from amas.model.fleet import FleetSpec
 from amas.observe.metrics import Metrics
+from amas.orchestration.routing import TaskDistributor
 from amas.records.store import Records
 from amas.server.agents import AgentBoard
 from amas.server.live import LiveEvents
@@ -52,6 +54,7 @@ class ControlPlane:
     hosts: HostRegistry = field(init=False)
     journal: Journal = field(init=False)
     schedules: Schedules = field(init=False)
+    distributor: TaskDistributor = field(init=False)
     board: AgentBoard = field(init=False)
     live: LiveEvents = field(init=False)
     """Runs only where somebody runs it: `serve` does."""
@@ -59,18 +62,19 @@ class ControlPlane:
     values: LargeValues = field(init=False)
 
     def __post_init__(self) -> None:
+        store = ArtifactStore(self.artifacts_url or self.home / "artifacts")
+        self.values = LargeValues(store, bytes_max=self.payload_bytes)
         self.queue = TaskQueue(self.engine, retention_s=self.retention_s)
-        self.workflows = Workflows(self.engine, retention_s=self.retention_s)
+        self.workflows = Workflows(self.engine, retention_s=self.retention_s, carry=self.values.carried)
         self.limits = Limits(self.engine, retention_s=self.retention_s)
         self.bounds = QueueBounds(self.engine)
         self.hosts = HostRegistry(self.engine, retention_s=self.retention_s)
         self.journal = Journal(self.engine)
-        self.schedules = Schedules(self.engine, retention_s=self.retention_s)
+        self.schedules = Schedules(self.engine, retention_s=self.retention_s, carry=self.values.carried)
+        self.distributor = TaskDistributor(Routes(self.engine, retention_s=self.retention_s), self.limits, self.fleet)
         self.board = AgentBoard(self.hosts, self.fleet)
         self.live = LiveEvents(self.journal, self.queue)
         self.rate = Rate()
-        store = ArtifactStore(self.artifacts_url or self.home / "artifacts")
-        self.values = LargeValues(store, bytes_max=self.payload_bytes)
 
 
 async def _plane_of(request: Request) -> ControlPlane:  # a plain function would be called in a thread, for each request

@@ -15,6 +15,7 @@ local function claim(keys, args)
   local out, journal, running, asked = {}, {}, {}, 0
   local holder = '\n' .. host .. '\n'
   resources.look_for_scopes()
+  local routes = routing.read()
 
   -- queued -> running, by `agent`; false when the task is gone, not queued any more, of a workflow that is held, or lacks a resource.
   local function start(id, score, agent, pool)
@@ -45,7 +46,8 @@ local function claim(keys, args)
 
   for _, group in ipairs(cmsgpack.unpack(args[3])) do
     local queues, agents = group[1], group[2]
-    local given, pool = 0, R.scoped and resources.pool_of(queues)
+    local given, pool, routed = 0, (R.scoped or routes) and resources.pool_of(queues), nil
+    if routes and pool then queues, routed = routing.queues_of(pool, queues) end
     asked = asked + #agents
     while given < #agents and R.budget > 0 and not resources.enough(queues) do
       local taken = #queues == 1 and take(queues[1], #agents - given) or take_from(queues, #agents - given)
@@ -54,7 +56,10 @@ local function claim(keys, args)
         if choosy and not choices.seat(taken[i], agents, given + 1) then
           back[#back + 1] = {taken[i], taken[i + 1]}
           R.budget = R.budget - 1
-        elseif start(taken[i], taken[i + 1], agents[given + 1], pool) then given = given + 1 end
+        elseif start(taken[i], taken[i + 1], agents[given + 1], pool) then
+          given = given + 1
+          if routed then routing.pulled(taken[i], routed) end
+        end
       end
     end
   end
