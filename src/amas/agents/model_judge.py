@@ -14,7 +14,7 @@ from pydantic_ai.exceptions import AgentRunError, UserError
 from pydantic_ai.settings import ModelSettings as CallSettings
 
 from amas.agents.context import Context
-from amas.agents.model_calls import JournaledModel, Price, Priced
+from amas.agents.model_calls import JournaledModel, Price, Priced, Streams
 from amas.agents.named_model import model_of
 from amas.core.gates import Opinion
 from amas.core.quality import Check
@@ -53,7 +53,7 @@ async def model_opinion(ctx: Context, gate: Gate, material: Json, *, step: str) 
     if not settings.model:
         return _silent("", "no model is configured: set AMAS_MODEL, or the gate's model")
     try:
-        model = JournaledModel([Priced(model_of(settings), _price(gate, settings))], ctx, steps=step)
+        model = JournaledModel([Priced(model_of(settings), _price(gate, settings), Streams(wanted=False))], ctx, steps=step)
     except (UserError, ImportError, ValueError) as error:
         return _silent(settings.model, str(error))
     try:
