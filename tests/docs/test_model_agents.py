@@ -48,6 +48,6 @@ def test_the_example_runs_as_it_stands(tmp_path: Path) -> None:
             (model,) = made["items"]
             assert (model["name"], model["provider"], model["tokens"], model["calls"]) == ("gpt-4o-mini", "openai", 240, 2)
             shown = run(*amas, "costs", "--by", "model", "--since", "24h").splitlines()
-            assert [line.split() for line in shown if "gpt-4o-mini" in line][0][:3] == ["gpt-4o-mini", "0.000054", "240"]
+            assert next(line.split() for line in shown if "gpt-4o-mini" in line)[:3] == ["gpt-4o-mini", "0.000054", "240"]
         finally:
             run(*amas, "down")

@@ -80,6 +80,14 @@ class Context(ABC):
     def leads(self) -> tuple[str, ...]:
         """The pools above this agent's, its own lead first."""
 
+    def leads_of(self, pool: str) -> tuple[str, ...]:
+        """Return the pools above another pool, its own lead first; empty where this agent's host doesn't know it."""
+        return self.leads if pool == self.member.pool else ()
+
+    async def who_did(self, task_ids: Sequence[str]) -> dict[str, str]:
+        """Return which agent had each of these tasks last, as far as that is known."""
+        return {}
+
     @property
     @abstractmethod
     def workspace(self) -> Path:

@@ -41,6 +41,7 @@ from amas.engine.limits import Limits
 from amas.engine.queue import TaskQueue
 from amas.errors import EngineError
 from amas.model.fleet import PoolSpec
+from amas.model.gate import GateSpec
 from amas.model.states import AgentStatus
 from amas.model.task import Claimed, Completion
 from amas.observe import events
@@ -83,10 +84,11 @@ class Host:
         home: HostHome,
         rng: random.Random,
         numbers: Mapping[str, Sequence[int]] | None = None,
+        gate: GateSpec | None = None,
     ) -> None:
         """Make the agents; FleetError when a pool's can't be imported.
 
-        `numbers`: this host's share of the agents, by pool (see `core.placement`); all of them by default.
+        `gate`: the fleet's. `numbers`: this host's share of the agents, by pool (see `core.placement`); all of them by default.
         """
         self.host_id, self._pools = host_id, pools
         self._engine_settings, self._settings, self._home, self._rng = engine, settings, home, rng
@@ -105,7 +107,7 @@ class Host:
         self._failed: dict[str, int] = {}
         for pool in pools:
             self._seat(pool, range(1, pool.replicas + 1) if numbers is None else numbers.get(pool.name, ()))
-        self._carry_flow_agent(flow_pool(host_id))
+        self._carry_flow_agent(flow_pool(host_id, gate))
 
     def drain(self) -> None:
         """Ask the host to finish what it runs and leave; `run` returns when it has."""

@@ -197,10 +197,11 @@ class MeteredModel(WrapperModel):
 class JournaledModel(WrapperModel):
     """The models of one attempt, first choice first; each request is a step of the task."""
 
-    def __init__(self, models: Sequence[Priced], task: Context) -> None:
+    def __init__(self, models: Sequence[Priced], task: Context, *, steps: str = "model") -> None:
+        """`steps`: what the names of its steps begin with, in a task that talks to models more than once."""
         metered = [MeteredModel(each, task, lambda: self._step, self._tell) for each in models]
         super().__init__(FallbackModel(metered[0], *metered[1:]) if len(metered) > 1 else metered[0])
-        self._task, self._number = task, 0
+        self._task, self._number, self._steps = task, 0, steps
         self._step = Tally()
         self.used = Tally()
 
@@ -209,7 +210,7 @@ class JournaledModel(WrapperModel):
     ) -> ModelResponse:
         """Return the journal's answer to the request of this number, else ask and keep the answer."""
         self._number += 1
-        step = f"model/{self._number}"
+        step = f"{self._steps}/{self._number}"
         known, kept = await self._task.recall(step)
         if not known:
             self._step = Tally()

@@ -18,7 +18,7 @@ from amas.agents.threads import DaemonThreads
 from amas.artifacts.store import ArtifactStore
 from amas.artifacts.values import LargeValues
 from amas.core.authority import RANK, Hierarchy, refusal
-from amas.core.flow import quorum_of
+from amas.core.flow import gated, quorum_of
 from amas.core.retry import Draw
 from amas.engine.coalesce import Coalescer
 from amas.engine.graph import Owner
@@ -126,6 +126,15 @@ class TaskContext(Context):
         """Those whom the fleet file names."""
         return tuple(lead.pool for lead in self._services.hierarchy.leads(self.member))
 
+    def leads_of(self, pool: str) -> tuple[str, ...]:
+        """Those whom the fleet file names."""
+        hierarchy = self._services.hierarchy
+        return tuple(lead.pool for lead in hierarchy.leads(hierarchy.members[pool])) if pool in hierarchy.members else ()
+
+    async def who_did(self, task_ids: Sequence[str]) -> dict[str, str]:
+        """As the engine knows."""
+        return await insist(lambda: self._services.queue.agents_of(task_ids), draw=self._services.draw) if task_ids else {}
+
     @property
     def workspace(self) -> Path:
         """The task's folder, below its workflow's."""
@@ -216,6 +225,7 @@ class TaskContext(Context):
             return {}
         if wrong := next((task for task in tasks if not isinstance(task, SubTask)), None):
             raise SubmissionError(f"spawn takes amas.SubTask, not {type(wrong).__name__}")
+        tasks = [gated(task) if task.gate else task for task in tasks]
         owner = Owner.task(self.id, self.spec, generation=self._generation)
         ids = {task.key: owner.child_id(task.key) for task in tasks}
         if len(ids) != len(tasks):

@@ -231,13 +231,37 @@ def approve(
     refuse: Annotated[bool, typer.Option("--refuse", help="Say no: the approval fails.")] = False,
     by: Annotated[str, typer.Option(help="Who says so.")] = "",
     comment: Annotated[str, typer.Option(help="Why.")] = "",
+    score: Annotated[float | None, typer.Option(min=0, max=1, help="What it is worth, where a gate asks.")] = None,
     home: HomeOption = None,
     json: Json = False,
 ) -> None:
     """Approve what a workflow asks, or refuse it."""
     from amas.cli import flows
 
-    flows.approve(task_id, flows.Word(not refuse, by, comment), home, as_json=json)
+    flows.approve(task_id, flows.Word(not refuse, by, comment, score), home, as_json=json)
+
+
+quality_app = typer.Typer(cls=_ShowFirst, help="Show how a workflow's work was judged, or check a signed delivery.")
+app.add_typer(quality_app, name="quality")
+
+
+@quality_app.command("show")
+def show_quality(workflow_id: WorkflowId, home: HomeOption = None, json: Json = False) -> None:
+    """Show each part's rounds: judges, scores, what was sent back; `show` may be left out."""
+    from amas.cli import quality
+
+    quality.show(workflow_id, home, as_json=json)
+
+
+@quality_app.command("verify")
+def verify_quality(
+    folder: Annotated[Path, typer.Argument(help="The folder of a deliverable.")],
+    json: Json = False,
+) -> None:
+    """Check that a delivered folder is what the Quality Supervisor signed (AMAS_MESSAGE_SECRET is the fleet's)."""
+    from amas.cli import quality
+
+    raise typer.Exit(quality.verify(folder, as_json=json))
 
 
 @app.command("dead-letters")

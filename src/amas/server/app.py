@@ -14,6 +14,7 @@ from amas.server.routes import (
     fleet,
     flows,
     limits,
+    quality,
     routing,
     schedules,
     tasks,
@@ -38,12 +39,12 @@ def create_app(plane: ControlPlane) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.plane = plane
-    parts = (tasks, workflows, flows, approvals, dead_letters, schedules, agents, fleet, limits, costs, routing)
+    parts = (tasks, workflows, flows, approvals, dead_letters, schedules, agents, fleet, limits, costs, routing, quality)
     routers = [part.router for part in parts]
     for router in routers:
         app.include_router(router)
     problems.install(app)
     app.add_middleware(Guard, settings=plane.settings)
     app.add_middleware(Timed, metrics=plane.metrics)
-    app.openapi = openapi_of(app, routers, locked=bool(plane.settings.token))  # type: ignore[method-assign]
+    app.openapi = openapi_of(app, [part.router for part in parts], locked=bool(plane.settings.token))  # type: ignore[method-assign]
     return app

@@ -21,6 +21,7 @@ from amas.model.schedule import ScheduleView
 from amas.orchestration.routing import Why
 from amas.records.views import Analytics, EventRecord
 from amas.server import shapes
+from amas.server.gate_shapes import WorkflowQuality
 from amas.server.problems import MEDIA_TYPE, Problem, problem
 
 VERSION = version("amas")
@@ -37,6 +38,7 @@ SHAPES: tuple[type, ...] = (
     shapes.Changed,
     shapes.Rerun,
     shapes.ApprovalPage,
+    WorkflowQuality,
     shapes.DeadLetterPage,
     shapes.NewSchedule,
     shapes.SchedulePage,

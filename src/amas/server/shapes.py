@@ -112,6 +112,8 @@ class NewAnswer(Given, frozen=True):
     approved: bool
     by: Line = ""
     comment: Annotated[str, Meta(max_length=4096)] = ""
+    score: Annotated[float, Meta(ge=0, le=1)] | None = None
+    """What it is worth, where a gate asks."""
 
 
 class NewGoal(Given, frozen=True):

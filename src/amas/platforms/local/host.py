@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from amas.core.estimate import estimates_of
+from amas.core.gates import fleet_gate
 from amas.core.placement import agent_numbers
 from amas.fleet.load import load_fleet
 from amas.model.fleet import FleetSpec
@@ -70,6 +71,7 @@ async def _host(home: Home, host_id: str) -> None:
         ),
         rng=random.Random(),  # noqa: S311  jitter, no secret
         numbers=_share(spec, state, host_id),
+        gate=fleet_gate(spec.limits),
     )
     on_stop(host.drain)
     async with asyncio.TaskGroup() as group:
