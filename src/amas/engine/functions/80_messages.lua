@@ -4,9 +4,9 @@
 -- An entry is what an inbox keeps of a message: head() takes it apart. A batch costs some commands, and each inbox in it some more;
 -- a message on top of others of its inbox costs none of its own.
 -- Keys: P:m0:<inbox> .. P:m3:<inbox>  list  entries that wait, by priority, in the order in which they came
---       P:mc:<inbox>  hash  =<id> the end of its claim, its place and the entry, of what is handed out; o receiver, u when the last
---                           claim ends, e no claim ends before, n how many were handed out ever, f other priorities than 1 may wait;
---                           pace: t and g (n) as refusals saw it, r gone a ms
+--       P:mc:<inbox>  hash  =<id> the end of its claim, its place and the entry, of what is handed out;
+--                           m when the last claim ends, no claim ends before, how many were handed out so far, and the receiver;
+--                           f other priorities than 1 may wait; pace: t and g (how many) as refusals saw it, r gone a ms
 --       P:inboxes     hash  inbox -> how many messages it holds, waiting or handed out; none with 0
 --       P:ms:<span>   set   ids of the messages that were signed within a span of time, as long as the replay window
 --       P:mwho        hash  agent -> the receiver that hears of its mail
@@ -17,13 +17,14 @@
 
 local function messages()   -- a scope of its own: the library's main chunk may hold 200 locals
 
-local LIFE = 90000000       -- ms; longer than any message may live: an inbox that nobody touches is gone after it
+local LIFE = 90000000       -- ms; longer than any message may live
 local SWEEP = 1000          -- expired messages that a call clears of a list at most
 local LISTED = 1000         -- dead messages and refusals that are kept
 local PAUSE = 1000          -- ms: what a refused sender waits where nobody can tell how fast the inbox drains
 local PACE_MIN, PAUSE_MAX = 200, 60000
 local HEAD = '>dBBH'        -- expires (ms), how often it was handed out before, priority, length of its id; the id, the body
 local CLAIM, CLAIM_BYTES = '>dd', 16   -- when it ends, place among what was handed out
+local CLAIMS, CLAIMS_BYTES = '>ddd', 24
 local PLAIN, ALL = {1}, {3, 2, 1, 0}   -- priorities to look for
 local tally = {}
 
@@ -62,13 +63,10 @@ local function flush()
   end
   call_many('HSET', P .. ':inboxes', kept)
   call_many('HDEL', P .. ':inboxes', empty)
+  for _, inbox in ipairs(empty) do   -- an answer's inbox isn't used again
+    if string.find(inbox, '#', 1, true) then call('DEL', key('mc', inbox)) end
+  end
   for name, n in pairs(tally) do call('HINCRBY', P .. ':mtotals', name, n) end
-end
-
--- Let an inbox's key live on; asked first, so that the log gets a word about it twice a day and not with each message.
-local function keep_alive(name)
-  local left = call('PTTL', name)
-  if left == -1 or (left >= 0 and left < LIFE / 2) then call('PEXPIRE', name, LIFE) end
 end
 
 local function waiting(priority, inbox) return P .. ':m' .. priority .. ':' .. inbox end
@@ -121,7 +119,8 @@ local function handed_out(inbox)
   return out
 end
 
--- Put one that was handed out back in front of those that wait, or among the dead or expired; returns whether it waits again.
+-- Put one that was handed out back in front of those that wait, or among the dead or expired; returns whether it waits again and
+-- isn't of the usual priority.
 local function put_one_back(inbox, id, entry, retries)
   local expires, times, priority = head(entry)
   times = times + 1
@@ -132,49 +131,75 @@ local function put_one_back(inbox, id, entry, retries)
     add('dead', 1)
   else
     call('LPUSH', waiting(priority, inbox), string.sub(entry, 1, 8) .. string.char(times) .. string.sub(entry, 10))
-    return true
+    if priority ~= 1 then call('HSET', key('mc', inbox), 'f', 1) end
+    return priority ~= 1
   end
   less(inbox, 1)
 end
 
--- Put what was handed out and has lapsed, or `all` of it, back. `v`: as in msg_receive, which goes on with it.
-local function put_back(inbox, v, retries, all)
-  local ended, fields, earliest = {}, {}, nil
+-- How an inbox is handed out: receiver (nil before the first), last and earliest end of a claim, n how many so far, f as above.
+local function claims_of(inbox)
+  local v = call('HMGET', key('mc', inbox), 'm', 'f')
+  if not v[1] then return {last = 0, earliest = math.huge, n = 0, f = v[2]} end
+  local last, earliest, n = struct.unpack(CLAIMS, v[1])
+  return {last = last, earliest = earliest, n = n, f = v[2], receiver = string.sub(v[1], CLAIMS_BYTES + 1)}
+end
+
+local function packed(c) return struct.pack(CLAIMS, c.last, c.earliest, c.n) .. c.receiver end
+
+-- Put what was handed out and has lapsed, or `all` of it, back. `c`: see claims_of().
+local function put_back(inbox, c, retries, all)
+  local ended, fields = {}, {}
+  c.earliest = math.huge
   for _, one in ipairs(handed_out(inbox)) do
     if all or one[4] <= R.now then
       ended[#ended + 1] = one
       fields[#fields + 1] = '=' .. one[2]
     else
-      earliest = math.min(earliest or one[4], one[4])
+      c.earliest = math.min(c.earliest, one[4])
     end
   end
   table.sort(ended, function(a, b) return a[1] > b[1] end)   -- the last first: each goes before those that are there
-  local back = false
-  for _, one in ipairs(ended) do back = put_one_back(inbox, one[2], one[3], retries) or back end
+  for _, one in ipairs(ended) do c.f = put_one_back(inbox, one[2], one[3], retries) or c.f end
   call_many('HDEL', key('mc', inbox), fields)
-  v[3], v[5] = earliest, back or v[5]
-  if not earliest then call('HDEL', key('mc', inbox), 'e') end
-  if back then
-    for priority = 0, 3 do keep_alive(waiting(priority, inbox)) end
-  end
+  call('HSET', key('mc', inbox), 'm', packed(c))
 end
 
 -- ms after which a full inbox may have room, by the pace at which messages have been handed out lately.
 local function room_in_ms(inbox)
   local name = key('mc', inbox)
-  local v = call('HMGET', name, 'n', 't', 'g', 'r')
-  local gone, since, rate = tonumber(v[1]) or 0, tonumber(v[2]), tonumber(v[4])
+  local v = call('HMGET', name, 't', 'g', 'r')
+  local gone, since, rate = claims_of(inbox).n, tonumber(v[1]), tonumber(v[3])
   if not since or R.now - since >= PACE_MIN then
     if since then
-      local seen = (gone - tonumber(v[3])) / (R.now - since)
+      local seen = (gone - tonumber(v[2])) / (R.now - since)
       rate = rate and (rate + seen) / 2 or seen
       call('HSET', name, 'r', string.format('%.9f', rate))
     end
     call('HSET', name, 't', R.now, 'g', gone)
-    keep_alive(name)
   end
   if not rate or rate <= 0 then return PAUSE end
   return math.min(math.max(math.ceil(1 / rate), 1), PAUSE_MAX)
+end
+
+-- Drop what is handed out and has lapsed and expired: its receiver went away, and nobody has asked for the inbox since.
+local function clear_lapsed(inbox)
+  if claims_of(inbox).earliest > R.now then return end
+  for _, one in ipairs(handed_out(inbox)) do
+    if one[4] <= R.now and head(one[3]) <= R.now then
+      call('HDEL', key('mc', inbox), '=' .. one[2])
+      less(inbox, 1)
+      add('expired', 1)
+    end
+  end
+end
+
+-- Look into one inbox at random, so that what nobody fetches goes in time, however many inboxes there are.
+local function sweep_one()
+  local inbox = call('HRANDFIELD', P .. ':inboxes')
+  if not inbox then return end
+  less(inbox, clear_expired(inbox))
+  clear_lapsed(inbox)
 end
 
 -- Return the set of those ids that were taken before; `spans`: span -> ids.
@@ -225,8 +250,8 @@ local function sort_out(letters, window)
     elseif expires <= R.now or expires - R.now > LIFE then why = 'expired'
     else
       local span = math.floor(sent / window)
-      spans[span] = spans[span] or {}
-      table.insert(spans[span], id)
+      local ids = spans[span] or {}
+      spans[span], ids[#ids + 1] = ids, id
       facts[i] = {id, priority, span}
     end
     facts[i] = facts[i] or {id, priority, nil, why}
@@ -239,13 +264,8 @@ end
 -- Put entries into the lists of an inbox.
 local function put(inbox, by_priority)
   for priority, entries in pairs(by_priority) do
-    local name = waiting(priority, inbox)
-    call_many('RPUSH', name, entries)
-    keep_alive(name)
-    if priority ~= 1 then
-      call('HSET', key('mc', inbox), 'f', 1)
-      keep_alive(key('mc', inbox))
-    end
+    call_many('RPUSH', waiting(priority, inbox), entries)
+    if priority ~= 1 then call('HSET', key('mc', inbox), 'f', 1) end
   end
 end
 
@@ -253,7 +273,7 @@ end
 --   ARGV: now, replay window (ms), most that an inbox holds, resend ('1': a known id is no replay), [[inbox, sender, signed (ms), entry], ...]
 --   returns [index, what: 'same' | 'replayed' | 'stale' | 'expired' | 'full', held in that inbox, ms until there may be room] for each that
 --   wasn't taken.  Keeps true: a repeat changes nothing; of one sender's messages to one inbox none overtakes another of its priority,
---   also where some are refused as 'full', since all that follow in the call are then.  cost: some commands, two for each inbox.
+--   also where some are refused as 'full', since all that follow in the call are then.  cost: some commands, one for each inbox.
 local function msg_send(keys, args)
   start(keys, args)
   local window, critical, resend, letters = tonumber(args[2]), tonumber(args[3]), args[4] == '1', cmsgpack.unpack(args[5])
@@ -273,11 +293,10 @@ local function msg_send(keys, args)
       if why == 'replayed' or why == 'stale' then push_capped('maudit', {why, id, m[2], agent_of(inbox), R.now}, body_of(m[4])) end
     else
       known[id], holds[inbox] = true, holds[inbox] + 1
-      taken[span] = taken[span] or {}
-      table.insert(taken[span], id)
-      puts[inbox] = puts[inbox] or {}
-      puts[inbox][priority] = puts[inbox][priority] or {}
-      table.insert(puts[inbox][priority], m[4])
+      local ids, lists = taken[span] or {}, puts[inbox] or {}
+      local entries = lists[priority] or {}
+      taken[span], puts[inbox], lists[priority] = ids, lists, entries
+      ids[#ids + 1], entries[#entries + 1] = id, m[4]
     end
   end
   local counts, news = {}, {}
@@ -292,27 +311,27 @@ local function msg_send(keys, args)
   remember(taken, window)
   call_many('HSET', P .. ':inboxes', counts)
   ring(news)
+  sweep_one()
   flush()
   return refused
 end
 
 -- Make `receiver` the one that an inbox is handed out to, unless another's claims hold; returns whether it is.
 -- Whoever is told of an agent's mail has its inboxes at once: it said last that the agent is there.
-local function seize(inbox, receiver, v, retries)
-  local owner, last, earliest = v[1], tonumber(v[2]), tonumber(v[3])
-  if owner == receiver then
-    if earliest and earliest <= R.now then put_back(inbox, v, retries) end
-  elseif owner then
-    if last > R.now and call('HGET', P .. ':mwho', agent_of(inbox)) ~= receiver then return #handed_out(inbox) == 0 end
-    put_back(inbox, v, retries, true)   -- all at once, or later ones would overtake them
+local function seize(inbox, receiver, c, retries)
+  if c.receiver == receiver then
+    if c.earliest <= R.now then put_back(inbox, c, retries) end
+  elseif c.receiver then
+    if c.last > R.now and call('HGET', P .. ':mwho', agent_of(inbox)) ~= receiver then return #handed_out(inbox) == 0 end
+    put_back(inbox, c, retries, true)   -- all at once, or later ones would overtake them
   end
   return true
 end
 
 -- Claim up to `limit` of what waits; returns their entries.
-local function hand_out(inbox, receiver, v, limit, until_ms)
-  local out, claims, n, gone, again = {}, {}, tonumber(v[4]) or 0, 0, 0
-  for _, priority in ipairs(v[5] and ALL or PLAIN) do
+local function hand_out(inbox, receiver, c, limit, until_ms)
+  local out, claims, gone, again = {}, {}, 0, 0
+  for _, priority in ipairs(c.f and ALL or PLAIN) do
     while #out < limit do
       local asked = limit - #out
       local found = call('LPOP', waiting(priority, inbox), asked) or {}
@@ -321,21 +340,22 @@ local function hand_out(inbox, receiver, v, limit, until_ms)
         if expires <= R.now then
           gone = gone + 1
         else
-          n = n + 1
+          c.n = c.n + 1
           if times > 0 then again = again + 1 end
-          claims[#claims + 1], claims[#claims + 2] = '=' .. id, struct.pack(CLAIM, until_ms, n) .. entry
+          claims[#claims + 1] = '=' .. id
+          claims[#claims + 1] = struct.pack(CLAIM, until_ms, c.n) .. entry
           out[#out + 1] = entry
         end
       end
       if #found < asked then break end
     end
   end
-  local name = key('mc', inbox)
-  if v[5] and #out < limit then call('HDEL', name, 'f') end
+  if c.f and #out < limit then call('HDEL', key('mc', inbox), 'f') end
   if #out > 0 then
-    for _, one in ipairs({'o', receiver, 'u', until_ms, 'e', v[3] or until_ms, 'n', n}) do claims[#claims + 1] = one end
-    call_many('HSET', name, claims)
-    keep_alive(name)
+    c.receiver, c.last, c.earliest = receiver, math.max(c.last, until_ms), math.min(c.earliest, until_ms)
+    claims[#claims + 1] = 'm'
+    claims[#claims + 1] = packed(c)
+    call_many('HSET', key('mc', inbox), claims)
   end
   less(inbox, gone)
   add('expired', gone)
@@ -348,7 +368,7 @@ end
 --   ARGV: now, receiver, claim (ms), retries, most in all, [[inbox, most of it], ...]
 --   returns for each inbox its entries, or 0 where the call had handed out as many as it may before it came there.  Keeps true: an inbox
 --   is handed out to one receiver at a time; what that doesn't acknowledge before its claim's end comes again in its place, `retries`
---   times at most, and then is among the dead.  cost: one command, four for each inbox that holds something.
+--   times at most, and then is among the dead.  cost: one command, three for each inbox that holds something.
 local function msg_receive(keys, args)
   local now = start(keys, args)
   local receiver, until_ms, retries, left, out, names = args[2], now + tonumber(args[3]), tonumber(args[4]), tonumber(args[5]), {}, {}
@@ -360,9 +380,9 @@ local function msg_receive(keys, args)
     if holds[i] and left <= 0 then
       out[i] = 0
     elseif holds[i] then
-      local v = call('HMGET', key('mc', inbox), 'o', 'u', 'e', 'n', 'f')
-      if seize(inbox, receiver, v, retries) then
-        out[i] = hand_out(inbox, receiver, v, math.min(asked[i][2], left), until_ms)
+      local c = claims_of(inbox)
+      if seize(inbox, receiver, c, retries) then
+        out[i] = hand_out(inbox, receiver, c, math.min(asked[i][2], left), until_ms)
         left = left - #out[i]
       end
     end
@@ -373,35 +393,44 @@ end
 
 -- Drop those of `ids` that are handed out; the others go to `stale`, with the index of their inbox.
 local function drop(inbox, ids, index, stale)
-  local fields, mine, seen = {}, {}, {}
+  local name, fields, mine, seen = key('mc', inbox), {}, {}, {}
+  if #ids == 1 then
+    if call('HDEL', name, '=' .. ids[1]) == 1 then return 1 end
+    stale[#stale + 1] = {index, ids[1]}
+    return 0
+  end
   for i, id in ipairs(ids) do fields[i] = '=' .. id end
-  for i, claim in ipairs(get_many(key('mc', inbox), fields)) do
+  for i, claim in ipairs(get_many(name, fields)) do
     if claim and not seen[fields[i]] then
-      mine[#mine + 1], seen[fields[i]] = fields[i], true
+      mine[#mine + 1] = fields[i]
+      seen[fields[i]] = true
     else
       stale[#stale + 1] = {index, ids[i]}
     end
   end
-  call_many('HDEL', key('mc', inbox), mine)
-  less(inbox, #mine)
-  add('acknowledged', #mine)
+  call_many('HDEL', name, mine)
+  return #mine
 end
 
 -- msg_done: a receiver has done with messages.  caller: Inboxes.acknowledge.
 --   ARGV: now, receiver, [[inbox, [id, ...]], ...]
 --   returns [index of the inbox, id] of those that it may not speak for: they were acknowledged before, were given back, or another
---   receiver has the inbox.  cost: some commands, three for each inbox.
+--   receiver has the inbox.  cost: some commands, two or three for each inbox.
 local function msg_done(keys, args)
   start(keys, args)
-  local stale = {}
+  local stale, done = {}, 0
   for i, one in ipairs(cmsgpack.unpack(args[3])) do
     local inbox, ids = one[1], one[2]
-    if call('HGET', key('mc', inbox), 'o') == args[2] then
-      drop(inbox, ids, i - 1, stale)
+    local m = call('HGET', key('mc', inbox), 'm')
+    if m and string.sub(m, CLAIMS_BYTES + 1) == args[2] then
+      local dropped = drop(inbox, ids, i - 1, stale)
+      less(inbox, dropped)
+      done = done + dropped
     else
       for _, id in ipairs(ids) do stale[#stale + 1] = {i - 1, id} end
     end
   end
+  add('acknowledged', done)
   flush()
   return stale
 end
@@ -437,19 +466,6 @@ local function msg_audit(keys, args)
   flush()
 end
 
--- Drop what is handed out and has lapsed and expired: its receiver went away, and nobody has asked for the inbox since.
-local function clear_lapsed(inbox)
-  local earliest = tonumber(call('HGET', key('mc', inbox), 'e'))
-  if not earliest or earliest > R.now then return end
-  for _, one in ipairs(handed_out(inbox)) do
-    if one[4] <= R.now and head(one[3]) <= R.now then
-      call('HDEL', key('mc', inbox), '=' .. one[2])
-      less(inbox, 1)
-      add('expired', 1)
-    end
-  end
-end
-
 -- msg_backlog: what inboxes hold.  caller: Inboxes.backlog.  ARGV: now.  returns [inbox, held, ...] of those that hold something,
 --   expired messages left out.  cost: a look at each.
 local function msg_backlog(keys, args)
@@ -459,8 +475,6 @@ local function msg_backlog(keys, args)
     local inbox = held[i]
     less(inbox, clear_expired(inbox))
     clear_lapsed(inbox)
-    local name = function(priority) return waiting(priority, inbox) end
-    if call('EXISTS', name(0), name(1), name(2), name(3), key('mc', inbox)) == 0 then R.less[inbox] = tonumber(held[i + 1]) end
     local n = held[i + 1] - (R.less[inbox] or 0)
     if n > 0 then out[#out + 1], out[#out + 2] = inbox, n end
   end
