@@ -1,6 +1,6 @@
 """Messages between agents on different hosts: how many a second, how long one takes, and what a host's death by kill -9 loses.
 
-Hosts are processes of `benchmarks/messages.py` with a hundred agents on each side, and an engine that has every acknowledgement on
+Hosts are processes of `benchmarks/messages.py` with a hundred agents on each side, and the engine has every acknowledgement on
 disk. A message counts when it was signed, sent, checked, handed out, handled and acknowledged. Its time is from the call of
 `send_message` in one process to the hands of the agent in the other. It is lost when the sender was told that it is sent and no
 process has handled it; one that was acknowledged may not be handled again.
@@ -50,7 +50,9 @@ class Host(NamedTuple):
 
 
 @asynccontextmanager
-async def host(side: str, engine: Engine, agents: tuple[int, int], *rest: object, ledger: Path | None = None) -> AsyncIterator[Host]:
+async def host(
+    side: str, engine: Engine, agents: tuple[int, int], *rest: object, ledger: Path | None = None
+) -> AsyncIterator[Host]:
     """Run a process for agents with numbers from and to, and give it when it is ready."""
     command = [sys.executable, "-m", "benchmarks.messages", side, engine.url, *map(str, agents), *map(str, rest)]
     pipe = asyncio.subprocess.PIPE
@@ -118,6 +120,18 @@ async def run(folder: Path, each: int, per_s: float = 0.0) -> dict[str, Any]:
     return {"per_s": count / seconds, "taken_ms": received["taken_ms"], "cpu_us": {name: us / count for name, us in cpu.items()}}
 
 
+async def one_write(count: int) -> dict[str, float]:
+    """Return the milliseconds of a bare write to the engine; a message takes two, one after the other, and a bell between."""
+    taken = []
+    async with engine_alone() as engine:
+        for number in range(count):
+            began = time.perf_counter()
+            await engine.client.set(engine.key("bench"), number)
+            taken.append((time.perf_counter() - began) * 1000)
+            await asyncio.sleep(1 / LOW_LOAD_PER_S)
+    return quantiles(taken)
+
+
 async def kill(folder: Path, each: int) -> dict[str, Any]:
     """Kill one of two receiving hosts at full load, start another for its agents, and return what became of the messages."""
     half = AGENTS // 2
@@ -155,13 +169,14 @@ async def kill(folder: Path, each: int) -> dict[str, Any]:
 
 async def measure(*, quick: bool) -> Measured:
     """Return messages a second, milliseconds of one at low load, CPU microseconds of each, and what kills lost."""
-    each, paced, kills = (20, 1, 1) if quick else (3_000, 20, 3)
+    each, paced, kills = (20, 1, 1) if quick else (1_000, 20, 3)
     with tempfile.TemporaryDirectory(prefix="amas-bench-") as name:
         folder = Path(name)
         say(f"{each * AGENTS:,} messages, fsync")
         runs = sorted([await run(folder, each) for _ in range(1 if quick else 3)], key=lambda one: float(one["per_s"]))
         full = runs[len(runs) // 2]
         say("low load")
+        write = await one_write(count=100 if quick else 1_000)
         low = quantiles((await run(folder, paced, LOW_LOAD_PER_S))["taken_ms"])
         killed = []
         for number in range(kills):
@@ -181,6 +196,7 @@ async def measure(*, quick: bool) -> Measured:
         "cpu_us": {part: round(us, 1) for part, us in full["cpu_us"].items()},
         "full_load_ms": quantiles(full["taken_ms"]),
         "low_load_ms": low,
+        "one_write_ms": write,
         "kills": killed,
     }
     return Measured(keys, details)

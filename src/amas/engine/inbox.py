@@ -124,7 +124,7 @@ class Inboxes:
     async def receive(
         self, receiver: str, wanted: Sequence[tuple[str, int]], *, most: int = RECEIVED_MAX, now_ms: int = SERVER_CLOCK
     ) -> list[list[Delivery] | None]:
-        """Claim messages of inboxes for `receiver` in one call; `wanted`: (inbox, how many of it at most). Returns them in its order.
+        """Claim messages of inboxes for `receiver` in one call and return them in the order of `wanted`: (inbox, how many at most).
 
         None stands for an inbox that the call didn't come to before it had `most`: ask again. What isn't acknowledged within
         AMAS_MESSAGE_CLAIM_S comes again. An inbox that another receiver has claims in gives nothing.

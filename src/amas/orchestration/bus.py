@@ -256,7 +256,7 @@ class AgentCommunicationBus:
                     await self._mail.wait(agent_id, news, left_s)
 
     async def receive_all(self, *, limit: int = 1000, wait_s: float = 0.0) -> list[Message]:
-        """Return up to `limit` messages, at most a thousand, for all agents of this process; wait up to `wait_s` seconds for the first.
+        """Return up to `limit` messages, at most 1000, for all agents of this process, waiting up to `wait_s` s for the first.
 
         `Message.recipient` says whose each is; an agent's come in the order in which `receive` would give them, and as with that
         each comes again unless it is acknowledged in time. Answers to a `request` aren't among them.
