@@ -90,9 +90,9 @@ def _lines(kind: str, messages: Sequence[Message]) -> bytes:
     return "".join(f"{kind} {one.payload[0]} {one.recipient} {one.payload[1]}\n" for one in messages).encode()
 
 
-async def _receive(bus: AgentCommunicationBus, ledger: int, taken_ms: list[float]) -> None:
-    while True:
-        messages = await bus.receive_all(wait_s=5.0)
+async def _receive(bus: AgentCommunicationBus, ledger: int, taken_ms: list[float], stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        messages = await bus.receive_all(wait_s=0.5)
         now = time.monotonic()
         taken_ms += [(now - one.payload[2]) * 1000 for one in messages]
         os.write(ledger, _lines("handled", messages))
@@ -105,13 +105,14 @@ async def receive(bus: AgentCommunicationBus, agents: Sequence[str], ledger: int
     listening = asyncio.create_task(bus.run())
     await bus.attach(agents)
     _tell("ready")
-    taken_ms: list[float] = []
-    receiving = asyncio.create_task(_receive(bus, ledger, taken_ms))
+    taken_ms, stop = list[float](), asyncio.Event()
+    receiving = asyncio.create_task(_receive(bus, ledger, taken_ms, stop))
     await _told()
     cpu_s = time.process_time()
     await _told()
-    for task in (receiving, listening):
-        task.cancel()
+    stop.set()
+    await receiving
+    listening.cancel()
     _tell({"cpu_s": time.process_time() - cpu_s, "taken_ms": taken_ms})
 
 

@@ -106,8 +106,10 @@ async def test_an_agent_that_moves_brings_what_it_had_not_acknowledged(engine: E
             got += await new.receive_all(wait_s=20)
         assert [(one.payload, one.deliveries) for one in got] == [(2, 2), (3, 2), (4, 1)]
         assert await old.acknowledge(first[1:]) == [one.id for one in first[1:]]
-        assert await old.receive("red-worker-1") == []
         assert await new.acknowledge(got) == []
+        await send(bus, "red-worker-1", 5)
+        assert await old.receive_all() == []
+        assert told(await new.receive_all(wait_s=20)) == {"red-worker-1": [5]}
 
 
 @pytest.mark.usefixtures("only_the_bell")

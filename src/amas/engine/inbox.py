@@ -122,16 +122,30 @@ class Inboxes:
         return receipts
 
     async def receive(
-        self, receiver: str, wanted: Sequence[tuple[str, int]], *, most: int = RECEIVED_MAX, now_ms: int = SERVER_CLOCK
+        self,
+        receiver: str,
+        wanted: Sequence[tuple[str, int]],
+        *,
+        most: int = RECEIVED_MAX,
+        here: bool = False,
+        now_ms: int = SERVER_CLOCK,
     ) -> list[list[Delivery] | None]:
-        """Claim messages of inboxes for `receiver` in one call and return them in the order of `wanted`: (inbox, how many at most).
+        """Claim messages of inboxes for `receiver` in one call; return them in the order of `wanted`: (inbox, how many at most).
 
         None stands for an inbox that the call didn't come to before it had `most`: ask again. What isn't acknowledged within
-        AMAS_MESSAGE_CLAIM_S comes again. An inbox that another receiver has claims in gives nothing.
+        AMAS_MESSAGE_CLAIM_S comes again. An inbox that another receiver has claims in gives nothing; with `here`, neither does
+        that of an agent that `listen` gave to another receiver.
         """
         claim_ms = round(self._settings.claim_s * 1000)
         answers = await self._engine.call(
-            "msg_receive", now_ms, receiver, claim_ms, self._settings.retries, most, _encode(wanted)
+            "msg_receive",
+            now_ms,
+            receiver,
+            claim_ms,
+            self._settings.retries,
+            most,
+            _encode(wanted),
+            "1" if here else "",
         )
         return [[_delivery(entry) for entry in answer] if isinstance(answer, list) else None for answer in answers]
 

@@ -158,6 +158,7 @@ class Mailroom:
         """Return (agent, messages) for inboxes of the agents here that have some, up to `limit` messages in all."""
         if asyncio.get_running_loop().time() - self._looked_s >= self._poll_s or not self._bell.listening.is_set():
             self._look_everywhere()
+        await self._tell_strange()
         self._some.clear()
         names = list(islice(self._unseen, INBOXES_IN_A_CALL))
         if not names:
@@ -166,7 +167,7 @@ class Mailroom:
             del self._unseen[name]
         most, each = min(limit, RECEIVED_MAX), min(limit, OF_EACH_MAX)
         try:
-            answers = await self._inboxes.receive(self.receiver, [(name, each) for name in names], most=most)
+            answers = await self._inboxes.receive(self.receiver, [(name, each) for name in names], most=most, here=True)
         except BaseException:
             self._see(names)
             raise

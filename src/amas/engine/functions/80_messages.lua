@@ -365,21 +365,22 @@ local function hand_out(inbox, receiver, c, limit, until_ms)
 end
 
 -- msg_receive: hand out what waits in inboxes, the highest priority and the oldest first.  caller: Inboxes.receive.
---   ARGV: now, receiver, claim (ms), retries, most in all, [[inbox, most of it], ...]
+--   ARGV: now, receiver, claim (ms), retries, most in all, [[inbox, most of it], ...], '1' to pass over agents that are with another now
 --   returns for each inbox its entries, or 0 where the call had handed out as many as it may before it came there.  Keeps true: an inbox
 --   is handed out to one receiver at a time; what that doesn't acknowledge before its claim's end comes again in its place, `retries`
 --   times at most, and then is among the dead.  cost: one command, three for each inbox that holds something.
 local function msg_receive(keys, args)
   local now = start(keys, args)
   local receiver, until_ms, retries, left, out, names = args[2], now + tonumber(args[3]), tonumber(args[4]), tonumber(args[5]), {}, {}
-  local asked = cmsgpack.unpack(args[6])
-  for i, one in ipairs(asked) do names[i] = one[1] end
-  local holds = get_many(P .. ':inboxes', names)
+  local asked, agents = cmsgpack.unpack(args[6]), {}
+  for i, one in ipairs(asked) do names[i], agents[i] = one[1], agent_of(one[1]) end
+  local holds, where = get_many(P .. ':inboxes', names), args[7] == '1' and get_many(P .. ':mwho', agents) or {}
   for i, inbox in ipairs(names) do
+    local here = not where[i] or where[i] == receiver
     out[i] = {}
-    if holds[i] and left <= 0 then
+    if here and holds[i] and left <= 0 then
       out[i] = 0
-    elseif holds[i] then
+    elseif here and holds[i] then
       local c = claims_of(inbox)
       if seize(inbox, receiver, c, retries) then
         out[i] = hand_out(inbox, receiver, c, math.min(asked[i][2], left), until_ms)
