@@ -1,4 +1,4 @@
-"""Agents of a real fleet on two hosts write to each other: its secret, a killed host with a message in hand, refusals, commands."""
+"""Agents of a real fleet on two hosts write to each other: its secret, a killed host with mail in hand, refusals, commands."""
 
 import asyncio
 import json
