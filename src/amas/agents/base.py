@@ -168,6 +168,11 @@ def load_agent(path: str) -> AgentDefinition | type[BaseAgent]:
     raise FleetError(f"agent {path!r}: {attribute!r} is neither a BaseAgent subclass nor an @agent function of {module_name}")
 
 
+def takes_mail(found: AgentDefinition | type[BaseAgent]) -> bool:
+    """Return whether agents made of this have an `on_message`."""
+    return found.reader is not None if isinstance(found, AgentDefinition) else found.on_message is not BaseAgent.on_message
+
+
 def make_agent(definition: AgentDefinition | type[BaseAgent], agent_id: str, pool: PoolSpec) -> BaseAgent:
     """Return a new agent of a pool."""
     if isinstance(definition, AgentDefinition):

@@ -9,6 +9,7 @@ import pytest
 from host_bench import Bench
 
 from amas.engine.connection import Engine
+from amas.fleet.check import agent_problems
 from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.message import MessageType
 from amas.model.states import Layer, TaskState
@@ -151,3 +152,10 @@ async def test_a_host_without_a_secret_says_what_is_missing(bench: Bench) -> Non
     async with bench.host(POOLS[:1]):
         view = await bench.ended(await bench.submit("mail.read", 0))
     assert view.failure is not None and "set AMAS_MESSAGE_SECRET" in view.failure.message
+
+
+def test_a_handler_that_would_never_be_called_is_a_mistake() -> None:
+    pools = (pool("helper", "Helper", isolation="process"), pool("noter", "noter", isolation="process"), *POOLS[:4])
+    found = [(problem.field, problem.message) for problem in agent_problems(FleetSpec(name="talk", pools=pools))]
+    assert [field for field, _ in found] == ["pools[0].isolation", "pools[1].isolation"]
+    assert "use receive" in found[0][1]
