@@ -24,7 +24,7 @@ from amas.engine.queue import Slots, TaskQueue, make_submission
 from amas.engine.workflows import SLICE, Workflows
 from amas.errors import EngineUnreachable, RecordsError
 from amas.model.blob import to_blob
-from amas.model.fleet import FleetLimits
+from amas.model.fleet import FleetSpec
 from amas.model.goal import Goal
 from amas.model.journal import WorkflowOpening
 from amas.model.states import TaskState, WorkflowState
@@ -316,7 +316,9 @@ async def test_all_duties_together_finish_a_delayed_task_and_record_it(
     engine: Engine, queue: TaskQueue, records: Records
 ) -> None:
     figures = Figures()
-    controllers = Controllers(engine, make_duties(engine, records, figures, limits=FleetLimits()), figures, holder="p0")
+    controllers = Controllers(
+        engine, make_duties(engine, records, figures, fleet=FleetSpec(name="small", pools=())), figures, holder="p0"
+    )
     await HostRegistry(engine).register("h1", HostAbout(1, "m", "1", ()), lease_s=600)
     (task_id,) = await submit(queue, delay_s=0.05)
     async with asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as group:

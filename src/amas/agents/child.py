@@ -37,6 +37,7 @@ from amas.errors import (
     ReplyOverdue,
     SubmissionError,
 )
+from amas.model.cost import ModelCall
 from amas.model.flow import ESCALATION_CAPABILITY, Wait
 from amas.model.goal import SubTask
 from amas.model.task import Json, TaskOutcome
@@ -75,6 +76,7 @@ class _Line:
             packed = frames.pack(make(call))
         except (TypeError, msgspec.MsgspecError) as error:
             raise SubmissionError(f"what is to be kept or sent is not a JSON value: {error}") from error
+        await asyncio.sleep(0)  # what was said before goes before
         self._waiting[call] = self._loop.create_future()
         self._writer.write(packed)
         return await self._waiting[call]
@@ -174,9 +176,9 @@ class ChildContext(Context):
         known, result = await self._line.ask(lambda call: frames.Recall(call, name))
         return known, result
 
-    async def keep(self, name: str, result: Json) -> Json:
+    async def keep(self, name: str, result: Json, *, calls: Sequence[ModelCall] = ()) -> Json:
         """Have the host journal a step."""
-        return await self._line.ask(lambda call: frames.Keep(call, name, result))
+        return await self._line.ask(lambda call: frames.Keep(call, name, result, tuple(calls)))
 
     async def spawn(self, tasks: Sequence[SubTask], *, wait: Wait = "all") -> dict[str, TaskOutcome]:
         """Have sub-tasks done; when they aren't yet, the host ends this process and a later attempt goes on."""

@@ -18,6 +18,7 @@ from amas.artifacts.store import ArtifactStore
 from amas.core.authority import lacks
 from amas.errors import GiveUp, NotAllowed, SignalExpired, SubmissionError
 from amas.model.authority import Member, Right
+from amas.model.cost import ModelCall
 from amas.model.flow import (
     APPROVAL_CAPABILITY,
     ESCALATION_CAPABILITY,
@@ -220,8 +221,11 @@ class Context(Correspondent):
         """Return whether the step `name` was done, and its result."""
 
     @abstractmethod
-    async def keep(self, name: str, result: Json) -> Json:
-        """Journal the result of the step `name` and return it as the next attempt would get it."""
+    async def keep(self, name: str, result: Json, *, calls: Sequence[ModelCall] = ()) -> Json:
+        """Journal the result of the step `name` and return it as the next attempt would get it.
+
+        `calls`: the requests to models that it took, for the records; `spend` and `report_usage` have told the budgets already.
+        """
 
     @abstractmethod
     async def in_thread(self, work: Callable[[], Any]) -> Any:

@@ -11,6 +11,7 @@ import msgspec
 
 from amas.agents.mail import MailCall
 from amas.errors import AmasError
+from amas.model.cost import ModelCall
 from amas.model.fleet import PoolSpec
 from amas.model.flow import Wait
 from amas.model.goal import SubTask
@@ -70,6 +71,7 @@ class Keep(msgspec.Struct, frozen=True, tag=True):
     call: int
     name: str
     result: Json
+    calls: tuple[ModelCall, ...] = ()
 
 
 class Spawn(msgspec.Struct, frozen=True, tag=True):

@@ -151,7 +151,7 @@ class _Child:
                 case frames.Recall():
                     value = await self._context.recall(message.name)
                 case frames.Keep():
-                    value = await self._context.keep(message.name, message.result)
+                    value = await self._context.keep(message.name, message.result, calls=message.calls)
                 case frames.Spawn():
                     value = await self._context.spawn(message.tasks, wait=message.wait)
                 case frames.Spend():

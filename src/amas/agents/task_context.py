@@ -28,6 +28,7 @@ from amas.engine.queue import TaskQueue
 from amas.errors import AttemptStale, EngineError, NotAllowed, SubmissionError
 from amas.model.authority import Member, Right
 from amas.model.blob import unwrap
+from amas.model.cost import ModelCall
 from amas.model.flow import BUILT_IN, RESERVED_PREFIX, TIMER_CAPABILITY, Wait
 from amas.model.goal import SubTask
 from amas.model.journal import ProgressNote
@@ -164,7 +165,7 @@ class TaskContext(Context):
             await insist(lambda: self._services.limits.spend(self.id, self.attempt, wanted), draw=self._services.draw)
         except AttemptStale:
             self._give_up_as_stale()
-        self.usage = wanted
+        self.usage = (self.usage or Usage()).plus(usd=usd, tokens=tokens, calls=calls)  # it may have changed meanwhile
 
     def report_usage(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:
         """Add it up for the attempt's end; money that was spent without the right to is counted all the same."""
@@ -197,10 +198,10 @@ class TaskContext(Context):
         held = self._steps.get(name)
         return (False, None) if held is None else (True, await self._services.values.get(decode(held)))
 
-    async def keep(self, name: str, result: Json) -> Json:
+    async def keep(self, name: str, result: Json, *, calls: Sequence[ModelCall] = ()) -> Json:
         """Journal a step; AttemptStale when the task is another attempt's."""
         blob = await self._services.values.payload(result, f"the result of step {name!r}")
-        step = JournaledStep(self.id, self.attempt, name, blob)
+        step = JournaledStep(self.id, self.attempt, name, blob, tuple(calls))
         if await insist(lambda: self._services.steps.put(step), draw=self._services.draw):
             self._give_up_as_stale()
         held = unwrap(blob)

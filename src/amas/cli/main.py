@@ -259,7 +259,11 @@ def dead_letters(
         flows.dead_letters(workflow, home, limit=limit, as_json=json)
 
 
-@app.command()
+task_app = typer.Typer(cls=_ShowFirst, help="List tasks, show one, or say why one went where it went.")
+app.add_typer(task_app, name="tasks")
+
+
+@task_app.command("show")
 def tasks(
     task_id: Annotated[str, typer.Argument(help="Show this one with its attempts.")] = "",
     workflow: Annotated[str, typer.Option(help="Only this workflow's.")] = "",
@@ -272,6 +276,24 @@ def tasks(
     from amas.cli import look
 
     look.tasks(task_id, home, filters={"workflow_id": workflow, "state": state}, limit=limit, as_json=json)
+
+
+@task_app.command("why")
+def why(
+    task_id: Annotated[str, typer.Argument(metavar="ID", help="The task's id.")], home: HomeOption = None, json: Json = False
+) -> None:
+    """Say which pool a task went to and why, or what it waits for."""
+    from amas.cli import routing
+
+    routing.why(task_id, home, as_json=json)
+
+
+@app.command()
+def routes(home: HomeOption = None, json: Json = False) -> None:
+    """Show how tasks are shared among pools that can do the same, and what that rests on."""
+    from amas.cli import routing
+
+    routing.routes(home, as_json=json)
 
 
 @app.command()
@@ -301,6 +323,21 @@ def budgets(home: HomeOption = None, json: Json = False) -> None:
     from amas.cli import limits as module
 
     module.budgets(home, as_json=json)
+
+
+@app.command()
+def costs(
+    by: Annotated[str, typer.Option(help="tenant, workflow, pool, agent, model, day or task.")] = "day",
+    since: Annotated[str, typer.Option(help="An age, such as 24h or 7d, or a date.")] = "",
+    until: Annotated[str, typer.Option(help="The same.")] = "",
+    home: HomeOption = None,
+    limit: Annotated[int, typer.Option(help="How many to list.")] = 50,
+    json: Json = False,
+) -> None:
+    """Show what work costs: dollars, tokens, requests to models, and agents' time."""
+    from amas.cli import costs as module
+
+    module.costs(home, by=by, since=since, until=until, limit=limit, as_json=json)
 
 
 @app.command()

@@ -17,16 +17,18 @@ from amas.controllers.deadlines import Deadlines
 from amas.controllers.figures import Figures
 from amas.controllers.reaper import Reaper
 from amas.controllers.recorder import Recorder
+from amas.controllers.router import Router
 from amas.controllers.timers import Timers
 from amas.engine.connection import Engine
 from amas.engine.hosts import HostRegistry, Leadership
 from amas.engine.journal import Journal
 from amas.engine.limits import Limits
 from amas.engine.queue import TaskQueue
+from amas.engine.routes import Routes
 from amas.engine.schedules import Schedules
 from amas.engine.workflows import Workflows
 from amas.errors import EngineError, RecordsError
-from amas.model.fleet import FleetLimits
+from amas.model.fleet import FleetSpec
 from amas.observe import events
 from amas.observe.logging import process_log
 from amas.records.store import Records
@@ -52,8 +54,8 @@ class Duty(Protocol):
         ...
 
 
-def make_duties(engine: Engine, records: Records, figures: Figures, *, limits: FleetLimits) -> list[Duty]:
-    """Return every duty of a cell, set as the environment says; `limits` are the fleet's."""
+def make_duties(engine: Engine, records: Records, figures: Figures, *, fleet: FleetSpec) -> list[Duty]:
+    """Return every duty of a cell, set as the environment says."""
     settings = EngineSettings.read()
     queue = TaskQueue(engine, retention_s=settings.retention_s)
     hosts = HostRegistry(engine, retention_s=settings.retention_s)
@@ -63,8 +65,9 @@ def make_duties(engine: Engine, records: Records, figures: Figures, *, limits: F
     return [
         Timers(queue, workflows, resources, figures),
         Reaper(hosts, figures, lease_s=HostSettings.read().lease_s),
-        Cron(Schedules(engine, retention_s=settings.retention_s), figures, limits=limits),
+        Cron(Schedules(engine, retention_s=settings.retention_s), figures, limits=fleet.limits),
         Deadlines(queue, figures, timeout_s=timeout_s),
+        Router(Routes(engine, retention_s=settings.retention_s), fleet),
         Recorder(Journal(engine), records, figures),
     ]
 

@@ -10,6 +10,7 @@ import msgspec
 
 from amas.model.fleet import Isolation
 from amas.model.limits import Amounts
+from amas.model.routing import RoutingWeights
 from amas.model.states import Layer
 
 Time = float | str
@@ -91,6 +92,15 @@ class DeclaredProvider(msgspec.Struct, frozen=True, kw_only=True):
     tokens_per_min: int | None = None
 
 
+class DeclaredRouting(msgspec.Struct, frozen=True, kw_only=True):
+    """How tasks are shared among pools that can do the same."""
+
+    enabled: bool = True
+    explore: float = 0.05
+    half_life: Time = "30m"
+    weights: RoutingWeights = RoutingWeights()
+
+
 class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -104,6 +114,7 @@ class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     tenants: dict[str, DeclaredTenant] = msgspec.field(default_factory=dict)
     authority: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     """By layer, as a pool's `rights`: added to what the layer may do, or taken away."""
+    routing: DeclaredRouting = DeclaredRouting()
 
 
 def seconds(time: Time) -> float:

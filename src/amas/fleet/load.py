@@ -13,11 +13,21 @@ import msgspec
 from amas.errors import FleetError
 from amas.fleet.authority import RightsInvalid, layer_rights, pool_rights
 from amas.fleet.check import agent_problems, problems
-from amas.fleet.declared import DeclaredFleet, DeclaredLimits, DeclaredPool, DeclaredProvider, DeclaredTenant, Time, seconds
+from amas.fleet.declared import (
+    DeclaredFleet,
+    DeclaredLimits,
+    DeclaredPool,
+    DeclaredProvider,
+    DeclaredRouting,
+    DeclaredTenant,
+    Time,
+    seconds,
+)
 from amas.model.authority import Right
 from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec, ProcessLimits, ProviderSpec, TenantSpec
 from amas.model.goal import ROOT_CAPABILITY
 from amas.model.limits import RATE_MAX, Amounts
+from amas.model.routing import RoutingSpec
 from amas.model.task import Json, RetryPolicy
 from amas.model.yamlfile import YamlFile, did_you_mean, shipped_folder
 from amas.orchestration.playbooks import load_playbooks
@@ -28,6 +38,10 @@ QUALITY_ROUNDS_MAX = 10
 
 WEIGHT_MIN, WEIGHT_MAX = 0.01, 100.0
 """Beyond these a tenant would have the fleet to itself, or nothing."""
+
+EXPLORE_MAX = 0.5
+"""More would be chance and not choice."""
+WEIGHT_POINTS_MAX = 1e6
 
 MODEL_AGENT = "amas.agents.model_agent:ModelAgent"
 """What `model_agent` is short for."""
@@ -100,7 +114,22 @@ class _Reading:
             hosts=said.hosts,
             providers=tuple(self._provider(name, provider) for name, provider in said.providers.items()),
             tenants={name: self._tenant(tenant, f"tenants.{name}") for name, tenant in said.tenants.items()},
+            routing=self._routing(said.routing),
         )
+
+    def _routing(self, said: DeclaredRouting) -> RoutingSpec:
+        if not 0 <= said.explore <= EXPLORE_MAX:
+            raise self._file.invalid(f"is {said.explore:g}, but must be from 0 to {EXPLORE_MAX:g}", "routing.explore")
+        half_life_s = self._seconds(said.half_life, "routing.half_life")
+        if half_life_s < 1:
+            raise self._file.invalid(f"is {half_life_s:g} s, but must be a second or more", "routing.half_life")
+        weights = msgspec.structs.asdict(said.weights)
+        for name, weight in weights.items():
+            if not 0 <= weight <= WEIGHT_POINTS_MAX:
+                raise self._file.invalid(f"is {weight:g}, but must be from 0 to {WEIGHT_POINTS_MAX:g}", f"routing.weights.{name}")
+        if not any(weights.values()):
+            raise self._file.invalid("are all 0, so every pool is as good as any: give one of them points", "routing.weights")
+        return RoutingSpec(enabled=said.enabled, explore=said.explore, half_life_s=half_life_s, weights=said.weights)
 
     def _tenant(self, said: DeclaredTenant, at: str) -> TenantSpec:
         if not WEIGHT_MIN <= said.weight <= WEIGHT_MAX:

@@ -6,6 +6,7 @@ import msgspec
 
 from amas.model.authority import AUTHORITY, Member, Right
 from amas.model.limits import Amounts
+from amas.model.routing import RoutingSpec
 from amas.model.states import Layer
 from amas.model.task import DEFAULT_RETRY, Json, RetryPolicy
 
@@ -120,6 +121,7 @@ class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Host processes that the local platform starts."""
     providers: tuple[ProviderSpec, ...] = ()
     tenants: dict[str, TenantSpec] = msgspec.field(default_factory=dict)
+    routing: RoutingSpec = RoutingSpec()
 
     @property
     def capabilities(self) -> frozenset[str]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from amas.model.blob import Blob
+from amas.model.cost import ModelCall
 from amas.model.limits import Reserve, Usage
 from amas.model.states import Priority, TaskState
 
@@ -155,13 +156,15 @@ class FailedAttempt(msgspec.Struct, frozen=True, array_like=True, omit_defaults=
     """It was told to come back after `retry_delay_ms`, which is no failure: by this provider, or "" for the task's own."""
 
 
-class JournaledStep(msgspec.Struct, frozen=True, array_like=True):
+class JournaledStep(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     """A named piece of an attempt that is done."""
 
     id: str
     attempt: int
     name: str
     result: Blob
+    calls: tuple[ModelCall, ...] = ()
+    """The requests to models that it took."""
 
 
 class TaskOutcome(msgspec.Struct, frozen=True, array_like=True):

@@ -46,6 +46,11 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """In all inboxes."""
     messages: Mapping[str, int]
     """What was counted of messages since the engine began, by what became of them."""
+    cost_usd: float = 0.0
+    """That this process has recorded; so are the next two."""
+    tokens: Mapping[str, int] = msgspec.field(default_factory=dict)
+    """By kind: `input`, `output`, `cached` (of the input), `other` (agents didn't say which)."""
+    model_requests: int = 0
 
 
 class Histogrammed(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +103,19 @@ class _Scraped(Collector):
             yield from self._required(found)
             yield from self._tasks(found)
             yield from self._fleet(found)
+            yield from self._spent(found)
+
+    def _spent(self, found: Snapshot) -> Iterator[Metric]:
+        yield CounterMetricFamily(
+            names.COST_USD, "Dollars spent, as the leading control plane recorded them.", value=found.cost_usd
+        )
+        tokens = CounterMetricFamily(
+            names.MODEL_TOKENS, "Tokens used, the same way; cached ones are part of the input.", labels=("kind",)
+        )
+        for kind, count in found.tokens.items():
+            tokens.add_metric((kind,), count)
+        yield tokens
+        yield CounterMetricFamily(names.MODEL_REQUESTS, "Requests to providers, the same way.", value=found.model_requests)
 
     def _required(self, found: Snapshot) -> Iterator[Metric]:
         yield GaugeMetricFamily(names.ACTIVE_WORKFLOWS, "Workflows that are open.", value=found.workflows_open)

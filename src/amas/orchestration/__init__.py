@@ -17,6 +17,7 @@ _PUBLIC = {
     "MessageType": "amas.model.message",
     "Priority": "amas.model.states",
     "TaskDecomposer": "amas.programs.decomposer",
+    "TaskDistributor": "amas.orchestration.routing",
     "WorkflowExecutor": "amas.programs.executor",
     "get_communication_bus": "amas.programs.shared",
     "get_hierarchy_manager": "amas.programs.shared",
@@ -29,6 +30,7 @@ __all__ = [*_PUBLIC]  # noqa: PLE0604  the names are the dictionary's keys
 if TYPE_CHECKING:
     from amas.model.message import MessageType as MessageType
     from amas.model.states import Priority as Priority
+    from amas.orchestration.routing import TaskDistributor as TaskDistributor
     from amas.programs.bus import CommunicationBus as CommunicationBus
     from amas.programs.decomposer import TaskDecomposer as TaskDecomposer
     from amas.programs.executor import WorkflowExecutor as WorkflowExecutor

@@ -6,7 +6,20 @@ from amas.server import problems
 from amas.server.contract import VERSION, openapi_of
 from amas.server.guard import Guard
 from amas.server.plane import ControlPlane
-from amas.server.routes import agents, approvals, dead_letters, fleet, flows, limits, messages, schedules, tasks, workflows
+from amas.server.routes import (
+    agents,
+    approvals,
+    costs,
+    dead_letters,
+    fleet,
+    flows,
+    limits,
+    messages,
+    routing,
+    schedules,
+    tasks,
+    workflows,
+)
 from amas.server.timing import Timed
 
 DESCRIPTION = """\
@@ -26,8 +39,8 @@ def create_app(plane: ControlPlane) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.plane = plane
-    parts = (tasks, workflows, flows, approvals, dead_letters, schedules, agents, fleet, limits, messages)
-    routers = [routes.router for routes in parts]
+    parts = (tasks, workflows, flows, approvals, dead_letters, schedules, agents, fleet, limits, costs, routing, messages)
+    routers = [part.router for part in parts]
     for router in routers:
         app.include_router(router)
     problems.install(app)

@@ -15,7 +15,10 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from amas.engine.limits import BudgetView, LimitsView
+from amas.model.artifact import is_reference, shown
+from amas.model.routing import RouteTable
 from amas.model.schedule import ScheduleView
+from amas.orchestration.routing import Why
 from amas.records.views import Analytics, EventRecord
 from amas.server import message_shapes, shapes
 from amas.server.problems import MEDIA_TYPE, Problem, problem
@@ -41,8 +44,11 @@ SHAPES: tuple[type, ...] = (
     shapes.NewLimit,
     shapes.NewBudget,
     shapes.BudgetPage,
+    shapes.CostPage,
     LimitsView,
     BudgetView,
+    RouteTable,
+    Why,
     shapes.Submitted,
     shapes.SubmittedBatch,
     shapes.TaskIds,
@@ -97,9 +103,18 @@ EVERYWHERE = (401, 403, 421, 500)
 """Any route behind the guard may answer these."""
 
 
+def _reference(value: object) -> object:
+    if not is_reference(value):
+        raise TypeError(f"{type(value).__name__} is no JSON value")
+    return shown(value)
+
+
+_json = msgspec.json.Encoder(enc_hook=_reference).encode
+
+
 def encoded(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Return the response that carries a shape."""
-    return Response(msgspec.json.encode(value), status, headers, "application/json")
+    """Return the response that carries a shape; a reference within it to a large value is an object of its own."""
+    return Response(_json(value), status, headers, "application/json")
 
 
 def reference(shape: type) -> dict[str, str]:

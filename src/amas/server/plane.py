@@ -16,12 +16,14 @@ from amas.engine.inbox import Inboxes
 from amas.engine.journal import Journal
 from amas.engine.limits import Limits
 from amas.engine.queue import RETENTION_S, TaskQueue
+from amas.engine.routes import Routes
 from amas.engine.schedules import Schedules
 from amas.engine.workflows import Workflows
 from amas.model.fleet import FleetSpec
 from amas.observe.metrics import Metrics
 from amas.orchestration.bus import AgentCommunicationBus
 from amas.orchestration.fleet_bus import fleet_bus
+from amas.orchestration.routing import TaskDistributor
 from amas.records.store import Records
 from amas.server.agents import AgentBoard
 from amas.server.deliveries import Deliveries
@@ -61,6 +63,7 @@ class ControlPlane:
     hosts: HostRegistry = field(init=False)
     journal: Journal = field(init=False)
     schedules: Schedules = field(init=False)
+    distributor: TaskDistributor = field(init=False)
     board: AgentBoard = field(init=False)
     live: LiveEvents = field(init=False)
     """Runs only where somebody runs it: `serve` does."""
@@ -68,21 +71,22 @@ class ControlPlane:
     values: LargeValues = field(init=False)
 
     def __post_init__(self) -> None:
+        store = ArtifactStore(self.artifacts_url or self.home / "artifacts")
+        self.values = LargeValues(store, bytes_max=self.payload_bytes)
         self.queue = TaskQueue(self.engine, retention_s=self.retention_s)
-        self.workflows = Workflows(self.engine, retention_s=self.retention_s)
+        self.workflows = Workflows(self.engine, retention_s=self.retention_s, carry=self.values.carried)
         self.limits = Limits(self.engine, retention_s=self.retention_s)
         self.bounds = QueueBounds(self.engine)
         self.hosts = HostRegistry(self.engine, retention_s=self.retention_s)
         self.journal = Journal(self.engine)
-        self.schedules = Schedules(self.engine, retention_s=self.retention_s)
+        self.schedules = Schedules(self.engine, retention_s=self.retention_s, carry=self.values.carried)
+        self.distributor = TaskDistributor(Routes(self.engine, retention_s=self.retention_s), self.limits, self.fleet)
         self.board = AgentBoard(self.hosts, self.fleet)
         self.live = LiveEvents(self.journal, self.queue)
         self.rate = Rate()
         self.bus = fleet_bus(self.engine, self.fleet, self.messages) if self.messages.secret else None
         self.inboxes = Inboxes(self.engine, self.messages)
         self.deliveries = Deliveries()
-        store = ArtifactStore(self.artifacts_url or self.home / "artifacts")
-        self.values = LargeValues(store, bytes_max=self.payload_bytes)
 
 
 async def _plane_of(request: Request) -> ControlPlane:  # a plain function would be called in a thread, for each request

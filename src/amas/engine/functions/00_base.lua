@@ -7,10 +7,12 @@
 --                        y reply channel, D has dependents, C has children, S has steps,
 --                        c the last claim: attempt, host, agent and when it was first started, by lines (absent before the first),
 --                        v and V the resources that it needs and holds, see 05_resources.lua,
---                        k has one of w, u, x, D, C, S, V, X, without which its end touches nothing else
+--                        route why it was sent to a pool that its submitter didn't name, see 07_routes.lua,
+--                        k has one of w, u, x, D, C, S, V, X, route, without which its end touches nothing else
 --                        X has one of: W kind, Q quorum, i successes missing to it, E expires (ms), o what it compensates, O what
 --                        compensates it, U its compensation is under way, B the answer to a signal
---                        Z cancelled because its workflow or its parent ended, G times it was reset to start anew
+--                        Z cancelled because its workflow or its parent ended, G times it was reset to start anew,
+--                        N nobody's: what spawned it has started anew
 --   P:d:<id>     list    tasks that wait on it; '^' before one that waits for the end, however it ends; '?' before one with a quorum
 --   P:c:<id>     list    sub-tasks that it spawned           P:s:<id>   hash   its journaled steps
 --   P:bounds     hash    queue -> most tasks in it           P:pace:<queue> hash how it drains: 06_bounds.lua
@@ -38,7 +40,8 @@
 -- Channels: P:bell (queue names), P:reply:<client> (outcomes), P:host:<host> (ids to stop).
 --
 -- One entry of the journal is one call: k kind, t time, and as needed h host, b the batch as it came, x indices of b that changed nothing,
--- fx what else changed ([id, state, blob|due]), wf workflows that ended or began ([id, state]).
+-- fx what else changed ([id, state, blob|due]), wf workflows that ended or began ([id, state]),
+-- u what a suspended attempt had used ([id, attempt, usage]).
 
 local P            -- prefix of the call under way
 local R            -- what the call under way has gathered, see begin()
@@ -50,6 +53,7 @@ local SLICE = 500                   -- tasks that a call follows up at most, bes
 
 local resources = {} -- what 05_resources.lua does for the others
 local admission = {} -- what 16_admission.lua does for the others
+local routing = {}   -- what 07_routes.lua does for the others
 local call         -- redis.call, which doesn't exist yet while the library is loaded
 
 local function begin(keys, args)

@@ -26,6 +26,7 @@ local function queue_state(queue)
   local state = R.queues[queue]
   if not state then
     local held = call('HMGET', key('qs', queue), 'v', 'c')
+    if not held[2] then held[2] = routing.learned_cost(queue) end
     state = {v = tonumber(held[1]) or 0, cost = tonumber(held[2]) or COST}
     R.queues[queue] = state
   end
@@ -68,14 +69,19 @@ local function enqueue(id, queue, score)
   list[#list + 1] = id
 end
 
--- Queue a new task behind those of its flow.
+-- Queue a new task behind those of its flow. Returns its queue, which isn't `queue` where it is routed, and why: the field `route`.
 local function ready(id, queue, priority, tenant, workflow, cost)
   priority = tonumber(priority) or 1
+  local routes, why = R.routes, nil
+  if routes == nil then routes = routing.read() end
+  if routes then queue, why = routing.draw(queue, id, 0) end
   enqueue(id, queue, score_of(start_in_flow(queue, priority, tenant or '', workflow or '', cost), priority))
+  return queue, why
 end
 
 -- Queue a task that was begun before: its flow has paid for it.
 local function ready_again(task)
+  if string.find(task.q, '@', 2, true) then routing.send_again(task) end
   enqueue(task.id, task.q, score_of(queue_state(task.q).v - RESUMED_HEAD_START, task.p))
 end
 
@@ -147,7 +153,7 @@ local function write_queues()
   for queue, list in pairs(R.ready) do
     for i = 1, #list, 2 do list[i] = string.format('%d', list[i]) end   -- whole numbers, all below 2^53
     call_many('ZADD', key('q', queue), list)
-    names[#names + 1] = queue
+    names[#names + 1] = string.match(queue, '^[^@]+(@.*)$') or queue   -- a pool's own bell
   end
   for name, flows in pairs(R.flows) do
     local list = {}

@@ -161,6 +161,13 @@ local function ask(task)
   if task.E then call('ZADD', P .. ':expiring', R.now + task.E, task.id) end
 end
 
+-- Queue a task for which nothing stands in the way any more, new or begun before.
+local function queue_up(task)
+  if task.a > 0 then return ready_again(task) end
+  local queue, why = ready(task.id, routing.home(task.q), task.p, task.T, task.w, task.K)
+  if queue ~= task.q or why then routing.note_place(task, queue, why) end
+end
+
 -- waiting -> queued, or delayed where a delay was asked for, as timers do.
 local function satisfy(task)
   if task.Q then call('HDEL', key('t', task.id), 'i') end
@@ -175,7 +182,7 @@ local function satisfy(task)
     return
   end
   call('HSET', key('t', task.id), 's', 'queued')
-  if task.a > 0 then ready_again(task) else ready(task.id, task.q, task.p, task.T, task.w, task.K) end
+  queue_up(task)
   effect(task.id, 'queued')
 end
 
@@ -333,7 +340,8 @@ local function settle_workflows()
     for field, n in pairs(t) do
       if n ~= 0 and field ~= 'open' then call('HINCRBY', name, field, n) end
     end
-    if t.succeeded + t.failed + t.cancelled > 0 then
+    -- What was reset and ended again in this call adds up to no end; then it counts that nothing is open.
+    if t.succeeded + t.failed + t.cancelled > 0 or (open <= 0 and t.total == 0) then
       local workflow = call('HMGET', name, 's', 'bad', 'halted', 'root', 'at')
       local state = workflow[1] == 'running' and verdict(workflow, open)
       if state then
@@ -356,6 +364,7 @@ local function commit(kind, fields)
   settle_ends()
   settle_workflows()
   if R.res then resources.flush() end
+  if R.outcomes then routing.flush() end
   local queues = write_queues()
   if #R.gone > 0 then
     call('RPUSH', P .. ':gone', string.format('%d\n', R.now + R.retention) .. table.concat(R.gone, '\n'))

@@ -387,7 +387,7 @@ local function scope(name)
 end
 
 local function learned_of(queue)
-  local held = call('HGET', P .. ':learned', queue)
+  local held = call('HGET', P .. ':learned', queue) or call('HGET', P .. ':learned', routing.home(queue))
   return held and cmsgpack.unpack(held) or {0, 0, 0, 0, 0, 0}
 end
 

@@ -3,7 +3,8 @@
 -- Keys: P:bounds      hash  queue -> the most tasks that may be queued there when a submission comes; 'delayed' bounds the delayed
 --                           ones of all queues together. A queue without a field has no bound.
 --       P:pace:<queue> hash of a bounded queue: n tasks ever let in, and as refusals saw it: t when, o tasks gone by then, r a ms
--- Against a bound counts what is queued now: ready to be claimed, or parked until what it needs has room. Of a submission counts every new task, also one that waits for
+-- Against a bound counts what is queued now: ready to be claimed, or parked until what it needs has room, also of those of a capability
+-- that were routed to a pool. Of a submission counts every new task, also one that waits for
 -- others, for it comes to that queue later. What comes back (a retry, a lost host's task) or is spawned by a running task is never
 -- refused, since refusing it would lose work or stop it for ever; it takes room from submissions though.
 
@@ -32,7 +33,7 @@ end
 
 local function depth(queue)
   if queue == DELAYED then return call('ZCARD', P .. ':delayed') end
-  return call('ZCARD', key('q', queue)) + tonumber(call('HGET', P .. ':parked', queue) or 0)
+  return call('ZCARD', key('q', queue)) + tonumber(call('HGET', P .. ':parked', queue) or 0) + routing.routed(queue)
 end
 
 -- ms until `missing` places are free, by the rate at which tasks have gone lately beyond those that came back; 0: it can't be told.

@@ -84,8 +84,9 @@ local function add(t, client, states, flagged)
   local id, queue, spec, priority, options = t[1], t[2], t[3], t[4] or 1, t[5]
   if not options or not options.k then R.used[queue] = true end
   if not options and priority == 1 then   -- most tasks, and these calls are most of what a submission costs
-    ready(id, queue, priority)
-    call('HSET', key('t', id), 's', 'queued', 'q', queue, 'b', spec, 'y', client)
+    local to, why = ready(id, queue, priority)
+    if why then call('HSET', key('t', id), 's', 'queued', 'q', to, 'b', spec, 'y', client, 'route', why, 'k', 1)
+    else call('HSET', key('t', id), 's', 'queued', 'q', queue, 'b', spec, 'y', client) end
     return false
   end
   options = options or {}
@@ -118,7 +119,12 @@ local function add(t, client, states, flagged)
     call('ZADD', P .. ':delayed', R.now + delay, id)
     effect(id, 'delayed', cmsgpack.pack(R.now + delay))
   else
-    ready(id, queue, priority, tenant, options.w, cost)
+    local to, why = ready(id, queue, priority, tenant, options.w, cost)
+    if why then
+      fields[4] = to
+      put('route', why)
+      put('k', 1)
+    end
   end
   if fields[2] == 'waiting' then effect(id, 'waiting') end
   if options.w then

@@ -24,12 +24,13 @@ local function take_up(workflow, first)
   local popped = R.budget > 0 and call('ZPOPMIN', name, R.budget) or {}
   for i = 1, #popped, 2 do
     local task = load(popped[i])
-    if task and task.a > 0 then ready_again(task)
-    elseif task then
-      local flow = key('fl', task.q .. '\n' .. task.p .. '\n' .. (task.T or ''))
-      if first and not flows[flow] then call('ZREM', flow, workflow) end
-      flows[flow] = true
-      ready(task.id, task.q, task.p, task.T, workflow, task.K)
+    if task then
+      local flow = task.a == 0 and key('fl', task.q .. '\n' .. task.p .. '\n' .. (task.T or ''))
+      if flow then
+        if first and not flows[flow] then call('ZREM', flow, workflow) end
+        flows[flow] = true
+      end
+      queue_up(task)
     end
   end
   R.budget = R.budget - #popped / 2

@@ -14,6 +14,7 @@ local function claim(keys, args)
   local out, journal, running, asked = {}, {}, {}, 0
   local holder = '\n' .. host .. '\n'
   resources.look_for_scopes()
+  local routes = routing.read()
 
   -- queued -> running, by `agent`; false when the task is gone, not queued any more, of a workflow that is held, or lacks a resource.
   local function start(id, score, agent, pool)
@@ -44,13 +45,17 @@ local function claim(keys, args)
 
   for _, group in ipairs(cmsgpack.unpack(args[3])) do
     local queues, agents = group[1], group[2]
-    local given, pool = 0, R.scoped and resources.pool_of(queues)
+    local given, pool, routed = 0, (R.scoped or routes) and resources.pool_of(queues), nil
+    if routes and pool then queues, routed = routing.queues_of(pool, queues) end
     asked = asked + #agents
     while given < #agents and R.budget > 0 and not resources.enough(queues) do
       local taken = #queues == 1 and take(queues[1], #agents - given) or take_from(queues, #agents - given)
       if #taken == 0 then break end
       for i = 1, #taken, 2 do
-        if start(taken[i], taken[i + 1], agents[given + 1], pool) then given = given + 1 end
+        if start(taken[i], taken[i + 1], agents[given + 1], pool) then
+          given = given + 1
+          if routed then routing.pulled(taken[i], routed) end
+        end
       end
     end
   end

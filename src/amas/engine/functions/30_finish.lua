@@ -42,6 +42,7 @@ local function complete(keys, args)
   local refused, skipped, applied = each_owned(cmsgpack.unpack(args[4]), {succeeded = true}, function(task, item)
     call('HSET', key('t', task.id), 's', 'succeeded', 'r', item[3], 'z', R.stamp)
     if task.V then resources.settle(task, item[4]) end
+    if task.q and string.find(task.q, '@', 2, true) then routing.learn(task, true, item[4]) end
     if task.f > 0 then call('HDEL', key('t', task.id), 'e') end   -- the error of an earlier attempt is not this task's outcome
     ended(task, 'succeeded', item[3])
   end, load_for_success)
@@ -59,6 +60,7 @@ local function fail(keys, args)
   local refused, skipped, applied = each_owned(cmsgpack.unpack(args[4]), {failed = true, delayed = true}, function(task, item)
     local failures, rates, lacking = task.f + 1, {}, nil
     if task.V then rates, lacking = resources.settle(task, item[6]) end
+    if not item[7] and string.find(task.q, '@', 2, true) then routing.blame(task, item[3], item[6]) end
     if item[7] then
       resources.wait_for_provider(task, rates, item[7], item[4])
     elseif item[5] or failures > task.m then
@@ -142,6 +144,10 @@ local function suspend(keys, args)
   if open == 0 then satisfy(task) end
   local fields = {'h', args[3], 'b', args[8]}
   note_refused(detail, fields)
+  if args[9] and args[9] ~= '\147\0\0\0' then   -- not the msgpack of [0, 0, 0]
+    fields[#fields + 1] = 'u'
+    fields[#fields + 1] = cmsgpack.pack({task.id, tonumber(args[6]), cmsgpack.unpack(args[9])})
+  end
   commit('suspend', fields)
   return {}
 end

@@ -124,7 +124,7 @@ local function promote(keys, args)
       succeed(task, NIL)
     elseif task and task.s == 'delayed' then
       call('HSET', key('t', id), 's', 'queued')
-      if task.a > 0 then ready_again(task) else ready(id, task.q, task.p, task.T, task.w, task.K) end
+      queue_up(task)
       effect(id, 'queued')
     end
   end

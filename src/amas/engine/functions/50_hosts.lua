@@ -2,11 +2,15 @@
 
 -- Give back all that a host runs. `lost`: it died, so each task remembers; one that went down with too many hosts fails.
 local function release(host, lost)
-  local running = call('HGETALL', key('r', host))
+  local running, blamed = call('HGETALL', key('r', host)), {}
   for i = 1, #running, 2 do
     local task = load(running[i])
     if task and task.s == 'running' and task.h == host then
       if task.V then resources.settle(task) end
+      if lost and not blamed[task.q] and string.find(task.q, '@', 2, true) then   -- one death is one failure, whatever ran there
+        blamed[task.q] = true
+        routing.learn(task, false)
+      end
       if lost and task.l + 1 > HOSTS_LOST_MAX then
         dead_letter(task)
         abandon(task, 'host_lost', 'its host died in each of its last attempts; it may be the cause')
