@@ -13,6 +13,7 @@ import msgspec
 
 from amas.agents.context import Context, Suspended
 from amas.agents.insist import insist
+from amas.agents.mail import Carry, MailCall
 from amas.agents.progress import NOTE_CHARS_MAX, ProgressPost
 from amas.agents.threads import DaemonThreads
 from amas.artifacts.store import ArtifactStore
@@ -65,6 +66,8 @@ class Services(NamedTuple):
     loop: asyncio.AbstractEventLoop
     hierarchy: Hierarchy
     """Of the fleet's pools."""
+    mail: Carry
+    """Sends and receives messages."""
 
 
 def step_coalescer(queue: TaskQueue) -> Coalescer[JournaledStep, str]:
@@ -214,6 +217,10 @@ class TaskContext(Context):
         assert self._steps is not None, "a step is recalled before it is kept"
         self._steps[name] = held
         return await self._services.values.get(decode(held))
+
+    async def mail(self, said: MailCall) -> Any:
+        """Have the host's mailroom carry it out."""
+        return await self._services.mail(self.agent_id, said)
 
     async def in_thread(self, work: Callable[[], Any]) -> Any:
         """Run a plain step in one of the host's threads."""

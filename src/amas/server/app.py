@@ -14,6 +14,7 @@ from amas.server.routes import (
     fleet,
     flows,
     limits,
+    messages,
     quality,
     routing,
     schedules,
@@ -39,8 +40,9 @@ def create_app(plane: ControlPlane) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.plane = plane
-    parts = (tasks, workflows, flows, approvals, dead_letters, schedules, agents, fleet, limits, costs, routing, quality)
-    routers = [part.router for part in parts]
+    work = (tasks, workflows, flows, approvals, dead_letters, schedules, quality)
+    people = (agents, fleet, messages, routing, limits, costs)
+    routers = [part.router for part in (*work, *people)]
     for router in routers:
         app.include_router(router)
     problems.install(app)

@@ -19,6 +19,7 @@ from amas.observe.logging import open_log
 from amas.platforms.local.control import fleet_state
 from amas.platforms.local.home import FleetState, Home
 from amas.platforms.local.ready import on_stop, tell_ready
+from amas.platforms.local.secret import forget_message_secret, message_settings
 from amas.settings import ArtifactSettings, EngineSettings, HomeSettings, HostSettings, OrchestrationLimits
 
 
@@ -54,7 +55,10 @@ def _share(spec: FleetSpec, state: FleetState, host_id: str) -> dict[str, list[i
 async def _host(home: Home, host_id: str) -> None:
     from amas.agents.host import Host, HostHome
     from amas.artifacts.store import ArtifactStore
+    from amas.orchestration.fleet_bus import fleet_bus
 
+    messages = message_settings(home)
+    forget_message_secret()  # before an agent's module is imported
     state = fleet_state(home.folder)
     spec = fleet_facts(load_fleet(state.fleet_file, agents=True), home)
     level = OrchestrationLimits.read().log_level
@@ -72,6 +76,7 @@ async def _host(home: Home, host_id: str) -> None:
         rng=random.Random(),  # noqa: S311  jitter, no secret
         numbers=_share(spec, state, host_id),
         gate=fleet_gate(spec.limits),
+        bus=(lambda engine, agents: fleet_bus(engine, spec, messages, agents=agents)) if messages.secret else None,
     )
     on_stop(host.drain)
     async with asyncio.TaskGroup() as group:
