@@ -48,5 +48,5 @@ def create_app(plane: ControlPlane) -> FastAPI:
     problems.install(app)
     app.add_middleware(Guard, settings=plane.settings)
     app.add_middleware(Timed, metrics=plane.metrics)
-    app.openapi = openapi_of(app, [part.router for part in parts], locked=bool(plane.settings.token))  # type: ignore[method-assign]
+    app.openapi = openapi_of(app, routers, locked=bool(plane.settings.token))  # type: ignore[method-assign]
     return app
