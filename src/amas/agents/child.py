@@ -27,6 +27,7 @@ from amas.artifacts.store import ArtifactStore
 from amas.errors import AmasError, BudgetExhausted, NotAllowed, SubmissionError
 from amas.model.flow import ESCALATION_CAPABILITY, Wait
 from amas.model.goal import SubTask
+from amas.model.limits import Amounts
 from amas.model.task import Json, TaskOutcome
 from amas.observe.logging import Log
 
@@ -169,6 +170,10 @@ class ChildContext(Context):
     async def spend(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:
         """Have the host reserve it."""
         await self._line.ask(lambda call: frames.Spend(call, usd, tokens, calls))
+
+    async def budget_left(self) -> Amounts | None:
+        """Ask the host."""
+        return msgspec.convert(await self._line.ask(frames.Left), Amounts | None)
 
     def report_usage(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:
         """Tell the host."""

@@ -86,6 +86,12 @@ class Spend(msgspec.Struct, frozen=True, tag=True):
     calls: int
 
 
+class Left(msgspec.Struct, frozen=True, tag=True):
+    """Asks what the workflow's budget has left; answered with `Amounts` or nil."""
+
+    call: int
+
+
 class Used(msgspec.Struct, frozen=True, tag=True):
     """What was used besides; not answered."""
 
@@ -125,7 +131,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 
 
 FromHost = Start | Answer | Refusal
-FromChild = Recall | Keep | Spawn | Spend | Used | Progress | LogLine | Done | Failed
+FromChild = Recall | Keep | Spawn | Spend | Left | Used | Progress | LogLine | Done | Failed
 
 _encode = msgspec.msgpack.Encoder().encode
 from_host = msgspec.msgpack.Decoder(FromHost)

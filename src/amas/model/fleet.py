@@ -87,6 +87,8 @@ class FleetLimits(msgspec.Struct, frozen=True, kw_only=True):
     quality_threshold: float = 0.85
     quality_rounds: int = 2
     """How often the gate sends a part back before it goes up as it is, marked."""
+    replans_max: int = 1
+    """How often the failed part of a goal's plan is planned again."""
 
 
 class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True):
