@@ -113,6 +113,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What the planner understood and left out, in plain words."""
     estimate: Estimate | None = None
     """None until the plan was checked."""
+    pools: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    """By task, who it is assigned to: its pool, then one for each of `spawns`; empty until the plan was checked."""
 
 
 class PlanChange(msgspec.Struct, frozen=True, kw_only=True):

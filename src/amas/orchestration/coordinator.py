@@ -1,7 +1,7 @@
 """The Task Coordinator: plans a goal, has the plan checked, starts its graph, and hands the deliverable back.
 
 Its pool's `options` carry the fleet's facts:
-`{"capabilities": [...], "limits": {...}, "playbooks": [path or name, ...], "estimates": {...}}`.
+`{"capabilities": [...], "limits": {...}, "playbooks": [path or name, ...], "estimates": {...}, "crews": [...], ...}`.
 What fails for good is planned again, alone and a bounded number of times. The change is a step, and what it adds are sub-tasks
 under keys of their own, so a coordinator that is killed at any point neither plans twice nor has anything done twice.
 It must never do a part's work, nor start a plan that the validator refused.
@@ -17,12 +17,13 @@ import msgspec
 from amas.agents.base import agent
 from amas.agents.context import Context
 from amas.clock import now_ms
-from amas.core.estimate import estimated, over_budget
+from amas.core.assignment import Assignment, Crew, assigned, assignment_problems, crews_of
+from amas.core.estimate import estimated, estimates_of, over_budget
 from amas.core.plan import problems
 from amas.core.replan import applied, failed, first_wave, given_up
 from amas.errors import AmasError, GiveUp, GoalOverBudget, PlanRefused
 from amas.model.authority import Member
-from amas.model.fleet import FleetLimits
+from amas.model.fleet import FleetLimits, FleetSpec
 from amas.model.goal import Goal, Plan, PlanChange, SubTask
 from amas.model.limits import Amounts
 from amas.model.task import Json, TaskOutcome
@@ -58,6 +59,23 @@ class CoordinatorOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The folder for deliverables of goals that name none; each gets one of its own there, called by its task's id."""
     estimates: dict[str, Amounts] = msgspec.field(default_factory=dict)
     """What one attempt takes, by queue."""
+    crews: tuple[Crew, ...] = ()
+    """Who there is to do it."""
+
+
+def options_of(fleet: FleetSpec, *, deliverables: str = "") -> dict[str, Json]:
+    """Return a fleet's facts as its coordinator's options; `deliverables`: the folder for goals that name none."""
+    options = CoordinatorOptions(
+        capabilities=tuple(sorted(fleet.capabilities)),
+        limits=fleet.limits,
+        playbooks=fleet.playbooks,
+        members=fleet.members,
+        deliverables=deliverables,
+        estimates=estimates_of(fleet.pools),
+        crews=crews_of(fleet.pools),
+    )
+    given: dict[str, Json] = msgspec.to_builtins(options)
+    return given
 
 
 def facts_of(options: Mapping[str, Json]) -> FleetFacts:
@@ -70,6 +88,7 @@ def facts_of(options: Mapping[str, Json]) -> FleetFacts:
         limits=given.limits,
         members=given.members,
         estimates=given.estimates,
+        crews=given.crews,
     )
 
 
@@ -100,7 +119,10 @@ async def checked_plan(by: Planner, goal: Goal, facts: FleetFacts) -> Plan:
     estimate = estimated(plan.tasks, facts.estimates)  # only now: a plan with a cycle has none
     if over := over_budget(estimate, goal.budget):
         raise GoalOverBudget(over)
-    return msgspec.structs.replace(plan, estimate=estimate)
+    assignment = assigned(plan.tasks, facts.crews, facts.estimates) if facts.crews else Assignment()
+    if found := assignment_problems(assignment, deadline_s=goal.deadline_s):
+        raise PlanRefused(found)
+    return msgspec.structs.replace(plan, estimate=estimate, pools=assignment.pools)
 
 
 async def checked_change(by: Planner, setback: Setback, facts: FleetFacts, rest: Rest) -> PlanChange:

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from amas.artifacts.store import ArtifactStore
+from amas.core.assignment import Crew
 from amas.model.authority import Member
 from amas.model.fleet import FleetLimits
 from amas.model.goal import Goal, Plan, PlanChange, SubTask
@@ -24,6 +25,8 @@ class FleetFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Everybody's place in the hierarchy; empty where it isn't known."""
     estimates: dict[str, Amounts] = msgspec.field(default_factory=dict)
     """By queue, as `core.estimate.estimates_of` makes them."""
+    crews: tuple[Crew, ...] = ()
+    """Who there is to do it; empty where it isn't known."""
 
 
 class Spent(Protocol):

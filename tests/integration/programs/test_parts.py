@@ -140,7 +140,7 @@ async def test_help_comes_from_the_specialist_else_from_above_at_last_from_a_per
     helped = await manager.request_specialist_help("work.part")
     assert (helped.answer, helped.by.rpartition("-")[0], helped.asked) == (42, "hand", ())
     assert await manager.request_specialist_help("work.part", "up") == ("from above", "boss", ("work.part",))
-    with pytest.raises(TaskFailed, match="nobody helped with 'work.part': too hard; asked: work.part, boss"):
+    with pytest.raises(TaskFailed, match=r"nobody helped with 'work.part': too hard; asked: work.part, boss"):
         await manager.request_specialist_help("work.part", "nobody", timeout_s=1.0)
     with pytest.raises(CapabilityUnknown):
         await manager.request_specialist_help("work.none")
