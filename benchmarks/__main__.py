@@ -19,6 +19,7 @@ from rich.table import Table
 from benchmarks import fleet, page, plots, progress, results
 from benchmarks.machine import about, yardstick_ms
 from benchmarks.parts import (
+    assignment,
     ceiling,
     commands,
     cost,
@@ -38,6 +39,7 @@ from benchmarks.parts import (
 PARTS: dict[str, ModuleType] = {
     "throughput": throughput,
     "rest": rest,
+    "assignment": assignment,
     "cost": cost,
     "ceiling": ceiling,
     "latency": latency,

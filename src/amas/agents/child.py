@@ -40,6 +40,7 @@ from amas.errors import (
 from amas.model.cost import ModelCall
 from amas.model.flow import ESCALATION_CAPABILITY, Wait
 from amas.model.goal import SubTask
+from amas.model.limits import Amounts
 from amas.model.task import Json, TaskOutcome
 from amas.observe.logging import Log
 
@@ -192,6 +193,10 @@ class ChildContext(Context):
     async def mail(self, said: MailCall) -> Any:
         """Have the host carry it out, in the name of the agent whose attempt this is."""
         return await self._line.ask(lambda call: frames.Mail(call, said))
+
+    async def budget_left(self) -> Amounts | None:
+        """Ask the host."""
+        return msgspec.convert(await self._line.ask(frames.Left), Amounts | None)
 
     def report_usage(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:
         """Tell the host."""

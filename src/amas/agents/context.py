@@ -28,6 +28,7 @@ from amas.model.flow import (
     Wait,
 )
 from amas.model.goal import SubTask
+from amas.model.limits import Amounts
 from amas.model.states import TaskState
 from amas.model.task import Failure, Json, RetryPolicy, TaskOutcome, TaskSpec
 from amas.observe.logging import Log
@@ -117,6 +118,13 @@ class Context(Correspondent):
         """Say before it happens that this attempt is about to use so much more; BudgetExhausted when no budget has room for it.
 
         It is counted as used from then on. Where a call turns out to cost something else, `usage` corrects it.
+        """
+
+    @abstractmethod
+    async def budget_left(self) -> Amounts | None:
+        """Return what the task's workflow may still spend, what is reserved taken off; None where it has no budget.
+
+        Different on each attempt: use it within a `step`.
         """
 
     @abstractmethod
@@ -258,6 +266,11 @@ class SyncContext(SyncCorrespondent):
     def spend(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:
         """Say what is about to be used; see `Context.spend`."""
         self._call(self._context.spend(usd=usd, tokens=tokens, calls=calls))
+
+    def budget_left(self) -> Amounts | None:
+        """Return what the workflow may still spend; see `Context.budget_left`."""
+        left: Amounts | None = self._call(self._context.budget_left())
+        return left
 
     def spawn(self, tasks: Sequence[SubTask], *, wait: Wait = "all") -> dict[str, TaskOutcome]:
         """Have sub-tasks done; see `Context.spawn`."""

@@ -98,6 +98,12 @@ class Mail(msgspec.Struct, frozen=True, tag=True):
     said: MailCall
 
 
+class Left(msgspec.Struct, frozen=True, tag=True):
+    """Asks what the workflow's budget has left; answered with `Amounts` or nil."""
+
+    call: int
+
+
 class Used(msgspec.Struct, frozen=True, tag=True):
     """What was used besides; not answered."""
 
@@ -137,7 +143,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 
 
 FromHost = Start | Answer | Refusal
-FromChild = Recall | Keep | Spawn | Spend | Mail | Used | Progress | LogLine | Done | Failed
+FromChild = Recall | Keep | Spawn | Spend | Mail | Left | Used | Progress | LogLine | Done | Failed
 
 _encode = msgspec.msgpack.Encoder().encode
 from_host = msgspec.msgpack.Decoder(FromHost)

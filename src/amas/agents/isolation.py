@@ -130,7 +130,7 @@ class _Child:
     def _take(self, message: frames.FromChild) -> Coroutine[Any, Any, None] | None:
         """Take one message; return the call that it asks for, if it asks for one."""
         match message:
-            case frames.Recall() | frames.Keep() | frames.Spawn() | frames.Spend() | frames.Mail():
+            case frames.Recall() | frames.Keep() | frames.Spawn() | frames.Spend() | frames.Mail() | frames.Left():
                 return self._answer(message)
             case frames.Used():
                 self._context.report_usage(usd=message.usd, tokens=message.tokens, calls=message.calls)
@@ -144,7 +144,9 @@ class _Child:
                 pass
         return None
 
-    async def _answer(self, message: frames.Recall | frames.Keep | frames.Spawn | frames.Spend | frames.Mail) -> None:
+    async def _answer(
+        self, message: frames.Recall | frames.Keep | frames.Spawn | frames.Spend | frames.Mail | frames.Left
+    ) -> None:
         value: Any
         try:
             match message:
@@ -154,6 +156,8 @@ class _Child:
                     value = await self._context.keep(message.name, message.result, calls=message.calls)
                 case frames.Spawn():
                     value = await self._context.spawn(message.tasks, wait=message.wait)
+                case frames.Left():
+                    value = msgspec.to_builtins(await self._context.budget_left())
                 case frames.Spend():
                     value = None
                     await self._context.spend(usd=message.usd, tokens=message.tokens, calls=message.calls)

@@ -25,14 +25,14 @@ from amas.engine.coalesce import Coalescer
 from amas.engine.graph import Owner
 from amas.engine.limits import Limits
 from amas.engine.queue import TaskQueue
-from amas.errors import AttemptStale, EngineError, NotAllowed, SubmissionError
+from amas.errors import AttemptStale, EngineError, LimitUnknown, NotAllowed, SubmissionError
 from amas.model.authority import Member, Right
 from amas.model.blob import unwrap
 from amas.model.cost import ModelCall
 from amas.model.flow import BUILT_IN, RESERVED_PREFIX, TIMER_CAPABILITY, Wait
 from amas.model.goal import SubTask
 from amas.model.journal import ProgressNote
-from amas.model.limits import Usage
+from amas.model.limits import Amounts, Usage
 from amas.model.states import Layer, TaskState
 from amas.model.task import Claimed, Failure, JournaledStep, Json, Submission, TaskOutcome
 from amas.observe.logging import Log
@@ -175,6 +175,16 @@ class TaskContext(Context):
         except AttemptStale:
             self._give_up_as_stale()
         self.usage = (self.usage or Usage()).plus(usd=usd, tokens=tokens, calls=calls)  # it may have changed meanwhile
+
+    async def budget_left(self) -> Amounts | None:
+        """Ask the engine."""
+        if not self.spec.workflow_id:
+            return None
+        scope = f"workflow/{self.spec.workflow_id}"
+        try:
+            return (await insist(lambda: self._services.limits.budget(scope), draw=self._services.draw)).left
+        except LimitUnknown:
+            return None
 
     def report_usage(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:
         """Add it up for the attempt's end; money that was spent without the right to is counted all the same."""

@@ -106,13 +106,18 @@ def run(
     test_timeout: Annotated[
         float | None, typer.Option(min=1, max=86_400, help="Seconds that the project's own tests may take (by default 900).")
     ] = None,
+    budget: Annotated[float | None, typer.Option(min=0, help="Dollars that the goal may spend.")] = None,
+    tokens: Annotated[int | None, typer.Option(min=0, help="Tokens that the goal may use.")] = None,
+    agent_seconds: Annotated[float | None, typer.Option(min=0, help="Seconds of agents' time that the goal may take.")] = None,
+    deadline: Annotated[float | None, typer.Option(min=1, help="Seconds within which the goal must be met.")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Submit to the running fleet and return at once.")] = False,
     json: Json = False,
 ) -> None:
     """Have a goal met, and watch the hierarchy at work. Starts a fleet when none runs, and stops it again."""
     from amas.cli import run as module
 
-    module.run(module.Request(goal, input, output, fleet, home, test_timeout, detach, json))
+    bounds = module.Bounds(budget, tokens, agent_seconds, deadline)
+    module.run(module.Request(goal, input, output, fleet, home, test_timeout, bounds, detach, json))
 
 
 @app.command()

@@ -50,6 +50,10 @@ class Link:
         asyncio.run_coroutine_threadsafe(self._connected(), loop).result()
         return asyncio.run_coroutine_threadsafe(self._ask(question), loop).result(ANSWER_S)
 
+    def keep(self, ending: Callable[[], Awaitable[None]]) -> None:
+        """Have `ending` awaited when this link is closed, before the fleet is let go of. Call it within a question."""
+        self._kept.push_async_callback(ending)
+
     def close(self) -> None:
         """Let go of the fleet, and stop it where this program started it; the next question begins anew."""
         with self._starting:

@@ -36,6 +36,7 @@ async def main():
         await asyncio.sleep(0.2)
     print("status", status["status"], status["progress_percentage"], status["completed_tasks"] == status["total_tasks"])
     print("layers", *sorted(status["layers"]))
+    print("assigned", *status["assigned"]["review"][:2])
     print("cost", status["cost_usd"])
     print("folder", status["result"]["folder"])
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import msgspec
 
-from amas.core.estimate import estimates_of
 from amas.core.gates import fleet_gate
 from amas.core.placement import agent_numbers
 from amas.fleet.load import load_fleet
@@ -32,14 +31,9 @@ def run_host(folder: Path | None, host_id: str) -> None:
 
 def fleet_facts(spec: FleetSpec, home: Home) -> FleetSpec:
     """Return the fleet with what its coordinator must know of it in the pool's options: capabilities, limits, playbooks."""
-    facts = {
-        "capabilities": sorted(spec.capabilities),
-        "limits": msgspec.to_builtins(spec.limits),
-        "members": msgspec.to_builtins(spec.members),
-        "playbooks": list(spec.playbooks),
-        "estimates": msgspec.to_builtins(estimates_of(spec.pools)),
-        "deliverables": str(home.deliverables),
-    }
+    from amas.orchestration.coordinator import options_of
+
+    facts = options_of(spec, deliverables=str(home.deliverables))
     pools = tuple(
         msgspec.structs.replace(pool, options={**facts, **pool.options}) if ROOT_CAPABILITY in pool.capabilities else pool
         for pool in spec.pools
