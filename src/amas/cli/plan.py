@@ -17,6 +17,7 @@ from amas.orchestration.coordinator import checked_plan, planner
 from amas.orchestration.planner import FleetFacts
 from amas.orchestration.playbooks import load_playbooks
 from amas.orchestration.submission import check_goal, check_takes_goals
+from amas.platforms.local.model import for_this_process
 
 
 class Asked(NamedTuple):
@@ -40,7 +41,8 @@ def plan(asked: Asked, *, as_json: bool) -> None:
     )
     check_goal(goal)
     facts = facts_of_fleet(fleet)
-    made = asyncio.run(checked_plan(planner(), goal, facts))
+    with for_this_process():
+        made = asyncio.run(checked_plan(planner(), goal, facts))
     print_json(_as_json(made, facts)) if as_json else _show(made, goal, facts)
 
 

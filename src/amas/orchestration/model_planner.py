@@ -8,9 +8,10 @@ plan's notes say why. Loaded on first use, because pydantic-ai takes a second; m
 import asyncio
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import msgspec
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 from pydantic_ai import Agent, ModelRetry, NativeOutput
 from pydantic_ai.exceptions import AgentRunError, UserError
 from pydantic_ai.models import Model, infer_model
@@ -55,6 +56,29 @@ class Draft(BaseModel):
     deliverable: str = Field(default="", description="without a playbook: the key of the last task, whose result is handed over")
 
 
+def _offered(facts: FleetFacts) -> type[Draft]:
+    """Return `Draft` with a schema that names what this fleet has: a server which holds its model to it allows no other words.
+
+    Only the schema is narrower: what a model says all the same is judged as ever, in sentences that it can mend.
+    """
+    task = DraftTask.model_json_schema()
+    task["properties"]["capability"]["enum"] = _free(facts)
+    parts = sorted(
+        {work.capability for book in facts.playbooks for phase in book.phases for work in phase.work} & facts.capabilities
+    )
+
+    def narrow(schema: dict[str, Any]) -> None:
+        given = schema["properties"]
+        given["playbook"]["enum"] = [*(book.name for book in facts.playbooks), *([""] if _free(facts) else [])]
+        given["use"] |= {"items": {"type": "string", "enum": parts}, "maxItems": len(parts)}
+        given["tasks"] |= {"items": task, "maxItems": facts.limits.max_subtasks}
+        schema |= {"title": Draft.__name__, "required": ["playbook", "use"]}
+        if not _free(facts):
+            del given["tasks"], given["deliverable"]
+
+    return create_model("Draft", __base__=Draft, __config__=None, __cls_kwargs__={"json_schema_extra": narrow})
+
+
 class ModelPlanner:
     """Plans with a model, and by rules where the model can't; `spent` hears what each goal's planning used."""
 
@@ -75,7 +99,9 @@ class ModelPlanner:
     async def _by_model(self, goal: Goal, facts: FleetFacts) -> Plan:
         model = model_of(self._settings)
         native = model.profile.get("supports_json_schema_output", False)
-        agent = Agent(model, output_type=NativeOutput(Draft) if native else Draft, retries=REPAIRS, instructions=prompt(facts))
+        offered = _offered(facts)
+        wanted = NativeOutput(offered) if native else offered
+        agent = Agent(model, output_type=wanted, retries=REPAIRS, instructions=prompt(facts))
         plans: list[Plan] = []
 
         @agent.output_validator
@@ -88,7 +114,8 @@ class ModelPlanner:
 
         usage = RunUsage()
         try:
-            result = await agent.run(_request(goal), usage=usage)
+            async with model:  # closes its connections
+                result = await agent.run(_request(goal), usage=usage)
         finally:  # what a plan that failed used was used as well
             self._tell(usage)
         rounds = result.usage.requests

@@ -119,6 +119,7 @@ async def supervise(request: StartRequest, report: Report) -> None:
     with home.hold():
         use_log(open_log(home.logs / "supervisor.jsonl", level=OrchestrationLimits.read().log_level))
         ports = claim_ports(request.host, {"--port": request.port, "--metrics-port": request.metrics_port})
+        model_port = claim_ports("127.0.0.1", {"model": 0})["model"] if request.local_model else 0
         state = FleetState(
             fleet_file=request.fleet_file,
             engine_url=request.engine_url or embedded_engine(request, home).url,
@@ -127,6 +128,7 @@ async def supervise(request: StartRequest, report: Report) -> None:
             host=request.host,
             port=ports["--port"],
             metrics_port=ports["--metrics-port"],
+            model_port=model_port,
             hosts=request.hosts,
             supervisor_pid=os.getpid(),
             started_ms=clock.now_ms(),
