@@ -5,7 +5,7 @@ BIN  := $(VENV)/bin
 PYTHON ?= python3
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test lint bench bench-peers bench-science bench-page soak clean
+.PHONY: help setup demo test lint bench bench-peers bench-science bench-page soak local-model clean
 
 help:  ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ bench-page: setup  ## docs/benchmarks.md and its plots again, from the results
 
 soak: setup  ## the long fault runs
 	AMAS_SOAK=full $(BIN)/python -m pytest -m soak tests
+
+local-model: setup  ## install the small language model and run the goals that it plans
+	$(BIN)/amas model install
+	$(BIN)/python -m pytest -m local_model tests
 
 clean:  ## remove what the targets made
 	rm -rf $(VENV) amas-out .mypy_cache .ruff_cache .pytest_cache

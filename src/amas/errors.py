@@ -54,7 +54,8 @@ AmasError
 │   ├── FleetAlreadyRunning
 │   ├── PortInUse
 │   ├── HomeUnusable
-│   └── StartFailed
+│   ├── StartFailed
+│   └── ModelNotInstalled
 ├── RecordsError              operator   the history can't be written or read
 ├── ArtifactError             operator   the artifact store can't take or give a large value
 │   ├── ArtifactLost          it won't be there the next time either
@@ -469,6 +470,12 @@ class StartFailed(PlatformError):
     """A part of the fleet didn't come up; the message carries the last lines of its log."""
 
     code = "start_failed"
+
+
+class ModelNotInstalled(PlatformError):
+    """The local model was asked for, and its packages aren't installed."""
+
+    code = "model_not_installed"
 
 
 class RecordsError(AmasError):

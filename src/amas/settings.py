@@ -304,19 +304,28 @@ class ArtifactSettings(Settings, frozen=True, kw_only=True):
         return self.url or str(home / "artifacts")
 
 
+LOCAL_MODEL = "local"
+"""As AMAS_MODEL without an address: a small model on this machine, which the fleet starts."""
+
+
 class ModelSettings(Settings, frozen=True, kw_only=True):
     """The language model that plans goals; without one, playbooks alone do."""
 
     model: Annotated[
         str, Variable("AMAS_MODEL", pattern=r"\S+", meaning="a model's name without spaces, such as openai:gpt-5")
     ] = ""
-    """As pydantic-ai names it, provider first; with AMAS_MODEL_URL, as that server names it."""
+    """As pydantic-ai names it, provider first; with AMAS_MODEL_URL, as that server names it; `local` for the fleet's own."""
     url: Annotated[
         str, Variable("AMAS_MODEL_URL", pattern=r"https?://\S+", meaning="an address such as http://127.0.0.1:8080/v1")
     ] = ""
     """Of a server that speaks OpenAI's chat completions; empty for the provider that the model's name says."""
     key: Annotated[str, Variable("AMAS_MODEL_KEY", meaning="the secret that AMAS_MODEL_URL asks for")] = ""
     """Only for AMAS_MODEL_URL, which never gets another provider's key; named providers read their usual variables."""
+
+    @property
+    def local(self) -> bool:
+        """Whether the model is the one that the fleet starts."""
+        return self.model == LOCAL_MODEL and not self.url
 
     def check(self) -> None:
         """An address without a model's name plans nothing."""

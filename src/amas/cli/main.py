@@ -551,6 +551,29 @@ def serve(home: HomeOption = None) -> None:
     run_control_plane(home)
 
 
+model_app = typer.Typer(
+    help="A small language model on this machine, for tests and for goals without a key.", no_args_is_help=True
+)
+app.add_typer(model_app, name="model")
+
+
+@model_app.command("install")
+def install_model() -> None:
+    """Install it into this Python; AMAS_MODEL=local has a fleet start it."""
+    from amas.platforms.local import model
+
+    model.install()
+    print("the local model is installed: AMAS_MODEL=local has a fleet use it")
+
+
+@model_app.command("serve")
+def serve_model(port: Annotated[int, typer.Option(min=0, max=65_535, help="The port; 0 for any free one.")] = 0) -> None:
+    """Serve it in the foreground, on loopback, for whatever speaks OpenAI's chat completions."""
+    from amas.platforms.local import model
+
+    model.serve(port)
+
+
 def main() -> None:
     """Run the command line; every expected error is one sentence and an exit code."""
     try:

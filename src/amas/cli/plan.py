@@ -15,6 +15,7 @@ from amas.model.limits import Amounts
 from amas.orchestration.coordinator import checked_plan, facts_of, options_of, planner
 from amas.orchestration.planner import FleetFacts
 from amas.orchestration.submission import check_goal, check_takes_goals
+from amas.platforms.local.model import for_this_process
 
 
 class Asked(NamedTuple):
@@ -38,7 +39,8 @@ def plan(asked: Asked, *, as_json: bool) -> None:
     )
     check_goal(goal)
     facts = facts_of(options_of(fleet))
-    made = asyncio.run(checked_plan(planner(), goal, facts))
+    with for_this_process():
+        made = asyncio.run(checked_plan(planner(), goal, facts))
     print_json(_as_json(made, facts)) if as_json else _show(made, goal, facts)
 
 

@@ -8,10 +8,10 @@ plan's notes say why. Loaded on first use, because pydantic-ai takes a second; m
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 from pydantic_ai import Agent, ModelRetry, NativeOutput
 from pydantic_ai.exceptions import AgentRunError, UserError
 from pydantic_ai.usage import RunUsage
@@ -79,6 +79,29 @@ class Mend(BaseModel):
     deliverable: str = Field(default="", description="in a graph: the key of the new task whose result is handed over")
 
 
+def _offered(facts: FleetFacts) -> type[Draft]:
+    """Return `Draft` with a schema that names what this fleet has: a server which holds its model to it allows no other words.
+
+    Only the schema is narrower: what a model says all the same is judged as ever, in sentences that it can mend.
+    """
+    task = DraftTask.model_json_schema()
+    task["properties"]["capability"]["enum"] = _free(facts)
+    parts = sorted(
+        {work.capability for book in facts.playbooks for phase in book.phases for work in phase.work} & facts.capabilities
+    )
+
+    def narrow(schema: dict[str, Any]) -> None:
+        given = schema["properties"]
+        given["playbook"]["enum"] = [*(book.name for book in facts.playbooks), *([""] if _free(facts) else [])]
+        given["use"] |= {"items": {"type": "string", "enum": parts}, "maxItems": len(parts)}
+        given["tasks"] |= {"items": task, "maxItems": facts.limits.max_subtasks}
+        schema |= {"title": Draft.__name__, "required": ["playbook", "use"]}
+        if not _free(facts):
+            del given["tasks"], given["deliverable"]
+
+    return create_model("Draft", __base__=Draft, __config__=None, __cls_kwargs__={"json_schema_extra": narrow})
+
+
 class ModelPlanner:
     """Plans with a model, and by rules where the model can't; `spent` hears what each goal's planning used."""
 
@@ -121,7 +144,7 @@ class ModelPlanner:
         def judge(draft: Draft) -> tuple[list[str], Plan | None]:
             return judged(draft, goal, facts)
 
-        plan, rounds = await self._asked(Draft, judge, prompt=prompt(facts), request=_request(goal))
+        plan, rounds = await self._asked(_offered(facts), judge, prompt=prompt(facts), request=_request(goal))
         refused = f", after {rounds - 1} of its plans were refused" if rounds > 1 else ""
         return _noted(plan, f"planned by the model {self._settings.model}{refused}")
 
@@ -144,7 +167,8 @@ class ModelPlanner:
 
         usage = RunUsage()
         try:
-            result = await agent.run(request, usage=usage)
+            async with model:  # closes its connections
+                result = await agent.run(request, usage=usage)
         finally:  # what a plan that failed used was used as well
             self._tell(usage)
         return plans[-1], result.usage.requests

@@ -105,6 +105,19 @@ async def test_a_playbook_that_the_model_names_is_expanded_with_what_it_chose() 
 
 
 @pytest.mark.anyio
+async def test_the_schema_names_what_the_fleet_has() -> None:
+    with model_server(draft()) as server:
+        await planned(server)
+        await planned(server, REVIEW, FleetFacts(capabilities=PLAYBOOKS[0].capabilities, playbooks=PLAYBOOKS))
+    first, bound = (asked["response_format"]["json_schema"]["schema"]["properties"] for asked in server.asked[:2])
+    assert first["playbook"]["enum"] == ["code-base", ""]
+    assert "development.code_review" in first["use"]["items"]["enum"]
+    assert first["tasks"]["items"]["properties"]["capability"]["enum"] == ["kitchen.cook", "kitchen.shop"]
+    assert bound["playbook"]["enum"] == ["code-base"], "a fleet whose agents work in playbooks only has no other way"
+    assert "tasks" not in bound
+
+
+@pytest.mark.anyio
 async def test_three_bad_plans_are_enough_and_the_rules_plan_says_why() -> None:
     with model_server("no JSON", draft(cook="development.code_review"), draft(cook="kitchen.fry")) as server:
         plan = await planned(server, REVIEW)

@@ -1,7 +1,7 @@
 """The parts of a local fleet as child processes: how each is started, when it counts as ready, and what its end means.
 
-`Child` is all that the supervisor knows of a part. `stages` puts the real ones in their order: the engine; the control plane; the
-hosts. A later stage starts when every part of the earlier one is verified ready.
+`Child` is all that the supervisor knows of a part. `stages` puts the real ones in their order: the engine, with the local model
+where the fleet has one; the control plane; the hosts. A later stage starts when every part of the earlier one is verified ready.
 """
 
 import asyncio
@@ -22,6 +22,8 @@ Process = asyncio.subprocess.Process
 
 CONTROL_PLANE_STOP_S = 10.0
 """Open requests and live event streams get this long after SIGTERM."""
+MODEL_STOP_S = 5.0
+"""The local model keeps nothing; an answer that is under way is asked for again."""
 DRAIN_MARGIN_S = 5.0
 """Beyond a host's own drain, to give back what it couldn't finish."""
 
@@ -42,9 +44,10 @@ class Child:
 def stages(request: StartRequest, home: Home, state: FleetState) -> list[list[Child]]:
     """Return the parts that `request` wants, in the order in which they start; they stop in reverse."""
     control_plane = _control_plane(request, home, state)
-    hosts = [_host(request, home, f"host-{number + 1}") for number in range(request.hosts)]
-    engine = [] if request.engine_url else [[_engine(request, home)]]
-    return [*engine, [control_plane], hosts]
+    hosts = [_host(request, home, state, f"host-{number + 1}") for number in range(request.hosts)]
+    engine = [] if request.engine_url else [_engine(request, home)]
+    model = [_model(request, home, state)] if request.local_model else []
+    return [stage for stage in ([*engine, *model], [control_plane], hosts) if stage]
 
 
 def _engine(request: StartRequest, home: Home) -> Child:
@@ -72,25 +75,32 @@ def embedded_engine(request: StartRequest, home: Home) -> EmbeddedEngine:
 
 
 def _control_plane(request: StartRequest, home: Home, state: FleetState) -> Child:
-    program = Program("control-plane", [*request.program, "serve", "--home", str(home.folder)], home, request.fleet_file)
+    command = [*request.program, "serve", "--home", str(home.folder)]
+    program = Program("control-plane", command, home, request.fleet_file, model_url=state.model_url)
     return Child(
         program.name, program.spawn, program.said_ready, program.failure, stop_s=CONTROL_PLANE_STOP_S, start_s=request.start_s
     )
 
 
-def _host(request: StartRequest, home: Home, name: str) -> Child:
+def _host(request: StartRequest, home: Home, state: FleetState, name: str) -> Child:
     arguments = ["host", "--home", str(home.folder), "--host-id", name]
-    program = Program(name, [*request.program, *arguments], home, request.fleet_file)
+    program = Program(name, [*request.program, *arguments], home, request.fleet_file, model_url=state.model_url)
     return Child(
         name, program.spawn, program.said_ready, program.failure, stop_s=request.drain_s + DRAIN_MARGIN_S, start_s=request.start_s
     )
 
 
+def _model(request: StartRequest, home: Home, state: FleetState) -> Child:
+    program = Program("model", [*request.program, "model", "serve", "--port", str(state.model_port)], home)
+    return Child(program.name, program.spawn, program.said_ready, program.failure, stop_s=MODEL_STOP_S, start_s=request.start_s)
+
+
 class Program:
     """A program of ours that runs from the data folder, writes to a log there, and may say that it is ready."""
 
-    def __init__(self, name: str, argv: Sequence[str], home: Home, fleet_file: str = "") -> None:
+    def __init__(self, name: str, argv: Sequence[str], home: Home, fleet_file: str = "", *, model_url: str = "") -> None:
         self.name, self._argv, self._home, self._fleet_file = name, list(argv), home, fleet_file
+        self._model = {"AMAS_MODEL_URL": model_url} if model_url else {}
         self._log_start = 0
         self._ready: asyncio.StreamReader | None = None
         self._transport: asyncio.ReadTransport | None = None
@@ -141,4 +151,4 @@ class Program:
     def _environment(self, ready_fd: int) -> dict[str, str]:
         beside = str(Path(self._fleet_file).parent) if self._fleet_file else ""
         paths = [path for path in (os.environ.get("PYTHONPATH", ""), beside) if path]  # a fleet file's agents lie beside it
-        return os.environ | {READY_FD: str(ready_fd), "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+        return os.environ | self._model | {READY_FD: str(ready_fd), "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}

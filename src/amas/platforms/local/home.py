@@ -34,7 +34,7 @@ class PartState(msgspec.Struct, kw_only=True):
     """One child process, as `amas status` shows it."""
 
     name: str
-    """`engine`, `control-plane`, `host-1`, ..."""
+    """`engine`, `model`, `control-plane`, `host-1`, ..."""
     pid: int = 0
     """0 while it isn't running."""
     status: str = "waiting"
@@ -59,6 +59,8 @@ class FleetState(msgspec.Struct, kw_only=True):
     """Where the control plane listens."""
     port: int
     metrics_port: int
+    model_port: int = 0
+    """Where the fleet's own language model listens, on loopback; 0 when it has none."""
     hosts: int = 1
     """How many host processes share the fleet's agents: `host-1` to `host-N`."""
     supervisor_pid: int = 0
@@ -70,6 +72,11 @@ class FleetState(msgspec.Struct, kw_only=True):
         """The control plane's address for clients on this machine."""
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104  it is compared, not bound
         return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{self.port}"
+
+    @property
+    def model_url(self) -> str:
+        """The address of the fleet's own language model; empty when it has none."""
+        return f"http://127.0.0.1:{self.model_port}/v1" if self.model_port else ""
 
 
 class Home:

@@ -25,6 +25,8 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     cell: str = "local"
     artifacts_url: str = ""
     """Empty: a folder in the home."""
+    local_model: bool = False
+    """Whether the fleet has a small language model of its own."""
     host: str = "127.0.0.1"
     port: int = 8000
     metrics_port: int = 9090
@@ -56,12 +58,15 @@ def request_for(fleet: str, home: Home, *, ports: Ports, bound: bool = False) ->
     """Return what the supervisor is asked for, after checking the fleet file and every setting."""
     from amas.artifacts.store import ArtifactStore
     from amas.fleet.load import find_fleet, load_fleet
-    from amas.settings import ArtifactSettings, EngineSettings, HostSettings, ServerSettings
+    from amas.platforms.local.model import check_installed
+    from amas.settings import ArtifactSettings, EngineSettings, HostSettings, ModelSettings, ServerSettings
 
     path = find_fleet(fleet)
     spec = load_fleet(path, agents=True)
     engine, server, hosts = EngineSettings.read(), ServerSettings.read(), HostSettings.read()
     port, metrics_port = ports
+    if local_model := ModelSettings.read().local:
+        check_installed()
     return StartRequest(
         home=str(home.folder),
         fleet_file=str(path),
@@ -71,6 +76,7 @@ def request_for(fleet: str, home: Home, *, ports: Ports, bound: bool = False) ->
         engine_start_s=engine.start_s,
         cell=engine.cell,
         artifacts_url=ArtifactStore(ArtifactSettings.read().url_for(home.folder)).url,
+        local_model=local_model,
         host=server.host,
         port=server.port if port is None else port,
         metrics_port=server.metrics_port if metrics_port is None else metrics_port,

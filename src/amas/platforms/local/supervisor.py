@@ -122,6 +122,7 @@ async def supervise(request: StartRequest, report: Report) -> None:
         if not MessageSettings.read().secret:
             make_message_secret(home)
         ports = claim_ports(request.host, {"--port": request.port, "--metrics-port": request.metrics_port})
+        model_port = claim_ports("127.0.0.1", {"model": 0})["model"] if request.local_model else 0
         state = FleetState(
             fleet_file=request.fleet_file,
             engine_url=request.engine_url or embedded_engine(request, home).url,
@@ -130,6 +131,7 @@ async def supervise(request: StartRequest, report: Report) -> None:
             host=request.host,
             port=ports["--port"],
             metrics_port=ports["--metrics-port"],
+            model_port=model_port,
             hosts=request.hosts,
             supervisor_pid=os.getpid(),
             started_ms=clock.now_ms(),
