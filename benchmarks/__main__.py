@@ -19,6 +19,7 @@ from rich.table import Table
 from benchmarks import fleet, page, plots, progress, results
 from benchmarks.machine import about, yardstick_ms
 from benchmarks.parts import (
+    assignment,
     ceiling,
     commands,
     cost,
@@ -30,6 +31,7 @@ from benchmarks.parts import (
     kill_host,
     latency,
     memory,
+    messages,
     rest,
     throughput,
 )
@@ -37,6 +39,7 @@ from benchmarks.parts import (
 PARTS: dict[str, ModuleType] = {
     "throughput": throughput,
     "rest": rest,
+    "assignment": assignment,
     "cost": cost,
     "ceiling": ceiling,
     "latency": latency,
@@ -45,6 +48,7 @@ PARTS: dict[str, ModuleType] = {
     "graphs": graphs,
     "idle": idle,
     "fair": fair,
+    "messages": messages,
     "kill_host": kill_host,
     "kill_engine": kill_engine,
     "commands": commands,

@@ -13,6 +13,7 @@ from amas.controllers.recover import Recovered, recover
 from amas.engine.connection import Engine
 from amas.engine.queue import make_submission
 from amas.model.blob import to_blob
+from amas.model.goal import Goal
 from amas.model.journal import WorkflowOpening
 from amas.model.states import TaskState, WorkflowState
 from amas.model.task import Claimed, JournaledStep, RetryPolicy, Submission, TaskSpec
@@ -38,9 +39,11 @@ class Loss(Cell):
         for name in await self.keys():
             await self.engine.client.delete(self.engine.key(name))
 
-    async def recover(self) -> Recovered:
+    async def recover(self, *, goals_at_a_time: int = 0) -> Recovered:
         await Recorder(self.journal, self.records, Figures()).run_once(wait_ms=0)
-        done = await recover(self.engine, self.records, retention_s=3600, progress=lambda _done, _total: None)
+        done = await recover(
+            self.engine, self.records, retention_s=3600, progress=lambda _done, _total: None, goals_at_a_time=goals_at_a_time
+        )
         await self.record()
         return done
 
@@ -95,6 +98,27 @@ async def test_a_claim_that_wasnt_recorded_is_fenced_off(cell: Loss) -> None:
     (again,) = await cell.claim(1)
     assert await cell.complete(unrecorded) == {0: "stale"}
     assert await cell.complete(again) == {}
+
+
+async def test_recovered_goals_count_and_those_over_the_limit_wait_in_their_order(cell: Loss) -> None:
+    names = sorted(new_id() for _ in range(4))  # of one millisecond, the id decides
+    for name in names:
+        root = make_submission(f"{name}-root", TaskSpec(capability="work", workflow_id=name))
+        opening = WorkflowOpening(name, to_blob(Goal(text="Wait")), root.id, None, 2)
+        await cell.queue.submit([root], workflow=opening, now_ms=cell.now)
+    assert {got.id for got in await cell.claim(10)} == {f"{name}-root" for name in names[:2]}
+    await cell.lose()
+    assert (await cell.recover(goals_at_a_time=1)).workflows == 4
+    assert [await cell.workflow_state(name) for name in names] == ["running", "waiting", "waiting", "waiting"]
+    ran = await cell.finish_all()  # each end lets the next one in
+    assert [got.id for got in ran] == [f"{name}-root" for name in names]
+    late = new_id()
+    await cell.queue.submit(
+        [make_submission(f"{late}-root", TaskSpec(capability="work", workflow_id=late))],
+        workflow=WorkflowOpening(late, to_blob(Goal(text="Wait")), f"{late}-root", None, 1),
+        now_ms=cell.now,
+    )
+    assert await cell.workflow_state(late) == "running"  # nobody is counted for ever
 
 
 async def test_a_workflow_goes_on_with_its_counts_and_results(cell: Loss) -> None:

@@ -22,12 +22,25 @@ from amas.agents import frames
 from amas.agents.base import BaseAgent, FunctionAgent, load_agent, make_agent
 from amas.agents.context import Context, SyncContext
 from amas.agents.failures import Verdict, failed, verdict
+from amas.agents.mail import MailCall
 from amas.agents.threads import DaemonThreads
 from amas.artifacts.store import ArtifactStore
-from amas.errors import AmasError, BudgetExhausted, NotAllowed, SubmissionError
+from amas.errors import (
+    AmasError,
+    BudgetExhausted,
+    InboxFull,
+    MessageError,
+    MessageForbidden,
+    MessageRefused,
+    NotAllowed,
+    PayloadTooLarge,
+    ReplyOverdue,
+    SubmissionError,
+)
 from amas.model.cost import ModelCall
 from amas.model.flow import ESCALATION_CAPABILITY, Wait
 from amas.model.goal import SubTask
+from amas.model.limits import Amounts
 from amas.model.task import Json, TaskOutcome
 from amas.observe.logging import Log
 
@@ -35,7 +48,10 @@ THREADS = 16
 """For plain functions as steps, of which one attempt rarely has several at a time."""
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
-_REFUSALS: dict[str, Callable[[str], AmasError]] = {BudgetExhausted.code: BudgetExhausted, NotAllowed.code: NotAllowed}
+_REFUSALS: dict[str, Callable[[str], AmasError]] = {
+    kind.code: kind
+    for kind in (BudgetExhausted, NotAllowed, MessageError, MessageForbidden, MessageRefused, ReplyOverdue, PayloadTooLarge)
+}
 _outcomes = dict[str, TaskOutcome]
 
 
@@ -60,7 +76,7 @@ class _Line:
         try:
             packed = frames.pack(make(call))
         except (TypeError, msgspec.MsgspecError) as error:
-            raise SubmissionError(f"a step's result or a sub-task's input is not a JSON value: {error}") from error
+            raise SubmissionError(f"what is to be kept or sent is not a JSON value: {error}") from error
         await asyncio.sleep(0)  # what was said before goes before
         self._waiting[call] = self._loop.create_future()
         self._writer.write(packed)
@@ -72,6 +88,8 @@ class _Line:
             match frames.from_host.decode(await frames.read(self._reader)):
                 case frames.Answer(call, value):
                     self._waiting.pop(call).set_result(value)
+                case frames.Refusal(call, full=(agent_id, held, retry_after_s)):
+                    self._waiting.pop(call).set_exception(InboxFull(agent_id, held=held, retry_after_s=retry_after_s))
                 case frames.Refusal(call, message, code):
                     self._waiting.pop(call).set_exception(_REFUSALS.get(code, SubmissionError)(message))
                 case other:
@@ -171,6 +189,14 @@ class ChildContext(Context):
     async def spend(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:
         """Have the host reserve it."""
         await self._line.ask(lambda call: frames.Spend(call, usd, tokens, calls))
+
+    async def mail(self, said: MailCall) -> Any:
+        """Have the host carry it out, in the name of the agent whose attempt this is."""
+        return await self._line.ask(lambda call: frames.Mail(call, said))
+
+    async def budget_left(self) -> Amounts | None:
+        """Ask the host."""
+        return msgspec.convert(await self._line.ask(frames.Left), Amounts | None)
 
     def report_usage(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:
         """Tell the host."""

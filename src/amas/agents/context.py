@@ -4,14 +4,19 @@
 """
 
 import inspect
-from abc import ABC, abstractmethod
+from abc import abstractmethod
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
+from amas.agents.mail import Correspondent, MailCall, SyncCorrespondent
 from amas.artifacts.store import ArtifactStore
 from amas.core.authority import lacks
-from amas.errors import GiveUp, NotAllowed, SignalExpired
+from amas.errors import GiveUp, NotAllowed, SignalExpired, SubmissionError
 from amas.model.authority import Member, Right
 from amas.model.cost import ModelCall
 from amas.model.flow import (
@@ -23,6 +28,7 @@ from amas.model.flow import (
     Wait,
 )
 from amas.model.goal import SubTask
+from amas.model.limits import Amounts
 from amas.model.states import TaskState
 from amas.model.task import Failure, Json, RetryPolicy, TaskOutcome, TaskSpec
 from amas.observe.logging import Log
@@ -51,10 +57,10 @@ def signal_key(name: str) -> str:
     return f"{RESERVED_PREFIX}signal/{name}"
 
 
-class Context(ABC):
+class Context(Correspondent):
     """One attempt at one task, handed to `process_task`."""
 
-    __slots__ = ("_escalations", "_sleeps")
+    __slots__ = ("_escalations", "_said", "_sleeps")
 
     id: str
     """The task's id."""
@@ -112,6 +118,13 @@ class Context(ABC):
         """Say before it happens that this attempt is about to use so much more; BudgetExhausted when no budget has room for it.
 
         It is counted as used from then on. Where a call turns out to cost something else, `usage` corrects it.
+        """
+
+    @abstractmethod
+    async def budget_left(self) -> Amounts | None:
+        """Return what the task's workflow may still spend, what is reserved taken off; None where it has no budget.
+
+        Different on each attempt: use it within a `step`.
         """
 
     @abstractmethod
@@ -204,6 +217,21 @@ class Context(ABC):
         why = outcome.failure.message if outcome.failure else f"it was {outcome.state}"
         raise GiveUp(f"a person refused {question!r}: {why}", code="refused")
 
+    async def _once(self, said: MailCall, key: str) -> Any:
+        """Carry out a call once in this task's life: what came of it is a step, named by `key` or by its content and count."""
+        if not key:
+            try:
+                key = sha256(msgspec.msgpack.encode(said, order="deterministic")).hexdigest()[:32]
+            except (TypeError, msgspec.MsgspecError) as error:
+                raise SubmissionError(f"a message's payload is not a JSON value: {error}") from error
+            if not hasattr(self, "_said"):
+                self._said = Counter[str]()
+            self._said[key] += 1
+            key = f"{key}/{self._said[key]}"
+        name = f"{RESERVED_PREFIX}message/{key}"
+        known, result = await self.recall(name)
+        return result if known else await self.keep(name, msgspec.to_builtins(await self.mail(said)))
+
     @abstractmethod
     async def recall(self, name: str) -> tuple[bool, Json]:
         """Return whether the step `name` was done, and its result."""
@@ -220,7 +248,7 @@ class Context(ABC):
         """Run `work` in a thread and return its result."""
 
 
-class SyncContext:
+class SyncContext(SyncCorrespondent):
     """A `Context` for agents written as plain functions: they run in a thread and these calls block it."""
 
     def __init__(self, context: Context, call: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
@@ -238,6 +266,11 @@ class SyncContext:
     def spend(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:
         """Say what is about to be used; see `Context.spend`."""
         self._call(self._context.spend(usd=usd, tokens=tokens, calls=calls))
+
+    def budget_left(self) -> Amounts | None:
+        """Return what the workflow may still spend; see `Context.budget_left`."""
+        left: Amounts | None = self._call(self._context.budget_left())
+        return left
 
     def spawn(self, tasks: Sequence[SubTask], *, wait: Wait = "all") -> dict[str, TaskOutcome]:
         """Have sub-tasks done; see `Context.spawn`."""

@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from amas.agents.mail import MailCall
 from amas.errors import AmasError
 from amas.model.cost import ModelCall
 from amas.model.fleet import PoolSpec
@@ -52,7 +53,9 @@ class Refusal(msgspec.Struct, frozen=True, tag=True):
     call: int
     message: str
     code: str = ""
-    """`budget_exhausted`, `not_allowed`, or an author's mistake."""
+    """`budget_exhausted`, `not_allowed`, a message's, or an author's mistake."""
+    full: tuple[str, int, float] | None = None
+    """Of a full inbox: whose, what it holds, and in how many seconds there may be room."""
 
 
 class Recall(msgspec.Struct, frozen=True, tag=True):
@@ -86,6 +89,19 @@ class Spend(msgspec.Struct, frozen=True, tag=True):
     usd: float
     tokens: int
     calls: int
+
+
+class Mail(msgspec.Struct, frozen=True, tag=True):
+    """Sends or receives messages as the attempt's own agent; answered with what `mail.py` says of each."""
+
+    call: int
+    said: MailCall
+
+
+class Left(msgspec.Struct, frozen=True, tag=True):
+    """Asks what the workflow's budget has left; answered with `Amounts` or nil."""
+
+    call: int
 
 
 class Used(msgspec.Struct, frozen=True, tag=True):
@@ -127,7 +143,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 
 
 FromHost = Start | Answer | Refusal
-FromChild = Recall | Keep | Spawn | Spend | Used | Progress | LogLine | Done | Failed
+FromChild = Recall | Keep | Spawn | Spend | Mail | Left | Used | Progress | LogLine | Done | Failed
 
 _encode = msgspec.msgpack.Encoder().encode
 from_host = msgspec.msgpack.Decoder(FromHost)

@@ -13,6 +13,7 @@ import msgspec
 
 from amas.agents.context import Context, Suspended
 from amas.agents.insist import insist
+from amas.agents.mail import Carry, MailCall
 from amas.agents.progress import NOTE_CHARS_MAX, ProgressPost
 from amas.agents.threads import DaemonThreads
 from amas.artifacts.store import ArtifactStore
@@ -24,14 +25,14 @@ from amas.engine.coalesce import Coalescer
 from amas.engine.graph import Owner
 from amas.engine.limits import Limits
 from amas.engine.queue import TaskQueue
-from amas.errors import AttemptStale, EngineError, NotAllowed, SubmissionError
+from amas.errors import AttemptStale, EngineError, LimitUnknown, NotAllowed, SubmissionError
 from amas.model.authority import Member, Right
 from amas.model.blob import unwrap
 from amas.model.cost import ModelCall
 from amas.model.flow import BUILT_IN, RESERVED_PREFIX, TIMER_CAPABILITY, Wait
 from amas.model.goal import SubTask
 from amas.model.journal import ProgressNote
-from amas.model.limits import Usage
+from amas.model.limits import Amounts, Usage
 from amas.model.states import Layer, TaskState
 from amas.model.task import Claimed, Failure, JournaledStep, Json, Submission, TaskOutcome
 from amas.observe.logging import Log
@@ -65,6 +66,8 @@ class Services(NamedTuple):
     loop: asyncio.AbstractEventLoop
     hierarchy: Hierarchy
     """Of the fleet's pools."""
+    mail: Carry
+    """Sends and receives messages."""
 
 
 def step_coalescer(queue: TaskQueue) -> Coalescer[JournaledStep, str]:
@@ -173,6 +176,16 @@ class TaskContext(Context):
             self._give_up_as_stale()
         self.usage = (self.usage or Usage()).plus(usd=usd, tokens=tokens, calls=calls)  # it may have changed meanwhile
 
+    async def budget_left(self) -> Amounts | None:
+        """Ask the engine."""
+        if not self.spec.workflow_id:
+            return None
+        scope = f"workflow/{self.spec.workflow_id}"
+        try:
+            return (await insist(lambda: self._services.limits.budget(scope), draw=self._services.draw)).left
+        except LimitUnknown:
+            return None
+
     def report_usage(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:
         """Add it up for the attempt's end; money that was spent without the right to is counted all the same."""
         self.usage = (self.usage or Usage()).plus(usd=usd, tokens=tokens, calls=calls)
@@ -214,6 +227,10 @@ class TaskContext(Context):
         assert self._steps is not None, "a step is recalled before it is kept"
         self._steps[name] = held
         return await self._services.values.get(decode(held))
+
+    async def mail(self, said: MailCall) -> Any:
+        """Have the host's mailroom carry it out."""
+        return await self._services.mail(self.agent_id, said)
 
     async def in_thread(self, work: Callable[[], Any]) -> Any:
         """Run a plain step in one of the host's threads."""

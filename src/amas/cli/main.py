@@ -106,13 +106,18 @@ def run(
     test_timeout: Annotated[
         float | None, typer.Option(min=1, max=86_400, help="Seconds that the project's own tests may take (by default 900).")
     ] = None,
+    budget: Annotated[float | None, typer.Option(min=0, help="Dollars that the goal may spend.")] = None,
+    tokens: Annotated[int | None, typer.Option(min=0, help="Tokens that the goal may use.")] = None,
+    agent_seconds: Annotated[float | None, typer.Option(min=0, help="Seconds of agents' time that the goal may take.")] = None,
+    deadline: Annotated[float | None, typer.Option(min=1, help="Seconds within which the goal must be met.")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Submit to the running fleet and return at once.")] = False,
     json: Json = False,
 ) -> None:
     """Have a goal met, and watch the hierarchy at work. Starts a fleet when none runs, and stops it again."""
     from amas.cli import run as module
 
-    module.run(module.Request(goal, input, output, fleet, home, test_timeout, detach, json))
+    bounds = module.Bounds(budget, tokens, agent_seconds, deadline)
+    module.run(module.Request(goal, input, output, fleet, home, test_timeout, bounds, detach, json))
 
 
 @app.command()
@@ -389,6 +394,82 @@ def cancel(
     from amas.cli import look
 
     look.cancel(an_id, home, as_json=json)
+
+
+message_app = typer.Typer(cls=_ShowFirst, help="Write to agents, and look at inboxes and at messages that reached nobody.")
+app.add_typer(message_app, name="messages")
+AgentArgument = Annotated[str, typer.Argument(metavar="AGENT", help="An agent's id, such as code-reviewer-1.")]
+Payload = Annotated[str, typer.Argument(help="What to say: JSON, or text.")]
+
+
+@message_app.command("show")
+def show_messages(home: HomeOption = None, json: Json = False) -> None:
+    """Show the state of the bus and the inboxes that hold something; `show` may be left out."""
+    from amas.cli import messages
+
+    messages.show(home, as_json=json)
+
+
+@message_app.command("send")
+def send_message(
+    recipient: Annotated[str, typer.Argument(help="An agent's id, or pool:, team:, layer:, capability: or topic: and a name.")],
+    payload: Payload = "",
+    type: Annotated[str, typer.Option(help="What the message is about, such as status or share_context.")] = "status",  # noqa: A002
+    priority: Annotated[int, typer.Option(min=0, max=3, help="0 low, 1 normal, 2 high, 3 critical.")] = 1,
+    home: HomeOption = None,
+    json: Json = False,
+) -> None:
+    """Write to agents as the operator."""
+    from amas.cli import messages
+
+    messages.send(messages.Written(recipient, payload, type, priority), home, as_json=json)
+
+
+@message_app.command("ask")
+def ask_agent(
+    recipient: AgentArgument,
+    payload: Payload = "",
+    wait: Annotated[float, typer.Option(min=0, max=60, help="Seconds to wait for the answer.")] = 10.0,
+    type: Annotated[str, typer.Option(help="What the question is about.")] = "help_request",  # noqa: A002
+    home: HomeOption = None,
+    json: Json = False,
+) -> None:
+    """Ask an agent as the operator, and print its answer."""
+    from amas.cli import messages
+
+    messages.ask(messages.Written(recipient, payload, type), home, wait_s=wait, as_json=json)
+
+
+@message_app.command("inbox")
+def show_inbox(agent_id: AgentArgument, home: HomeOption = None, json: Json = False) -> None:
+    """Show how many messages an agent's inbox holds."""
+    from amas.cli import messages
+
+    messages.inbox(agent_id, home, as_json=json)
+
+
+@message_app.command("refused")
+def refused_messages(
+    home: HomeOption = None,
+    limit: Annotated[int, typer.Option(help="How many to list, newest first.")] = 50,
+    json: Json = False,
+) -> None:
+    """List messages that were forged, replayed, too old or forbidden, and reached nobody."""
+    from amas.cli import messages
+
+    messages.refused(home, limit=limit, as_json=json)
+
+
+@message_app.command("dead")
+def dead_messages(
+    home: HomeOption = None,
+    limit: Annotated[int, typer.Option(help="How many to list, newest first.")] = 50,
+    json: Json = False,
+) -> None:
+    """List messages that were handed out too often without a receipt."""
+    from amas.cli import messages
+
+    messages.dead(home, limit=limit, as_json=json)
 
 
 artifacts = typer.Typer(help="Look after inputs and results that are too large for the engine.", no_args_is_help=True)

@@ -8,14 +8,12 @@ import msgspec
 
 from amas.cli.output import console, print_json
 from amas.cli.run import check_input
-from amas.core.estimate import AMOUNTS, estimated, estimates_of
+from amas.core.estimate import AMOUNTS, estimated
 from amas.fleet.load import load_fleet
-from amas.model.fleet import FleetSpec
 from amas.model.goal import Estimate, Goal, Plan, SubTask
 from amas.model.limits import Amounts
-from amas.orchestration.coordinator import checked_plan, planner
+from amas.orchestration.coordinator import checked_plan, facts_of, options_of, planner
 from amas.orchestration.planner import FleetFacts
-from amas.orchestration.playbooks import load_playbooks
 from amas.orchestration.submission import check_goal, check_takes_goals
 
 
@@ -39,20 +37,9 @@ def plan(asked: Asked, *, as_json: bool) -> None:
         budget=None if asked.budget_usd is None else Amounts(usd=asked.budget_usd),
     )
     check_goal(goal)
-    facts = facts_of_fleet(fleet)
+    facts = facts_of(options_of(fleet))
     made = asyncio.run(checked_plan(planner(), goal, facts))
     print_json(_as_json(made, facts)) if as_json else _show(made, goal, facts)
-
-
-def facts_of_fleet(fleet: FleetSpec) -> FleetFacts:
-    """Return what a planner may count on in this fleet."""
-    return FleetFacts(
-        capabilities=fleet.capabilities,
-        playbooks=tuple(load_playbooks(fleet.playbooks)),
-        limits=fleet.limits,
-        members=tuple(fleet.members),
-        estimates=estimates_of(fleet.pools),
-    )
 
 
 def _alone(task: SubTask, facts: FleetFacts) -> Estimate:
@@ -76,7 +63,7 @@ def _show(made: Plan, goal: Goal, facts: FleetFacts) -> None:
     shown.print(Text(goal.text.strip(), style="bold"))
     shown.print(f"{made.playbook}: {len(made.tasks)} tasks, {made.complexity.value.replace('_', ' ')}")
     graph = Table(box=None, header_style="dim", pad_edge=False)
-    for column in ("", "layer", "task", "capability", "needs", "estimate"):
+    for column in ("", "layer", "task", "capability", "pools", "needs", "estimate"):
         graph.add_column(column, no_wrap=column == "task")
     for task in ordered(made.tasks):
         graph.add_row(
@@ -84,6 +71,7 @@ def _show(made: Plan, goal: Goal, facts: FleetFacts) -> None:
             Text(task.layer.value if task.layer else ""),
             Text(task.key, style="bold" if task.key == made.deliverable else ""),
             Text(", ".join((task.capability, *(f"+{each}" for each in task.spawns)))),
+            Text(_pools(made.pools.get(task.key, ()))),
             Text(", ".join((*task.needs, *task.runs_after)), style="dim"),
             Text(amounts(_alone(task, facts).total)),
         )
@@ -108,6 +96,11 @@ def amounts(said: Amounts) -> str:
     """Return amounts as people read them: `0.25 USD, 1200 tokens`; `unknown` for none."""
     values = ((getattr(said, name), unit) for name, unit in AMOUNTS.items())
     return ", ".join(f"{value:.12g} {unit}" for value, unit in values if value is not None) or "unknown"
+
+
+def _pools(pools: tuple[str, ...]) -> str:
+    """Return who a task is assigned to; with a `+` who does what it spawns."""
+    return ", ".join((*pools[:1], *(f"+{pool}" for pool in dict.fromkeys(pools[1:]))))
 
 
 def _sums(estimate: Estimate) -> list[str]:

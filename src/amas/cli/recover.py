@@ -49,10 +49,17 @@ def tell_what_is_lost(home: Home) -> None:
 
 async def _recover(home: Home, *, show: bool) -> dict[str, int]:
     from amas.controllers.recover import recover as put_back
+    from amas.fleet.load import load_fleet
 
     async with _opened(home) as (engine, records):
         with _progress(show=show) as progress:
-            done = await put_back(engine, records, retention_s=EngineSettings.read().retention_s, progress=progress)
+            done = await put_back(
+                engine,
+                records,
+                retention_s=EngineSettings.read().retention_s,
+                progress=progress,
+                goals_at_a_time=load_fleet(fleet_state(home.folder).fleet_file).limits.max_workflows,
+            )
     return done._asdict()
 
 

@@ -22,6 +22,22 @@ OPEN = frozenset({"waiting", "running", "paused", "compensating"})
 """The states of a workflow that goes on."""
 
 
+class Bounds(NamedTuple):
+    """What a goal may take; None for no bound."""
+
+    usd: float | None = None
+    tokens: int | None = None
+    agent_s: float | None = None
+    deadline_s: float | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return them as fields of a goal."""
+        amounts = {"usd": self.usd, "tokens": self.tokens, "agent_s": self.agent_s}
+        budget = {name: value for name, value in amounts.items() if value is not None}
+        said: dict[str, Any] = {"budget": budget} if budget else {}
+        return said if self.deadline_s is None else {**said, "deadline_s": self.deadline_s}
+
+
 class Request(NamedTuple):
     """What was asked on the command line."""
 
@@ -31,6 +47,7 @@ class Request(NamedTuple):
     fleet: str
     home: Path | None
     test_timeout_s: float | None
+    bounds: Bounds
     detach: bool
     as_json: bool
 
@@ -74,6 +91,7 @@ def _goal(request: Request) -> dict[str, Any]:
         "input_dir": str(request.input.absolute()) if request.input else "",
         "output_dir": str(output.absolute()),
         "preferences": {} if request.test_timeout_s is None else {"test_timeout_s": request.test_timeout_s},
+        **request.bounds.fields(),
     }
 
 

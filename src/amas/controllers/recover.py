@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from amas.clock import now_ms
-from amas.core.recovery import JournalView, Position, counts, in_order, lost_since, options_now
+from amas.core.recovery import JournalView, Position, by_turn, counts, in_order, lost_since, options_now
 from amas.engine.connection import Engine
 from amas.engine.journal import Journal
 from amas.engine.recovery import Recovery, Restored
@@ -79,9 +79,12 @@ async def lost_work(engine: Engine, records: Records) -> LostCount:
     return await records.lost_work.count()
 
 
-async def recover(engine: Engine, records: Records, *, retention_s: float, progress: Progress) -> Recovered:
+async def recover(
+    engine: Engine, records: Records, *, retention_s: float, progress: Progress, goals_at_a_time: int = 0
+) -> Recovered:
     """Put what was lost into the engine; EngineError when the recorder doesn't catch up first. Safe to repeat, at any point.
 
+    At most `goals_at_a_time` goals go on at once, those that did so before first, the others in their order; 0: all of them.
     Hosts may be at work and others may submit meanwhile. A fleet's control plane must be running: its recorder is waited for.
     """
     if not any(await lost_work(engine, records)):
@@ -89,7 +92,7 @@ async def recover(engine: Engine, records: Records, *, retention_s: float, progr
     await _until_caught_up(Journal(engine), records)
     work = _Work(records.lost_work, Recovery(engine, retention_s=retention_s), progress)
     await work.read()
-    done = await work.put()
+    done = await work.put(goals_at_a_time=goals_at_a_time)
     await records.lost_work.settle()
     return done
 
@@ -126,13 +129,13 @@ class _Work:
             if task.parent_id in self._open:
                 self._children.setdefault(task.parent_id, []).append(task.id)
 
-    async def put(self) -> Recovered:
+    async def put(self, *, goals_at_a_time: int) -> Recovered:
         """Store workflows, then results, then open tasks, each after what it looks for."""
         by_workflow: dict[str, list[Outline]] = {}
         for task in (*self._ended.values(), *self._open.values()):
             by_workflow.setdefault(task.workflow_id, []).append(task)
-        workflows = [(one, counts(by_workflow.get(one.id, []))) for one in await self._lost.workflows()]
-        put = [await self._recovery.put(workflows=part) for part in _parts(workflows)]
+        workflows = [(one, counts(by_workflow.get(one.id, []))) for one in by_turn(await self._lost.workflows())]
+        put = [await self._recovery.put(workflows=part, goals_at_a_time=goals_at_a_time) for part in _parts(workflows)]
         async for chunk in self._chunks(self._ended):
             put.append(await self._recovery.put(ended=chunk))
             self._advance(chunk)

@@ -63,6 +63,11 @@ def over_budget(estimate: Estimate, budget: Amounts | None) -> list[str]:
     ]
 
 
+def amounts_of(task: SubTask, estimates: Mapping[str, Amounts]) -> list[Amounts]:
+    """Return what one attempt at the task takes, then what each capability that it spawns takes; empty for a wait."""
+    return [amounts for _, amounts in _shares(task, estimates)]
+
+
 def _shares(task: SubTask, estimates: Mapping[str, Amounts]) -> list[tuple[str, Amounts]]:
     """Return what the task itself and each capability that it spawns take; the first is the task's own."""
     if task.kind != "work":

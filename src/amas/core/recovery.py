@@ -6,7 +6,7 @@ Pure. `controllers/recover.py` carries it out.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from amas.model.recovery import LostTask, Outline
+from amas.model.recovery import LostTask, LostWorkflow, Outline
 from amas.model.states import TaskState
 
 Position = tuple[int, int]
@@ -63,6 +63,11 @@ def in_order(tasks: Mapping[str, Outline]) -> Iterator[str]:
             if task_id not in told:
                 told.add(task_id)
                 yield task_id
+
+
+def by_turn(workflows: Iterable[LostWorkflow]) -> list[LostWorkflow]:
+    """Return workflows as they are to be let in: those that were in, then those that waited, each oldest first."""
+    return sorted(workflows, key=lambda one: (one.waiting, one.created_ms, one.id))
 
 
 def counts(tasks: Iterable[Outline]) -> dict[str, int]:

@@ -60,6 +60,15 @@ class BudgetView(msgspec.Struct, frozen=True, kw_only=True):
     running: int
     parked: int
 
+    @property
+    def left(self) -> Amounts:
+        """What is neither spent nor reserved, of each amount that is limited."""
+        used = {
+            name: (getattr(self.spent, name) or 0) + (getattr(self.reserved, name) or 0) for name in Amounts.__struct_fields__
+        }
+        limits = msgspec.structs.asdict(self.limit)
+        return Amounts(**{name: max(0, limit - used[name]) for name, limit in limits.items() if limit is not None})
+
 
 class LimitsView(msgspec.Struct, frozen=True, kw_only=True):
     """Every resource that the engine knows."""

@@ -26,6 +26,9 @@ class _Workflow(msgspec.Struct, frozen=True, array_like=True):
     root_id: str
     created_ms: int
     counts: dict[str, int]
+    at_a_time: int
+    """0: it doesn't take turns."""
+    tenant: str
 
 
 class _Task(msgspec.Struct, frozen=True, array_like=True):
@@ -58,9 +61,12 @@ class Recovery:
         workflows: Sequence[tuple[LostWorkflow, dict[str, int]]] = (),
         ended: Sequence[LostTask] = (),
         open_tasks: Sequence[tuple[LostTask, dict[str, Any]]] = (),
+        goals_at_a_time: int = 0,
         now_ms: int = SERVER_CLOCK,
     ) -> Restored:
         """Store what the engine doesn't know: workflows with their counters, ended tasks, open tasks with the options they get.
+
+        Goals among the workflows are let in as they come, at most `goals_at_a_time`; others wait, as new ones would. 0: no limit.
 
         What an open task needs, and its sub-tasks, must be there already or come with it. Safe to say again.
         """
@@ -68,11 +74,16 @@ class Recovery:
             "recover",
             now_ms,
             self._retention_ms,
-            encode([_Workflow(one.id, wrap(one.goal), one.root_id, one.created_ms, found) for one, found in workflows]),
+            encode([_workflow(*lost, goals_at_a_time) for lost in workflows]),
             encode([_task(task, task.outline.options) for task in ended]),
             encode([_task(task, options) for task, options in open_tasks]),
         )
         return Restored(*map(int, answer))
+
+
+def _workflow(lost: LostWorkflow, counted: dict[str, int], at_a_time: int) -> _Workflow:
+    most = at_a_time if lost.is_goal else 0
+    return _Workflow(lost.id, wrap(lost.goal), lost.root_id, lost.created_ms, counted, most, lost.tenant)
 
 
 def _task(task: LostTask, options: dict[str, Any]) -> _Task:

@@ -77,6 +77,7 @@ class DeclaredLimits(msgspec.Struct, frozen=True, kw_only=True):
     workflow_timeout: Time | None = None
     quality_threshold: float | None = None
     quality_rounds: int = 2
+    replans_max: int = 1
 
 
 class DeclaredTenant(msgspec.Struct, frozen=True, kw_only=True):

@@ -48,8 +48,11 @@ WEIGHT_POINTS_MAX = 1e6
 MODEL_AGENT = "amas.agents.model_agent:ModelAgent"
 """What `model_agent` is short for."""
 
+REPLANS_MAX = 10
+"""As with rounds; each may pay a model and runs parts of a plan."""
+
 _HOUR_S = 3600.0
-_OWN = {"quality_rounds", "max_queued"}  # limits that are none of A11's
+_OWN = {"quality_rounds", "replans_max", "max_queued"}  # limits that are none of A11's
 
 
 def blueprints() -> list[str]:
@@ -208,10 +211,12 @@ class _Reading:
 
     def _limits(self, said: DeclaredLimits) -> FleetLimits:
         given = {name: value for name, value in msgspec.structs.asdict(said).items() if value is not None}
-        rounds = given.pop("quality_rounds")
+        rounds, replans = given.pop("quality_rounds"), given.pop("replans_max")
         max_queued = given.pop("max_queued", self._queues.max_queued)
         if not 0 <= rounds <= QUALITY_ROUNDS_MAX:
             raise self._file.invalid(f"is {rounds}, but must be from 0 to {QUALITY_ROUNDS_MAX}", "limits.quality_rounds")
+        if not 0 <= replans <= REPLANS_MAX:
+            raise self._file.invalid(f"is {replans}, but must be from 0 to {REPLANS_MAX}", "limits.replans_max")
         for name, unit_s in (("decomposition_timeout", 1.0), ("workflow_timeout", _HOUR_S)):
             if name in given:
                 time_s = self._seconds(given.pop(name), f"limits.{name}")
@@ -223,7 +228,7 @@ class _Reading:
         environment = {
             name: getattr(self._defaults, name) for name in FleetLimits.__struct_fields__ if name not in {*_OWN, "gate"}
         }
-        return FleetLimits(**(environment | given), quality_rounds=rounds, max_queued=max_queued)
+        return FleetLimits(**(environment | given), quality_rounds=rounds, replans_max=replans, max_queued=max_queued)
 
     def _seconds(self, time: Time, field: str) -> float:
         try:

@@ -91,6 +91,8 @@ class FleetLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How often the gate sends a part back before it goes up as it is, marked."""
     gate: GateSpec = GateSpec()
     """How this fleet's gates judge; what it says of threshold and rounds goes before the two above."""
+    replans_max: int = 1
+    """How often the failed part of a goal's plan is planned again."""
 
 
 class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -118,7 +118,26 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The key of the task whose result is the deliverable."""
     aside: tuple[str, ...] = ()
     """Keys of tasks that the deliverable does not need, on purpose."""
+    joins: tuple[str, ...] = ()
+    """Keys of tasks that put parts together: they and what needs them start when what was given up has been planned again."""
     notes: tuple[str, ...] = ()
     """What the planner understood and left out, in plain words."""
     estimate: Estimate | None = None
     """None until the plan was checked."""
+    pools: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    """By task, who it is assigned to: its pool, then one for each of `spawns`; empty until the plan was checked."""
+
+
+class PlanChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What a re-plan changes in a plan; `core.replan.applied` makes the new plan of both."""
+
+    tasks: tuple[SubTask, ...] = ()
+    """To be done now; their needs are each other, and tasks that are done. Empty when there is no other way."""
+    instead: dict[str, str] = msgspec.field(default_factory=dict)
+    """The key of a task of the plan -> the key of the new one whose result stands in its place."""
+    gone: tuple[str, ...] = ()
+    """Keys of tasks that leave the plan without a successor."""
+    deliverable: str = ""
+    """Where it is another task's result than before."""
+    notes: tuple[str, ...] = ()
+    """What was learned and what is done about it, in plain words."""

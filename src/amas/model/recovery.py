@@ -15,6 +15,11 @@ class LostWorkflow(msgspec.Struct, frozen=True, kw_only=True):
     """msgpack: what opened it."""
     root_id: str
     created_ms: int
+    is_goal: bool = False
+    """Whether it counts among the goals that may be open at a time."""
+    waiting: bool = False
+    """Whether it waited for its turn."""
+    tenant: str = ""
 
 
 class Outline(msgspec.Struct, frozen=True, kw_only=True, gc=False):

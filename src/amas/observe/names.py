@@ -13,6 +13,8 @@ RECOVERY_DURATION = "orchestration_failure_recovery_duration"
 
 TASKS = "amas_tasks"
 """A counter: exposed as `amas_tasks_total`."""
+MESSAGES = "amas_messages"
+"""A counter: exposed as `amas_messages_total`."""
 TASKS_QUEUED = "amas_tasks_queued"
 QUEUE_BOUND = "amas_queue_bound"
 TASKS_RUNNING = "amas_tasks_running"

@@ -13,12 +13,13 @@ from amas.core.plan import graded
 from amas.errors import InputUnusable, NoPlaybook
 from amas.model.fleet import FleetLimits
 from amas.model.gate import GateSpec
-from amas.model.goal import Goal, Plan, SubTask
+from amas.model.goal import Goal, Plan, PlanChange, SubTask
 from amas.model.states import Layer
 from amas.model.task import Json
 from amas.orchestration.intents import Asked, Matcher, Selection
-from amas.orchestration.planner import FleetFacts
+from amas.orchestration.planner import FleetFacts, Setback
 from amas.orchestration.playbooks import PARTS, Fixed, Phase, Playbook, Work
+from amas.orchestration.replanning import rules_change
 from amas.orchestration.wording import Reading
 
 GATE = "gate/"
@@ -33,6 +34,10 @@ class RulesPlanner:
     async def plan(self, goal: Goal, facts: FleetFacts) -> Plan:
         """Return a plan for `goal`; NoPlaybook or InputUnusable says why there is none."""
         return rules_plan(goal, facts)
+
+    async def replan(self, setback: Setback, facts: FleetFacts) -> PlanChange:
+        """Return the other way that the playbook declares for what failed."""
+        return rules_change(setback, facts)
 
 
 def rules_plan(goal: Goal, facts: FleetFacts) -> Plan:
@@ -137,6 +142,7 @@ def _plan(goal: Goal, playbook: Playbook, selection: Selection, *, notes: Sequen
         complexity=graded(len(tasks)),
         tasks=tuple(tasks),
         deliverable=playbook.deliverable,
+        joins=tuple(task.key for task in playbook.fixed if PARTS in task.needs),
         notes=tuple(notes),
     )
 

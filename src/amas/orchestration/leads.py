@@ -19,8 +19,9 @@ from amas.model.gate import GateSpec
 from amas.model.goal import SubTask
 from amas.model.states import Layer, Priority
 from amas.model.task import Json
+from amas.orchestration.part_again import references, still_wanted
 from amas.orchestration.playbooks import Phase
-from amas.orchestration.split import PART_BYTES_MAX, FileEntry, Input, Part, again, aggregate, split, sub_tasks
+from amas.orchestration.split import PART_BYTES_MAX, FileEntry, Input, Part, again, aggregate, merged, split, sub_tasks
 
 
 class PartOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +44,8 @@ class PartOrder(msgspec.Struct, frozen=True, kw_only=True):
     """In a further round: which agent is to have a portion again, by the portion's key."""
     avoid: dict[str, str] = msgspec.field(default_factory=dict)
     """Which one is not."""
+    kept_ref: str = ""
+    """Of a part that is planned again: the part with what is done, as `part_again.py` made it."""
 
 
 def order_of(ctx: Context) -> PartOrder:
@@ -61,7 +64,7 @@ def input_of(order: PartOrder, results: Mapping[str, Json], artifacts: ArtifactS
     return Input(ingest=ingest, files=msgspec.convert(artifacts.get_json(ingest["files_ref"]), list[FileEntry]))
 
 
-def earlier_references(results: Mapping[str, Json], source: str) -> dict[str, Json]:
+def earlier_references(results: Mapping[str, Json], source: str) -> dict[str, list[Any]]:
     """Return where the findings of earlier parts are, for specialists that build on them."""
     parts = [value for key, value in results.items() if key != source and isinstance(value, dict)]
     names = ("capability", "group", "findings_ref", "per_file_ref")
@@ -98,13 +101,19 @@ async def lead_part(ctx: Context) -> Json:
     results = ctx.artifacts.get_json(order.context_ref) if order.context_ref else ctx.results
     source = input_of(order, results, ctx.artifacts)
     portions, left_out = split(order.phase, source, max_subtasks=order.limits.max_subtasks)
-    if order.feedback:
-        portions = again(portions, order.feedback)
     more = earlier_references(results, order.source)
+    kept: Part | None = ctx.artifacts.get_json(order.kept_ref) if order.kept_ref else None
+    if kept is not None:
+        portions = still_wanted(portions, kept, order.feedback)
+        more = {"earlier": [*more["earlier"], *references(kept["specialists"])]}
+    elif order.feedback:
+        portions = again(portions, order.feedback)
     ctx.progress(0.1, f"{len(portions)} portions")
     tasks = [_told(task, order) for task in sub_tasks(portions, source, priority=order.priority, more=more)]
     outcomes = await ctx.spawn(tasks) if tasks else {}
     part = aggregate(order.phase, portions, outcomes, left_out=left_out)
+    if kept is not None and not order.feedback:
+        part = merged(order.phase, kept, part)
     return slim({**part, "led_by": {"task_id": ctx.id, "agent_id": ctx.agent_id}}, ctx.artifacts)
 
 

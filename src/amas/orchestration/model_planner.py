@@ -6,8 +6,9 @@ plan's notes say why. Loaded on first use, because pydantic-ai takes a second; m
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 import msgspec
 from pydantic import BaseModel, Field
@@ -18,12 +19,15 @@ from pydantic_ai.usage import RunUsage
 from amas.agents.named_model import model_of
 from amas.core.estimate import estimated
 from amas.core.plan import graded, problems
+from amas.core.replan import applied, fallen, part_of
 from amas.errors import GoalError, InputUnusable, NoPlaybook
-from amas.model.goal import ROOT_CAPABILITY, Goal, Plan, SubTask
+from amas.model.goal import ROOT_CAPABILITY, Goal, Plan, PlanChange, SubTask
+from amas.model.states import Layer
 from amas.model.task import Json
 from amas.orchestration.decomposer import playbook_plan, rules_plan
-from amas.orchestration.planner import FleetFacts, Spent
+from amas.orchestration.planner import FleetFacts, Setback, Spent
 from amas.orchestration.playbooks import Playbook
+from amas.orchestration.replanning import rules_change
 from amas.settings import ModelSettings
 
 REPAIRS = 2
@@ -33,6 +37,11 @@ SHARE_OF_TIME = 0.9
 BY_MODEL = "model"
 """In the place of a playbook's name: the model made the graph itself."""
 _REASON_CHARS_MAX = 300
+_RESULT_CHARS_MAX = 600
+"""Of each result that the model sees when it plans again: enough to know what there is, and fifty of them fit any prompt."""
+
+Said = TypeVar("Said", bound=BaseModel)
+Made = TypeVar("Made")
 
 
 class DraftTask(BaseModel):
@@ -53,6 +62,23 @@ class Draft(BaseModel):
     deliverable: str = Field(default="", description="without a playbook: the key of the last task, whose result is handed over")
 
 
+class Other(BaseModel):
+    """What is to do the work of a capability that failed."""
+
+    failed: str = Field(description="the capability that failed")
+    capability: str = Field(description="another capability that gives the same output, exactly as it is written")
+
+
+class Mend(BaseModel):
+    """`tasks` in the place of what failed, or, in a playbook's plan, `instead`."""
+
+    instead: list[Other] = Field(default=[], description="in a playbook's plan: what does the work of capabilities that failed")
+    tasks: list[DraftTask] = Field(
+        default=[], description="in a graph: new tasks; they may need tasks that are done, by their keys"
+    )
+    deliverable: str = Field(default="", description="in a graph: the key of the new task whose result is handed over")
+
+
 class ModelPlanner:
     """Plans with a model, and by rules where the model can't; `spent` hears what each goal's planning used."""
 
@@ -70,28 +96,58 @@ class ModelPlanner:
             why = _reason(error)
         return _by_rules(goal, facts, f"the model {self._settings.model} made no plan: {why}")
 
+    async def replan(self, setback: Setback, facts: FleetFacts) -> PlanChange:
+        """Return another way for what failed, by the model, else as the playbook declares it."""
+        model = self._settings.model
+        try:
+            async with asyncio.timeout(facts.limits.decomposition_timeout_s * SHARE_OF_TIME):
+                return await self._mended(setback, facts)
+        except TimeoutError:
+            why = f"it took longer than {facts.limits.decomposition_timeout_s * SHARE_OF_TIME:g} s"
+        except (AgentRunError, UserError, ImportError) as error:
+            why = _reason(error)
+        change = rules_change(setback, facts)
+        note = f"planned again by rules, since the model {model} made no plan: {why}"
+        return msgspec.structs.replace(change, notes=(*change.notes, note))
+
+    async def _mended(self, setback: Setback, facts: FleetFacts) -> PlanChange:
+        def judge(mend: Mend) -> tuple[list[str], PlanChange | None]:
+            return mended(mend, setback, facts)
+
+        change, _ = await self._asked(Mend, judge, prompt=mend_prompt(setback, facts), request=_request(setback.goal))
+        return msgspec.structs.replace(change, notes=(*change.notes, f"planned again by the model {self._settings.model}"))
+
     async def _by_model(self, goal: Goal, facts: FleetFacts) -> Plan:
+        def judge(draft: Draft) -> tuple[list[str], Plan | None]:
+            return judged(draft, goal, facts)
+
+        plan, rounds = await self._asked(Draft, judge, prompt=prompt(facts), request=_request(goal))
+        refused = f", after {rounds - 1} of its plans were refused" if rounds > 1 else ""
+        return _noted(plan, f"planned by the model {self._settings.model}{refused}")
+
+    async def _asked(
+        self, kind: type[Said], judge: Callable[[Said], tuple[list[str], Made | None]], *, prompt: str, request: str
+    ) -> tuple[Made, int]:
+        """Return what `judge` makes of the model's answer once it finds nothing wrong with it, and how many requests it took."""
         model = model_of(self._settings)
         native = model.profile.get("supports_json_schema_output", False)
-        agent = Agent(model, output_type=NativeOutput(Draft) if native else Draft, retries=REPAIRS, instructions=prompt(facts))
-        plans: list[Plan] = []
+        agent = Agent(model, output_type=NativeOutput(kind) if native else kind, retries=REPAIRS, instructions=prompt)
+        plans: list[Made] = []
 
         @agent.output_validator
-        def sound(draft: Draft) -> Draft:
-            found, plan = judged(draft, goal, facts)
+        def sound(said: Said) -> Said:
+            found, plan = judge(said)
             if plan is None or found:
                 raise ModelRetry("this plan can't run: " + "; ".join(found) + ". Answer with the whole plan, mended.")
             plans.append(plan)
-            return draft
+            return said
 
         usage = RunUsage()
         try:
-            result = await agent.run(_request(goal), usage=usage)
+            result = await agent.run(request, usage=usage)
         finally:  # what a plan that failed used was used as well
             self._tell(usage)
-        rounds = result.usage.requests
-        mended = f", after {rounds - 1} of its plans were refused" if rounds > 1 else ""
-        return _noted(plans[-1], f"planned by the model {self._settings.model}{mended}")
+        return plans[-1], result.usage.requests
 
     def _tell(self, usage: RunUsage) -> None:
         if self._spent is not None and usage.requests:
@@ -109,6 +165,64 @@ def prompt(facts: FleetFacts) -> str:
         f"At most {facts.limits.max_subtasks} tasks; as few as will do. Never invent capabilities or playbooks.\n\n"
         f"Capabilities for `tasks`:\n{free}\n\nPlaybooks:\n{books}"
     )
+
+
+def mend_prompt(setback: Setback, facts: FleetFacts) -> str:
+    """Return what the model must know to plan again what failed."""
+    free = "\n".join(f"- {each}" for each in _free(facts)) or "- none"
+    lines = []
+    for task in setback.plan.tasks:
+        outcome = setback.outcomes.get(task.key)
+        if outcome is None or task in setback.given_up:
+            continue
+        said = outcome.failure.message if outcome.failure else msgspec.json.encode(outcome.result).decode()
+        state = "failed" if outcome.failure else "done"
+        lines.append(f"- {task.key} ({task.capability}): {state}: {said[:_RESULT_CHARS_MAX]}")
+    for gate in setback.given_up:
+        part = part_of(setback.outcomes[gate.key]) or {"missing": []}
+        lacks = dict.fromkeys(f"{each['capability']}: {each['reason']}" for each in part["missing"])
+        lines += [f"- {gate.key}: the part is not good enough; {each[:_RESULT_CHARS_MAX]}" for each in lacks]
+    ask = (
+        "Answer with `tasks`, and with `deliverable` if the task whose result is handed over is lost."
+        if setback.plan.playbook == BY_MODEL
+        else "Answer with `instead`: for each capability that failed another one that gives the same output, if there is one."
+    )
+    return (
+        "A team of agents carries out a plan of which a part failed for good. Plan again only what failed or was lost with it; "
+        f"what is done stays. {ask}\nNever invent capabilities. Use one that failed only if its instruction was the fault.\n\n"
+        f"Capabilities for `tasks`:\n{free}\n\nAll capabilities:\n{', '.join(sorted(facts.capabilities))}\n\n"
+        "The plan so far:\n" + "\n".join(lines)
+    )
+
+
+def mended(mend: Mend, setback: Setback, facts: FleetFacts) -> tuple[list[str], PlanChange | None]:
+    """Return what is wrong with a model's answer to a setback, and the change that it stands for where there is one."""
+    if setback.plan.playbook != BY_MODEL:
+        leads = (each for each in facts.members if each.layer in {Layer.EXECUTIVE, Layer.MANAGEMENT})
+        can = facts.capabilities.difference(*(each.capabilities for each in leads))
+        wrong = [f"no specialist of this fleet has {each.capability!r}" for each in mend.instead if each.capability not in can]
+        ways = {each.failed: (each.capability,) for each in mend.instead}
+        return wrong, None if wrong else rules_change(setback, facts, ways=ways)
+    lost = [task.key for task in (*setback.failed, *fallen(setback.plan, setback.outcomes))]
+    names = {each.key: f"replan-{setback.number}/{each.key}" for each in mend.tasks}
+    tasks = [_task(each, setback.goal) for each in mend.tasks]
+    change = PlanChange(
+        tasks=tuple(
+            msgspec.structs.replace(task, key=names[task.key], needs=tuple(names.get(need, need) for need in task.needs))
+            for task in tasks
+        ),
+        gone=tuple(lost),
+        deliverable=names.get(mend.deliverable, mend.deliverable),
+        notes=tuple(_failed(task, setback) for task in setback.failed),
+    )
+    made = applied(setback.plan, change, done=setback.outcomes.keys())
+    check = partial(problems, capabilities=facts.capabilities, limits=facts.limits, members=facts.members)
+    return ([] if tasks else ["it has no `tasks`"]) + _bound(mend.tasks, facts) + check(made), change
+
+
+def _failed(task: SubTask, setback: Setback) -> str:
+    failure = setback.outcomes[task.key].failure
+    return f"planned again: {task.title or task.key}: {task.capability} failed ({failure.message if failure else ''})"
 
 
 def judged(draft: Draft, goal: Goal, facts: FleetFacts) -> tuple[list[str], Plan | None]:
@@ -154,7 +268,7 @@ def _task(draft: DraftTask, goal: Goal) -> SubTask:
 
 def _free(facts: FleetFacts) -> list[str]:
     """Return the capabilities whose agents take a task as the model words it: those of playbooks want what their leads make."""
-    taken = {ROOT_CAPABILITY}.union(*(each.capabilities for each in facts.playbooks))
+    taken = {ROOT_CAPABILITY}.union(*(each.capabilities.union(*each.instead.values()) for each in facts.playbooks))
     return sorted(facts.capabilities - taken)
 
 

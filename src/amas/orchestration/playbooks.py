@@ -43,6 +43,10 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float = 0.0
     timeout_by: str = ""
     """The goal's preference, in seconds, that replaces `timeout_s`."""
+    instead: tuple[str, ...] = ()
+    """Capabilities that give the same output: the next one that the fleet has does what this one failed to do for good."""
+    groups: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    """Of work that is planned again: its portions, as paths by group; empty to cut them as `fan_out` says."""
 
 
 class Phase(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +64,8 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     """Phases whose accepted parts it gets."""
     gate: GateSpec | None = None
     """How its part is judged, where it isn't as the playbook's others."""
+    smaller: bool = False
+    """Whether groups of files that failed for good are tried once more in smaller groups."""
 
 
 class Fixed(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +77,8 @@ class Fixed(msgspec.Struct, frozen=True, kw_only=True):
     needs: tuple[str, ...] = ()
     optional: bool = False
     """Whether those that need it go on without it."""
+    instead: tuple[str, ...] = ()
+    """Capabilities that give the same output, as in `Work`."""
 
 
 class Playbook(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +116,12 @@ class Playbook(msgspec.Struct, frozen=True, kw_only=True):
         needed = {self.checked_by, *(task.capability for task in self.fixed)}
         needed |= {self.writer} if "management.integration" in needed else set()
         return needed | {phase.lead for phase in self.phases} | {work.capability for phase in self.phases for work in phase.work}
+
+    @property
+    def instead(self) -> dict[str, tuple[str, ...]]:
+        """By capability, those that give the same output."""
+        works = [(work.capability, work.instead) for phase in self.phases for work in phase.work]
+        return {name: others for name, others in [*((each.capability, each.instead) for each in self.fixed), *works] if others}
 
 
 def load_playbook(path: Path) -> Playbook:
@@ -159,6 +173,8 @@ def _phase_mistakes(phase: Phase, field: str, keys: list[str], earlier: list[str
     yield from ((f"{field}.gate.{name}", message) for name, message in gate_mistakes(phase.gate))
     capabilities = [work.capability for work in phase.work]
     for i, work in enumerate(phase.work):
+        if work.groups:
+            yield f"{field}.work[{i}].groups", "is for work that is planned again: say fan_out"
         if capabilities.count(work.capability) > 1:
             yield f"{field}.work[{i}].capability", f"{work.capability!r} stands in this phase more than once"
         for each in work.after:

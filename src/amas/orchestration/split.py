@@ -156,6 +156,8 @@ def _portions(work: Work, phase: Phase, source: Input, groups_max: int) -> list[
     files = _files_for(work, source)
     fan_out = work.fan_out or phase.fan_out
     packages = source.ingest.get("packages")
+    if work.groups:
+        return [_portion(work, source, name, paths) for name, paths in work.groups.items()]
     if fan_out == "packages" and isinstance(packages, list) and packages:
         return _by_package(work, source, packages, groups_max)
     if fan_out == "file_groups" and files:

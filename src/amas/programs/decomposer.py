@@ -3,13 +3,10 @@
 from pathlib import Path
 
 from amas.client import Fleet
-from amas.core.estimate import estimates_of
 from amas.model.fleet import FleetSpec
 from amas.model.goal import Goal, Plan
 from amas.model.task import Json
-from amas.orchestration.coordinator import checked_plan, planner
-from amas.orchestration.planner import FleetFacts
-from amas.orchestration.playbooks import load_playbooks
+from amas.orchestration.coordinator import checked_plan, facts_of, options_of, planner
 from amas.programs.link import Link
 
 
@@ -30,15 +27,7 @@ class TaskDecomposer:
         goal = _goal(text, input_dir, user_preferences or {})
 
         async def plan(_: Fleet, spec: FleetSpec) -> Plan:
-            playbooks = tuple(load_playbooks(spec.playbooks))
-            facts = FleetFacts(
-                capabilities=spec.capabilities,
-                playbooks=playbooks,
-                limits=spec.limits,
-                members=tuple(spec.members),
-                estimates=estimates_of(spec.pools),
-            )
-            return await checked_plan(planner(), goal, facts)
+            return await checked_plan(planner(), goal, facts_of(options_of(spec)))
 
         return await self._link.ask(plan)
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from amas.client import Fleet
 from amas.engine.limits import Limits
 from amas.errors import LimitUnknown, WorkflowUnknown
@@ -14,6 +16,8 @@ from amas.model.states import TaskState, WorkflowState
 from amas.model.task import Json
 from amas.programs.link import Link
 
+PLAN_STEP = "plan"
+"""Of the coordinator: its result is the checked plan."""
 TASKS_MAX = 100_000
 """Tasks of a workflow that its layers' figures look at."""
 GOES_ON = frozenset({WorkflowState.RUNNING, WorkflowState.COMPENSATING, WorkflowState.PAUSED})
@@ -61,7 +65,8 @@ class WorkflowExecutor:
 
         `status` (`waiting`, `running`, `completed`, `failed`, `cancelled`), `progress_percentage` (0 to 100; it falls back where
         an agent spawns more), `completed_tasks` (ended in any way), `failed_tasks`, `total_tasks` (so far), `layers` (for each
-        its `completed`, `running` and `total`), `cost_usd` so far, `paused`, `result` and `failure` (a sentence,
+        its `completed`, `running` and `total`), `assigned` (the plan's tasks by key, each with its pool and then one for each
+        capability that it spawns; empty until it is planned), `cost_usd` so far, `paused`, `result` and `failure` (a sentence,
         or empty). WorkflowUnknown when the engine holds no such execution: it forgets one some time after its end.
         """
         return self._link.ask_now(lambda fleet, _: _status(fleet, execution_id))
@@ -85,6 +90,7 @@ async def _status(fleet: Fleet, execution_id: str) -> dict[str, Any]:
         "failed_tasks": held["failed"],
         "total_tasks": total,
         "layers": await _layers(fleet, execution_id),
+        "assigned": await _assigned(fleet, held["root_id"]),
         "cost_usd": await _spent_usd(fleet.limits, execution_id),
         "result": root.result,
         "failure": root.failure.message if root.failure else held["failure"].message if held["failure"] else "",
@@ -106,6 +112,13 @@ async def _layers(fleet: Fleet, execution_id: str) -> Mapping[str, Mapping[str, 
         told["completed"] += task.state.terminal
         told["running"] += task.state is TaskState.RUNNING
     return {layer: dict(told) for layer, told in counts.items()}
+
+
+async def _assigned(fleet: Fleet, root_id: str) -> Json:
+    """Return who the plan's tasks were assigned to, as its check did it."""
+    held = (await fleet.queue.steps(root_id)).get(PLAN_STEP)
+    plan = await fleet.values.get(msgspec.msgpack.decode(held)) if held else None
+    return plan.get("pools", {}) if isinstance(plan, dict) else {}
 
 
 async def _spent_usd(limits: Limits, execution_id: str) -> float:

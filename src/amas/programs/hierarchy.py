@@ -8,11 +8,13 @@ from amas.client import Fleet
 from amas.engine.hosts import HostRegistry, HostView
 from amas.model.fleet import FleetSpec
 from amas.model.states import AgentStatus, Layer
+from amas.model.task import Json
 from amas.programs.link import Link
+from amas.programs.specialists import Help, add_agents, help_with
 
 
 class AgentHierarchyManager:
-    """Shows layers, pools and agents of the running fleet."""
+    """Shows layers, pools and agents of the running fleet, adds agents to it and asks them for help."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
@@ -24,6 +26,32 @@ class AgentHierarchyManager:
         and its `agents` by status: `idle`, `working`, `error`, and `healing` while their host is silent.
         """
         return self._link.ask_now(_status)
+
+    async def create_specialist_agent(self, specialist: str, *, count: int = 1) -> list[str]:
+        """Add agents to a declared pool, by its name or a capability, and return their ids once they work.
+
+        They run in this program and leave with it; their work goes to others then. AgentUnknown when there is no such pool,
+        FleetError when `max_agents_per_pool` or `max_total_agents` leaves no room.
+        """
+
+        async def add(fleet: Fleet, spec: FleetSpec) -> list[str]:
+            added = await add_agents(fleet, spec, self._link.home, specialist, count)
+            self._link.keep(added.leave)
+            return list(added.ids)
+
+        return await self._link.ask(add)
+
+    async def request_specialist_help(self, capability: str, request: Json = None, *, timeout_s: float = 300.0) -> Help:
+        """Return what a specialist with `capability` makes of `request` as its input; a failure or silence goes up the hierarchy.
+
+        Each of those who are asked has `timeout_s` seconds: specialist, its lead, that one's lead, a person. CapabilityUnknown
+        when nobody can do it, TaskFailed with the code `unanswered` when nobody answered.
+        """
+
+        async def ask(fleet: Fleet, spec: FleetSpec) -> Help:
+            return await help_with(fleet, spec, capability, request, timeout_s)
+
+        return await self._link.ask(ask)
 
 
 async def _status(fleet: Fleet, spec: FleetSpec) -> dict[str, Any]:

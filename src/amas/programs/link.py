@@ -1,7 +1,7 @@
 """This program's way to its fleet: the one that runs in the home, else one that is started for the program and ends with it.
 
 One thread with an event loop of its own holds the connection, so that the same objects serve plain functions and any number of
-event loops, one after the other or at once. Called by the three parts of this package; it knows nothing of goals.
+event loops, one after the other or at once. Called by the parts of this package; it knows nothing of goals.
 """
 
 import asyncio
@@ -49,6 +49,10 @@ class Link:
         loop = self._running_loop()
         asyncio.run_coroutine_threadsafe(self._connected(), loop).result()
         return asyncio.run_coroutine_threadsafe(self._ask(question), loop).result(ANSWER_S)
+
+    def keep(self, ending: Callable[[], Awaitable[None]]) -> None:
+        """Have `ending` awaited when this link is closed, before the fleet is let go of. Call it within a question."""
+        self._kept.push_async_callback(ending)
 
     def close(self) -> None:
         """Let go of the fleet, and stop it where this program started it; the next question begins anew."""

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from amas.model.recovery import LostTask, LostWorkflow, Outline
-from amas.model.states import TaskState
+from amas.model.states import TaskState, WorkflowState
 from amas.records.database import Database
 from amas.records.tables import OPEN, entry_id, entry_number, goals, lost, recorder, steps, tasks, workflows
 
@@ -39,6 +39,14 @@ class LostCount(NamedTuple):
 
     workflows: int
     tasks: int
+
+
+class _Goal(msgspec.Struct):
+    tenant: str = ""
+
+
+def _tenant(goal: bytes | None) -> str:
+    return msgspec.msgpack.decode(goal, type=_Goal).tenant if goal else ""
 
 
 class LostWork:
@@ -82,7 +90,15 @@ class LostWork:
         async with self._database.reading() as connection:
             rows: Sequence[Any] = (await connection.execute(query.where(workflows.c.id.in_(_lost_workflows)))).all()
         return [
-            LostWorkflow(id=row.id, goal=row.goal or row.opening or b"\xc0", root_id=row.root_id or "", created_ms=row.created_ms)
+            LostWorkflow(
+                id=row.id,
+                goal=row.goal or row.opening or b"\xc0",
+                root_id=row.root_id or "",
+                created_ms=row.created_ms,
+                is_goal=row.goal is not None,
+                waiting=row.state == WorkflowState.WAITING,
+                tenant=_tenant(row.goal),
+            )
             for row in rows
         ]
 

@@ -14,6 +14,7 @@ from amas.server.routes import (
     fleet,
     flows,
     limits,
+    messages,
     quality,
     routing,
     schedules,
@@ -39,11 +40,13 @@ def create_app(plane: ControlPlane) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.plane = plane
-    parts = (tasks, workflows, flows, approvals, dead_letters, schedules, agents, fleet, limits, costs, routing, quality)
-    for part in parts:
-        app.include_router(part.router)
+    work = (tasks, workflows, flows, approvals, dead_letters, schedules, quality)
+    people = (agents, fleet, messages, routing, limits, costs)
+    routers = [part.router for part in (*work, *people)]
+    for router in routers:
+        app.include_router(router)
     problems.install(app)
     app.add_middleware(Guard, settings=plane.settings)
     app.add_middleware(Timed, metrics=plane.metrics)
-    app.openapi = openapi_of(app, [part.router for part in parts], locked=bool(plane.settings.token))  # type: ignore[method-assign]
+    app.openapi = openapi_of(app, routers, locked=bool(plane.settings.token))  # type: ignore[method-assign]
     return app

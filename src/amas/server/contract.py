@@ -20,7 +20,7 @@ from amas.model.routing import RouteTable
 from amas.model.schedule import ScheduleView
 from amas.orchestration.routing import Why
 from amas.records.views import Analytics, EventRecord
-from amas.server import shapes
+from amas.server import message_shapes, shapes
 from amas.server.gate_shapes import WorkflowQuality
 from amas.server.problems import MEDIA_TYPE, Problem, problem
 
@@ -66,6 +66,14 @@ SHAPES: tuple[type, ...] = (
     shapes.AgentPage,
     shapes.LogPage,
     shapes.FleetFigures,
+    message_shapes.NewMessage,
+    message_shapes.NewQuestion,
+    message_shapes.SentMessage,
+    message_shapes.MessageShape,
+    message_shapes.InboxShape,
+    message_shapes.CommunicationFigures,
+    message_shapes.RefusedPage,
+    message_shapes.DeadMessagePage,
     shapes.Live,
     shapes.Ready,
     Analytics,
@@ -90,6 +98,7 @@ PROBLEMS: dict[int, tuple[str, str]] = {
     422: ("request_invalid", "Object missing required field `capability`"),
     429: ("workflows_full", "100 workflows are open and this fleet allows 100"),
     500: ("internal_error", "something went wrong here; the control plane's log says what"),
+    504: ("reply_overdue", "code-reviewer-1 didn't answer message 0198... within 10 s"),
     503: ("engine_unreachable", "the engine at unix:///home/me/.amas/engine/engine.sock doesn't answer"),
 }
 EVERYWHERE = (401, 403, 421, 500)

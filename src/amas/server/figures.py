@@ -46,10 +46,12 @@ async def snapshot(plane: ControlPlane) -> Snapshot | None:
             bounds = await plane.bounds.read()
             hosts, agents = await plane.board.hosts(), await plane.board.agents()
             lag_s = await recorder_lag_s(plane.journal, plane.records)
+            held, messages = await plane.inboxes.backlog(), await plane.inboxes.totals()
     except (EngineError, TimeoutError):
         return None
     by_status, spent = tally(agents), plane.figures.spent
     plane.rate.take(ended(totals), at_s=monotonic_s())
+    plane.deliveries.take(hosts)
     return Snapshot(
         workflows_open=totals["open_workflows"],
         agents={name: getattr(by_status, name) for name in ("idle", "working", "error", "healing")},
@@ -59,6 +61,8 @@ async def snapshot(plane: ControlPlane) -> Snapshot | None:
         bounds=bounds,
         totals=totals,
         recorder_lag_s=lag_s,
+        messages_held=sum(held.values()),
+        messages=messages,
         cost_usd=spent.usd,
         tokens={
             "input": spent.input_tokens,

@@ -176,3 +176,44 @@ def test_an_age_that_is_too_short_or_none_is_refused(run: Run, age: str) -> None
     done = run("artifacts", "prune", f"--older-than={age}")
     assert done.returncode == 2
     assert "--older-than" in done.stderr
+
+
+def put(run: Run, path: str, body: dict[str, Any]) -> None:
+    port = said(run("status", "--json"))["fleet"]["port"]
+    headers = {"Content-Type": "application/json"}
+    request = Request(f"http://127.0.0.1:{port}/api/{path}", data=json.dumps(body).encode(), headers=headers, method="PUT")
+    with urlopen(request, timeout=LIMIT_S) as answer:
+        assert answer.status == 200
+
+
+def row_of(printed: str, name: str) -> str:
+    (row,) = [line for line in printed.splitlines() if name in line]
+    return row
+
+
+def test_limits_say_what_they_allow_and_hold(run: Run) -> None:
+    assert "nothing is limited" in run("limits").stdout
+    put(run, "limits/slots/customer-42", {"limit": 3})
+    put(run, "limits/rate/openai", {"requests_per_min": 10, "tokens_per_min": 5000})
+    put(run, "limits/rate/local", {"tokens_per_min": 700})
+    found = said(run("limits", "--json"))
+    assert found["slots"] == [{"key": "customer-42", "limit": 3, "held": 0, "parked": 0}]
+    assert [rate["provider"] for rate in found["rates"]] == ["local", "openai"]
+    shown = run("limits").stdout
+    assert "3 at once" in row_of(shown, "key customer-42")
+    assert "10 requests/min, 5000 tokens/min" in row_of(shown, "provider openai")
+    assert "requests/min" not in row_of(shown, "provider local")
+
+
+def test_budgets_say_what_is_left_of_them(run: Run) -> None:
+    assert "there is no budget" in run("budgets").stdout
+    put(run, "budgets/tenant/acme", {"usd": 2.5, "calls": 7})
+    put(run, "budgets/pool/ledger", {"agent_s": 90})
+    found = said(run("budgets", "--json"))["items"]
+    assert {item["scope"]: item["limit"] for item in found} == {
+        "tenant/acme": {"usd": 2.5, "calls": 7},
+        "pool/ledger": {"agent_s": 90.0},
+    }
+    shown = run("budgets").stdout
+    assert "$2.5000, 7 calls" in row_of(shown, "tenant/acme")
+    assert "90.0 s" in row_of(shown, "pool/ledger")

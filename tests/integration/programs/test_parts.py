@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from amas.errors import InputUnusable, WorkflowUnknown
+from amas.errors import AgentUnknown, CapabilityUnknown, FleetError, InputUnusable, TaskFailed, WorkflowUnknown
 from amas.platforms.local.control import fleet_state, start_fleet
 from amas.platforms.local.home import Home
 from amas.platforms.local.request import request_for
@@ -17,7 +17,7 @@ from amas.programs.link import Link
 pytestmark = [pytest.mark.requirement("A6"), pytest.mark.xdist_group("programs")]
 
 AGENTS = """
-from amas import Context, SubTask, agent
+from amas import Context, GiveUp, SubTask, agent
 
 
 @agent("executive.coordinate")
@@ -28,8 +28,15 @@ async def coordinate(ctx: Context) -> object:
     return {"done": (await ctx.spawn([child]))["part"].result, "heard": await ctx.wait_for_signal("go")}
 
 
+@coordinate.on_escalation
+async def answer(ctx: Context) -> object:
+    return "from above" if ctx.input["about"] == "up" else None
+
+
 @agent("work.part")
 async def part(ctx: Context) -> object:
+    if ctx.input in ("up", "nobody"):
+        raise GiveUp("too hard")
     return 42
 """
 FLEET = """
@@ -105,6 +112,38 @@ async def test_an_unknown_execution_and_an_empty_goal_are_refused(link: Link) ->
         WorkflowExecutor(link).get_execution_status("none")
     with pytest.raises(InputUnusable):
         await WorkflowExecutor(link).execute_workflow(" ")
+
+
+@pytest.mark.requirement("A2", "A6")
+async def test_a_specialist_is_added_to_the_running_fleet_and_leaves_with_the_program(link: Link, home: Path) -> None:
+    manager = AgentHierarchyManager(link)
+    assert await manager.create_specialist_agent("work.part", count=2) == ["hand-3", "hand-4"]
+    status = manager.get_hierarchy_status()
+    assert (status["hosts"], status["layers"]["specialist"]["pools"]["hand"]["agents"]["idle"]) == (2, 4)
+    helped = [await manager.request_specialist_help("work.part") for _ in range(8)]
+    assert {each.answer for each in helped} == {42}
+    with pytest.raises(FleetError, match=r"its limit \(max_agents_per_pool\) is 5: 2 don't fit"):
+        await manager.create_specialist_agent("hand", count=2)
+    with pytest.raises(AgentUnknown, match="there are boss, hand"):
+        await manager.create_specialist_agent("nobody")
+    link.close()
+    again = Link(home)
+    try:
+        assert AgentHierarchyManager(again).get_hierarchy_status()["total_agents"] == 3
+    finally:
+        again.close()
+
+
+@pytest.mark.requirement("A2", "A6")
+async def test_help_comes_from_the_specialist_else_from_above_at_last_from_a_person(link: Link) -> None:
+    manager = AgentHierarchyManager(link)
+    helped = await manager.request_specialist_help("work.part")
+    assert (helped.answer, helped.by.rpartition("-")[0], helped.asked) == (42, "hand", ())
+    assert await manager.request_specialist_help("work.part", "up") == ("from above", "boss", ("work.part",))
+    with pytest.raises(TaskFailed, match=r"nobody helped with 'work.part': too hard; asked: work.part, boss"):
+        await manager.request_specialist_help("work.part", "nobody", timeout_s=1.0)
+    with pytest.raises(CapabilityUnknown):
+        await manager.request_specialist_help("work.none")
 
 
 def test_the_hierarchy_is_that_of_the_running_fleet(link: Link, home: Path) -> None:

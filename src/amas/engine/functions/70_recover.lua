@@ -12,13 +12,14 @@ local function mark(keys, args)
 end
 
 -- Restore an open workflow; its counts are whole from the start, so that it can't seem to have ended before all its tasks are here.
-local function restore_workflow(id, blob, root, created, counts)
+local function restore_workflow(id, blob, root, created, counts, most, tenant)
   if call('HSETNX', key('w', id), 's', 'running') == 0 then return 0 end
   call('HSET', key('w', id), 'b', blob, 'c', created)
   if root ~= '' then call('HSET', key('w', id), 'root', root) end
   for name, n in pairs(counts) do call('HSET', key('w', id), name, n) end
   call('ZADD', P .. ':open', created, id)
   R.wf_news[#R.wf_news + 1] = {id, 'running'}   -- one that was paused goes on
+  if (most or 0) > 0 then admission.enter(id, most, tenant) end
   return 1
 end
 
@@ -71,7 +72,8 @@ local function restore_past(t)
 end
 
 -- recover: store workflows, ended tasks and open ones that the engine doesn't know, in this order; what it knows is left as it is.
---   caller: Recovery.put.  ARGV: now, retention_ms, workflows [[id, blob, root id or '', created, {counter: n}]...],
+--   caller: Recovery.put.  ARGV: now, retention_ms, workflows [[id, blob, root id or '', created, {counter: n},
+--   how many such may be open at a time (0: any), tenant]...],
 --   ended tasks and open tasks, both [[id, queue, spec, priority, options, attempt (0: none), failures, first started (0: never),
 --   state in the records, finished, result or '', failure or '', steps [name, result, name...], ids of its sub-tasks]...]
 --   returns how many workflows, ended tasks and open tasks were stored.  Keeps true: a task whose workflow has ended here is cancelled. What a task needs, and its sub-tasks, must come

@@ -10,7 +10,7 @@ import msgspec
 from amas.agents.base import agent
 from amas.agents.context import Context
 from amas.agents.skills.findings import Analysis, Scope, Tool, specialist
-from amas.agents.skills.research.found import goal_of, passages_of, stored, tables_of
+from amas.agents.skills.research.found import goal_of, passages_of, results_of, stored, tables_of
 from amas.agents.skills.research.passages import Claim, Passage, cite, sentences
 from amas.agents.skills.research.search import Ranked, terms, topic_of
 from amas.model.task import Json
@@ -70,7 +70,7 @@ async def extract(ctx: Context) -> Json:
 
     async def analyse(scope: Scope) -> Analysis:
         rows = {name for table in tables_of(ctx) for name in table.row_ids}
-        hits = [hit for hit in stored(ctx.results, "hits", Hit, ctx.artifacts) if hit.id not in rows]
+        hits = [hit for hit in stored(results_of(ctx), "hits", Hit, ctx.artifacts) if hit.id not in rows]
         claims = claims_of(hits, passages_of(ctx), topic_of(goal_of(scope.options)))
         return Analysis(tool=_TOOL, figures={"claims": len(claims)}, artifacts={"claims": msgspec.to_builtins(claims)})
 

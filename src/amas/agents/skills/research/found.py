@@ -23,14 +23,21 @@ def stored(results: Mapping[str, Json], name: str, kind: type[T], artifacts: Art
     return found
 
 
+def results_of(ctx: Context) -> dict[str, Json]:
+    """Return the results that this task builds on, with those of an earlier plan for its part."""
+    given = ctx.input.get("earlier") if isinstance(ctx.input, dict) else None
+    earlier = {f"{each.get('capability')}/{each.get('group')}": each for each in given or [] if isinstance(each, dict)}
+    return {**earlier, **ctx.results}
+
+
 def passages_of(ctx: Context) -> list[Passage]:
     """Return every passage that was read for this task."""
-    return stored(ctx.results, "passages", Passage, ctx.artifacts)
+    return stored(results_of(ctx), "passages", Passage, ctx.artifacts)
 
 
 def tables_of(ctx: Context) -> list[Table]:
     """Return every table that was read for this task."""
-    return stored(ctx.results, "tables", Table, ctx.artifacts)
+    return stored(results_of(ctx), "tables", Table, ctx.artifacts)
 
 
 def goal_of(options: Mapping[str, Any]) -> str:
