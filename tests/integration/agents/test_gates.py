@@ -1,15 +1,12 @@
 """Gates of tasks on real hosts and a real engine; models are servers on loopback."""
 
 import json
-import signal
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 from canned_model import ModelServer, model_server
 from host_bench import Bench
-from tests.fault.test_host_faults import ends, host_process
 
 import amas.agents.model_judge  # noqa: F401  here, since it takes seconds on a busy machine
 from amas.clock import new_id
@@ -157,30 +154,23 @@ async def test_a_judges_calls_count_for_the_workflows_budget_and_never_overspend
         assert "has no room" in quality["rounds"][-1]["opinions"][1]["note"]
 
 
-async def test_a_host_killed_while_a_judge_is_asked_again_pays_no_verdict_twice(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "samples"))
-    seat = {"agent": "gate_agents:write", "capabilities": ["gate.write"]}
+async def test_a_host_that_goes_while_a_judge_is_asked_again_has_no_verdict_paid_twice(bench: Bench) -> None:
     with model_server(said(0.3, "more"), said(0.9)) as server:
         server.hold.clear()
         server.hold_from = 2
-        async with host_process(bench, "h1", "writer", pool=seat, settings={"lease_s": 4.0}) as h1:
+        async with bench.host([writers()], "h1"):
             _, task_id = await submit(bench, by_model(server))
 
             async def second_call() -> bool:
                 return len(server.asked) == 2
 
-            await bench.until(second_call)
-            h1.send_signal(signal.SIGKILL)
-            await h1.wait()
+            await bench.until(second_call)  # and it stops there, in the middle of the second
         server.hold.set()
-        async with host_process(bench, "h2", "writer", pool=seat, settings={"lease_s": 4.0}):
-            await ends(bench, [task_id])
-        quality = (await bench.queue.outcomes([task_id]))[task_id].result["quality"]
-        assert [each["score"] for each in quality["rounds"]] == [0.3, 0.9]
-        conversations = [json.dumps(request["messages"]).count('\\"told\\":[]') for request in server.asked]
-        assert conversations == [1, 0, 0], "the first verdict was asked for once"
+        async with bench.host([writers()], "h2"):
+            quality = passed(await bench.ended(task_id))["quality"]
+    assert [each["score"] for each in quality["rounds"]] == [0.3, 0.9]
+    untold = [json.dumps(request["messages"]).count('\\"told\\":[]') for request in server.asked]
+    assert untold == [1, 0, 0], "the first verdict was asked for once"
 
 
 async def test_an_authors_own_scorer_judges_and_its_words_reach_the_agent(bench: Bench) -> None:
