@@ -182,7 +182,7 @@ async def measure(*, quick: bool) -> Measured:
         for number in range(kills):
             say(f"kill {number + 1} of {kills}")
             (folder / str(number)).mkdir()
-            killed.append(await kill(folder / str(number), each))
+            killed.append(await kill(folder / str(number), max(each // 2, 20)))
     assert not any(one["handled_after_acknowledgement"] for one in killed), "an acknowledged message was handled again"
     keys = {
         "messages_per_s_fsync": round(full["per_s"]),

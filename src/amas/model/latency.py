@@ -14,7 +14,7 @@ LATENCY_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 
 
 class Latencies(msgspec.Struct):
-    """Seconds from a message's signature to its hand-out, of one type."""
+    """Seconds from a message's signature until it was first handed out, of one type."""
 
     counts: list[int] = msgspec.field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS_S) + 1))
     """By bucket, not cumulative; the last one is for all above the bounds."""

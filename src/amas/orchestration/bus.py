@@ -26,8 +26,8 @@ from amas.model.latency import MessageLatencies
 from amas.model.message import TO_TOPIC, Message, MessageType
 from amas.model.states import Priority
 from amas.model.task import Json
+from amas.orchestration.arrivals import Arrivals
 from amas.orchestration.directory import Directory
-from amas.orchestration.mailroom import Mailroom
 from amas.policy.signatures import Keyring
 from amas.settings import MessageSettings
 
@@ -68,11 +68,11 @@ class AgentCommunicationBus:
         """`agents`: who receives in this process to begin with."""
         self.inboxes = Inboxes(engine, settings)
         self.latencies = MessageLatencies()
-        """How long what this process received was under way, by type, since it began."""
+        """How long it took until what this process received was first handed out, by type, since it began."""
         self._engine, self._settings = engine, settings
         self._directory = Directory(fleet)
         self._keys = Keyring.of(settings)
-        self._mail = Mailroom(engine, self.inboxes, agents)
+        self._mail = Arrivals(engine, self.inboxes, agents)
         self._letters = Coalescer(self._put, limit=LETTERS_IN_A_CALL)
 
     async def run(self) -> None:
@@ -280,7 +280,8 @@ class AgentCommunicationBus:
             for one in deliveries:
                 message, why, kind = self._judged(inbox, one, now)
                 if message is not None and not why:
-                    self.latencies.add(message.type, max(0, now - message.sent_ms) / 1000)
+                    if message.deliveries == 1:
+                        self.latencies.add(message.type, max(0, now - message.sent_ms) / 1000)
                     good.append(message)
                     continue
                 if why != "expired":

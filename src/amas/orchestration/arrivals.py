@@ -36,8 +36,8 @@ Done = tuple[str, Sequence[str]]
 """An inbox, and ids of messages in it."""
 
 
-class Mailroom:
-    """The mail of one process."""
+class Arrivals:
+    """The incoming mail of one process."""
 
     def __init__(self, engine: Engine, inboxes: Inboxes, agents: Iterable[str]) -> None:
         self.receiver = new_id()
