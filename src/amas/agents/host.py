@@ -181,7 +181,6 @@ class Host:
             self._mail = Mailroom(
                 lambda: open_bus(engine, list(self.seats)),
                 self.seats.values(),
-                now_ms=engine.now_ms,
                 log=log,
                 draw=self._rng.random,
             )
@@ -312,7 +311,6 @@ class Host:
     def _figures(self, lag_s: float) -> HostFigures:
         """Called in the lease's thread; copies of dictionaries are whole."""
         cpu_s, rss_bytes = process_figures()
-        latency = self._mail.latency if self._mail else None
         return HostFigures(
             cpu_s,
             rss_bytes,
@@ -320,7 +318,7 @@ class Host:
             self._succeeded.copy(),
             self._failed.copy(),
             tuple(sorted(self._health.troubled.copy())),
-            *((tuple(latency.counts), latency.sum_s) if latency else ()),
+            self._mail.latencies if self._mail else None,
         )
 
     def _lose_lease(self, registration: int) -> None:

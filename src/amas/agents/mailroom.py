@@ -7,7 +7,6 @@ without handlers whose agents neither receive nor ask opens no bus and makes no 
 
 import asyncio
 import contextlib
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, assert_never
 
@@ -28,8 +27,8 @@ from amas.agents.mail import (
     Surroundings,
 )
 from amas.core.retry import Draw
-from amas.engine.hosts import MESSAGE_BOUNDS_S
 from amas.errors import EngineError, InboxFull
+from amas.model.latency import Latencies
 from amas.model.message import Message, MessageType
 from amas.model.states import Priority
 from amas.model.task import Json
@@ -68,6 +67,10 @@ class Bus(Protocol):
     @property
     def inboxes(self) -> Subscriptions:
         """The engine's side."""
+
+    @property
+    def latencies(self) -> Latencies:
+        """How long messages took to come here."""
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -113,29 +116,12 @@ class Bus(Protocol):
         """Return the ids of those that are another's now."""
 
 
-class Latency:
-    """How long messages took from being sent to being handed out here, the first time."""
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(MESSAGE_BOUNDS_S) + 1)
-        """By bucket, not cumulative; the last one is for all above the bounds."""
-        self.sum_s = 0.0
-
-    def add(self, seconds: float) -> None:
-        """Count one message."""
-        self.counts[bisect_left(MESSAGE_BOUNDS_S, seconds)] += 1
-        self.sum_s += seconds
-
-
 class Mailroom:
     """One host's mail."""
 
-    def __init__(
-        self, open_bus: Callable[[], Bus], seats: Iterable[Seat], *, now_ms: Callable[[], int], log: Log, draw: Draw
-    ) -> None:
-        """`open_bus` is called when the first agent needs it. `now_ms`: the engine's time."""
-        self.latency = Latency()
-        self._open, self._now_ms, self._log, self._draw = open_bus, now_ms, log, draw
+    def __init__(self, open_bus: Callable[[], Bus], seats: Iterable[Seat], *, log: Log, draw: Draw) -> None:
+        """`open_bus` is called when the first agent needs it."""
+        self._open, self._log, self._draw = open_bus, log, draw
         self._bus: Bus | None = None
         self._opened, self._closing = asyncio.Event(), False
         self._readers: dict[asyncio.Task[None], Seat] = {}
@@ -152,6 +138,11 @@ class Mailroom:
             self._bus = self._open()
             self._opened.set()
         return self._bus
+
+    @property
+    def latencies(self) -> Latencies:
+        """How long messages took to come here."""
+        return self._bus.latencies if self._bus else Latencies()
 
     async def run(self, around: Callable[[Seat], Surroundings]) -> None:
         """Listen for those who wait, and hand out mail to handlers, until cancelled. `around`: what a handler has about it."""
@@ -197,14 +188,13 @@ class Mailroom:
                 )
                 return Reached(told.ids, {one: error.retry_after_s for one, error in told.full.items()})
             case Ask():
-                answer = await bus.request(
+                return await bus.request(
                     sender_id=agent_id,
                     recipient_id=said.recipient,
                     message_type=said.type,
                     payload=said.payload,
                     timeout_s=said.timeout_s,
                 )
-                return self._timed([answer])[0]
             case Receive():
                 return await self._receive(agent_id, limit=said.limit, wait_s=said.wait_s)
             case Acknowledge():
@@ -215,17 +205,10 @@ class Mailroom:
                 assert_never(other)
 
     async def _receive(self, agent_id: str, *, limit: int, wait_s: float) -> list[Message]:
-        return self._timed(await insist(lambda: self.bus.receive(agent_id, limit=limit, wait_s=wait_s), draw=self._draw))
+        return await insist(lambda: self.bus.receive(agent_id, limit=limit, wait_s=wait_s), draw=self._draw)
 
     async def _acknowledge(self, messages: Sequence[Message]) -> list[str]:
         return await insist(lambda: self.bus.acknowledge(messages), draw=self._draw)
-
-    def _timed(self, messages: list[Message]) -> list[Message]:
-        now_ms = self._now_ms()
-        for message in messages:
-            if message.deliveries == 1:
-                self.latency.add(max(now_ms - message.sent_ms, 0) / 1000)
-        return messages
 
     # -- what handlers get
 

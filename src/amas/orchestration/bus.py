@@ -22,7 +22,7 @@ from amas.engine.connection import Engine
 from amas.engine.inbox import ID_BYTES_MAX, DeadMessage, Delivery, Fate, Inboxes, Letter, Receipt, Refusal
 from amas.errors import InboxFull, MessageForbidden, MessageRefused, PayloadTooLarge, ReplyOverdue
 from amas.model.fleet import FleetSpec
-from amas.model.latency import MessageLatencies
+from amas.model.latency import Latencies
 from amas.model.message import TO_TOPIC, Message, MessageType
 from amas.model.states import Priority
 from amas.model.task import Json
@@ -67,7 +67,7 @@ class AgentCommunicationBus:
     ) -> None:
         """`agents`: who receives in this process to begin with."""
         self.inboxes = Inboxes(engine, settings)
-        self.latencies = MessageLatencies()
+        self.latencies = Latencies()
         """How long it took until what this process received was first handed out, by type, since it began."""
         self._engine, self._settings = engine, settings
         self._directory = Directory(fleet)
@@ -281,7 +281,7 @@ class AgentCommunicationBus:
                 message, why, kind = self._judged(inbox, one, now)
                 if message is not None and not why:
                     if message.deliveries == 1:
-                        self.latencies.add(message.type, max(0, now - message.sent_ms) / 1000)
+                        self.latencies.add(max(0, now - message.sent_ms) / 1000)
                     good.append(message)
                     continue
                 if why != "expired":

@@ -5,9 +5,9 @@ come and go. What a host that died counted after its last beat is missing.
 """
 
 from collections.abc import Iterable
-from itertools import accumulate
 
-from amas.engine.hosts import MESSAGE_BOUNDS_S, HostView
+from amas.engine.hosts import HostView
+from amas.model.latency import Latencies
 from amas.observe import names
 from amas.observe.metrics import Histogrammed
 
@@ -19,21 +19,17 @@ class Deliveries:
     """The sum, in this process, since it started."""
 
     def __init__(self) -> None:
-        self._counts = [0] * (len(MESSAGE_BOUNDS_S) + 1)
-        self._sum_s = 0.0
-        self._last: dict[tuple[str, str, int], tuple[tuple[int, ...], float]] = {}
+        self._sum = Latencies()
+        self._last: dict[tuple[str, str, int], Latencies] = {}
 
     def take(self, hosts: Iterable[HostView]) -> None:
         """Add what hosts have counted since the last look."""
         for host in hosts:
-            told, told_s = host.figures.messages, host.figures.messages_s
-            if len(told) != len(self._counts):  # it has no messaging
+            if (told := host.figures.messages) is None:
                 continue
             process = host.id, host.about.machine, host.about.pid
-            before, before_s = self._last.pop(process, ((0,) * len(told), 0.0))
-            self._last[process] = told, told_s
-            self._counts = [sum_ + new - old for sum_, new, old in zip(self._counts, told, before, strict=True)]
-            self._sum_s += told_s - before_s
+            self._sum.add_since(self._last.pop(process, Latencies()), told)
+            self._last[process] = told
         while len(self._last) > KNOWN_MAX:
             del self._last[next(iter(self._last))]
 
@@ -42,6 +38,6 @@ class Deliveries:
         return Histogrammed(
             name=names.MESSAGE_LATENCY,
             meaning="Seconds from sending a message between agents to its first delivery.",
-            buckets=list(zip((*MESSAGE_BOUNDS_S, float("inf")), accumulate(self._counts), strict=True)),
-            sum_s=self._sum_s,
+            buckets=self._sum.buckets(),
+            sum_s=self._sum.sum_s,
         )

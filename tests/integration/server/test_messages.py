@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from amas.clock import new_id
-from amas.engine.hosts import MESSAGE_BOUNDS_S, HostFigures
+from amas.engine.hosts import HostFigures
 from amas.errors import MessageForbidden, MessageRefused
+from amas.model.latency import Latencies
 from amas.model.message import Message, MessageType
 from amas.observe import names
 from amas.orchestration.bus import AgentCommunicationBus
@@ -142,18 +143,18 @@ async def test_without_a_secret_there_is_no_bus(engine, records, tmp_path) -> No
 
 @pytest.mark.requirement("A12")
 async def test_latency_is_added_up_over_hosts_that_come_and_go(plane: ControlPlane, client, hands) -> None:
-    figures = [0] * (len(MESSAGE_BOUNDS_S) + 1)
+    messages = Latencies()
 
-    async def beat(*buckets: int, seconds: float) -> dict[str, float]:
-        for bucket in buckets:
-            figures[bucket] += 1
-        await plane.hosts.renew("h1", HostFigures(messages=tuple(figures), messages_s=seconds), lease_s=60)
+    async def beat(*seconds: float) -> dict[str, float]:
+        for each in seconds:
+            messages.add(each)
+        await plane.hosts.renew("h1", HostFigures(messages=messages), lease_s=60)
         plane.board = AgentBoard(plane.hosts, plane.fleet)  # which hasn't looked yet
         return await scrape(plane)
 
-    first = await beat(0, 2, seconds=0.006)
+    first = await beat(0.001, 0.005)
     assert (first[f"{names.MESSAGE_LATENCY}_count"], first[f"{names.MESSAGE_LATENCY}_bucket|0.001"]) == (2, 1)
-    second = await beat(len(MESSAGE_BOUNDS_S), seconds=40.006)
+    second = await beat(40.0)
     assert (second[f"{names.MESSAGE_LATENCY}_count"], second[f"{names.MESSAGE_LATENCY}_bucket|30.0"]) == (3, 2)
     assert second[f"{names.MESSAGE_LATENCY}_sum"] == pytest.approx(40.006)
     (host,) = await plane.hosts.all()

@@ -2,20 +2,19 @@
 
 import msgspec
 
-from amas.model.latency import LATENCY_BOUNDS_S, MessageLatencies
-from amas.model.message import MessageType
+from amas.model.latency import LATENCY_BOUNDS_S, Latencies
 
 
-def test_two_processes_latencies_are_one_histogram() -> None:
-    here, there = MessageLatencies(), MessageLatencies()
+def test_what_processes_counted_is_one_histogram() -> None:
+    here, there = Latencies(), Latencies()
     for seconds in (0.0, 0.001, 0.0011, 99.0):
-        here.add(MessageType.STATUS, seconds)
-    there.add(MessageType.STATUS, 0.0005)
-    there.add(MessageType.SYSTEM, 0.3)
-    here.merge(msgspec.json.decode(msgspec.json.encode(there), type=MessageLatencies))
-    buckets = here.by_type[MessageType.STATUS].buckets()
+        here.add(seconds)
+    there.add(0.0005)
+    before = msgspec.msgpack.decode(msgspec.msgpack.encode(there), type=Latencies)
+    here.add_since(Latencies(), before)
+    there.add(0.3)
+    here.add_since(before, there)
+    buckets = here.buckets()
     assert buckets[:2] == [(0.001, 3), (0.0025, 4)]
-    assert buckets[-2:] == [(LATENCY_BOUNDS_S[-1], 4), (float("inf"), 5)]
-    assert round(here.by_type[MessageType.STATUS].sum_s, 4) == 99.0026
-    assert here.by_type[MessageType.SYSTEM].buckets()[-1][1] == 1
-    assert there.by_type[MessageType.STATUS].buckets()[-1][1] == 1
+    assert buckets[-2:] == [(LATENCY_BOUNDS_S[-1], 5), (float("inf"), 6)]
+    assert round(here.sum_s, 4) == 99.3026
