@@ -30,6 +30,7 @@ from benchmarks.parts import (
     kill_host,
     latency,
     memory,
+    messages,
     rest,
     throughput,
 )
@@ -45,6 +46,7 @@ PARTS: dict[str, ModuleType] = {
     "graphs": graphs,
     "idle": idle,
     "fair": fair,
+    "messages": messages,
     "kill_host": kill_host,
     "kill_engine": kill_engine,
     "commands": commands,

@@ -114,6 +114,21 @@ def _fair(found: dict[str, Any]) -> str:
     return _table(("the small tenant's task", "p50 ms", "p99 ms", "p99.9 ms"), rows)
 
 
+def _messages(found: dict[str, Any]) -> str:
+    details = found["details"]["messages"]
+    titles = {"low_load_ms": "one message at low load", "one_write_ms": "a bare write to the engine, just before"}
+    titles["full_load_ms"] = "one message at full load"
+    times = [(title, *(details[name][at] for at in ("p50", "p99", "p999"))) for name, title in titles.items()]
+    kills = [(kill["messages"], kill["lost"], kill["handled_twice"], kill["successor_ready_s"]) for kill in details["kills"]]
+    return (
+        _table(("", "p50 ms", "p99 ms", "p99.9 ms"), times)
+        + "\n"
+        + _table(("process", "CPU us per message"), [*details["cpu_us"].items(), ("**all**", found["cpu_us_per_message"])])
+        + "\n"
+        + _table(("messages, one host killed", "lost", "handled twice", "next host ready after s"), kills)
+    )
+
+
 def _kills(found: dict[str, Any]) -> str:
     details = found["details"]
     hosts = [
@@ -185,6 +200,7 @@ MAKERS: dict[str, Callable[[dict[str, Any]], str]] = {
     "graphs": _graphs,
     "idle": _idle,
     "fair": _fair,
+    "messages": _messages,
     "kills": _kills,
     "peers": _peers,
     "science": _science,

@@ -22,7 +22,7 @@ from amas.engine.queue import Slots, TaskQueue, make_submission
 from amas.model.blob import to_blob
 from amas.model.task import Completion, TaskSpec
 from amas.records.store import Records
-from benchmarks.throughput import PAYLOAD
+from benchmarks.work import PAYLOAD
 
 TASKS = 30_000
 SUBMIT, CLAIM = 500, 256

@@ -51,6 +51,13 @@ KEYS = (
     Key("engine_kill_doubled", "the same: results recorded twice", "0", 0, 0, ""),
     Key("fair_share_wait_ms", "a single task while another tenant has 100,000 queued: how much longer than on an idle fleet",
         "under 100", -100, 1e6, "ms"),
+    Key("messages_per_s_fsync", "messages a second between agents on two hosts: signed, checked, received, acknowledged",
+        "10,000", 10, 1e6, "/s"),
+    Key("message_latency_p50_ms", "one message at low load, from the sender's call to the receiver's hands, p50", "under 2",
+        0.05, 1e4, "ms"),
+    Key("message_latency_p99_ms", "the same, p99", "under 10", 0.05, 1e4, "ms"),
+    Key("messages_lost_host_kill", "kill -9 of a receiving host under load: messages that nobody handled", "0", 0, 0, ""),
+    Key("cpu_us_per_message", "CPU of all processes together for one of those messages", "", 5, 1e5, "us"),
     Key("ratio_to_best_durable_peer", "tasks a second, times those of the fastest peer that keeps results on disk", "at least 5",
         0.01, 1000, "x"),
 )  # fmt: skip

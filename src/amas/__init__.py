@@ -13,6 +13,7 @@ _PUBLIC = {
     "agent": "amas.agents.base",
     "Context": "amas.agents.context",
     "SyncContext": "amas.agents.context",
+    "MessageContext": "amas.agents.mail",
     "Fleet": "amas.client",
     "NewTask": "amas.client",
     "BudgetExhausted": "amas.errors",
@@ -25,6 +26,8 @@ _PUBLIC = {
     "Workflow": "amas.orchestration.workflow",
     "Amounts": "amas.model.limits",
     "Goal": "amas.model.goal",
+    "Message": "amas.model.message",
+    "MessageType": "amas.model.message",
     "Schedule": "amas.model.schedule",
     "ScheduledTask": "amas.model.schedule",
     "Priority": "amas.model.states",
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from amas.agents.base import agent as agent
     from amas.agents.context import Context as Context
     from amas.agents.context import SyncContext as SyncContext
+    from amas.agents.mail import MessageContext as MessageContext
     from amas.client import Fleet as Fleet
     from amas.client import NewTask as NewTask
     from amas.errors import BudgetExhausted as BudgetExhausted
@@ -49,6 +53,8 @@ if TYPE_CHECKING:
     from amas.model.goal import Goal as Goal
     from amas.model.goal import SubTask as SubTask
     from amas.model.limits import Amounts as Amounts
+    from amas.model.message import Message as Message
+    from amas.model.message import MessageType as MessageType
     from amas.model.schedule import Schedule as Schedule
     from amas.model.schedule import ScheduledTask as ScheduledTask
     from amas.model.states import Priority as Priority

@@ -15,7 +15,6 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,15 +22,15 @@ import msgspec
 
 from amas.artifacts.store import ArtifactStore
 from amas.artifacts.values import Draft, LargeValues
-from amas.clock import new_id, new_ids
+from amas.clock import new_ids
 from amas.core.conditions import compiled
-from amas.engine.bell import Bell
 from amas.engine.coalesce import Coalescer
 from amas.engine.connection import Engine
 from amas.engine.expected import Expected
 from amas.engine.limits import Limits
 from amas.engine.payload import INLINE_BYTES_MAX, encode_value
 from amas.engine.queue import Idempotency, TaskQueue
+from amas.engine.replies import Replies
 from amas.engine.schedules import Schedules
 from amas.engine.workflows import Workflows
 from amas.errors import (
@@ -41,15 +40,13 @@ from amas.errors import (
     SubmissionError,
     TaskCancelled,
     TaskFailed,
-    TaskUnknown,
-    WorkflowUnknown,
 )
 from amas.model.fleet import DELAYED, FleetLimits, FleetSpec
 from amas.model.flow import Flow
 from amas.model.goal import Goal
 from amas.model.journal import WorkflowOpening
 from amas.model.limits import Amounts, Reserve, reserves_of
-from amas.model.states import Priority, TaskState, WorkflowState
+from amas.model.states import Priority, TaskState
 from amas.model.task import DEFAULT_RETRY, Json, OnFailure, RetryPolicy, Submission, TaskOutcome, TaskSpec
 from amas.orchestration.signals import send_signal
 from amas.orchestration.workflow_handle import WorkflowHandle
@@ -60,15 +57,10 @@ if TYPE_CHECKING:
 
 BATCH_MAX = 1000
 """Tasks in one call of the engine; more go out in several."""
-POLL_S = 2.0
-"""Seconds between looks for outcomes whose push was lost."""
-LOOK_MAX = 100
-"""Tasks in such a look; in the one that follows a lost connection, which loses pushes, `BATCH_MAX`."""
 ROOM_S = 60.0
 """Seconds for which a submission waits for room in a full queue, where nothing else is said."""
 ROOM_PAUSE_MIN_S, ROOM_PAUSE_MAX_S = 0.02, 1.0
 """Seconds between tries while a queue is full: as the engine estimates, within these."""
-FLOWS_IN_A_LOOK = 100
 PATIENCE_S = 30.0
 """Seconds for which a submission is said again while the engine doesn't answer: it restarts in well under two."""
 
@@ -76,8 +68,6 @@ _AT_FAULT = (SubmissionError, ArtifactError, TypeError, ValueError, OverflowErro
 """What a task's own fields can cause."""
 
 Done = TypeVar("Done")
-
-_outcomes = msgspec.msgpack.Decoder(list[TaskOutcome])
 
 
 class NewTask(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,19 +148,12 @@ class Fleet:
         self.queue = TaskQueue(engine)
         self.limits = Limits(engine)
         """What resources allow and hold, and changing it."""
-        self.schedules = Schedules(engine)
+        self.schedules = Schedules(engine, carry=values.carried)
         """What is submitted at times: `await fleet.schedules.add(Schedule(...))`."""
-        self._client_id = new_id()
-        self._pending: dict[str, Expected] = {}
-        self._roots: dict[str, str] = {}
-        """Workflow id -> its root task's id, for goals that are open."""
+        self._replies = Replies(engine, self.queue)
         self._single: Coalescer[NewTask, TaskHandle | Exception] = Coalescer(self._submit_singles, limit=BATCH_MAX)
-        self.workflows = Workflows(engine)
+        self.workflows = Workflows(engine, carry=values.carried)
         """What happens to workflows as a whole, and dead letters."""
-        self._flows: dict[str, asyncio.Future[WorkflowState]] = {}
-        """Workflows whose end is waited for."""
-        self._lost_touch = asyncio.Event()
-        self._bell = Bell(engine, {f"reply:{self._client_id}": self._heard}, connected=self._lost_touch.set)
 
     @classmethod
     @asynccontextmanager
@@ -204,20 +187,8 @@ class Fleet:
             await engine.check()
             values = LargeValues(store, bytes_max=artifacts.payload_bytes)
             fleet = cls(engine, declared=declared, values=values, wait_for_room_s=wait_for_room_s)
-            loops = [
-                asyncio.create_task(fleet._bell.run(), name="replies"),
-                asyncio.create_task(fleet._poll(), name="reply poll"),
-            ]
-            for loop in loops:
-                loop.add_done_callback(fleet._loop_ended)
-            try:
-                async with asyncio.timeout(PATIENCE_S):
-                    await fleet._bell.listening.wait()
+            async with fleet._replies.listening():
                 yield fleet
-            finally:  # no task group: it would wrap what the caller's block raises
-                for loop in loops:
-                    loop.cancel()
-                await asyncio.gather(*loops, return_exceptions=True)
 
     @property
     def values(self) -> LargeValues:
@@ -249,12 +220,9 @@ class Fleet:
             budget=budget,
         )
         workflow_id, root_id = await submit_goal(
-            self.queue, wanted, limits=limits, values=self._values, client_id=self._client_id
+            self.queue, wanted, limits=limits, values=self._values, client_id=self._replies.client_id
         )
-        expected = Expected(then=lambda: self._roots.pop(workflow_id, None))
-        self._pending[root_id] = expected  # the poll asks for the root; the push tells of the workflow
-        self._roots[workflow_id] = root_id
-        return TaskHandle(workflow_id, expected, self._values)
+        return TaskHandle(workflow_id, self._replies.of_goal(workflow_id, root_id), self._values)
 
     async def start(
         self,
@@ -282,11 +250,11 @@ class Fleet:
 
     def workflow(self, workflow_id: str) -> WorkflowHandle:
         """Return the handle of a workflow that was started from a flow, by any program."""
-        return WorkflowHandle(workflow_id, self.queue, self.workflows, self._values, ended=self._end_of)
+        return WorkflowHandle(workflow_id, self.queue, self.workflows, self._values, ended=self._replies.of_flow)
 
     async def signal(self, task: TaskHandle | str, name: str, value: Json = None) -> None:
         """Send a task what it waits for, or will wait for, with `wait_for_signal(name)`; `SignalRefused` when it has ended."""
-        await send_signal(self.engine, task if isinstance(task, str) else task.id, name, value)
+        await send_signal(self.engine, self.workflows, task if isinstance(task, str) else task.id, name, value)
 
     async def submit(
         self,
@@ -337,10 +305,9 @@ class Fleet:
                     wait_for_room_s,
                 )
                 if first is not None:
-                    await self._adopt(handles[start : start + BATCH_MAX], first.decode().split("\n"))
+                    await self._stand_for(handles[start : start + BATCH_MAX], first.decode().split("\n"))
         except BaseException:
-            for handle in handles[start:]:
-                self._pending.pop(handle.id, None)
+            self._replies.forget(handle.id for handle in handles[start:])
             raise
         return handles
 
@@ -384,7 +351,7 @@ class Fleet:
             for task_id, task in zip(new_ids(len(tasks)), tasks, strict=True)
         )
         handles = [TaskHandle(submission.id, Expected(), self._values) for submission in submissions]
-        self._pending.update((handle.id, handle._outcome) for handle in handles)
+        self._replies.expect((handle.id, handle._outcome) for handle in handles)
         return submissions, handles
 
     async def _with_room(self, store: Callable[[], Awaitable[Done]], room_s: float | None) -> Done:
@@ -404,17 +371,11 @@ class Fleet:
                 await asyncio.sleep(min(wait_s, left_s))
                 pause_s *= 2
 
-    async def _adopt(self, handles: Sequence[TaskHandle], first_ids: Sequence[str]) -> None:
+    async def _stand_for(self, handles: Sequence[TaskHandle], first_ids: Sequence[str]) -> None:
         """Let handles stand for the tasks that were stored when their idempotency key was first used."""
-        for handle, task_id in zip(handles, first_ids, strict=True):
-            handle.stand_for(task_id, self._pending.setdefault(task_id, self._pending.pop(handle.id)))
-        held = await self.queue.outcomes(first_ids)
-        for task_id in first_ids:
-            if task_id in held:
-                if held[task_id].state.terminal:
-                    self._settle(held[task_id])
-            elif (expected := self._pending.pop(task_id, None)) is not None:
-                expected.set_exception(TaskUnknown(f"the engine holds task {task_id} no more; the records may know it"))
+        outcomes = await self._replies.of_earlier(first_ids, instead_of=[handle.id for handle in handles])
+        for handle, task_id, outcome in zip(handles, first_ids, outcomes, strict=True):
+            handle.stand_for(task_id, outcome)
 
     async def _store_with_room(self, batch: Sequence[Submission], **options: Any) -> bytes | None:
         return await self._with_room(lambda: self._store(batch, **options), None)
@@ -433,7 +394,7 @@ class Fleet:
             while True:
                 try:
                     return await self.queue.submit(
-                        batch, workflow=workflow, idempotency=idempotency, client_id=self._client_id, resend=resend
+                        batch, workflow=workflow, idempotency=idempotency, client_id=self._replies.client_id, resend=resend
                     )
                 except EngineUnreachable:
                     if asyncio.get_running_loop().time() + pause_s > (patience.when() or 0):
@@ -465,73 +426,6 @@ class Fleet:
         assert len(going) < len(batch), "a queue that is full has no room for all of them"
         answers = iter(await self._submit_singles(going) if going else [])
         return [_alone(full) if index in refused else next(answers) for index in range(len(batch))]
-
-    def _heard(self, message: bytes) -> None:
-        for outcome in _outcomes.decode(message):
-            self._settle(outcome)
-
-    def _loop_ended(self, loop: "asyncio.Task[None]") -> None:
-        """Tell those who wait when a loop of ours died of a mistake: nobody would answer them any more."""
-        if not loop.cancelled() and (error := loop.exception()) is not None:
-            for expected in self._pending.values():
-                expected.set_exception(error)
-            for ended in self._flows.values():
-                if not ended.done():
-                    ended.set_exception(error)
-
-    def _end_of(self, workflow_id: str) -> "asyncio.Future[WorkflowState]":
-        """Return what is set when a workflow ends; asked for at once, since it may have ended already."""
-        future = self._flows.get(workflow_id)
-        if future is None:
-            future = self._flows[workflow_id] = asyncio.get_running_loop().create_future()
-            self._lost_touch.set()
-        return future
-
-    def _settle(self, outcome: TaskOutcome) -> None:
-        if self._flows and (ended := self._flows.pop(outcome.id, None)) is not None:
-            if not ended.done():
-                ended.set_result(WorkflowState(outcome.state))
-            return
-        task_id = self._roots.get(outcome.id, outcome.id) if self._roots else outcome.id
-        expected = self._pending.pop(task_id, None)
-        if expected is not None:
-            expected.set_result(outcome)
-
-    async def _poll(self) -> None:
-        while True:
-            limit = BATCH_MAX
-            try:
-                async with asyncio.timeout(POLL_S):
-                    await self._lost_touch.wait()
-            except TimeoutError:
-                limit = LOOK_MAX
-            self._lost_touch.clear()
-            waiting = list(islice(self._pending, limit))
-            try:
-                await self._look_at_flows()
-                outcomes = await self.queue.outcomes(waiting)
-            except EngineUnreachable:
-                continue
-            for outcome in outcomes.values():
-                if outcome.state.terminal:
-                    self._settle(outcome)
-            for task_id in waiting:  # those that still wait go behind the others, so that all get their look
-                expected = self._pending.pop(task_id, None)
-                if expected is not None:
-                    self._pending[task_id] = expected
-
-    async def _look_at_flows(self) -> None:
-        for workflow_id in list(self._flows)[:FLOWS_IN_A_LOOK]:
-            held = await self.queue.workflow(workflow_id)
-            future = self._flows.pop(workflow_id, None)
-            if future is None or future.done():
-                continue
-            if held is None:
-                future.set_exception(WorkflowUnknown(f"the engine holds no workflow {workflow_id!r}; the records may know it"))
-            elif not (state := WorkflowState(held["state"])).terminal:
-                self._flows[workflow_id] = future  # behind the others, so that all get their look
-            else:
-                future.set_result(state)
 
 
 def _idempotency(key: str, start: int, tasks: Sequence[NewTask], batch: Sequence[Submission]) -> Idempotency:

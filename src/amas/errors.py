@@ -62,6 +62,7 @@ AmasError
 │   │   └── ArtifactDamaged
 │   ├── ArtifactStoreUnknown
 │   └── ArtifactStoreUnusable
+├── DeliveryUnreadable        author     a folder holds no record of a delivery
 └── SettingInvalid            operator   an environment variable's value can't be taken
 """
 
@@ -512,6 +513,13 @@ class ArtifactStoreUnusable(ArtifactError):
     """The artifact store doesn't answer or refuses us: the message says why. Trying again may help."""
 
     code = "artifact_store_unusable"
+
+
+class DeliveryUnreadable(AmasError):
+    """A folder holds no record of a delivery that could be read."""
+
+    code = "delivery_unreadable"
+    act = "author"
 
 
 class SettingInvalid(AmasError):

@@ -1,4 +1,4 @@
-"""A history of the first version is read as before by this one, and can be recovered from."""
+"""A history of an earlier version is read as before by this one, and can be recovered from."""
 
 from pathlib import Path
 from typing import Any
@@ -8,20 +8,21 @@ import sqlalchemy as sa
 
 import amas.records
 from amas.model.states import TaskState
+from amas.records.costs import Span
 from amas.records.database import Database
 from amas.records.store import Records
 
 pack = msgspec.msgpack.encode
 
 
-def _to_first_version(connection: sa.Connection) -> None:
+def _to_version(connection: sa.Connection, version: str) -> None:
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(Path(amas.records.__file__).with_name("migrations")))
     config.attributes["connection"] = connection
-    command.upgrade(config, "0001")
+    command.upgrade(config, version)
 
 
 def _task(task_id: str, state: str, **columns: Any) -> dict[str, Any]:
@@ -51,7 +52,7 @@ async def test_a_history_of_the_first_version(records_url: str) -> None:
         "tasks": b'[{"id":"b","state":"queued","key":"k"}]',
     }
     async with database.writing() as connection:
-        await connection.run_sync(_to_first_version)
+        await connection.run_sync(_to_version, "0001")
         for table, given in (("tasks", rows), ("attempts", attempts), ("events", [event])):
             names = list(given[0])
             text = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join(f':{name}' for name in names)})"
@@ -72,3 +73,21 @@ async def test_a_history_of_the_first_version(records_url: str) -> None:
         found = await records.analytics(0)
         assert [(pool.name, pool.succeeded) for pool in found.pools] == [("worker", 1)]
         assert found.open == {TaskState.RUNNING: 1, TaskState.QUEUED: 1}
+
+
+async def test_a_history_of_the_second_version_knows_whose_work_each_task_is(records_url: str) -> None:
+    database = Database(records_url)
+    columns = {"state": "queued", "capability": "work", "created_ms": 1, "spec": pack(["work"])}
+    rows = [
+        {"id": name, "options": options, **columns}
+        for name, options in (("a", pack({"t": "acme"})), ("b", pack({"m": 1})), ("c", None))
+    ]
+    async with database.writing() as connection:
+        await connection.run_sync(_to_version, "0002")
+        text = f"INSERT INTO tasks ({', '.join(rows[0])}) VALUES ({', '.join(f':{name}' for name in rows[0])})"
+        await connection.execute(sa.text(text), rows)
+    await database.close()
+    async with await Records.open(records_url) as records:
+        assert {task.id: task.tenant for task in await records.tasks()} == {"a": "acme", "b": "", "c": ""}
+        _, found = await records.costs("tenant", Span())
+        assert found == []

@@ -1,5 +1,6 @@
 """docs/model-agents.md: the page shows the example as it is, and it runs as it stands against a model server on loopback."""
 
+import json
 import os
 import re
 import shutil
@@ -42,5 +43,11 @@ def test_the_example_runs_as_it_stands(tmp_path: Path) -> None:
         try:
             assert run(sys.executable, "headline.py").splitlines() == ["Old dock pump stops", "2 calls, 240 tokens"]
             assert server.asked() == [0, 1]
+            while not (made := json.loads(run(*amas, "costs", "--by", "model", "--json")))["items"]:
+                pass  # the records follow within a second
+            (model,) = made["items"]
+            assert (model["name"], model["provider"], model["tokens"], model["calls"]) == ("gpt-4o-mini", "openai", 240, 2)
+            shown = run(*amas, "costs", "--by", "model", "--since", "24h").splitlines()
+            assert next(line.split() for line in shown if "gpt-4o-mini" in line)[:3] == ["gpt-4o-mini", "0.000054", "240"]
         finally:
             run(*amas, "down")

@@ -43,8 +43,13 @@ FLEET = FleetSpec(
 def letter(
     message_id: str, *, sender: str = "s", inbox: str = "r", priority: int = 1, sent_ms: int = NOW, life_ms: int = 300_000
 ) -> Letter:
-    times = (sent_ms, sent_ms + life_ms)
-    return Letter.of(inbox, b"\xff" + message_id.encode(), head=(message_id, sender, inbox), priority=priority, times_ms=times)
+    times, body = (sent_ms, sent_ms + life_ms), b"\xff" + message_id.encode()
+    return Letter.of(inbox, body, message_id=message_id, sender=sender, priority=priority, times_ms=times)
+
+
+async def finish(inboxes: Inboxes, receiver: str, message_ids: list[str], *, at: int = NOW) -> list[str]:
+    (stale,) = await inboxes.acknowledge(receiver, [("r", message_ids)], now_ms=at)
+    return stale
 
 
 @pytest.fixture
@@ -58,7 +63,8 @@ def bus(engine: Engine) -> AgentCommunicationBus:
 
 
 async def take(inboxes: Inboxes, receiver: str = "host-1", *, at: int = NOW, limit: int = 100) -> list[Delivery]:
-    (got,) = await inboxes.receive(receiver, ["r"], limit=limit, now_ms=at)
+    (got,) = await inboxes.receive(receiver, [("r", limit)], now_ms=at)
+    assert got is not None
     return got
 
 
@@ -76,7 +82,7 @@ async def test_messages_come_by_priority_and_then_in_their_order(inboxes: Inboxe
     got = await take(inboxes)
     assert ids(got) == ["urgent", "a", "b", "c", "later"]
     assert got[0].body == b"\xffurgent"
-    assert await inboxes.acknowledge("host-1", "r", ids(got), now_ms=NOW) == []
+    assert await finish(inboxes, "host-1", ids(got)) == []
     assert await inboxes.backlog(now_ms=NOW) == {}
 
 
@@ -87,8 +93,8 @@ async def test_what_a_lost_receiver_had_comes_again_whole_and_in_order(inboxes: 
     assert await take(inboxes, "host-2", at=NOW + CLAIM_MS) == []  # the first host's last claim holds the inbox
     again = await take(inboxes, "host-2", at=NOW + 1000 + CLAIM_MS)
     assert [(one.id, one.deliveries) for one in again] == [("a", 2), ("b", 2)]
-    assert await inboxes.acknowledge("host-1", "r", ["a"], now_ms=NOW + 1001 + CLAIM_MS) == ["a"]
-    assert await inboxes.acknowledge("host-2", "r", ["a", "b"], now_ms=NOW + 1001 + CLAIM_MS) == []
+    assert await finish(inboxes, "host-1", ["a"], at=NOW + 1001 + CLAIM_MS) == ["a"]
+    assert await finish(inboxes, "host-2", ["a", "b"], at=NOW + 1001 + CLAIM_MS) == []
 
 
 async def test_after_three_retries_a_message_is_dead(inboxes: Inboxes) -> None:
@@ -111,7 +117,7 @@ async def test_an_expired_message_reaches_nobody(inboxes: Inboxes) -> None:
 async def test_a_repeat_changes_nothing_and_a_replay_is_audited(inboxes: Inboxes) -> None:
     assert await fates(inboxes, letter("a")) == [Fate.TAKEN]
     assert await fates(inboxes, letter("a"), resend=True) == [Fate.SAME]
-    await inboxes.acknowledge("host-1", "r", ids(await take(inboxes)), now_ms=NOW)
+    await finish(inboxes, "host-1", ids(await take(inboxes)))
     assert await fates(inboxes, letter("a"), at=NOW + 59_000) == [Fate.REPLAYED]
     assert await fates(inboxes, letter("a"), at=NOW + 61_000) == [Fate.STALE]
     assert await take(inboxes, at=NOW + 61_000) == []
@@ -127,7 +133,7 @@ async def test_a_full_inbox_refuses_until_there_is_room(inboxes: Inboxes) -> Non
     assert [one.fate for one in receipts] == [Fate.TAKEN] * 5 + [Fate.FULL] * 2
     assert (receipts[-1].held, receipts[-1].retry_ms > 0) == (5, True)
     assert await fates(inboxes, letter("other", inbox="q")) == [Fate.TAKEN]
-    await inboxes.acknowledge("host-1", "r", ids(await take(inboxes, limit=2)), now_ms=NOW)
+    await finish(inboxes, "host-1", ids(await take(inboxes, limit=2)))
     assert await fates(inboxes, *letters[5:]) == [Fate.TAKEN] * 2
     assert ids(await take(inboxes)) == ["m2", "m3", "m4", "m5", "m6"]
 
@@ -190,8 +196,8 @@ async def test_an_agents_key_signs_for_nobody_else(engine: Engine, bus: AgentCom
 async def test_what_was_put_past_the_bus_is_found_out_by_the_receiver(engine: Engine, bus: AgentCommunicationBus) -> None:
     sent = engine.now_ms()
     for body in (signed(engine, "red-1", "red-worker-1", secret="another-secret-entirely"), b"noise"):
-        head = (new_id(), "red-1", "red-worker-1")
-        past = Letter.of("red-worker-1", body, head=head, priority=1, times_ms=(sent, sent + 9000))
+        times = (sent, sent + 9000)
+        past = Letter.of("red-worker-1", body, message_id=new_id(), sender="red-1", priority=1, times_ms=times)
         await bus.inboxes.send([past])
     await bus.send_message(sender_id="red-1", recipient_id="red-worker-1", message_type=STATUS)
     assert [one.sender for one in await bus.receive("red-worker-1")] == ["red-1"]
@@ -203,7 +209,8 @@ async def test_what_a_sender_may_not_say_is_found_out_by_the_receiver(engine: En
     sent, head = engine.now_ms(), (new_id(), "red-worker-1", "blue-worker-1")
     message = Message(id=head[0], sender=head[1], recipient=head[2], type=STATUS, sent_ms=sent, expires_ms=sent + 9000)
     body = Keyring(SETTINGS.secret.encode()).signer(head[1]).sign(message)
-    await bus.inboxes.send([Letter.of(head[2], body, head=head, priority=1, times_ms=(sent, sent + 9000))])
+    times = (sent, sent + 9000)
+    await bus.inboxes.send([Letter.of(head[2], body, message_id=head[0], sender=head[1], priority=1, times_ms=times)])
     assert await bus.receive("blue-worker-1") == []
     assert [(one.why, one.sender) for one in await bus.refusals()] == [("forbidden", "red-worker-1")]
 
@@ -308,6 +315,6 @@ async def test_nothing_is_lost_or_out_of_order_while_receivers_die(inboxes: Inbo
         receiver = f"host-{rng.randrange(3)}"
         got = ids(await take(inboxes, receiver, at=now))
         prefix = got[: rng.randrange(1, len(got) + 1)]
-        assert await inboxes.acknowledge(receiver, "r", prefix, now_ms=now) == []
+        assert await finish(inboxes, receiver, prefix, at=now) == []
         done += prefix
     assert done == [f"{n:03}" for n in range(60)]

@@ -34,6 +34,7 @@ from amas.model.states import TaskState
 from amas.model.task import RetryPolicy
 from amas.platforms.local.control import RunningFleet, start_fleet
 from amas.platforms.local.request import StartRequest
+from amas.records.history import PAGE_MAX
 from amas.records.store import Records
 
 SAMPLES = Path(__file__).parent.parent / "samples"
@@ -315,17 +316,22 @@ async def _audited(auditor: Auditor, load: Load) -> None:
 
 async def _recorded(site: Site, load: Load) -> dict[str, TaskState]:
     """Return what the records say of every task, once they say that it has ended."""
-    states: dict[str, TaskState] = {}
     async with asyncio.timeout(LIMIT_S), await Records.open(site.records_url) as records:
-        missing = list(load.tasks)
-        while missing:
-            for task_id in missing:
-                with suppress(RecordsError):
-                    view = await records.task(task_id)
-                    if view is not None and view.state.terminal:
-                        states[task_id] = view.state
-            missing = [task_id for task_id in missing if task_id not in states]
+        while True:
+            with suppress(RecordsError):
+                states = await _states(records)
+                if load.tasks.keys() <= states.keys():
+                    return states
             await asyncio.sleep(0.1)
+
+
+async def _states(records: Records) -> dict[str, TaskState]:
+    """Return the states of all tasks that ended, read by pages: there are hundreds of thousands."""
+    states: dict[str, TaskState] = {}
+    cursor = ""
+    while page := await records.tasks(limit=PAGE_MAX, cursor=cursor):
+        states.update((view.id, view.state) for view in page if view.state.terminal)
+        cursor = page[-1].id
     return states
 
 

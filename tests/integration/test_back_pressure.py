@@ -66,7 +66,7 @@ async def test_who_wont_wait_is_told_at_once_and_nothing_is_stored(bench: Bench)
         with pytest.raises(QueueFull):
             await fleet.submit(ECHO, wait_for_room_s=0.05)
         assert await bench.queue.depths() == {ECHO: BOUND}
-        assert len(fleet._pending) == BOUND
+        assert len(fleet._replies) == BOUND
 
 
 async def test_a_batch_that_never_fits_is_refused_however_long_one_would_wait(bench: Bench) -> None:
@@ -94,12 +94,12 @@ async def test_a_submission_that_is_given_up_leaves_nothing_behind(bench: Bench)
     async with Fleet.connect(bench.url, cell=bench.cell) as fleet:
         await fleet.submit_batch(NewTask(capability=ECHO) for _ in range(BOUND))
         waiting = asyncio.create_task(fleet.submit(ECHO))
-        while len(fleet._pending) <= BOUND:
+        while len(fleet._replies) <= BOUND:
             await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait((waiting,))
         async with asyncio.timeout(LIMIT_S):
-            while len(fleet._pending) > BOUND:  # the call that it shared with others ends by itself
+            while len(fleet._replies) > BOUND:  # the call that it shared with others ends by itself
                 await asyncio.sleep(0)
         assert await bench.queue.depths() == {ECHO: BOUND}
 

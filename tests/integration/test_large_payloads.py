@@ -9,6 +9,7 @@ import httpx
 import pytest
 from host_bench import Bench, pool
 from s3_server import s3_server
+from tests.fault.fault_bench import duties
 
 from amas.artifacts.store import ArtifactStore
 from amas.client import Fleet, NewTask
@@ -17,6 +18,7 @@ from amas.engine.payload import INLINE_BYTES_MAX
 from amas.engine.queue import make_submission
 from amas.errors import ArtifactDamaged, ArtifactMissing, ArtifactStoreUnknown, PayloadTooLarge, TaskFailed
 from amas.model.artifact import MEDIA_TYPE, Reference, is_reference, to_extension, to_reference
+from amas.model.schedule import Schedule, ScheduledTask
 from amas.model.task import RetryPolicy, TaskSpec
 
 LIMIT_S = 20.0
@@ -33,7 +35,15 @@ def bench(engine: Engine, engine_url: str, tmp_path: Path) -> Bench:
 async def fleet(bench: Bench) -> AsyncIterator[Fleet]:
     artifacts_url = str(bench.folder / "artifacts")
     async with (
-        bench.host([pool("echo", replicas=2), pool("echo_of_echo"), pool("swell"), pool("large_step")]),
+        bench.host(
+            [
+                pool("echo", replicas=2),
+                pool("echo_of_echo"),
+                pool("swell"),
+                pool("large_step"),
+                pool("waits", agent="flow_samples:waits", capabilities=("flow.waits",)),
+            ]
+        ),
         Fleet.connect(bench.url, cell=bench.cell, artifacts_url=artifacts_url) as connected,
     ):
         yield connected
@@ -190,6 +200,26 @@ def _block(fleet: Fleet, began: Any) -> Any:
 
     store.put_value = put_slowly  # type: ignore[method-assign]
     return go_on.set
+
+
+async def test_a_large_signal_reaches_who_waits_for_it_and_again_is_the_same_one(bench: Bench, fleet: Fleet) -> None:
+    task = await fleet.submit("flow.waits", 0)
+    for _ in range(2):
+        await fleet.signal(task, "go", LARGE)
+    async with duties(bench.url, bench.cell):  # it sleeps first
+        assert (await task.result(timeout_s=LIMIT_S))["said"] == LARGE
+    assert await _engine_bytes(bench) < 2048
+
+
+async def test_a_large_signal_or_schedule_without_a_store_is_refused_at_once(bench: Bench) -> None:
+    async with Fleet.connect(bench.url, cell=bench.cell) as fleet:
+        task = await fleet.submit("flow.waits", 0)
+        with pytest.raises(PayloadTooLarge, match=r"the signal's payload is .* AMAS_ARTIFACTS_URL"):
+            await fleet.signal(task, "go", LARGE)
+        nightly = Schedule(name="nightly", cron="0 3 * * *", task=ScheduledTask(capability="test.swell", input=LARGE))
+        with pytest.raises(PayloadTooLarge, match="the input of schedule 'nightly' is"):
+            await fleet.schedules.add(nightly)
+        assert await fleet.schedules.all() == []
 
 
 async def test_over_s3(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

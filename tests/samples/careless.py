@@ -1,4 +1,6 @@
-"""A security reviewer that leaves two files out: the first time it is asked (`careless`), or always (`hopeless`)."""
+"""A security reviewer that leaves two files out: the first time it is asked (`careless`), or always (`hopeless`); or does all and
+writes down what its gate said (`obedient`).
+"""
 
 from pathlib import Path
 from typing import Any
@@ -25,3 +27,11 @@ async def careless(task: Context) -> Any:
 async def hopeless(task: Context) -> Any:
     """Leave two files out of every answer."""
     return await _leave_two_out(task)
+
+
+@agent("development.security")
+async def obedient(task: Context) -> Any:
+    """Do the work, and write down the gate's words."""
+    if words := task.input.get("feedback"):
+        Path(task.options["asked"]).write_text("".join(f"{each}\n" for each in words))
+    return await ruff_review(task)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from amas.agents.host import Host, HostHome
+from amas.agents.host import BusOpener, Host, HostHome
 from amas.artifacts.store import ArtifactStore
 from amas.artifacts.values import BYTES_MAX
 from amas.clock import new_id
@@ -39,6 +39,7 @@ class Bench:
         self.queue = TaskQueue(engine)
         self.artifacts = ArtifactStore(folder / "artifacts")
         self.payload_bytes = BYTES_MAX
+        self.bus: BusOpener | None = None
 
     @property
     def cell(self) -> str:
@@ -48,7 +49,14 @@ class Bench:
         return [msgspec.json.decode(line) for line in (self.folder / f"{host_id}.jsonl").read_bytes().splitlines()]
 
     @asynccontextmanager
-    async def host(self, pools: Sequence[PoolSpec], host_id: str = "h1", **settings: Any) -> AsyncIterator[Host]:
+    async def host(
+        self,
+        pools: Sequence[PoolSpec],
+        host_id: str = "h1",
+        *,
+        numbers: dict[str, Sequence[int]] | None = None,
+        **settings: Any,
+    ) -> AsyncIterator[Host]:
         """Run a host for the body, and drain it after."""
         host = Host(
             host_id,
@@ -62,6 +70,8 @@ class Bench:
                 self.payload_bytes,
             ),
             rng=random.Random(7),
+            numbers=numbers,
+            bus=self.bus,
         )
         async with asyncio.timeout(3 * LIMIT_S), asyncio.TaskGroup() as group:
             running = group.create_task(host.run())

@@ -19,3 +19,8 @@ def word_count(text: str) -> int:
 def delete_everything() -> str:
     """Do what no pool allows."""
     raise AssertionError("a tool ran that wasn't allowed")
+
+
+def broken() -> str:
+    """Fail, so that the attempt does."""
+    raise RuntimeError("out of order")

@@ -49,11 +49,13 @@ class Stop(StrEnum):
 class Seat:
     """An agent and what its host knows of it."""
 
-    __slots__ = ("agent", "blocking", "member", "pool", "running", "work")
+    __slots__ = ("agent", "blocking", "idle", "member", "pool", "running", "work")
 
     def __init__(self, agent: BaseAgent, pool: PoolSpec) -> None:
         self.agent, self.pool, self.member = agent, pool, pool.member
         self.running = 0
+        self.idle: asyncio.Event | None = None
+        """Set while no attempt runs here; made where mail is handed to the agent."""
         self.blocking: AgentFunction | None = None
         """The function of an agent that needs a thread."""
         self.work: Callable[[Context], Awaitable[Json]] = agent.process_task

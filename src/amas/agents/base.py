@@ -10,8 +10,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from amas.agents.context import Context, SyncContext
+from amas.agents.mail import MessageContext
 from amas.errors import FleetError
 from amas.model.fleet import PoolSpec
+from amas.model.message import Message
 from amas.model.states import AgentStatus
 from amas.model.task import Json
 
@@ -47,6 +49,19 @@ class BaseAgent(ABC):
         """
         return None
 
+    async def on_message(self, ctx: MessageContext, message: Message) -> None:
+        """Take a message while this agent is idle; returning is the receipt, and after an exception it comes again, a few times.
+
+        Only agents that define this are handed their mail; others get it with `receive`. At least once: the same message may come
+        twice, `message.deliveries` says so. Not for `isolation: process`.
+        """
+        return
+
+    @property
+    def reads_messages(self) -> bool:
+        """Whether it has an `on_message` of its own."""
+        return type(self).on_message is not BaseAgent.on_message
+
     async def health_check(self) -> bool:
         """Return whether this agent can work; the host asks before the first task and after a failure."""
         return True
@@ -65,7 +80,7 @@ class FunctionAgent(BaseAgent):
 
     def __init__(self, agent_id: str, pool: PoolSpec, definition: "AgentDefinition") -> None:
         super().__init__(agent_id, pool)
-        self.function, self._escalation = definition.function, definition.escalation
+        self.function, self._escalation, self._reader = definition.function, definition.escalation, definition.reader
         function = self.function
         self.blocking = not inspect.iscoroutinefunction(function)
 
@@ -78,6 +93,16 @@ class FunctionAgent(BaseAgent):
         """Call the function that was defined for it, if there is one."""
         return await self._escalation(task) if self._escalation else None
 
+    async def on_message(self, ctx: MessageContext, message: Message) -> None:
+        """Call the function that was defined for it."""
+        if self._reader:
+            await self._reader(ctx, message)
+
+    @property
+    def reads_messages(self) -> bool:
+        """Whether there is such a function."""
+        return self._reader is not None
+
 
 class AgentDefinition:
     """What `@agent` leaves in a module: the function and what it can do. Calling it calls the function, so it stays testable."""
@@ -85,12 +110,20 @@ class AgentDefinition:
     def __init__(self, function: AgentFunction, capabilities: tuple[str, ...]) -> None:
         self.function, self.capabilities = function, capabilities
         self.escalation: Callable[[Context], Awaitable[Json]] | None = None
+        self.reader: Callable[[MessageContext, Message], Awaitable[None]] | None = None
         self.__doc__ = function.__doc__
         self.__name__ = getattr(function, "__name__", "agent")
 
     def on_escalation(self, function: Callable[[Context], Awaitable[Json]]) -> Callable[[Context], Awaitable[Json]]:
         """Let this async function answer what the pool's team escalates; see `BaseAgent.on_escalation`."""
         self.escalation = function
+        return function
+
+    def on_message(
+        self, function: Callable[[MessageContext, Message], Awaitable[None]]
+    ) -> Callable[[MessageContext, Message], Awaitable[None]]:
+        """Let this async function take the agent's messages; see `BaseAgent.on_message`."""
+        self.reader = function
         return function
 
     def __call__(self, task: Any) -> Any:
@@ -133,6 +166,11 @@ def load_agent(path: str) -> AgentDefinition | type[BaseAgent]:
     if isinstance(found, AgentDefinition) or (isinstance(found, type) and issubclass(found, BaseAgent)):
         return found
     raise FleetError(f"agent {path!r}: {attribute!r} is neither a BaseAgent subclass nor an @agent function of {module_name}")
+
+
+def takes_mail(found: AgentDefinition | type[BaseAgent]) -> bool:
+    """Return whether agents made of this have an `on_message`."""
+    return found.reader is not None if isinstance(found, AgentDefinition) else found.on_message is not BaseAgent.on_message
 
 
 def make_agent(definition: AgentDefinition | type[BaseAgent], agent_id: str, pool: PoolSpec) -> BaseAgent:

@@ -22,9 +22,22 @@ from amas.agents import frames
 from amas.agents.base import BaseAgent, FunctionAgent, load_agent, make_agent
 from amas.agents.context import Context, SyncContext
 from amas.agents.failures import Verdict, failed, verdict
+from amas.agents.mail import MailCall
 from amas.agents.threads import DaemonThreads
 from amas.artifacts.store import ArtifactStore
-from amas.errors import AmasError, BudgetExhausted, NotAllowed, SubmissionError
+from amas.errors import (
+    AmasError,
+    BudgetExhausted,
+    InboxFull,
+    MessageError,
+    MessageForbidden,
+    MessageRefused,
+    NotAllowed,
+    PayloadTooLarge,
+    ReplyOverdue,
+    SubmissionError,
+)
+from amas.model.cost import ModelCall
 from amas.model.flow import ESCALATION_CAPABILITY, Wait
 from amas.model.goal import SubTask
 from amas.model.task import Json, TaskOutcome
@@ -34,7 +47,10 @@ THREADS = 16
 """For plain functions as steps, of which one attempt rarely has several at a time."""
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
-_REFUSALS: dict[str, Callable[[str], AmasError]] = {BudgetExhausted.code: BudgetExhausted, NotAllowed.code: NotAllowed}
+_REFUSALS: dict[str, Callable[[str], AmasError]] = {
+    kind.code: kind
+    for kind in (BudgetExhausted, NotAllowed, MessageError, MessageForbidden, MessageRefused, ReplyOverdue, PayloadTooLarge)
+}
 _outcomes = dict[str, TaskOutcome]
 
 
@@ -59,7 +75,8 @@ class _Line:
         try:
             packed = frames.pack(make(call))
         except (TypeError, msgspec.MsgspecError) as error:
-            raise SubmissionError(f"a step's result or a sub-task's input is not a JSON value: {error}") from error
+            raise SubmissionError(f"what is to be kept or sent is not a JSON value: {error}") from error
+        await asyncio.sleep(0)  # what was said before goes before
         self._waiting[call] = self._loop.create_future()
         self._writer.write(packed)
         return await self._waiting[call]
@@ -70,6 +87,8 @@ class _Line:
             match frames.from_host.decode(await frames.read(self._reader)):
                 case frames.Answer(call, value):
                     self._waiting.pop(call).set_result(value)
+                case frames.Refusal(call, full=(agent_id, held, retry_after_s)):
+                    self._waiting.pop(call).set_exception(InboxFull(agent_id, held=held, retry_after_s=retry_after_s))
                 case frames.Refusal(call, message, code):
                     self._waiting.pop(call).set_exception(_REFUSALS.get(code, SubmissionError)(message))
                 case other:
@@ -157,9 +176,9 @@ class ChildContext(Context):
         known, result = await self._line.ask(lambda call: frames.Recall(call, name))
         return known, result
 
-    async def keep(self, name: str, result: Json) -> Json:
+    async def keep(self, name: str, result: Json, *, calls: Sequence[ModelCall] = ()) -> Json:
         """Have the host journal a step."""
-        return await self._line.ask(lambda call: frames.Keep(call, name, result))
+        return await self._line.ask(lambda call: frames.Keep(call, name, result, tuple(calls)))
 
     async def spawn(self, tasks: Sequence[SubTask], *, wait: Wait = "all") -> dict[str, TaskOutcome]:
         """Have sub-tasks done; when they aren't yet, the host ends this process and a later attempt goes on."""
@@ -169,6 +188,10 @@ class ChildContext(Context):
     async def spend(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:
         """Have the host reserve it."""
         await self._line.ask(lambda call: frames.Spend(call, usd, tokens, calls))
+
+    async def mail(self, said: MailCall) -> Any:
+        """Have the host carry it out, in the name of the agent whose attempt this is."""
+        return await self._line.ask(lambda call: frames.Mail(call, said))
 
     def report_usage(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:
         """Tell the host."""

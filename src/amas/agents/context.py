@@ -4,15 +4,21 @@
 """
 
 import inspect
-from abc import ABC, abstractmethod
+from abc import abstractmethod
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
+from amas.agents.mail import Correspondent, MailCall, SyncCorrespondent
 from amas.artifacts.store import ArtifactStore
 from amas.core.authority import lacks
-from amas.errors import GiveUp, NotAllowed, SignalExpired
+from amas.errors import GiveUp, NotAllowed, SignalExpired, SubmissionError
 from amas.model.authority import Member, Right
+from amas.model.cost import ModelCall
 from amas.model.flow import (
     APPROVAL_CAPABILITY,
     ESCALATION_CAPABILITY,
@@ -50,10 +56,10 @@ def signal_key(name: str) -> str:
     return f"{RESERVED_PREFIX}signal/{name}"
 
 
-class Context(ABC):
+class Context(Correspondent):
     """One attempt at one task, handed to `process_task`."""
 
-    __slots__ = ("_escalations", "_sleeps")
+    __slots__ = ("_escalations", "_said", "_sleeps")
 
     id: str
     """The task's id."""
@@ -78,6 +84,14 @@ class Context(ABC):
     @abstractmethod
     def leads(self) -> tuple[str, ...]:
         """The pools above this agent's, its own lead first."""
+
+    def leads_of(self, pool: str) -> tuple[str, ...]:
+        """Return the pools above another pool, its own lead first; empty where this agent's host doesn't know it."""
+        return self.leads if pool == self.member.pool else ()
+
+    async def who_did(self, task_ids: Sequence[str]) -> dict[str, str]:
+        """Return which agent had each of these tasks last, as far as that is known."""
+        return {}
 
     @property
     @abstractmethod
@@ -195,20 +209,38 @@ class Context(ABC):
         why = outcome.failure.message if outcome.failure else f"it was {outcome.state}"
         raise GiveUp(f"a person refused {question!r}: {why}", code="refused")
 
+    async def _once(self, said: MailCall, key: str) -> Any:
+        """Carry out a call once in this task's life: what came of it is a step, named by `key` or by its content and count."""
+        if not key:
+            try:
+                key = sha256(msgspec.msgpack.encode(said, order="deterministic")).hexdigest()[:32]
+            except (TypeError, msgspec.MsgspecError) as error:
+                raise SubmissionError(f"a message's payload is not a JSON value: {error}") from error
+            if not hasattr(self, "_said"):
+                self._said = Counter[str]()
+            self._said[key] += 1
+            key = f"{key}/{self._said[key]}"
+        name = f"{RESERVED_PREFIX}message/{key}"
+        known, result = await self.recall(name)
+        return result if known else await self.keep(name, msgspec.to_builtins(await self.mail(said)))
+
     @abstractmethod
     async def recall(self, name: str) -> tuple[bool, Json]:
         """Return whether the step `name` was done, and its result."""
 
     @abstractmethod
-    async def keep(self, name: str, result: Json) -> Json:
-        """Journal the result of the step `name` and return it as the next attempt would get it."""
+    async def keep(self, name: str, result: Json, *, calls: Sequence[ModelCall] = ()) -> Json:
+        """Journal the result of the step `name` and return it as the next attempt would get it.
+
+        `calls`: the requests to models that it took, for the records; `spend` and `report_usage` have told the budgets already.
+        """
 
     @abstractmethod
     async def in_thread(self, work: Callable[[], Any]) -> Any:
         """Run `work` in a thread and return its result."""
 
 
-class SyncContext:
+class SyncContext(SyncCorrespondent):
     """A `Context` for agents written as plain functions: they run in a thread and these calls block it."""
 
     def __init__(self, context: Context, call: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:

@@ -6,7 +6,17 @@ Shared by hosts and isolated children, so it imports nothing of the engine.
 import traceback
 from typing import NamedTuple
 
-from amas.errors import AmasError, ArtifactLost, BudgetExhausted, GiveUp, RateLimited, RetryLater, SubmissionError
+from amas.errors import (
+    AmasError,
+    ArtifactLost,
+    BudgetExhausted,
+    GiveUp,
+    InboxFull,
+    MessageForbidden,
+    RateLimited,
+    RetryLater,
+    SubmissionError,
+)
 from amas.model.task import Failure
 
 DETAIL_CHARS_MAX = 4096
@@ -50,6 +60,10 @@ def verdict(error: BaseException) -> Verdict:  # noqa: PLR0911  one for each kin
             return Verdict(failed(error.code, str(error)).failure, delay_s=error.retry_after_s, provider=error.provider)
         case GiveUp() | BudgetExhausted():
             return failed(error.error_code if isinstance(error, GiveUp) else error.code, str(error), final=True)
+        case InboxFull():
+            return Verdict(failed(error.code, str(error)).failure, delay_s=error.retry_after_s)
+        case MessageForbidden():
+            return failed(error.code, str(error), final=True)
         # Its result, step or sub-tasks can't be carried, or what it was given is lost: it would be the same the next time.
         case SubmissionError() | ArtifactLost():
             return failed(error.code, str(error), final=True, detail=_trace(error))

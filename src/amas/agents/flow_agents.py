@@ -1,4 +1,4 @@
-"""The agents that every host carries: maps, flows within flows, and new plans for what failed.
+"""The agents that every host carries: maps, flows within flows, new plans for what failed, and gates.
 
 Each spawns sub-tasks and is suspended while they run, so that it holds nothing; killed at any point, its next attempt finds them
 where they are. They decide from their input and needs alone, so every attempt spawns the same under the same keys.
@@ -11,11 +11,13 @@ import msgspec
 
 from amas.agents.base import agent, combined
 from amas.agents.context import Context
+from amas.agents.gate_agent import gate_agent
 from amas.core.conditions import resolved, value_of
 from amas.core.flow import check, sub_tasks
 from amas.errors import ExpressionInvalid, FlowInvalid, GiveUp
 from amas.model.fleet import PoolSpec
 from amas.model.flow import BUILT_IN, FLOW_CAPABILITY, MAP_CAPABILITY, REPLAN_CAPABILITY, Flow, FlowTask, MapOver, Replan
+from amas.model.gate import GateSpec
 from amas.model.goal import SubTask
 from amas.model.states import Layer, Priority, TaskState
 from amas.model.task import Failure, Json, TaskOutcome
@@ -28,14 +30,18 @@ ATTEMPTS_AT_ONCE = 32
 """On one host; each is a few milliseconds of work, the waiting isn't counted."""
 
 
-def flow_pool(host_id: str) -> PoolSpec:
-    """Return the pool that a host carries besides those of its fleet; nobody sees it among the agents."""
+def flow_pool(host_id: str, gate: GateSpec | None = None) -> PoolSpec:
+    """Return the pool that a host carries besides those of its fleet; nobody sees it among the agents.
+
+    `gate`: the fleet's, for tasks that leave something of theirs open.
+    """
     return PoolSpec(
         name=f"amas-flow-{host_id}",
         agent="amas.agents.flow_agents:flow_agent",
         capabilities=BUILT_IN,
         layer=Layer.EXECUTIVE,
         tasks_per_agent=ATTEMPTS_AT_ONCE,
+        options={"gate": msgspec.to_builtins(gate)} if gate else {},
     )
 
 
@@ -262,7 +268,7 @@ async def _carry_out(task: Context, order: ReplanOrder, plan: NewPlan, number: i
     return (await task.spawn([inner]))[key]
 
 
-flow_agent = combined(map_agent, flow_agent_of_flows, replan_agent)
+flow_agent = combined(map_agent, flow_agent_of_flows, replan_agent, gate_agent)
 
 
 Order = TypeVar("Order", MapOrder, FlowOrder, ReplanOrder)

@@ -9,7 +9,9 @@ from typing import Literal
 
 import msgspec
 
+from amas.agents.mail import MailCall
 from amas.errors import AmasError
+from amas.model.cost import ModelCall
 from amas.model.fleet import PoolSpec
 from amas.model.flow import Wait
 from amas.model.goal import SubTask
@@ -51,7 +53,9 @@ class Refusal(msgspec.Struct, frozen=True, tag=True):
     call: int
     message: str
     code: str = ""
-    """`budget_exhausted`, `not_allowed`, or an author's mistake."""
+    """`budget_exhausted`, `not_allowed`, a message's, or an author's mistake."""
+    full: tuple[str, int, float] | None = None
+    """Of a full inbox: whose, what it holds, and in how many seconds there may be room."""
 
 
 class Recall(msgspec.Struct, frozen=True, tag=True):
@@ -67,6 +71,7 @@ class Keep(msgspec.Struct, frozen=True, tag=True):
     call: int
     name: str
     result: Json
+    calls: tuple[ModelCall, ...] = ()
 
 
 class Spawn(msgspec.Struct, frozen=True, tag=True):
@@ -84,6 +89,13 @@ class Spend(msgspec.Struct, frozen=True, tag=True):
     usd: float
     tokens: int
     calls: int
+
+
+class Mail(msgspec.Struct, frozen=True, tag=True):
+    """Sends or receives messages as the attempt's own agent; answered with what `mail.py` says of each."""
+
+    call: int
+    said: MailCall
 
 
 class Used(msgspec.Struct, frozen=True, tag=True):
@@ -125,7 +137,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 
 
 FromHost = Start | Answer | Refusal
-FromChild = Recall | Keep | Spawn | Spend | Used | Progress | LogLine | Done | Failed
+FromChild = Recall | Keep | Spawn | Spend | Mail | Used | Progress | LogLine | Done | Failed
 
 _encode = msgspec.msgpack.Encoder().encode
 from_host = msgspec.msgpack.Decoder(FromHost)

@@ -12,7 +12,7 @@ import asyncio
 import os
 import random
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +25,8 @@ from amas.agents.health import HealthWatch
 from amas.agents.insist import insist
 from amas.agents.isolation import ProcessAgent
 from amas.agents.lease import LeaseKeeper, Stall, Watched, process_figures
+from amas.agents.mail import Surroundings, no_mail
+from amas.agents.mailroom import Bus, Mailroom
 from amas.agents.progress import ProgressPost
 from amas.agents.pump import Pump
 from amas.agents.slots import FreeSlots
@@ -41,6 +43,7 @@ from amas.engine.limits import Limits
 from amas.engine.queue import TaskQueue
 from amas.errors import EngineError
 from amas.model.fleet import PoolSpec
+from amas.model.gate import GateSpec
 from amas.model.states import AgentStatus
 from amas.model.task import Claimed, Completion
 from amas.observe import events
@@ -49,6 +52,10 @@ from amas.settings import EngineSettings, HostSettings
 
 FLUSH_S = 10.0
 """Seconds for the last outcomes when a host leaves; an engine that is away longer leaves the rest to the reaper."""
+
+
+BusOpener = Callable[[Engine, Sequence[str]], Bus]
+"""Opens the fleet's message bus for the agents of one host, by their ids."""
 
 
 class HostState(StrEnum):
@@ -83,13 +90,18 @@ class Host:
         home: HostHome,
         rng: random.Random,
         numbers: Mapping[str, Sequence[int]] | None = None,
+        gate: GateSpec | None = None,
+        bus: BusOpener | None = None,
     ) -> None:
         """Make the agents; FleetError when a pool's can't be imported.
 
-        `numbers`: this host's share of the agents, by pool (see `core.placement`); all of them by default.
+        `gate`: the fleet's. `bus`: how its agents write to others; without one they can't. `numbers`: this host's share of the
+        agents, by pool (see `core.placement`); all of them by default.
         """
         self.host_id, self._pools = host_id, pools
         self._engine_settings, self._settings, self._home, self._rng = engine, settings, home, rng
+        self._open_bus = bus
+        self._mail: Mailroom | None = None
         self.state = HostState.STARTING
         self.working = asyncio.Event()
         """Set while the host claims."""
@@ -105,7 +117,7 @@ class Host:
         self._failed: dict[str, int] = {}
         for pool in pools:
             self._seat(pool, range(1, pool.replicas + 1) if numbers is None else numbers.get(pool.name, ()))
-        self._carry_flow_agent(flow_pool(host_id))
+        self._carry_flow_agent(flow_pool(host_id, gate))
 
     def drain(self) -> None:
         """Ask the host to finish what it runs and leave; `run` returns when it has."""
@@ -164,6 +176,15 @@ class Host:
     def _open(self, engine: Engine) -> None:
         queue = TaskQueue(engine, retention_s=self._engine_settings.retention_s)
         self._registry = HostRegistry(engine, retention_s=self._engine_settings.retention_s)
+        log, open_bus = self._home.log.bind(host_id=self.host_id), self._open_bus
+        if open_bus is not None:
+            self._mail = Mailroom(
+                lambda: open_bus(engine, list(self.seats)),
+                self.seats.values(),
+                now_ms=engine.now_ms,
+                log=log,
+                draw=self._rng.random,
+            )
         self._services = Services(
             host_id=self.host_id,
             queue=queue,
@@ -175,11 +196,12 @@ class Host:
             workspaces=self._home.workspaces,
             artifacts=self._home.artifacts,
             values=LargeValues(self._home.artifacts, bytes_max=self._home.payload_bytes),
-            log=self._home.log.bind(host_id=self.host_id),
+            log=log,
             draw=self._rng.random,
             stale=self._stale,
             loop=asyncio.get_running_loop(),
             hierarchy=Hierarchy.of(pool.member for pool in self._pools),
+            mail=self._mail.carry_out if self._mail else no_mail,
         )
         self._pump = Pump(self._services, self._slots, self._registry, begin=self._begin, register=self._register_anew)
         self._health = HealthWatch(self._slots, self._services.log, draw=self._rng.random, healthy=self._pump.wake)
@@ -217,6 +239,7 @@ class Host:
                     ("poll", self._pump.poll()),
                     ("progress", self._services.progress.run()),
                     ("health", self._health.run()),
+                    *([("mail", self._mail.run(self._surroundings))] if self._mail else []),
                 )
             ]
             pump = group.create_task(self._pump.run(), name="pump")
@@ -230,6 +253,12 @@ class Host:
             for duty in duties:
                 duty.cancel()
 
+    def _surroundings(self, seat: Seat) -> Surroundings:
+        agent_id, services = seat.agent.agent_id, self._services
+        leads = tuple(lead.pool for lead in services.hierarchy.leads(seat.member))
+        log = services.log.bind(agent_id=agent_id)
+        return Surroundings(agent_id, seat.member, leads, seat.pool.options, services.artifacts, log)
+
     def _begin(self, batch: Sequence[Claimed]) -> list[Attempt]:
         """Seat claimed tasks; the pump starts them."""
         attempts = []
@@ -237,6 +266,8 @@ class Host:
             seat = self.seats.get(claimed.agent_id, self._flow_seat)
             if not seat.running:
                 seat.agent.status = AgentStatus.WORKING
+                if seat.idle:
+                    seat.idle.clear()
             seat.running += 1
             attempts.append(Attempt(claimed, seat, self._services, self._threads, self))
         if attempts:
@@ -271,6 +302,8 @@ class Host:
         """Give the agent's slot back."""
         seat = attempt.seat
         seat.running -= 1
+        if seat.idle and not seat.running:
+            seat.idle.set()
         if not seat.running and seat.agent.status is AgentStatus.WORKING:
             seat.agent.status = AgentStatus.IDLE
         self._slots.give(seat.agent.agent_id)
@@ -279,8 +312,15 @@ class Host:
     def _figures(self, lag_s: float) -> HostFigures:
         """Called in the lease's thread; copies of dictionaries are whole."""
         cpu_s, rss_bytes = process_figures()
+        latency = self._mail.latency if self._mail else None
         return HostFigures(
-            cpu_s, rss_bytes, lag_s, self._succeeded.copy(), self._failed.copy(), tuple(sorted(self._health.troubled.copy()))
+            cpu_s,
+            rss_bytes,
+            lag_s,
+            self._succeeded.copy(),
+            self._failed.copy(),
+            tuple(sorted(self._health.troubled.copy())),
+            *((tuple(latency.counts), latency.sum_s) if latency else ()),
         )
 
     def _lose_lease(self, registration: int) -> None:
@@ -317,7 +357,8 @@ class Host:
         self.working.clear()
         self._pump.claiming = False
         self._services.log.info("a host drains", event=events.HOST_DRAINING, running=len(self._pump.running))
-        await self._until_idle(self._settings.drain_s)
+        handlers = self._mail.drain(self._settings.drain_s) if self._mail else asyncio.sleep(0)
+        await asyncio.gather(self._until_idle(self._settings.drain_s), handlers)
         if self._pump.stop_all(Stop.DRAINED):
             await self._until_idle(STOP_GRACE_S * 2)
         self._pump.close()

@@ -19,7 +19,7 @@ from amas.agents import frames
 from amas.agents.base import BaseAgent
 from amas.agents.context import Context
 from amas.agents.failures import DETAIL_CHARS_MAX, AttemptFailed, Verdict, failed
-from amas.errors import BudgetExhausted, NotAllowed, SubmissionError
+from amas.errors import BudgetExhausted, InboxFull, MessageError, NotAllowed, SubmissionError
 from amas.model.fleet import PoolSpec
 from amas.model.task import Json
 
@@ -130,7 +130,7 @@ class _Child:
     def _take(self, message: frames.FromChild) -> Coroutine[Any, Any, None] | None:
         """Take one message; return the call that it asks for, if it asks for one."""
         match message:
-            case frames.Recall() | frames.Keep() | frames.Spawn() | frames.Spend():
+            case frames.Recall() | frames.Keep() | frames.Spawn() | frames.Spend() | frames.Mail():
                 return self._answer(message)
             case frames.Used():
                 self._context.report_usage(usd=message.usd, tokens=message.tokens, calls=message.calls)
@@ -144,20 +144,25 @@ class _Child:
                 pass
         return None
 
-    async def _answer(self, message: frames.Recall | frames.Keep | frames.Spawn | frames.Spend) -> None:
+    async def _answer(self, message: frames.Recall | frames.Keep | frames.Spawn | frames.Spend | frames.Mail) -> None:
         value: Any
         try:
             match message:
                 case frames.Recall():
                     value = await self._context.recall(message.name)
                 case frames.Keep():
-                    value = await self._context.keep(message.name, message.result)
+                    value = await self._context.keep(message.name, message.result, calls=message.calls)
                 case frames.Spawn():
                     value = await self._context.spawn(message.tasks, wait=message.wait)
                 case frames.Spend():
                     value = None
                     await self._context.spend(usd=message.usd, tokens=message.tokens, calls=message.calls)
-        except (SubmissionError, BudgetExhausted, NotAllowed) as error:
+                case frames.Mail():
+                    value = await self._context.mail(message.said)
+        except InboxFull as error:
+            full = error.agent_id, error.held, error.retry_after_s
+            await self._say(frames.Refusal(message.call, str(error), error.code, full))
+        except (SubmissionError, BudgetExhausted, NotAllowed, MessageError) as error:
             await self._say(frames.Refusal(message.call, str(error), error.code))
         else:
             await self._say(frames.Answer(message.call, value))

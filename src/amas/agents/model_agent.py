@@ -59,6 +59,8 @@ class ModelExtras(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     price: TokenPrice | None = None
     fallback: tuple[ModelChoice | str, ...] = ()
     """Asked one after the other when the model before doesn't answer."""
+    stream: bool = True
+    """Whether watchers see answers while they are written."""
 
 
 class ModelOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -108,7 +110,7 @@ class _Made:
         first = ModelChoice(model=spec.model, base_url=extras.base_url, price=extras.price)
         choices = [first, *(ModelChoice(model=each) if isinstance(each, str) else each for each in extras.fallback)]
         functions = [_tool(name, said.tools, self._path) for name in extras.tools]
-        self._models = [_priced(choice, self._path) for choice in choices]
+        self._models = [_priced(choice, self._path, stream=extras.stream) for choice in choices]
         self._agent = _agent(spec, functions, self._path)
 
     async def run(self, task: Context) -> Json:
@@ -170,14 +172,15 @@ def _tool(name: str, allowed: tuple[str, ...], path: Path) -> Callable[..., Any]
     return found
 
 
-def _priced(choice: ModelChoice, path: Path) -> "Priced":
-    from amas.agents.model_calls import Price, Priced
+def _priced(choice: ModelChoice, path: Path, *, stream: bool) -> "Priced":
+    from amas.agents.model_calls import Price, Priced, Streams
 
     try:
         model = _model(choice)
     except Exception as error:  # a provider's own kinds: an unknown name, a missing key or package
         raise FleetError(f"{path}: the model {choice.model!r} can't be used: {error}") from error
-    return Priced(model, Price(choice.price.input, choice.price.output) if choice.price else None)
+    price = Price(choice.price.input, choice.price.output) if choice.price else None
+    return Priced(model, price, Streams(wanted=stream))
 
 
 def _model(choice: ModelChoice) -> "Model":

@@ -13,12 +13,13 @@ import msgspec
 
 from amas.agents.context import Context, Suspended
 from amas.agents.insist import insist
+from amas.agents.mail import Carry, MailCall
 from amas.agents.progress import NOTE_CHARS_MAX, ProgressPost
 from amas.agents.threads import DaemonThreads
 from amas.artifacts.store import ArtifactStore
 from amas.artifacts.values import LargeValues
 from amas.core.authority import RANK, Hierarchy, refusal
-from amas.core.flow import quorum_of
+from amas.core.flow import gated, quorum_of
 from amas.core.retry import Draw
 from amas.engine.coalesce import Coalescer
 from amas.engine.graph import Owner
@@ -27,6 +28,7 @@ from amas.engine.queue import TaskQueue
 from amas.errors import AttemptStale, EngineError, NotAllowed, SubmissionError
 from amas.model.authority import Member, Right
 from amas.model.blob import unwrap
+from amas.model.cost import ModelCall
 from amas.model.flow import BUILT_IN, RESERVED_PREFIX, TIMER_CAPABILITY, Wait
 from amas.model.goal import SubTask
 from amas.model.journal import ProgressNote
@@ -64,6 +66,8 @@ class Services(NamedTuple):
     loop: asyncio.AbstractEventLoop
     hierarchy: Hierarchy
     """Of the fleet's pools."""
+    mail: Carry
+    """Sends and receives messages."""
 
 
 def step_coalescer(queue: TaskQueue) -> Coalescer[JournaledStep, str]:
@@ -125,6 +129,15 @@ class TaskContext(Context):
         """Those whom the fleet file names."""
         return tuple(lead.pool for lead in self._services.hierarchy.leads(self.member))
 
+    def leads_of(self, pool: str) -> tuple[str, ...]:
+        """Those whom the fleet file names."""
+        hierarchy = self._services.hierarchy
+        return tuple(lead.pool for lead in hierarchy.leads(hierarchy.members[pool])) if pool in hierarchy.members else ()
+
+    async def who_did(self, task_ids: Sequence[str]) -> dict[str, str]:
+        """As the engine knows."""
+        return await insist(lambda: self._services.queue.agents_of(task_ids), draw=self._services.draw) if task_ids else {}
+
     @property
     def workspace(self) -> Path:
         """The task's folder, below its workflow's."""
@@ -161,7 +174,7 @@ class TaskContext(Context):
             await insist(lambda: self._services.limits.spend(self.id, self.attempt, wanted), draw=self._services.draw)
         except AttemptStale:
             self._give_up_as_stale()
-        self.usage = wanted
+        self.usage = (self.usage or Usage()).plus(usd=usd, tokens=tokens, calls=calls)  # it may have changed meanwhile
 
     def report_usage(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:
         """Add it up for the attempt's end; money that was spent without the right to is counted all the same."""
@@ -194,16 +207,20 @@ class TaskContext(Context):
         held = self._steps.get(name)
         return (False, None) if held is None else (True, await self._services.values.get(decode(held)))
 
-    async def keep(self, name: str, result: Json) -> Json:
+    async def keep(self, name: str, result: Json, *, calls: Sequence[ModelCall] = ()) -> Json:
         """Journal a step; AttemptStale when the task is another attempt's."""
         blob = await self._services.values.payload(result, f"the result of step {name!r}")
-        step = JournaledStep(self.id, self.attempt, name, blob)
+        step = JournaledStep(self.id, self.attempt, name, blob, tuple(calls))
         if await insist(lambda: self._services.steps.put(step), draw=self._services.draw):
             self._give_up_as_stale()
         held = unwrap(blob)
         assert self._steps is not None, "a step is recalled before it is kept"
         self._steps[name] = held
         return await self._services.values.get(decode(held))
+
+    async def mail(self, said: MailCall) -> Any:
+        """Have the host's mailroom carry it out."""
+        return await self._services.mail(self.agent_id, said)
 
     async def in_thread(self, work: Callable[[], Any]) -> Any:
         """Run a plain step in one of the host's threads."""
@@ -215,6 +232,7 @@ class TaskContext(Context):
             return {}
         if wrong := next((task for task in tasks if not isinstance(task, SubTask)), None):
             raise SubmissionError(f"spawn takes amas.SubTask, not {type(wrong).__name__}")
+        tasks = [gated(task) if task.gate else task for task in tasks]
         owner = Owner.task(self.id, self.spec, generation=self._generation)
         ids = {task.key: owner.child_id(task.key) for task in tasks}
         if len(ids) != len(tasks):

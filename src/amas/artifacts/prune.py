@@ -1,8 +1,9 @@
 """Removing artifacts that nobody needs any more. Nothing is ever removed unless an operator asks: `amas artifacts prune`.
 
 An artifact goes when it is old enough, and when nothing that is in use refers to it: neither a task's input, result or step, nor
-another artifact that one of those refers to. A reference is found by its text, wherever in a value it stands. Its age counts from
-when it was last stored; storing it again renews that, so what a new task brings along stays however old it is.
+a schedule or a signal, nor another artifact that one of those refers to. A reference is found by its text, wherever in a value it
+stands. Its age counts from when it was last stored; storing it again renews that, so what a new task brings along stays however
+old it is.
 """
 
 from collections.abc import Iterable, Mapping

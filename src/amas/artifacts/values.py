@@ -53,6 +53,14 @@ class LargeValues:
         """Return `value`, or what it refers to; an ArtifactError says why that can't be had."""
         return await asyncio.to_thread(self._get, to_reference(value)) if is_reference(value) else value
 
+    async def carried(self, value: Json, what: str) -> Json:
+        """Return `value`, or when it is too large the reference that travels instead."""
+        try:
+            encode_payload(value, what)
+        except PayloadTooLarge:
+            return await self.put(value, what)
+        return value
+
     async def payload(self, value: Json, what: str) -> Blob:
         """Return a result ready to be carried, however large."""
         try:

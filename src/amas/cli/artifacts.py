@@ -13,6 +13,8 @@ from amas.clock import now_ms
 from amas.engine.connection import Engine
 from amas.engine.journal import Journal
 from amas.engine.queue import TaskQueue
+from amas.engine.schedules import Schedules
+from amas.engine.signals import early_answers
 from amas.errors import RecordsError
 from amas.fleet.declared import seconds
 from amas.platforms.local.control import fleet_state
@@ -55,7 +57,7 @@ async def _prune(home: Home, age_s: float, *, dry_run: bool) -> Pruned:
     ):
         await _caught_up(records, Journal(engine))
         protected_s = max(age_s, EngineSettings.read().retention_s)
-        used = await _used(records, TaskQueue(engine), since_ms=now - round(protected_s * 1000)) if old else set()
+        used = await _used(records, engine, since_ms=now - round(protected_s * 1000)) if old else set()
     return await asyncio.to_thread(prune, store, old, used, dry_run=dry_run)
 
 
@@ -74,10 +76,15 @@ def _order(entry: str) -> tuple[int, int]:
     return int(milliseconds), int(n or 0)
 
 
-async def _used(records: Records, queue: TaskQueue, *, since_ms: int) -> set[str]:
-    """Return the references of tasks that are open or ended since a time: in their inputs, results and steps."""
+async def _used(records: Records, engine: Engine, *, since_ms: int) -> set[str]:
+    """Return the references of tasks that are open or ended since a time, and of those to come.
+
+    They stand in inputs, results and steps, in schedules, and in answers that came before anybody asked for them.
+    """
     used: set[str] = set()
-    cursor = ""
+    for held in [*await Schedules(engine).blobs(), *await early_answers(engine)]:
+        used |= references(held)
+    queue, cursor = TaskQueue(engine), ""
     while rows := await records.values_in_use(since_ms=since_ms, cursor=cursor):
         for row in rows:
             used |= references(row.values)

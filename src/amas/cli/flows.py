@@ -101,6 +101,7 @@ class Word(NamedTuple):
     approved: bool
     by: str
     comment: str
+    score: float | None = None
 
 
 def approve(task_id: str, word: Word, folder: Path | None, *, as_json: bool) -> None:

@@ -231,13 +231,37 @@ def approve(
     refuse: Annotated[bool, typer.Option("--refuse", help="Say no: the approval fails.")] = False,
     by: Annotated[str, typer.Option(help="Who says so.")] = "",
     comment: Annotated[str, typer.Option(help="Why.")] = "",
+    score: Annotated[float | None, typer.Option(min=0, max=1, help="What it is worth, where a gate asks.")] = None,
     home: HomeOption = None,
     json: Json = False,
 ) -> None:
     """Approve what a workflow asks, or refuse it."""
     from amas.cli import flows
 
-    flows.approve(task_id, flows.Word(not refuse, by, comment), home, as_json=json)
+    flows.approve(task_id, flows.Word(not refuse, by, comment, score), home, as_json=json)
+
+
+quality_app = typer.Typer(cls=_ShowFirst, help="Show how a workflow's work was judged, or check a signed delivery.")
+app.add_typer(quality_app, name="quality")
+
+
+@quality_app.command("show")
+def show_quality(workflow_id: WorkflowId, home: HomeOption = None, json: Json = False) -> None:
+    """Show each part's rounds: judges, scores, what was sent back; `show` may be left out."""
+    from amas.cli import quality
+
+    quality.show(workflow_id, home, as_json=json)
+
+
+@quality_app.command("verify")
+def verify_quality(
+    folder: Annotated[Path, typer.Argument(help="The folder of a deliverable.")],
+    json: Json = False,
+) -> None:
+    """Check that a delivered folder is what the Quality Supervisor signed (AMAS_MESSAGE_SECRET is the fleet's)."""
+    from amas.cli import quality
+
+    raise typer.Exit(quality.verify(folder, as_json=json))
 
 
 @app.command("dead-letters")
@@ -326,6 +350,21 @@ def budgets(home: HomeOption = None, json: Json = False) -> None:
 
 
 @app.command()
+def costs(
+    by: Annotated[str, typer.Option(help="tenant, workflow, pool, agent, model, day or task.")] = "day",
+    since: Annotated[str, typer.Option(help="An age, such as 24h or 7d, or a date.")] = "",
+    until: Annotated[str, typer.Option(help="The same.")] = "",
+    home: HomeOption = None,
+    limit: Annotated[int, typer.Option(help="How many to list.")] = 50,
+    json: Json = False,
+) -> None:
+    """Show what work costs: dollars, tokens, requests to models, and agents' time."""
+    from amas.cli import costs as module
+
+    module.costs(home, by=by, since=since, until=until, limit=limit, as_json=json)
+
+
+@app.command()
 def logs(
     agent_id: Annotated[str, typer.Argument(help="Only this agent's lines.")] = "",
     task: Annotated[str, typer.Option(help="Only this task's lines.")] = "",
@@ -350,6 +389,82 @@ def cancel(
     from amas.cli import look
 
     look.cancel(an_id, home, as_json=json)
+
+
+message_app = typer.Typer(cls=_ShowFirst, help="Write to agents, and look at inboxes and at messages that reached nobody.")
+app.add_typer(message_app, name="messages")
+AgentArgument = Annotated[str, typer.Argument(metavar="AGENT", help="An agent's id, such as code-reviewer-1.")]
+Payload = Annotated[str, typer.Argument(help="What to say: JSON, or text.")]
+
+
+@message_app.command("show")
+def show_messages(home: HomeOption = None, json: Json = False) -> None:
+    """Show the state of the bus and the inboxes that hold something; `show` may be left out."""
+    from amas.cli import messages
+
+    messages.show(home, as_json=json)
+
+
+@message_app.command("send")
+def send_message(
+    recipient: Annotated[str, typer.Argument(help="An agent's id, or pool:, team:, layer:, capability: or topic: and a name.")],
+    payload: Payload = "",
+    type: Annotated[str, typer.Option(help="What the message is about, such as status or share_context.")] = "status",  # noqa: A002
+    priority: Annotated[int, typer.Option(min=0, max=3, help="0 low, 1 normal, 2 high, 3 critical.")] = 1,
+    home: HomeOption = None,
+    json: Json = False,
+) -> None:
+    """Write to agents as the operator."""
+    from amas.cli import messages
+
+    messages.send(messages.Written(recipient, payload, type, priority), home, as_json=json)
+
+
+@message_app.command("ask")
+def ask_agent(
+    recipient: AgentArgument,
+    payload: Payload = "",
+    wait: Annotated[float, typer.Option(min=0, max=60, help="Seconds to wait for the answer.")] = 10.0,
+    type: Annotated[str, typer.Option(help="What the question is about.")] = "help_request",  # noqa: A002
+    home: HomeOption = None,
+    json: Json = False,
+) -> None:
+    """Ask an agent as the operator, and print its answer."""
+    from amas.cli import messages
+
+    messages.ask(messages.Written(recipient, payload, type), home, wait_s=wait, as_json=json)
+
+
+@message_app.command("inbox")
+def show_inbox(agent_id: AgentArgument, home: HomeOption = None, json: Json = False) -> None:
+    """Show how many messages an agent's inbox holds."""
+    from amas.cli import messages
+
+    messages.inbox(agent_id, home, as_json=json)
+
+
+@message_app.command("refused")
+def refused_messages(
+    home: HomeOption = None,
+    limit: Annotated[int, typer.Option(help="How many to list, newest first.")] = 50,
+    json: Json = False,
+) -> None:
+    """List messages that were forged, replayed, too old or forbidden, and reached nobody."""
+    from amas.cli import messages
+
+    messages.refused(home, limit=limit, as_json=json)
+
+
+@message_app.command("dead")
+def dead_messages(
+    home: HomeOption = None,
+    limit: Annotated[int, typer.Option(help="How many to list, newest first.")] = 50,
+    json: Json = False,
+) -> None:
+    """List messages that were handed out too often without a receipt."""
+    from amas.cli import messages
+
+    messages.dead(home, limit=limit, as_json=json)
 
 
 artifacts = typer.Typer(help="Look after inputs and results that are too large for the engine.", no_args_is_help=True)

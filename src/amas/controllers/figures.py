@@ -7,6 +7,8 @@ from bisect import bisect_left
 
 import msgspec
 
+from amas.records.views import Cost
+
 DURATION_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0)
 """Upper bounds: from a local claim to the 30 s within which A-level recovery must be over, and a planner's time-out."""
 
@@ -54,6 +56,8 @@ class Figures(msgspec.Struct):
     schedules_refused: int = 0
     """Times at which what a schedule submits was refused."""
     entries_recorded: int = 0
+    spent: Cost = Cost()
+    """Since this process began to record."""
     behind_since_ms: int = 0
     """When the oldest entry was written that the recorder has read but not recorded; 0 when there is none."""
     troubles: dict[str, int] = msgspec.field(default_factory=dict)

@@ -71,6 +71,8 @@ class Recorder:
     def _count(self, applied: Applied) -> None:
         self._figures.entries_recorded += applied.entries
         self._untrimmed += applied.entries
+        if applied.spent.calls or applied.spent.tokens or applied.spent.usd:
+            self._figures.spent = self._figures.spent.plus(applied.spent)
         for milliseconds in applied.decompositions_ms:
             self._figures.decompositions.add(milliseconds / 1000)
         for milliseconds in applied.assignments_ms:

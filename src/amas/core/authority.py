@@ -84,6 +84,8 @@ def _refused(member: Member, task: SubTask, hierarchy: Hierarchy) -> str:
     if task.capability == ESCALATION_CAPABILITY:
         if why := lacks(member, Right.ESCALATE):
             return why
+        if Right.APPROVE in member.rights:  # who judges work asks those above whoever did it
+            return ""
         above = [lead.pool for lead in hierarchy.leads(member)]
         return (
             ""

@@ -11,12 +11,14 @@ from typing import NamedTuple
 import msgspec
 
 from amas.core.conditions import compiled, references
+from amas.core.gates import mistakes
 from amas.core.plan import find_cycle
 from amas.errors import ExpressionInvalid, FlowInvalid
 from amas.model.flow import (
     APPROVAL_CAPABILITY,
     BUILT_IN,
     FLOW_CAPABILITY,
+    GATE_CAPABILITY,
     MAP_CAPABILITY,
     REPLAN_CAPABILITY,
     RESERVED_PREFIX,
@@ -39,7 +41,7 @@ KEY_CHARS_MAX = 200
 NESTED_MAX = 8
 
 _DOES = ("capability", "map", "flow", "timer_s", "signal", "approval")
-_OF_AGENTS = ("when", "replan", "undo", "pool", "concurrency", "provider", "estimate")
+_OF_AGENTS = ("when", "replan", "undo", "gate", "pool", "concurrency", "provider", "estimate")
 
 
 class FlowProblem(NamedTuple):
@@ -75,7 +77,13 @@ def _of_flow(flow: Flow, at: str, known: frozenset[str] | None, *, depth: int) -
         yield FlowProblem(f"{at}tasks[{index}].key", f"the key {key!r} names {keys[key]} tasks: give each its own")
     for index, task in enumerate(flow.tasks):
         field = f"{at}tasks[{index}]"
-        for name, sentence in (*_of_key(task), *_of_kind(task), *_of_needs(task, keys), *_of_policy(task, known)):
+        for name, sentence in (
+            *_of_key(task),
+            *_of_kind(task),
+            *_of_needs(task, keys),
+            *_of_policy(task, known),
+            *_of_gate(task),
+        ):
             yield FlowProblem(f"{field}.{name}", sentence)
         if task.flow is not None:
             if depth >= NESTED_MAX:
@@ -154,6 +162,15 @@ def _of_policy(task: FlowTask, known: frozenset[str] | None) -> Iterator[tuple[s
     ):
         if capability and known is not None and capability not in known:
             yield field, f"task {task.key!r} needs the capability {capability!r}, which no agent of this fleet has"
+
+
+def _of_gate(task: FlowTask) -> Iterator[tuple[str, str]]:
+    if task.gate and not task.capability:
+        yield "gate", f"task {task.key!r} has a gate, which only a task with a capability can: put it on those within"
+    if task.gate and task.replan:
+        yield "gate", f"task {task.key!r} has both a gate and replan: say one"
+    for name, sentence in mistakes(task.gate):
+        yield f"gate.{name}", f"the gate of task {task.key!r}: {name} {sentence}"
 
 
 def _expressions(task: FlowTask) -> Iterator[tuple[str, str]]:
@@ -235,6 +252,8 @@ def _sub_task(task: FlowTask, priority: int) -> SubTask:
         provider=task.provider,
         estimate=task.estimate,
     )
+    if task.gate is not None:
+        return gated(msgspec.structs.replace(made, gate=task.gate))
     if task.replan is None:
         return made
     inner = msgspec.structs.replace(made, needs=(), quorum=0, when="", delay_s=0.0, deadline_s=0.0, inherits_needs=True)
@@ -249,6 +268,30 @@ def _sub_task(task: FlowTask, priority: int) -> SubTask:
         deadline_s=task.deadline_s,
         when=task.when,
         quorum=made.quorum,
+    )
+
+
+def gated(task: SubTask) -> SubTask:
+    """Return the task that has `task` done and judged, in its place."""
+    inner = msgspec.structs.replace(
+        task, gate=None, needs=(), runs_after=(), quorum=0, when="", delay_s=0.0, deadline_s=0.0, inherits_needs=True, undoes=""
+    )
+    return SubTask(
+        key=task.key,
+        capability=GATE_CAPABILITY,
+        input={"task": msgspec.to_builtins(inner), "gate": msgspec.to_builtins(task.gate)},
+        needs=task.needs,
+        runs_after=task.runs_after,
+        inherits_needs=task.inherits_needs,
+        title=task.title,
+        layer=task.layer,
+        priority=task.priority,
+        delay_s=task.delay_s,
+        deadline_s=task.deadline_s,
+        when=task.when,
+        quorum=task.quorum,
+        on_failure=task.on_failure,
+        undoes=task.undoes,
     )
 
 

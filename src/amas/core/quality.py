@@ -93,13 +93,6 @@ def score_part(material: Material) -> Verdict:
     return Verdict(min(check.score for check in checks), tuple(checks), tuple(redo.values()))
 
 
-def next_step(score: float, *, threshold: float, round_number: int, rounds_max: int, redo: int) -> str:
-    """Return `accept`, `rework`, or `pass_on` (below the threshold and nothing more to be tried)."""
-    if score >= threshold:
-        return "accept"
-    return "rework" if redo and round_number < rounds_max else "pass_on"
-
-
 def _of(result: Result) -> tuple[str, str]:
     return str(result.get("capability", "")), str(result.get("group", ""))
 

@@ -13,7 +13,7 @@ from amas.engine.payload import encode_spec
 from amas.errors import SubmissionError
 from amas.model.goal import SubTask
 from amas.model.limits import Reserve, reserves_of
-from amas.model.task import Submission, SubmitOptions, TaskSpec
+from amas.model.task import Choice, Submission, SubmitOptions, TaskSpec
 
 
 class Owner(NamedTuple):
@@ -95,6 +95,7 @@ def submission_of(task: SubTask, owner: Owner) -> Submission:
         kind=task.kind,
         expires_ms=round((task.expires_s or task.deadline_s) * 1000),
         compensates=owner.child_id(task.undoes) if task.undoes else "",
+        choice=_choice(task),
     )
     task_id = owner.child_id(task.key)
     queue = f"@{task.pool}" if task.pool else task.capability
@@ -110,6 +111,13 @@ def submission_of(task: SubTask, owner: Owner) -> Submission:
 
 
 _PLAIN = SubmitOptions()
+
+
+def _choice(task: SubTask) -> Choice | None:
+    if task.prefer and task.avoid:
+        raise SubmissionError(f"sub-task {task.key!r} says both prefer and avoid: say one")
+    agents = task.prefer or task.avoid
+    return Choice(round(task.choice_s * 1000), bool(task.prefer), agents) if agents else None
 
 
 def _reserves(task: SubTask) -> Sequence[Reserve]:

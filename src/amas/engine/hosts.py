@@ -10,6 +10,9 @@ from amas.engine.queue import RETENTION_S
 
 encode = msgspec.msgpack.encode
 
+MESSAGE_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Upper bounds of the buckets in which a host counts how long messages took to its agents."""
+
 
 class AgentCard(msgspec.Struct, frozen=True, array_like=True):
     """What a host says of one of its agents."""
@@ -45,6 +48,10 @@ class HostFigures(msgspec.Struct, frozen=True):
     failed: dict[str, int] = msgspec.field(default_factory=dict)
     troubled: tuple[str, ...] = ()
     """Agents whose health check says no."""
+    messages: tuple[int, ...] = ()
+    """How many messages its agents got, by `MESSAGE_BOUNDS_S` and one bucket above them; empty on a host without messaging."""
+    messages_s: float = 0.0
+    """How long they took together."""
 
 
 class HostView(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,15 +6,21 @@ Called by `orchestration/bus.py`, which signs them and decides who may send what
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Self, TypeVar
+from struct import Struct
+from typing import NamedTuple, Self, TypeVar
 
 import msgspec
 
 from amas.clock import SERVER_CLOCK
 from amas.engine.connection import Engine
-from amas.model.blob import wrap
+from amas.model.blob import Blob, wrap
 from amas.settings import MessageSettings
 
+RECEIVED_MAX = 1000
+"""Messages that one call hands out: some milliseconds of the engine's time."""
+ID_BYTES_MAX = 255
+_HEAD = Struct(">dBBH")
+"""Of an entry, as the functions have it: expires (ms), how often it was handed out before, priority, length of its id."""
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -36,31 +42,31 @@ class Letter(msgspec.Struct, frozen=True, array_like=True):
     """A message as the engine takes it."""
 
     inbox: str
-    id: str
     sender: str
-    recipient: str
-    priority: int
     sent_ms: int
-    expires_ms: int
-    body: msgspec.Raw
+    entry: Blob
 
     @classmethod
-    def of(cls, inbox: str, body: bytes, *, head: tuple[str, str, str], priority: int, times_ms: tuple[int, int]) -> Self:
-        """Return a letter; `head`: id, sender, recipient; `times_ms`: when it was signed and when it expires."""
-        return cls(inbox, *head, priority, *times_ms, wrap(body))
+    def of(cls, inbox: str, body: bytes, *, message_id: str, sender: str, priority: int, times_ms: tuple[int, int]) -> Self:
+        """Return a letter; `times_ms`: when it was signed and when it expires. ValueError for an id of over 255 bytes."""
+        name = message_id.encode()
+        if len(name) > ID_BYTES_MAX:
+            raise ValueError(f"a message's id has {len(name)} bytes, over {ID_BYTES_MAX}")
+        sent_ms, expires_ms = times_ms
+        return cls(inbox, sender, sent_ms, wrap(_HEAD.pack(expires_ms, 0, priority, len(name)) + name + body))
 
 
 class Receipt(msgspec.Struct, frozen=True):
     """The engine's answer to one letter."""
 
     fate: Fate
-    held: int
-    """What its inbox holds now."""
-    retry_ms: int
+    held: int = 0
+    """What its inbox holds, where that took nothing."""
+    retry_ms: int = 0
     """After how long to try a full inbox again; 0 otherwise."""
 
 
-class Delivery(msgspec.Struct, frozen=True):
+class Delivery(NamedTuple):
     """What a receiver got."""
 
     id: str
@@ -92,6 +98,7 @@ class DeadMessage(msgspec.Struct, frozen=True, array_like=True):
 
 
 Listed = TypeVar("Listed", Refusal, DeadMessage)
+_TAKEN = Receipt(Fate.TAKEN)
 
 
 class Inboxes:
@@ -106,39 +113,61 @@ class Inboxes:
 
         `resend`: this very call was made before and its answer got lost, so what is there already is no replay.
         """
-        answers = await self._engine.call(
+        refused = await self._engine.call(
             "msg_send", now_ms, self._window_ms, self._settings.backlog_critical, "1" if resend else "", _encode(letters)
         )
-        return [Receipt(Fate(fate.decode()), int(held), int(retry_ms)) for fate, held, retry_ms in answers]
+        receipts = [_TAKEN] * len(letters)
+        for at, fate, held, retry_ms in refused:
+            receipts[at] = Receipt(Fate(fate.decode()), int(held), int(retry_ms))
+        return receipts
 
     async def receive(
-        self, receiver: str, inboxes: Sequence[str], *, limit: int, now_ms: int = SERVER_CLOCK
-    ) -> list[list[Delivery]]:
-        """Claim up to `limit` messages, at most a thousand, of each inbox for `receiver` and return them in the inboxes' order.
+        self,
+        receiver: str,
+        wanted: Sequence[tuple[str, int]],
+        *,
+        most: int = RECEIVED_MAX,
+        here: bool = False,
+        now_ms: int = SERVER_CLOCK,
+    ) -> list[list[Delivery] | None]:
+        """Claim messages of inboxes for `receiver` in one call; return them in the order of `wanted`: (inbox, how many at most).
 
-        What isn't acknowledged within AMAS_MESSAGE_CLAIM_S comes again. One that another receiver has claims in gives nothing.
+        None stands for an inbox that the call didn't come to before it had `most`: ask again. What isn't acknowledged within
+        AMAS_MESSAGE_CLAIM_S comes again. An inbox that another receiver has claims in gives nothing; with `here`, neither does
+        that of an agent that `listen` gave to another receiver.
         """
+        claim_ms = round(self._settings.claim_s * 1000)
         answers = await self._engine.call(
             "msg_receive",
             now_ms,
-            self._window_ms,
             receiver,
-            round(self._settings.claim_s * 1000),
+            claim_ms,
             self._settings.retries,
-            limit,
-            _encode(inboxes),
+            most,
+            _encode(wanted),
+            "1" if here else "",
         )
-        return [[Delivery(one.decode(), int(times), body) for one, times, body in answer] for answer in answers]
+        return [[_delivery(entry) for entry in answer] if isinstance(answer, list) else None for answer in answers]
 
     async def acknowledge(
-        self, receiver: str, inbox: str, message_ids: Sequence[str], *, now_ms: int = SERVER_CLOCK
-    ) -> list[str]:
-        """Drop up to a thousand messages that `receiver` has done with.
+        self, receiver: str, done: Sequence[tuple[str, Sequence[str]]], *, now_ms: int = SERVER_CLOCK
+    ) -> list[list[str]]:
+        """Drop messages that `receiver` has done with in one call; `done`: (inbox, ids of messages).
 
-        Returns those that it may not speak for: gone, or another's now.
+        Returns for each inbox those that it may not speak for: gone, or another's now.
         """
-        stale = await self._engine.call("msg_done", now_ms, self._window_ms, receiver, inbox, _encode(message_ids))
-        return [one.decode() for one in stale]
+        stale: list[list[str]] = [[] for _ in done]
+        for at, message_id in await self._engine.call("msg_done", now_ms, receiver, _encode(done)):
+            stale[at].append(message_id.decode())
+        return stale
+
+    async def listen(self, receiver: str, agents: Sequence[str] = (), *, gone: Sequence[str] = (), take: bool = True) -> None:
+        """Have the bell `mail:<receiver>` rung for the mail of `agents`, and no more for that of those who are `gone`.
+
+        `take`: they are here now, and what another receiver holds of their mail comes here at once; without it, only those whom
+        no receiver has.
+        """
+        await self._engine.call("msg_listen", SERVER_CLOCK, receiver, "1" if take else "", _encode(agents), _encode(gone))
 
     async def subscribe(self, agent_id: str, topic: str, *, wanted: bool = True) -> None:
         """Have an agent among those that hear of a topic, or not any more."""
@@ -175,6 +204,12 @@ class Inboxes:
         """Return what was counted, ever: sent, delivered, redelivered, acknowledged, expired, dead, refused_*."""
         (found,) = await self._engine.read([("HGETALL", self._engine.key("mtotals"))])
         return {name.decode(): int(count) for name, count in found.items()}
+
+
+def _delivery(entry: bytes) -> Delivery:
+    _, times, _, length = _HEAD.unpack_from(entry)
+    end = _HEAD.size + length
+    return Delivery(entry[_HEAD.size : end].decode(), times + 1, entry[end:])
 
 
 def _item(item: bytes, kind: type[Listed]) -> Listed:

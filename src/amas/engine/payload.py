@@ -4,17 +4,22 @@ What is over `INLINE_BYTES_MAX` belongs into the artifact store (`artifacts/valu
 one comparison, so that small values pay nothing for the large ones.
 """
 
+from collections.abc import Awaitable, Callable
+
 import msgspec
 
 from amas.errors import PayloadTooLarge, SubmissionError
 from amas.model.blob import Blob, wrap
-from amas.model.task import TaskSpec
+from amas.model.task import Json, TaskSpec
 
 INLINE_BYTES_MAX = 64 << 10
 """An input or a result up to here travels through the engine, the journal and the records; at 64 KiB a file is cheaper than
 four copies in memory and logs."""
 SPEC_BYTES_MAX = 4 << 20
 """What a task says besides its input, above all the ids that it needs: about a hundred thousand."""
+
+Carry = Callable[[Json, str], Awaitable[Json]]
+"""Gives back what may travel in place of a value: the value where it is small, else a reference. `str` names it in errors."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -33,6 +38,12 @@ def encode_payload(value: object, what: str) -> Blob:
     if len(encoded) > INLINE_BYTES_MAX:
         raise too_large_for_engine(what, len(encoded))
     return wrap(encoded)
+
+
+async def only_small(value: Json, what: str) -> Json:
+    """Carry nothing that is too large: PayloadTooLarge says so. For those who know no artifact store."""
+    encode_payload(value, what)
+    return value
 
 
 def encode_spec(spec: TaskSpec, what: str) -> Blob:

@@ -325,6 +325,11 @@ class TaskQueue:
             if state
         }
 
+    async def agents_of(self, task_ids: Sequence[str]) -> dict[str, str]:
+        """Return who claimed each task last, of those that the engine knows and somebody claimed."""
+        found = await self._engine.read([("HGET", self._engine.key("t", task_id), "c") for task_id in task_ids])
+        return {task_id: claim.decode().split("\n")[2] for task_id, claim in zip(task_ids, found, strict=True) if claim}
+
     async def task(self, task_id: str) -> TaskView | None:
         """Return what the engine holds of a task; None when it has forgotten it or never knew."""
         (found,) = await self._engine.read([("HMGET", self._engine.key("t", task_id), *_VIEW_FIELDS)])

@@ -11,6 +11,7 @@ import msgspec
 from amas.clock import SERVER_CLOCK
 from amas.core import cron
 from amas.engine.connection import Engine
+from amas.engine.payload import Carry, only_small
 from amas.engine.queue import RETENTION_S
 from amas.errors import SubmissionError
 from amas.model.journal import WorkflowOpening
@@ -54,13 +55,9 @@ class Firing(NamedTuple):
 class Schedules:
     """The schedules of one cell."""
 
-    def __init__(self, engine: Engine, *, retention_s: float = RETENTION_S) -> None:
-        self._engine, self._retention_ms = engine, round(retention_s * 1000)
-
-    async def now_ms(self) -> int:
-        """Return the engine's clock."""
-        ((seconds, microseconds),) = await self._engine.read([("TIME",)])
-        return int(seconds) * 1000 + int(microseconds) // 1000
+    def __init__(self, engine: Engine, *, retention_s: float = RETENTION_S, carry: Carry = only_small) -> None:
+        """`carry`: what becomes of inputs that are too large for the engine."""
+        self._engine, self._retention_ms, self._carry = engine, round(retention_s * 1000), carry
 
     async def put(self, schedule: Schedule, *, next_ms: int) -> bool:
         """Keep a schedule under its name, which is due at `next_ms` unless it is paused; return whether the name is new."""
@@ -70,9 +67,14 @@ class Schedules:
     async def add(self, schedule: Schedule) -> bool:
         """Check a schedule and keep it under its name, from its next time on; return whether the name is new.
 
-        `ScheduleInvalid` says what is wrong with it.
+        `ScheduleInvalid` says what is wrong with it; PayloadTooLarge when nobody can carry its task's input, which is found
+        out now and not at night.
         """
-        return await self.put(schedule, next_ms=cron.first_ms(schedule, await self.now_ms()))
+        next_ms = cron.first_ms(schedule, self._engine.now_ms())
+        if (task := schedule.task) is not None:
+            given = await self._carry(task.input, f"the input of schedule {schedule.name!r}")
+            schedule = msgspec.structs.replace(schedule, task=msgspec.structs.replace(task, input=given))
+        return await self.put(schedule, next_ms=next_ms)
 
     async def drop(self, name: str) -> bool:
         """Forget a schedule; return False when there is none of that name."""
@@ -87,6 +89,11 @@ class Schedules:
         """Return every schedule by name."""
         (held,) = await self._engine.read([("HGETALL", self._engine.key("schedules"))])
         return await self._views({name.decode(): held[name] for name in sorted(held)})
+
+    async def blobs(self) -> list[bytes]:
+        """Return every schedule as msgpack."""
+        (held,) = await self._engine.read([("HVALS", self._engine.key("schedules"))])
+        return list(held)
 
     async def _views(self, blobs: dict[str, bytes]) -> list[ScheduleView]:
         due = await self._engine.read([("ZSCORE", self._engine.key("due"), name) for name in blobs])

@@ -45,6 +45,15 @@ async def open_approvals(engine: Engine, *, workflow_id: str = "") -> list[Appro
     ]
 
 
+async def early_answers(engine: Engine) -> list[bytes]:
+    """Return what signals of open workflows were answered that nothing has taken yet, as msgpack."""
+    (workflows,) = await engine.read([("ZRANGE", engine.key("open"), 0, -1)])
+    signals = await engine.read([("HVALS", engine.key("ws", one.decode())) for one in workflows])
+    values = [value for held in signals for value in held]
+    submitted = await engine.read([("HGET", engine.key("t", value[1:].decode()), "B") for value in values if value[:1] == b"="])
+    return [value[1:] for value in values if value[:1] == b"!"] + [answer for answer in submitted if answer]
+
+
 async def generation_of(engine: Engine, task_id: str) -> int:
     """Return how often a task was reset to start anew, on which the ids of its sub-tasks depend."""
     (found,) = await engine.read([("HGET", engine.key("t", task_id), "G")])

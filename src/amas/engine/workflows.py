@@ -11,7 +11,7 @@ import msgspec
 
 from amas.clock import SERVER_CLOCK
 from amas.engine.connection import Engine
-from amas.engine.payload import encode_payload
+from amas.engine.payload import Carry, encode_payload, only_small
 from amas.engine.queue import RETENTION_S, encode, make_submission
 from amas.errors import ResetRefused, SignalRefused, TaskUnknown, WorkflowUnknown
 from amas.model.blob import unwrap
@@ -62,8 +62,9 @@ def make_signal(task_id: str, spec: TaskSpec, *, expires_s: float = 0.0, on_fail
 class Workflows:
     """What happens to workflows as a whole in one cell."""
 
-    def __init__(self, engine: Engine, *, retention_s: float = RETENTION_S) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, *, retention_s: float = RETENTION_S, carry: Carry = only_small) -> None:
+        """`carry`: what becomes of signals that are too large for the engine."""
+        self._engine, self._carry = engine, carry
         self._retention_ms = round(retention_s * 1000)
 
     async def signal(self, task_id: str, payload: Json = None, *, now_ms: int = SERVER_CLOCK) -> None:
@@ -83,8 +84,9 @@ class Workflows:
         await self._send(workflow_id, key, payload, now_ms)
 
     async def _send(self, target: str, key: str, payload: Json, now_ms: int) -> None:
-        blob = encode_payload(payload, "the signal's payload")
         refused = isinstance(payload, dict) and payload.get("approved") is False
+        what = "the signal's payload"
+        blob = encode_payload(await self._carry(payload, what), what)
         why = _refusal(payload) if refused else b""
         answer = await self._engine.call("signal", now_ms, self._retention_ms, target, key, unwrap(blob), why)
         named = f"the signal {key!r} of workflow {target}" if key else f"task {target}"

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from amas.agents.base import AgentDefinition, load_agent
+from amas.agents.base import AgentDefinition, load_agent, takes_mail
 from amas.errors import FleetError
 from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.states import Layer
@@ -156,6 +156,11 @@ def agent_problems(spec: FleetSpec) -> Iterator[Problem]:
         except Exception as error:  # noqa: BLE001  a module's author may raise anything while it is imported
             yield Problem(f"pools[{index}].agent", f"importing {pool.agent!r} failed: {type(error).__name__}: {error}")
             continue
+        if pool.isolation == "process" and takes_mail(found):
+            yield Problem(
+                f"pools[{index}].isolation",
+                f"{pool.agent} has on_message, which isn't called in processes of their own: share the host, or use receive",
+            )
         missing = [name for name in pool.capabilities if isinstance(found, AgentDefinition) and name not in found.capabilities]
         if missing:
             able = ", ".join(found.capabilities) if isinstance(found, AgentDefinition) else ""

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from amas.model.fleet import Isolation
+from amas.model.gate import GateSpec
 from amas.model.limits import Amounts
 from amas.model.routing import RoutingWeights
 from amas.model.states import Layer
@@ -114,6 +115,8 @@ class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     tenants: dict[str, DeclaredTenant] = msgspec.field(default_factory=dict)
     authority: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     """By layer, as a pool's `rights`: added to what the layer may do, or taken away."""
+    gate: GateSpec = GateSpec()
+    """How its gates judge, where no playbook, phase or task says otherwise."""
     routing: DeclaredRouting = DeclaredRouting()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from amas.core.gates import mistakes
 from amas.errors import FleetError
 from amas.fleet.authority import RightsInvalid, layer_rights, pool_rights
 from amas.fleet.check import agent_problems, problems
@@ -25,6 +26,7 @@ from amas.fleet.declared import (
 )
 from amas.model.authority import Right
 from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec, ProcessLimits, ProviderSpec, TenantSpec
+from amas.model.gate import GateSpec
 from amas.model.goal import ROOT_CAPABILITY
 from amas.model.limits import RATE_MAX, Amounts
 from amas.model.routing import RoutingSpec
@@ -109,13 +111,18 @@ class _Reading:
             name=said.name,
             title=said.title or said.name,
             pools=tuple(self._pool(pool, f"pools[{index}]") for index, pool in enumerate(said.pools)),
-            limits=self._limits(said.limits),
+            limits=msgspec.structs.replace(self._limits(said.limits), gate=self._gate(said.gate)),
             playbooks=tuple(self._beside(name) for name in said.playbooks),
             hosts=said.hosts,
             providers=tuple(self._provider(name, provider) for name, provider in said.providers.items()),
             tenants={name: self._tenant(tenant, f"tenants.{name}") for name, tenant in said.tenants.items()},
             routing=self._routing(said.routing),
         )
+
+    def _gate(self, said: GateSpec) -> GateSpec:
+        for field, message in mistakes(said):
+            raise self._file.invalid(message, f"gate.{field}")
+        return said
 
     def _routing(self, said: DeclaredRouting) -> RoutingSpec:
         if not 0 <= said.explore <= EXPLORE_MAX:
@@ -213,7 +220,9 @@ class _Reading:
             if field.name in given and not field.within(given[field.name]):
                 name = field.name.removesuffix("_s").removesuffix("_h")
                 raise self._file.invalid(f"is {given[field.name]:g}, but must be {field.wanted}", f"limits.{name}")
-        environment = {name: getattr(self._defaults, name) for name in FleetLimits.__struct_fields__ if name not in _OWN}
+        environment = {
+            name: getattr(self._defaults, name) for name in FleetLimits.__struct_fields__ if name not in {*_OWN, "gate"}
+        }
         return FleetLimits(**(environment | given), quality_rounds=rounds, max_queued=max_queued)
 
     def _seconds(self, time: Time, field: str) -> float:

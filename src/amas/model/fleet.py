@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from amas.model.authority import AUTHORITY, Member, Right
+from amas.model.gate import GateSpec
 from amas.model.limits import Amounts
 from amas.model.routing import RoutingSpec
 from amas.model.states import Layer
@@ -88,6 +89,8 @@ class FleetLimits(msgspec.Struct, frozen=True, kw_only=True):
     quality_threshold: float = 0.85
     quality_rounds: int = 2
     """How often the gate sends a part back before it goes up as it is, marked."""
+    gate: GateSpec = GateSpec()
+    """How this fleet's gates judge; what it says of threshold and rounds goes before the two above."""
 
 
 class ProviderSpec(msgspec.Struct, frozen=True, kw_only=True):

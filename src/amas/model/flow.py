@@ -8,13 +8,15 @@ from typing import Literal
 
 import msgspec
 
+from amas.model.gate import GateSpec
 from amas.model.limits import Amounts
 from amas.model.task import DEFAULT_RETRY, Json, RetryPolicy
 
 MAP_CAPABILITY = "amas.map"
 FLOW_CAPABILITY = "amas.flow"
 REPLAN_CAPABILITY = "amas.replan"
-BUILT_IN = (MAP_CAPABILITY, FLOW_CAPABILITY, REPLAN_CAPABILITY)
+GATE_CAPABILITY = "amas.gate"
+BUILT_IN = (MAP_CAPABILITY, FLOW_CAPABILITY, REPLAN_CAPABILITY, GATE_CAPABILITY)
 """What every host can do without a pool that says so."""
 TIMER_CAPABILITY = "amas.timer"
 SIGNAL_CAPABILITY = "amas.signal"
@@ -101,6 +103,8 @@ class FlowTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     on_failure: FlowFailure = "fail"
     replan: Replan | None = None
     undo: Undo | None = None
+    gate: GateSpec | None = None
+    """How its result is judged: then it is `{"result", "quality"}`, after as many rounds as it took."""
     title: str = ""
     pool: str = ""
     """Only this pool's agents may take it."""

@@ -4,6 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
+from amas.model.gate import GateSpec
 from amas.model.limits import Amounts
 from amas.model.states import Layer, Priority
 from amas.model.task import DEFAULT_RETRY, Json, OnFailure, RetryPolicy, TaskKind
@@ -12,6 +13,9 @@ ROOT_KEY = "goal"
 """The key of a goal's first task: the one that the executive layer runs and whose result is the deliverable."""
 
 ROOT_CAPABILITY = "executive.coordinate"
+
+CHOICE_S = 5.0
+"""Seconds that a task waits for the agents that it would rather have: two looks of a host that no bell has told of it."""
 
 
 class Goal(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +84,13 @@ class SubTask(msgspec.Struct, frozen=True, kw_only=True):
     """Whose requests and tokens a minute it takes; empty takes the pool's."""
     estimate: Amounts | None = None
     """What one attempt takes; what isn't said is learned."""
+    prefer: tuple[str, ...] = ()
+    """Agents that are to have it, by their ids; whoever is free where they don't come for it within `choice_s`."""
+    avoid: tuple[str, ...] = ()
+    """Agents that are not to have it, unless no other comes for it within `choice_s`. Of the two lists one can be said."""
+    choice_s: float = CHOICE_S
+    gate: GateSpec | None = None
+    """How its result is judged: then it is `{"result", "quality"}`, after as many rounds as it took."""
     spawns: tuple[str, ...] = ()
     """Capabilities of which it is known to spawn at least one sub-task each; only the plan's estimate looks at them."""
 

@@ -6,10 +6,12 @@ One entry is one call of the engine and may change thousands of tasks. `decode` 
 
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
 
 from amas.model.blob import Blob, unwrap
+from amas.model.limits import Usage
 from amas.model.states import TaskState, WorkflowState
 from amas.model.task import Completion, FailedAttempt, Failure, Submission, TaskSpec
 
@@ -101,6 +103,8 @@ class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
     effects: tuple[Effect, ...] = ()
     workflows: tuple[WorkflowChange, ...] = ()
     opened: WorkflowOpening | None = None
+    used: bytes = b""
+    """What an attempt that suspended itself had used: see `usages`."""
 
 
 class TaskChange(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -120,6 +124,25 @@ class TaskChange(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     due_ms: int = 0
 
 
+class AttemptUsage(NamedTuple):
+    """What an attempt used, as its agent said when it ended."""
+
+    task_id: str
+    attempt: int
+    usage: Usage
+
+
+class _Used(msgspec.Struct, array_like=True):
+    """The fields of a `FailedAttempt` up to its usage."""
+
+    id: str
+    attempt: int
+    failure: msgspec.Raw
+    retry_delay_ms: msgspec.Raw
+    final: bool = False
+    usage: Usage | None = None
+
+
 class _Claim(msgspec.Struct, array_like=True):
     id: str
     attempt: int
@@ -137,6 +160,8 @@ _spec = msgspec.msgpack.Decoder(TaskSpec)
 _failure = msgspec.msgpack.Decoder(Failure)
 _time = msgspec.msgpack.Decoder(int)
 _failed_attempts = msgspec.msgpack.Decoder(list[FailedAttempt])
+_used = msgspec.msgpack.Decoder(list[_Used])
+_suspended_usage = msgspec.msgpack.Decoder(AttemptUsage)
 _notes = msgspec.msgpack.Decoder(list[ProgressNote])
 
 
@@ -152,6 +177,7 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> JournalEntry:
         effects=_effects.decode(fields[b"fx"]) if b"fx" in fields else (),
         workflows=_workflows.decode(fields[b"wf"]) if b"wf" in fields else (),
         opened=_opening.decode(fields[b"w"]) if b"w" in fields else None,
+        used=fields.get(b"u", b""),
     )
 
 
@@ -209,6 +235,19 @@ def failed_attempts(entry: JournalEntry) -> Iterator[tuple[str, int, Failure]]:
         for index, item in enumerate(_failed_attempts.decode(entry.batch)):
             if index not in entry.refused:
                 yield item.id, item.attempt, _failure.decode(unwrap(item.failure))
+
+
+def usages(entry: JournalEntry) -> list[AttemptUsage]:
+    """Return what attempts that failed or suspended themselves had used; a `complete` entry's completions say it themselves."""
+    if entry.used:
+        return [_suspended_usage.decode(entry.used)]
+    if entry.kind is not EntryKind.FAIL:
+        return []
+    return [
+        AttemptUsage(item.id, item.attempt, item.usage)
+        for index, item in enumerate(_used.decode(entry.batch))
+        if item.usage is not None and index not in entry.refused
+    ]
 
 
 def progress_notes(entry: JournalEntry) -> list[ProgressNote]:

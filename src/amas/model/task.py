@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from amas.model.blob import Blob
+from amas.model.cost import ModelCall
 from amas.model.limits import Reserve, Usage
 from amas.model.states import Priority, TaskState
 
@@ -68,6 +69,15 @@ class TaskSpec(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=Fa
     """A JMESPath condition over `input` and `needs`; an attempt for which it is false ends at once, with null."""
 
 
+class Choice(msgspec.Struct, frozen=True, array_like=True):
+    """Agents that a task would rather have, or rather not, for a while; then it goes to whoever is free."""
+
+    wait_ms: int
+    """From when it is first offered to agents that it doesn't want."""
+    wanted: bool
+    agents: tuple[str, ...]
+
+
 class SubmitOptions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What the engine must know of a task besides its queue; one-letter names on the wire, left out where default."""
 
@@ -91,6 +101,7 @@ class SubmitOptions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     from when its needs were satisfied, with `expired`. 0: never."""
     compensates: str = msgspec.field(name="o", default="")
     """The id of the task that this one undoes when their workflow fails or is cancelled; its own needs are ignored."""
+    choice: Choice | None = msgspec.field(name="z", default=None)
 
 
 class Submission(msgspec.Struct, frozen=True, array_like=True, gc=False, omit_defaults=True):
@@ -155,13 +166,15 @@ class FailedAttempt(msgspec.Struct, frozen=True, array_like=True, omit_defaults=
     """It was told to come back after `retry_delay_ms`, which is no failure: by this provider, or "" for the task's own."""
 
 
-class JournaledStep(msgspec.Struct, frozen=True, array_like=True):
+class JournaledStep(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     """A named piece of an attempt that is done."""
 
     id: str
     attempt: int
     name: str
     result: Blob
+    calls: tuple[ModelCall, ...] = ()
+    """The requests to models that it took."""
 
 
 class TaskOutcome(msgspec.Struct, frozen=True, array_like=True):

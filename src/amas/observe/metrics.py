@@ -18,6 +18,12 @@ PAGE_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OTHER = "other"
 """The label for queues that the fleet file doesn't declare."""
 
+MESSAGE_FATES = (
+    "sent", "delivered", "redelivered", "acknowledged", "expired", "dead", "refused_forged", "refused_replayed", "refused_stale",
+    "refused_forbidden", "refused_full",
+)  # fmt: skip
+"""As the engine counts them."""
+
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -36,6 +42,15 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     totals: Mapping[str, int]
     """The engine's counters since it began, by name."""
     recorder_lag_s: float | None
+    messages_held: int
+    """In all inboxes."""
+    messages: Mapping[str, int]
+    """What was counted of messages since the engine began, by what became of them."""
+    cost_usd: float = 0.0
+    """That this process has recorded; so are the next two."""
+    tokens: Mapping[str, int] = msgspec.field(default_factory=dict)
+    """By kind: `input`, `output`, `cached` (of the input), `other` (agents didn't say which)."""
+    model_requests: int = 0
 
 
 class Histogrammed(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,12 +68,6 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.message_latency = Histogram(
-            names.MESSAGE_LATENCY,
-            "Seconds from sending a message between agents to its delivery. Empty: in this version agents have no message bus.",
-            registry=self.registry,
-            buckets=_BUCKETS_S,
-        )
         self.http = Histogram(
             names.HTTP_DURATION,
             "Seconds from a request's arrival to the end of its answer; streams are left out.",
@@ -94,6 +103,19 @@ class _Scraped(Collector):
             yield from self._required(found)
             yield from self._tasks(found)
             yield from self._fleet(found)
+            yield from self._spent(found)
+
+    def _spent(self, found: Snapshot) -> Iterator[Metric]:
+        yield CounterMetricFamily(
+            names.COST_USD, "Dollars spent, as the leading control plane recorded them.", value=found.cost_usd
+        )
+        tokens = CounterMetricFamily(
+            names.MODEL_TOKENS, "Tokens used, the same way; cached ones are part of the input.", labels=("kind",)
+        )
+        for kind, count in found.tokens.items():
+            tokens.add_metric((kind,), count)
+        yield tokens
+        yield CounterMetricFamily(names.MODEL_REQUESTS, "Requests to providers, the same way.", value=found.model_requests)
 
     def _required(self, found: Snapshot) -> Iterator[Metric]:
         yield GaugeMetricFamily(names.ACTIVE_WORKFLOWS, "Workflows that are open.", value=found.workflows_open)
@@ -104,9 +126,15 @@ class _Scraped(Collector):
         )
         yield GaugeMetricFamily(
             names.MESSAGE_QUEUE_DEPTH,
-            "Tasks that are queued for agents; in this version they are the only messages there are.",
-            value=sum(found.queued.values()),
+            "Messages that agents' inboxes hold, handed out or not. Tasks that are queued are counted apart.",
+            value=found.messages_held,
         )
+        messages = CounterMetricFamily(
+            names.MESSAGES, "Messages between agents, by what became of them, since the engine began.", labels=("what",)
+        )
+        for what in MESSAGE_FATES:
+            messages.add_metric((what,), found.messages.get(what, 0))
+        yield messages
 
     def _tasks(self, found: Snapshot) -> Iterator[Metric]:
         ended = CounterMetricFamily(names.TASKS, "Tasks that ended, by how, since the engine began.", labels=("state",))

@@ -4,7 +4,8 @@
     execution_id = await executor.execute_workflow("Review the code in /srv/shop")
     print(executor.get_execution_status(execution_id)["status"])
 
-The names below stand in `amas.programs`, above the client. They load on first use, so that what is below never needs them.
+The names below stand in `amas.programs`, above the client, and two in the model. They load on first use, so that what is below
+never needs them.
 """
 
 import importlib
@@ -12,9 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 _PUBLIC = {
     "AgentHierarchyManager": "amas.programs.hierarchy",
+    "CommunicationBus": "amas.programs.bus",
+    "MessageType": "amas.model.message",
+    "Priority": "amas.model.states",
     "TaskDecomposer": "amas.programs.decomposer",
     "TaskDistributor": "amas.orchestration.routing",
     "WorkflowExecutor": "amas.programs.executor",
+    "get_communication_bus": "amas.programs.shared",
     "get_hierarchy_manager": "amas.programs.shared",
     "get_task_decomposer": "amas.programs.shared",
     "get_workflow_executor": "amas.programs.shared",
@@ -23,10 +28,14 @@ _PUBLIC = {
 __all__ = [*_PUBLIC]  # noqa: PLE0604  the names are the dictionary's keys
 
 if TYPE_CHECKING:
+    from amas.model.message import MessageType as MessageType
+    from amas.model.states import Priority as Priority
     from amas.orchestration.routing import TaskDistributor as TaskDistributor
+    from amas.programs.bus import CommunicationBus as CommunicationBus
     from amas.programs.decomposer import TaskDecomposer as TaskDecomposer
     from amas.programs.executor import WorkflowExecutor as WorkflowExecutor
     from amas.programs.hierarchy import AgentHierarchyManager as AgentHierarchyManager
+    from amas.programs.shared import get_communication_bus as get_communication_bus
     from amas.programs.shared import get_hierarchy_manager as get_hierarchy_manager
     from amas.programs.shared import get_task_decomposer as get_task_decomposer
     from amas.programs.shared import get_workflow_executor as get_workflow_executor

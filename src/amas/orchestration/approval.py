@@ -1,7 +1,7 @@
 """The last look before delivery: is the report there, is every part in it, and does it say what the parts say?
 
-`checks_of` is pure over the report's own files, already read; the agent reads them and signs. A delivery that falls short is
-still delivered, marked, for people to see; only one without a report is refused.
+`checks_of` is pure over the report's own files, already read; the agent reads them and signs (`policy/deliveries.py`). A delivery
+that falls short is still delivered, marked, for people to see; only one without a report is refused.
 """
 
 from collections.abc import Mapping
@@ -13,11 +13,14 @@ import msgspec
 from amas.agents.base import agent
 from amas.agents.context import Context
 from amas.artifacts.store import ArtifactStore
+from amas.clock import now_ms
 from amas.core.quality import Check, passage_texts, unsourced
 from amas.errors import ArtifactLost, GiveUp
 from amas.model.authority import Right
 from amas.model.task import Json
 from amas.orchestration.leads import whole
+from amas.policy.deliveries import FILE, Delivered, digests, sign
+from amas.settings import MessageSettings
 
 _JUDGED = ("accepted", "score", "rounds")
 
@@ -84,7 +87,9 @@ async def approve(ctx: Context) -> Json:
         return msgspec.to_builtins(checks_of(_read(report, parts, ctx.artifacts)))
 
     checks = msgspec.convert(await ctx.step("check", check), list[Check])
-    return signed(report, parts, checks, signed_by=ctx.agent_id)
+    delivery = signed(report, parts, checks, signed_by=ctx.agent_id)
+    seal = await ctx.step("sign", lambda: _sealed(delivery, parts, ctx.spec.workflow_id))
+    return {**delivery, **seal}
 
 
 def signed(
@@ -103,6 +108,25 @@ def signed(
         "report": dict(report),
         **{name: report.get(name) for name in ("folder", "files", "summary", "table")},
     }
+
+
+def _sealed(delivery: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]], workflow_id: str) -> dict[str, Json]:
+    """Write who answers for the delivery beside its files; return what this adds to it."""
+    folder, names = Path(str(delivery["folder"])), [str(name) for name in delivery["files"]]
+    record = Delivered(
+        workflow_id=workflow_id,
+        signed_by=str(delivery["signed_by"]),
+        signed_ms=now_ms(),
+        approved=bool(delivery["approved"]),
+        score=float(delivery["score"]),
+        files=digests(folder, (name for name in names if name != FILE)),
+        quality={
+            name: part.get("quality") or {field: part[field] for field in (*_JUDGED, "checks")} for name, part in parts.items()
+        },
+    )
+    secret = MessageSettings.read().secret
+    (folder / FILE).write_bytes(sign(record, secret))
+    return {"files": [*(name for name in names if name != FILE), FILE], "signature": "HMAC-SHA256" if secret else ""}
 
 
 def _read(report: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]], artifacts: ArtifactStore) -> Delivery:

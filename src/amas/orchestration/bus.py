@@ -10,32 +10,32 @@ A request's answer has an inbox of its own, named by the request: `request` wait
 
 import asyncio
 import random
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from amas.agents.insist import insist
 from amas.clock import child_id, new_id
-from amas.core.messaging import forbidden, leads_of
-from amas.engine.bell import Bell
+from amas.engine.coalesce import Coalescer
 from amas.engine.connection import Engine
-from amas.engine.inbox import DeadMessage, Delivery, Fate, Inboxes, Letter, Receipt, Refusal
+from amas.engine.inbox import ID_BYTES_MAX, DeadMessage, Delivery, Fate, Inboxes, Letter, Receipt, Refusal
 from amas.errors import InboxFull, MessageForbidden, MessageRefused, PayloadTooLarge, ReplyOverdue
-from amas.model.authority import Member
 from amas.model.fleet import FleetSpec
-from amas.model.message import TO_CAPABILITY, TO_LAYER, TO_POOL, TO_TEAM, TO_TOPIC, Message, MessageType
+from amas.model.latency import MessageLatencies
+from amas.model.message import TO_TOPIC, Message, MessageType
 from amas.model.states import Priority
 from amas.model.task import Json
+from amas.orchestration.directory import Directory
+from amas.orchestration.mailroom import Mailroom
 from amas.policy.signatures import Keyring
 from amas.settings import MessageSettings
 
 PAYLOAD_BYTES_MAX = 64 << 10
 """As for inputs: what is larger goes to the artifact store, and its reference into the message."""
-POLL_S = 1.0
-"""How often a receiver that waits looks anyway: a bell may be lost with its connection."""
-_NUMBERED = re.compile(r"(.+)-\d+")
+_PRIORITIES = frozenset(map(int, Priority))
+LETTERS_IN_A_CALL = 500
+"""As for tasks: some milliseconds of the engine's time."""
 
 
 def backlog_state(held: int, settings: MessageSettings) -> str:
@@ -65,62 +65,44 @@ class AgentCommunicationBus:
         *,
         agents: Sequence[str] = (),
     ) -> None:
-        """`agents`: who receives in this process."""
+        """`agents`: who receives in this process to begin with."""
         self.inboxes = Inboxes(engine, settings)
-        self._engine, self._fleet, self._settings = engine, fleet, settings
-        self._members = {member.pool: member for member in fleet.members}
+        self.latencies = MessageLatencies()
+        """How long what this process received was under way, by type, since it began."""
+        self._engine, self._settings = engine, settings
+        self._directory = Directory(fleet)
         self._keys = Keyring.of(settings)
-        self._receiver = new_id()
-        self._news = {agent_id: asyncio.Event() for agent_id in agents}
-        self._bell = Bell(engine, {f"mail:{one}": self._ringer(one) for one in agents}, connected=self._wake)
+        self._mail = Mailroom(engine, self.inboxes, agents)
+        self._letters = Coalescer(self._put, limit=LETTERS_IN_A_CALL)
 
     async def run(self) -> None:
-        """Listen for mail of `agents` until cancelled."""
-        if self._news:
-            await self._bell.run()
+        """Listen for mail of the agents here until cancelled."""
+        await self._mail.run()
 
-    def _ringer(self, agent_id: str) -> Any:
-        return lambda _: self._news[agent_id].set()
+    @property
+    def agents(self) -> Sequence[str]:
+        """Who receives in this process."""
+        return self._mail.agents
 
-    def _wake(self) -> None:
-        for news in self._news.values():
-            news.set()
+    async def attach(self, agents: Iterable[str]) -> None:
+        """Receive for these agents, too; what their last receiver hadn't acknowledged comes here at once, in its order."""
+        await self._mail.attach(agents)
 
-    # -- who is who
-
-    def _member(self, agent_id: str) -> Member | None:
-        """Return the place of an agent, by the pool in its name."""
-        named = _NUMBERED.fullmatch(agent_id)
-        return self._members.get(named[1]) if named else None
-
-    def _agents(self, pools: Sequence[Member]) -> list[str]:
-        return [f"{one.pool}-{number}" for one in pools for number in range(1, self._fleet.pool(one.pool).replicas + 1)]
+    async def detach(self, agents: Iterable[str]) -> None:
+        """Receive for these agents no more: they go to another process, or end."""
+        await self._mail.detach(agents)
 
     async def resolve(self, recipient: str) -> list[str]:
         """Return the agents that a recipient stands for: itself, or those of a pool, team, layer, capability or topic."""
-        prefix, _, name = recipient.partition(":")
-        members = list(self._members.values())
-        match f"{prefix}:":
-            case _ if prefix == recipient:
-                return [recipient]
-            case prefix if prefix == TO_POOL:
-                return self._agents([one for one in members if one.pool == name])
-            case prefix if prefix == TO_TEAM:
-                return self._agents([one for one in members if name in {one.pool, one.lead}])
-            case prefix if prefix == TO_LAYER:
-                return self._agents([one for one in members if one.layer.value == name])
-            case prefix if prefix == TO_CAPABILITY:
-                return self._agents([one for one in members if name in one.capabilities])
-            case prefix if prefix == TO_TOPIC:
-                return await self.inboxes.subscribers(name)
-        raise MessageRefused(f"{recipient!r} is nobody: write an agent's id, or pool:, team:, layer:, capability: or topic:")
-
-    def _reason(self, sender_id: str, recipient_id: str, kind: MessageType) -> str:
-        """Return why the hierarchy forbids a message, or ""."""
-        sender, recipient = self._member(sender_id), self._member(recipient_id)
-        if sender is None or recipient is None:
-            return f"{sender_id if sender is None else recipient_id} is no agent of this fleet"
-        return forbidden(sender, recipient, kind, self._members)
+        prefix, colon, name = recipient.partition(":")
+        if not colon:
+            return [recipient]
+        if prefix + colon == TO_TOPIC:
+            return await self.inboxes.subscribers(name)
+        agents = self._directory.group(prefix + colon, name)
+        if agents is None:
+            raise MessageRefused(f"{recipient!r} is nobody: write an agent's id, or pool:, team:, layer:, capability: or topic:")
+        return agents
 
     # -- sending
 
@@ -141,7 +123,9 @@ class AgentCommunicationBus:
         message = self._message(sender_id, recipient_id, MessageType(message_type), payload, priority)
         if reply_to:
             message = msgspec.structs.replace(message, reply_to=reply_to)
-        ((_, receipt),) = await self._send([message])
+        (letter,) = await self._signed([message])
+        receipt = await self._letters.put(letter)
+        _check(message, receipt)
         if receipt.fate is Fate.FULL:
             raise _full(message, receipt)
         return message.id
@@ -155,20 +139,25 @@ class AgentCommunicationBus:
         payload: Json = None,
         priority: Priority = Priority.NORMAL,
     ) -> Told:
-        """Put a message into the inbox of everybody that `recipients` stands for, except the sender's, in one call.
+        """Put a message into the inbox of everybody that `recipients` stands for, except the sender's.
 
         A full inbox keeps nobody else from getting it; one recipient that is forbidden refuses the whole.
         """
-        base, names = new_id(), [one for one in await self.resolve(recipients) if one != sender_id]
+        base, names = new_id(), [name for name in await self.resolve(recipients) if name != sender_id]
         if not names:
             raise MessageRefused(f"{recipients!r} stands for nobody in this fleet but the sender")
-        first = self._message(sender_id, names[0], MessageType(message_type), payload, priority)
-        messages = [msgspec.structs.replace(first, id=child_id(base, one), recipient=one) for one in names]
-        sent = await self._send(messages)
-        return Told(
-            {one.recipient: one.id for one, receipt in sent if receipt.fate is not Fate.FULL},
-            {one.recipient: _full(one, receipt) for one, receipt in sent if receipt.fate is Fate.FULL},
-        )
+        model = self._message(sender_id, names[0], MessageType(message_type), payload, priority)
+        messages = [msgspec.structs.replace(model, id=child_id(base, name), recipient=name) for name in names]
+        letters, told = await self._signed(messages), Told({}, {})
+        for first in range(0, len(letters), LETTERS_IN_A_CALL):
+            receipts = await self._put(letters[first : first + LETTERS_IN_A_CALL])
+            for one, receipt in zip(messages[first:], receipts, strict=False):
+                _check(one, receipt)
+                if receipt.fate is Fate.FULL:
+                    told.full[one.recipient] = _full(one, receipt)
+                else:
+                    told.ids[one.recipient] = one.id
+        return told
 
     def _message(self, sender: str, recipient: str, kind: MessageType, payload: Json, priority: int) -> Message:
         now = self._engine.now_ms()
@@ -183,19 +172,14 @@ class AgentCommunicationBus:
             expires_ms=now + round(self._settings.timeout_s * 1000),
         )
 
-    async def _send(self, messages: Sequence[Message]) -> list[tuple[Message, Receipt]]:
-        """Check, sign and send; return each with its receipt. Refused whole where the hierarchy forbids one."""
+    async def _signed(self, messages: Sequence[Message]) -> list[Letter]:
+        """Return one sender's messages signed; refused whole where the hierarchy forbids one."""
         for message in messages:
-            if why := self._reason(message.sender, message.recipient, message.type):
+            if why := self._directory.reason(message.sender, message.recipient, message.type):
                 await self._refuse("forbidden", message, b"")
                 raise MessageForbidden(f"{message.sender} may not send {message.type} to {message.recipient}: {why}")
         signer = self._keys.signer(messages[0].sender)
-        letters = [self._letter(message, signer.sign(message)) for message in messages]
-        receipts = await self._put(letters)
-        for message, receipt in zip(messages, receipts, strict=True):
-            if receipt.fate in {Fate.REPLAYED, Fate.STALE, Fate.EXPIRED}:
-                raise MessageRefused(f"message {message.id} to {message.recipient} was refused as {receipt.fate}: send a new one")
-        return list(zip(messages, receipts, strict=True))
+        return [self._letter(message, signer.sign(message)) for message in messages]
 
     async def _put(self, letters: Sequence[Letter]) -> list[Receipt]:
         """Send until the engine answers; from the second try on they are repeats."""
@@ -213,10 +197,13 @@ class AgentCommunicationBus:
             raise PayloadTooLarge(
                 f"a message is {len(signed)} bytes, over {PAYLOAD_BYTES_MAX}: store the value as an artifact and send its id"
             )
+        if len(message.id.encode()) > ID_BYTES_MAX or message.priority not in _PRIORITIES:
+            raise MessageRefused(f"a message's id has at most {ID_BYTES_MAX} bytes, and its priority is from 0 to 3")
         return Letter.of(
             _inbox(message.recipient, message.reply_to),
             signed,
-            head=(message.id, message.sender, message.recipient),
+            message_id=message.id,
+            sender=message.sender,
             priority=message.priority,
             times_ms=(message.sent_ms, message.expires_ms),
         )
@@ -231,10 +218,10 @@ class AgentCommunicationBus:
         if why:
             await self._refuse("forged" if why in {"forged", "misdirected"} else why, message, signed)
             raise MessageRefused(f"message {message.id}, said to be from {message.sender}, was refused as {why}")
-        if why := self._reason(message.sender, message.recipient, message.type):
+        if why := self._directory.reason(message.sender, message.recipient, message.type):
             await self._refuse("forbidden", message, signed)
             raise MessageForbidden(f"{message.sender} may not send {message.type} to {message.recipient}: {why}")
-        (receipt,) = await self._put([self._letter(message, signed)])
+        receipt = await self._letters.put(self._letter(message, signed))
         if receipt.fate is Fate.FULL:
             raise _full(message, receipt)
         if receipt.fate not in {Fate.TAKEN, Fate.SAME}:
@@ -254,45 +241,77 @@ class AgentCommunicationBus:
         return await self._receive(agent_id, agent_id, limit=limit, wait_s=wait_s)
 
     async def _receive(self, agent_id: str, inbox: str, *, limit: int, wait_s: float) -> list[Message]:
-        loop, news = asyncio.get_running_loop(), self._news.get(agent_id)
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + wait_s
+        with self._mail.watching(inbox) as news:
+            while True:
+                news.clear()
+                found = await self._mail.claim(inbox, limit)
+                if good := await self._checked([(inbox, found)]):
+                    return good
+                left_s = until_s - loop.time()
+                if left_s <= 0:
+                    return []
+                if not found:
+                    await self._mail.wait(agent_id, news, left_s)
+
+    async def receive_all(self, *, limit: int = 1000, wait_s: float = 0.0) -> list[Message]:
+        """Return up to `limit` messages, at most 1000, for all agents of this process, waiting up to `wait_s` s for the first.
+
+        `Message.recipient` says whose each is; an agent's come in the order in which `receive` would give them, and as with that
+        each comes again unless it is acknowledged in time. Answers to a `request` aren't among them.
+        """
+        loop = asyncio.get_running_loop()
         until_s = loop.time() + wait_s
         while True:
-            if news:
-                news.clear()
-            (found,) = await self.inboxes.receive(self._receiver, [inbox], limit=limit)
-            if good := await self._checked(agent_id, inbox, found):
+            found = await self._mail.collect(limit)
+            if good := await self._checked(found):
                 return good
             left_s = until_s - loop.time()
             if left_s <= 0:
                 return []
-            await _wait(news, min(left_s, POLL_S))
+            if not found:
+                await self._mail.wait_any(left_s)
 
-    async def _checked(self, agent_id: str, inbox: str, found: Sequence[Delivery]) -> list[Message]:
-        """Return the messages that an agent may see; the others are audited and dropped."""
-        good, now = [], self._engine.now_ms()
-        for one in found:
-            message, why = self._keys.verify(one.body, recipient=agent_id, now_ms=now)
-            kind = "forged"
-            if message is not None and not why and (message.id != one.id or _inbox(agent_id, message.reply_to) != inbox):
-                why = "misdirected"
-            if message is not None and not why:
-                why, kind = self._reason(message.sender, message.recipient, message.type), "forbidden"
-            if message is not None and not why:
-                good.append(msgspec.structs.replace(message, deliveries=one.deliveries))
-                continue
-            if why != "expired":
-                await self.inboxes.refuse(kind, [(one.id, message.sender if message else "", agent_id, one.body)])
-            await self.inboxes.acknowledge(self._receiver, inbox, [one.id])
+    async def _checked(self, found: Iterable[tuple[str, Sequence[Delivery]]]) -> list[Message]:
+        """Return the messages that agents may see; the others are audited and dropped."""
+        good, bad, now = list[Message](), list[tuple[str, str]](), self._engine.now_ms()
+        for inbox, deliveries in found:
+            for one in deliveries:
+                message, why, kind = self._judged(inbox, one, now)
+                if message is not None and not why:
+                    self.latencies.add(message.type, max(0, now - message.sent_ms) / 1000)
+                    good.append(message)
+                    continue
+                if why != "expired":
+                    sender, agent_id = message.sender if message else "", _agent(inbox)
+                    await self.inboxes.refuse(kind, [(one.id, sender, agent_id, one.body)])
+                bad.append((inbox, one.id))
+        await self._mail.drop([(inbox, [message_id]) for inbox, message_id in bad])
         return good
 
-    async def acknowledge(self, messages: Sequence[Message]) -> list[str]:
-        """Say that messages are done with; return the ids for which that came too late, since they are another host's now."""
-        stale, by_inbox = [], dict[str, list[str]]()
+    def _judged(self, inbox: str, one: Delivery, now_ms: int) -> tuple[Message | None, str, str]:
+        """Return a message as its recipient gets it, why it mustn't, and what the audit calls that."""
+        message, why = self._keys.verify(one.body, recipient=_agent(inbox), now_ms=now_ms)
+        if message is None or why:
+            return message, why, "forged"
+        if message.id != one.id or _inbox(message.recipient, message.reply_to) != inbox:
+            return message, "misdirected", "forged"
+        if why := self._directory.reason(message.sender, message.recipient, message.type):
+            return message, why, "forbidden"
+        if message.deliveries != one.deliveries:
+            message = msgspec.structs.replace(message, deliveries=one.deliveries)
+        return message, "", ""
+
+    async def acknowledge(self, messages: Iterable[Message]) -> list[str]:
+        """Say that messages are done with; return the ids for which that came too late, since they are another host's now.
+
+        Many at once cost far less than one at a time.
+        """
+        by_inbox = dict[str, list[str]]()
         for message in messages:
             by_inbox.setdefault(_inbox(message.recipient, message.reply_to), []).append(message.id)
-        for inbox, ids in by_inbox.items():
-            stale += await self.inboxes.acknowledge(self._receiver, inbox, ids)
-        return stale
+        return await self._mail.drop(list(by_inbox.items()))
 
     # -- conversations
 
@@ -334,13 +353,12 @@ class AgentCommunicationBus:
 
     async def escalate_to_management(self, *, sender_id: str, payload: Json) -> str:
         """Hand a question to the sender's lead, the first agent of that pool, and return the message's id."""
-        member = self._member(sender_id)
-        lead = next(leads_of(member, self._members), None) if member else None
-        if lead is None:
+        lead = self._directory.lead(sender_id)
+        if not lead:
             raise MessageForbidden(f"{sender_id} reports to nobody: a question of the topmost layer is for a person")
         return await self.send_message(
             sender_id=sender_id,
-            recipient_id=f"{lead.pool}-1",
+            recipient_id=lead,
             message_type=MessageType.ESCALATION,
             payload=payload,
             priority=Priority.HIGH,
@@ -369,17 +387,15 @@ def _inbox(agent_id: str, reply_to: str) -> str:
     return f"{agent_id}#{reply_to}" if reply_to else agent_id
 
 
+def _agent(inbox: str) -> str:
+    return inbox.partition("#")[0]
+
+
+def _check(message: Message, receipt: Receipt) -> None:
+    """Raise MessageRefused for a new message that the engine didn't take for another reason than that the inbox is full."""
+    if receipt.fate in {Fate.REPLAYED, Fate.STALE, Fate.EXPIRED}:
+        raise MessageRefused(f"message {message.id} to {message.recipient} was refused as {receipt.fate}: send a new one")
+
+
 def _full(message: Message, receipt: Receipt) -> InboxFull:
     return InboxFull(message.recipient, held=receipt.held, retry_after_s=receipt.retry_ms / 1000)
-
-
-async def _wait(news: asyncio.Event | None, at_most_s: float) -> None:
-    """Wait for news, or a poll's time where nobody listens."""
-    if news is None:
-        await asyncio.sleep(min(at_most_s, POLL_S / 20))
-        return
-    try:
-        async with asyncio.timeout(at_most_s):
-            await news.wait()
-    except TimeoutError:
-        pass

@@ -12,6 +12,7 @@ import msgspec
 from amas.core.plan import graded
 from amas.errors import InputUnusable, NoPlaybook
 from amas.model.fleet import FleetLimits
+from amas.model.gate import GateSpec
 from amas.model.goal import Goal, Plan, SubTask
 from amas.model.states import Layer
 from amas.model.task import Json
@@ -159,6 +160,7 @@ def _part(phase: Phase, goal: Goal, playbook: Playbook, *, earlier: tuple[str, .
         "source": playbook.source,
         "limits": msgspec.to_builtins(limits),
         "priority": goal.priority,
+        "gate": msgspec.to_builtins(playbook.gate or GateSpec()),
     }
     lead = SubTask(
         key=phase.key,
@@ -173,7 +175,7 @@ def _part(phase: Phase, goal: Goal, playbook: Playbook, *, earlier: tuple[str, .
     )
     gate = SubTask(
         key=GATE + phase.key,
-        capability=playbook.gate,
+        capability=playbook.checked_by,
         input=common,
         needs=(playbook.source, *earlier, phase.key),
         title=f"Check: {phase.title}",

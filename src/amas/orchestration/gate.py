@@ -1,7 +1,8 @@
-"""The Quality Supervisor's gate: scores a part by rules, sends it back with what was missing, passes it on marked.
+"""The Quality Supervisor's gate: has a part judged, sent back with what was missing, handed to others, and passed on marked.
 
-The rules are `core/quality.py`; this reads what they look at. A part goes back to the same lead at most `quality_rounds` times,
-and only what was missing or wrong is done again. It must never mend a part itself, and never hold one back for ever.
+The rules are `core/quality.py`; this reads what they look at. The rounds are `agents/gating.py`: a part goes back to its lead,
+and only what was missing or wrong is done again, first by the same specialists, then by others. It must never mend a part
+itself, and never hold one back for ever.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +12,10 @@ import msgspec
 
 from amas.agents.base import agent
 from amas.agents.context import Context
+from amas.agents.gating import judged
 from amas.artifacts.store import ArtifactStore
-from amas.core.quality import Material, Redo, Share, Verdict, next_step, score_part
+from amas.core.gates import Opinion, Quality, fleet_gate, resolved
+from amas.core.quality import Material, Redo, Share, Verdict, score_part
 from amas.errors import ArtifactLost
 from amas.model.goal import SubTask
 from amas.model.states import Layer
@@ -20,6 +23,9 @@ from amas.model.task import Failure, Json
 from amas.orchestration.leads import PartOrder, input_of, order_of, slim, whole
 from amas.orchestration.playbooks import Phase
 from amas.orchestration.split import Input, Part, Portion, again, merged, part_of, split
+
+SAMPLE_ITEMS = 20
+"""Of each list of findings or claims that a model or a person is shown."""
 
 
 def judge(order: PartOrder, part: Part, source: Input, artifacts: ArtifactStore) -> Verdict:
@@ -73,41 +79,106 @@ def rework(order: PartOrder, redo: tuple[Redo, ...], *, number: int, context_ref
 async def gate(ctx: Context) -> Json:
     """Return the part, judged, after as many rounds as it took or as there may be."""
     order = order_of(ctx)
-    source = input_of(order, ctx.results, ctx.artifacts)
-    portions, _ = split(order.phase, source, max_subtasks=order.limits.max_subtasks)
-    given = ctx.results.get(order.part)
-    if isinstance(given, dict) and isinstance(given.get("specialists"), list):
-        part: Part = whole(given, ctx.artifacts)
-    else:
-        part = absent_part(order.phase, portions, ctx.failures.get(order.part))
-    number = 0
-    while True:
-        verdict = msgspec.convert(await ctx.step(f"score-{number}", _scoring(order, part, source, ctx.artifacts)), Verdict)
-        limits = order.limits
-        step = next_step(
-            verdict.score,
-            threshold=limits.quality_threshold,
-            round_number=number,
-            rounds_max=limits.quality_rounds,
-            redo=len(again(portions, verdict.redo)),
-        )
-        if step != "rework":
-            judged = passed_on(part, verdict, accepted=step == "accept", rounds=number)
-            return slim({**judged, "judged_by": {"task_id": ctx.id, "agent_id": ctx.agent_id}}, ctx.artifacts)
-        number += 1
-        ctx.progress(number / (limits.quality_rounds + 1), f"scored {verdict.score:.2f}: sent back")
+    subject = _PartSubject(ctx, order)
+    quality = await judged(ctx, subject, resolved(fleet_gate(order.limits), order.gate, order.phase.gate))
+    verdict = subject.verdict(quality)
+    part = passed_on(subject.part, verdict, accepted=quality.accepted, rounds=len(quality.rounds) - 1)
+    by: dict[str, Json] = {"task_id": ctx.id, "agent_id": ctx.agent_id}
+    return slim({**part, "judged_by": by, "quality": msgspec.to_builtins(quality)}, ctx.artifacts)
+
+
+class _PartSubject:
+    """A part, as its lead and its specialists made it."""
+
+    def __init__(self, ctx: Context, order: PartOrder) -> None:
+        self._ctx, self._order = ctx, order
+        self._source = input_of(order, ctx.results, ctx.artifacts)
+        self._portions, _ = split(order.phase, self._source, max_subtasks=order.limits.max_subtasks)
+        self.name = order.phase.title or order.part
+        given = ctx.results.get(order.part)
+        if isinstance(given, dict) and isinstance(given.get("specialists"), list):
+            self.part: Part = whole(given, ctx.artifacts)
+        else:
+            self.part = absent_part(order.phase, self._portions, ctx.failures.get(order.part))
+
+    def verdict(self, quality: Quality) -> Verdict:
+        """Return the last round's verdict, all judges' together."""
+        opinions = quality.rounds[-1].opinions
+        checks = tuple(check for each in opinions for check in each.checks)
+        return Verdict(quality.score, checks, tuple(redo for each in opinions for redo in each.redo))
+
+    def shown(self) -> dict[str, Json]:
+        lists = _lists(self.part["specialists"], self._ctx.artifacts)
+        samples = {name: value[:SAMPLE_ITEMS] if isinstance(value, list) else value for name, value in lists.items()}
+        kept = ("summary", "figures", "missing", "specialists")
+        slimmed = slim_lists({name: self.part[name] for name in kept})
+        return {"task": self.name, "goal": self._order.goal, "part": slimmed, "artifacts": samples}
+
+    def scored(self) -> tuple[Json, Json]:
+        return self.part, msgspec.to_builtins(self._order)
+
+    async def rules(self) -> Opinion:
+        verdict = await self._ctx.in_thread(lambda: judge(self._order, self.part, self._source, self._ctx.artifacts))
+        words = tuple(dict.fromkeys(f"{each.capability}: {each.reason}" for each in verdict.redo))
+        return Opinion(judge="rules", score=verdict.score, checks=verdict.checks, feedback=words, redo=verdict.redo)
+
+    def redo(self, opinions: Sequence[Opinion]) -> int:
+        return len(again(self._portions, self._wanted(opinions)))
+
+    def _wanted(self, opinions: Sequence[Opinion]) -> tuple[Redo, ...]:
+        """Return what to do again: what the rules name, and for the words of others the portions that these name, or all."""
+        wanted: dict[tuple[str, str], list[Redo]] = {}
+        for opinion in opinions:
+            for each in opinion.redo or self._meant(opinion.feedback):
+                wanted.setdefault((each.capability, each.group), []).append(each)
+        return tuple(_joined(each) for each in wanted.values())
+
+    def _meant(self, feedback: Sequence[str]) -> list[Redo]:
+        found = []
+        for words in feedback:
+            shares = [portion.share for portion in self._portions]
+            named = [share for share in shares if share.capability in words]
+            found += [Redo(share.capability, share.group, share.paths, words) for share in named or shares]
+        return found
+
+    async def workers(self) -> dict[str, str]:
+        done = {str(each.get("task_id")): f"{each.get('capability')}/{each.get('group')}" for each in self.part["specialists"]}
+        found = await self._ctx.who_did(list(done))
+        return {done[task_id]: agent_id for task_id, agent_id in found.items()}
+
+    def lead_of(self, workers: Mapping[str, str]) -> str:
+        led = self.part.get("led_by")
+        return str(led["agent_id"]).rpartition("-")[0] if isinstance(led, dict) else ""
+
+    async def again(
+        self, number: int, opinions: Sequence[Opinion], *, prefer: Mapping[str, str], avoid: Mapping[str, str]
+    ) -> str:
+        ctx, order = self._ctx, self._order
         context_ref = ctx.artifacts.put_json({key: value for key, value in ctx.results.items() if key != order.part})
-        task = rework(order, verdict.redo, number=number, context_ref=context_ref)
+        order = msgspec.structs.replace(order, prefer=dict(prefer), avoid=dict(avoid))
+        task = rework(order, self._wanted(opinions), number=number, context_ref=context_ref)
         outcome = (await ctx.spawn([task]))[task.key]
         if outcome.failure is None and isinstance(outcome.result, dict):
-            part = merged(order.phase, part, whole(outcome.result, ctx.artifacts))
+            self.part = merged(order.phase, self.part, whole(outcome.result, ctx.artifacts))
+            return ""
+        return (
+            f"round {number} failed, so what there was is judged: {outcome.failure.message if outcome.failure else outcome.state}"
+        )
 
 
-def _scoring(order: PartOrder, part: Part, source: Input, artifacts: ArtifactStore) -> Any:
-    def score() -> Json:
-        return msgspec.to_builtins(judge(order, part, source, artifacts))
+def _joined(redo: Sequence[Redo]) -> Redo:
+    paths = tuple(dict.fromkeys(path for each in redo for path in each.paths))
+    return Redo(redo[0].capability, redo[0].group, paths, "; ".join(dict.fromkeys(each.reason for each in redo)))
 
-    return score
+
+def slim_lists(value: Any) -> Any:
+    """Return a JSON value whose lists hold no more than a few items, for judges who read."""
+    if isinstance(value, dict):
+        return {key: slim_lists(each) for key, each in value.items()}
+    if isinstance(value, list):
+        left = len(value) - SAMPLE_ITEMS
+        return [*map(slim_lists, value[:SAMPLE_ITEMS]), *([f"[{left} more]"] if left > 0 else [])]
+    return value
 
 
 def _lists(specialists: list[Mapping[str, Any]], artifacts: ArtifactStore) -> dict[str, Json]:

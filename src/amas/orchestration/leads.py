@@ -15,6 +15,7 @@ from amas.artifacts.store import ArtifactStore
 from amas.core.quality import Redo
 from amas.errors import GiveUp
 from amas.model.fleet import FleetLimits
+from amas.model.gate import GateSpec
 from amas.model.goal import SubTask
 from amas.model.states import Layer, Priority
 from amas.model.task import Json
@@ -36,6 +37,12 @@ class PartOrder(msgspec.Struct, frozen=True, kw_only=True):
     """What the gate wants done again; empty in the first round."""
     context_ref: str = ""
     """In a further round: the results that the first one had, by key."""
+    gate: GateSpec = GateSpec()
+    """The playbook's."""
+    prefer: dict[str, str] = msgspec.field(default_factory=dict)
+    """In a further round: which agent is to have a portion again, by the portion's key."""
+    avoid: dict[str, str] = msgspec.field(default_factory=dict)
+    """Which one is not."""
 
 
 def order_of(ctx: Context) -> PartOrder:
@@ -95,10 +102,19 @@ async def lead_part(ctx: Context) -> Json:
         portions = again(portions, order.feedback)
     more = earlier_references(results, order.source)
     ctx.progress(0.1, f"{len(portions)} portions")
-    tasks = sub_tasks(portions, source, priority=order.priority, more=more)
+    tasks = [_told(task, order) for task in sub_tasks(portions, source, priority=order.priority, more=more)]
     outcomes = await ctx.spawn(tasks) if tasks else {}
     part = aggregate(order.phase, portions, outcomes, left_out=left_out)
     return slim({**part, "led_by": {"task_id": ctx.id, "agent_id": ctx.agent_id}}, ctx.artifacts)
+
+
+def _told(task: SubTask, order: PartOrder) -> SubTask:
+    """Return a portion's task with what the gate said of it, for the agent that had it or for another one."""
+    words = [redo.reason for redo in order.feedback if f"{redo.capability}/{redo.group}" == task.key]
+    prefer, avoid = order.prefer.get(task.key), order.avoid.get(task.key)
+    if words:
+        task = msgspec.structs.replace(task, input={**task.input, "feedback": words})
+    return msgspec.structs.replace(task, prefer=(prefer,) if prefer else (), avoid=(avoid,) if avoid else ())
 
 
 @agent("management.integration")

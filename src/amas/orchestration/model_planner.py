@@ -13,11 +13,9 @@ import msgspec
 from pydantic import BaseModel, Field
 from pydantic_ai import Agent, ModelRetry, NativeOutput
 from pydantic_ai.exceptions import AgentRunError, UserError
-from pydantic_ai.models import Model, infer_model
-from pydantic_ai.models.openai import OpenAIChatModel
-from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.usage import RunUsage
 
+from amas.agents.named_model import model_of
 from amas.core.estimate import estimated
 from amas.core.plan import graded, problems
 from amas.errors import GoalError, InputUnusable, NoPlaybook
@@ -98,14 +96,6 @@ class ModelPlanner:
     def _tell(self, usage: RunUsage) -> None:
         if self._spent is not None and usage.requests:
             self._spent(usd=float(usage.cost or 0), tokens=usage.total_tokens, calls=usage.requests)
-
-
-def model_of(settings: ModelSettings) -> Model:
-    """Return the model that the settings name; UserError or ImportError when it can't be had."""
-    if not settings.url:
-        return infer_model(settings.model)
-    provider = OpenAIProvider(base_url=settings.url, api_key=settings.key or "none")  # never the environment's OPENAI_API_KEY
-    return OpenAIChatModel(settings.model, provider=provider)
 
 
 def prompt(facts: FleetFacts) -> str:

@@ -11,6 +11,8 @@ from typing import Literal
 
 import msgspec
 
+from amas.core.gates import mistakes as gate_mistakes
+from amas.model.gate import GateSpec
 from amas.model.yamlfile import YamlFile, did_you_mean, shipped_folder
 
 FanOut = Literal["whole", "file_groups", "packages"]
@@ -56,6 +58,8 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     fan_out: FanOut = "file_groups"
     after: tuple[str, ...] = ()
     """Phases whose accepted parts it gets."""
+    gate: GateSpec | None = None
+    """How its part is judged, where it isn't as the playbook's others."""
 
 
 class Fixed(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,8 +81,10 @@ class Playbook(msgspec.Struct, frozen=True, kw_only=True):
     phases: tuple[Phase, ...]
     fixed: tuple[Fixed, ...]
     deliverable: str
-    gate: str = "executive.quality"
-    """The capability that checks each part."""
+    gate: GateSpec | None = None
+    """How its parts are judged, where it isn't as the fleet says."""
+    checked_by: str = "executive.quality"
+    """The capability that judges each part."""
     source: str = "ingest"
     """The fixed task that every phase starts from."""
     needs_input: bool = True
@@ -99,7 +105,7 @@ class Playbook(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def capabilities(self) -> set[str]:
         """Everything that a plan of this playbook may need."""
-        needed = {self.gate, *(task.capability for task in self.fixed)}
+        needed = {self.checked_by, *(task.capability for task in self.fixed)}
         needed |= {self.writer} if "management.integration" in needed else set()
         return needed | {phase.lead for phase in self.phases} | {work.capability for phase in self.phases for work in phase.work}
 
@@ -130,6 +136,7 @@ def _mistakes(playbook: Playbook) -> Iterator[tuple[str, str]]:
     for name, key in (("deliverable", playbook.deliverable), ("source", playbook.source)):
         if key not in fixed:
             yield name, f"{key!r} is none of the fixed tasks{did_you_mean(key, fixed)}"
+    yield from ((f"gate.{name}", message) for name, message in gate_mistakes(playbook.gate))
     for i, task in enumerate(playbook.fixed):
         if keys.count(task.key) > 1:
             yield f"fixed[{i}].key", f"{task.key!r} is used more than once"
@@ -149,6 +156,7 @@ def _phase_mistakes(phase: Phase, field: str, keys: list[str], earlier: list[str
     for each in phase.after:
         if each not in earlier:
             yield f"{field}.after", f"{each!r} is no phase above this one{did_you_mean(each, earlier)}"
+    yield from ((f"{field}.gate.{name}", message) for name, message in gate_mistakes(phase.gate))
     capabilities = [work.capability for work in phase.work]
     for i, work in enumerate(phase.work):
         if capabilities.count(work.capability) > 1:

@@ -11,7 +11,7 @@ from amas.model.flow import SIGNAL_CAPABILITY
 from amas.model.task import Json, TaskSpec
 
 
-async def send_signal(engine: Engine, task_id: str, name: str, value: Json) -> None:
+async def send_signal(engine: Engine, workflows: Workflows, task_id: str, name: str, value: Json) -> None:
     """Send the task what it waits for as `name`, or will wait for.
 
     `TaskUnknown` when the engine holds no such task; `SignalRefused` when it has ended or got another value before.
@@ -25,4 +25,4 @@ async def send_signal(engine: Engine, task_id: str, name: str, value: Json) -> N
     waiting = child_id(task_id, signal_key(name), await generation_of(engine, task_id))
     spec = TaskSpec(capability=SIGNAL_CAPABILITY, key=waiting, title=name, workflow_id=view.workflow_id)
     await queue.submit([make_signal(waiting, spec)], resend=True)  # kept for the agent that hasn't come to its wait yet
-    await Workflows(engine).signal(waiting, value)
+    await workflows.signal(waiting, value)

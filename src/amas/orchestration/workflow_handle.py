@@ -149,6 +149,7 @@ class WorkflowHandle:
         return Failure("workflow_failed", f"workflow {self.id} was ended as failed, such as for its deadline")
 
 
-def answer(*, approved: bool, by: str = "", comment: str = "") -> dict[str, Json]:
+def answer(*, approved: bool, by: str = "", comment: str = "", score: float | None = None) -> dict[str, Json]:
     """Return what an approval is sent, which is its result."""
-    return {"approved": approved, **({"by": by} if by else {}), **({"comment": comment} if comment else {})}
+    said: dict[str, Json] = {"by": by or None, "comment": comment or None, "score": score}
+    return {"approved": approved, **{name: value for name, value in said.items() if value is not None}}

@@ -20,6 +20,8 @@ from amas.settings import MessageSettings
 
 SIGNATURE_BYTES = 32
 SECRET_BYTES_MIN = 16
+KEYS_KNOWN_MAX = 50_000
+"""Agents whose keys are kept: more than the largest fleet has, and names that somebody made up don't fill the memory."""
 _LABEL = b"amas message key 1\0"
 _encode = msgspec.msgpack.Encoder().encode
 _message = msgspec.msgpack.Decoder(Message)
@@ -55,7 +57,8 @@ class Keyring:
         if len(secret) < SECRET_BYTES_MIN:
             raise SettingInvalid(f"AMAS_MESSAGE_SECRET must have at least {SECRET_BYTES_MIN} bytes")
         self._secret = secret
-        self.signer = lru_cache(maxsize=10_000)(self._signer)
+        self._key = lru_cache(maxsize=KEYS_KNOWN_MAX)(self._derived)
+        self.signer = lru_cache(maxsize=KEYS_KNOWN_MAX)(self._signer)
         """agent id -> its `Signer`, the only thing that an agent's own process needs."""
 
     @classmethod
@@ -65,7 +68,7 @@ class Keyring:
             raise SettingInvalid("AMAS_MESSAGE_SECRET isn't set, and messages are signed with it: set the same on every host")
         return cls(settings.secret.encode())
 
-    def _key(self, agent_id: str) -> bytes:
+    def _derived(self, agent_id: str) -> bytes:
         return hmac.digest(self._secret, _LABEL + agent_id.encode(), "sha256")
 
     def _signer(self, agent_id: str) -> Signer:

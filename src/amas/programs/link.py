@@ -1,7 +1,7 @@
 """This program's way to its fleet: the one that runs in the home, else one that is started for the program and ends with it.
 
 One thread with an event loop of its own holds the connection, so that the same objects serve plain functions and any number of
-event loops, one after the other or at once. Called by the three parts of this package; it knows nothing of goals.
+event loops, one after the other or at once. Called by the parts of this package; it knows nothing of goals.
 """
 
 import asyncio

@@ -2,6 +2,7 @@
 
 from functools import cache
 
+from amas.programs.bus import CommunicationBus
 from amas.programs.decomposer import TaskDecomposer
 from amas.programs.executor import WorkflowExecutor
 from amas.programs.hierarchy import AgentHierarchyManager
@@ -26,3 +27,9 @@ def get_workflow_executor() -> WorkflowExecutor:
 def get_hierarchy_manager() -> AgentHierarchyManager:
     """Return what shows the hierarchy of the fleet in AMAS_HOME."""
     return AgentHierarchyManager(_link())
+
+
+@cache
+def get_communication_bus() -> CommunicationBus:
+    """Return what writes to agents, for the fleet in AMAS_HOME."""
+    return CommunicationBus(_link())

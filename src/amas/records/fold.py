@@ -13,18 +13,20 @@ Called by `store.py`. It must never read a clock or a database.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from amas.model.blob import unwrap
+from amas.model.cost import ModelCall
 from amas.model.goal import ROOT_CAPABILITY, Goal
 from amas.model.journal import EntryKind, JournalEntry, ProgressNote, TaskChange
+from amas.model.limits import Usage
 from amas.model.states import TERMINAL, TaskState, WorkflowState
 from amas.model.task import Completion, Failure, JournaledStep
 from amas.records.tables import entry_number
 from amas.records.taken import Begun, Brief, Submitted, Taken, brief
-from amas.records.views import AttemptState
+from amas.records.views import AttemptState, Cost
 
 PLAN_STEP = "plan"
 """The step in which a coordinator plans its goal."""
@@ -117,6 +119,26 @@ class EventRow(msgspec.Struct):
         return _encode(self.tasks)
 
 
+class CallRow(NamedTuple):
+    """A request to a model, made for a step that was journaled."""
+
+    task_id: str
+    attempt: int
+    step: str
+    number: int
+    at_ms: int
+    call: ModelCall
+
+
+class UsageRow(NamedTuple):
+    """What an attempt used in all, its requests to models included."""
+
+    task_id: str
+    attempt: int
+    at_ms: int
+    usage: Usage
+
+
 class Batch(msgspec.Struct):
     """The rows that a run of entries comes to."""
 
@@ -129,6 +151,10 @@ class Batch(msgspec.Struct):
     workflows: list[WorkflowRow] = msgspec.field(default_factory=list)
     workflow_ends: list[WorkflowEnd] = msgspec.field(default_factory=list)
     events: list[EventRow] = msgspec.field(default_factory=list)
+    calls: list[CallRow] = msgspec.field(default_factory=list)
+    usages: list[UsageRow] = msgspec.field(default_factory=list)
+    spent: Cost = Cost()
+    """What the two come to, once they are written."""
     decompositions_ms: list[int] = msgspec.field(default_factory=list)
     assignments_ms: list[int] = msgspec.field(default_factory=list)
 
@@ -171,7 +197,22 @@ def _add_extras(row: Row, task: Submitted, spec: Brief) -> None:
     if task.queue != spec.capability:
         row["queue"] = task.queue
     if len(task.options) > 1:  # neither nil nor an empty map
-        row["options"] = bytearray(task.options)
+        row["options"] = options = bytearray(task.options)
+        if _TENANT in options and (tenant := _tenancy(options).t):
+            row["tenant"] = tenant
+
+
+_TENANT = b"\xa1t"
+"""How msgpack writes the name of the option."""
+
+
+class _Tenancy(msgspec.Struct):
+    """Of `SubmitOptions`, whose work it is."""
+
+    t: str = ""
+
+
+_tenancy = msgspec.msgpack.Decoder(_Tenancy).decode
 
 
 class _Follower:
@@ -199,6 +240,8 @@ class _Follower:
             self._note(note)
         for step in taken.steps:
             self._step(step)
+        for used in taken.usages:
+            self.batch.usages.append(UsageRow(used.task_id, used.attempt, entry.at_ms, used.usage))
         for end in entry.workflows:
             ended_ms = entry.at_ms if end.state.terminal else None
             self.batch.workflow_ends.append(WorkflowEnd(end.workflow_id, end.state, ended_ms))
@@ -303,6 +346,8 @@ class _Follower:
                 continue
             if task.attempt > 1 or task.state != "running":
                 self._leave(task, "succeeded", None)
+            if done.usage is not None:
+                self.batch.usages.append(UsageRow(done.id, done.attempt, at_ms, done.usage))
             row = task.row
             task.state = row["state"] = "succeeded"
             row["finished_ms"] = at_ms
@@ -386,6 +431,8 @@ class _Follower:
         self._tell(task.workflow_id, told)
 
     def _step(self, step: JournaledStep) -> None:
+        for number, call in enumerate(step.calls):
+            self.batch.calls.append(CallRow(step.id, step.attempt, step.name, number, self._entry.at_ms, call))
         task = self._task(step.id)
         if task is None or task.state in _TERMINAL:
             return

@@ -14,9 +14,20 @@ from amas.model.goal import Goal
 from amas.model.states import TaskState, WorkflowState
 from amas.model.task import Failure, TaskSpec, TaskView
 from amas.records.analytics import analyse, mean_of_newest
+from amas.records.costs import CostsBy, Span, calls_of, groups, total, usd_of
 from amas.records.database import Database
 from amas.records.tables import AMISS, OPEN, attempts, entry_id, entry_number, events, goals, tasks, workflows
-from amas.records.views import Analytics, AttemptRecord, EventRecord, TaskEvent, ValuesInUse, WorkflowRecord
+from amas.records.views import (
+    Analytics,
+    AttemptRecord,
+    Cost,
+    CostGroup,
+    EventRecord,
+    ModelCallRecord,
+    TaskEvent,
+    ValuesInUse,
+    WorkflowRecord,
+)
 
 PAGE = 50
 PAGE_MAX = 1000
@@ -112,6 +123,28 @@ class History:
         async with self._database.reading() as connection:
             return await mean_of_newest(connection, since_ms, limit=limit)
 
+    async def cost(self, *, task_id: str = "", workflow_id: str = "") -> Cost:
+        """Return what a task or a workflow has cost so far."""
+        async with self._database.reading() as connection:
+            return await total(connection, Span(task_id=task_id, workflow_id=workflow_id))
+
+    async def usd_since(self, since_ms: int) -> float:
+        """Return the dollars that were spent since a time."""
+        async with self._database.reading() as connection:
+            return await usd_of(connection, Span(since_ms=since_ms))
+
+    async def model_calls(self, task_id: str) -> list[ModelCallRecord]:
+        """Return a task's requests to models, first to last, a thousand at most."""
+        async with self._database.reading() as connection:
+            return await calls_of(connection, task_id)
+
+    async def costs(
+        self, by: CostsBy, span: Span, *, limit: int = PAGE, after: str | None = None
+    ) -> tuple[Cost, list[CostGroup]]:
+        """Return what all in `span` cost, and the groups after the one named `after`: newest or in the order of their names."""
+        async with self._database.reading() as connection:
+            return await total(connection, span), await groups(connection, by, span, limit=_bounded(limit), after=after)
+
     async def _whole_entries(self, rows: Sequence[Any], workflow_id: str, limit: int) -> list[EventRecord]:
         """A page that ended within an entry takes the rest of it along, since the next page begins after that entry."""
         if rows and not workflow_id and len(rows) == _bounded(limit):
@@ -183,6 +216,7 @@ def _task(row: Any) -> TaskView:
         key=row.key or "",
         title=row.title or "",
         layer=row.layer or "",
+        tenant=row.tenant or "",
         workflow_id=row.workflow_id or "",
         parent_id=row.parent_id or "",
         needs=_needs.decode(row.needs) if row.needs else (),

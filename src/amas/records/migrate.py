@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from amas.errors import RecordsError
 from amas.records.database import POSTGRESQL_MIN, Database
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest script; a test compares it with the folder."""
 
 _LOCK = 0x616D6173  # "amas": the advisory lock of whoever migrates

@@ -78,6 +78,7 @@ class Records(History):
                 entries=applied.entries + count,
                 decompositions_ms=applied.decompositions_ms + batch.decompositions_ms,
                 assignments_ms=applied.assignments_ms + batch.assignments_ms,
+                spent=applied.spent.plus(batch.spent),
             )
         return applied
 

@@ -61,6 +61,7 @@ tasks = sa.Table(
     sa.Column("key", sa.Text),
     sa.Column("title", sa.Text),
     sa.Column("layer", sa.Text),
+    sa.Column("tenant", sa.Text),
     sa.Column("priority", sa.SmallInteger, nullable=False, server_default="1"),
     sa.Column("needs", sa.LargeBinary),
     sa.Column("spec", sa.LargeBinary, nullable=False),  # a TaskSpec, as it was submitted
@@ -119,6 +120,33 @@ steps = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("result", sa.LargeBinary, nullable=False),
 )
+
+# What was spent: a row for each request to a model, and one with step '' for what an attempt used besides.
+# Kept as amounts of the time when they arose, with whom they are accounted to, so that no sum needs another table.
+costs = sa.Table(
+    "costs",
+    metadata,
+    sa.Column("task_id", sa.Text, primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("step", sa.Text, primary_key=True),
+    sa.Column("number", sa.SmallInteger, primary_key=True, autoincrement=False),  # within the step: fallbacks make several
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("workflow_id", sa.Text),
+    sa.Column("tenant", sa.Text),
+    sa.Column("agent_id", sa.Text),
+    sa.Column("provider", sa.Text),
+    sa.Column("model", sa.Text),
+    sa.Column("input_tokens", sa.BigInteger, nullable=False),
+    sa.Column("output_tokens", sa.BigInteger, nullable=False),
+    sa.Column("cached_tokens", sa.BigInteger, nullable=False),
+    sa.Column("tokens", sa.BigInteger, nullable=False),
+    sa.Column("calls", sa.BigInteger, nullable=False),
+    sa.Column("usd_micro", sa.BigInteger, nullable=False),
+    sa.Column("duration_ms", sa.BigInteger, nullable=False),
+    sa.Index("costs_at", "at_ms"),
+    sqlite_with_rowid=False,
+)
+_partial("costs_workflow", costs.c.workflow_id, where=costs.c.workflow_id.is_not(None))
 
 events = sa.Table(
     "events",

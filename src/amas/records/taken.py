@@ -10,7 +10,17 @@ from typing import Any
 import msgspec
 
 from amas.model.blob import Blob
-from amas.model.journal import EntryKind, JournalEntry, ProgressNote, TaskChange, effects, failed_attempts, progress_notes
+from amas.model.journal import (
+    AttemptUsage,
+    EntryKind,
+    JournalEntry,
+    ProgressNote,
+    TaskChange,
+    effects,
+    failed_attempts,
+    progress_notes,
+    usages,
+)
 from amas.model.task import Completion, Failure, JournaledStep
 
 
@@ -59,6 +69,8 @@ class Taken(msgspec.Struct, frozen=True):
     failures: Sequence[tuple[str, int, Failure]] = ()
     notes: Sequence[ProgressNote] = ()
     steps: Sequence[JournaledStep] = ()
+    usages: Sequence[AttemptUsage] = ()
+    """Of attempts that failed or suspended themselves."""
 
     @property
     def size(self) -> int:
@@ -100,6 +112,7 @@ def take_apart(entry: JournalEntry) -> Taken:
         effects=list(effects(entry)),
         failures=list(failed_attempts(entry)),
         notes=progress_notes(entry),
+        usages=usages(entry),
         **items,
     )
 

@@ -121,6 +121,52 @@ class Analytics(msgspec.Struct, frozen=True, kw_only=True):
     pools: list[Group]
 
 
+class Cost(msgspec.Struct, frozen=True, kw_only=True):
+    """What something cost so far, failed attempts included."""
+
+    usd: float = 0.0
+    tokens: int = 0
+    """Input, output and what agents told without saying which."""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    """Of the input, those that the provider read from its cache."""
+    calls: int = 0
+    """Requests to providers."""
+    model_s: float = 0.0
+    """Seconds that the requests took."""
+    agent_s: float = 0.0
+    """Seconds of attempts that ended, models' time included; 0 by model, since an attempt may use several."""
+
+    def plus(self, other: "Cost") -> "Cost":
+        """Return the sum."""
+        return Cost(**{name: getattr(self, name) + getattr(other, name) for name in Cost.__struct_fields__})
+
+
+class CostGroup(Cost, frozen=True, kw_only=True):
+    """What one tenant, workflow, pool, agent, model, day or task cost."""
+
+    name: str
+    """Empty for what belongs to none: no tenant, no workflow, a model that nobody named."""
+    provider: str = ""
+    """By model only."""
+
+
+class ModelCallRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One request to a model."""
+
+    attempt: int
+    step: str
+    model: str
+    provider: str
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    usd: float
+    seconds: float
+    at_ms: int
+
+
 class Applied(msgspec.Struct, frozen=True, kw_only=True):
     """What came of applying entries of the journal."""
 
@@ -131,5 +177,7 @@ class Applied(msgspec.Struct, frozen=True, kw_only=True):
     decompositions_ms: list[int]
     """How long coordinators took to plan: from the start of the attempt that journaled the step `plan` to that step."""
     assignments_ms: list[int]
+    spent: Cost = Cost()
+    """Without agents' time."""
     """How long the hierarchy's tasks waited for an agent: for each with a layer, from when it could first be claimed (its
     needs met, its delay over) to its first claim."""

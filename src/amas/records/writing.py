@@ -13,6 +13,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from amas.records.fold import AttemptEnd, Batch, EventRow, Followed, Known, WorkflowEnd, WorkflowRow
+from amas.records.spending import write_spending
 
 KNOWN = "id, state, attempt, workflow_id, capability, layer, COALESCE(queued_ms, created_ms), started_ms"
 """What `Known` holds, after the id."""
@@ -100,6 +101,8 @@ async def write(connection: AsyncConnection, statements: Statements, batch: Batc
     for columns, rows in _by_columns(batch.attempts.values()).items():
         await run(statements.insert("attempts", columns, anew=False), rows)
     await _write_steps(connection, statements, batch)
+    if batch.calls or batch.usages:
+        batch.spent = await write_spending(connection, batch.calls, batch.usages)
     ended = statements.change("workflows", ("state", "finished_ms"), ("id",))
     await run(ended, [_workflow_end(end) for end in batch.workflow_ends])
     told = "entry workflow_id kind at_ms workflow_state host_id tasks"

@@ -6,7 +6,21 @@ from amas.server import problems
 from amas.server.contract import VERSION, openapi_of
 from amas.server.guard import Guard
 from amas.server.plane import ControlPlane
-from amas.server.routes import agents, approvals, dead_letters, fleet, flows, limits, routing, schedules, tasks, workflows
+from amas.server.routes import (
+    agents,
+    approvals,
+    costs,
+    dead_letters,
+    fleet,
+    flows,
+    limits,
+    messages,
+    quality,
+    routing,
+    schedules,
+    tasks,
+    workflows,
+)
 from amas.server.timing import Timed
 
 DESCRIPTION = """\
@@ -26,9 +40,9 @@ def create_app(plane: ControlPlane) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.plane = plane
-    routers = [
-        routes.router for routes in (tasks, workflows, flows, approvals, dead_letters, schedules, agents, fleet, limits, routing)
-    ]
+    work = (tasks, workflows, flows, approvals, dead_letters, schedules, quality)
+    people = (agents, fleet, messages, routing, limits, costs)
+    routers = [part.router for part in (*work, *people)]
     for router in routers:
         app.include_router(router)
     problems.install(app)

@@ -15,11 +15,13 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from amas.engine.limits import BudgetView, LimitsView
+from amas.model.artifact import is_reference, shown
 from amas.model.routing import RouteTable
 from amas.model.schedule import ScheduleView
 from amas.orchestration.routing import Why
 from amas.records.views import Analytics, EventRecord
-from amas.server import shapes
+from amas.server import message_shapes, shapes
+from amas.server.gate_shapes import WorkflowQuality
 from amas.server.problems import MEDIA_TYPE, Problem, problem
 
 VERSION = version("amas")
@@ -36,6 +38,7 @@ SHAPES: tuple[type, ...] = (
     shapes.Changed,
     shapes.Rerun,
     shapes.ApprovalPage,
+    WorkflowQuality,
     shapes.DeadLetterPage,
     shapes.NewSchedule,
     shapes.SchedulePage,
@@ -43,6 +46,7 @@ SHAPES: tuple[type, ...] = (
     shapes.NewLimit,
     shapes.NewBudget,
     shapes.BudgetPage,
+    shapes.CostPage,
     LimitsView,
     BudgetView,
     RouteTable,
@@ -62,6 +66,14 @@ SHAPES: tuple[type, ...] = (
     shapes.AgentPage,
     shapes.LogPage,
     shapes.FleetFigures,
+    message_shapes.NewMessage,
+    message_shapes.NewQuestion,
+    message_shapes.SentMessage,
+    message_shapes.MessageShape,
+    message_shapes.InboxShape,
+    message_shapes.CommunicationFigures,
+    message_shapes.RefusedPage,
+    message_shapes.DeadMessagePage,
     shapes.Live,
     shapes.Ready,
     Analytics,
@@ -86,15 +98,25 @@ PROBLEMS: dict[int, tuple[str, str]] = {
     422: ("request_invalid", "Object missing required field `capability`"),
     429: ("workflows_full", "100 workflows are open and this fleet allows 100"),
     500: ("internal_error", "something went wrong here; the control plane's log says what"),
+    504: ("reply_overdue", "code-reviewer-1 didn't answer message 0198... within 10 s"),
     503: ("engine_unreachable", "the engine at unix:///home/me/.amas/engine/engine.sock doesn't answer"),
 }
 EVERYWHERE = (401, 403, 421, 500)
 """Any route behind the guard may answer these."""
 
 
+def _reference(value: object) -> object:
+    if not is_reference(value):
+        raise TypeError(f"{type(value).__name__} is no JSON value")
+    return shown(value)
+
+
+_json = msgspec.json.Encoder(enc_hook=_reference).encode
+
+
 def encoded(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Return the response that carries a shape."""
-    return Response(msgspec.json.encode(value), status, headers, "application/json")
+    """Return the response that carries a shape; a reference within it to a large value is an object of its own."""
+    return Response(_json(value), status, headers, "application/json")
 
 
 def reference(shape: type) -> dict[str, str]:

@@ -12,10 +12,13 @@ from amas.observe.metrics import Histogrammed, Snapshot
 from amas.records.store import Records
 from amas.server.agents import tally
 from amas.server.plane import ControlPlane
-from amas.server.shapes import FleetFigures, HostFigure, TaskFigures
+from amas.server.shapes import CostFigures, FleetFigures, HostFigure, TaskFigures
 
 RESPONSE_WINDOW_S = 300.0
 """How far back the mean response looks, and at the newest thousand tasks at most: a fleet may end millions in that time."""
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+DAYS = 30
+"""Of a month, for what it will cost."""
 SCRAPE_TIMEOUT_S = 5.0
 """Half of what Prometheus waits by default."""
 
@@ -43,10 +46,12 @@ async def snapshot(plane: ControlPlane) -> Snapshot | None:
             bounds = await plane.bounds.read()
             hosts, agents = await plane.board.hosts(), await plane.board.agents()
             lag_s = await recorder_lag_s(plane.journal, plane.records)
+            held, messages = await plane.inboxes.backlog(), await plane.inboxes.totals()
     except (EngineError, TimeoutError):
         return None
-    by_status = tally(agents)
+    by_status, spent = tally(agents), plane.figures.spent
     plane.rate.take(ended(totals), at_s=monotonic_s())
+    plane.deliveries.take(hosts)
     return Snapshot(
         workflows_open=totals["open_workflows"],
         agents={name: getattr(by_status, name) for name in ("idle", "working", "error", "healing")},
@@ -56,6 +61,16 @@ async def snapshot(plane: ControlPlane) -> Snapshot | None:
         bounds=bounds,
         totals=totals,
         recorder_lag_s=lag_s,
+        messages_held=sum(held.values()),
+        messages=messages,
+        cost_usd=spent.usd,
+        tokens={
+            "input": spent.input_tokens,
+            "output": spent.output_tokens,
+            "cached": spent.cached_tokens,
+            "other": max(0, spent.tokens - spent.input_tokens - spent.output_tokens),
+        },
+        model_requests=spent.calls,
     )
 
 
@@ -115,7 +130,17 @@ async def figures(plane: ControlPlane) -> FleetFigures:
         success_rate=totals.get("succeeded", 0) / tried if tried else None,
         utilisation=running / slots if slots else None,
         recorder_lag_s=await recorder_lag_s(plane.journal, plane.records),
+        cost=await _cost(plane.records),
     )
+
+
+async def _cost(records: Records) -> CostFigures | None:
+    now = now_ms()
+    try:
+        hour, day = await records.usd_since(now - HOUR_MS), await records.usd_since(now - DAY_MS)
+    except RecordsError:
+        return None
+    return CostFigures(usd_last_hour=hour, usd_last_day=day, usd_month_projected=day * DAYS)
 
 
 async def _average_response_s(records: Records) -> float | None:

@@ -19,6 +19,7 @@ from amas.errors import CapabilityUnknown
 from amas.model.fleet import FleetSpec
 from amas.model.limits import Reserve, reserves_of
 from amas.model.task import RetryPolicy, Submission, TaskSpec
+from amas.server.message_shapes import NewMessage, NewQuestion
 from amas.server.problems import Fault, Refusal, fault_of
 from amas.server.shapes import (
     NewAnswer,
@@ -40,8 +41,10 @@ BATCH_MAX = 1000
 IDEMPOTENCY_CHARS_MAX = 200
 
 Shape = TypeVar(
-    "Shape", NewTask, NewGoal, NewSchedule, NewLimit, NewBudget, NewWorkflow, NewSignal, TaskSignal, NewRerun, NewAnswer, TaskIds
-)
+    "Shape",
+    NewTask, NewGoal, NewSchedule, NewLimit, NewBudget, NewWorkflow, NewSignal, TaskSignal, NewRerun, NewAnswer, TaskIds,
+    NewMessage, NewQuestion,
+)  # fmt: skip
 
 JSON, NDJSON, MSGPACK = "application/json", "application/x-ndjson", "application/msgpack"
 

@@ -8,7 +8,7 @@ from amas.errors import ArtifactError, RecordsError, TaskUnknown, WorkflowUnknow
 from amas.model.artifact import shown
 from amas.model.states import TaskState, WorkflowState
 from amas.model.task import Failure, Json, TaskView
-from amas.records.views import AttemptRecord, WorkflowRecord
+from amas.records.views import AttemptRecord, Cost, WorkflowRecord
 from amas.server.plane import ControlPlane
 from amas.server.shapes import AttemptShape, FailureShape, TaskDetail, TaskShape, WorkflowDetail, WorkflowShape
 
@@ -34,6 +34,7 @@ async def task_detail(plane: ControlPlane, task_id: str) -> TaskDetail:
         input=shown(found.input),
         result=shown(found.result),
         attempts=attempts,
+        cost=await _cost(plane, task_id=task_id),
         waits_for=list(waits_for),
     )
 
@@ -43,6 +44,13 @@ async def _recorded(plane: ControlPlane, task_id: str) -> tuple[TaskView | None,
         return await plane.records.task(task_id), [_attempt(one) for one in await plane.records.attempts(task_id)]
     except RecordsError:  # the engine's word is enough
         return None, []
+
+
+async def _cost(plane: ControlPlane, *, task_id: str = "", workflow_id: str = "") -> Cost:
+    try:
+        return await plane.records.cost(task_id=task_id, workflow_id=workflow_id)
+    except RecordsError:  # it is told when they are back
+        return Cost()
 
 
 def _attempt(found: AttemptRecord) -> AttemptShape:
@@ -98,6 +106,7 @@ async def workflow_detail(plane: ControlPlane, workflow_id: str) -> WorkflowDeta
         failure=failure_shape(root.failure) if root and root.state is TaskState.FAILED else None,
         tasks=tasks,
         tasks_left_out=max(0, held["total"] - len(tasks)),
+        cost=await _cost(plane, workflow_id=workflow_id),
         last_event_id=last_event_id,
     )
 
@@ -132,6 +141,7 @@ async def _recorded_detail(plane: ControlPlane, workflow_id: str, last_event_id:
         failure=failure_shape(root.failure) if root and root.state is TaskState.FAILED else None,
         tasks=[task_shape(view) for view in sorted(views, key=lambda view: (view.created_ms, view.id))],
         tasks_left_out=max(0, sum(found.tasks.values()) - len(views)),
+        cost=await _cost(plane, workflow_id=workflow_id),
         last_event_id=last_event_id,
     )
 

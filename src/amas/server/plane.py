@@ -12,6 +12,7 @@ from amas.controllers.figures import Figures
 from amas.engine.bounds import QueueBounds
 from amas.engine.connection import Engine
 from amas.engine.hosts import HostRegistry
+from amas.engine.inbox import Inboxes
 from amas.engine.journal import Journal
 from amas.engine.limits import Limits
 from amas.engine.queue import RETENTION_S, TaskQueue
@@ -20,12 +21,15 @@ from amas.engine.schedules import Schedules
 from amas.engine.workflows import Workflows
 from amas.model.fleet import FleetSpec
 from amas.observe.metrics import Metrics
+from amas.orchestration.bus import AgentCommunicationBus
+from amas.orchestration.fleet_bus import fleet_bus
 from amas.orchestration.routing import TaskDistributor
 from amas.records.store import Records
 from amas.server.agents import AgentBoard
+from amas.server.deliveries import Deliveries
 from amas.server.live import LiveEvents
 from amas.server.rate import Rate
-from amas.settings import ServerSettings
+from amas.settings import MessageSettings, ServerSettings
 
 
 @dataclass
@@ -47,6 +51,11 @@ class ControlPlane:
     figures: Figures = field(default_factory=Figures)
     """What the duties of this process count; hand the same to `make_duties`."""
     metrics: Metrics = field(default_factory=Metrics)
+    messages: MessageSettings = field(default_factory=MessageSettings)
+    """With the secret of the hosts; without one there is no bus."""
+    bus: AgentCommunicationBus | None = field(init=False)
+    inboxes: Inboxes = field(init=False)
+    deliveries: Deliveries = field(init=False)
     queue: TaskQueue = field(init=False)
     workflows: Workflows = field(init=False)
     limits: Limits = field(init=False)
@@ -62,19 +71,22 @@ class ControlPlane:
     values: LargeValues = field(init=False)
 
     def __post_init__(self) -> None:
+        store = ArtifactStore(self.artifacts_url or self.home / "artifacts")
+        self.values = LargeValues(store, bytes_max=self.payload_bytes)
         self.queue = TaskQueue(self.engine, retention_s=self.retention_s)
-        self.workflows = Workflows(self.engine, retention_s=self.retention_s)
+        self.workflows = Workflows(self.engine, retention_s=self.retention_s, carry=self.values.carried)
         self.limits = Limits(self.engine, retention_s=self.retention_s)
         self.bounds = QueueBounds(self.engine)
         self.hosts = HostRegistry(self.engine, retention_s=self.retention_s)
         self.journal = Journal(self.engine)
-        self.schedules = Schedules(self.engine, retention_s=self.retention_s)
+        self.schedules = Schedules(self.engine, retention_s=self.retention_s, carry=self.values.carried)
         self.distributor = TaskDistributor(Routes(self.engine, retention_s=self.retention_s), self.limits, self.fleet)
         self.board = AgentBoard(self.hosts, self.fleet)
         self.live = LiveEvents(self.journal, self.queue)
         self.rate = Rate()
-        store = ArtifactStore(self.artifacts_url or self.home / "artifacts")
-        self.values = LargeValues(store, bytes_max=self.payload_bytes)
+        self.bus = fleet_bus(self.engine, self.fleet, self.messages) if self.messages.secret else None
+        self.inboxes = Inboxes(self.engine, self.messages)
+        self.deliveries = Deliveries()
 
 
 async def _plane_of(request: Request) -> ControlPlane:  # a plain function would be called in a thread, for each request

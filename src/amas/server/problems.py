@@ -67,6 +67,11 @@ STATUS: tuple[tuple[type[errors.AmasError], int], ...] = (
     (errors.ResetRefused, 409),
     (errors.PayloadTooLarge, 413),
     (errors.QueueFull, 429),
+    (errors.MessageForbidden, 403),
+    (errors.InboxFull, 429),
+    (errors.ReplyOverdue, 504),
+    (errors.MessageError, 422),
+    (errors.SettingInvalid, 503),
     (errors.SubmissionError, 422),
     (errors.GoalError, 422),
     (errors.FleetError, 422),
@@ -144,6 +149,8 @@ def install(app: FastAPI) -> None:
         headers = {}
         if isinstance(error, errors.QueueFull) and error.room_in_s is not None:
             headers["retry-after"] = str(max(1, math.ceil(error.room_in_s)))
+        if isinstance(error, errors.InboxFull):
+            headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
         return problem_response(of_error(error), headers)
 
     async def invalid(_: Request, error: Exception) -> Response:

@@ -20,6 +20,7 @@ from amas.observe.logging import open_log, use_log
 from amas.platforms.local.control import fleet_state
 from amas.platforms.local.home import Home
 from amas.platforms.local.ready import on_stop, tell_ready
+from amas.platforms.local.secret import message_settings
 from amas.records.store import Records
 from amas.server.plane import ControlPlane
 from amas.server.serve import serve
@@ -56,6 +57,7 @@ async def _control_plane(home: Home) -> None:
             artifacts_url=state.artifacts_url,
             payload_bytes=ArtifactSettings.read().payload_bytes,
             figures=figures,
+            messages=message_settings(home),
         )
         weights = {name: tenant.weight for name, tenant in plane.fleet.tenants.items()}
         await insist(lambda: plane.queue.weigh(weights), draw=random.random)

@@ -44,7 +44,9 @@ def metrics_app(plane: ControlPlane) -> ASGIApp:
     queues = frozenset(queue for pool in plane.fleet.pools for queue in pool.queues)
 
     async def metrics(_: Request) -> Response:
-        return Response(plane.metrics.page(await snapshot(plane), durations(plane.figures), queues=queues), media_type=PAGE_TYPE)
+        found = await snapshot(plane)  # first: it adds up what hosts say of messages
+        histograms = [*durations(plane.figures), plane.deliveries.shown()]
+        return Response(plane.metrics.page(found, histograms, queues=queues), media_type=PAGE_TYPE)
 
     return Guard(Starlette(routes=[Route("/metrics", metrics)]), plane.settings)
 

@@ -16,6 +16,7 @@ from amas.model.limits import AMOUNT_MAX, CONCURRENCY_MAX, RATE_MAX, Amounts
 from amas.model.schedule import Missed, Overlap, ScheduleView
 from amas.model.states import AgentStatus, TaskState, WorkflowState
 from amas.model.task import Json, OnFailure
+from amas.records.views import Cost, CostGroup
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Line = Annotated[str, Meta(max_length=200)]
@@ -111,6 +112,8 @@ class NewAnswer(Given, frozen=True):
     approved: bool
     by: Line = ""
     comment: Annotated[str, Meta(max_length=4096)] = ""
+    score: Annotated[float, Meta(ge=0, le=1)] | None = None
+    """What it is worth, where a gate asks."""
 
 
 class NewGoal(Given, frozen=True):
@@ -199,6 +202,25 @@ class BudgetPage(msgspec.Struct, frozen=True, kw_only=True):
     """All budgets, by what they are of."""
 
     items: list[BudgetView]
+
+
+class CostPage(msgspec.Struct, frozen=True, kw_only=True):
+    """What was spent."""
+
+    by: str
+    total: Cost
+    """Of all pages."""
+    items: list[CostGroup]
+    next: str | None
+
+
+class CostFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """What the fleet spends."""
+
+    usd_last_hour: float
+    usd_last_day: float
+    usd_month_projected: float
+    """Of thirty days such as the last one."""
 
 
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -365,6 +387,8 @@ class TaskDetail(TaskShape, frozen=True, kw_only=True):
     result: Json
     attempts: list[AttemptShape]
     """First to last, from the records, which may be a moment behind."""
+    cost: Cost
+    """So far, from the records."""
     waits_for: list[str]
     """What it waits for though it is queued: `slots:customer-42`, `rate:openai`, `budget:...`; empty for all others."""
 
@@ -401,6 +425,8 @@ class WorkflowDetail(WorkflowShape, frozen=True, kw_only=True):
     failure: FailureShape | None
     tasks: list[TaskShape]
     """In the order of their submission."""
+    cost: Cost
+    """Of all its tasks so far, from the records."""
     tasks_left_out: int
     """Beyond the bound of one answer; the workflow's counts have them."""
     last_event_id: str
@@ -508,6 +534,7 @@ class FleetFigures(msgspec.Struct, frozen=True, kw_only=True):
     """Working share of the agents' slots."""
     recorder_lag_s: float | None
     """How far the history is behind the engine."""
+    cost: CostFigures | None
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):

@@ -137,7 +137,7 @@ def _make_old(path: Path) -> None:
     os.utime(path, (days_ago, days_ago))
 
 
-def test_old_artifacts_that_no_task_needs_are_pruned(run: Run, artifacts: Path) -> None:
+def test_old_artifacts_that_nothing_needs_are_pruned(run: Run, artifacts: Path, tmp_path: Path) -> None:
     unused, used = _put_old(artifacts, b"unused"), _put_old(artifacts, b"used")
     port = said(run("status", "--json"))["fleet"]["port"]
     said_of = {"refers": f"sha256:{used.parent.name}{used.name}", "large": "x" * 100_000}
@@ -145,20 +145,30 @@ def test_old_artifacts_that_no_task_needs_are_pruned(run: Run, artifacts: Path) 
     request = Request(f"http://127.0.0.1:{port}/api/tasks", data=body, headers={"Content-Type": "application/json"})
     with urlopen(request, timeout=LIMIT_S) as answer:
         task_id = json.load(answer)["id"]
-    (large,) = (path for path in artifacts.glob("??/*") if path.stat().st_size > 100_000)
-    _make_old(large)
+    large_next = json.dumps("y" * 100_000)
+    assert run("schedule", "yearly", "0 0 1 1 *", "--task", "test.ledger", "--task-input", large_next).returncode == 0
+    flow = {"name": "paying", "tasks": [{"key": "hour", "timer_s": 3600}, {"key": "paid", "signal": True, "needs": ["hour"]}]}
+    (tmp_path / "flow.yaml").write_text(json.dumps(flow))
+    workflow_id = said(run("workflows", "start", str(tmp_path / "flow.yaml"), "--json"))["workflow_id"]
+    assert run("workflows", "signal", workflow_id, "paid", json.dumps("z" * 100_000)).returncode == 0  # before it is asked for
+    large = [path for path in artifacts.glob("??/*") if path.stat().st_size > 100_000]
+    assert len(large) == 3
+    for path in large:
+        _make_old(path)
 
     dry = said(run("artifacts", "prune", "--dry-run", "--json"))
-    assert (dry["removed"], dry["removed_bytes"], dry["in_use"], dry["dry_run"]) == (1, 6, 2, True)
+    assert (dry["removed"], dry["removed_bytes"], dry["in_use"], dry["dry_run"]) == (1, 6, 4, True)
     assert unused.exists()
     done = run("artifacts", "prune", "--older-than", "12h")
-    assert (done.returncode, done.stdout) == (0, "1 artifacts removed, 6 bytes; 2 old ones are still in use\n")
-    assert (unused.exists(), used.exists(), large.exists()) == (False, True, True)
+    assert (done.returncode, done.stdout) == (0, "1 artifacts removed, 6 bytes; 4 old ones are still in use\n")
+    assert (unused.exists(), used.exists(), *(path.exists() for path in large)) == (False, True, True, True, True)
 
     shown = run("tasks", task_id).stdout
     assert "100,0" in shown
     assert "in the artifact store as sha256:" in shown
-    assert run("cancel", task_id).returncode == 0
+    for one in (task_id, workflow_id):
+        assert run("cancel", one).returncode == 0
+    assert run("schedules", "yearly", "--drop").returncode == 0
 
 
 @pytest.mark.parametrize("age", ["10m", "soon", "-1d"])

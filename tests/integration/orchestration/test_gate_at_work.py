@@ -6,19 +6,27 @@ from typing import Any
 
 import msgspec
 import pytest
+from canned_model import model_server
 from host_bench import Bench
 
+import amas.agents.model_judge  # noqa: F401  here, since it takes seconds on a busy machine
 from amas.artifacts.values import LargeValues
+from amas.core.gates import Move, Quality
 from amas.engine.connection import Engine
 from amas.fleet.load import load_fleet
+from amas.model.gate import GateSpec
 from amas.model.goal import Goal
 from amas.model.states import TaskState
 from amas.orchestration.submission import submit_goal
 from amas.platforms.local.home import Home
 from amas.platforms.local.host import fleet_facts
+from amas.policy.deliveries import look
 
 FILES = 8
 """Two of them left out make 0.75, below the threshold of 0.85."""
+
+
+SECRET = "a-secret-of-the-fleet"
 
 
 @pytest.fixture
@@ -35,12 +43,20 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-async def _deliver(bench: Bench, project: Path, reviewer: str) -> dict[str, Any]:
+async def _deliver(
+    bench: Bench, project: Path, reviewer: str, *, replicas: int = 1, gate: GateSpec | None = None
+) -> dict[str, Any]:
     """Have the project's security reviewed by a fleet whose security reviewer is a sample, and return the deliverable."""
-    spec = fleet_facts(load_fleet("amas", environ={}), Home(bench.folder / "home"))
+    fleet = load_fleet("amas", environ={})
+    limits = msgspec.structs.replace(fleet.limits, gate=gate or GateSpec())
+    spec = fleet_facts(msgspec.structs.replace(fleet, limits=limits), Home(bench.folder / "home"))
     pools = [
         msgspec.structs.replace(
-            pool, agent=f"careless:{reviewer}", options={"asked": str(bench.folder / "asked")}, tasks_per_agent=1, replicas=1
+            pool,
+            agent=f"careless:{reviewer}",
+            options={"asked": str(bench.folder / "asked")},
+            tasks_per_agent=1,
+            replicas=replicas,
         )
         if "development.security" in pool.capabilities
         else pool
@@ -77,3 +93,41 @@ async def test_a_part_that_is_never_mended_goes_up_marked_after_its_rounds(bench
     part = _review(bench)
     assert (part["accepted"], part["rounds"]) == (False, 2)
     assert part["score"] < 0.85
+
+
+async def test_a_part_goes_to_the_same_specialist_then_to_another_and_the_delivery_is_signed(
+    bench: Bench, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AMAS_MESSAGE_SECRET", SECRET)
+    deliverable = await _deliver(bench, project, "hopeless", replicas=2)
+    record = look(bench.folder / "out", SECRET)
+    assert record.sound
+    assert record.delivered.signed_by == deliverable["signed_by"]
+    quality = msgspec.convert(record.delivered.quality["review"], Quality)
+    assert [each.move for each in quality.rounds] == [Move.SAME, Move.ANOTHER, Move.UP]
+    first, second, third = (each.agents for each in quality.rounds)
+    assert first == second
+    assert set(third).isdisjoint(second)
+    (rules,) = quality.rounds[0].opinions
+    assert "2 files were not covered" in rules.feedback[0]
+    (bench.folder / "out" / "report.md").write_text("All is well.")
+    found = look(bench.folder / "out", SECRET)
+    assert (found.sound, found.changed) == (False, ("report.md",))
+
+
+@pytest.mark.requirement("A4")
+async def test_a_model_judges_a_part_and_its_words_reach_the_specialist(bench: Bench, project: Path) -> None:
+    def said(score: float, *again: str) -> str:
+        return json.dumps({"criteria": [{"name": "useful", "score": score, "reason": "so"}], "again": again})
+
+    with model_server(said(0.2, "development.security: look at m3 again"), said(1.0)) as server:
+        gate = GateSpec(
+            judges=("rules", "model"), rubric={"useful": "a reader can act on it"}, model="judge", model_url=server.url
+        )
+        await _deliver(bench, project, "obedient", gate=gate)
+    quality = msgspec.convert(look(bench.folder / "out", "").delivered.quality["review"], Quality)
+    assert [each.score for each in quality.rounds] == [0.2, 1.0]
+    assert quality.accepted
+    assert (bench.folder / "asked").read_text() == "development.security: look at m3 again\n"
+    assert "Check the security of the code" in json.dumps(server.asked[0]["messages"])
+    assert _review(bench)["rounds"] == 1

@@ -46,6 +46,34 @@ print("agents", hierarchy["total_agents"] == sum(hierarchy["agents"].values()) >
 print("lead", hierarchy["layers"]["management"]["pools"]["integration-lead"]["lead"])
 """
 
+MESSAGES = """
+import asyncio
+from amas.orchestration import MessageType, Priority, get_communication_bus
+
+async def main():
+    bus = get_communication_bus()
+    message_id = await bus.send_message(
+        sender_id="research-lead-1",
+        recipient_id="task-coordinator-1",
+        message_type=MessageType.SHARE_FINDINGS,
+        payload={{"findings": ["{project}"]}},
+        priority=Priority.NORMAL,
+    )
+    print("id", message_id)
+    told = await bus.broadcast_message(
+        sender_id="task-coordinator-1", recipients="layer:management", message_type=MessageType.STATUS, payload="go on"
+    )
+    print("told", "research-lead-1" in told.ids, told.full)
+    shared = await bus.share_context(sender_id="research-lead-1", recipients="team:research-lead", context={{"known": True}})
+    print("shared", len(shared.ids) > 0)
+    await bus.escalate_to_management(sender_id="research-lead-1", payload="Which market?")
+    metrics = await bus.get_communication_metrics()
+    print("held", metrics["inboxes"]["task-coordinator-1"]["held"], metrics["state"])
+    print("sent", metrics["sent"] == 2 + len(told.ids) + len(shared.ids))
+
+asyncio.run(main())
+"""
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
@@ -97,3 +125,10 @@ def test_a_goal_is_executed_and_the_hierarchy_shown(project: Path, tmp_path: Pat
         check=False,
     )
     assert "no fleet runs" in down.stderr  # it ended with the program
+
+
+@pytest.mark.requirement("A3")
+def test_agents_are_written_to_in_agents_names(project: Path, tmp_path: Path) -> None:
+    said = run(MESSAGES, project, tmp_path / "home")
+    assert len(said["id"]) == 36
+    assert (said["told"], said["shared"], said["held"], said["sent"]) == ("True {}", "True", "2 ok", "True")

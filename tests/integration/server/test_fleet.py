@@ -140,7 +140,7 @@ async def test_the_metrics_page_has_the_required_names_with_true_values(client, 
     found = await scrape(plane)
     assert found[names.ACTIVE_WORKFLOWS] == 1
     assert found[names.ACTIVE_AGENTS] == 3
-    assert found[names.MESSAGE_QUEUE_DEPTH] == 3
+    assert found[names.MESSAGE_QUEUE_DEPTH] == 0
     assert (found[f"{names.RECOVERY_DURATION}_count"], found[f"{names.RECOVERY_DURATION}_bucket|7.5"]) == (1, 1)
     for name in (names.DECOMPOSITION_DURATION, names.ASSIGNMENT_DURATION, names.MESSAGE_LATENCY):
         assert found[f"{name}_count"] == 0

@@ -32,12 +32,27 @@ async def test_a_schedule_is_put_fired_and_dropped(client: httpx.AsyncClient, pl
     assert (await client.get(PATH)).status_code == 404
 
 
+async def test_a_large_input_waits_for_its_time_in_the_artifact_store(
+    client: httpx.AsyncClient, plane: ControlPlane, hands: Hands
+) -> None:
+    large = ["x" * 1000] * 100
+    assert (await client.put(PATH, json={**NIGHTLY, "task": {"capability": "test.work", "input": large}})).status_code == 201
+    shown = (await client.get(PATH)).json()["schedule"]["task"]["input"]
+    assert shown.keys() == {"artifact", "bytes", "media_type"}
+    assert (await client.post(f"{PATH}/pause")).json()["schedule"]["task"]["input"] == shown
+    await client.post(f"{PATH}/run")
+    await Cron(plane.schedules, Figures(), limits=plane.fleet.limits).run_once()
+    await hands.register()
+    (claimed,) = await hands.claim()
+    assert await plane.values.get(claimed.spec.input) == large
+
+
 async def test_a_paused_schedule_rests_and_goes_on(client: httpx.AsyncClient, plane: ControlPlane) -> None:
     await client.put(PATH, json=NIGHTLY)
     paused = (await client.post(f"{PATH}/pause")).json()
     assert (paused["schedule"]["paused"], paused["next_ms"]) == (True, 0)
     resumed = (await client.post(f"{PATH}/resume")).json()
-    assert resumed["next_ms"] > await plane.schedules.now_ms()
+    assert resumed["next_ms"] > plane.engine.now_ms()
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from amas.core.quality import Material, Share, Verdict, next_step, score_part
+from amas.core.quality import Material, Share, Verdict, score_part
 
 FINDING = {"rule": "F401", "path": "a.py", "line": 3, "severity": "error"}
 
@@ -75,12 +75,3 @@ def test_a_false_claim_is_found_and_sent_back(check: str, given: dict[str, Any],
 def test_a_finding_about_the_whole_file_or_just_past_its_end_is_evidence() -> None:
     listed = [FINDING | {"line": 0}, FINDING | {"line": 11}, FINDING | {"path": "b.py", "line": 1}]
     assert judged(result(counts={"error": 3}), artifacts={"f": listed}).score == 1.0
-
-
-@pytest.mark.requirement("A4")
-@pytest.mark.parametrize(
-    ("score", "round_number", "redo", "step"),
-    [(0.85, 0, 1, "accept"), (0.84, 0, 1, "rework"), (0.84, 1, 1, "rework"), (0.84, 2, 1, "pass_on"), (0.0, 0, 0, "pass_on")],
-)
-def test_the_gate_sends_back_a_bounded_number_of_times(score: float, round_number: int, redo: int, step: str) -> None:
-    assert next_step(score, threshold=0.85, round_number=round_number, rounds_max=2, redo=redo) == step

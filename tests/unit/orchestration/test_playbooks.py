@@ -14,7 +14,7 @@ title: Soup
 needs_input: false
 source: shop
 deliverable: serve
-gate: kitchen.taste
+checked_by: kitchen.taste
 subjects: [soup]
 synonyms:
   cook: [cook, boil]

@@ -11,7 +11,9 @@
 --                        k has one of w, u, x, D, C, S, V, X, route, without which its end touches nothing else
 --                        X has one of: W kind, Q quorum, i successes missing to it, E expires (ms), o what it compensates, O what
 --                        compensates it, U its compensation is under way, B the answer to a signal
---                        Z cancelled because its workflow or its parent ended, G times it was reset to start anew
+--                        A which agents it would rather have, or not: 08_choices.lua
+--                        Z cancelled because its workflow or its parent ended, G times it was reset to start anew,
+--                        N nobody's: what spawned it has started anew
 --   P:d:<id>     list    tasks that wait on it; '^' before one that waits for the end, however it ends; '?' before one with a quorum
 --   P:c:<id>     list    sub-tasks that it spawned           P:s:<id>   hash   its journaled steps
 --   P:bounds     hash    queue -> most tasks in it           P:pace:<queue> hash how it drains: 06_bounds.lua
@@ -39,7 +41,8 @@
 -- Channels: P:bell (queue names), P:reply:<client> (outcomes), P:host:<host> (ids to stop).
 --
 -- One entry of the journal is one call: k kind, t time, and as needed h host, b the batch as it came, x indices of b that changed nothing,
--- fx what else changed ([id, state, blob|due]), wf workflows that ended or began ([id, state]).
+-- fx what else changed ([id, state, blob|due]), wf workflows that ended or began ([id, state]),
+-- u what a suspended attempt had used ([id, attempt, usage]).
 
 local P            -- prefix of the call under way
 local R            -- what the call under way has gathered, see begin()
@@ -50,6 +53,7 @@ local HOSTS_LOST_MAX = 8            -- a task that went down with more hosts tha
 local SLICE = 500                   -- tasks that a call follows up at most, besides its own batch: some milliseconds
 
 local resources = {} -- what 05_resources.lua does for the others
+local choices = {}   -- what 08_choices.lua does for the others
 local admission = {} -- what 16_admission.lua does for the others
 local routing = {}   -- what 07_routes.lua does for the others
 local call         -- redis.call, which doesn't exist yet while the library is loaded

@@ -70,11 +70,12 @@ local function enqueue(id, queue, score)
 end
 
 -- Queue a new task behind those of its flow. Returns its queue, which isn't `queue` where it is routed, and why: the field `route`.
-local function ready(id, queue, priority, tenant, workflow, cost)
+-- `choosy`: it has a choice of its own among the agents of all pools, so no pool is chosen for it.
+local function ready(id, queue, priority, tenant, workflow, cost, choosy)
   priority = tonumber(priority) or 1
   local routes, why = R.routes, nil
   if routes == nil then routes = routing.read() end
-  if routes then queue, why = routing.draw(queue, id, 0) end
+  if routes and not choosy then queue, why = routing.draw(queue, id, 0) end
   enqueue(id, queue, score_of(start_in_flow(queue, priority, tenant or '', workflow or '', cost), priority))
   return queue, why
 end

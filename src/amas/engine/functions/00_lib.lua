@@ -340,7 +340,8 @@ local function settle_workflows()
     for field, n in pairs(t) do
       if n ~= 0 and field ~= 'open' then call('HINCRBY', name, field, n) end
     end
-    if t.succeeded + t.failed + t.cancelled > 0 then
+    -- What was reset and ended again in this call adds up to no end; then it counts that nothing is open.
+    if t.succeeded + t.failed + t.cancelled > 0 or (open <= 0 and t.total == 0) then
       local workflow = call('HMGET', name, 's', 'bad', 'halted', 'root', 'at')
       local state = workflow[1] == 'running' and verdict(workflow, open)
       if state then

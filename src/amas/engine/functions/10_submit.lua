@@ -100,6 +100,7 @@ local function add(t, client, states, flagged)
   local special = options.q or options.k or options.e or options.o
   if special or options.w or options.u or options.x then put('k', 1) end
   if special then put_extras(id, queue, options, put) end
+  if options.z then put('A', choices.hold(options.z)) end
   if options.r or R.inherited then put('v', resources.wants(id, options.r)) end
   local tenant, cost = options.t, options.c and options.c * 1000
   if tenant then put('T', tenant) end
@@ -119,7 +120,7 @@ local function add(t, client, states, flagged)
     call('ZADD', P .. ':delayed', R.now + delay, id)
     effect(id, 'delayed', cmsgpack.pack(R.now + delay))
   else
-    local to, why = ready(id, queue, priority, tenant, options.w, cost)
+    local to, why = ready(id, queue, priority, tenant, options.w, cost, options.z)
     if why then
       fields[4] = to
       put('route', why)
@@ -199,7 +200,8 @@ end
 --   are), idempotency key ('' for none), its digest, how long it is kept (ms), answer blob kept with it,
 --   workflow ('' or [id, blob, root id, budget,
 --   how many workflows with such a number may be open at a time: one beyond that waits]), batch [[id, queue, spec, priority, {n needs, d delay, w, u, m, x,
---   q quorum, k kind, e expires (ms), o compensates, r what it reserves}]...]
+--   q quorum, k kind, e expires (ms), o compensates, r what it reserves,
+--   z [wait_ms, wanted, agents]: which agents it would rather have, or not}]...]
 --   returns ['ok'] | ['seen', answer] | ['conflict'] | ['queue_full', ...] (see no_room) | [refusal, id].  Keeps true: all or nothing; an accepted task has one state.
 --   cost: O(tasks + needs).
 local function submit(keys, args)

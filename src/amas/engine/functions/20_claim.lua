@@ -10,6 +10,7 @@ local function claim(keys, args)
   begin(keys, args)
   local host = args[2]
   if not call('ZSCORE', P .. ':hosts', host) then return 'lost' end
+  local choosy, back = call('EXISTS', P .. ':choosy') == 1, {}
   local anything_held = call('EXISTS', P .. ':held') == 1
   local out, journal, running, asked = {}, {}, {}, 0
   local holder = '\n' .. host .. '\n'
@@ -52,13 +53,17 @@ local function claim(keys, args)
       local taken = #queues == 1 and take(queues[1], #agents - given) or take_from(queues, #agents - given)
       if #taken == 0 then break end
       for i = 1, #taken, 2 do
-        if start(taken[i], taken[i + 1], agents[given + 1], pool) then
+        if choosy and not choices.seat(taken[i], agents, given + 1) then
+          back[#back + 1] = {taken[i], taken[i + 1]}
+          R.budget = R.budget - 1
+        elseif start(taken[i], taken[i + 1], agents[given + 1], pool) then
           given = given + 1
           if routed then routing.pulled(taken[i], routed) end
         end
       end
     end
   end
+  choices.put_back(back)
   if #journal > 0 or R.res then
     call_many('HSET', key('r', host), running)
     if #journal > 0 then count('claimed', #journal) end

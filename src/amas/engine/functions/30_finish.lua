@@ -144,6 +144,10 @@ local function suspend(keys, args)
   if open == 0 then satisfy(task) end
   local fields = {'h', args[3], 'b', args[8]}
   note_refused(detail, fields)
+  if args[9] and args[9] ~= '\147\0\0\0' then   -- not the msgpack of [0, 0, 0]
+    fields[#fields + 1] = 'u'
+    fields[#fields + 1] = cmsgpack.pack({task.id, tonumber(args[6]), cmsgpack.unpack(args[9])})
+  end
   commit('suspend', fields)
   return {}
 end

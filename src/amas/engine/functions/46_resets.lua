@@ -9,13 +9,13 @@ do   -- a scope of its own: the library's main chunk may hold 200 locals
 local RESET_MAX = 5000    -- tasks of a workflow that is looked through in one call: it takes some 50 ms, and three times that to reset all
 local NEEDS = 8           -- the place of `needs` in a TaskSpec (model/task.py)
 
--- Read a workflow's tasks: returns them in order and by id, each with a few of its fields and `needs` (ids), `dependents` and
+-- Read a workflow's tasks, but for those that are nobody's: returns them in order and by id, each with a few of its fields and `needs` (ids), `dependents` and
 -- `children` (lists of tasks).
 local function read_graph(workflow)
   local list, by_id = {}, {}
   for _, id in ipairs(call('LRANGE', key('wt', workflow), 0, -1)) do
-    local v = call('HMGET', key('t', id), 's', 'u', 'x', 'Z', 'X', 'b')
-    if v[1] then
+    local v = call('HMGET', key('t', id), 's', 'u', 'x', 'Z', 'X', 'b', 'N')
+    if v[1] and not v[7] then
       local task = {id = id, s = v[1], u = v[2], x = v[3], Z = v[4], needs = cmsgpack.unpack(v[6])[NEEDS] or {}, dependents = {}, children = {}}
       if v[5] then
         local more = call('HMGET', key('t', id), 'o', 'O', 'U')
@@ -33,7 +33,7 @@ local function read_graph(workflow)
   return {list = list, by_id = by_id}
 end
 
--- Mark what a task that starts anew had spawned: it is nobody's any more. Returns what needs it from without, which can't run.
+-- Mark what a task that starts anew had spawned: it is nobody's any more, and never runs again. Returns what needs it from without, which can't run.
 local function drop_children(task)
   local stack, bereft = {task}, {}
   while #stack > 0 do
@@ -48,7 +48,8 @@ local function drop_children(task)
   return bereft
 end
 
--- Mark what is to be reset with `starts`, downstream of them: all of it with `everything`, else what failed for want of them.
+-- Mark what is to be reset with `starts`, downstream of them: all of it with `everything`, else what failed for want of
+-- them and what counts how many succeed.
 local function mark_downstream(graph, starts, everything)
   local stack = {}
   local function mark(task, anew)
@@ -62,7 +63,8 @@ local function mark_downstream(graph, starts, everything)
       end
     end
   end
-  local function failed_for_it(task)
+  local function concerned(task)   -- it failed for it, or may still do so because it has counted it out
+    if task.s == 'waiting' and call('HEXISTS', key('t', task.id), 'i') == 1 then return true end
     local blob = task.s == 'failed' and call('HGET', key('t', task.id), 'e')
     return blob and cmsgpack.unpack(blob)[1] == 'dependency_failed'
   end
@@ -70,7 +72,7 @@ local function mark_downstream(graph, starts, everything)
   while #stack > 0 do
     local task = table.remove(stack)
     for _, other in ipairs(task.dropped and {} or task.dependents) do
-      if everything or failed_for_it(other) then mark(other, true) end
+      if everything or concerned(other) then mark(other, true) end
     end
     local parent = not task.dropped and task.u and graph.by_id[task.u]
     if parent and (everything or parent.s == 'failed' or parent.s == 'waiting') then mark(parent, false) end
@@ -114,14 +116,16 @@ local function wait_again(graph, node, quorum)
   end
   if quorum then
     local missing = quorum - succeeded
-    if missing <= 0 then return 0, false end
-    call('HSET', key('t', node.id), 'i', missing)
-    return open, open < missing
+    if missing > 0 then
+      call('HSET', key('t', node.id), 'i', missing)
+      return open, open < missing
+    end
+    open, doomed = 0, false
   end
   for _, child in ipairs(node.reset == 'again' and node.children or {}) do
     if not child.dropped and (child.reset or not TERMINAL[child.s]) and not child.o then
       wait_in(graph, child.id, '^' .. node.id)
-      if child.reset and TERMINAL[child.s] then call('RPUSH', key('c', node.id), child.id) end
+      call('RPUSH', key('c', node.id), child.id)   -- its last end may have taken the child out; twice does no harm
       open = open + 1
     end
   end
@@ -143,6 +147,7 @@ local function take_back(id)
     end
   else
     take_out(task)
+    if task.W == 'signal' then call('ZREM', P .. ':expiring', id) end   -- its time begins when it is asked again
   end
   call('HDEL', key('t', id), 'r', 'e', 'z', 'f', 'l', 'Z', 'B', 'U')
   task.s, task.f, task.l, task.B, task.U = 'waiting', 0, 0, nil, nil
@@ -158,14 +163,32 @@ local function start_anew(task)
   task.C, task.S = nil, nil
 end
 
--- any state -> waiting or queued.  Keeps true: the attempt goes on counting, so what the last life still says is refused.
+-- A sub-task runs again and its parent doesn't: it ends with that all the same. Where the parent has ended and no workflow forgets
+-- both, it stands by itself from now on.
+local function rejoin(task)
+  local parent = call('HGET', key('t', task.u), 's')
+  if parent and not TERMINAL[parent] then call('RPUSH', key('c', task.u), task.id)
+  elseif not task.w then
+    call('HDEL', key('t', task.id), 'u')
+    task.u = nil
+  end
+end
+
+-- any state -> waiting.  Returns the task, how many it waits for, and whether it can't run.  Keeps true: the attempt goes on
+-- counting, so what the last life still says is refused.
 local function reset(graph, node)
   local task = take_back(node.id)
   if node.reset == 'anew' then start_anew(task) end
+  if task.u and not (graph.by_id[task.u] or {}).reset then rejoin(task) end
   local open, doomed = wait_again(graph, node, tonumber(task.Q))
   call('HSET', key('t', task.id), 's', 'waiting', 'n', open)
   if task.E and task.W ~= 'signal' then call('ZADD', P .. ':expiring', R.now + task.E, task.id) end
-  task.D = task.D or call('HGET', key('t', task.id), 'D')   -- who was reset before it may wait on it
+  return {task, open, doomed}
+end
+
+-- waiting -> queued, failed, or whatever follows at once; after all others were reset, so that those who wait on it hear of it.
+local function set_off(task, open, doomed)
+  task.D = call('HGET', key('t', task.id), 'D')
   if doomed then return abandon(task, 'dependency_failed', 'a task that it needs didn\'t succeed') end
   if open > 0 or task.W == 'signal' then effect(task.id, 'waiting') end
   if open == 0 then satisfy(task) end
@@ -216,23 +239,25 @@ local function reset_from(workflow, ids, everything)
     reopen(workflow)
   end
   mark_outlived(graph, reopened)
-  local n = 0
+  local back = {}
   for _, task in ipairs(graph.list) do
     if task.dropped then
       call('DEL', key('d', task.id))   -- who waited there is dropped or reset as well
       call('HDEL', key('t', task.id), 'Z')
+      call('HSET', key('t', task.id), 'N', 1)
+      call('ZREM', P .. ':dead', task.id)
       if not TERMINAL[task.s] and cancel(load(task.id)) then task.s = 'cancelled' end
     end
   end
   for _, task in ipairs(graph.list) do
     if task.reset and not task.o then
-      reset(graph, task)
-      n = n + 1
+      back[#back + 1] = reset(graph, task)
       if task.O then call('LREM', key('wu', workflow), 0, task.O) end
     end
     if task.o and (reopened or graph.by_id[task.o].reset) then reset_compensation(task) end
   end
-  return n
+  for _, each in ipairs(back) do set_off(unpack(each)) end
+  return #back
 end
 
 -- rerun: a task of a workflow and all that is downstream of it runs again.  caller: Workflows.rerun.
@@ -270,7 +295,8 @@ local function put_back(keys, args)
       homes[task.w] = homes[task.w] or {}
       table.insert(homes[task.w], id)
     else
-      reset({by_id = {}, lists = {}}, {id = id, reset = 'again', needs = {}, children = {}})
+      local needs = cmsgpack.unpack(call('HGET', key('t', id), 'b'))[NEEDS] or {}
+      set_off(unpack(reset({by_id = {}, lists = {}}, {id = id, reset = 'again', needs = needs, children = {}})))
       n = n + 1
     end
   end

@@ -1,5 +1,7 @@
 -- Schedules: P:schedules hash name -> blob, P:due zset name by next time, P:schedule:<name> hash fired, passed_over, last, id, w.
 
+do   -- a block of its own: Lua takes 200 local names in one, and these are nobody else's
+
 local SUBMIT_NOTHING = ''
 
 -- schedule: keep a schedule.  caller: Schedules.put.  ARGV: now, name, blob, due ('' while it is paused).  returns 1 when it is new
@@ -67,3 +69,5 @@ redis.register_function('amas1_schedule', schedule)
 redis.register_function('amas1_unschedule', unschedule)
 redis.register_function('amas1_due', due)
 redis.register_function('amas1_fire', fire)
+
+end

@@ -3,6 +3,7 @@
     <home>/            0700
       fleet.json       FleetState: what runs; written by the supervisor alone, read by every command and child
       fleet.lock       held (flock) by the supervisor for as long as it lives, and holds its process id
+      message.secret   what messages between agents are signed with, 0600; see `secret.py`
       engine/          the embedded engine's append-only file, configuration, lock and socket
       records.sqlite3  the history
       artifacts/       large results        workspaces/  agents' private folders        deliverables/  what goals produced
@@ -83,6 +84,7 @@ class Home:
         self.logs = self.folder / "logs"
         self.state_file = self.folder / "fleet.json"
         self.lock_file = self.folder / "fleet.lock"
+        self.secret_file = self.folder / "message.secret"
 
     def prepare(self) -> None:
         """Make the folder and those in it, for this user only; HomeUnusable says why that can't be."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from amas.core.estimate import estimates_of
+from amas.core.gates import fleet_gate
 from amas.core.placement import agent_numbers
 from amas.fleet.load import load_fleet
 from amas.model.fleet import FleetSpec
@@ -18,6 +19,7 @@ from amas.observe.logging import open_log
 from amas.platforms.local.control import fleet_state
 from amas.platforms.local.home import FleetState, Home
 from amas.platforms.local.ready import on_stop, tell_ready
+from amas.platforms.local.secret import forget_message_secret, message_settings
 from amas.settings import ArtifactSettings, EngineSettings, HomeSettings, HostSettings, OrchestrationLimits
 
 
@@ -53,7 +55,10 @@ def _share(spec: FleetSpec, state: FleetState, host_id: str) -> dict[str, list[i
 async def _host(home: Home, host_id: str) -> None:
     from amas.agents.host import Host, HostHome
     from amas.artifacts.store import ArtifactStore
+    from amas.orchestration.fleet_bus import fleet_bus
 
+    messages = message_settings(home)
+    forget_message_secret()  # before an agent's module is imported
     state = fleet_state(home.folder)
     spec = fleet_facts(load_fleet(state.fleet_file, agents=True), home)
     level = OrchestrationLimits.read().log_level
@@ -70,6 +75,8 @@ async def _host(home: Home, host_id: str) -> None:
         ),
         rng=random.Random(),  # noqa: S311  jitter, no secret
         numbers=_share(spec, state, host_id),
+        gate=fleet_gate(spec.limits),
+        bus=(lambda engine, agents: fleet_bus(engine, spec, messages, agents=agents)) if messages.secret else None,
     )
     on_stop(host.drain)
     async with asyncio.TaskGroup() as group:

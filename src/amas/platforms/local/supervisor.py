@@ -21,7 +21,8 @@ from amas.platforms.local.home import FleetState, Home
 from amas.platforms.local.keeper import Keeper
 from amas.platforms.local.ports import claim_ports
 from amas.platforms.local.request import Event, Report, StartRequest
-from amas.settings import OrchestrationLimits
+from amas.platforms.local.secret import make_message_secret
+from amas.settings import MessageSettings, OrchestrationLimits
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -118,6 +119,8 @@ async def supervise(request: StartRequest, report: Report) -> None:
     home.prepare()
     with home.hold():
         use_log(open_log(home.logs / "supervisor.jsonl", level=OrchestrationLimits.read().log_level))
+        if not MessageSettings.read().secret:
+            make_message_secret(home)
         ports = claim_ports(request.host, {"--port": request.port, "--metrics-port": request.metrics_port})
         state = FleetState(
             fleet_file=request.fleet_file,

@@ -41,5 +41,5 @@ async def list_approvals(plane: Plane, workflow_id: Annotated[str, Query(max_len
 async def answer_approval(task_id: TaskId, request: Request, plane: Plane) -> Response:
     """Approve or refuse; a refusal fails the task with `refused`. The first answer stands."""
     new = await intake.read_one(request, NewAnswer)
-    await plane.workflows.signal(task_id, answer(approved=new.approved, by=new.by, comment=new.comment))
+    await plane.workflows.signal(task_id, answer(approved=new.approved, by=new.by, comment=new.comment, score=new.score))
     return encoded(Changed(id=task_id, changed=True))

@@ -13,7 +13,7 @@ from amas.server.contract import VERSION, answers, encoded
 from amas.server.figures import figures
 from amas.server.plane import ControlPlane, Plane
 from amas.server.problems import Fault, Refusal
-from amas.server.shapes import AgentFigures, Check, FleetFigures, HostFigure, Live, Ready, TaskFigures
+from amas.server.shapes import AgentFigures, Check, CostFigures, FleetFigures, HostFigure, Live, Ready, TaskFigures
 
 router = APIRouter(tags=["fleet"])
 
@@ -39,6 +39,7 @@ _FIGURES = FleetFigures(
     success_rate=0.9959,
     utilisation=0.1,
     recorder_lag_s=0.0,
+    cost=CostFigures(usd_last_hour=0.125, usd_last_day=2.5, usd_month_projected=75.0),
 )
 _GROUP = Group(name="", succeeded=960, failed=4, cancelled=0, success_rate=0.9959, mean_s=0.125, p50_s=0.08, p99_s=1.5)
 _ANALYTICS = Analytics(

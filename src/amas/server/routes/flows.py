@@ -120,5 +120,5 @@ async def signal_workflow(workflow_id: WorkflowId, request: Request, plane: Plan
 async def signal_task(task_id: TaskId, request: Request, plane: Plane) -> Response:
     """Send an agent what it waits for with `wait_for_signal`, or will wait for."""
     new = await intake.read_one(request, TaskSignal)
-    await send_signal(plane.engine, task_id, new.name, new.value)
+    await send_signal(plane.engine, plane.workflows, task_id, new.name, new.value)
     return encoded(Changed(id=task_id, changed=True))

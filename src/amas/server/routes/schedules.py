@@ -96,7 +96,7 @@ async def resume_schedule(name: Name, plane: Plane) -> Response:
 async def run_schedule(name: Name, plane: Plane) -> Response:
     """Make a schedule due now; within a second it submits, and goes on from its next time."""
     schedule = (await _view(plane, name)).schedule
-    await plane.schedules.put(msgspec.structs.replace(schedule, paused=False), next_ms=await plane.schedules.now_ms())
+    await plane.schedules.put(msgspec.structs.replace(schedule, paused=False), next_ms=plane.engine.now_ms())
     return encoded(await _view(plane, name))
 
 

@@ -11,6 +11,7 @@ from amas.engine.queue import Idempotency
 from amas.errors import TaskCancelled, TaskFailed
 from amas.model.states import TaskState
 from amas.model.task import Submission, TaskOutcome, TaskView
+from amas.records.views import Cost
 from amas.server import intake
 from amas.server.contract import answers, encoded, reference, takes
 from amas.server.intake import MSGPACK, NDJSON
@@ -88,6 +89,7 @@ _TASK = TaskDetail(
             failure=FailureShape(code="gave_up", message="the folder is gone"),
         )
     ],
+    cost=Cost(usd=0.004, tokens=240, input_tokens=200, output_tokens=40, calls=2, model_s=1.5, agent_s=2.0),
     waits_for=[],
 )
 _LISTED = TaskShape(**{name: getattr(_TASK, name) for name in TaskShape.__struct_fields__})

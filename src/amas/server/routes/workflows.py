@@ -10,7 +10,7 @@ from amas.errors import EngineUnreachable
 from amas.model.goal import Goal
 from amas.model.states import TaskState, WorkflowState
 from amas.orchestration.submission import check_takes_goals, submit_goal
-from amas.records.views import EventRecord, TaskEvent
+from amas.records.views import Cost, EventRecord, TaskEvent
 from amas.server import intake
 from amas.server.contract import answers, encoded, reference, refusals, takes
 from amas.server.events import order
@@ -74,6 +74,7 @@ _DETAIL = WorkflowDetail(
     result=None,
     failure=None,
     tasks=[_TASK],
+    cost=Cost(usd=0.125, tokens=8200, input_tokens=7000, output_tokens=1200, calls=12, model_s=9.5, agent_s=20.0),
     tasks_left_out=0,
     last_event_id="1757000000004-0",
 )

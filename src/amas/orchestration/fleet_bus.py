@@ -1,0 +1,34 @@
+"""The bus of a fleet as it is declared, with one member more: the operator, in whose name people write.
+
+Whoever opens a bus, a host, the control plane or a program, opens it here, so that all of them know the same members.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from amas.engine.connection import Engine
+from amas.model.authority import Right
+from amas.model.fleet import FleetSpec, PoolSpec
+from amas.model.flow import RESERVED_PREFIX
+from amas.model.states import Layer
+from amas.orchestration.bus import AgentCommunicationBus
+from amas.settings import MessageSettings
+
+_OPERATOR = PoolSpec(
+    name=f"{RESERVED_PREFIX}operator",  # no fleet file can name a pool so
+    agent="",
+    capabilities=(),
+    layer=Layer.EXECUTIVE,
+    rights=frozenset({Right.MESSAGE, Right.APPROVE}),
+    replicas=0,  # what is sent to a layer isn't for people
+)
+OPERATOR = f"{_OPERATOR.name}-1"
+"""Who sends what comes over REST: may write to everybody and approve. It leads nobody, so nothing can be escalated to it."""
+
+
+def fleet_bus(
+    engine: Engine, fleet: FleetSpec, settings: MessageSettings, *, agents: Sequence[str] = ()
+) -> AgentCommunicationBus:
+    """Return the bus of `fleet`; `agents`: who receives in this process. SettingInvalid without a secret."""
+    return AgentCommunicationBus(engine, msgspec.structs.replace(fleet, pools=(*fleet.pools, _OPERATOR)), settings, agents=agents)
