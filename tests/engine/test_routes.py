@@ -11,14 +11,14 @@ from tests.engine.cell import LEASE_S, WHY, Cell, task
 from amas.engine.bounds import QueueBounds
 from amas.engine.hosts import AgentCard, HostAbout
 from amas.engine.queue import Slots
-from amas.engine.routes import Routes, part
+from amas.engine.routes import Routes, branch
 from amas.errors import QueueFull
 from amas.model.blob import to_blob
 from amas.model.limits import Usage
 from amas.model.routing import Choice, Route
 from amas.model.task import Claimed, Completion, FailedAttempt, Failure
 
-A, B = part("work", "a"), part("work", "b")
+A, B = branch("work", "a"), branch("work", "b")
 
 
 def route(*, a: float = 0.75, allowance: int = 100, pulls: Sequence[str] = ("a", "b"), explored: Sequence[str] = ()) -> Route:
@@ -191,7 +191,7 @@ async def test_tenants_share_a_pools_part_fairly(routed: RoutedCell) -> None:
     assert sum(task_id.startswith("small") for task_id in first) == 5
 
 
-async def test_a_higher_priority_goes_first_in_a_pools_part(routed: RoutedCell) -> None:
+async def test_a_higher_priority_goes_first_in_a_pools_branch(routed: RoutedCell) -> None:
     await routed.publish(route(a=1.0))
     await routed.submit(20)
     await routed.cell.submit(task("urgent", priority=3))
@@ -253,3 +253,45 @@ async def test_a_paused_workflows_routed_tasks_go_on_after_it(routed: RoutedCell
     assert await routed.cell.workflows.resume("flow", now_ms=routed.cell.now)
     assert await routed.depths() == {B: 10}
     assert len(await routed.claim("b")) == 10
+
+
+async def test_a_cell_without_routes_looks_once_a_call_and_never_per_task(cell: Cell) -> None:
+    async def looks(count: int) -> int:
+        await cell.engine.client.config_resetstat()
+        await cell.submit(*(task(f"{count}/{n}") for n in range(count)))
+        claimed = await cell.claim(count, queues=("work", "@a"))
+        assert len(claimed) == count
+        await cell.complete(*claimed)
+        return int((await cell.engine.client.info("commandstats"))["cmdstat_hget"]["calls"])
+
+    await cell.host()
+    assert await looks(1) == await looks(500) == 3  # of which submit looks for the tenant's weight
+
+
+async def test_a_parked_task_of_a_dead_pool_is_moved_when_it_is_woken(routed: RoutedCell) -> None:
+    await routed.publish(route(a=1.0))
+    await routed.submit(3, reserves=[("slots:customer", 1, 1)])
+    (running,) = await routed.claim("a")
+    only_b = Route(capability="work", choices=(Choice(pool="b", share=1.0, allowance=1000),))
+    await routed.publish(only_b)
+    assert await routed.routes.move(A, now_ms=routed.cell.now) == 0  # both are parked
+    assert await routed.routes.waiting([A]) == {A: 2}
+    done = 0
+    while running:
+        await routed.cell.queue.complete("ha", [Completion(running.id, 1, to_blob(1))], now_ms=routed.cell.now)
+        done += 1
+        await routed.routes.move(A, now_ms=routed.cell.now)
+        running = next(iter(await routed.claim("b")), None)
+    assert done == 3
+    assert await routed.routes.waiting([A, B, "work"]) == {A: 0, B: 0, "work": 0}
+
+
+async def test_a_re_run_is_routed_anew_where_its_pool_has_no_route_any_more(routed: RoutedCell) -> None:
+    await routed.publish(route(a=1.0))
+    await routed.submit(1, retries=0)
+    (claimed,) = await routed.claim("a")
+    await routed.fail(claimed)
+    await routed.publish(Route(capability="work", choices=(Choice(pool="b", share=1.0, allowance=1000),)))
+    await routed.cell.workflows.put_back(["t0"], now_ms=routed.cell.now)
+    assert await routed.depths() == {B: 1}
+    assert [one.id for one in await routed.claim("b")] == ["t0"]

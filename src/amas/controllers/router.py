@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from amas.core.routing import FORGOTTEN_TRIALS, Belief, Candidate, alike, decayed, decide, of_versions, refreshed
-from amas.engine.routes import MOVE_SLICE, HostSeen, Routes, part
+from amas.engine.routes import MOVE_SLICE, HostSeen, Routes, branch
 from amas.model.fleet import FleetSpec
 from amas.model.routing import Route, RouteTable
 from amas.observe import events
@@ -83,11 +83,11 @@ class Router:
         self._hosts = await self._routes.hosts(self._hosts)
         live = live_pools(self._hosts, self._carriers)
         known = await self._learn(live)
-        queues = [queue for capability, pools in self._shared.items() for queue in (capability, *_parts(capability, pools))]
+        queues = [queue for capability, pools in self._shared.items() for queue in (capability, *_branches(capability, pools))]
         waiting = await self._routes.waiting(queues)
         routes = self._decide(live, known, waiting, table)
         await self._publish(routes, known, table)
-        await self._send_on({part(route.capability, one.pool) for route in routes for one in route.choices if not one.excluded})
+        await self._send_on({branch(route.capability, one.pool) for route in routes for one in route.choices if not one.excluded})
         return PAUSE_S
 
     async def _learn(self, live: Mapping[str, LivePool]) -> _Known:
@@ -100,7 +100,7 @@ class Router:
         }
         for capability, pools in self._shared.items():
             for pool in live.keys() & pools:
-                of = beliefs.setdefault(part(capability, pool), {})
+                of = beliefs.setdefault(branch(capability, pool), {})
                 of.update(of_versions(of, live[pool].versions))
         seen: dict[str, dict[str, Belief]] = {}
         for queue, version, sums in await self._routes.outcomes():
@@ -126,7 +126,7 @@ class Router:
             candidates = [_candidate(capability, pool, live.get(pool), known.memory, waiting) for pool in pools]
             state = waiting[capability], [(one.slots, one.waiting, one.versions) for one in candidates]
             old, (decided, at_ms) = before.get(capability), self._decided.get(capability, (None, 0))
-            news = not known.news.isdisjoint(_parts(capability, pools))
+            news = not known.news.isdisjoint(_branches(capability, pools))
             if old is None or news or decided != state or now_ms - at_ms > ANEW_MS:
                 self._decided[capability] = state, now_ms
                 chance = random.Random(capability)  # noqa: S311  the same chance each time: a share moves with what is known only
@@ -151,7 +151,7 @@ class Router:
 
     async def _send_on(self, routed: Set[str]) -> bool:
         """Send on what waits in queues of pools that have no share; return whether anything is left, such as parked tasks."""
-        stranded = [queue for queue in await self._routes.parts() if queue not in routed]
+        stranded = [queue for queue in await self._routes.branches() if queue not in routed]
         left = False
         for queue, count in (await self._routes.waiting(stranded)).items():
             if count:
@@ -194,12 +194,12 @@ def _versions(hosts: Mapping[str, HostSeen], pools: Set[str]) -> dict[str, dict[
     return {host_id: of for host_id, of in found.items() if of}
 
 
-def _parts(capability: str, pools: Iterable[str]) -> list[str]:
-    return [part(capability, pool) for pool in pools]
+def _branches(capability: str, pools: Iterable[str]) -> list[str]:
+    return [branch(capability, pool) for pool in pools]
 
 
 def _candidate(capability: str, pool: str, live: LivePool | None, memory: Memory, waiting: Mapping[str, int]) -> Candidate:
-    queue = part(capability, pool)
+    queue = branch(capability, pool)
     known = memory.beliefs.get(queue, {})
     versions = live.versions if live else ()
     belief = Belief()

@@ -25,13 +25,13 @@ MOVE_SLICE = 500
 """What one call moves at most: `MOVE` in 07_routes.lua."""
 
 
-def part(capability: str, pool: str) -> str:
-    """Return the queue of a pool's part of a capability."""
+def branch(capability: str, pool: str) -> str:
+    """Return the queue of a pool's branch of a capability."""
     return f"{capability}@{pool}"
 
 
 class Outcomes(NamedTuple):
-    """What the engine has counted since ever of a pool's part of a capability, by one version of its agents."""
+    """What the engine has counted since ever of a pool's branch of a capability, by one version of its agents."""
 
     queue: str
     version: str
@@ -93,7 +93,7 @@ class Routes:
         return counted
 
     async def move(self, queue: str, *, now_ms: int = SERVER_CLOCK) -> int:
-        """Send up to 500 tasks that wait in a pool's part of a capability elsewhere; return how many."""
+        """Send up to 500 tasks that wait in a pool's branch of a capability elsewhere; return how many."""
         return int(await self._engine.call("routes_move", now_ms, self._retention_ms, queue))
 
     async def waiting(self, queues: Sequence[str]) -> dict[str, int]:
@@ -102,8 +102,8 @@ class Routes:
         (parked,) = await self._engine.read([("HMGET", self._engine.key("parked"), *queues)]) if queues else ([],)
         return {queue: int(size) + int(held or 0) for queue, size, held in zip(queues, sizes, parked, strict=True)}
 
-    async def parts(self) -> list[str]:
-        """Return every queue that ever was a pool's part of a capability."""
+    async def branches(self) -> list[str]:
+        """Return every queue that ever was a pool's branch of a capability."""
         (names,) = await self._engine.read([("SMEMBERS", self._engine.key("queues"))])
         return sorted(name for name in (found.decode() for found in names) if "@" in name[1:])
 

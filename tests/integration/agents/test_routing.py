@@ -16,7 +16,7 @@ from amas.controllers.figures import Figures
 from amas.controllers.reaper import Reaper
 from amas.controllers.router import Memory, Router
 from amas.engine.hosts import HostRegistry
-from amas.engine.routes import Routes, part
+from amas.engine.routes import Routes, branch
 from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.routing import Choice, RoutingSpec
 from amas.model.states import TaskState
@@ -82,8 +82,8 @@ async def test_most_tasks_go_to_the_pool_that_succeeds_and_the_other_is_still_tr
     assert moody.explored
     assert not moody.pulls  # else it would drain the common queue by failing fast
     first = await fleet.round(200)
-    assert first[part(WORK, "moody")] < 30
-    assert first[part(WORK, "moody")] > 0
+    assert first[branch(WORK, "moody")] < 30
+    assert first[branch(WORK, "moody")] > 0
     assert (await fleet.choice("moody")).trials > moody.trials
 
 
@@ -161,10 +161,10 @@ async def test_a_pool_that_is_killed_strands_nothing(bench: Bench) -> None:
             await process.wait()
             ids = [await bench.submit(WORK, n) for n in range(40)]  # its share is put into a dead pool's queue
             placed = Counter([(await fleet.routes.of_task(task_id))[0] for task_id in ids])
-            assert placed[part(WORK, "moody")] > 0
+            assert placed[branch(WORK, "moody")] > 0
             await _reaped(bench)
             await fleet.router.run_once()
-            assert await fleet.routes.waiting([part(WORK, "moody")]) == {part(WORK, "moody"): 0}
+            assert await fleet.routes.waiting([branch(WORK, "moody")]) == {branch(WORK, "moody"): 0}
             for task_id in ids:
                 assert (await bench.ended(task_id)).state is TaskState.SUCCEEDED
     finally:

@@ -11,7 +11,7 @@ from tests.integration.server.conftest import FLEET, ROOT, WORK, Hands, client_o
 
 from amas.engine.connection import Engine
 from amas.engine.queue import make_submission
-from amas.engine.routes import Routes, part
+from amas.engine.routes import Routes, branch
 from amas.model.fleet import PoolSpec
 from amas.model.routing import Choice, Route
 from amas.model.task import TaskSpec
@@ -71,7 +71,7 @@ async def test_each_draw_is_told_with_the_figures_it_was_drawn_from(client: http
     await routes.publish([Route(capability=WORK, choices=(choice("worker", 1.0),))], {}, memory=b"")
     told = {task_id: await why(client, task_id) for task_id in ids}
     hows = {one["how"] for one in told.values()}
-    assert hows == {"drawn", "explored", "overflow"}  # five fit into each pool's part
+    assert hows == {"drawn", "explored", "overflow"}  # five fit into each pool's branch
     for task_id, one in told.items():
         drawn = expected[task_id]
         assert drawn is not None
@@ -136,4 +136,4 @@ async def test_what_the_engine_forgot_is_said_and_what_nobody_knows_is_refused(
     assert (told["how"], told["pool"]) == ("forgotten", "worker")
     assert "ran on worker-1" in told["sentence"]
     assert (await client.get("/api/tasks/nobodys/why")).status_code == 404
-    assert part(WORK, "worker") not in await plane.queue.depths()
+    assert branch(WORK, "worker") not in await plane.queue.depths()

@@ -284,3 +284,23 @@ def test_tenants_have_weights_within_reason(tmp_path: Path) -> None:
     assert {name: tenant.weight for name, tenant in spec.tenants.items()} == {"acme": 3.0, "other": 1.0}
     message = refused(tmp_path, SMALL + "tenants:\n  acme: {weight: 0}\n")
     assert "tenants.acme.weight: is 0, but must be from 0.01 to 100" in message
+
+
+@pytest.mark.requirement("T2")
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("{explore: 0.6}", "routing.explore: is 0.6, but must be from 0 to 0.5"),
+        ("{half_life: 10ms}", "routing.half_life: is 0.01 s, but must be a second or more"),
+        ("{weights: {failure: -1}}", "routing.weights.failure: is -1, but must be from 0 to 1e+06"),
+        ("{weights: {failure: 0, time: 0, usd: 0}}", "routing.weights: are all 0, so every pool is as good as any"),
+        ("{weight: {}}", "routing.weight: is not a field here (did you mean 'weights'?)"),
+    ],
+)
+def test_what_is_wrong_with_routing_is_said(tmp_path: Path, said: str, message: str) -> None:
+    assert message in refused(tmp_path, SMALL + f"routing: {said}\n")
+
+
+def test_routing_is_on_where_nothing_is_said(tmp_path: Path) -> None:
+    assert load_fleet(write(tmp_path, SMALL), environ={}).routing.enabled
+    assert not load_fleet(write(tmp_path, SMALL + "routing: {enabled: false}\n"), environ={}).routing.enabled

@@ -35,7 +35,7 @@ function routing.read()
   return R.routes
 end
 
--- The capability's own queue of one that may be a pool's part of it.
+-- The capability's own queue of one that may be a pool's branch of it.
 function routing.home(queue)
   local at = string.find(queue, '@', 2, true)
   return at and string.sub(queue, 1, at - 1) or queue
@@ -119,11 +119,11 @@ end
 function routing.queues_of(pool, queues)
   local of, all, routed = R.routes.pools, {}, nil
   for _, queue in ipairs(queues) do
-    local part = queue .. '@' .. pool
-    local choice = of[part]
+    local branch = queue .. '@' .. pool
+    local choice = of[branch]
     if not choice or choice[4] then all[#all + 1] = queue end
     if choice then
-      all[#all + 1] = part
+      all[#all + 1] = branch
       routed = routed or {}
       routed[queue] = choice
     end
@@ -192,7 +192,7 @@ local function routes_set(keys, args)
   call('HSET', name, 'v', version, 'last', version, 'table', args[2], 'figures', args[3])
   call('LPUSH', P .. ':routes:past', version .. '\n' .. args[3])
   call('LTRIM', P .. ':routes:past', 0, args[5] - 1)
-  for part in pairs(routing.read().pools) do call('SADD', P .. ':queues', part) end
+  for branch in pairs(routing.read().pools) do call('SADD', P .. ':queues', branch) end
   return tonumber(version)
 end
 
