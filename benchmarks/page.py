@@ -129,6 +129,19 @@ def _messages(found: dict[str, Any]) -> str:
     )
 
 
+def _goals(found: dict[str, Any]) -> str:
+    goals = found["details"]["goals"]
+    waits, spans = goals["wait_s"], (("100 at once", goals["at_once_s"]), ("1,100, once let in", goals["span_s"]))
+    rows = [(who, *(waits[name][at] for at in ("first", "p50", "last"))) for who, name in WAITERS]
+    cpu = found["goals_waiting_cpu_us_per_task"]
+    return (
+        _table(("who waits to be let in", "first s", "p50 s", "last s"), rows)
+        + "\n"
+        + _table(("workflows of 50 tasks", "p50 s", "p99 s", "p99.9 s"), [(who, *took.values()) for who, took in spans])
+        + f"\n1,100 workflows in {goals['seconds']} s, {found['goals_waiting_starved']} starved; {cpu} us of CPU a task.\n"
+    )
+
+
 def _kills(found: dict[str, Any]) -> str:
     details = found["details"]
     hosts = [
@@ -188,6 +201,8 @@ def _of(part: str, make: Callable[[Any], str]) -> Callable[[dict[str, Any]], str
     return lambda found: make(found["details"][part]["rates"])
 
 
+WAITERS = (("the tenant with the flood", "flood"), ("the nine others", "others"))
+
 MAKERS: dict[str, Callable[[dict[str, Any]], str]] = {
     "machine": _machine,
     "keys": _keys,
@@ -201,6 +216,7 @@ MAKERS: dict[str, Callable[[dict[str, Any]], str]] = {
     "idle": _idle,
     "fair": _fair,
     "messages": _messages,
+    "goals": _goals,
     "kills": _kills,
     "peers": _peers,
     "science": _science,

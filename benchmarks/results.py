@@ -59,7 +59,7 @@ KEYS = (
     Key("messages_lost_host_kill", "kill -9 of a receiving host under load: messages that nobody handled", "0", 0, 0, ""),
     Key("cpu_us_per_message", "CPU of all processes together for one of those messages", "", 5, 1e5, "us"),
     Key("goals_100x50_s", "100 workflows of 50 tasks at once, from the first submission to the last end", "", 0.01, 1e4, "s"),
-    Key("goals_waiting_starved", "1,100 workflows of which 1,000 wait, most of one tenant: those that starved", "0", 0, 0, ""),
+    Key("goals_waiting_starved", "1,100 workflows of which 1,000 wait, most of one tenant: those that starved", "0", 0, 1100, ""),
     Key("ratio_to_best_durable_peer", "tasks a second, times those of the fastest peer that keeps results on disk", "at least 5",
         0.01, 1000, "x"),
 )  # fmt: skip

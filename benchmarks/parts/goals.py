@@ -18,6 +18,7 @@ from amas.model.blob import to_blob
 from amas.model.journal import WorkflowOpening
 from amas.model.task import Submission, TaskSpec
 from amas.platforms.local.control import RunningFleet
+from amas.settings import EngineSettings
 from benchmarks.fleet import cpu_by_process, recorded, running
 from benchmarks.progress import say
 from benchmarks.results import Measured, quantiles
@@ -95,7 +96,11 @@ def spans_s(lives: dict[str, Life]) -> list[float]:
 @asynccontextmanager
 async def _work() -> AsyncIterator[tuple[RunningFleet, Engine]]:
     """Run a fleet, and give it with a connection to its engine."""
-    async with running(hosts=1) as (fleet, _), Engine(fleet.state.engine_url, cell=fleet.state.cell) as engine:
+    patient = EngineSettings(timeout_s=60.0)  # whoever only looks on mustn't be what gives up on a machine that is busy
+    async with (
+        running(hosts=1) as (fleet, _),
+        Engine(fleet.state.engine_url, cell=fleet.state.cell, settings=patient) as engine,
+    ):
         yield fleet, engine
 
 

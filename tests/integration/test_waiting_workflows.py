@@ -20,7 +20,9 @@ async def test_no_workflow_starves_beside_a_flood(engine: Engine, engine_url: st
     async with bench.host([pool("echo")]):
         lives = await meet(engine, SIZE, tenants, "test.echo")
     assert len(lives) == 60
-    assert starved(lives, overtakers_max=2 * SIZE.at_a_time) == {}
+    assert (
+        starved(lives, overtakers_max=len(tenants)) == {}
+    )  # who is overtaken within is for the benchmark: it goes by learned cost
     waited = [life for life in lives.values() if life.let_in != life.came]
     assert len(waited) == SIZE.waiting, "only so many were in at a time"
 

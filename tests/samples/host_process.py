@@ -26,6 +26,8 @@ class Arguments(msgspec.Struct):
     folder: str
     function: str
     pool: dict[str, Any] = {}
+    others: dict[str, dict[str, Any]] = {}
+    """More pools of the same host, by name."""
     settings: dict[str, Any] = {}
     interface: int = 0
     """Which interface's functions this host calls; 0 for its own."""
@@ -48,7 +50,7 @@ async def main(arguments: Arguments) -> None:
     folder = Path(arguments.folder)
     host = Host(
         arguments.host_id,
-        [pool(arguments.function, **arguments.pool)],
+        [pool(name, **each) for name, each in {arguments.function: arguments.pool, **arguments.others}.items()],
         engine=EngineSettings(url=arguments.url, cell=arguments.cell),
         settings=HostSettings(**{"lease_s": 1.0, "beat_every_s": 0.1, "drain_s": 1.0, **arguments.settings}),
         home=HostHome(folder / "work", ArtifactStore(folder / "artifacts"), open_log(folder / f"{arguments.host_id}.jsonl")),
