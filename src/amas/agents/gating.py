@@ -77,9 +77,9 @@ async def judged(ctx: Context, subject: Subject, gate: Gate) -> Quality:
         refused = any(each.judge == "person" and each.score is not None for each in opinions)
         move = next_move(score, gate, round_number=number, redo=subject.redo(opinions), can_go_up=not refused)
         agents = tuple(sorted(set(workers.values())))
-        if number and rounds[-1].move is Move.ANOTHER and agents and set(agents) <= set(rounds[-1].agents):
+        if number and rounds[-1].move is Move.ANOTHER and agents and workers == rounds[-1].pieces:
             note = f"no other agent came for it within {CHOICE_S:g} s, so the same one did it" + (f"; {note}" if note else "")
-        rounds.append(Round(round=number, score=score, move=move, opinions=opinions, agents=agents, note=note))
+        rounds.append(Round(round=number, score=score, move=move, opinions=opinions, agents=agents, pieces=workers, note=note))
         ctx.progress((number + 1) / (gate.rounds + 2), f"scored {score:.2f} of {gate.threshold:.2f}: {move}")
         if move is Move.SAME:
             note = await subject.again(number + 1, opinions, prefer=workers, avoid={})

@@ -71,6 +71,8 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     opinions: tuple[Opinion, ...]
     agents: tuple[str, ...] = ()
     """Who had done the work."""
+    pieces: dict[str, str] = msgspec.field(default_factory=dict)
+    """The same by piece: a part has one for each of its specialists' portions."""
     note: str = ""
 
 
