@@ -112,6 +112,7 @@ def test_a_goal_is_executed_and_the_hierarchy_shown(project: Path, tmp_path: Pat
     said = run(EXECUTE, project, home)
     assert said["status"] == "completed 100.0 True"
     assert said["layers"] == "execution executive management specialist"
+    assert said["assigned"] == "technical-lead code-reviewer"
     assert said["cost"] == "0.0"
     assert list(Path(said["folder"]).glob("*.html"))
     assert said["hierarchy"] == "executive management specialist execution"
