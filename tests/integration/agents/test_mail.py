@@ -66,7 +66,7 @@ async def test_an_agent_asks_one_on_another_host_and_gets_its_answer(bench: Benc
     async with two_hosts(bench, ["asker"]) as (one, two):
         said = await result(bench, "mail.ask", {"of": "helper-1", "question": 21})
         assert said == {"answer": 42, "by": "helper-1"}
-        assert (sum(one._figures(0.0).messages), sum(two._figures(0.0).messages)) == (1, 1)
+        assert (sum(one._figures(0.0).messages.counts), sum(two._figures(0.0).messages.counts)) == (1, 1)
 
         async def all_done() -> bool:
             return (await bus.get_communication_metrics())["backlog"] == 0
