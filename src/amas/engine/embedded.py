@@ -72,7 +72,7 @@ aof-load-truncated yes
 # a rewrite of the log runs beside the work: a larger file for less CPU
 rdbcompression no
 auto-aof-rewrite-percentage 100
-auto-aof-rewrite-min-size 64mb
+auto-aof-rewrite-min-size 128mb
 stop-writes-on-bgsave-error no
 # work must never be evicted
 maxmemory 0
