@@ -74,7 +74,11 @@ async def test_a_server_that_cannot_write_refuses_in_one_sentence(
         async with Engine(url, cell=CELL) as engine:
             await engine.check(load=True)
             bench = Bench(engine, url, tmp_path)
-            async with duties(url, CELL), bench.host([pool("echo", replicas=4)]), Fleet.connect(url, cell=CELL) as fleet:
+            async with (
+                duties(url, CELL, lease_s=20),
+                bench.host([pool("echo", replicas=4)], lease_s=20),
+                Fleet.connect(url, cell=CELL) as fleet,
+            ):
                 before = await fleet.submit_batch(NewTask(capability="test.echo", input=n) for n in range(200))
                 filler = fill(disk)
                 accepted, error = await until_refused(fleet)
