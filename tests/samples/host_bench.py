@@ -39,6 +39,7 @@ class Bench:
         self.queue = TaskQueue(engine)
         self.artifacts = ArtifactStore(folder / "artifacts")
         self.payload_bytes = BYTES_MAX
+        self.secret = ""
         self.bus: BusOpener | None = None
 
     @property
@@ -68,6 +69,7 @@ class Bench:
                 self.artifacts,
                 open_log(self.folder / f"{host_id}.jsonl", level="DEBUG"),
                 self.payload_bytes,
+                self.secret,
             ),
             rng=random.Random(7),
             numbers=numbers,

@@ -32,6 +32,7 @@ from amas.model.limits import Amounts
 from amas.model.states import TaskState
 from amas.model.task import Failure, Json, RetryPolicy, TaskOutcome, TaskSpec
 from amas.observe.logging import Log
+from amas.policy.deliveries import Delivered
 
 TITLE_CHARS_MAX = 120
 """Of a question, as people see it in a list."""
@@ -126,6 +127,10 @@ class Context(Correspondent):
 
         Different on each attempt: use it within a `step`.
         """
+
+    def seal(self, delivered: Delivered) -> str:
+        """Return this agent's signature of a delivery that names it; empty where the host has no secret, and in a child process."""
+        return ""
 
     @abstractmethod
     def report_usage(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:

@@ -48,6 +48,7 @@ from amas.model.states import AgentStatus
 from amas.model.task import Claimed, Completion
 from amas.observe import events
 from amas.observe.logging import Log
+from amas.policy.deliveries import seal
 from amas.settings import EngineSettings, HostSettings
 
 FLUSH_S = 10.0
@@ -75,6 +76,8 @@ class HostHome(NamedTuple):
     log: Log
     payload_bytes: int = BYTES_MAX
     """The largest input, result or step: AMAS_PAYLOAD_MB."""
+    secret: str = ""
+    """What deliveries are signed with; without one they aren't."""
 
 
 class Host:
@@ -201,6 +204,7 @@ class Host:
             loop=asyncio.get_running_loop(),
             hierarchy=Hierarchy.of(pool.member for pool in self._pools),
             mail=self._mail.carry_out if self._mail else no_mail,
+            seal=lambda delivered: seal(delivered, self._home.secret),
         )
         self._pump = Pump(self._services, self._slots, self._registry, begin=self._begin, register=self._register_anew)
         self._health = HealthWatch(self._slots, self._services.log, draw=self._rng.random, healthy=self._pump.wake)

@@ -36,6 +36,7 @@ from amas.model.limits import Amounts, Usage
 from amas.model.states import Layer, TaskState
 from amas.model.task import Claimed, Failure, JournaledStep, Json, Submission, TaskOutcome
 from amas.observe.logging import Log
+from amas.policy.deliveries import Delivered
 
 decode = msgspec.msgpack.Decoder().decode
 
@@ -66,6 +67,8 @@ class Services(NamedTuple):
     loop: asyncio.AbstractEventLoop
     hierarchy: Hierarchy
     """Of the fleet's pools."""
+    seal: Callable[[Delivered], str]
+    """Signs a delivery; empty where the fleet has no secret."""
     mail: Carry
     """Sends and receives messages."""
 
@@ -175,6 +178,12 @@ class TaskContext(Context):
         except AttemptStale:
             self._give_up_as_stale()
         self.usage = (self.usage or Usage()).plus(usd=usd, tokens=tokens, calls=calls)  # it may have changed meanwhile
+
+    def seal(self, delivered: Delivered) -> str:
+        """Have the host sign, which alone knows the fleet's secret."""
+        if delivered.signed_by != self.agent_id:
+            raise NotAllowed(f"{self.agent_id} can't sign for {delivered.signed_by}: each agent signs for itself")
+        return self._services.seal(delivered)
 
     async def budget_left(self) -> Amounts | None:
         """Ask the engine."""

@@ -261,12 +261,13 @@ def show_quality(workflow_id: WorkflowId, home: HomeOption = None, json: Json = 
 @quality_app.command("verify")
 def verify_quality(
     folder: Annotated[Path, typer.Argument(help="The folder of a deliverable.")],
+    home: HomeOption = None,
     json: Json = False,
 ) -> None:
-    """Check that a delivered folder is what the Quality Supervisor signed (AMAS_MESSAGE_SECRET is the fleet's)."""
+    """Check that a delivered folder is what the Quality Supervisor signed, with the secret of the fleet's home."""
     from amas.cli import quality
 
-    raise typer.Exit(quality.verify(folder, as_json=json))
+    raise typer.Exit(quality.verify(folder, home, as_json=json))
 
 
 @app.command("dead-letters")

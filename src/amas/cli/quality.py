@@ -24,7 +24,7 @@ def show(workflow_id: str, folder: Path | None, *, as_json: bool) -> None:
     rows = [row for gate in found["gates"] for row in _rows(gate)]
     console().print(table("", ["part", "round", "judge", "score", "sent back", "done by", "USD", "judged by"], rows))
     if delivery := found["delivery"]:
-        how = delivery["signature"] or "not signed: AMAS_MESSAGE_SECRET isn't set"
+        how = delivery["signature"] or "not signed: the fleet has no secret"
         verdict = "approved" if delivery["approved"] else "not approved"
         console().print(f"delivery {verdict}, score {delivery['score']:.2f}, by {delivery['signed_by']} ({how})")
 
@@ -51,12 +51,12 @@ def _rows(gate: dict[str, Any]) -> list[list[object]]:
     return rows
 
 
-def verify(delivered: Path, *, as_json: bool) -> int:
-    """Say whether a delivered folder is what was signed; return the exit code."""
+def verify(delivered: Path, folder: Path | None, *, as_json: bool) -> int:
+    """Say whether a delivered folder is what the fleet of a home signed; return the exit code."""
+    from amas.platforms.local.secret import message_settings
     from amas.policy.deliveries import look
-    from amas.settings import MessageSettings
 
-    found = look(delivered, MessageSettings.read().secret)
+    found = look(delivered, message_settings(home_at(folder)).secret)
     if as_json:
         print_json(
             {
@@ -83,6 +83,6 @@ def verify(delivered: Path, *, as_json: bool) -> int:
 _SAID = {
     "valid": "the signature is valid",
     "forged": "the signature is not that of this record: it was changed, or another fleet's secret is set here",
-    "unsigned": "not signed: AMAS_MESSAGE_SECRET wasn't set when it was delivered; the digests alone were compared",
-    "unchecked": "signed, but AMAS_MESSAGE_SECRET isn't set here: set the fleet's to check the signature",
+    "unsigned": "not signed: its fleet had no secret; the digests alone were compared",
+    "unchecked": "signed, but the fleet's secret isn't here: name its home (--home), or set AMAS_MESSAGE_SECRET",
 }

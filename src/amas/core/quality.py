@@ -141,9 +141,11 @@ def _shape_fault(result: Result, _: Material) -> str:
 
 
 def _evidence_fault(result: Result, material: Material) -> str:
-    """Say which finding points at a file or a line that isn't there; line 0 means the whole file."""
+    """Say which finding points at a file or a line that isn't there; line 0 means the whole file, no path the whole input."""
     for finding in _artifact(result, "findings_ref", material) or []:
         path, line = str(finding.get("path", "")), finding.get("line", 0)
+        if not path and line == 0:  # about the input as a whole, such as what it lacks
+            continue
         if path not in material.file_lines:
             return f"{_of(result)[0]} reports on {path!r}, which is not in the input"
         # A tool may point one line past the end: at what is missing there.

@@ -20,7 +20,6 @@ from amas.model.authority import Right
 from amas.model.task import Json
 from amas.orchestration.leads import whole
 from amas.policy.deliveries import FILE, Delivered, digests, sign
-from amas.settings import MessageSettings
 
 _JUDGED = ("accepted", "score", "rounds")
 
@@ -88,8 +87,8 @@ async def approve(ctx: Context) -> Json:
 
     checks = msgspec.convert(await ctx.step("check", check), list[Check])
     delivery = signed(report, parts, checks, signed_by=ctx.agent_id)
-    seal = await ctx.step("sign", lambda: _sealed(delivery, parts, ctx.spec.workflow_id))
-    return {**delivery, **seal}
+    sealed = await ctx.step("sign", lambda: _sealed(ctx, delivery, parts))
+    return {**delivery, **sealed}
 
 
 def signed(
@@ -110,11 +109,11 @@ def signed(
     }
 
 
-def _sealed(delivery: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]], workflow_id: str) -> dict[str, Json]:
+def _sealed(ctx: Context, delivery: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Json]:
     """Write who answers for the delivery beside its files; return what this adds to it."""
     folder, names = Path(str(delivery["folder"])), [str(name) for name in delivery["files"]]
     record = Delivered(
-        workflow_id=workflow_id,
+        workflow_id=ctx.spec.workflow_id,
         signed_by=str(delivery["signed_by"]),
         signed_ms=now_ms(),
         approved=bool(delivery["approved"]),
@@ -124,9 +123,9 @@ def _sealed(delivery: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]],
             name: part.get("quality") or {field: part[field] for field in (*_JUDGED, "checks")} for name, part in parts.items()
         },
     )
-    secret = MessageSettings.read().secret
-    (folder / FILE).write_bytes(sign(record, secret))
-    return {"files": [*(name for name in names if name != FILE), FILE], "signature": "HMAC-SHA256" if secret else ""}
+    signature = ctx.seal(record)
+    (folder / FILE).write_bytes(sign(record, signature))
+    return {"files": [*(name for name in names if name != FILE), FILE], "signature": "HMAC-SHA256" if signature else ""}
 
 
 def _read(report: Mapping[str, Any], parts: Mapping[str, Mapping[str, Any]], artifacts: ArtifactStore) -> Delivery:

@@ -63,9 +63,13 @@ def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
     return {name: _digest(folder / name) for name in names if (folder / name).is_file()}
 
 
-def sign(delivered: Delivered, secret: str) -> bytes:
-    """Return the file's content; without a secret it is unsigned."""
-    signature = _signature(delivered, secret) if secret else ""
+def seal(delivered: Delivered, secret: str) -> str:
+    """Return the signature of who is said to answer for it; without a secret it is empty."""
+    return _signature(delivered, secret) if secret else ""
+
+
+def sign(delivered: Delivered, signature: str) -> bytes:
+    """Return the file's content; `signature` is what `seal` returned."""
     return msgspec.json.format(msgspec.json.encode(Signed(delivered=delivered, signature=signature)), indent=2)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from amas.policy.deliveries import FILE, Delivered, digests, sign
+from amas.policy.deliveries import FILE, Delivered, digests, seal, sign
 
 LIMIT_S = 60
 DOCS = Path(__file__).parents[3] / "docs"
@@ -75,7 +75,7 @@ def test_a_changed_delivery_is_found(tmp_path: Path) -> None:
         files=digests(tmp_path, ["report.md"]),
         quality={},
     )
-    (tmp_path / FILE).write_bytes(sign(record, SECRET))
+    (tmp_path / FILE).write_bytes(sign(record, seal(record, SECRET)))
     sound = call(tmp_path, "quality", "verify", ".", AMAS_MESSAGE_SECRET=SECRET)
     assert (sound.returncode, "the signature is valid" in sound.stdout) == (0, True), sound.stderr
     (tmp_path / "report.md").write_text("Tin costs 31.")

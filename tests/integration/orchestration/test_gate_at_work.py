@@ -95,10 +95,8 @@ async def test_a_part_that_is_never_mended_goes_up_marked_after_its_rounds(bench
     assert part["score"] < 0.85
 
 
-async def test_a_part_goes_to_the_same_specialist_then_to_another_and_the_delivery_is_signed(
-    bench: Bench, project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AMAS_MESSAGE_SECRET", SECRET)
+async def test_a_part_goes_to_the_same_specialist_then_to_another_and_the_delivery_is_signed(bench: Bench, project: Path) -> None:
+    bench.secret = SECRET
     deliverable = await _deliver(bench, project, "hopeless", replicas=2)
     record = look(bench.folder / "out", SECRET)
     assert record.sound

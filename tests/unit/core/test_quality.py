@@ -72,6 +72,11 @@ def test_a_false_claim_is_found_and_sent_back(check: str, given: dict[str, Any],
     assert [redo.capability for redo in verdict.redo] == ["dev.review"]
 
 
+def test_a_finding_about_the_whole_input_is_evidence_and_one_that_names_a_line_of_nothing_is_none() -> None:
+    assert judged(result(), artifacts={"f": [FINDING | {"path": "", "line": 0}]}).score == 1.0
+    assert judged(result(), artifacts={"f": [FINDING | {"path": "", "line": 3}]}).score < 1.0
+
+
 def test_a_finding_about_the_whole_file_or_just_past_its_end_is_evidence() -> None:
     listed = [FINDING | {"line": 0}, FINDING | {"line": 11}, FINDING | {"path": "b.py", "line": 1}]
     assert judged(result(counts={"error": 3}), artifacts={"f": listed}).score == 1.0

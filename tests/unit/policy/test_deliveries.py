@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from amas.errors import DeliveryUnreadable
-from amas.policy.deliveries import FILE, Delivered, digests, look, sign
+from amas.policy.deliveries import FILE, Delivered, digests, look, seal, sign
 
 SECRET = "a-secret-of-the-fleet"
 
@@ -23,7 +23,7 @@ def delivery(folder: Path, *, secret: str = SECRET) -> Path:
         files=digests(folder, ["report.md", "docs/api.md", "absent"]),
         quality={"review": {"score": 1, "accepted": True}},
     )
-    (folder / FILE).write_bytes(sign(record, secret))
+    (folder / FILE).write_bytes(sign(record, seal(record, secret)))
     return folder
 
 

@@ -66,6 +66,7 @@ async def _host(home: Home, host_id: str) -> None:
             ArtifactStore(state.artifacts_url),
             open_log(home.logs / f"{host_id}.jsonl", level=level, host_id=host_id),
             ArtifactSettings.read().payload_bytes,
+            messages.secret,
         ),
         rng=random.Random(),  # noqa: S311  jitter, no secret
         numbers=_share(spec, state, host_id),
