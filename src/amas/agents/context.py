@@ -129,7 +129,7 @@ class Context(Correspondent):
         """
 
     def seal(self, delivered: Delivered) -> str:
-        """Return this agent's signature of a delivery that names it; empty where the host has no secret, and in a child process."""
+        """Return this agent's signature of a delivery that names it; empty where its host has no secret, and in a child."""
         return ""
 
     @abstractmethod
