@@ -52,10 +52,12 @@ def test_the_example_runs(tmp_path: Path) -> None:
             Request(f"http://{up['host']}:{up['port']}/api/tasks", body, {"content-type": "application/json"})
         ) as answer:
             task_id = json.load(answer)["id"]
+        while json.loads(amas("tasks", task_id, "--json"))["state"] not in {"succeeded", "failed"}:
+            assert time.monotonic() < give_up_at, "half of the hasty one's attempts fail, and are tried again"
         told = json.loads(amas("tasks", "why", task_id, "--json"))
         assert told["pool"] in {"careful", "hasty"}
         assert told["then"]
-        assert f"{task_id} went to {told['pool']}" in amas("tasks", "why", task_id) or told["how"] == "elsewhere"
+        assert f"{task_id} went to {told['pool']}" in amas("tasks", "why", task_id)
         assert task_id in amas("tasks", task_id)
         assert task_id in amas("tasks")
     finally:
