@@ -1,4 +1,4 @@
-"""Whose turn it was: the lives of workflows as the journal tells them, and which of them starved..
+"""Whose turn it was: the lives of workflows as the journal tells them, and which of them starved.
 
 A workflow starves if it doesn't end, if it is let in later than its tenant's turns say, or if many that were let in after it end
 before it. Tenants have equal turns: while one workflow waits, no other tenant gets more of its own in than that workflow's tenant

@@ -3,6 +3,7 @@
 from typing import Any
 
 from amas import Context, agent
+from amas.policy.deliveries import Delivered
 
 
 @agent("gate.write")
@@ -22,6 +23,15 @@ async def lead(task: Context) -> Any:
 async def decide(task: Context) -> Any:
     """Say what the pool's options say."""
     return task.options.get("answer")
+
+
+@agent("gate.forge")
+async def forge(task: Context) -> str:
+    """Sign a delivery for whom the input names."""
+    named = Delivered(
+        workflow_id="w", signed_by=task.input or task.agent_id, signed_ms=1, approved=True, score=1.0, files={}, quality={}
+    )
+    return task.seal(named)
 
 
 def told_once(result: dict[str, Any], given: dict[str, Any]) -> tuple[float, str]:

@@ -247,3 +247,13 @@ async def test_a_persons_no_is_a_score_of_nothing(bench: Bench) -> None:
     (opinion,) = quality["rounds"][0]["opinions"]
     assert (opinion["score"], opinion["by"], opinion["feedback"]) == (0.0, "ada", ["wrong"])
     assert not quality["accepted"]
+
+
+async def test_an_agent_signs_deliveries_for_itself_alone(bench: Bench) -> None:
+    bench.secret = "a-secret-of-the-fleet"
+    forger = PoolSpec(name="forger", agent="gate_agents:forge", capabilities=("gate.forge",))
+    async with bench.host([forger]):
+        own = await bench.ended(await bench.submit("gate.forge"))
+        others = await bench.ended(await bench.submit("gate.forge", "quality-supervisor-1"))
+    assert own.state is TaskState.SUCCEEDED and len(str(own.result)) > 60
+    assert others.failure is not None and "each agent signs for itself" in others.failure.message

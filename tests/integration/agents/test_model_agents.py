@@ -67,31 +67,37 @@ async def test_a_task_has_its_output_and_what_it_cost(bench: Bench, tmp_path: Pa
         assert second["messages"][-1] == {"role": "tool", "tool_call_id": "call_1", "content": "2"}
 
 
+async def killed_between_two_calls(bench: Bench, folder: Path, server: ModelServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Have a task done by two hosts, the first of which is killed during the second request, and return the task's id."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "samples"))
+    spec = spec_file(folder, server, amas={"tools": [TOOL]})
+    seat = {
+        "agent": "amas.agents.model_agent:ModelAgent",
+        "capabilities": ["test.model"],
+        "options": {"spec": str(spec), "tools": [TOOL]},
+    }
+    server.hold.add(1)
+    async with host_process(bench, "h1", "model", pool=seat) as h1:
+        task_id = await bench.submit("test.model", "Count.")
+
+        async def second_call() -> bool:
+            return len(server.requests) == 2
+
+        await bench.until(second_call)
+        h1.send_signal(signal.SIGKILL)
+        await h1.wait()
+    async with host_process(bench, "h2", "model", pool=seat):
+        assert await ends(bench, [task_id]) == {task_id: 1}
+    return task_id
+
+
 async def test_a_host_killed_between_two_calls_repeats_neither_the_first_nor_the_tool(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = tmp_path / "tools"
     monkeypatch.setenv("TOOL_LEDGER", str(ledger))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "samples"))
     with model_server([call("word_count", {"text": "a b c"}), text("three")]) as server:
-        spec = spec_file(tmp_path, server, amas={"tools": [TOOL]})
-        seat = {
-            "agent": "amas.agents.model_agent:ModelAgent",
-            "capabilities": ["test.model"],
-            "options": {"spec": str(spec), "tools": [TOOL]},
-        }
-        server.hold.add(1)
-        async with host_process(bench, "h1", "model", pool=seat) as h1:
-            task_id = await bench.submit("test.model", "Count.")
-
-            async def second_call() -> bool:
-                return len(server.requests) == 2
-
-            await bench.until(second_call)
-            h1.send_signal(signal.SIGKILL)
-            await h1.wait()
-        async with host_process(bench, "h2", "model", pool=seat):
-            assert await ends(bench, [task_id]) == {task_id: 1}
+        task_id = await killed_between_two_calls(bench, tmp_path, server, monkeypatch)
         assert server.asked() == [0, 1, 1], "the first call was paid for once"
         assert ledger.read_text() == "a b c\n"
         outcome = (await bench.queue.outcomes([task_id]))[task_id]

@@ -1,6 +1,5 @@
 """What model agents cost, from a real host's requests to a model server on loopback into the records."""
 
-import signal
 from collections.abc import AsyncIterator
 from importlib import import_module
 from pathlib import Path
@@ -9,8 +8,7 @@ from typing import Any
 import pytest
 from host_bench import Bench
 from model_server import call, model_server, text
-from tests.fault.test_host_faults import ends, host_process
-from tests.integration.agents.test_model_agents import TOOL, done, model_pool, result_of, spec_file
+from tests.integration.agents.test_model_agents import TOOL, done, killed_between_two_calls, model_pool, result_of, spec_file
 
 from amas.clock import new_id
 from amas.engine.journal import Journal
@@ -85,26 +83,8 @@ async def test_a_request_without_an_answer_costs_what_was_announced(bench: Bench
 async def test_a_host_that_was_killed_leaves_the_cost_of_its_answers(
     bench: Bench, records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "samples"))
     with model_server([call("word_count", {"text": "a b c"}), text("three")]) as server:
-        spec = spec_file(tmp_path, server, amas={"tools": [TOOL]})
-        seat = {
-            "agent": "amas.agents.model_agent:ModelAgent",
-            "capabilities": ["test.model"],
-            "options": {"spec": str(spec), "tools": [TOOL]},
-        }
-        server.hold.add(1)
-        async with host_process(bench, "h1", "model", pool=seat) as h1:
-            task_id = await bench.submit("test.model", "Count.")
-
-            async def second_call() -> bool:
-                return len(server.requests) == 2
-
-            await bench.until(second_call)
-            h1.send_signal(signal.SIGKILL)
-            await h1.wait()
-        async with host_process(bench, "h2", "model", pool=seat):
-            assert await ends(bench, [task_id]) == {task_id: 1}
+        task_id = await killed_between_two_calls(bench, tmp_path, server, monkeypatch)
     await record(bench, records)
     first, second = await records.model_calls(task_id)
     assert (first.attempt, first.step, first.usd) == (1, "model/1", 0.002)
