@@ -7,7 +7,8 @@ AmasError
 │   ├── GoalOverBudget
 │   └── InputUnusable
 ├── FleetError                author     the fleet or playbook file is wrong
-│   └── FleetFileInvalid
+│   ├── FleetFileInvalid
+│   └── DesiredChanged        nobody     somebody else changed what is wanted meanwhile: look again
 ├── ScheduleInvalid           author     a schedule can never be due, or has nothing to submit
 ├── TaskError                 nobody     one task's or attempt's fate
 │   ├── AttemptStale
@@ -140,6 +141,13 @@ class FleetFileInvalid(FleetError):
     def __init__(self, message: str, *, path: str, line: int, field: str) -> None:
         super().__init__(f"{path}:{line}: {field}: {message}" if field else f"{path}:{line}: {message}")
         self.path, self.line, self.field = path, line, field
+
+
+class DesiredChanged(FleetError):
+    """Somebody else changed what is wanted of the fleet between a look at it and a change of it: look again."""
+
+    code = "desired_changed"
+    act = "nobody"
 
 
 class TaskError(AmasError):

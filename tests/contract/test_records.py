@@ -1,10 +1,13 @@
 """What the history promises, on every database, with journals that a real engine wrote."""
 
 import asyncio
+import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.util import greenlet_spawn
 
 from amas.clock import child_id, new_id
 from amas.engine.connection import Engine
@@ -18,6 +21,7 @@ from amas.model.goal import ROOT_CAPABILITY, Goal
 from amas.model.journal import JournalEntry, ProgressNote, WorkflowOpening
 from amas.model.states import TaskState, WorkflowState
 from amas.model.task import Claimed, Completion, FailedAttempt, Failure, JournaledStep, RetryPolicy, Submission, TaskSpec
+from amas.records import database
 from amas.records.store import Records
 from amas.records.tables import metadata
 
@@ -383,6 +387,27 @@ async def test_several_processes_may_open_a_new_database_at_once(records_url: st
     for each in opened:
         assert await each.position() == "0-0"
         await each.close()
+
+
+async def test_a_new_file_that_another_process_holds_for_a_moment_is_waited_for(tmp_path: Path) -> None:
+    """SQLite refuses one of two who turn a new file to WAL at once, without a wait: here by a connection that never waits."""
+    holder = sqlite3.connect(tmp_path / "history", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    ours = sqlite3.connect(tmp_path / "history", timeout=0)
+    tries: list[str] = []
+
+    class Cursor:
+        def execute(self, statement: str) -> None:
+            tries.append(statement)
+            if len(tries) == 3:
+                holder.execute("ROLLBACK")
+            ours.execute(statement)
+
+    await greenlet_spawn(database._patiently, Cursor(), "PRAGMA journal_mode=WAL", 10.0)
+    assert tries == ["PRAGMA journal_mode=WAL"] * 3
+    assert ours.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    ours.close()
+    holder.close()
 
 
 async def test_the_history_of_another_cell_is_refused(records: Records, records_url: str) -> None:

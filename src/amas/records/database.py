@@ -4,8 +4,10 @@ SQLite in one file (WAL, so readers never wait for the writer) or PostgreSQL 15 
 only ways to a connection; what the driver raises within them leaves as `RecordsError`. Called by the rest of this package only.
 """
 
+import asyncio
 import importlib.util
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.util import await_only
 
 from amas.errors import RecordsError
 
@@ -102,7 +105,7 @@ def _sqlite(address: URL, busy_timeout_s: float) -> AsyncEngine:
         connection.isolation_level = None  # the driver begins no transaction of its own; `begin` below does
         cursor = connection.cursor()
         for pragma in _PRAGMAS:
-            cursor.execute(f"PRAGMA {pragma}")
+            _patiently(cursor, f"PRAGMA {pragma}", busy_timeout_s)
         cursor.close()
 
     @sa.event.listens_for(engine.sync_engine, "begin")
@@ -112,6 +115,33 @@ def _sqlite(address: URL, busy_timeout_s: float) -> AsyncEngine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _patiently(cursor: Any, statement: str, patience_s: float) -> None:
+    """Execute it; while the file is locked try again, at most so many seconds.
+
+    Of two processes that both turn a new file to WAL, SQLite refuses one at once, whatever its time-out: each holds the
+    lock that the other waits for. Runs where the driver's own calls run, so its pauses stop nobody else.
+    """
+    for pause_s in _pauses(patience_s):
+        try:
+            cursor.execute(statement)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+        else:
+            return
+        await_only(asyncio.sleep(pause_s))
+    cursor.execute(statement)
+
+
+def _pauses(total_s: float, *, first_s: float = 0.01, longest_s: float = 0.2) -> Iterator[float]:
+    """Give pauses that double up to the longest and add up to about the total."""
+    pause_s, spent_s = first_s, 0.0
+    while spent_s < total_s:
+        yield pause_s
+        spent_s += pause_s
+        pause_s = min(2 * pause_s, longest_s)
 
 
 def _postgresql(address: URL) -> AsyncEngine:

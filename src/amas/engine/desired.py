@@ -1,0 +1,93 @@
+"""What is wanted of the fleet, as the engine keeps it: read as one document, changed a few fields at a time.
+
+`functions/55_desired.lua` makes a change as a whole. Who decides from what it read says which revision that was, and is refused
+when the document has changed since (`change(..., expect=)`): read again, decide again.
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from amas.clock import SERVER_CLOCK
+from amas.engine.connection import Engine
+from amas.errors import DesiredChanged
+from amas.model.desired import SECTIONS, Desired, DesiredChange
+from amas.model.fleet import FleetSpec
+
+CHANNEL = "desired"
+"""Where the revision is published after a change, for a `Bell`."""
+FLEET = "fleet"
+
+_fleet = msgspec.msgpack.Decoder(FleetSpec)
+_values = {kind: (attribute, msgspec.msgpack.Decoder(of)) for kind, (attribute, of) in SECTIONS.items()}
+
+
+class Wish(NamedTuple):
+    """One field to change: `fleet`, or a section's name and whom it is about (`scale:coder`); None takes it away."""
+
+    field: str
+    value: object | None
+
+
+class DesiredState:
+    """The document of one cell."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def revision(self) -> int:
+        """Return the number of changes so far; 0 when nothing was ever wanted."""
+        (found,) = await self._engine.read([("HGET", self._engine.key(CHANNEL), "rev")])
+        return int(found or 0)
+
+    async def read(self) -> Desired:
+        """Return the document."""
+        (found,) = await self._engine.read([("HGETALL", self._engine.key(CHANNEL))])
+        fields: dict[str, Any] = {attribute: {} for attribute, _ in _values.values()}
+        for name, value in found.items():
+            kind, _, about = name.decode().partition(":")
+            if kind == "rev":
+                fields["revision"] = int(value)
+            elif kind == FLEET:
+                fields["fleet"] = _fleet.decode(value)
+            elif kind in _values:  # a newer amas may have put others there
+                attribute, decoder = _values[kind]
+                fields[attribute][about] = decoder.decode(value)
+        return Desired(**fields)
+
+    async def change(
+        self, wishes: Iterable[Wish], *, by: str, why: str = "", expect: int | None = None, now_ms: int = SERVER_CLOCK
+    ) -> int:
+        """Make these changes together and return the revision that stands then; what changes nothing makes no revision.
+
+        `expect`: the revision that the decision was made from; DesiredChanged when another stands. Without a `why` the change is
+        made but not logged.
+        """
+        said: list[str | bytes] = []
+        for field, value in wishes:
+            said += [field, b"" if value is None else msgspec.msgpack.encode(value)]
+        made, revision = await self._engine.call("desire", now_ms, -1 if expect is None else expect, by, why, *said)
+        if not made:
+            raise DesiredChanged(f"what is wanted of the fleet has changed meanwhile: revision {revision}, not {expect}")
+        return int(revision)
+
+    async def history(self, *, limit: int = 100) -> list[DesiredChange]:
+        """Return the newest changes that say why, newest first."""
+        (found,) = await self._engine.read([("XREVRANGE", self._engine.key(f"{CHANNEL}:log"), "+", "-", "COUNT", str(limit))])
+        return [_change(fields) for _, fields in found]
+
+    async def fleets(self) -> dict[int, FleetSpec]:
+        """Return the fleets that were applied lately, by the revision that brought each, oldest first."""
+        (found,) = await self._engine.read([("XRANGE", self._engine.key(f"{CHANNEL}:fleet"), "-", "+")])
+        return {int(fields[b"rev"]): _fleet.decode(fields[b"fleet"]) for _, fields in found}
+
+
+def _change(held: dict[bytes, bytes]) -> DesiredChange:
+    return DesiredChange(
+        revision=int(held[b"rev"]),
+        at_ms=int(held[b"at"]),
+        by=held[b"by"].decode(),
+        why=held[b"why"].decode(),
+        fields=tuple(held[b"fields"].decode().split("\n")),
+    )

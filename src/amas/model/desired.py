@@ -1,0 +1,94 @@
+"""What is wanted of a fleet: the declared fleet, what operators and controllers want besides, and which host has which agents.
+
+One document with a revision, kept by the engine (`engine/desired.py`). People and controllers write wishes into it; the placer
+alone writes seats; hosts and the local platform read it and make what runs equal to it. So whoever dies, nothing that was wanted
+is forgotten, and what is wanted can be looked at in one place.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from amas.model.fleet import FleetSpec, PoolSpec
+
+Numbers = tuple[tuple[int, int], ...]
+"""Ranges of agents' numbers, both ends included, in order and apart: ((1, 3), (7, 7)) is name-1, name-2, name-3 and name-7."""
+
+
+class Scale(msgspec.Struct, frozen=True, kw_only=True):
+    """How many agents a pool is to have, in place of what the fleet file says."""
+
+    replicas: int
+    by: str
+    """A person, or the controller that decided."""
+    why: str = ""
+    at_ms: int = 0
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator wants of one host."""
+
+    cordoned: bool = False
+    """It keeps its agents and gets no more."""
+    drained: bool = False
+    """Its agents go to other hosts, each once it has done what it runs."""
+    restarts: int = 0
+    """Counts the restarts that were asked for; the platform starts it anew when the number grows."""
+
+
+class Seats(msgspec.Struct, frozen=True, array_like=True):
+    """The agents of one pool that one host runs."""
+
+    pool: str
+    numbers: Numbers
+
+    @property
+    def count(self) -> int:
+        """How many agents these are."""
+        return sum(last - first + 1 for first, last in self.numbers)
+
+
+class Desired(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole document as it stood at one revision."""
+
+    revision: int = 0
+    """0: nothing was ever wanted."""
+    fleet: FleetSpec | None = None
+    """As declared."""
+    scales: dict[str, Scale] = {}
+    """By pool."""
+    orders: dict[str, Order] = {}
+    """By host."""
+    seats: dict[str, tuple[Seats, ...]] = {}
+    """By host."""
+
+    @property
+    def pools(self) -> tuple[PoolSpec, ...]:
+        """The pools as they are to run: declared, with the replicas that are wanted now."""
+        if self.fleet is None:
+            return ()
+        scales = self.scales
+        return tuple(
+            msgspec.structs.replace(pool, replicas=scales[pool.name].replicas) if pool.name in scales else pool
+            for pool in self.fleet.pools
+        )
+
+
+class DesiredChange(msgspec.Struct, frozen=True, kw_only=True):
+    """One change of the document as its log tells it."""
+
+    revision: int
+    at_ms: int
+    by: str
+    why: str
+    fields: tuple[str, ...]
+    """What was changed: `fleet`, `scale:NAME`, `order:HOST`, ..."""
+
+
+SECTIONS: Mapping[str, tuple[str, Any]] = {
+    "scale": ("scales", Scale),
+    "order": ("orders", Order),
+    "seats": ("seats", tuple[Seats, ...]),
+}
+"""Kind of a field -> the mapping of `Desired` that it fills, by the name after the colon, and its values' type."""
