@@ -74,6 +74,11 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
             for pool in self.fleet.pools
         )
 
+    @property
+    def spec(self) -> FleetSpec | None:
+        """The fleet as it is to run now: as declared, with `pools`."""
+        return None if self.fleet is None else msgspec.structs.replace(self.fleet, pools=self.pools)
+
 
 class DesiredChange(msgspec.Struct, frozen=True, kw_only=True):
     """One change of the document as its log tells it."""
