@@ -38,8 +38,8 @@ class Difference(msgspec.Struct, frozen=True):
     agents_after: int
     hosts_before: int
     hosts_after: int
-    capabilities_lost: tuple[str, ...] = ()
-    """What nobody could do any more; tasks that need it would wait."""
+    queues_lost: tuple[str, ...] = ()
+    """Queues that nobody would be served from any more: of capabilities, and of pools (`@coder`)."""
     scales_dropped: tuple[str, ...] = ()
     """Pools whose scale goes, because they go or the new limits don't allow it."""
     scales_kept: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ def difference(desired: Desired, fleet: FleetSpec) -> Difference:
         agents_after=sum(wanted.values()),
         hosts_before=before.hosts if before else 0,
         hosts_after=fleet.hosts,
-        capabilities_lost=tuple(sorted(before.capabilities - fleet.capabilities)) if before else (),
+        queues_lost=tuple(sorted(_queues(before) - _queues(fleet))) if before else (),
         scales_dropped=tuple(sorted(desired.scales.keys() - kept.keys())),
         scales_kept=tuple(sorted(kept)),
     )
@@ -95,14 +95,12 @@ def why_not(desired: Desired, pool_name: str, replicas: int) -> str:
     return ""
 
 
-def told(found: Difference) -> list[str]:
-    """Return the difference in plain words, one line each; the last is the sum."""
+def told(found: Difference, queued: Mapping[str, int]) -> list[str]:
+    """Return the difference in plain words, one line each; the last is the sum. `queued`: tasks by queue."""
     if not found.changes:
         return [f"nothing changes: {found.agents_after} agents on {_hosts(found.hosts_after)}"]
     lines = [line for change in found.changes for line in _change_told(change)]
-    if found.capabilities_lost:
-        lost = ", ".join(found.capabilities_lost)
-        lines.append(f"! nobody could do {lost} any more: such tasks stay queued until somebody can")
+    lines += [_loss_told(queue, queued.get(queue, 0)) for queue in found.queues_lost if queued.get(queue) or queue[0] != "@"]
     lines += [f"! the scale of {pool} is dropped" for pool in found.scales_dropped]
     lines += [f"  {pool} keeps the size that its scale says: `amas scale {pool} --reset` ends that" for pool in found.scales_kept]
     more = found.agents_after - found.agents_before
@@ -115,6 +113,17 @@ def told(found: Difference) -> list[str]:
         )
     )
     return lines
+
+
+def _loss_told(queue: str, tasks: int) -> str:
+    whose = f"are the pool {queue[1:]}'s own" if queue.startswith("@") else f"need {queue}"
+    if not tasks:
+        return f"! nobody can do {queue} any more; none is queued"
+    return f"! {tasks} queued task{'' if tasks == 1 else 's'} that {whose} stay queued until somebody can do them"
+
+
+def _queues(fleet: FleetSpec) -> set[str]:
+    return {queue for pool in fleet.pools for queue in pool.queues}
 
 
 def _hosts(count: int) -> str:

@@ -19,6 +19,8 @@ from amas.model.fleet import FleetSpec
 CHANNEL = "desired"
 """Where the revision is published after a change, for a `Bell`."""
 FLEET = "fleet"
+SESSIONS = b"remote-"
+"""How the ids of hosts begin that take no seats."""
 
 _fleet = msgspec.msgpack.Decoder(FleetSpec)
 _values = {kind: (attribute, msgspec.msgpack.Decoder(of)) for kind, (attribute, of) in SECTIONS.items()}
@@ -48,10 +50,13 @@ class DesiredState:
         return _document(found)
 
     async def read_with_hosts(self) -> tuple[Desired, frozenset[str]]:
-        """Return the document, and the hosts that live: those with a lease, or whose lease nobody has found to be over."""
+        """Return the document, and the hosts that live: those with a lease, or whose lease nobody has found to be over.
+
+        Sessions of agents that run elsewhere hold leases too, but have agents of their own: they aren't among these.
+        """
         commands = [("HGETALL", self._engine.key(CHANNEL)), ("ZRANGE", self._engine.key("hosts"), "0", "-1")]
         found, hosts = await self._engine.read(commands)
-        return _document(found), frozenset(host.decode() for host in hosts)
+        return _document(found), frozenset(host.decode() for host in hosts if not host.startswith(SESSIONS))
 
     async def change(
         self, wishes: Iterable[Wish], *, by: str, why: str = "", expect: int | None = None, now_ms: int = SERVER_CLOCK

@@ -31,6 +31,8 @@ class HostAbout(msgspec.Struct, frozen=True):
     machine: str
     version: str
     agents: tuple[AgentCard, ...]
+    revision: int = 0
+    """Of what is wanted of the fleet: this host has carried that out. 0 for one that doesn't follow it."""
 
 
 class HostFigures(msgspec.Struct, frozen=True):

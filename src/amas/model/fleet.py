@@ -60,6 +60,8 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What all its tasks may spend, ever."""
     rights: frozenset[Right] | None = None
     """What its agents may do; None: what `AUTHORITY` gives its layer."""
+    life: int = 0
+    """How often its agents were asked to be made anew, which hosts do when a pool isn't what it was; no file says it."""
 
     @property
     def member(self) -> Member:
