@@ -30,7 +30,8 @@ def _pool(index: int, replicas: int, tasks: int = 1, isolation: str = "shared") 
 def _pools(draw: st.DrawFn) -> tuple[PoolSpec, ...]:
     sizes = draw(st.lists(st.integers(1, 40) | st.integers(0, 3), min_size=1, max_size=8))
     return tuple(
-        _pool(index, size, draw(st.integers(1, 3)), draw(st.sampled_from(["shared", "process"]))) for index, size in enumerate(sizes)
+        _pool(index, size, draw(st.integers(1, 3)), draw(st.sampled_from(["shared", "process"])))
+        for index, size in enumerate(sizes)
     )
 
 
@@ -117,7 +118,9 @@ def test_a_lost_host_moves_only_its_own_agents(fleet: tuple[PoolSpec, ...], live
 
 
 @given(pools, hosts, st.data())
-def test_a_new_host_gets_its_share_and_nothing_else_moves(fleet: tuple[PoolSpec, ...], live: list[str], data: st.DataObject) -> None:
+def test_a_new_host_gets_its_share_and_nothing_else_moves(
+    fleet: tuple[PoolSpec, ...], live: list[str], data: st.DataObject
+) -> None:
     """Whatever moves, moves to the new host; and it isn't left with less than the others, but for one agent."""
     before = place(fleet, live, {})
     after = place(fleet, [*live, "host-9"], before)
@@ -135,7 +138,8 @@ def test_a_pool_that_changes_size_touches_only_itself(
     changed = data.draw(st.sampled_from(fleet)).name
     sized = [_pool(99, len(live)), *fleet]
     after_pools = [
-        _pool(int(pool.name[5:]), replicas, pool.tasks_per_agent, pool.isolation) if pool.name == changed else pool for pool in sized
+        _pool(int(pool.name[5:]), replicas, pool.tasks_per_agent, pool.isolation) if pool.name == changed else pool
+        for pool in sized
     ]
     after = place(after_pools, live, before)
     assert {pool for pool, _ in _moved(before, after)} <= {changed}
@@ -143,7 +147,9 @@ def test_a_pool_that_changes_size_touches_only_itself(
 
 
 @given(pools, st.sets(st.sampled_from(HOSTS), min_size=2).map(sorted), st.data())
-def test_a_cordoned_host_keeps_what_it_has_and_gets_no_more(fleet: tuple[PoolSpec, ...], live: list[str], data: st.DataObject) -> None:
+def test_a_cordoned_host_keeps_what_it_has_and_gets_no_more(
+    fleet: tuple[PoolSpec, ...], live: list[str], data: st.DataObject
+) -> None:
     """Also when a pool grows; with nothing but cordoned hosts left, they still keep theirs."""
     before = place(fleet, live, {})
     cordoned = data.draw(st.sampled_from(live))

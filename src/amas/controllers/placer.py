@@ -72,7 +72,12 @@ class Placer:
         unseated = sum(pool.replicas for pool in desired.pools) - seated
         self._figures.placements += 1
         process_log().info(
-            "dealt the agents out", event=events.SEATS_DEALT, hosts=len(live), agents=seated, unseated=unseated, of=desired.revision
+            "dealt the agents out",
+            event=events.SEATS_DEALT,
+            hosts=len(live),
+            agents=seated,
+            unseated=unseated,
+            of=desired.revision,
         )
 
 

@@ -74,9 +74,7 @@ class DesiredState:
             raise DesiredChanged(f"what is wanted of the fleet has changed meanwhile: revision {revision}, not {expect}")
         return int(revision)
 
-    async def apply(
-        self, fleet: FleetSpec, *, by: str, why: str, expect: int | None = None, now_ms: int = SERVER_CLOCK
-    ) -> int:
+    async def apply(self, fleet: FleetSpec, *, by: str, why: str, expect: int | None = None, now_ms: int = SERVER_CLOCK) -> int:
         """Declare a fleet in place of the one that is, drop the scales that it doesn't allow, and return the revision.
 
         `expect`: as with `change`. Without it, what others change meanwhile doesn't matter.

@@ -41,7 +41,9 @@ class Following:
         found = await desired.read()
         if found.spec is None:
             with suppress(DesiredChanged):  # another control plane said it
-                await desired.change([Wish(FLEET, self._plane.fleet)], by=BY, why="the engine knew no fleet", expect=found.revision)
+                await desired.change(
+                    [Wish(FLEET, self._plane.fleet)], by=BY, why="the engine knew no fleet", expect=found.revision
+                )
             return
         if found.spec != self._plane.fleet:
             self._plane.follow(found.spec)

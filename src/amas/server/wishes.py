@@ -40,11 +40,15 @@ async def earlier(state: DesiredState, revision: int) -> FleetSpec:
     known = await state.fleets()
     if revision not in known:
         kept = ", ".join(map(str, known)) or "none"
-        raise Refusal(Fault(detail=f"revision {revision} brought no fleet that is kept; these did: {kept}"), code="revision_unknown")
+        raise Refusal(
+            Fault(detail=f"revision {revision} brought no fleet that is kept; these did: {kept}"), code="revision_unknown"
+        )
     return known[revision]
 
 
-async def apply(plane: ControlPlane, fleet: FleetSpec, *, by: str, why: str, expect: int | None) -> tuple[Difference, list[str], int]:
+async def apply(
+    plane: ControlPlane, fleet: FleetSpec, *, by: str, why: str, expect: int | None
+) -> tuple[Difference, list[str], int]:
     """Declare a fleet; return what that changed, in words too, and the revision. Refusal when another came between."""
 
     async def attempt() -> tuple[Difference, list[str], int]:

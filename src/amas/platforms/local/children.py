@@ -99,9 +99,7 @@ def _control_plane(request: StartRequest, home: Home, state: FleetState) -> Chil
             told = True
         return await program.spawn()
 
-    return Child(
-        program.name, spawn, program.said_ready, program.failure, stop_s=CONTROL_PLANE_STOP_S, start_s=request.start_s
-    )
+    return Child(program.name, spawn, program.said_ready, program.failure, stop_s=CONTROL_PLANE_STOP_S, start_s=request.start_s)
 
 
 def host_name(number: int) -> str:

@@ -73,7 +73,9 @@ class Supervisor:
         async with asyncio.TaskGroup() as group:
             for keeper in self._keepers():
                 group.create_task(keeper.keep(), name=keeper.child.name)
-            crew = Crew(self._state, self._stages[-1], lambda name: Keeper(self._host(name), self._write), group, self._show_parts)
+            crew = Crew(
+                self._state, self._stages[-1], lambda name: Keeper(self._host(name), self._write), group, self._show_parts
+            )
             following = group.create_task(crew.follow(), name="desired state")
             self._state.status = "running"
             self._write()

@@ -132,7 +132,9 @@ def _shown(desired: Desired, live: frozenset[str], hosts: list[HostView]) -> Des
 
 
 @router.get(
-    "/fleet/history", summary="Who changed what", **answers(HistoryPage, HistoryPage(items=[_CHANGE], fleets=[7]), problems=(422, 503))
+    "/fleet/history",
+    summary="Who changed what",
+    **answers(HistoryPage, HistoryPage(items=[_CHANGE], fleets=[7]), problems=(422, 503)),
 )
 async def get_history(plane: Plane, limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> Response:
     """Show the changes of what is wanted, newest first, and which revisions brought fleets that can be applied again."""
