@@ -81,7 +81,7 @@ class ControlPlane:
         self.journal = Journal(self.engine)
         self.schedules = Schedules(self.engine, retention_s=self.retention_s, carry=self.values.carried)
         self.distributor = TaskDistributor(Routes(self.engine, retention_s=self.retention_s), self.limits, self.fleet)
-        self.board = AgentBoard(self.hosts, self.fleet)
+        self.board = AgentBoard(self.hosts)
         self.live = LiveEvents(self.journal, self.queue)
         self.rate = Rate()
         self.bus = fleet_bus(self.engine, self.fleet, self.messages) if self.messages.secret else None
