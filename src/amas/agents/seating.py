@@ -1,14 +1,12 @@
 """Makes a host's agents equal to what is wanted of it, now and whenever that changes.
 
 It listens for changes, and looks now and then besides, since a message may be lost with its connection. What it reads is one
-document at one revision, and what it does with it is `Host.reseat`, so doing it twice or skipping a revision does no harm; the host
-tells the engine which revision it has carried out. It never writes what is wanted.
+document at one revision, and what it does with it is `Host.reseat`, so doing it twice or skipping a revision does no harm; the
+host tells the engine which revision it has carried out. It never writes what is wanted.
 """
 
 import asyncio
 from collections.abc import Callable
-
-import msgspec
 
 from amas.agents.host import Host
 from amas.core.gates import fleet_gate
@@ -64,8 +62,8 @@ class Seating:
             return False
         desired = await self._state.read()
         pools, gate = desired.pools, None
-        if desired.fleet is not None:
-            spec = self._prepare(msgspec.structs.replace(desired.fleet, pools=pools))
+        if desired.spec is not None:
+            spec = self._prepare(desired.spec)
             pools, gate = spec.pools, fleet_gate(spec.limits)
         seats = desired.seats.get(self._host.host_id, ())
         await self._host.reseat(pools, seats, gate=gate, revision=desired.revision)

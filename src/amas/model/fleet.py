@@ -65,6 +65,8 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What its agents may do; None: what `AUTHORITY` gives its layer."""
     labels: dict[str, str] = {}
     """For people and programs that look for agents: `family`, `speciality`, ..."""
+    life: int = 0
+    """How often its agents were asked to be made anew, which hosts do when a pool isn't what it was; no file says it."""
 
     @property
     def skill(self) -> str:

@@ -11,6 +11,7 @@ from amas.server.routes import (
     approvals,
     costs,
     dead_letters,
+    desired,
     fleet,
     flows,
     limits,
@@ -42,7 +43,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
     )
     app.state.plane = plane
     work = (tasks, workflows, flows, approvals, dead_letters, schedules, quality)
-    people = (agents, pools, fleet, messages, routing, limits, costs)
+    people = (agents, pools, fleet, desired, messages, routing, limits, costs)
     routers = [part.router for part in (*work, *people)]
     for router in routers:
         app.include_router(router)
