@@ -187,16 +187,16 @@ def live_pools(hosts: Mapping[str, HostSeen], pools: Set[str]) -> dict[str, Live
     slots: dict[str, int] = {}
     versions: dict[str, set[str]] = {}
     for host in hosts.values():
-        for card in host.about.agents:
+        for card in host.about.pools:
             if card.pool in pools:
-                slots[card.pool] = slots.get(card.pool, 0) + card.slots
+                slots[card.pool] = slots.get(card.pool, 0) + card.slots * card.count
                 versions.setdefault(card.pool, set()).add(card.version)
     return {pool: LivePool(count, tuple(sorted(versions[pool]))) for pool, count in slots.items() if count > 0}
 
 
 def _versions(hosts: Mapping[str, HostSeen], pools: Set[str]) -> dict[str, dict[str, str]]:
     found = {
-        host_id: {card.pool: card.version for card in host.about.agents if card.pool in pools} for host_id, host in hosts.items()
+        host_id: {card.pool: card.version for card in host.about.pools if card.pool in pools} for host_id, host in hosts.items()
     }
     return {host_id: of for host_id, of in found.items() if of}
 

@@ -211,18 +211,3 @@ def _joined(ranges: Ranges) -> Ranges:
         else:
             found.append((first, last))
     return found
-
-
-def agent_numbers(pools: Sequence[PoolSpec], *, index: int, hosts: int) -> dict[str, list[int]]:
-    """Return, by pool, the numbers of the agents (1 for `name-1`) that host `index` of `hosts` runs, `index` from 0.
-
-    Agents are dealt out in turn over all pools, so that pools of one agent don't all land on the first host.
-    """
-    numbers: dict[str, list[int]] = {}
-    dealt = 0
-    for pool in pools:
-        mine = [number for number in range(1, pool.replicas + 1) if (dealt + number - 1) % hosts == index]
-        dealt += pool.replicas
-        if mine:
-            numbers[pool.name] = mine
-    return numbers

@@ -16,6 +16,7 @@ from amas.server.routes import (
     flows,
     limits,
     messages,
+    pools,
     quality,
     routing,
     schedules,
@@ -42,7 +43,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
     )
     app.state.plane = plane
     work = (tasks, workflows, flows, approvals, dead_letters, schedules, quality)
-    people = (agents, fleet, desired, messages, routing, limits, costs)
+    people = (agents, pools, fleet, desired, messages, routing, limits, costs)
     routers = [part.router for part in (*work, *people)]
     for router in routers:
         app.include_router(router)

@@ -64,6 +64,7 @@ SHAPES: tuple[type, ...] = (
     shapes.WorkflowDetail,
     shapes.AgentShape,
     shapes.AgentPage,
+    shapes.PoolList,
     shapes.LogPage,
     shapes.FleetFigures,
     message_shapes.NewMessage,

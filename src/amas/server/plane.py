@@ -84,6 +84,7 @@ class ControlPlane:
         self.journal = Journal(self.engine)
         self.schedules = Schedules(self.engine, retention_s=self.retention_s, carry=self.values.carried)
         self.desired = DesiredState(self.engine)
+        self.board = AgentBoard(self.hosts)
         self.live = LiveEvents(self.journal, self.queue)
         self.rate = Rate()
         self.inboxes = Inboxes(self.engine, self.messages)
@@ -94,7 +95,6 @@ class ControlPlane:
         """Let the fleet be this one from now on, also for what was made with the one before."""
         self.fleet = fleet
         self.distributor = TaskDistributor(Routes(self.engine, retention_s=self.retention_s), self.limits, fleet)
-        self.board = AgentBoard(self.hosts, fleet)
         self.bus = fleet_bus(self.engine, fleet, self.messages) if self.messages.secret else None
 
 
