@@ -14,6 +14,8 @@ import typer
 import typer.core
 
 from amas.cli.exit import ExitCode
+from amas.cli.operating import app as operating
+from amas.cli.options import HomeOption, Json
 
 app = typer.Typer(
     name="amas",
@@ -25,8 +27,6 @@ app = typer.Typer(
 )
 
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-HomeOption = Annotated[Path | None, typer.Option("--home", help="The fleet's data folder (AMAS_HOME, by default ~/.amas).")]
 FleetOption = Annotated[str, typer.Option("--fleet", help="A fleet file, or the name of one that ships with amas.")]
 Port = Annotated[int | None, typer.Option("--port", help="The API's port (AMAS_PORT, by default 8000; 0 for any free one).")]
 MetricsPort = Annotated[
@@ -551,6 +551,8 @@ def serve(home: HomeOption = None) -> None:
 
     run_control_plane(home)
 
+
+app.add_typer(operating)
 
 model_app = typer.Typer(
     help="A small language model on this machine, for tests and for goals without a key.", no_args_is_help=True

@@ -65,6 +65,7 @@ class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     budget: Amounts | None = None
     rights: tuple[str, ...] = ()
     """Added to its layer's; with a `-` before it, taken away."""
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class DeclaredLimits(msgspec.Struct, frozen=True, kw_only=True):

@@ -190,6 +190,7 @@ class _Reading:
             estimate=self._amounts(said.estimate, f"{at}.estimate"),
             budget=self._amounts(said.budget, f"{at}.budget"),
             rights=self._rights(said, at),
+            labels=said.labels,
         )
 
     def _rights(self, said: DeclaredPool, at: str) -> frozenset[Right] | None:
