@@ -1,4 +1,4 @@
-"""What `amas apply`, `diff`, `scale`, `restart`, `drain`, `cordon`, `hosts` and `history` do, through the API of the running fleet."""
+"""What the commands do that change what is wanted of a running fleet, or show it: through the fleet's API."""
 
 import contextlib
 import getpass
@@ -198,14 +198,14 @@ def _finish(api: Api, answer: dict[str, Any], said: Said, sentence: str) -> None
 
 
 def _until_done(api: Api, revision: int, *, show: bool) -> None:
-    """Return once every agent sits where it should and every host has carried `revision` out; exit code 1 when that takes too long."""
+    """Return once all agents sit where they should and all hosts have carried it out; exit code 1 when that takes too long."""
     until_s = monotonic_s() + WAIT_S
     with _progress(show=show) as say:
         while waits_for := _waits_for(api, revision):
             say(waits_for)
             if monotonic_s() > until_s:
                 complain(
-                    f"revision {revision} is wanted, but after {WAIT_S:g} s this is still to do: {waits_for}; `amas hosts` shows more"
+                    f"revision {revision} is wanted, but after {WAIT_S:g} s it doesn't run: {waits_for}; `amas hosts` shows more"
                 )
                 raise typer.Exit(ExitCode.FAILED)
             time.sleep(LOOK_EVERY_S)
