@@ -340,7 +340,7 @@ def agents(
 
 
 @app.command()
-def ps(  # noqa: PLR0913, PLR0917  one option each
+def ps(
     pool: Annotated[str, typer.Argument(help="List this pool's agents.")] = "",
     agents: Annotated[bool, typer.Option("--agents", help="List agents, and not how many of each pool do what.")] = False,
     layer: Annotated[str, typer.Option(help="Only this layer's agents.")] = "",
