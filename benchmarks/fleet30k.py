@@ -1,8 +1,8 @@
 """`python -m benchmarks.fleet30k [--fleet FILE] [--tasks N] [--runs N] [--output FILE]`: 30,000 agents in two processes.
 
 Starts the fleet `blackroad` as `amas up` does, waits until every agent is seated, and measures what people ask of it: the seconds
-from nothing to all seated, memory and idle CPU of every process, `amas ps`, and no-op tasks a second spread over all families. A run
-of its own, beside `make bench`: it prints a table, and JSON where `--output` says.
+from nothing to all seated, memory and idle CPU of every process, `amas ps`, and no-op tasks a second spread over all families.
+A run of its own, beside `make bench`: it prints a table, and JSON where `--output` says.
 """
 
 import argparse
