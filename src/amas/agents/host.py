@@ -125,6 +125,8 @@ class Host:
         self._squads: dict[str, Squad] = {}
         self._squad_of: dict[PoolSlots, Squad] = {}
         self._flow: Squad | None = None
+        self._built_in: dict[str, Seat] = {}
+        """The flow squad's, which are nobody's agents."""
         self._about_lock = asyncio.Lock()
         self._hierarchy = Hierarchy.of(pool.member for pool in pools)
         for pool in pools:
@@ -304,7 +306,7 @@ class Host:
 
     def _left(self, agent_id: str) -> None:
         """Forget an agent that has left its squad; another squad may have it already."""
-        seat = self.seats.pop(agent_id, None)
+        seat = self.seats.pop(agent_id, None) or self._built_in.pop(agent_id, None)
         if seat is not None:
             self._health.forget(seat)
         if self._mail:
@@ -328,13 +330,14 @@ class Host:
 
     def _seat(self, agent_id: str) -> Seat:
         """Return an agent that may have a task, made now where it wasn't."""
-        seat = self.seats.get(agent_id)
+        seat = self.seats.get(agent_id) or self._built_in.get(agent_id)
         if seat is None:
             slots = self._slots.pool_of(agent_id)
             assert slots is not None, f"{agent_id} got a task that it didn't ask for"
             squad = self._squad_of[slots]
+            made = self._built_in if squad is self._flow else self.seats
             try:
-                seat = self.seats[agent_id] = squad.seat(agent_id)
+                seat = made[agent_id] = squad.seat(agent_id)
             except Exception as error:  # noqa: BLE001  the agent's author's constructor may raise anything
                 return Seat(Unmade(agent_id, squad.pool, error), squad.pool)
         return seat
