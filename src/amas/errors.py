@@ -56,6 +56,8 @@ AmasError
 │   ├── PortInUse
 │   ├── HomeUnusable
 │   ├── StartFailed
+│   ├── StageIncomplete
+│   ├── IntakeClosed
 │   └── ModelNotInstalled
 ├── RecordsError              operator   the history can't be written or read
 ├── ArtifactError             operator   the artifact store can't take or give a large value
@@ -478,6 +480,18 @@ class StartFailed(PlatformError):
     """A part of the fleet didn't come up; the message carries the last lines of its log."""
 
     code = "start_failed"
+
+
+class StageIncomplete(PlatformError):
+    """A stage's agents aren't there and well in time; what was started before goes on running."""
+
+    code = "stage_incomplete"
+
+
+class IntakeClosed(PlatformError):
+    """No goals and tasks are taken now; what was accepted is kept."""
+
+    code = "intake_closed"
 
 
 class ModelNotInstalled(PlatformError):

@@ -1,4 +1,4 @@
-"""A fleet's hosts and control plane killed while agents sit on them and while a fleet is applied: what is wanted runs in the end."""
+"""Hosts and control planes killed while agents sit there and while a fleet is applied: what is wanted runs in the end."""
 
 import asyncio
 import os

@@ -56,13 +56,17 @@ def up(
     home: HomeOption = None,
     port: Port = None,
     metrics_port: MetricsPort = None,
+    phase: Annotated[
+        str,
+        typer.Option("--phase", help="Start agents' stages up to this one, a number or a pool; `amas up` goes on from there."),
+    ] = "",
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay attached; Ctrl-C stops the fleet.")] = False,
     json: Json = False,
 ) -> None:
     """Start a fleet on this machine."""
     from amas.cli import lifecycle
 
-    lifecycle.up(fleet, home, ports=(port, metrics_port), foreground=foreground, as_json=json)
+    lifecycle.up(fleet, home, ports=(port, metrics_port), phase=phase, foreground=foreground, as_json=json)
 
 
 @app.command()

@@ -23,6 +23,11 @@ SESSIONS = b"remote-", b"guest-"
 """How the ids of hosts begin that take no seats: agents that run elsewhere, and those that a program adds to the fleet itself."""
 
 _fleet = msgspec.msgpack.Decoder(FleetSpec)
+_single: dict[str, msgspec.msgpack.Decoder[Any]] = {
+    FLEET: _fleet,
+    "stage": msgspec.msgpack.Decoder(int),
+    "closed": msgspec.msgpack.Decoder(str),
+}
 _values = {kind: (attribute, msgspec.msgpack.Decoder(of)) for kind, (attribute, of) in SECTIONS.items()}
 
 
@@ -118,8 +123,8 @@ def _document(found: Mapping[bytes, bytes]) -> Desired:
         kind, _, about = name.decode().partition(":")
         if kind == "rev":
             fields["revision"] = int(value)
-        elif kind == FLEET:
-            fields["fleet"] = _fleet.decode(value)
+        elif kind in _single:
+            fields[kind] = _single[kind].decode(value)
         elif kind in _values:  # a newer amas may have put others there
             attribute, decoder = _values[kind]
             fields[attribute][about] = decoder.decode(value)

@@ -17,6 +17,8 @@ from amas.model.yamlfile import did_you_mean
 
 HOSTS_MAX = 256
 """On one machine; more hosts than cores gain nothing but isolation."""
+STAGES_MAX = 99
+"""Stages start one after the other: more than a few only take time."""
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _NAME_WORDS = "lower case letters and digits in words joined by hyphens"
@@ -83,6 +85,8 @@ def _of_provider(pool: PoolSpec, spec: FleetSpec) -> Iterator[Problem]:
 
 
 def _of_policy(pool: PoolSpec) -> Iterator[Problem]:
+    if not 1 <= pool.stage <= STAGES_MAX:
+        yield Problem("stage", f"is {pool.stage}, but must be from 1, the first to start, to {STAGES_MAX}")
     if not pool.timeout_s > 0:
         yield Problem("timeout", f"is {pool.timeout_s:g} seconds, but an attempt needs some time, such as 10m")
     if not 0 <= pool.retry.retries <= 100:

@@ -59,6 +59,8 @@ class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     retry: DeclaredRetry = DeclaredRetry()
     max_queued: int | None = None
     version: str | int | float = "1"
+    stage: int = 1
+    """When its agents start: after those of every lower stage are there."""
     options: dict[str, Any] = msgspec.field(default_factory=dict)
     provider: str = ""
     estimate: Amounts | None = None

@@ -176,6 +176,7 @@ class _Reading:
             limits=ProcessLimits(
                 memory_mb=said.limits.memory_mb, cpu_s=round(self._seconds(said.limits.cpu, f"{at}.limits.cpu"))
             ),
+            stage=said.stage,
             timeout_s=self._seconds(said.timeout, f"{at}.timeout"),
             retry=RetryPolicy(
                 retries=self._defaults.retry_attempts if retries is None else retries,

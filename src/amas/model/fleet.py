@@ -65,6 +65,8 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What its agents may do; None: what `AUTHORITY` gives its layer."""
     labels: dict[str, str] = {}
     """For people and programs that look for agents: `family`, `speciality`, ..."""
+    stage: int = 1
+    """When its agents start: pools of stage 1 are there and well before those of 2 begin; they stop in reverse."""
     life: int = 0
     """How often its agents were asked to be made anew, which hosts do when a pool isn't what it was; no file says it."""
 
@@ -149,6 +151,12 @@ class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
     def members(self) -> tuple[Member, ...]:
         """Everybody's place in the hierarchy, a pool each."""
         return tuple(pool.member for pool in self.pools)
+
+    @property
+    def stages(self) -> dict[int, tuple[PoolSpec, ...]]:
+        """The pools by the stage in which their agents start, in order."""
+        numbers = sorted({pool.stage for pool in self.pools})
+        return {number: tuple(pool for pool in self.pools if pool.stage == number) for number in numbers}
 
     @property
     def queue_bounds(self) -> dict[str, int]:

@@ -20,6 +20,7 @@ from amas.engine.queue import RETENTION_S, TaskQueue
 from amas.engine.routes import Routes
 from amas.engine.schedules import Schedules
 from amas.engine.workflows import Workflows
+from amas.errors import IntakeClosed
 from amas.model.fleet import FleetSpec
 from amas.observe.metrics import Metrics
 from amas.orchestration.bus import AgentCommunicationBus
@@ -46,6 +47,8 @@ class ControlPlane:
     """The fleet's data folder, whose `logs/` holds what hosts write."""
     retention_s: float = RETENTION_S
     """As the hosts and controllers have it: AMAS_RETENTION_S."""
+    closed: str = ""
+    """Why no goals and tasks are taken now, as the desired state says; "": they are."""
     artifacts_url: str = ""
     """Where large values are; empty for a folder in the home."""
     payload_bytes: int = BYTES_MAX
@@ -104,5 +107,12 @@ async def _plane_of(request: Request) -> ControlPlane:  # a plain function would
     return plane
 
 
+async def _taking(plane: Annotated[ControlPlane, Depends(_plane_of)]) -> None:
+    if plane.closed:
+        raise IntakeClosed(f"no work is taken now: {plane.closed}; what was accepted is kept")
+
+
+TAKING = Depends(_taking)
+"""Among the dependencies of a route for new work: it is refused while none is taken."""
 Plane = Annotated[ControlPlane, Depends(_plane_of)]
 """How a route gets it."""

@@ -16,7 +16,7 @@ from amas.server import intake
 from amas.server.contract import answers, encoded, reference, takes
 from amas.server.intake import MSGPACK, NDJSON
 from amas.server.lookups import failure_shape, find_task, task_detail, task_shape
-from amas.server.plane import ControlPlane, Plane
+from amas.server.plane import TAKING, ControlPlane, Plane
 from amas.server.shapes import (
     AttemptShape,
     Cancelled,
@@ -98,6 +98,7 @@ _LISTED = TaskShape(**{name: getattr(_TASK, name) for name in TaskShape.__struct
 @router.post(
     "",
     summary="Submit a task",
+    dependencies=[TAKING],
     openapi_extra={**takes(NewTask, _NEW), "parameters": [IDEMPOTENCY_HEADER]},
     **answers(Submitted, Submitted(id=_ID), status=201, problems=(400, 413, 415, 422, 429, 503)),
 )
@@ -113,6 +114,7 @@ async def submit_task(request: Request, plane: Plane) -> Response:
 @router.post(
     "/batch",
     summary="Submit tasks together",
+    dependencies=[TAKING],
     openapi_extra={
         "requestBody": {
             "required": True,
