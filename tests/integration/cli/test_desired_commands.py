@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,7 +47,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     def call(*arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "amas", *arguments]
         return subprocess.run(
-            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT_S, check=False
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
         )
 
     up = call("up", "--fleet", "./one.yaml", "--port", "0", "--metrics-port", "0")
