@@ -1,4 +1,4 @@
-"""Hosts and control planes killed while agents sit there and while a fleet is applied: what is wanted runs in the end."""
+"""A host killed with its agents on it, and a control plane while a fleet is applied: what is wanted runs in the end."""
 
 import asyncio
 import os

@@ -120,6 +120,7 @@ class _Reading:
             limits=msgspec.structs.replace(self._limits(said.limits), gate=self._gate(said.gate)),
             playbooks=tuple(self._beside(name) for name in said.playbooks),
             hosts=said.hosts,
+            folder=str(Path(self._file.path).parent.absolute()),
             providers=tuple(self._provider(name, provider) for name, provider in said.providers.items()),
             tenants={name: self._tenant(tenant, f"tenants.{name}") for name, tenant in said.tenants.items()},
             routing=self._routing(said.routing),

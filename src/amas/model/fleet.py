@@ -138,6 +138,8 @@ class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Names of shipped playbooks or paths; empty for all that ship with the product."""
     hosts: int = 1
     """Host processes that the local platform starts."""
+    folder: str = ""
+    """Where its file lies, an absolute path: agents' modules may stand beside it. Empty for one that no file declared."""
     providers: tuple[ProviderSpec, ...] = ()
     tenants: dict[str, TenantSpec] = msgspec.field(default_factory=dict)
     routing: RoutingSpec = RoutingSpec()

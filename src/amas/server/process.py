@@ -15,6 +15,7 @@ from amas.controllers.declarer import declare
 from amas.controllers.figures import Figures
 from amas.controllers.run import Controllers, make_duties
 from amas.engine.connection import Engine
+from amas.engine.desired import DesiredState
 from amas.fleet.load import load_fleet
 from amas.observe.logging import open_log, use_log
 from amas.platforms.local.control import fleet_state
@@ -47,7 +48,8 @@ async def _control_plane(home: Home) -> None:
         await Records.open(RecordsSettings.read().url_for(home.folder), cell=state.cell) as records,
     ):
         figures = Figures()
-        fleet, retention_s = load_fleet(state.fleet_file), engine_settings.retention_s
+        wanted = (await insist(DesiredState(engine).read, draw=random.random)).spec
+        fleet, retention_s = wanted or load_fleet(state.fleet_file), engine_settings.retention_s
         plane = ControlPlane(
             engine,
             records,

@@ -30,7 +30,7 @@ hosts: {hosts}
 pools:
   - {{name: echoer, agent: "my_agents:echo", layer: executive, capabilities: [text.echo], replicas: {echoers}}}
 """
-COUNTER = '  - {name: counter, agent: "my_agents:count", layer: execution, lead: echoer, capabilities: [text.count]}\n'
+COUNTER = '  - {name: counter, agent: "their_agents:count", layer: execution, lead: echoer, capabilities: [text.count]}\n'
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     folder = tmp_path_factory.mktemp("desired")
     (folder / "my_agents.py").write_text(AGENTS)
     (folder / "one.yaml").write_text(FLEET.format(hosts=1, echoers=2))
-    (folder / "two.yaml").write_text(FLEET.format(hosts=2, echoers=3) + COUNTER)
+    (folder / "other").mkdir()
+    (folder / "other" / "their_agents.py").write_text(AGENTS)
+    (folder / "other" / "two.yaml").write_text(FLEET.format(hosts=2, echoers=3) + COUNTER)
     (folder / "wrong.yaml").write_text(FLEET.format(hosts=1, echoers=99))
     environment = {**os.environ, "AMAS_HOME": str(folder / "home"), "COLUMNS": "200"}
 
@@ -72,17 +74,17 @@ def agents(run: Run) -> dict[str, str]:
 
 def test_what_is_declared_runs_and_can_be_gone_back_from(run: Run) -> None:
     assert run("diff", "one.yaml").stdout.startswith("nothing changes: 2 agents on 1 host")
-    differs = run("diff", "two.yaml")
+    differs = run("diff", "other/two.yaml")
     assert (differs.returncode, "+ pool counter (+1 agent)" in differs.stdout) == (1, True)
-    asks = run("apply", "two.yaml")
+    asks = run("apply", "other/two.yaml")
     assert (asks.returncode, "--yes" in asks.stderr) == (2, True)
-    applied = run("apply", "two.yaml", "--yes", "--why", "more work")
+    applied = run("apply", "other/two.yaml", "--yes", "--why", "more work")
     assert applied.returncode == 0, applied.stderr
     assert applied.stdout.splitlines()[-1].endswith("runs")
     found = agents(run)
     assert found.keys() == {"echoer-1", "echoer-2", "echoer-3", "counter-1"}
     assert set(found.values()) == {"host-1", "host-2"}
-    assert run("diff", "two.yaml").returncode == 0
+    assert run("diff", "other/two.yaml").returncode == 0
 
     history = said(run("history", "--json"))
     assert history["items"][0]["why"] == "more work"
