@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from math import ceil
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -178,10 +179,10 @@ def test_under_a_constant_load_it_settles_and_stays(spec: ScalingSpec, per_step:
         running = [*running[1:], begun]
         seen = Observation(
             at_ms=START_MS + index * STEP_MS,
-            waiting=round(waiting),
-            backlog=round(waiting),
-            arrived=round(arrived),
-            running=round(sum(running)),
+            waiting=ceil(waiting - 1e-6),
+            backlog=ceil(waiting - 1e-6),
+            arrived=ceil(arrived),
+            running=ceil(sum(running) - 1e-6),
         )
         made, memory = decide(spec, memory, seen, replicas=size)
         if made.replicas != size and index >= settled:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from amas.clock import monotonic_s
+from amas.controllers.autoscaler import Autoscaler
 from amas.controllers.cron import Cron
 from amas.controllers.deadlines import Deadlines
 from amas.controllers.figures import Figures
@@ -20,11 +21,14 @@ from amas.controllers.recorder import Recorder
 from amas.controllers.router import Router
 from amas.controllers.timers import Timers
 from amas.engine.connection import Engine
+from amas.engine.desired import DesiredState
 from amas.engine.hosts import HostRegistry, Leadership
+from amas.engine.inbox import Inboxes
 from amas.engine.journal import Journal
 from amas.engine.limits import Limits
 from amas.engine.queue import TaskQueue
 from amas.engine.routes import Routes
+from amas.engine.scaling import ScalingState
 from amas.engine.schedules import Schedules
 from amas.engine.workflows import Workflows
 from amas.errors import EngineError, RecordsError
@@ -32,7 +36,7 @@ from amas.model.fleet import FleetSpec
 from amas.observe import events
 from amas.observe.logging import process_log
 from amas.records.store import Records
-from amas.settings import EngineSettings, HostSettings, OrchestrationLimits
+from amas.settings import EngineSettings, HostSettings, MessageSettings, OrchestrationLimits
 
 DUTY = "controllers"
 LEASE_S = 3.0
@@ -67,6 +71,7 @@ def make_duties(engine: Engine, records: Records, figures: Figures, *, fleet: Fl
         Reaper(hosts, figures, lease_s=HostSettings.read().lease_s),
         Cron(Schedules(engine, retention_s=settings.retention_s), figures, limits=fleet.limits),
         Deadlines(queue, figures, timeout_s=timeout_s),
+        Autoscaler(ScalingState(engine), DesiredState(engine), Inboxes(engine, MessageSettings.read()), records),
         Router(Routes(engine, retention_s=settings.retention_s), fleet),
         Recorder(Journal(engine), records, figures),
     ]

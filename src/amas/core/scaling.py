@@ -64,10 +64,10 @@ def decide(  # noqa: PLR0913  one for each thing that it follows from
     bounds = _bounds(spec, seen.at_ms, replicas, room=room, usd=spec.agent_usd_per_hour or agent_usd_per_hour)
     asked = _asked(spec, found, replicas)
     wanted = min(max(asked, bounds.low), bounds.grow_to)
-    if wanted == 0 and replicas and (not memory.idle_ms or seen.at_ms - memory.idle_ms < spec.idle_s * 1000):
-        wanted = min(1, bounds.grow_to)
     memory = recommended(memory, At(seen.at_ms, wanted), spec)
     replicas, why = _moved(spec, memory, wanted, before)
+    if replicas == 0 < before and not (memory.idle_ms and seen.at_ms - memory.idle_ms >= spec.idle_s * 1000):
+        replicas, why = 1, f"the last one goes after {spec.idle_s:g} s without work"
     replicas, why = _held(bounds, replicas, asked, why)
     if replicas != before:
         memory = resized(memory, At(seen.at_ms, replicas))

@@ -5,7 +5,7 @@ more agents than there are tasks. Signals of hosts, and the length of a whole qu
 """
 
 from collections.abc import Iterator
-from math import ceil, inf
+from math import ceil
 
 from amas.core.forecast import forecast
 from amas.core.scaling_history import INTERVAL_MS, ScalingMemory, arrivals, oldest_s, service_s
@@ -21,7 +21,7 @@ def signals(spec: ScalingSpec, memory: ScalingMemory, seen: Observation, *, repl
     """Return what each signal asks for, the neediest first; `slots` are the tasks that an agent does at a time."""
     found = [
         *_of_tasks(spec, memory, seen, replicas=replicas, slots=slots),
-        *_of_hosts(spec, seen, replicas=replicas),
+        *_of_hosts(spec, seen, replicas),
         *_of_counts(spec, seen),
     ]
     if spec.forecast and (expected := _expected(spec, memory, seen, slots)):
@@ -36,6 +36,7 @@ def _agents(needed: float) -> int:
 
 def _of_tasks(spec: ScalingSpec, memory: ScalingMemory, seen: Observation, *, replicas: int, slots: int) -> Iterator[Signal]:
     wanted, waits = spec.targets, f"{seen.waiting:.4g} {'task waits' if seen.waiting == 1 else 'tasks wait'}"
+    there = _there(seen, replicas)
     busy, work = seen.running / slots, _agents((seen.running + seen.waiting) / slots)
     runs = {0: "nothing runs", 1: "1 task runs"}.get(seen.running, f"{seen.running} tasks run")
     yield Signal(name="busy", value=seen.running, agents=_agents(busy), words=runs)
@@ -46,11 +47,11 @@ def _of_tasks(spec: ScalingSpec, memory: ScalingMemory, seen: Observation, *, re
         words = f"{waits}, {each:g} for an agent, and {runs}"
         yield Signal(name="queue_depth", value=seen.waiting, target=each, agents=agents, words=words)
     if (whole := wanted.queue_total) is not None:
-        agents = min(_in_proportion(seen.waiting, whole, replicas, spec.tolerance), work)
+        agents = min(_in_proportion(seen.waiting, whole, there, spec.tolerance), work)
         words = f"{waits}, {whole:g} are meant to"
         yield Signal(name="queue_total", value=seen.waiting, target=whole, agents=agents, words=words)
     if (wait_s := wanted.oldest_s) is not None and (oldest := oldest_s(memory, seen)) is not None:
-        agents = min(_in_proportion(oldest, wait_s, replicas, spec.tolerance), work)
+        agents = min(_in_proportion(oldest, wait_s, there, spec.tolerance), work)
         words = f"the next task has waited {oldest:.3g} s, {wait_s:g} s are meant"
         yield Signal(name="oldest", value=oldest, target=wait_s, agents=agents, words=words)
     if (share := wanted.utilisation) is not None:
@@ -59,14 +60,14 @@ def _of_tasks(spec: ScalingSpec, memory: ScalingMemory, seen: Observation, *, re
         yield Signal(name="utilisation", value=used, target=share, agents=_agents(busy / share), words=words)
 
 
-def _of_hosts(spec: ScalingSpec, seen: Observation, *, replicas: int) -> Iterator[Signal]:
+def _of_hosts(spec: ScalingSpec, seen: Observation, replicas: int) -> Iterator[Signal]:
     wanted = spec.targets
     for name, value, target, words in (
         ("cpu", seen.cpu, wanted.cpu, "its hosts use {:.3g} CPUs each, {:g} are meant"),
         ("memory", seen.memory_mb, wanted.memory_mb, "its hosts hold {:.4g} MiB each, {:g} are meant"),
     ):
         if value is not None and target is not None:
-            agents = _in_proportion(value, target, replicas, spec.tolerance)
+            agents = _in_proportion(value, target, _there(seen, replicas), spec.tolerance)
             yield Signal(name=name, value=value, target=target, agents=agents, words=words.format(value, target))
 
 
@@ -92,7 +93,12 @@ def _expected(spec: ScalingSpec, memory: ScalingMemory, seen: Observation, slots
     return Signal(name="forecast", value=per_s, agents=agents, words=words)
 
 
-def _in_proportion(value: float, target: float, replicas: int, tolerance: float) -> int:
+def _there(seen: Observation, replicas: int) -> int:
+    """Return the agents to whom a figure is owed: not those that are wanted and haven't come yet."""
+    return replicas if seen.seated is None else seen.seated
+
+
+def _in_proportion(value: float, target: float, agents: int, tolerance: float) -> int:
     """Return the agents with which a figure would be on target if it goes down as they go up."""
-    ratio = value / target if target else inf
-    return replicas if abs(ratio - 1) <= tolerance else _agents(replicas * ratio)
+    ratio = value / target
+    return agents if abs(ratio - 1) <= tolerance else _agents(agents * ratio)

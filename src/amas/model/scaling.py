@@ -91,6 +91,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     arrived: int | None = None
     """Tasks ever queued there; None while nobody counts them."""
     running: int = 0
+    seated: int | None = None
+    """Agents that hosts have been given, which may be others than are wanted by now; None where nobody gives them."""
     cpu: float | None = None
     memory_mb: float | None = None
     messages: int = 0
