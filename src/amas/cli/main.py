@@ -14,6 +14,7 @@ import typer
 import typer.core
 
 from amas.cli.exit import ExitCode
+from amas.cli.scaling_command import app as scaling_command
 
 app = typer.Typer(
     name="amas",
@@ -551,6 +552,8 @@ def serve(home: HomeOption = None) -> None:
 
     run_control_plane(home)
 
+
+app.add_typer(scaling_command)
 
 model_app = typer.Typer(
     help="A small language model on this machine, for tests and for goals without a key.", no_args_is_help=True

@@ -152,3 +152,9 @@ class PoolScaling(msgspec.Struct, frozen=True, kw_only=True):
     grown: int = 0
     """How often it grew, since ever."""
     shrunk: int = 0
+
+
+class ScalingBoard(msgspec.Struct, frozen=True, kw_only=True):
+    """All pools whose size follows their work, by name."""
+
+    pools: tuple[PoolScaling, ...] = ()

@@ -4,8 +4,8 @@
 --                           which nobody wants to know pay nothing for it
 
 do
-  -- scaling_keep: keep values, and count what comes into queues from now on.  caller: ScalingState.keep.
-  --   ARGV: now, [queue...], then field and value by turns; a value of '' takes the field away.
+-- scaling_keep: keep values, and count what comes into queues from now on.  caller: ScalingState.keep.
+--   ARGV: now, [queue...], then field and value by turns; a value of '' takes the field away.
   local function scaling_keep(keys, args)
     begin(keys, args)
     for _, queue in ipairs(cmsgpack.unpack(args[2])) do call('HSETNX', key('qs', queue), 'n', 0) end
