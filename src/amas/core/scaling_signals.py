@@ -35,10 +35,9 @@ def _agents(needed: float) -> int:
 
 
 def _of_tasks(spec: ScalingSpec, memory: ScalingMemory, seen: Observation, *, replicas: int, slots: int) -> Iterator[Signal]:
-    wanted, waits = spec.targets, f"{seen.waiting:.4g} {'task waits' if seen.waiting == 1 else 'tasks wait'}"
+    wanted, waits, runs = spec.targets, _count(seen.waiting, "waits", "wait"), _count(seen.running, "runs", "run")
     there = _there(seen, replicas)
     busy, work = seen.running / slots, _agents((seen.running + seen.waiting) / slots)
-    runs = {0: "nothing runs", 1: "1 task runs"}.get(seen.running, f"{seen.running} tasks run")
     yield Signal(name="busy", value=seen.running, agents=_agents(busy), words=runs)
     if seen.waiting:
         yield Signal(name="waiting", value=seen.waiting, agents=1, words=waits)
@@ -91,6 +90,12 @@ def _expected(spec: ScalingSpec, memory: ScalingMemory, seen: Observation, slots
     agents = _agents(per_s * work_s / slots / (spec.targets.utilisation or FORECAST_UTILISATION))
     words = f"{per_s:.3g} tasks a second are expected, {work_s:.3g} s of work each"
     return Signal(name="forecast", value=per_s, agents=agents, words=words)
+
+
+def _count(tasks: float, one: str, many: str) -> str:
+    if not tasks:
+        return f"nothing {one}"
+    return f"1 task {one}" if tasks == 1 else f"{tasks:.6g} tasks {many}"
 
 
 def _there(seen: Observation, replicas: int) -> int:
