@@ -155,6 +155,7 @@ async def test_what_a_person_set_stays_until_it_is_given_back(scaled: Scaled) ->
     assert set(await scaled.sweep(times=8)) == {20}
     view = await scaled.view()
     assert (view.pinned_by, view.replicas, view.recommended) == ("ann", 20, 12)
+    assert (view.steps, view.shrunk) == ((), 0), "nothing was done"
     await scaled.desired.change([Wish("scale:worker", None)], by="ann", why="over")
     assert await scaled.sweep() == [1]
     assert (await scaled.view()).pinned_by == ""
@@ -167,6 +168,7 @@ async def test_advice_changes_nothing(scaled: Scaled) -> None:
     view = await scaled.view()
     assert (view.replicas, view.recommended, view.recommend_only) == (1, 4, True)
     assert [step.replicas for step in view.steps] == [4], "advice that stays the same is noted once"
+    assert view.grown == 0
     assert not (await scaled.desired.read()).scales
 
 

@@ -282,10 +282,11 @@ def _viewed(size: _Size, before: PoolScaling | None) -> PoolScaling:
     made, spec = size.turn.decision, size.pool.scaling
     assert spec is not None
     steps, grown, shrunk = (before.steps, before.grown, before.shrunk) if before else ((), 0, 0)
-    advice_before = before.recommended if before else made.before
-    if made.replicas != made.before and (size.applied or made.replicas != advice_before):
+    new_advice = spec.recommend_only and made.replicas != (before.recommended if before else made.before)
+    if made.replicas != made.before and (size.applied or new_advice):
         step = ScalingStep(at_ms=made.at_ms, before=made.before, replicas=made.replicas, reason=made.reason)
         steps = (step, *steps)[:STEPS_KEPT]
+    if size.applied:
         grown, shrunk = grown + (made.replicas > made.before), shrunk + (made.replicas < made.before)
     return PoolScaling(
         pool=size.pool.name,
