@@ -11,14 +11,16 @@ from amas.controllers import autoscaler
 from amas.controllers.autoscaler import Autoscaler
 from amas.engine.desired import DesiredState, Wish
 from amas.engine.hosts import HostAbout, HostFigures
-from amas.engine.inbox import Inboxes
+from amas.engine.inbox import Inboxes, Letter
 from amas.engine.queue import Slots
 from amas.engine.scaling import ScalingState
 from amas.errors import EngineUnreachable
+from amas.model.blob import to_blob
 from amas.model.desired import Scale, Seats
 from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec
+from amas.model.limits import Usage
 from amas.model.scaling import AUTOSCALER, PoolScaling, ScalingPace, ScalingSpec, ScalingTargets
-from amas.model.task import Claimed
+from amas.model.task import Claimed, Completion
 from amas.records.store import Records
 from amas.settings import MessageSettings
 
@@ -38,7 +40,7 @@ class Scaled:
     """A cell, its autoscaler, and agents that there are as many of as are wanted."""
 
     def __init__(self, cell: Cell, records: Records) -> None:
-        self.cell, self._records = cell, records
+        self.cell, self.records = cell, records
         self.desired, self.state = DesiredState(cell.engine), ScalingState(cell.engine)
         self.running: list[Claimed] = []
         self.sent, self.cell_has_host = 0, False
@@ -46,7 +48,7 @@ class Scaled:
 
     def anew(self) -> Autoscaler:
         """Return an autoscaler that knows nothing, as a new leader's does."""
-        self.scaler = Autoscaler(self.state, self.desired, Inboxes(self.cell.engine, MessageSettings()), self._records)
+        self.scaler = Autoscaler(self.state, self.desired, Inboxes(self.cell.engine, MessageSettings()), self.records)
         return self.scaler
 
     async def want(self, *pools: PoolSpec, limit: int = 500) -> None:
@@ -257,6 +259,47 @@ async def test_hosts_figures_count_where_the_pool_has_seats(scaled: Scaled) -> N
         "busy": 0,
     }
     assert await scaled.size() == 16
+
+
+async def test_what_an_agent_costs_is_learned_from_what_its_work_cost(scaled: Scaled) -> None:
+    """A tenth of a dollar in ten seconds is 36 dollars an hour."""
+    spec = replace(SPEC, min=1, usd_per_hour=80.0, up=ScalingPace(count=100, every_s=0))
+    await scaled.want(replace(POOL, scaling=spec))
+    await scaled.flood(1)
+    await scaled.work()
+    scaled.cell.now += 10_000
+    (done,) = scaled.running
+    await scaled.cell.queue.complete(
+        "h1", [Completion(done.id, done.attempt, to_blob("done"), Usage(100_000))], now_ms=scaled.cell.now
+    )
+    await scaled.records.apply(await scaled.cell.entries())
+    await scaled.flood(50)
+    await scaled.sweep(times=2)
+    assert await scaled.size() == 2
+    assert (await scaled.view()).reason.endswith("; 80 USD an hour pay for 2 at 36 USD each")
+
+
+async def test_messages_and_workflows_ask_for_agents(scaled: Scaled) -> None:
+    spec = replace(SPEC, min=1, up=ScalingPace(count=100, every_s=0), targets=ScalingTargets(messages=2, workflows=1))
+    await scaled.want(replace(POOL, scaling=spec))
+    await scaled.sweep()
+    now, inboxes = scaled.cell.now, Inboxes(scaled.cell.engine, MessageSettings())
+    letters = [
+        Letter.of(inbox, b"x", message_id=f"{inbox}/{n}", sender="s", priority=1, times_ms=(now, now + 300_000))
+        for inbox in ("worker-1", "worker-7", "other-1")
+        for n in range(5)
+    ]
+    await inboxes.send(letters, now_ms=now)
+    for name in ("w1", "w2", "w3"):
+        await scaled.cell.submit(task(name), workflow=name)
+    await scaled.sweep()
+    assert {signal.name: signal.agents for signal in (await scaled.view()).signals} == {
+        "messages": 5,
+        "workflows": 3,
+        "waiting": 1,
+        "busy": 0,
+    }
+    assert await scaled.size() == 5
 
 
 async def test_a_pool_that_is_scaled_no_more_is_forgotten(scaled: Scaled) -> None:

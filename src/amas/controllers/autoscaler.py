@@ -109,7 +109,7 @@ class Autoscaler:
         targets = [pool.scaling.targets for pool in pools if pool.scaling]
         messages: dict[str, int] = {}
         if any(each.messages is not None for each in targets):
-            for inbox, count in (await self._inboxes.backlog()).items():
+            for inbox, count in (await self._inboxes.backlog(now_ms=at_ms)).items():
                 name = inbox.rpartition("-")[0]
                 messages[name] = messages.get(name, 0) + count
         workflows = await self._state.open_workflows() if any(each.workflows is not None for each in targets) else 0
