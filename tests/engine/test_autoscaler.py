@@ -174,6 +174,14 @@ async def test_advice_changes_nothing(scaled: Scaled) -> None:
     assert not (await scaled.desired.read()).scales
 
 
+async def test_a_pool_that_gets_only_advice_from_now_on_has_its_declared_size(scaled: Scaled) -> None:
+    await scaled.want(POOL)
+    await scaled.flood(100)
+    assert (await scaled.sweep(times=6))[-1] == 4
+    await scaled.want(replace(POOL, scaling=replace(SPEC, recommend_only=True)))
+    assert set(await scaled.sweep(times=6)) == {1}
+
+
 async def test_who_decided_from_an_older_document_looks_again(scaled: Scaled, monkeypatch: pytest.MonkeyPatch) -> None:
     await scaled.want(POOL)
     await scaled.flood(100)
@@ -304,10 +312,11 @@ async def test_messages_and_workflows_ask_for_agents(scaled: Scaled) -> None:
 
 async def test_a_pool_that_is_scaled_no_more_is_forgotten(scaled: Scaled) -> None:
     await scaled.want(POOL)
-    await scaled.sweep()
+    await scaled.flood(100)
+    assert (await scaled.sweep(times=6))[-1] == 4
     assert (await scaled.state.kept()).memories.keys() == {"worker"}
     await scaled.want(replace(POOL, scaling=None))
-    await scaled.sweep()
+    assert await scaled.sweep() == [1], "as declared, and not as it was scaled last"
     kept = await scaled.state.kept()
     assert not kept.memories
     assert not kept.views

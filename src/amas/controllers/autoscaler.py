@@ -6,7 +6,7 @@ the engine with each decision and every half minute, so a leader that dies takes
 was made and not noted is found again in the desired state. A size that somebody else set stays until it is given back.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -90,7 +90,7 @@ class Autoscaler:
         look = await self._look(desired, pools, at_ms)
         sizes = self._decide(desired, pools, look, await self._costs(pools, at_ms))
         try:
-            await self._apply(desired, [size for size in sizes if size.applied], at_ms)
+            await self._apply(desired, sizes, at_ms)
         except DesiredChanged:
             return AGAIN_S
         await self._keep(sizes, look)
@@ -186,11 +186,14 @@ class Autoscaler:
             }
         return self._usd
 
-    async def _apply(self, desired: Desired, sizes: Iterable[_Size], at_ms: int) -> None:
-        changed = [size for size in sizes if size.turn.decision.replicas != size.pool.replicas]
-        if not changed:
+    async def _apply(self, desired: Desired, sizes: Sequence[_Size], at_ms: int) -> None:
+        changed = [size for size in sizes if size.applied and size.turn.decision.replicas != size.pool.replicas]
+        kept = {size.pool.name for size in sizes if size.applied}
+        left = sorted(name for name, scale in desired.scales.items() if scale.by == AUTOSCALER and name not in kept)
+        if not changed and not left:
             return
-        wishes, reasons = [], []
+        wishes = [Wish(f"scale:{name}", None) for name in left]
+        reasons = [f"{name} has its declared size: it isn't scaled any more" for name in left]
         for size in changed:
             made, pool = size.turn.decision, size.pool.name
             scale = Scale(replicas=made.replicas, by=AUTOSCALER, why=made.reason, at_ms=at_ms)
