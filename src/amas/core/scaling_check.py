@@ -20,7 +20,7 @@ def mistakes(spec: ScalingSpec) -> Iterator[Mistake]:
     if spec.max < max(spec.min, 1):
         yield "max", f"is {spec.max}, but must be at least {max(spec.min, 1)}"
     yield from _of_targets(spec.targets)
-    if spec.targets == ScalingTargets() and not (spec.windows or spec.forecast):
+    if spec.targets == ScalingTargets() and not spec.windows:
         yield "targets", "are missing: say what the size follows, such as {queue_depth: 10}"
     for name, pace in (("up", spec.up), ("down", spec.down)):
         yield from ((f"{name}.{field}", message) for field, message in _of_pace(pace))
