@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from amas.agents.base import AgentDefinition, load_agent, takes_mail
+from amas.core.scaling_check import mistakes
 from amas.errors import FleetError
 from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.states import Layer
@@ -53,6 +54,7 @@ def problems(spec: FleetSpec) -> Iterator[Problem]:
             *_of_size(pool, spec),
             *_of_policy(pool),
             *_of_provider(pool, spec),
+            *_of_scaling(pool, spec),
         ):
             yield Problem(f"{at}.{field}", message)
     if spec.limits.max_queued < 0:
@@ -82,6 +84,19 @@ def _of_provider(pool: PoolSpec, spec: FleetSpec) -> Iterator[Problem]:
     if pool.provider and pool.provider not in known:
         mend = did_you_mean(pool.provider, known) or ": declare it under providers"
         yield Problem("provider", f"there is no provider {pool.provider!r}{mend}")
+
+
+def _of_scaling(pool: PoolSpec, spec: FleetSpec) -> Iterator[Problem]:
+    if pool.scaling is None:
+        return
+    for field, message in mistakes(pool.scaling):
+        yield Problem(f"scaling.{field}", message)
+    most = spec.limits.max_agents_per_pool
+    if pool.scaling.max > most:
+        mend = "lower it, or raise limits.max_agents_per_pool"
+        yield Problem("scaling.max", f"is {pool.scaling.max}, over the limit of {most} agents in a pool: {mend}")
+    if pool.replicas > pool.scaling.max:
+        yield Problem("replicas", f"is {pool.replicas}, but scaling.max is {pool.scaling.max}: lower it, or raise that")
 
 
 def _of_policy(pool: PoolSpec) -> Iterator[Problem]:

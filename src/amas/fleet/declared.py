@@ -12,6 +12,7 @@ from amas.model.fleet import Isolation
 from amas.model.gate import GateSpec
 from amas.model.limits import Amounts
 from amas.model.routing import RoutingWeights
+from amas.model.scaling import ScalingWindow
 from amas.model.states import Layer
 
 Time = float | str
@@ -35,6 +36,46 @@ class DeclaredProcessLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     memory_mb: int = 2048
     cpu: Time = 0.0
+
+
+class DeclaredTargets(msgspec.Struct, frozen=True, kw_only=True):
+    """What is meant to be had of each signal that a pool's size follows."""
+
+    queue_depth: float | None = None
+    queue_total: float | None = None
+    oldest: Time | None = None
+    utilisation: float | None = None
+    cpu: float | None = None
+    memory_mb: float | None = None
+    messages: float | None = None
+    workflows: float | None = None
+
+
+class DeclaredPace(msgspec.Struct, frozen=True, kw_only=True):
+    """How fast a pool grows or shrinks; what isn't said is as A9 has it."""
+
+    count: int | None = None
+    percent: float | None = None
+    every: Time | None = None
+    after: Time | None = None
+    cooldown: Time | None = None
+
+
+class DeclaredScaling(msgspec.Struct, frozen=True, kw_only=True):
+    """How a pool's size follows its work."""
+
+    max: int
+    min: int = 1
+    targets: DeclaredTargets = DeclaredTargets()
+    up: DeclaredPace = DeclaredPace()
+    down: DeclaredPace = DeclaredPace()
+    tolerance: float = 0.1
+    to_zero_after: Time = 300.0
+    schedules: tuple[ScalingWindow, ...] = ()
+    usd_per_hour: float | None = None
+    agent_usd_per_hour: float | None = None
+    forecast: bool = False
+    recommend_only: bool = False
 
 
 class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +108,7 @@ class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     budget: Amounts | None = None
     rights: tuple[str, ...] = ()
     """Added to its layer's; with a `-` before it, taken away."""
+    scaling: DeclaredScaling | None = None
     labels: dict[str, str] = msgspec.field(default_factory=dict)
 
 

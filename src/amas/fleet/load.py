@@ -25,6 +25,7 @@ from amas.fleet.declared import (
     Time,
     seconds,
 )
+from amas.fleet.scaling import scaling_spec
 from amas.model.authority import Right
 from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec, ProcessLimits, ProviderSpec, TenantSpec
 from amas.model.gate import GateSpec
@@ -171,7 +172,7 @@ class _Reading:
             title=said.title or said.name.replace("-", " ").capitalize(),
             layer=said.layer,
             lead=said.lead,
-            replicas=said.replicas,
+            replicas=max(said.replicas, said.scaling.min) if said.scaling else said.replicas,
             tasks_per_agent=said.tasks_per_agent,
             isolation=said.isolation,
             limits=ProcessLimits(
@@ -192,6 +193,7 @@ class _Reading:
             estimate=self._amounts(said.estimate, f"{at}.estimate"),
             budget=self._amounts(said.budget, f"{at}.budget"),
             rights=self._rights(said, at),
+            scaling=scaling_spec(said.scaling, f"{at}.scaling", self._seconds) if said.scaling else None,
             labels=said.labels,
         )
 

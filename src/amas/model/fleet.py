@@ -8,6 +8,7 @@ from amas.model.authority import AUTHORITY, Member, Right
 from amas.model.gate import GateSpec
 from amas.model.limits import Amounts
 from amas.model.routing import RoutingSpec
+from amas.model.scaling import ScalingSpec
 from amas.model.states import Layer
 from amas.model.task import DEFAULT_RETRY, Json, RetryPolicy
 
@@ -63,6 +64,8 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What all its tasks may spend, ever."""
     rights: frozenset[Right] | None = None
     """What its agents may do; None: what `AUTHORITY` gives its layer."""
+    scaling: ScalingSpec | None = None
+    """How its size follows its work; None: it stays as declared."""
     labels: dict[str, str] = {}
     """For people and programs that look for agents: `family`, `speciality`, ..."""
     stage: int = 1

@@ -19,6 +19,7 @@ from amas.server.routes import (
     pools,
     quality,
     routing,
+    scaling,
     schedules,
     tasks,
     workflows,
@@ -43,7 +44,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
     )
     app.state.plane = plane
     work = (tasks, workflows, flows, approvals, dead_letters, schedules, quality)
-    people = (agents, pools, fleet, desired, messages, routing, limits, costs)
+    people = (agents, pools, fleet, desired, messages, routing, scaling, limits, costs)
     routers = [part.router for part in (*work, *people)]
     for router in routers:
         app.include_router(router)

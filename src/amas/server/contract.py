@@ -17,6 +17,7 @@ from starlette.responses import Response
 from amas.engine.limits import BudgetView, LimitsView
 from amas.model.artifact import is_reference, shown
 from amas.model.routing import RouteTable
+from amas.model.scaling import PoolScaling, ScalingBoard
 from amas.model.schedule import ScheduleView
 from amas.orchestration.routing import Why
 from amas.records.views import Analytics, EventRecord
@@ -81,6 +82,8 @@ SHAPES: tuple[type, ...] = (
     Analytics,
     EventRecord,
     ScheduleView,
+    PoolScaling,
+    ScalingBoard,
     Problem,
 )
 
