@@ -36,7 +36,8 @@ def remote(cell: Cell) -> Remote:
 
 async def test_agents_are_found_by_what_they_can_their_layer_and_their_labels(remote: Remote) -> None:
     first = await remote.open(
-        agent("a", "vision.ocr", "text.sum", labels={"gpu": "a100", "zone": "eu"}), agent("b", "vision.ocr", layer=Layer.SPECIALIST)
+        agent("a", "vision.ocr", "text.sum", labels={"gpu": "a100", "zone": "eu"}),
+        agent("b", "vision.ocr", layer=Layer.SPECIALIST),
     )
     await remote.open(agent("c", "text.sum", labels={"zone": "eu"}))
     assert await remote.found("capability:vision.ocr") == ["remote.a", "remote.b"]
@@ -128,7 +129,7 @@ def test_a_name_is_a_name(name: str) -> None:
         (RemoteAgent(id="remote.a", capabilities=()), "1 to 100 capabilities"),
         (RemoteAgent(id="remote.a", capabilities=("one",)), "joined by dots"),
         (RemoteAgent(id="coder-1", capabilities=("a.b",)), "begins with remote."),
-        (RemoteAgent(id="remote.a", capabilities=("a.b",), labels={"a": "x\ny"}), "can't be a label"),
+        (RemoteAgent(id="remote.a", capabilities=("a.b",), labels={"a": "x\ny"}), "can't be taken"),
         (RemoteAgent(id="remote.a", capabilities=("a.b",), slots=0), "slots"),
     ],
 )

@@ -1,7 +1,7 @@
-"""Agents that run elsewhere, as the engine knows them: sessions, which are hosts, and an index to find their agents by.
+"""Agents that run elsewhere, as the engine knows them: sessions, which are hosts, and an index to find agents by.
 
-A session is registered, beats, leaves and is reaped by `HostRegistry` as any host is, under an id of its own. So claims, renewals,
-outcomes, the fence and the reaper work for it as they are, and there is one way in which a task goes back when whoever had it is
+A session is registered, beats, leaves and is reaped by `HostRegistry` as any host is, under an id of its own. So claims,
+renewals, outcomes, the fence and the reaper work for it as they are, and there is one way in which a task goes back when whoever had it is
 silent. `functions/56_registry.lua` adds who the agents are; they leave the index with their session, whatever way that ends.
 """
 
@@ -81,7 +81,13 @@ class AgentRegistry:
     # -- sessions
 
     async def open(
-        self, agents: Sequence[RemoteAgent], *, lease_s: float, machine: str = "", take_over: bool = False, now_ms: int = SERVER_CLOCK
+        self,
+        agents: Sequence[RemoteAgent],
+        *,
+        lease_s: float,
+        machine: str = "",
+        take_over: bool = False,
+        now_ms: int = SERVER_CLOCK,
     ) -> Session:
         """Register a batch of agents under a new lease of `lease_s` seconds; all or none.
 
@@ -169,6 +175,16 @@ class AgentRegistry:
                 )
         return handed
 
+    async def time(self, session_id: str, limits: Sequence[tuple[str, int, float]], *, now_ms: int = SERVER_CLOCK) -> None:
+        """Note how long attempts may take that a session was handed: (task id, attempt, seconds)."""
+        batch = [(task_id, attempt, round(limit_s * 1000)) for task_id, attempt, limit_s in limits]
+        await self._engine.call("time", now_ms, session_id, encode(batch))
+
+    async def overdue(self, session_id: str, *, now_ms: int = SERVER_CLOCK) -> list[tuple[str, int]]:
+        """Return which attempts of a session have taken longer than they may: (task id, attempt)."""
+        told = await self._engine.call("overdue", now_ms, session_id)
+        return [(told[i].decode(), int(told[i + 1])) for i in range(0, len(told), 2)]
+
     async def owner(self, task_id: str) -> Owner | None:
         """Return who claimed a task last; None when nobody did, or the engine doesn't know it."""
         (claim,) = await self._engine.read([("HGET", self._engine.key("t", task_id), "c")])
@@ -176,8 +192,8 @@ class AgentRegistry:
 
     # -- finding
 
-    async def find(self, facets: Iterable[str] = (), *, limit: int = 1000) -> list[Enrolled]:
-        """Return up to `limit` agents that have all the facets, by id; costs by the smallest facet, not by how many there are."""
+    async def find(self, facets: Iterable[str] = (), *, limit: int | None = None) -> list[Enrolled]:
+        """Return the agents that have all the facets, by id, `limit` at most; costs by the smallest facet, not by all agents."""
         key, wanted = self._engine.key, list(facets)
         if wanted:
             (found,) = await self._engine.read([("SINTER", *(key("remote", f"by:{facet}") for facet in wanted))])
@@ -209,7 +225,9 @@ class AgentRegistry:
             for task_id, agent_id in running.items():
                 busy[session].setdefault(agent_id.decode(), []).append(task_id.decode())
         return [
-            Enrolled(_agent.decode(cards[agent_id]), session, int(float(leases[session] or 0)), tuple(busy[session].get(agent_id, ())))
+            Enrolled(
+                _agent.decode(cards[agent_id]), session, int(float(leases[session] or 0)), tuple(busy[session].get(agent_id, ()))
+            )
             for agent_id, session in of.items()
             if cards[agent_id]
         ]

@@ -11,6 +11,7 @@ import msgspec
 from amas.model.fleet import Isolation
 from amas.model.gate import GateSpec
 from amas.model.limits import Amounts
+from amas.model.remote import RemoteSpec
 from amas.model.routing import RoutingWeights
 from amas.model.states import Layer
 
@@ -119,6 +120,8 @@ class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     gate: GateSpec = GateSpec()
     """How its gates judge, where no playbook, phase or task says otherwise."""
     routing: DeclaredRouting = DeclaredRouting()
+    remote: RemoteSpec = RemoteSpec()
+    """Which agents that run elsewhere it lets in; AMAS_REMOTE_AGENTS goes before what is said here."""
 
 
 def seconds(time: Time) -> float:

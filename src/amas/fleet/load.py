@@ -33,7 +33,7 @@ from amas.model.routing import RoutingSpec
 from amas.model.task import Json, RetryPolicy
 from amas.model.yamlfile import YamlFile, did_you_mean, shipped_folder
 from amas.orchestration.playbooks import load_playbooks
-from amas.settings import OrchestrationLimits, QueueSettings
+from amas.settings import OrchestrationLimits, QueueSettings, RemoteSettings
 
 QUALITY_ROUNDS_MAX = 10
 """A part that ten rounds didn't mend won't be mended by the eleventh."""
@@ -104,6 +104,7 @@ class _Reading:
     def __init__(self, file: YamlFile, environ: Mapping[str, str] | None) -> None:
         self._file = file
         self._defaults, self._queues = OrchestrationLimits.read(environ), QueueSettings.read(environ)
+        self._remote = RemoteSettings.read(environ)
 
     def fleet(self, said: DeclaredFleet) -> FleetSpec:
         try:
@@ -120,6 +121,7 @@ class _Reading:
             providers=tuple(self._provider(name, provider) for name, provider in said.providers.items()),
             tenants={name: self._tenant(tenant, f"tenants.{name}") for name, tenant in said.tenants.items()},
             routing=self._routing(said.routing),
+            remote=msgspec.structs.replace(said.remote, agents=self._remote.agents or said.remote.agents),
         )
 
     def _gate(self, said: GateSpec) -> GateSpec:

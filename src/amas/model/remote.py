@@ -32,9 +32,7 @@ def agent_id_of(name: str) -> str:
     """Return the id of a remote agent from its name, with `remote.` before it or without; ValueError where it can't be one."""
     agent_id = name if name.startswith(AGENT_PREFIX) else AGENT_PREFIX + name
     if not _agent_id.fullmatch(agent_id):
-        raise ValueError(
-            f"{name!r} can't name an agent: write up to 120 lower case letters, digits, dots, hyphens and underscores, such as ocr-1"
-        )
+        raise ValueError(f"{name!r} can't name an agent: write up to 120 lower case letters, digits and ._- such as ocr-1")
     return agent_id
 
 
@@ -80,17 +78,14 @@ class RemoteAgent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             return f"{self.id!r} is no remote agent's id: it begins with {AGENT_PREFIX}"
         if not 1 <= len(self.capabilities) <= 100:
             return f"{self.id} needs 1 to 100 capabilities, such as vision.ocr"
-        for capability in self.capabilities:
-            if len(capability) > 200 or not _capability.fullmatch(capability):
-                return f"{self.id}: {capability!r} must be lower case words joined by dots, such as vision.ocr"
-        if len(self.labels) > 32:
-            return f"{self.id} has {len(self.labels)} labels: at most 32 are kept"
-        for text in (self.version, *self.labels, *self.labels.values()):
-            if not _label.fullmatch(text):
-                return f"{self.id}: {text!r} can't be a label or a version: up to 120 letters, digits and ._/- are taken"
-        if not 1 <= self.slots <= 1000:
-            return f"{self.id} has {self.slots} slots: 1 to 1000 are taken"
-        return ""
+        odd = next((name for name in self.capabilities if len(name) > 200 or not _capability.fullmatch(name)), None)
+        if odd is not None:
+            return f"{self.id}: {odd!r} must be lower case words joined by dots, such as vision.ocr"
+        odd = next((text for text in (self.version, *self.labels, *self.labels.values()) if not _label.fullmatch(text)), None)
+        if odd is not None or len(self.labels) > 32:
+            what = f"{len(self.labels)} labels" if odd is None else repr(odd)
+            return f"{self.id}: {what} can't be taken: up to 32 labels are, of up to 120 letters, digits and ._/- each"
+        return "" if 1 <= self.slots <= 1000 else f"{self.id} has {self.slots} slots: 1 to 1000 are taken"
 
     @property
     def facets(self) -> tuple[str, ...]:

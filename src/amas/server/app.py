@@ -16,6 +16,7 @@ from amas.server.routes import (
     limits,
     messages,
     quality,
+    remote,
     routing,
     schedules,
     tasks,
@@ -41,12 +42,12 @@ def create_app(plane: ControlPlane) -> FastAPI:
     )
     app.state.plane = plane
     work = (tasks, workflows, flows, approvals, dead_letters, schedules, quality)
-    people = (agents, fleet, messages, routing, limits, costs)
+    people = (agents, fleet, messages, routing, limits, costs, remote)
     routers = [part.router for part in (*work, *people)]
     for router in routers:
         app.include_router(router)
     problems.install(app)
-    app.add_middleware(Guard, settings=plane.settings)
+    app.add_middleware(Guard, settings=plane.settings, remote_token=plane.remote_settings.token)
     app.add_middleware(Timed, metrics=plane.metrics)
     app.openapi = openapi_of(app, routers, locked=bool(plane.settings.token))  # type: ignore[method-assign]
     return app

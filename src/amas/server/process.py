@@ -24,7 +24,15 @@ from amas.platforms.local.secret import message_settings
 from amas.records.store import Records
 from amas.server.plane import ControlPlane
 from amas.server.serve import serve
-from amas.settings import ArtifactSettings, EngineSettings, HomeSettings, OrchestrationLimits, RecordsSettings, ServerSettings
+from amas.settings import (
+    ArtifactSettings,
+    EngineSettings,
+    HomeSettings,
+    OrchestrationLimits,
+    RecordsSettings,
+    RemoteSettings,
+    ServerSettings,
+)
 
 
 def run_control_plane(folder: Path | None) -> None:
@@ -58,6 +66,7 @@ async def _control_plane(home: Home) -> None:
             payload_bytes=ArtifactSettings.read().payload_bytes,
             figures=figures,
             messages=message_settings(home),
+            remote_settings=RemoteSettings.read(),
         )
         weights = {name: tenant.weight for name, tenant in plane.fleet.tenants.items()}
         await insist(lambda: plane.queue.weigh(weights), draw=random.random)

@@ -5,6 +5,7 @@
 --       P:remote:agents:<s>   hash    agent of session s -> what Python says of it
 --       P:remote:facets:<s>   hash    agent of session s -> the facets it is found by, a line each: capability:a.b, layer:x, label:k=v
 --       P:remote:by:<facet>   set     agents
+--       P:remote:due:<s>      hash    task that session s runs -> attempt, and when it has taken too long (ms), by lines
 --       P:remote:token:<s>    string  digest of the session's token; outlives the lease, so that who comes late hears why
 -- Keeps true: an agent is in the index exactly as long as its session holds its lease, or until the reaper has seen that it doesn't.
 
@@ -32,6 +33,7 @@ do
   release = function(host, lost)
     if string.sub(host, 1, 7) == 'remote-' then
       forget(host, call('HKEYS', key('remote:agents', host)))
+      call('DEL', key('remote:due', host))
       call('PEXPIRE', key('remote:token', host), TOKEN_KEPT_MS)
     end
     return give_back(host, lost)
@@ -71,6 +73,34 @@ do
     return forget(args[2], cmsgpack.unpack(args[3]))
   end
 
+  -- time: note how long attempts may take that a session was handed.  caller: AgentRegistry.time.
+  --   ARGV: now, session, batch [[task, attempt, ms from now]...]
+  local function time(keys, args)
+    local now = begin(keys, args)
+    for _, each in ipairs(cmsgpack.unpack(args[3])) do
+      call('HSET', key('remote:due', args[2]), each[1], string.format('%d\n%d', each[2], now + each[3]))
+    end
+  end
+
+  -- overdue: which attempts of a session have taken too long.  caller: AgentRegistry.overdue, with every sign of life.
+  --   ARGV: now, session.  returns [task, attempt...].  What the session runs no more is forgotten.  cost: O(tasks it runs)
+  local function overdue(keys, args)
+    local now, late = begin(keys, args), {}
+    local due = call('HGETALL', key('remote:due', args[2]))
+    for i = 1, #due, 2 do
+      local attempt, at = string.match(due[i + 1], '^(%d+)\n(%d+)$')
+      if call('HEXISTS', key('r', args[2]), due[i]) == 0 then
+        call('HDEL', key('remote:due', args[2]), due[i])
+      elseif tonumber(at) <= now then
+        late[#late + 1] = due[i]
+        late[#late + 1] = tonumber(attempt)
+      end
+    end
+    return late
+  end
+
+  redis.register_function('amas1_time', time)
+  redis.register_function('amas1_overdue', overdue)
   redis.register_function('amas1_enrol', enrol)
   redis.register_function('amas1_withdraw', withdraw)
 end
