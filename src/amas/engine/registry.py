@@ -1,8 +1,8 @@
 """Agents that run elsewhere, as the engine knows them: sessions, which are hosts, and an index to find agents by.
 
 A session is registered, beats, leaves and is reaped by `HostRegistry` as any host is, under an id of its own. So claims,
-renewals, outcomes, the fence and the reaper work for it as they are, and there is one way in which a task goes back when whoever had it is
-silent. `functions/56_registry.lua` adds who the agents are; they leave the index with their session, whatever way that ends.
+renewals, outcomes, the fence and the reaper work for it as they are, and there is one way in which a task goes back when whoever
+had it is silent. `functions/56_registry.lua` adds who the agents are; they leave the index with their session, whatever way that ends.
 """
 
 import hmac

@@ -38,6 +38,19 @@ class DeclaredProcessLimits(msgspec.Struct, frozen=True, kw_only=True):
     cpu: Time = 0.0
 
 
+class DeclaredHttp(msgspec.Struct, frozen=True, kw_only=True):
+    """How a foreign agent is called, as `agents/http_agent.py` says."""
+
+    url: str
+    health: str = ""
+    request: Any = None
+    result: str = ""
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    timeout: Time = 60.0
+    private: bool = False
+    enabled: bool = True
+
+
 class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     """One pool."""
 
@@ -46,6 +59,8 @@ class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     agent: str = ""
     model_agent: str = ""
     """The path of a model agent's spec, from the fleet file's folder, in place of `agent`."""
+    http: DeclaredHttp | None = None
+    """A foreign agent's server, in place of `agent`: each task is a request to it."""
     title: str = ""
     layer: Layer = Layer.SPECIALIST
     lead: str = ""

@@ -48,6 +48,9 @@ WEIGHT_POINTS_MAX = 1e6
 MODEL_AGENT = "amas.agents.model_agent:ModelAgent"
 """What `model_agent` is short for."""
 
+HTTP_AGENT = "amas.agents.http_agent:HttpAgent"
+"""What `http` is short for."""
+
 REPLANS_MAX = 10
 """As with rounds; each may pay a model and runs parts of a plan."""
 
@@ -95,7 +98,18 @@ def load_fleet(name_or_path: str | Path, *, agents: bool = False, environ: Mappi
             raise file.invalid(message, field)
         if ROOT_CAPABILITY in spec.capabilities:
             load_playbooks(spec.playbooks)
-    return spec
+    return _switched_on(spec, file)
+
+
+def _switched_on(spec: FleetSpec, file: YamlFile) -> FleetSpec:
+    """Return the fleet without the foreign agents that are switched off."""
+    pools = tuple(pool for pool in spec.pools if pool.agent != HTTP_AGENT or pool.options["http"]["enabled"])
+    if len(pools) == len(spec.pools):
+        return spec
+    rest = msgspec.structs.replace(spec, pools=pools)
+    for _, message in problems(rest):
+        raise file.invalid(f"without those that are switched off: {message}", "pools")
+    return rest
 
 
 class _Reading:
@@ -199,8 +213,13 @@ class _Reading:
 
     def _agent(self, said: DeclaredPool, at: str) -> tuple[str, dict[str, Json]]:
         """Return what a pool's agents are made from, and their options."""
-        if bool(said.agent) == bool(said.model_agent):
-            raise self._file.invalid("needs an agent: say either agent: module:attribute or model_agent: spec.yaml", at)
+        if [bool(said.agent), bool(said.model_agent), said.http is not None].count(True) != 1:
+            ways = "agent: module:attribute, model_agent: spec.yaml or http: {url: ...}"
+            raise self._file.invalid(f"needs an agent: say one of {ways}", at)
+        if said.http is not None:
+            given = msgspec.structs.asdict(said.http)
+            timeout_s = self._seconds(given.pop("timeout"), f"{at}.http.timeout")
+            return HTTP_AGENT, {**said.options, "http": {**given, "timeout_s": timeout_s}}
         if not said.model_agent:
             return said.agent, said.options
         spec = (Path(self._file.path).parent / said.model_agent).absolute()
