@@ -2,7 +2,8 @@
 
 A session is registered, beats, leaves and is reaped by `HostRegistry` as any host is, under an id of its own. So claims,
 renewals, outcomes, the fence and the reaper work for it as they are, and there is one way in which a task goes back when whoever
-had it is silent. `functions/56_registry.lua` adds who the agents are; they leave the index with their session, whatever way that ends.
+had it is silent. `functions/56_registry.lua` adds who the agents are; they leave the index with their session, however
+that ends.
 """
 
 import hmac

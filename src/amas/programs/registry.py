@@ -19,7 +19,7 @@ import msgspec
 from amas.client import Fleet
 from amas.engine.hosts import HostRegistry
 from amas.engine.registry import AgentRegistry, Session
-from amas.errors import EngineError, SessionLost, SubmissionError
+from amas.errors import AgentTaken, EngineError, SessionLost, SubmissionError
 from amas.model.fleet import FleetSpec
 from amas.model.remote import RegisteredAgent, RemoteAgent, agent_id_of
 from amas.model.states import AgentStatus, Layer
@@ -105,14 +105,14 @@ class RedisAgentRegistry:
         """Renew the lease now; agents whose lease had run out are registered anew. An open context does so by itself."""
         async with self._turn:
             session = self._session
-            if session is None:
-                return
             try:
-                await self._link.ask(lambda fleet, _: AgentRegistry(fleet.engine).renew(session.id, lease_s=self._lease_s))
+                if session is not None:
+                    await self._link.ask(lambda fleet, _: AgentRegistry(fleet.engine).renew(session.id, lease_s=self._lease_s))
+                    return
             except SessionLost:
                 self._session = None
-                if self._agents:
-                    await self._enrol(list(self._agents.values()))
+            if self._agents:
+                await self._enrol(list(self._agents.values()))
 
     async def discover(
         self,
@@ -164,7 +164,7 @@ class RedisAgentRegistry:
             await asyncio.sleep(self._lease_s / 3)
             try:
                 await self.heartbeat()
-            except EngineError:  # it comes back, or the lease runs out and the next beat registers anew
+            except (EngineError, AgentTaken):  # the next beat registers anew, once the engine is back or the name is free
                 continue
 
 
