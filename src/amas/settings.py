@@ -264,7 +264,9 @@ class ServerSettings(Settings, frozen=True, kw_only=True):
 class RemoteSettings(Settings, frozen=True, kw_only=True):
     """Agents that run elsewhere and come in through the API."""
 
-    agents: Annotated[Literal["", "off", "listed", "declared", "any"], Variable("AMAS_REMOTE_AGENTS")] = ""
+    agents: Annotated[
+        str, Variable("AMAS_REMOTE_AGENTS", pattern="off|listed|declared|any", meaning="off, listed, declared or any")
+    ] = ""
     """Which of them a fleet lets in; empty takes what its file says, which is `off` where it says nothing."""
     token: Annotated[str, Variable("AMAS_REMOTE_TOKEN", meaning="a secret of at least 16 characters without spaces")] = ""
     """Who has it may register agents and nothing else, so that machines elsewhere needn't know AMAS_TOKEN."""

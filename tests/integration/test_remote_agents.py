@@ -3,9 +3,11 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -198,6 +200,19 @@ async def test_an_open_registry_outlives_its_lease(registry: RedisAgentRegistry)
         while (after := await registry.get("remote.kept")) is None:
             await asyncio.sleep(0.05)
     assert after.host_id != before.host_id
+
+
+def test_the_documented_program(home: Path) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (EXAMPLES.parents[1] / "docs" / "remote-agents.md").read_text(), re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", block],
+        env={**os.environ, "AMAS_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert done.stdout.split() == ["remote.ocr-1", "idle", "{'gpu':", "'a100'}"], done.stderr
 
 
 # -- faults

@@ -29,6 +29,7 @@ from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec, ProcessLimits, Pr
 from amas.model.gate import GateSpec
 from amas.model.goal import ROOT_CAPABILITY
 from amas.model.limits import RATE_MAX, Amounts
+from amas.model.remote import RemoteSpec
 from amas.model.routing import RoutingSpec
 from amas.model.task import Json, RetryPolicy
 from amas.model.yamlfile import YamlFile, did_you_mean, shipped_folder
@@ -118,7 +119,8 @@ class _Reading:
     def __init__(self, file: YamlFile, environ: Mapping[str, str] | None) -> None:
         self._file = file
         self._defaults, self._queues = OrchestrationLimits.read(environ), QueueSettings.read(environ)
-        self._remote = RemoteSettings.read(environ)
+        agents = RemoteSettings.read(environ).agents
+        self._remote = {"agents": agents} if agents else {}
 
     def fleet(self, said: DeclaredFleet) -> FleetSpec:
         try:
@@ -135,7 +137,7 @@ class _Reading:
             providers=tuple(self._provider(name, provider) for name, provider in said.providers.items()),
             tenants={name: self._tenant(tenant, f"tenants.{name}") for name, tenant in said.tenants.items()},
             routing=self._routing(said.routing),
-            remote=msgspec.structs.replace(said.remote, agents=self._remote.agents or said.remote.agents),
+            remote=msgspec.convert(msgspec.structs.asdict(said.remote) | self._remote, RemoteSpec),
         )
 
     def _gate(self, said: GateSpec) -> GateSpec:
