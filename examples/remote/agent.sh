@@ -3,7 +3,7 @@
 #   AMAS_URL=https://fleet.example AMAS_REMOTE_TOKEN=... ./agent.sh
 set -euo pipefail
 API="${AMAS_URL:-http://localhost:8000}/api/remote/sessions"
-NAME="${AGENT_NAME:-words-sh}"
+NAME="${AGENT_NAME:-words-${HOSTNAME,,}-$$}"
 TOKEN="${AMAS_REMOTE_TOKEN:-}" # opens a session, and is then the session's own
 SESSION=""
 

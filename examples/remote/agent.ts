@@ -1,12 +1,14 @@
 // A remote agent in TypeScript: turns texts round for a fleet elsewhere, each word a step that no later attempt repeats.
 //   npx -p typescript tsc --target es2022 --module es2022 agent.ts && AMAS_URL=https://fleet.example node agent.js
-declare const process: { env: Record<string, string | undefined>; on(name: string, then: () => void): void; exit(code: number): never };
+declare const process: {
+  env: Record<string, string | undefined>; pid: number; on(name: string, then: () => void): void; exit(code: number): never;
+};
 export type Task = { task_id: string; attempt: number; input: { text: string }; resumed: boolean };
 type Session = { session_id: string; token: string; beat_every_s: number };
 type Work = { tasks: Task[]; stop: string[] };
 
 const API = `${process.env.AMAS_URL ?? "http://localhost:8000"}/api/remote/sessions`;
-const NAME = process.env.AGENT_NAME ?? "turn-ts";
+const NAME = process.env.AGENT_NAME ?? `turn-${process.pid}`;
 const running = new Map<string, AbortController>();
 let session!: Session;
 class Refused extends Error {}
@@ -14,8 +16,7 @@ class Refused extends Error {}
 async function say<T>(path: string, body: object, token = session.token): Promise<T> {
   for (let wait_ms = 100; ; wait_ms = Math.min(wait_ms * 2, 5000)) { // saying anything twice is harmless
     const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
-    const sent = { method: "POST", headers, body: JSON.stringify(body) };
-    const answer = await fetch(API + path, sent).catch(() => undefined);
+    const answer = await fetch(API + path, { method: "POST", headers, body: JSON.stringify(body) }).catch(() => undefined);
     if (answer?.ok) return (await answer.json()) as T;
     if (answer && answer.status !== 429 && answer.status < 500) throw new Refused(await answer.text());
     await new Promise((then) => setTimeout(then, wait_ms));

@@ -146,7 +146,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_example_in_typescript(url: str, compiled: Path) -> None:
     assert len((EXAMPLES / "agent.ts").read_text().splitlines()) <= 60
-    with agent(["node", str(compiled)], url):
+    with agent(["node", str(compiled)], url, AGENT_NAME="turn-ts"):
         tasks = [submit(url, "text.turn", {"text": text}) for text in ("abc def", "x", "one two three")]
         assert [result(url, task_id) for task_id in tasks] == ["cba fed", "x", "eno owt eerht"]
         (shown,) = say(url, "GET", "/api/remote/agents?capability=text.turn&label=lang%3Dts")["items"]

@@ -24,11 +24,22 @@ from amas.engine.registry import AgentRegistry
 from amas.errors import AgentUnknown, ArtifactLost, AttemptStale, ExpressionInvalid, SessionLost, TaskCancelled, TaskUnknown
 from amas.model.artifact import is_reference
 from amas.model.blob import to_blob
-from amas.model.fleet import FleetSpec
+from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.limits import Usage
 from amas.model.remote import RemoteAgent
 from amas.model.states import TaskState
-from amas.model.task import Claimed, Completion, FailedAttempt, Failure, JournaledStep, Json, TaskOutcome
+from amas.model.task import (
+    DEFAULT_RETRY,
+    Claimed,
+    Completion,
+    FailedAttempt,
+    Failure,
+    JournaledStep,
+    Json,
+    TaskOutcome,
+    TaskSpec,
+)
+from amas.orchestration.directory import REMOTE_POOL
 from amas.server.intake import Capable
 from amas.server.problems import Fault, Refusal
 from amas.server.remote_shapes import NewClaim, NewFailure, NewUsage, RemoteTask, RemoteWork
@@ -39,8 +50,10 @@ POLL_S = 1.0
 """Between looks of one who waits: a bell may be lost with its connection."""
 UNHEARD_POLL_S = 0.1
 """The same while no bell is heard."""
-TIMEOUT_S = 600.0
-"""What an attempt may take where its task doesn't say: a pool's default."""
+
+
+NO_POOL = PoolSpec(name=REMOTE_POOL, agent="", capabilities=())
+"""Has a pool's defaults, for tasks that remote agents alone can do."""
 
 
 class Room(NamedTuple):
@@ -146,6 +159,8 @@ class RemoteDesk:
     async def claim(self, session_id: str, asked: NewClaim, *, gone: Callable[[], Awaitable[bool]]) -> RemoteWork:
         """Return tasks as soon as there are some, or nothing once the wait is over. `gone`: whether nobody waits any more."""
         agents = await self.agents(session_id, asked.agents)
+        if not agents:
+            raise AgentUnknown(f"{session_id} has no agents any more: others took their names over")
         room = Room(session_id, agents, frozenset(asked.running), asked.max_tasks)
         loop = asyncio.get_running_loop()
         until_s = loop.time() + min(asked.wait_s, self.settings.lease_s * 2 / 3)
@@ -181,7 +196,7 @@ class RemoteDesk:
         if claimed is None:
             raise SessionLost(room.session_id)
         if claimed:
-            limits = [(each.id, each.attempt, each.spec.timeout_s or TIMEOUT_S) for each in claimed]
+            limits = [(each.id, each.attempt, self._limit_s(each.spec)) for each in claimed]
             await self.registry.time(room.session_id, limits)
         return claimed
 
@@ -197,6 +212,13 @@ class RemoteDesk:
             return []
         held = await self.registry.running(session_id)
         return sorted(task_id for task_id in running if task_id not in held)
+
+    def _pool(self, spec: TaskSpec) -> PoolSpec:
+        """Return a pool that can do a task, for what its spec leaves open."""
+        return next((pool for pool in self._fleet.pools if spec.capability in pool.capabilities), NO_POOL)
+
+    def _limit_s(self, spec: TaskSpec) -> float:
+        return spec.timeout_s or self._pool(spec).timeout_s
 
     async def _told(self, session_id: str, claimed: Sequence[Claimed]) -> list[RemoteTask]:
         """Return claimed tasks with all that their agents need; those that need no agent are ended here."""
@@ -233,7 +255,7 @@ class RemoteDesk:
             failures={key: _why(one) for key, one in by_key.items() if not one or one.state is not TaskState.SUCCEEDED},
             failed_attempts=claimed.failures,
             resumed=claimed.resumed,
-            timeout_s=spec.timeout_s or TIMEOUT_S,
+            timeout_s=self._limit_s(spec),
             deadline_ms=spec.deadline_ms,
         )
 
@@ -251,7 +273,9 @@ class RemoteDesk:
         await self.own(session_id, task_id, said.attempt)
         delay_s = 0.0 if said.delay_s is None else said.delay_s
         if said.delay_s is None and (handed := await self.registry.handed(session_id, [task_id])):
-            delay_s = retry_delay_s(handed[0].spec.retry, failures=handed[0].failures, draw=random.random)
+            spec = handed[0].spec
+            policy = self._pool(spec).retry if spec.retry == DEFAULT_RETRY else spec.retry
+            delay_s = retry_delay_s(policy, failures=handed[0].failures, draw=random.random)
         failure = to_blob(Failure(said.code, said.message[:2048], said.detail[-4096:]))
         attempt = FailedAttempt(task_id, said.attempt, failure, round(delay_s * 1000), said.final, _usage(said.usage))
         _accept(await self._queue.fail(session_id, [attempt]), task_id, said.attempt)

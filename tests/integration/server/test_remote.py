@@ -330,3 +330,16 @@ async def test_agents_are_found_beside_the_fleets_own(client: httpx.AsyncClient,
     assert await found(layer="executive") == ["coordinator-1"]
     assert await found(status="working") == []
     assert problem_of(await client.get("/api/remote/agents", params={"label": "odd"})).status == 422
+
+
+async def test_whose_agents_were_taken_over_is_told(client: httpx.AsyncClient) -> None:
+    first = await opened(client, "a")
+    taken = await client.post(SESSIONS, json={"agents": [{"name": "a", "capabilities": [OCR]}], "take_over": True})
+    assert taken.status_code == 201
+    assert problem_of(await first.say("claim", wait_s=30)).code == "agent_unknown"
+
+
+async def test_what_a_task_leaves_open_its_pool_says(client: httpx.AsyncClient, plane: ControlPlane) -> None:
+    session = await opened(client, slots=2)
+    await submit(client, WORK)
+    assert (await session.one())["timeout_s"] == plane.fleet.pool("worker").timeout_s
