@@ -1,8 +1,7 @@
 // A remote agent in TypeScript: turns texts round for a fleet elsewhere, each word a step that no later attempt repeats.
 //   npx -p typescript tsc --target es2022 --module es2022 agent.ts && AMAS_URL=https://fleet.example node agent.js
-declare const process: {
-  env: Record<string, string | undefined>; pid: number; on(name: string, then: () => void): void; exit(code: number): never;
-};
+type Process = { env: Record<string, string | undefined>; pid: number; on(name: string, then: () => void): void; exit(): never };
+declare const process: Process;
 export type Task = { task_id: string; attempt: number; input: { text: string }; resumed: boolean };
 type Session = { session_id: string; token: string; beat_every_s: number };
 type Work = { tasks: Task[]; stop: string[] };
@@ -48,7 +47,7 @@ const stop = (ids: string[]) => ids.forEach((id) => running.get(id)?.abort());
 const here = () => ({ running: [...running.keys()] });
 const beat = () => say<Work>(`/${session.session_id}/renew`, here()).then((said) => stop(said.stop), () => undefined);
 const mine = () => ({ method: "DELETE", headers: { authorization: `Bearer ${session?.token}` } });
-process.on("SIGTERM", () => fetch(`${API}/${session?.session_id}`, mine()).finally(() => process.exit(0)));
+process.on("SIGTERM", () => fetch(`${API}/${session?.session_id}`, mine()).finally(() => process.exit()));
 for (await open(); ; ) {
   const beating = setInterval(beat, session.beat_every_s * 1000);
   try {
