@@ -27,6 +27,9 @@ from amas.orchestration.discovery import Discovery
 from amas.programs.link import Link
 from amas.settings import RemoteSettings
 
+AGENTS_MAX = 2000
+"""In one session: they leave together, in one call of the engine, which serves nobody else meanwhile."""
+
 
 class RedisAgentRegistry:
     """The agents of the running fleet, and a session for this program's own."""
@@ -77,10 +80,13 @@ class RedisAgentRegistry:
         """Register agents together and return their ids: hundreds cost little more than one.
 
         What is registered already is said anew. SubmissionError names what is wrong with one, and nothing is registered then.
+        At most `AGENTS_MAX` in one object.
         """
         named = [msgspec.structs.replace(agent, id=_agent_id(agent.id)) for agent in agents]
         if mistake := next(filter(None, (agent.mistake() for agent in named)), ""):
             raise SubmissionError(mistake)
+        if len(self._agents.keys() | {agent.id for agent in named}) > AGENTS_MAX:
+            raise SubmissionError(f"one registry has at most {AGENTS_MAX} agents: open another for more")
         async with self._turn:
             try:
                 await self._enrol(named)
@@ -123,21 +129,19 @@ class RedisAgentRegistry:
         status: AgentStatus | None = None,
         limit: int = 1000,
     ) -> list[RegisteredAgent]:
-        """Return agents of the fleet's hosts and remote ones, by id, to which all that is said applies.
+        """Return remote agents, by id, and those of the fleet's hosts, by pool and number, to which all that is said applies.
 
-        A fleet's own have the labels `pool` and `host`.
+        A fleet's own have their pool's labels, and the labels `pool` and `host` besides.
         """
 
-        async def look(fleet: Fleet, spec: FleetSpec) -> list[RegisteredAgent]:
-            return await _discovery(fleet, spec).discover(
-                capability=capability, layer=layer, labels=labels, status=status, limit=limit
-            )
+        async def look(fleet: Fleet, _: FleetSpec) -> list[RegisteredAgent]:
+            return await _discovery(fleet).discover(capability=capability, layer=layer, labels=labels, status=status, limit=limit)
 
         return await self._link.ask(look)
 
     async def get(self, agent_id: str) -> RegisteredAgent | None:
         """Return one agent by its id; None when nobody alive has it."""
-        return await self._link.ask(lambda fleet, spec: _discovery(fleet, spec).get(agent_id))
+        return await self._link.ask(lambda fleet, _: _discovery(fleet).get(agent_id))
 
     async def close(self) -> None:
         """Take out all that was registered here."""
@@ -168,8 +172,8 @@ class RedisAgentRegistry:
                 continue
 
 
-def _discovery(fleet: Fleet, spec: FleetSpec) -> Discovery:
-    return Discovery(HostRegistry(fleet.engine), AgentRegistry(fleet.engine), spec)
+def _discovery(fleet: Fleet) -> Discovery:
+    return Discovery(HostRegistry(fleet.engine), AgentRegistry(fleet.engine))
 
 
 def _agent_id(name: str) -> str:

@@ -86,6 +86,10 @@ class RemoteDesk:
         self._wanted = asyncio.Event()
         self._bell = Bell(engine, {"bell": self._rung}, connected=lambda: self._ring(list(self._waiting)))
 
+    def follow(self, fleet: FleetSpec) -> None:
+        """Let the fleet be this one from now on."""
+        self._fleet = fleet
+
     async def run(self) -> None:
         """Hear the bells for those who wait, from the first on, until cancelled."""
         await self._wanted.wait()

@@ -21,7 +21,7 @@ Number = Annotated[int, Meta(ge=1)]
 Ids = Annotated[list[Name], Meta(max_length=10_000)]
 
 
-class NewAgent(Given, frozen=True):
+class NewRemoteAgent(Given, frozen=True):
     """An agent that runs elsewhere."""
 
     name: Name
@@ -38,7 +38,7 @@ class NewAgent(Given, frozen=True):
 class NewSession(Given, frozen=True):
     """A batch of agents to be registered under one lease."""
 
-    agents: Annotated[list[NewAgent], Meta(min_length=1, max_length=AGENTS_MAX)]
+    agents: Annotated[list[NewRemoteAgent], Meta(min_length=1, max_length=AGENTS_MAX)]
     machine: Line = ""
     """Where they run, for people."""
     take_over: bool = False

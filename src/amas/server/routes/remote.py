@@ -25,13 +25,13 @@ from amas.server.remote_shapes import (
     Beat,
     ClosedSession,
     Mail,
-    NewAgent,
     NewBeat,
     NewClaim,
     NewFailure,
     NewProgress,
     NewReceipt,
     NewReceive,
+    NewRemoteAgent,
     NewRemoteMessage,
     NewRemoteQuestion,
     NewResult,
@@ -83,7 +83,7 @@ async def _enter(request: Request, plane: ControlPlane, session_id: str, *, late
 @router.post(
     SESSIONS,
     summary="Register agents that run elsewhere",
-    openapi_extra=takes(NewSession, NewSession(agents=[NewAgent(name="ocr-1", capabilities=["vision.ocr"])])),
+    openapi_extra=takes(NewSession, NewSession(agents=[NewRemoteAgent(name="ocr-1", capabilities=["vision.ocr"])])),
     **answers(
         OpenedSession,
         OpenedSession(session_id=_SESSION, token="...", agents=[_ME], lease_s=30.0, beat_every_s=10.0),  # noqa: S106  an example
@@ -308,12 +308,12 @@ async def find_agents(
         if not equals:
             raise Refusal(Fault(detail=f"a label is name=value, not {each!r}", parameter="label"))
         labels[name] = value
-    discovery = Discovery(plane.hosts, plane.remote.registry, plane.fleet)
+    discovery = Discovery(plane.hosts, plane.remote.registry)
     found = await discovery.discover(capability=capability, layer=layer or "", labels=labels, status=status, limit=limit)
     return encoded(RegisteredAgents(items=found))
 
 
-def _agent(said: NewAgent, index: int) -> RemoteAgent:
+def _agent(said: NewRemoteAgent, index: int) -> RemoteAgent:
     try:
         agent_id = agent_id_of(said.name)
     except ValueError as error:
