@@ -16,6 +16,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from time import time
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -177,13 +178,16 @@ class _Pinned(http.client.HTTPConnection):
 
     def __init__(self, host: str, port: int, address: str, *, secure: bool, timeout_s: float) -> None:
         super().__init__(host, port, timeout=timeout_s)
-        self._address, self._secure = address, secure
+        self._address, self._secure, self._ended = address, secure, False
 
     def connect(self) -> None:
-        """Connect to the address, and with TLS make sure that it is the host's."""
+        """Connect to the address, and with TLS make sure that it is the host's; ConnectionAbortedError once nobody waits."""
         self.sock = socket.create_connection((self._address, self.port), self.timeout)
         if self._secure:
-            self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
+            self.sock = _trusted().wrap_socket(self.sock, server_hostname=self.host)
+        if self._ended:
+            self.close()
+            raise ConnectionAbortedError("the attempt was stopped")
 
     def ask(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Answer:
         """Send a request and return the answer; blocks."""
@@ -195,11 +199,18 @@ class _Pinned(http.client.HTTPConnection):
         return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, read)
 
     def end(self) -> None:
-        """Close it, and wake up a thread that reads from it."""
+        """Close it, and wake up a thread that reads from it; one that connects sends nothing any more."""
+        self._ended = True
         if self.sock is not None:
             with suppress(OSError):
                 self.sock.shutdown(socket.SHUT_RDWR)
         self.close()
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Return whom we trust: reading the certificates takes as long as a request."""
+    return ssl.create_default_context()
 
 
 def http_spec(pool: PoolSpec) -> HttpSpec:

@@ -1,7 +1,10 @@
 """Foreign agents behind a URL, on a real host against a real server."""
 
 import json
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +14,7 @@ from typing import Any
 import pytest
 from host_bench import Bench
 
-from amas.agents.http_agent import HttpAgent, HttpSpec
+from amas.agents.http_agent import HttpAgent, HttpSpec, _Pinned
 from amas.errors import FleetError, FleetFileInvalid
 from amas.fleet.load import load_fleet
 from amas.model.fleet import FleetSpec, PoolSpec
@@ -188,6 +191,30 @@ async def test_a_server_that_is_not_there_is_tried_as_often_as_the_task_may(benc
     nobody.close()
     task = await done(bench, pool(f"http://127.0.0.1:{port}/"))
     assert task.failure is not None and (task.failure.code, task.failures) == ("retry_later", 3)
+
+
+def test_nothing_is_sent_once_nobody_waits(server: Server) -> None:
+    connection = _Pinned("localhost", server.http.server_port, "127.0.0.1", secure=False, timeout_s=30)
+    connection.end()
+    with pytest.raises(ConnectionAbortedError):
+        connection.ask("POST", "/", {}, b"{}")
+    assert server.asked == []
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is missing")
+def test_another_hosts_certificate_is_refused(server: Server, tmp_path: Path) -> None:
+    """A server that nobody vouches for gets to see nothing."""
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
+    paths = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "certificate.pem")]
+    subprocess.run([*made, *paths], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
+    server.http.socket = context.wrap_socket(server.http.socket, server_side=True)
+    connection = _Pinned("localhost", server.http.server_port, "127.0.0.1", secure=True, timeout_s=30)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        connection.ask("POST", "/", {}, b"{}")
+    connection.end()
+    assert server.asked == []
 
 
 FLEET = """
