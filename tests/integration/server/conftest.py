@@ -26,7 +26,7 @@ FLEET = FleetSpec(
     name="small",
     pools=(
         PoolSpec(name="coordinator", agent="x:y", capabilities=(ROOT,), layer=Layer.EXECUTIVE),
-        PoolSpec(name="worker", agent="x:y", capabilities=(WORK,), lead="coordinator", replicas=2, timeout_s=300.0),
+        PoolSpec(name="worker", agent="x:y", capabilities=(WORK,), lead="coordinator", replicas=2),
     ),
     limits=FleetLimits(max_workflows=3),
 )

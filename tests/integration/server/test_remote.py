@@ -26,10 +26,11 @@ pytestmark = pytest.mark.requirement("T1")
 
 
 def remote_plane(engine: Engine, records: Records, home: Path, *, remote: RemoteSpec, **more: Any) -> ControlPlane:
+    pools = tuple(msgspec.structs.replace(pool, timeout_s=300.0) for pool in FLEET.pools)
     return ControlPlane(
         engine=engine,
         records=records,
-        fleet=msgspec.structs.replace(FLEET, remote=remote),
+        fleet=msgspec.structs.replace(FLEET, pools=pools, remote=remote),
         settings=more.pop("settings", ServerSettings()),
         home=home,
         messages=MessageSettings(secret=SECRET),
@@ -339,7 +340,7 @@ async def test_whose_agents_were_taken_over_is_told(client: httpx.AsyncClient) -
     assert problem_of(await first.say("claim", wait_s=30)).code == "agent_unknown"
 
 
-async def test_what_a_task_leaves_open_its_pool_says(client: httpx.AsyncClient, plane: ControlPlane) -> None:
+async def test_what_a_task_leaves_open_its_pool_says(client: httpx.AsyncClient) -> None:
     session = await opened(client, slots=2)
     await submit(client, WORK)
-    assert (await session.one())["timeout_s"] == plane.fleet.pool("worker").timeout_s
+    assert (await session.one())["timeout_s"] == 300.0
