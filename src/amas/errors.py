@@ -16,6 +16,8 @@ AmasError
 │   ├── TaskUnknown
 │   ├── WorkflowUnknown
 │   ├── AgentUnknown
+│   ├── AgentTaken            author     another live session has an agent of this name
+│   ├── SessionLost           nobody     a remote session's lease ran out: register anew
 │   ├── ScheduleUnknown
 │   ├── TaskFailed
 │   ├── LimitUnknown
@@ -186,6 +188,30 @@ class AgentUnknown(TaskError):
     """No live host has an agent of this name."""
 
     code = "agent_unknown"
+
+
+class AgentTaken(TaskError):
+    """Another live session has an agent of this name: end that one, wait for its lease to end, or take the agent over."""
+
+    code = "agent_taken"
+    act = "author"
+
+    def __init__(self, agent_id: str, *, session_id: str) -> None:
+        super().__init__(
+            f"{agent_id} is registered by the session {session_id}, which is alive: register it under another name, "
+            "or say take_over when that one is yours and gone"
+        )
+        self.agent_id, self.session_id = agent_id, session_id
+
+
+class SessionLost(TaskError):
+    """A remote session's lease has run out: what it ran went to others, and its agents must be registered anew."""
+
+    code = "session_lost"
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"the lease of {session_id} has run out and its tasks went to others: stop them and register anew")
+        self.session_id = session_id
 
 
 class ScheduleUnknown(TaskError):

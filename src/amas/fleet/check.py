@@ -57,6 +57,7 @@ def problems(spec: FleetSpec) -> Iterator[Problem]:
             *_of_scaling(pool, spec),
         ):
             yield Problem(f"{at}.{field}", message)
+    yield from _of_remote(spec)
     if spec.limits.max_queued < 0:
         yield Problem("limits.max_queued", f"is {spec.limits.max_queued}, but must be a number of tasks, or 0 for no limit")
     total = sum(pool.replicas for pool in spec.pools)
@@ -77,6 +78,12 @@ def _of_pool(pool: PoolSpec) -> Iterator[Problem]:
             yield Problem(f"capabilities[{index}]", f"{capability!r} must be lower case words joined by dots: text.summary")
         elif capability in pool.capabilities[:index]:
             yield Problem(f"capabilities[{index}]", f"{capability!r} stands here twice: keep one")
+
+
+def _of_remote(spec: FleetSpec) -> Iterator[Problem]:
+    for index, capability in enumerate(spec.remote.capabilities):
+        if not _CAPABILITY.fullmatch(capability):
+            yield Problem(f"remote.capabilities[{index}]", f"{capability!r} must be lower case words joined by dots: vision.ocr")
 
 
 def _of_provider(pool: PoolSpec, spec: FleetSpec) -> Iterator[Problem]:

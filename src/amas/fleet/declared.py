@@ -11,6 +11,7 @@ import msgspec
 from amas.model.fleet import Isolation
 from amas.model.gate import GateSpec
 from amas.model.limits import Amounts
+from amas.model.remote import RemoteSpec
 from amas.model.routing import RoutingWeights
 from amas.model.scaling import ScalingWindow
 from amas.model.states import Layer
@@ -78,6 +79,19 @@ class DeclaredScaling(msgspec.Struct, frozen=True, kw_only=True):
     recommend_only: bool = False
 
 
+class DeclaredHttp(msgspec.Struct, frozen=True, kw_only=True):
+    """How a foreign agent is called, as `agents/http_agent.py` says."""
+
+    url: str
+    health: str = ""
+    request: Any = None
+    result: str = ""
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    timeout: Time = 60.0
+    private: bool = False
+    enabled: bool = True
+
+
 class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     """One pool."""
 
@@ -89,6 +103,8 @@ class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     """The path of a model agent's spec, from the fleet file's folder, in place of `agent`."""
     skills: dict[str, str] = msgspec.field(default_factory=dict)
     """By capability, the `module:attribute` of the agent that does it, in place of `agent`: one agent of many trades."""
+    http: DeclaredHttp | None = None
+    """A foreign agent's server, in place of `agent`: each task is a request to it."""
     title: str = ""
     layer: Layer = Layer.SPECIALIST
     lead: str = ""
@@ -167,6 +183,8 @@ class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     gate: GateSpec = GateSpec()
     """How its gates judge, where no playbook, phase or task says otherwise."""
     routing: DeclaredRouting = DeclaredRouting()
+    remote: RemoteSpec = RemoteSpec()
+    """Which agents that run elsewhere it lets in; AMAS_REMOTE_AGENTS goes before what is said here."""
 
 
 def seconds(time: Time) -> float:

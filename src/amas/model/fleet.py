@@ -7,6 +7,7 @@ import msgspec
 from amas.model.authority import AUTHORITY, Member, Right
 from amas.model.gate import GateSpec
 from amas.model.limits import Amounts
+from amas.model.remote import RemoteSpec
 from amas.model.routing import RoutingSpec
 from amas.model.scaling import ScalingSpec
 from amas.model.states import Layer
@@ -146,10 +147,17 @@ class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
     providers: tuple[ProviderSpec, ...] = ()
     tenants: dict[str, TenantSpec] = msgspec.field(default_factory=dict)
     routing: RoutingSpec = RoutingSpec()
+    remote: RemoteSpec = RemoteSpec()
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """Everything that some agent of this fleet can do."""
+        """Everything that some agent of this fleet can do, remote ones that it lets in included."""
+        remote = self.remote.capabilities if self.remote.agents != "off" else ()
+        return self.declared_capabilities.union(remote)
+
+    @property
+    def declared_capabilities(self) -> frozenset[str]:
+        """What its pools can do."""
         return frozenset(capability for pool in self.pools for capability in pool.capabilities)
 
     @property
@@ -172,6 +180,8 @@ class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
             for queue in pool.queues:
                 held = bounds.get(queue, most)
                 bounds[queue] = max(held, most) if held and most else 0
+        for capability in self.remote.capabilities:
+            bounds.setdefault(capability, self.limits.max_queued)
         return bounds
 
     def pool(self, name: str) -> PoolSpec:

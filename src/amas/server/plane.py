@@ -31,7 +31,8 @@ from amas.server.agents import AgentBoard
 from amas.server.deliveries import Deliveries
 from amas.server.live import LiveEvents
 from amas.server.rate import Rate
-from amas.settings import MessageSettings, ServerSettings
+from amas.server.remote import RemoteDesk
+from amas.settings import MessageSettings, RemoteSettings, ServerSettings
 
 
 @dataclass
@@ -58,6 +59,7 @@ class ControlPlane:
     metrics: Metrics = field(default_factory=Metrics)
     messages: MessageSettings = field(default_factory=MessageSettings)
     """With the secret of the hosts; without one there is no bus."""
+    remote_settings: RemoteSettings = field(default_factory=RemoteSettings)
     bus: AgentCommunicationBus | None = field(init=False)
     inboxes: Inboxes = field(init=False)
     deliveries: Deliveries = field(init=False)
@@ -73,6 +75,8 @@ class ControlPlane:
     board: AgentBoard = field(init=False)
     live: LiveEvents = field(init=False)
     """Runs only where somebody runs it: `serve` does."""
+    remote: RemoteDesk = field(init=False)
+    """Hears bells only where somebody runs it: `serve` does."""
     rate: Rate = field(init=False)
     values: LargeValues = field(init=False)
 
@@ -89,6 +93,9 @@ class ControlPlane:
         self.desired = DesiredState(self.engine)
         self.board = AgentBoard(self.hosts)
         self.live = LiveEvents(self.journal, self.queue)
+        self.remote = RemoteDesk(
+            self.engine, self.queue, self.values, self.fleet, settings=self.remote_settings, retention_s=self.retention_s
+        )
         self.rate = Rate()
         self.inboxes = Inboxes(self.engine, self.messages)
         self.deliveries = Deliveries()
@@ -97,6 +104,7 @@ class ControlPlane:
     def follow(self, fleet: FleetSpec) -> None:
         """Let the fleet be this one from now on, also for what was made with the one before."""
         self.fleet = fleet
+        self.remote.follow(fleet)
         self.distributor = TaskDistributor(Routes(self.engine, retention_s=self.retention_s), self.limits, fleet)
         self.bus = fleet_bus(self.engine, fleet, self.messages) if self.messages.secret else None
 

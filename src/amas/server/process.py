@@ -26,7 +26,15 @@ from amas.records.store import Records
 from amas.server.following import Following
 from amas.server.plane import ControlPlane
 from amas.server.serve import serve
-from amas.settings import ArtifactSettings, EngineSettings, HomeSettings, OrchestrationLimits, RecordsSettings, ServerSettings
+from amas.settings import (
+    ArtifactSettings,
+    EngineSettings,
+    HomeSettings,
+    OrchestrationLimits,
+    RecordsSettings,
+    RemoteSettings,
+    ServerSettings,
+)
 
 
 def run_control_plane(folder: Path | None) -> None:
@@ -61,6 +69,7 @@ async def _control_plane(home: Home) -> None:
             payload_bytes=ArtifactSettings.read().payload_bytes,
             figures=figures,
             messages=message_settings(home),
+            remote_settings=RemoteSettings.read(),
         )
         following = Following(plane)
         await insist(following.look, draw=random.random)

@@ -105,7 +105,7 @@ _LISTED = TaskShape(**{name: getattr(_TASK, name) for name in TaskShape.__struct
 async def submit_task(request: Request, plane: Plane) -> Response:
     """Store a task; once this is answered, it is on disk."""
     task = await intake.read_one(request, NewTask)
-    made = await intake.submissions([task], plane.fleet, plane.values)
+    made = await intake.submissions([task], await plane.remote.fleet_for([task]), plane.values)
     ids, replayed = await _store(plane, made, intake.idempotency(request, task, made[0].id.encode()))
     headers = {"location": f"/api/tasks/{ids[0]}", **({REPLAYED: "true"} if replayed else {})}
     return encoded(Submitted(id=ids[0]), 201, headers)
@@ -134,7 +134,7 @@ async def submit_task(request: Request, plane: Plane) -> Response:
 async def submit_batch(request: Request, plane: Plane) -> Response:
     """Store up to 1000 tasks, all of them or none; `needs` may name keys of tasks before it in the batch."""
     tasks = await intake.read_batch(request)
-    made = await intake.submissions(tasks, plane.fleet, plane.values)
+    made = await intake.submissions(tasks, await plane.remote.fleet_for(tasks), plane.values)
     answer = "\n".join(submission.id for submission in made).encode()
     ids, replayed = await _store(plane, made, intake.idempotency(request, tasks, answer))
     return encoded(SubmittedBatch(ids=ids), 201, {REPLAYED: "true"} if replayed else None)
