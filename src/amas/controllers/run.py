@@ -17,9 +17,11 @@ from amas.controllers.deadlines import Deadlines
 from amas.controllers.figures import Figures
 from amas.controllers.reaper import Reaper
 from amas.controllers.recorder import Recorder
+from amas.controllers.rollouts import Rollouts
 from amas.controllers.router import Router
 from amas.controllers.timers import Timers
 from amas.engine.connection import Engine
+from amas.engine.desired import DesiredState
 from amas.engine.hosts import HostRegistry, Leadership
 from amas.engine.journal import Journal
 from amas.engine.limits import Limits
@@ -67,7 +69,8 @@ def make_duties(engine: Engine, records: Records, figures: Figures, *, fleet: Fl
         Reaper(hosts, figures, lease_s=HostSettings.read().lease_s),
         Cron(Schedules(engine, retention_s=settings.retention_s), figures, limits=fleet.limits),
         Deadlines(queue, figures, timeout_s=timeout_s),
-        Router(Routes(engine, retention_s=settings.retention_s), fleet),
+        Router(Routes(engine, retention_s=settings.retention_s), fleet, DesiredState(engine)),
+        Rollouts(DesiredState(engine), Routes(engine, retention_s=settings.retention_s), fleet),
         Recorder(Journal(engine), records, figures),
     ]
 

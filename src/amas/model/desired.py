@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from amas.model.fleet import FleetSpec, PoolSpec
+from amas.model.rollout import Rollout
 
 Numbers = tuple[tuple[int, int], ...]
 """Ranges of agents' numbers, both ends included, in order and apart: ((1, 3), (7, 7)) is name-1, name-2, name-3 and name-7."""
@@ -62,17 +63,21 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     """By host."""
     seats: dict[str, tuple[Seats, ...]] = {}
     """By host."""
+    rollouts: dict[str, Rollout] = {}
+    """By pool."""
 
     @property
     def pools(self) -> tuple[PoolSpec, ...]:
-        """The pools as they are to run: declared, with the replicas that are wanted now."""
+        """The pools as they are to run: declared, with the replicas that are wanted now, and new versions that are rolled out."""
         if self.fleet is None:
             return ()
         scales = self.scales
-        return tuple(
+        declared = tuple(
             msgspec.structs.replace(pool, replicas=scales[pool.name].replicas) if pool.name in scales else pool
             for pool in self.fleet.pools
         )
+        under_way = {name: each for name, each in self.rollouts.items() if not each.phase.over}
+        return (*declared, *(under_way[pool.name].variant_pool(pool) for pool in declared if pool.name in under_way))
 
 
 class DesiredChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,5 +95,6 @@ SECTIONS: Mapping[str, tuple[str, Any]] = {
     "scale": ("scales", Scale),
     "order": ("orders", Order),
     "seats": ("seats", tuple[Seats, ...]),
+    "rollout": ("rollouts", Rollout),
 }
 """Kind of a field -> the mapping of `Desired` that it fills, by the name after the colon, and its values' type."""

@@ -7,12 +7,16 @@ import msgspec
 from amas.model.authority import AUTHORITY, Member, Right
 from amas.model.gate import GateSpec
 from amas.model.limits import Amounts
+from amas.model.rollout_spec import RolloutSpec
 from amas.model.routing import RoutingSpec
 from amas.model.states import Layer
 from amas.model.task import DEFAULT_RETRY, Json, RetryPolicy
 
 DELAYED = "delayed"
 """In the place of a queue: the delayed tasks of all queues together."""
+
+VARIANT = "~"
+"""Between a pool's name and a version, in the name of the pool that stands for this version during a roll-out."""
 
 Isolation = Literal["shared", "process"]
 """`shared`: in the host's own process (blocking functions in threads). `process`: each attempt in a child that can be killed."""
@@ -60,17 +64,39 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What all its tasks may spend, ever."""
     rights: frozenset[Right] | None = None
     """What its agents may do; None: what `AUTHORITY` gives its layer."""
+    rollout: RolloutSpec | None = None
+    """How a new version of it is brought in; None: as the fleet says."""
+    variant_of: str = ""
+    """The pool in whose place these agents, of another version, take a share of the tasks; empty for a pool of its own."""
 
     @property
     def member(self) -> Member:
-        """Its place in the hierarchy."""
+        """Its place in the hierarchy; a variant has that of its base."""
         rights = AUTHORITY[self.layer] if self.rights is None else self.rights
-        return Member(pool=self.name, layer=self.layer, lead=self.lead, rights=rights, capabilities=self.capabilities)
+        return Member(
+            pool=self.variant_of or self.name, layer=self.layer, lead=self.lead, rights=rights, capabilities=self.capabilities
+        )
 
     @property
     def queues(self) -> tuple[str, ...]:
-        """The queues its agents are served from: one for each capability, and the pool's own."""
+        """The queues its agents are served from: one for each capability, and the pool's own.
+
+        A variant is served from its branches of its base's alone, so that it never gets more than its share.
+        """
+        if self.variant_of:
+            return (f"@{self.name}", *(f"{queue}@{self.name}" for queue in (*self.capabilities, f"@{self.variant_of}")))
         return (*self.capabilities, f"@{self.name}")
+
+
+def own_queue(pool: str) -> str:
+    """Return the queue of tasks that name a pool; of a variant its branch of its base's, where they go when the variant goes."""
+    base, varied, _ = pool.partition(VARIANT)
+    return f"@{base}@{pool}" if varied else f"@{pool}"
+
+
+def pool_of(agent_id: str) -> str:
+    """Return the pool of an agent, of a variant's the one in whose place it stands."""
+    return agent_id.rpartition("-")[0].partition(VARIANT)[0]
 
 
 class FleetLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,6 +153,8 @@ class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
     providers: tuple[ProviderSpec, ...] = ()
     tenants: dict[str, TenantSpec] = msgspec.field(default_factory=dict)
     routing: RoutingSpec = RoutingSpec()
+    rollout: RolloutSpec | None = None
+    """How new versions of its pools are brought in; None: where it is asked for, by the defaults, and else at once."""
 
     @property
     def capabilities(self) -> frozenset[str]:

@@ -154,7 +154,7 @@ local function write_queues()
   for queue, list in pairs(R.ready) do
     for i = 1, #list, 2 do list[i] = string.format('%d', list[i]) end   -- whole numbers, all below 2^53
     call_many('ZADD', key('q', queue), list)
-    names[#names + 1] = string.match(queue, '^[^@]+(@.*)$') or queue   -- a pool's own bell
+    names[#names + 1] = string.match(queue, '^@?[^@]+(@.*)$') or queue   -- a pool's own bell
   end
   for name, flows in pairs(R.flows) do
     local list = {}
