@@ -42,3 +42,25 @@ async def long_run(task: Context) -> Json:
     began = await task.step("began", lambda: task.agent_id)
     await task.spawn([SubTask(key="part", capability="roll.part")])
     return [began, task.agent_id]
+
+
+@agent("roll.part")
+async def part(task: Context) -> Json:
+    """Take as long as the test lets it."""
+    while not gate.open:
+        await asyncio.sleep(0.01)
+    return None
+
+
+class Gate:
+    """Holds every `part` until a test opens it."""
+
+    open = False
+
+
+gate = Gate()
+
+
+def sober(result: Json, given: Json) -> float:
+    """Score a text by who wrote it: version 2 writes worse."""
+    return 0.6 if str(result).startswith("coder~2") else 0.95

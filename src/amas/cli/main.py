@@ -14,6 +14,8 @@ import typer
 import typer.core
 
 from amas.cli.exit import ExitCode
+from amas.cli.options import HomeOption, Json
+from amas.cli.rolling import app as rolling
 
 app = typer.Typer(
     name="amas",
@@ -25,8 +27,6 @@ app = typer.Typer(
 )
 
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-HomeOption = Annotated[Path | None, typer.Option("--home", help="The fleet's data folder (AMAS_HOME, by default ~/.amas).")]
 FleetOption = Annotated[str, typer.Option("--fleet", help="A fleet file, or the name of one that ships with amas.")]
 Port = Annotated[int | None, typer.Option("--port", help="The API's port (AMAS_PORT, by default 8000; 0 for any free one).")]
 MetricsPort = Annotated[
@@ -316,6 +316,9 @@ def why(
     from amas.cli import routing
 
     routing.why(task_id, home, as_json=json)
+
+
+app.add_typer(rolling, name="rollout")
 
 
 @app.command()

@@ -150,6 +150,19 @@ class RolloutDesk:
 
         await self._change(wishes, by=by)
 
+    async def begin_all(self, asked: Iterable[Begin], *, by: str) -> None:
+        """Begin what `rollouts_for` found; one that is under way already goes on."""
+        for each in asked:
+
+            def wishes(wanted: Desired, seen: Seen, now_ms: int, each: Begin = each) -> tuple[list[Wish], str]:
+                held = wanted.rollouts.get(each.to.name)
+                if held and not held.phase.over and held.to.version == each.to.version:
+                    return [], held.why
+                rollout = begun(wanted, each, _pool(wanted.fleet or self._fleet, each.to.name), seen, by=by, now_ms=now_ms)
+                return [_wish(rollout)], rollout.why
+
+            await self._change(wishes, by=by)
+
     async def approve(self, pool: str, *, by: str) -> None:
         """Let a new version that is in staging begin its steps."""
 

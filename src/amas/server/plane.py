@@ -11,6 +11,7 @@ from amas.artifacts.values import BYTES_MAX, LargeValues
 from amas.controllers.figures import Figures
 from amas.engine.bounds import QueueBounds
 from amas.engine.connection import Engine
+from amas.engine.desired import DesiredState
 from amas.engine.hosts import HostRegistry
 from amas.engine.inbox import Inboxes
 from amas.engine.journal import Journal
@@ -23,6 +24,7 @@ from amas.model.fleet import FleetSpec
 from amas.observe.metrics import Metrics
 from amas.orchestration.bus import AgentCommunicationBus
 from amas.orchestration.fleet_bus import fleet_bus
+from amas.orchestration.rollouts import RolloutDesk
 from amas.orchestration.routing import TaskDistributor
 from amas.records.store import Records
 from amas.server.agents import AgentBoard
@@ -64,6 +66,7 @@ class ControlPlane:
     journal: Journal = field(init=False)
     schedules: Schedules = field(init=False)
     distributor: TaskDistributor = field(init=False)
+    rollouts: RolloutDesk = field(init=False)
     board: AgentBoard = field(init=False)
     live: LiveEvents = field(init=False)
     """Runs only where somebody runs it: `serve` does."""
@@ -80,7 +83,9 @@ class ControlPlane:
         self.hosts = HostRegistry(self.engine, retention_s=self.retention_s)
         self.journal = Journal(self.engine)
         self.schedules = Schedules(self.engine, retention_s=self.retention_s, carry=self.values.carried)
-        self.distributor = TaskDistributor(Routes(self.engine, retention_s=self.retention_s), self.limits, self.fleet)
+        routes = Routes(self.engine, retention_s=self.retention_s)
+        self.distributor = TaskDistributor(routes, self.limits, self.fleet)
+        self.rollouts = RolloutDesk(DesiredState(self.engine), routes, self.fleet)
         self.board = AgentBoard(self.hosts, self.fleet)
         self.live = LiveEvents(self.journal, self.queue)
         self.rate = Rate()

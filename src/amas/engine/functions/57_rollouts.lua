@@ -19,10 +19,10 @@ do
     return pools
   end
 
-  -- score: count what a gate thought of work in one round.  caller: TaskQueue.score.
-  --   ARGV: the gate's task, round, score, pools that did the work...
-  --   returns the number of pools that it was counted for: none where both versions of a pool had a part, or none is on trial.
-  --   Keeps true: a round is counted once, however often it is told.
+-- score: count what a gate thought of work in one round.  caller: TaskQueue.score.
+--   ARGV: the gate's task, round, score, pools that did the work...
+--   returns the number of pools that it was counted for: none where both versions of a pool had a part, or none is on trial.
+--   Keeps true: a round is counted once, however often it is told.
   local function score(keys, args)
     begin(keys, {'0'})
     local routes = routing.read()
@@ -46,7 +46,7 @@ do
     return counted
   end
 
-  -- unsuspend: forget suspended tasks of a branch.  caller: Routes.suspended.  ARGV: queue, ids...
+-- unsuspend: forget suspended tasks of a branch.  caller: Routes.suspended.  ARGV: queue, ids...
   local function unsuspend(keys, args)
     begin(keys, {'0'})
     return call('SREM', P .. ':suspended:' .. args[1], unpack(args, 2))
