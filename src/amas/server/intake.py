@@ -21,6 +21,7 @@ from amas.model.limits import Reserve, reserves_of
 from amas.model.task import RetryPolicy, Submission, TaskSpec
 from amas.server.message_shapes import NewMessage, NewQuestion
 from amas.server.problems import Fault, Refusal, fault_of
+from amas.server.rollout_shapes import NewRollout, RolloutWord
 from amas.server.shapes import (
     NewAnswer,
     NewBudget,
@@ -43,7 +44,7 @@ IDEMPOTENCY_CHARS_MAX = 200
 Shape = TypeVar(
     "Shape",
     NewTask, NewGoal, NewSchedule, NewLimit, NewBudget, NewWorkflow, NewSignal, TaskSignal, NewRerun, NewAnswer, TaskIds,
-    NewMessage, NewQuestion,
+    NewMessage, NewQuestion, NewRollout, RolloutWord,
 )  # fmt: skip
 
 JSON, NDJSON, MSGPACK = "application/json", "application/x-ndjson", "application/msgpack"
