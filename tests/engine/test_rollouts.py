@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 from tests.engine.cell import LEASE_S, Cell, task
 
-from amas.engine.hosts import AgentCard, HostAbout
+from amas.engine.hosts import HostAbout, PoolCard
 from amas.engine.queue import Slots
 from amas.engine.routes import Routes, branch
 from amas.model.blob import to_blob
@@ -42,7 +42,7 @@ class Trial:
 
     async def register(self) -> None:
         for host, pool in (("h-old", OLD), ("h-new", NEW)):
-            card = AgentCard(f"{pool}-1", pool, "specialist", "", pool, "1", 100)
+            card = PoolCard(pool, "specialist", "", pool, "1", 100, ((1, 1),))
             await self.cell.hosts.register(host, HostAbout(1, "here", "1", (card,)), lease_s=LEASE_S, now_ms=self.cell.now)
 
     async def claim(self, pool: str, limit: int = 100) -> list[Claimed]:

@@ -1,8 +1,8 @@
 """The router: learns from outcomes which pools do a capability well, and tells the engine how to share its tasks among them.
 
-Only capabilities that more than one live pool carries have a route; a fleet that declares none costs one look an hour. Outcomes
-are what the engine itself counts of routed tasks as they end (`engine/functions/07_routes.lua`), in sums that never begin anew:
-what is new is the difference to what was seen, and both stand in one value that is written in one call. So a router that is
+Only capabilities that more than one live pool carries have a route; a fleet that declares none costs a look now and then.
+Outcomes are what the engine itself counts of routed tasks as they end (`engine/functions/07_routes.lua`), in sums that never
+begin anew: what is new is the difference to what was seen, and both stand in one value that is written in one call. So a router that is
 killed anywhere forgets nothing and counts nothing twice. The same sweep sends on what waits for a pool that lost its agents.
 
 A pool that is being rolled out has a share of its own, which isn't learned: each queue of it is shared with its variant as the
@@ -75,7 +75,7 @@ class Router:
     def __init__(self, routes: Routes, fleet: FleetSpec, desired: DesiredState | None = None) -> None:
         """`fleet` is what runs as long as nothing else is wanted in `desired`."""
         self._routes, self._fleet, self._desired = routes, fleet, desired
-        self._revision = -1
+        self._revision, self._cleared = -1, False
         self._take(fleet, fleet.pools, {})
         self._hosts: dict[str, HostSeen] = {}
         self._versions: dict[str, dict[str, str]] | None = None
@@ -85,8 +85,9 @@ class Router:
         await self._look()
         table = await self._routes.table()
         if not self._shared:
-            if table.version:
+            if table.version and not self._cleared:
                 await self._routes.publish((), {}, memory=await self._routes.memory())
+            self._cleared = True
             return PAUSE_S if await self._send_on(frozenset()) else REST_S
         self._hosts = await self._routes.hosts(self._hosts)
         live = live_pools(self._hosts, self._carriers)
@@ -114,6 +115,7 @@ class Router:
         self._carriers = frozenset(pool for carriers in self._shared.values() for pool in carriers)
         self._trials = {each.variant: each for each in rollouts.values()}
         self._decided: dict[str, tuple[object, int]] = {}
+        self._cleared = False
 
     async def _learn(self, live: Mapping[str, LivePool]) -> _Known:
         now_ms, held = self._routes.now_ms(), await self._routes.memory()
@@ -214,16 +216,16 @@ def live_pools(hosts: Mapping[str, HostSeen], pools: Set[str]) -> dict[str, Live
     slots: dict[str, int] = {}
     versions: dict[str, set[str]] = {}
     for host in hosts.values():
-        for card in host.about.agents:
+        for card in host.about.pools:
             if card.pool in pools:
-                slots[card.pool] = slots.get(card.pool, 0) + card.slots
+                slots[card.pool] = slots.get(card.pool, 0) + card.slots * card.count
                 versions.setdefault(card.pool, set()).add(card.version)
     return {pool: LivePool(count, tuple(sorted(versions[pool]))) for pool, count in slots.items() if count > 0}
 
 
 def _versions(hosts: Mapping[str, HostSeen], pools: Set[str]) -> dict[str, dict[str, str]]:
     found = {
-        host_id: {card.pool: card.version for card in host.about.agents if card.pool in pools} for host_id, host in hosts.items()
+        host_id: {card.pool: card.version for card in host.about.pools if card.pool in pools} for host_id, host in hosts.items()
     }
     return {host_id: of for host_id, of in found.items() if of}
 

@@ -83,6 +83,7 @@ class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     """Added to its layer's; with a `-` before it, taken away."""
     rollout: DeclaredRollout | None = None
     """How a new version of it is brought in, in place of what the fleet says."""
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class DeclaredLimits(msgspec.Struct, frozen=True, kw_only=True):

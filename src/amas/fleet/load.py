@@ -204,6 +204,7 @@ class _Reading:
             budget=self._amounts(said.budget, f"{at}.budget"),
             rights=self._rights(said, at),
             rollout=self._rollout(said.rollout, f"{at}.rollout"),
+            labels=said.labels,
         )
 
     def _rights(self, said: DeclaredPool, at: str) -> frozenset[Right] | None:

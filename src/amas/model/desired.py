@@ -65,19 +65,30 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     """By host."""
     rollouts: dict[str, Rollout] = {}
     """By pool."""
+    anew: dict[str, int] = {}
+    """By pool: how often its agents were asked to be made anew."""
 
     @property
     def pools(self) -> tuple[PoolSpec, ...]:
         """The pools as they are to run: declared, with the replicas that are wanted now, and new versions that are rolled out."""
         if self.fleet is None:
             return ()
-        scales = self.scales
-        declared = tuple(
-            msgspec.structs.replace(pool, replicas=scales[pool.name].replicas) if pool.name in scales else pool
-            for pool in self.fleet.pools
-        )
+        declared = tuple(self._as_wanted(pool) for pool in self.fleet.pools)
         under_way = {name: each for name, each in self.rollouts.items() if not each.phase.over}
         return (*declared, *(under_way[pool.name].variant_pool(pool) for pool in declared if pool.name in under_way))
+
+    def _as_wanted(self, pool: PoolSpec) -> PoolSpec:
+        changes: dict[str, int] = {}
+        if scale := self.scales.get(pool.name):
+            changes["replicas"] = scale.replicas
+        if life := self.anew.get(pool.name):
+            changes["life"] = life
+        return msgspec.structs.replace(pool, **changes) if changes else pool
+
+    @property
+    def spec(self) -> FleetSpec | None:
+        """The fleet as it is to run now: as declared, with `pools`."""
+        return None if self.fleet is None else msgspec.structs.replace(self.fleet, pools=self.pools)
 
 
 class DesiredChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,5 +107,6 @@ SECTIONS: Mapping[str, tuple[str, Any]] = {
     "order": ("orders", Order),
     "seats": ("seats", tuple[Seats, ...]),
     "rollout": ("rollouts", Rollout),
+    "anew": ("anew", int),
 }
 """Kind of a field -> the mapping of `Desired` that it fills, by the name after the colon, and its values' type."""

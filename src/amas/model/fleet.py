@@ -17,6 +17,8 @@ DELAYED = "delayed"
 
 VARIANT = "~"
 """Between a pool's name and a version, in the name of the pool that stands for this version during a roll-out."""
+STAND_IN = "amas.agents.stand_in:StandIn"
+"""The agent that holds the place of one whose skill doesn't exist yet: it answers with what it was given."""
 
 Isolation = Literal["shared", "process"]
 """`shared`: in the host's own process (blocking functions in threads). `process`: each attempt in a child that can be killed."""
@@ -43,7 +45,7 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
     """For people: `Quality Supervisor`."""
     layer: Layer = Layer.SPECIALIST
     lead: str = ""
-    """The pool that this one reports to; empty only in the executive layer."""
+    """The pool that this one reports to; empty only where no pool stands above it, as in the executive layer."""
     replicas: int = 1
     tasks_per_agent: int = 1
     isolation: Isolation = "shared"
@@ -64,10 +66,19 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What all its tasks may spend, ever."""
     rights: frozenset[Right] | None = None
     """What its agents may do; None: what `AUTHORITY` gives its layer."""
+    labels: dict[str, str] = {}
+    """For people and programs that look for agents: `family`, `speciality`, ..."""
+    life: int = 0
+    """How often its agents were asked to be made anew, which hosts do when a pool isn't what it was; no file says it."""
     rollout: RolloutSpec | None = None
     """How a new version of it is brought in; None: as the fleet says."""
     variant_of: str = ""
     """The pool in whose place these agents, of another version, take a share of the tasks; empty for a pool of its own."""
+
+    @property
+    def skill(self) -> str:
+        """What its agents really know: the name of their code, `none` where they only hold the place of a skill to come."""
+        return "none" if self.agent == STAND_IN else self.agent.partition(":")[2]
 
     @property
     def member(self) -> Member:

@@ -75,6 +75,10 @@ class AgentCommunicationBus:
         self._mail = Arrivals(engine, self.inboxes, agents)
         self._letters = Coalescer(self._put, limit=LETTERS_IN_A_CALL)
 
+    def follow(self, fleet: FleetSpec) -> None:
+        """Let these be the members, and theirs the hierarchy, from now on."""
+        self._directory = Directory(fleet)
+
     async def run(self) -> None:
         """Listen for mail of the agents here until cancelled."""
         await self._mail.run()

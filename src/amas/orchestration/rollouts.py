@@ -116,8 +116,8 @@ class RolloutDesk:
         slots: dict[str, int] = {}
         versions: dict[str, set[str]] = {}
         for host in self._hosts.values():
-            for card in host.about.agents:
-                slots[card.pool] = slots.get(card.pool, 0) + card.slots
+            for card in host.about.pools:
+                slots[card.pool] = slots.get(card.pool, 0) + card.slots * card.count
                 versions.setdefault(card.pool, set()).add(card.version)
         alive = {pool: frozenset(found) for pool, found in versions.items()}
         return Seen(await self._routes.outcomes(), await self._routes.scores(), slots, alive)

@@ -11,10 +11,12 @@ from amas.server.routes import (
     approvals,
     costs,
     dead_letters,
+    desired,
     fleet,
     flows,
     limits,
     messages,
+    pools,
     quality,
     rollouts,
     routing,
@@ -42,7 +44,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
     )
     app.state.plane = plane
     work = (tasks, workflows, flows, approvals, dead_letters, schedules, quality)
-    people = (agents, fleet, messages, routing, rollouts, limits, costs)
+    people = (agents, pools, fleet, desired, messages, routing, rollouts, limits, costs)
     routers = [part.router for part in (*work, *people)]
     for router in routers:
         app.include_router(router)

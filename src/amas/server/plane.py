@@ -41,6 +41,7 @@ class ControlPlane:
     engine: Engine
     records: Records
     fleet: FleetSpec
+    """As it is to run now; `follow` replaces it."""
     settings: ServerSettings
     home: Path
     """The fleet's data folder, whose `logs/` holds what hosts write."""
@@ -63,6 +64,7 @@ class ControlPlane:
     limits: Limits = field(init=False)
     bounds: QueueBounds = field(init=False)
     hosts: HostRegistry = field(init=False)
+    desired: DesiredState = field(init=False)
     journal: Journal = field(init=False)
     schedules: Schedules = field(init=False)
     distributor: TaskDistributor = field(init=False)
@@ -83,15 +85,21 @@ class ControlPlane:
         self.hosts = HostRegistry(self.engine, retention_s=self.retention_s)
         self.journal = Journal(self.engine)
         self.schedules = Schedules(self.engine, retention_s=self.retention_s, carry=self.values.carried)
-        routes = Routes(self.engine, retention_s=self.retention_s)
-        self.distributor = TaskDistributor(routes, self.limits, self.fleet)
-        self.rollouts = RolloutDesk(DesiredState(self.engine), routes, self.fleet)
-        self.board = AgentBoard(self.hosts, self.fleet)
+        self.desired = DesiredState(self.engine)
+        self.board = AgentBoard(self.hosts)
         self.live = LiveEvents(self.journal, self.queue)
         self.rate = Rate()
-        self.bus = fleet_bus(self.engine, self.fleet, self.messages) if self.messages.secret else None
         self.inboxes = Inboxes(self.engine, self.messages)
         self.deliveries = Deliveries()
+        self.follow(self.fleet)
+
+    def follow(self, fleet: FleetSpec) -> None:
+        """Let the fleet be this one from now on, also for what was made with the one before."""
+        self.fleet = fleet
+        routes = Routes(self.engine, retention_s=self.retention_s)
+        self.distributor = TaskDistributor(routes, self.limits, fleet)
+        self.rollouts = RolloutDesk(self.desired, routes, fleet)
+        self.bus = fleet_bus(self.engine, fleet, self.messages) if self.messages.secret else None
 
 
 async def _plane_of(request: Request) -> ControlPlane:  # a plain function would be called in a thread, for each request
