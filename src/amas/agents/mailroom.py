@@ -122,6 +122,9 @@ class Bus(Protocol):
     async def receive(self, agent_id: str, *, limit: int = 100, wait_s: float = 0.0) -> list[Message]:
         """Return messages."""
 
+    async def always_read(self, agent_id: str) -> None:
+        """Hear that an agent's mail is always read."""
+
     async def acknowledge(self, messages: Sequence[Message]) -> list[str]:
         """Return the ids of those that are another's now."""
 
@@ -281,6 +284,7 @@ class Mailroom:
         reader, idle = asyncio.current_task(), seat.idle
         assert reader is not None and idle is not None
         await self._present(context.agent_id)
+        await self.bus.always_read(context.agent_id)
         while not self._closing and self._readers.get(context.agent_id) is reader:
             await idle.wait()
             try:

@@ -2,8 +2,9 @@
 
 Only capabilities that more than one live pool carries have a route; a fleet that declares none costs a look now and then.
 Outcomes are what the engine itself counts of routed tasks as they end (`engine/functions/07_routes.lua`), in sums that never
-begin anew: what is new is the difference to what was seen, and both stand in one value that is written in one call. So a router that is
-killed anywhere forgets nothing and counts nothing twice. The same sweep sends on what waits for a pool that lost its agents.
+begin anew: what is new is the difference to what was seen, and both stand in one value that is written in one call. So a router
+that is killed anywhere forgets nothing and counts nothing twice. The same sweep sends on what waits for a pool that lost its
+agents.
 
 A pool that is being rolled out has a share of its own, which isn't learned: each queue of it is shared with its variant as the
 desired state says, the pool's own queue included, so a canary needs no second pool that can do the same.
