@@ -19,8 +19,8 @@ from amas.model.fleet import FleetSpec
 CHANNEL = "desired"
 """Where the revision is published after a change, for a `Bell`."""
 FLEET = "fleet"
-SESSIONS = b"remote-"
-"""How the ids of hosts begin that take no seats."""
+SESSIONS = b"remote-", b"guest-"
+"""How the ids of hosts begin that take no seats: agents that run elsewhere, and those that a program adds to the fleet itself."""
 
 _fleet = msgspec.msgpack.Decoder(FleetSpec)
 _values = {kind: (attribute, msgspec.msgpack.Decoder(of)) for kind, (attribute, of) in SECTIONS.items()}
@@ -52,7 +52,7 @@ class DesiredState:
     async def read_with_hosts(self) -> tuple[Desired, frozenset[str]]:
         """Return the document, and the hosts that live: those with a lease, or whose lease nobody has found to be over.
 
-        Sessions of agents that run elsewhere hold leases too, but have agents of their own: they aren't among these.
+        Others hold leases too, but have agents of their own (`SESSIONS`): they aren't among these.
         """
         commands = [("HGETALL", self._engine.key(CHANNEL)), ("ZRANGE", self._engine.key("hosts"), "0", "-1")]
         found, hosts = await self._engine.read(commands)
