@@ -22,7 +22,7 @@ PICTURE = Path(__file__).parents[1] / "docs" / "rollouts.svg"
 STABLE = 0.97
 """Success of the version that runs."""
 TASK_MS = 600
-LOOK_EVERY, TASKS_MAX = 10, 6000
+LOOK_EVERY, TASKS_MAX = 10, 20_000
 SPEC = RolloutSpec(steps=(0.05, 0.25, 0.5), min_tasks=30, min_time_s=60.0)
 
 

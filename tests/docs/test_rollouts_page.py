@@ -48,7 +48,7 @@ async def test_the_example_is_taken_back(
     (tmp_path / "rolled.py").write_text(_block("python"))
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.invalidate_caches()
-    fleet = load_fleet(tmp_path / "fleet.yaml", environ={})
+    fleet = load_fleet(tmp_path / "fleet.yaml", agents=True, environ={})
     desired, routes = DesiredState(bench.engine), Routes(bench.engine)
     desk, duty, router = RolloutDesk(desired, routes, fleet), Rollouts(desired, routes, fleet), Router(routes, fleet, desired)
     await desk.begin("shouter", "2", changes={"agent": "rolled:second"}, spec=None, by="ann")

@@ -81,6 +81,8 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     standing: Standing
     bound: str
     """For people: `0.05 lower at most`."""
+    beyond: bool = False
+    """Whether what was seen lies beyond the bound, proven or not."""
     needed: bool = True
     """Whether a promotion waits for it."""
 
@@ -142,6 +144,10 @@ def _onward(rollout: Rollout, open_: list[Figure], figures: tuple[Figure, ...], 
         why = f"at {rollout.share:.0%}: {done} of this step"
         return Decision(Move.CONTINUE, why, figures)
     told = ", ".join(figure.words for figure in figures)
+    doubtful = [figure for figure in open_ if figure.beyond]
+    if doubtful and not last:
+        left = ", ".join(f"{figure.words} ({figure.bound})" for figure in doubtful)
+        return Decision(Move.CONTINUE, f"at {rollout.share:.0%}: no more before it is sure of {left}", figures)
     if not last:
         share = spec.steps[rollout.step + 1]
         return Decision(
@@ -162,6 +168,7 @@ def compared(spec: RolloutSpec, stable: Side, canary: Side) -> Iterator[Figure]:
         canary=_ratio(theirs.successes, theirs.trials),
         standing=rates(ours, theirs, drop=spec.success_drop, alpha=alpha, beta=spec.beta),
         bound=f"at most {spec.success_drop:g} lower",
+        beyond=_ratio(ours.successes, ours.trials) - _ratio(theirs.successes, theirs.trials) > spec.success_drop,
     )
     if ours.timed and theirs.timed:
         stable_log, canary_log = _of_logs(ours), _of_logs(theirs)
@@ -173,6 +180,7 @@ def compared(spec: RolloutSpec, stable: Side, canary: Side) -> Iterator[Figure]:
                 stable_log, canary_log, bound=math.log(spec.latency_ratio), effect=EFFECT_LOG, alpha=alpha, beta=spec.beta
             ),
             bound=f"at most {spec.latency_ratio:g} times as long",
+            beyond=canary_log.mean - stable_log.mean > math.log(spec.latency_ratio),
         )
     if ours.usd > 0 and theirs.trials:
         stable_usd, canary_usd = _of_costs(ours), _of_costs(theirs)
@@ -185,6 +193,7 @@ def compared(spec: RolloutSpec, stable: Side, canary: Side) -> Iterator[Figure]:
             canary=canary_usd.mean,
             standing=means(scaled, other, bound=0.0, effect=EFFECT_COST, alpha=alpha, beta=spec.beta),
             bound=f"at most {spec.cost_ratio:g} times as much",
+            beyond=canary_usd.mean > spec.cost_ratio * unit,
         )
     if stable.scores.count and canary.scores.count:
         stable_score, canary_score = _of_scores(stable.scores), _of_scores(canary.scores)
@@ -194,6 +203,7 @@ def compared(spec: RolloutSpec, stable: Side, canary: Side) -> Iterator[Figure]:
             canary=canary_score.mean,
             standing=means(canary_score, stable_score, bound=spec.quality_drop, effect=EFFECT_SCORE, alpha=alpha, beta=spec.beta),
             bound=f"at most {spec.quality_drop:g} lower",
+            beyond=stable_score.mean - canary_score.mean > spec.quality_drop,
             needed=min(stable.scores.count, canary.scores.count) >= MEANS_MIN,
         )
 

@@ -130,6 +130,12 @@ def test_a_step_waits_for_its_tasks_and_its_time() -> None:
     assert decide(later, stable, side(90), now_ms=60_000).reason == "at 50%: 40 of 50 tasks and 50 of 10 s of this step"
 
 
+def test_what_looks_worse_gets_no_more_before_it_is_sure() -> None:
+    decision = decide(rollout(), side(60), side(45, 5), now_ms=60_000)
+    assert decision.move is Move.CONTINUE
+    assert decision.reason == "at 10%: no more before it is sure of success 90.0% against 100.0% (at most 0.05 lower)"
+
+
 def test_only_what_is_proven_is_promoted() -> None:
     last = rollout(step=1)
     unsure = decide(last, side(60), side(60), now_ms=60_000)
