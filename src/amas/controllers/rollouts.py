@@ -63,9 +63,8 @@ class Rollouts:
 
     async def _tend(self, wanted: Desired, rollout: Rollout, seen: Seen) -> list[Wish]:
         now_ms = self._routes.now_ms()
-        if wanted.fleet is None or rollout.pool not in {pool.name for pool in wanted.fleet.pools}:
-            gone = moved(rollout, Phase.ROLLED_BACK, why=f"the fleet has no pool {rollout.pool} any more", now_ms=now_ms)
-            return [Wish(f"rollout:{rollout.pool}", gone)]
+        if why := _overtaken(wanted, rollout):
+            return [Wish(f"rollout:{rollout.pool}", moved(rollout, Phase.ROLLED_BACK, why=why, now_ms=now_ms))]
         if rollout.phase in {Phase.STAGING, Phase.CANARY}:
             return self._decide(wanted, rollout, seen, now_ms)
         return await self._finish(wanted, rollout, seen, now_ms)
@@ -116,6 +115,17 @@ class Rollouts:
             for _ in range(MOVES_MAX):
                 if await self._routes.move(branch(queue, rollout.variant)) < MOVE_SLICE:
                     break
+
+
+def _overtaken(wanted: Desired, rollout: Rollout) -> str:
+    """Return why a roll-out has lost its point, as somebody applied another fleet meanwhile; "" when it hasn't."""
+    versions = {pool.name: pool.version for pool in wanted.fleet.pools} if wanted.fleet else {}
+    if rollout.pool not in versions:
+        return f"the fleet has no pool {rollout.pool} any more"
+    expected = rollout.to.version if rollout.phase is Phase.REPLACING else rollout.was
+    if versions[rollout.pool] == expected:
+        return ""
+    return f"version {versions[rollout.pool]} of {rollout.pool} was applied meanwhile, in place of {expected}"
 
 
 def _queues(rollout: Rollout) -> tuple[str, ...]:

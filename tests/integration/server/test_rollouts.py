@@ -7,7 +7,10 @@ import msgspec
 import pytest
 from tests.integration.server.conftest import WORK
 
+from amas.controllers.rollouts import Rollouts
 from amas.engine.desired import DesiredState
+from amas.engine.routes import Routes
+from amas.model.rollout import Phase
 from amas.model.rollout_spec import RolloutSpec
 from amas.orchestration.rollouts import rollouts_for
 from amas.server.plane import ControlPlane
@@ -110,3 +113,33 @@ async def test_what_a_fleet_file_begins_is_begun_once(plane: ControlPlane) -> No
     for _ in range(2):  # the file may be applied again while it lasts
         await desk.begin_all(begin, by="ann")
     assert [(view.pool, view.version) for view in await desk.all()] == [("worker", "2")]
+
+
+async def test_applying_a_file_with_a_new_version_begins_a_roll_out_and_going_back_does_not(
+    client: httpx.AsyncClient, plane: ControlPlane
+) -> None:
+    old = msgspec.structs.replace(plane.fleet, rollout=RolloutSpec(long_runs="hand_over"))
+    newer = tuple(msgspec.structs.replace(pool, version="2") if pool.name == "worker" else pool for pool in old.pools)
+    new = msgspec.structs.replace(old, pools=newer)
+
+    async def apply(body: dict[str, Any], *, dry_run: bool = False) -> Any:
+        answer = await client.post(f"/api/fleet/apply?dry_run={dry_run}", json={"by": "ann", **body})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    first = await apply({"fleet": msgspec.to_builtins(old)})
+    looked = await apply({"fleet": msgspec.to_builtins(new)}, dry_run=True)
+    assert looked["told"][0] == "~ worker is rolled out in version 2: amas rollout status worker"
+    assert (await client.get("/api/rollouts")).json() == {"items": []}
+    await apply({"fleet": msgspec.to_builtins(new)})
+    wanted = await plane.desired.read()
+    assert [(pool.name, pool.version) for pool in wanted.pools] == [("coordinator", "1"), ("worker", "1"), ("worker~2", "2")]
+    assert (await client.get("/api/fleet/desired")).json()["pools"][-1]["name"] == "worker~2"
+    await post(client, "worker/promote", {})
+    await apply({"revision": first["revision"]})  # back to what is known: at once
+    wanted = await plane.desired.read()
+    assert wanted.fleet == old
+    assert wanted.rollouts["worker"].phase is Phase.REPLACING
+    await Rollouts(plane.desired, Routes(plane.engine), plane.fleet).run_once()
+    view = (await client.get("/api/rollouts/worker")).json()
+    assert (view["phase"], view["why"]) == ("rolled_back", "version 1 of worker was applied meanwhile, in place of 2")
