@@ -42,7 +42,7 @@ from amas.errors import (
     TaskCancelled,
     TaskFailed,
 )
-from amas.model.fleet import DELAYED, FleetLimits, FleetSpec
+from amas.model.fleet import DELAYED, FleetLimits, FleetSpec, own_queue
 from amas.model.flow import Flow
 from amas.model.goal import Goal
 from amas.model.journal import WorkflowOpening
@@ -451,7 +451,7 @@ def _alone(full: QueueFull) -> QueueFull:
 def _counts_in(task: NewTask, queue: str) -> bool:
     if queue == DELAYED:
         return task.delay_s > 0
-    return queue == (f"@{task.pool}" if task.pool else task.capability)
+    return queue == (own_queue(task.pool) if task.pool else task.capability)
 
 
 def _absolute(folder: Path | str) -> str:

@@ -8,6 +8,7 @@ AmasError
 │   └── InputUnusable
 ├── FleetError                author     the fleet or playbook file is wrong
 │   ├── FleetFileInvalid
+│   ├── RolloutRefused        it can't be begun, approved, promoted or aborted as it stands
 │   └── DesiredChanged        nobody     somebody else changed what is wanted meanwhile: look again
 ├── ScheduleInvalid           author     a schedule can never be due, or has nothing to submit
 ├── TaskError                 nobody     one task's or attempt's fate
@@ -152,6 +153,12 @@ class DesiredChanged(FleetError):
 
     code = "desired_changed"
     act = "nobody"
+
+
+class RolloutRefused(FleetError):
+    """A roll-out can't be started, approved, promoted or aborted as it stands; the message says why and what would do."""
+
+    code = "rollout_refused"
 
 
 class TaskError(AmasError):

@@ -159,7 +159,7 @@ async def test_outcomes_are_counted_by_pool_and_version(routed: RoutedCell) -> N
     (found,) = await routed.routes.outcomes()
     assert (found.queue, found.version) == (A, "1")
     two_seconds = math.log(2)
-    assert msgspec.structs.astuple(found.sums) == pytest.approx((2, 1, 2, 2 * two_seconds, 2 * two_seconds**2, 4.0, 1.0))
+    assert msgspec.structs.astuple(found.sums) == pytest.approx((2, 1, 2, 2 * two_seconds, 2 * two_seconds**2, 4.0, 1.0, 0.5))
     repeated = await routed.cell.queue.complete("ha", paid, now_ms=routed.cell.now)
     assert repeated == {}
     assert (await routed.routes.outcomes())[0].sums.successes == 2  # said twice, counted once

@@ -95,6 +95,9 @@ class Context(Correspondent):
         """Return which agent had each of these tasks last, as far as that is known."""
         return {}
 
+    async def scored(self, number: int, score: float, agent_ids: Sequence[str]) -> None:
+        """Tell what this task, a gate, thought of these agents' work in round `number`: roll-outs go by it."""
+
     @property
     @abstractmethod
     def workspace(self) -> Path:

@@ -14,6 +14,7 @@ from amas.agents.gating import judged
 from amas.core.gates import Opinion, resolved
 from amas.core.quality import Check
 from amas.errors import GiveUp
+from amas.model.fleet import pool_of
 from amas.model.flow import GATE_CAPABILITY
 from amas.model.gate import GateSpec
 from amas.model.goal import SubTask
@@ -76,7 +77,7 @@ class _TaskSubject:
         return {self._task.key: found[self.outcome.id]} if self.outcome.id in found else {}
 
     def lead_of(self, workers: Mapping[str, str]) -> str:
-        return workers.get(self._task.key, "").rpartition("-")[0]
+        return pool_of(workers.get(self._task.key, ""))
 
     async def again(
         self, number: int, opinions: Sequence[Opinion], *, prefer: Mapping[str, str], avoid: Mapping[str, str]

@@ -77,6 +77,7 @@ async def judged(ctx: Context, subject: Subject, gate: Gate) -> Quality:
         refused = any(each.judge == "person" and each.score is not None for each in opinions)
         move = next_move(score, gate, round_number=number, redo=subject.redo(opinions), can_go_up=not refused)
         agents = tuple(sorted(set(workers.values())))
+        await ctx.scored(number, score, agents)
         if number and rounds[-1].move is Move.ANOTHER and agents and workers == rounds[-1].pieces:
             note = f"no other agent came for it within {CHOICE_S:g} s, so the same one did it" + (f"; {note}" if note else "")
         rounds.append(Round(round=number, score=score, move=move, opinions=opinions, agents=agents, pieces=workers, note=note))

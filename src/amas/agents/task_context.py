@@ -141,6 +141,11 @@ class TaskContext(Context):
         """As the engine knows."""
         return await insist(lambda: self._services.queue.agents_of(task_ids), draw=self._services.draw) if task_ids else {}
 
+    async def scored(self, number: int, score: float, agent_ids: Sequence[str]) -> None:
+        """Count it in the engine."""
+        if agent_ids:
+            await insist(lambda: self._services.queue.score(self.id, number, score, agent_ids), draw=self._services.draw)
+
     @property
     def workspace(self) -> Path:
         """The task's folder, below its workflow's."""

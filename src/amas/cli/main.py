@@ -17,6 +17,7 @@ from amas.cli.exit import ExitCode
 from amas.cli.looking import app as looking
 from amas.cli.operating import app as operating
 from amas.cli.options import HomeOption, Json
+from amas.cli.rolling import app as rolling
 
 app = typer.Typer(
     name="amas",
@@ -321,6 +322,9 @@ def why(
     from amas.cli import routing
 
     routing.why(task_id, home, as_json=json)
+
+
+app.add_typer(rolling, name="rollout")
 
 
 @app.command()

@@ -3,7 +3,11 @@
 Only capabilities that more than one live pool carries have a route; a fleet that declares none costs a look now and then.
 Outcomes are what the engine itself counts of routed tasks as they end (`engine/functions/07_routes.lua`), in sums that never
 begin anew: what is new is the difference to what was seen, and both stand in one value that is written in one call. So a router
-that is killed anywhere forgets nothing and counts nothing twice. The same sweep sends on what waits for pools without agents.
+that is killed anywhere forgets nothing and counts nothing twice. The same sweep sends on what waits for a pool that lost its
+agents.
+
+A pool that is being rolled out has a share of its own, which isn't learned: each queue of it is shared with its variant as the
+desired state says, the pool's own queue included, so a canary needs no second pool that can do the same.
 """
 
 import random
@@ -12,21 +16,25 @@ from typing import NamedTuple
 
 import msgspec
 
-from amas.core.routing import FORGOTTEN_TRIALS, Belief, Candidate, alike, decayed, decide, of_versions, refreshed
+from amas.core.routing import FORGOTTEN_TRIALS, Belief, Candidate, alike, decayed, decide, of_versions, refreshed, with_trial
+from amas.engine.desired import DesiredState
 from amas.engine.routes import MOVE_SLICE, HostSeen, Routes, branch
-from amas.model.fleet import FleetSpec
+from amas.model.fleet import FleetSpec, PoolSpec
+from amas.model.rollout import Rollout
 from amas.model.routing import Route, RouteTable
 from amas.observe import events
 from amas.observe.logging import process_log
 
 PAUSE_S = 1.0
 """A pool that loses its agents is known to within this, beyond its hosts' lease."""
-REST_S = 10.0
-"""Between sweeps of a fleet in which no two pools can do the same; another may be declared meanwhile."""
+REST_S = 2.0
+"""Between looks whether the fleet has changed, where no two pools can do the same."""
 ANEW_MS = 10_000
 """A route of which nothing is new is decided again after this, since the old counts for less and less."""
 ROUTED_POOLS = 2
 """With fewer there is no choice."""
+ALIKE = 0.01
+"""Shares that differ by no more are the same, unless they are set by a roll-out."""
 MOVES_MAX = 20
 """Calls in one sweep that send tasks on from one queue: 10,000 tasks."""
 
@@ -65,22 +73,17 @@ class Router:
 
     name = "router"
 
-    def __init__(self, routes: Routes, fleet: FleetSpec) -> None:
-        self._routes = routes
-        self.follow(fleet)
+    def __init__(self, routes: Routes, fleet: FleetSpec, desired: DesiredState | None = None) -> None:
+        """`fleet` is what runs as long as nothing else is wanted in `desired`."""
+        self._routes, self._fleet, self._desired = routes, fleet, desired
+        self._revision, self._cleared = -1, False
+        self._take(fleet, fleet.pools, {})
         self._hosts: dict[str, HostSeen] = {}
-        self._decided: dict[str, tuple[object, int]] = {}
         self._versions: dict[str, dict[str, str]] | None = None
-
-    def follow(self, fleet: FleetSpec) -> None:
-        """Route among the pools of this fleet from now on."""
-        self._spec = fleet.routing
-        self._shared = shared_capabilities(fleet) if fleet.routing.enabled else {}
-        self._carriers = frozenset(pool for pools in self._shared.values() for pool in pools)
-        self._cleared = False
 
     async def run_once(self) -> float:
         """Learn what is new, publish what changes, send on what is stranded; return the seconds until the next sweep."""
+        await self._look()
         table = await self._routes.table()
         if not self._shared:
             if table.version and not self._cleared:
@@ -96,6 +99,24 @@ class Router:
         await self._publish(routes, known, table)
         await self._send_on({branch(route.capability, one.pool) for route in routes for one in route.choices if not one.excluded})
         return PAUSE_S
+
+    async def _look(self) -> None:
+        """Take what is wanted of the fleet now, where that has changed."""
+        if self._desired is None or await self._desired.revision() == self._revision:
+            return
+        wanted = await self._desired.read()
+        self._revision = wanted.revision
+        under_way = {name: each for name, each in wanted.rollouts.items() if not each.phase.over}
+        if wanted.fleet is not None:
+            self._take(wanted.fleet, wanted.pools, under_way)
+
+    def _take(self, fleet: FleetSpec, pools: Sequence[PoolSpec], rollouts: Mapping[str, Rollout]) -> None:
+        self._spec = fleet.routing
+        self._shared = shared_queues(pools, learned=fleet.routing.enabled)
+        self._carriers = frozenset(pool for carriers in self._shared.values() for pool in carriers)
+        self._trials = {each.variant: each for each in rollouts.values()}
+        self._decided: dict[str, tuple[object, int]] = {}
+        self._cleared = False
 
     async def _learn(self, live: Mapping[str, LivePool]) -> _Known:
         now_ms, held = self._routes.now_ms(), await self._routes.memory()
@@ -137,8 +158,12 @@ class Router:
             if old is None or news or decided != state or now_ms - at_ms > ANEW_MS:
                 self._decided[capability] = state, now_ms
                 chance = random.Random(capability)  # noqa: S311  the same chance each time: a share moves with what is known only
-                new = decide(capability, candidates, self._spec, chance, waiting=waiting[capability])
-                old = refreshed(old, new) if old and alike(old, new) else new
+                learned = [one for one in candidates if one.pool not in self._trials]
+                new = decide(capability, learned, self._spec, chance, waiting=waiting[capability])
+                for one in candidates:
+                    if trial := self._trials.get(one.pool):
+                        new = with_trial(new, base=trial.pool, trial=one, share=trial.share, spec=self._spec)
+                old = refreshed(old, new) if old and alike(old, new, within=0.0 if self._trials else ALIKE) else new
             routes.append(old)
         return routes
 
@@ -173,13 +198,18 @@ class Router:
         return left
 
 
-def shared_capabilities(fleet: FleetSpec) -> dict[str, tuple[str, ...]]:
-    """Return the capabilities that more than one pool of a fleet declares, with these pools."""
+def shared_queues(pools: Sequence[PoolSpec], *, learned: bool = True) -> dict[str, tuple[str, ...]]:
+    """Return the queues that more than one pool serves, with these pools: a capability, or `@pool` of one that is rolled out.
+
+    Not `learned`: only those that a pool shares with its variant.
+    """
+    varied = {pool.variant_of: pool.name for pool in pools if pool.variant_of}
     carriers: dict[str, list[str]] = {}
-    for pool in fleet.pools:
-        for capability in pool.capabilities:
-            carriers.setdefault(capability, []).append(pool.name)
-    return {capability: tuple(pools) for capability, pools in carriers.items() if len(pools) >= ROUTED_POOLS}
+    for pool in pools:
+        for queue in (*pool.capabilities, f"@{pool.variant_of or pool.name}"):
+            if learned or pool.variant_of or pool.name in varied:
+                carriers.setdefault(queue, []).append(pool.name)
+    return {queue: tuple(found) for queue, found in carriers.items() if len(found) >= ROUTED_POOLS}
 
 
 def live_pools(hosts: Mapping[str, HostSeen], pools: Set[str]) -> dict[str, LivePool]:

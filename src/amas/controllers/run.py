@@ -21,6 +21,7 @@ from amas.controllers.figures import Figures
 from amas.controllers.placer import Placer
 from amas.controllers.reaper import Reaper
 from amas.controllers.recorder import Recorder
+from amas.controllers.rollouts import Rollouts
 from amas.controllers.router import Router
 from amas.controllers.timers import Timers
 from amas.engine.bell import Bell
@@ -80,17 +81,17 @@ def make_duties(engine: Engine, records: Records, figures: Figures, *, fleet: Fl
     workflows = Workflows(engine, retention_s=settings.retention_s)
     resources = Limits(engine, retention_s=settings.retention_s)
     cron = Cron(Schedules(engine, retention_s=settings.retention_s), figures, limits=fleet.limits)
-    router = Router(Routes(engine, retention_s=settings.retention_s), fleet)
-    desired = DesiredState(engine)
+    desired, routes = DesiredState(engine), Routes(engine, retention_s=settings.retention_s)
     return [
         Timers(queue, workflows, resources, figures),
         Reaper(hosts, figures, lease_s=HostSettings.read().lease_s),
         cron,
         Deadlines(queue, figures, timeout_s=timeout_s),
         Autoscaler(ScalingState(engine), desired, Inboxes(engine, MessageSettings.read()), records),
-        Declarer(desired, queue, resources, QueueBounds(engine), [cron, router]),
+        Declarer(desired, queue, resources, QueueBounds(engine), [cron]),
         Placer(desired, figures),
-        router,
+        Router(routes, fleet, desired),
+        Rollouts(desired, routes, fleet),
         Recorder(Journal(engine), records, figures),
     ]
 

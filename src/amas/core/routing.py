@@ -72,6 +72,8 @@ class Belief(msgspec.Struct, frozen=True, array_like=True):
     seconds: float = 0.0
     usd: float = 0.0
     """Dollars of all attempts."""
+    usd_squared: float = 0.0
+    """Sum of their squares."""
 
     @property
     def trials(self) -> float:
@@ -242,6 +244,23 @@ def _choice(pool: Candidate, weights: RoutingWeights, *, share: float, explored:
     )
 
 
+def with_trial(route: Route, *, base: str, trial: Candidate, share: float, spec: RoutingSpec) -> Route:
+    """Return a route in which a new version, on trial, takes `share` of what its base has.
+
+    It pulls nothing, so it never gets more than that; what its queue has no room for goes to whoever else is free first.
+    """
+    given = next((choice.share for choice in route.choices if choice.pool == base and not choice.excluded), 1.0)
+    if trial.slots <= 0:
+        return route
+    tried = _choice(trial, spec.weights, share=given * share, explored=False, pulls=False)
+    kept = tuple(
+        msgspec.structs.replace(choice, share=given * (1 - share), pulls=True) if choice.pool == base else choice
+        for choice in route.choices
+    )
+    choices = sorted((*kept, msgspec.structs.replace(tried, trial=True)), key=lambda one: (-one.share, one.pool))
+    return msgspec.structs.replace(route, choices=tuple(choices))
+
+
 def draw(route: Route, task_id: str) -> Choice | None:
     """Return what the engine draws for a new task, by share alone (`routing.draw` in 07_routes.lua); None where none has one."""
     point = int(hashlib.sha1(f"{task_id}\n0".encode(), usedforsecurity=False).hexdigest()[:8], 16) / 2**32
@@ -275,6 +294,7 @@ def refreshed(route: Route, newer: Route) -> Route:
                 allowance=choice.allowance,
                 pulls=choice.pulls,
                 explored=choice.explored,
+                trial=choice.trial,
             )
             for choice in route.choices
         ),

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from amas.clock import child_id, now_ms
 from amas.engine.payload import encode_spec
 from amas.errors import SubmissionError
+from amas.model.fleet import own_queue
 from amas.model.goal import SubTask
 from amas.model.limits import Reserve, reserves_of
 from amas.model.task import Choice, Submission, SubmitOptions, TaskSpec
@@ -98,7 +99,7 @@ def submission_of(task: SubTask, owner: Owner) -> Submission:
         choice=_choice(task),
     )
     task_id = owner.child_id(task.key)
-    queue = f"@{task.pool}" if task.pool else task.capability
+    queue = own_queue(task.pool) if task.pool else task.capability
     if task.kind == "signal":  # its queue is the name that it is answered under, unique in its workflow
         queue = task_id if owner.parent_id else task.key
     return Submission(

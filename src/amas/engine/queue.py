@@ -5,7 +5,7 @@ Batches in, batches out; nothing here decides anything that the functions don't.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,6 +14,7 @@ from amas.clock import SERVER_CLOCK
 from amas.engine.connection import Argument, Engine
 from amas.engine.payload import encode_spec
 from amas.errors import DependencyUnknown, EngineError, IdempotencyConflict, QueueFull, SubmissionError
+from amas.model.fleet import own_queue
 from amas.model.journal import ProgressNote, WorkflowOpening
 from amas.model.limits import Reserve, Usage
 from amas.model.states import TaskState, WorkflowState
@@ -124,7 +125,7 @@ def make_submission(  # noqa: PLR0913  one for each word of a submission
         expires_ms=math.ceil(expires_s * 1000) if expires_s else 0,
         compensates=compensates,
     )
-    queue = spec.key or task_id if kind == "signal" else f"@{pool}" if pool else spec.capability
+    queue = spec.key or task_id if kind == "signal" else own_queue(pool) if pool else spec.capability
     return Submission(
         task_id,
         queue,
@@ -329,6 +330,11 @@ class TaskQueue:
         """Return who claimed each task last, of those that the engine knows and somebody claimed."""
         found = await self._engine.read([("HGET", self._engine.key("t", task_id), "c") for task_id in task_ids])
         return {task_id: claim.decode().split("\n")[2] for task_id, claim in zip(task_ids, found, strict=True) if claim}
+
+    async def score(self, gate_id: str, number: int, score: float, agent_ids: Iterable[str]) -> None:
+        """Count what a gate thought in round `number` of these agents' work, where a pool of theirs is part of a roll-out."""
+        pools = sorted({agent_id.rpartition("-")[0] for agent_id in agent_ids})
+        await self._engine.call("score", gate_id, number, f"{score:.6f}", *pools)
 
     async def task(self, task_id: str) -> TaskView | None:
         """Return what the engine holds of a task; None when it has forgotten it or never knew."""

@@ -9,18 +9,23 @@ from typing import Any, NamedTuple
 import msgspec
 
 from amas.clock import SERVER_CLOCK
+from amas.core.rollout import Scores
 from amas.core.routing import Belief
 from amas.engine.connection import Engine
 from amas.engine.hosts import HostAbout
 from amas.engine.queue import RETENTION_S
 from amas.model.routing import Route, RoutedTask, RouteTable
+from amas.model.states import TaskState
 
 encode = msgspec.msgpack.encode
 _routes = msgspec.msgpack.Decoder(tuple[Route, ...])
 _belief = msgspec.msgpack.Decoder(Belief)
+_scores = msgspec.msgpack.Decoder(Scores)
 
 PAST_KEPT = 50
 """Tables whose figures can be told after they were replaced."""
+SUSPENDED_MAX = 1000
+"""Suspended tasks that one look tells."""
 MOVE_SLICE = 500
 """What one call moves at most: `MOVE` in 07_routes.lua."""
 
@@ -93,6 +98,38 @@ class Routes:
             counted.append(Outcomes(queue, version, _belief.decode(sums)))
         return counted
 
+    async def suspended(self, queue: str) -> list[str]:
+        """Return tasks of a branch that were suspended during a roll-out and haven't ended, a thousand at most.
+
+        Those that have ended, or are another pool's by now, are forgotten on the way.
+        """
+        name = self._engine.key("suspended", queue)
+        (found,) = await self._engine.read([("SRANDMEMBER", name, str(SUSPENDED_MAX))])
+        ids = [task_id.decode() for task_id in found]
+        held = await self._engine.read([("HMGET", self._engine.key("t", task_id), "s", "q") for task_id in ids])
+        gone = [
+            task_id
+            for task_id, (state, at) in zip(ids, held, strict=True)
+            if state is None or TaskState(state.decode()).terminal or at.decode() != queue
+        ]
+        if gone:
+            await self._engine.call("unsuspend", queue, *gone)
+        return sorted(set(ids) - set(gone))
+
+    async def running_since(self, pool: str, *, before_ms: int) -> list[str]:
+        """Return the tasks that a pool's agents run and that were first begun before a time (ms)."""
+        (hosts,) = await self._engine.read([("ZRANGE", self._engine.key("hosts"), 0, -1)])
+        held = await self._engine.read([("HGETALL", self._engine.key("r", host.decode())) for host in hosts])
+        named = pool.encode()
+        ids = [task.decode() for running in held for task, agent in running.items() if agent.rpartition(b"-")[0] == named]
+        claims = await self._engine.read([("HGET", self._engine.key("t", task_id), "c") for task_id in ids])
+        return [task_id for task_id, claim in zip(ids, claims, strict=True) if claim and int(claim.split(b"\n")[3]) < before_ms]
+
+    async def scores(self) -> dict[str, Scores]:
+        """Return what gates thought of the work of pools that were part of a roll-out, by pool."""
+        (found,) = await self._engine.read([("HGETALL", self._engine.key("scores"))])
+        return {pool.decode(): _scores.decode(sums) for pool, sums in found.items()}
+
     async def move(self, queue: str, *, now_ms: int = SERVER_CLOCK) -> int:
         """Send up to 500 tasks that wait in a pool's branch of a capability elsewhere; return how many."""
         return int(await self._engine.call("routes_move", now_ms, self._retention_ms, queue))
@@ -155,5 +192,5 @@ def _drawn_from(route: Route) -> list[list[Any]]:
     for choice in route.choices:
         if not choice.excluded:
             reached += choice.share
-            choices.append([choice.pool, reached, choice.allowance, choice.pulls, choice.explored, choice.share])
+            choices.append([choice.pool, reached, choice.allowance, choice.pulls, choice.explored, choice.share, choice.trial])
     return choices

@@ -4,7 +4,7 @@ Times are `90`, `90s`, `10m`, `24h` or `1.5d`; a plain number is seconds.
 """
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -92,6 +92,25 @@ class DeclaredHttp(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool = True
 
 
+class DeclaredRollout(msgspec.Struct, frozen=True, kw_only=True):
+    """How a new version is brought in."""
+
+    steps: tuple[float, ...] = (0.05, 0.25, 0.5)
+    min_tasks: int = 50
+    min_time: Time = "1m"
+    max_duration: Time = "24h"
+    start_limit: Time = "5m"
+    success_drop: float = 0.05
+    quality_drop: float = 0.05
+    latency_ratio: float = 1.5
+    cost_ratio: float = 1.25
+    alpha: float = 0.05
+    beta: float = 0.05
+    environment: Literal["production", "staging"] = "production"
+    long_runs: Literal["keep", "hand_over"] = "keep"
+    long_runs_limit: Time = "1h"
+
+
 class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     """One pool."""
 
@@ -125,6 +144,8 @@ class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     rights: tuple[str, ...] = ()
     """Added to its layer's; with a `-` before it, taken away."""
     scaling: DeclaredScaling | None = None
+    rollout: DeclaredRollout | None = None
+    """How a new version of it is brought in, in place of what the fleet says."""
     labels: dict[str, str] = msgspec.field(default_factory=dict)
 
 
@@ -185,6 +206,8 @@ class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     routing: DeclaredRouting = DeclaredRouting()
     remote: RemoteSpec = RemoteSpec()
     """Which agents that run elsewhere it lets in; AMAS_REMOTE_AGENTS goes before what is said here."""
+    rollout: DeclaredRollout | None = None
+    """How new versions of its pools are brought in; not said: at once, unless `amas rollout` is asked."""
 
 
 def seconds(time: Time) -> float:

@@ -20,6 +20,7 @@ from amas.fleet.declared import (
     DeclaredLimits,
     DeclaredPool,
     DeclaredProvider,
+    DeclaredRollout,
     DeclaredRouting,
     DeclaredTenant,
     Time,
@@ -32,6 +33,7 @@ from amas.model.gate import GateSpec
 from amas.model.goal import ROOT_CAPABILITY
 from amas.model.limits import RATE_MAX, Amounts
 from amas.model.remote import RemoteSpec
+from amas.model.rollout_spec import RolloutSpec
 from amas.model.routing import RoutingSpec
 from amas.model.task import Json, RetryPolicy
 from amas.model.yamlfile import YamlFile, did_you_mean, shipped_folder
@@ -59,6 +61,8 @@ HTTP_AGENT = "amas.agents.http_agent:HttpAgent"
 REPLANS_MAX = 10
 """As with rounds; each may pay a model and runs parts of a plan."""
 
+_TIMES = ("min_time", "max_duration", "start_limit", "long_runs_limit")
+"""Of a `rollout:` section, in seconds in the spec."""
 _HOUR_S = 3600.0
 _OWN = {"quality_rounds", "replans_max", "max_queued"}  # limits that are none of A11's
 
@@ -143,6 +147,7 @@ class _Reading:
             tenants={name: self._tenant(tenant, f"tenants.{name}") for name, tenant in said.tenants.items()},
             routing=self._routing(said.routing),
             remote=msgspec.convert(msgspec.structs.asdict(said.remote) | self._remote, RemoteSpec),
+            rollout=self._rollout(said.rollout, "rollout"),
         )
 
     def _gate(self, said: GateSpec) -> GateSpec:
@@ -163,6 +168,17 @@ class _Reading:
         if not any(weights.values()):
             raise self._file.invalid("are all 0, so every pool is as good as any: give one of them points", "routing.weights")
         return RoutingSpec(enabled=said.enabled, explore=said.explore, half_life_s=half_life_s, weights=said.weights)
+
+    def _rollout(self, said: DeclaredRollout | None, at: str) -> RolloutSpec | None:
+        if said is None:
+            return None
+        given = msgspec.structs.asdict(said)
+        for name in _TIMES:
+            given[f"{name}_s"] = self._seconds(given.pop(name), f"{at}.{name}")
+        spec = RolloutSpec(**given)
+        if wrong := spec.problem():
+            raise self._file.invalid(wrong[1], f"{at}.{wrong[0]}")
+        return spec
 
     def _tenant(self, said: DeclaredTenant, at: str) -> TenantSpec:
         if not WEIGHT_MIN <= said.weight <= WEIGHT_MAX:
@@ -212,6 +228,7 @@ class _Reading:
             budget=self._amounts(said.budget, f"{at}.budget"),
             rights=self._rights(said, at),
             scaling=scaling_spec(said.scaling, f"{at}.scaling", self._seconds) if said.scaling else None,
+            rollout=self._rollout(said.rollout, f"{at}.rollout"),
             labels=said.labels,
         )
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from amas.model.fleet import FleetSpec, PoolSpec
+from amas.model.rollout import Rollout
 
 Numbers = tuple[tuple[int, int], ...]
 """Ranges of agents' numbers, both ends included, in order and apart: ((1, 3), (7, 7)) is name-1, name-2, name-3 and name-7."""
@@ -66,15 +67,19 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     """How far a start or a stop in stages has come: pools of later stages have no agents. None: all are wanted."""
     closed: str = ""
     """Why no goals and tasks are taken from outside; "": they are."""
+    rollouts: dict[str, Rollout] = {}
+    """By pool."""
     anew: dict[str, int] = {}
     """By pool: how often its agents were asked to be made anew."""
 
     @property
     def pools(self) -> tuple[PoolSpec, ...]:
-        """The pools as they are to run: declared, with the replicas that are wanted now."""
+        """The pools as they are to run: declared, with the replicas that are wanted now, and new versions that are rolled out."""
         if self.fleet is None:
             return ()
-        return tuple(self._as_wanted(pool) for pool in self.fleet.pools)
+        declared = tuple(self._as_wanted(pool) for pool in self.fleet.pools)
+        under_way = {name: each for name, each in self.rollouts.items() if not each.phase.over}
+        return (*declared, *(under_way[pool.name].variant_pool(pool) for pool in declared if pool.name in under_way))
 
     def _as_wanted(self, pool: PoolSpec) -> PoolSpec:
         changes: dict[str, int] = {}
@@ -107,6 +112,7 @@ SECTIONS: Mapping[str, tuple[str, Any]] = {
     "scale": ("scales", Scale),
     "order": ("orders", Order),
     "seats": ("seats", tuple[Seats, ...]),
+    "rollout": ("rollouts", Rollout),
     "anew": ("anew", int),
 }
 """Kind of a field -> the mapping of `Desired` that it fills, by the name after the colon, and its values' type."""

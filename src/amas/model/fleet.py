@@ -8,6 +8,7 @@ from amas.model.authority import AUTHORITY, Member, Right
 from amas.model.gate import GateSpec
 from amas.model.limits import Amounts
 from amas.model.remote import RemoteSpec
+from amas.model.rollout_spec import RolloutSpec
 from amas.model.routing import RoutingSpec
 from amas.model.scaling import ScalingSpec
 from amas.model.states import Layer
@@ -16,6 +17,8 @@ from amas.model.task import DEFAULT_RETRY, Json, RetryPolicy
 DELAYED = "delayed"
 """In the place of a queue: the delayed tasks of all queues together."""
 
+VARIANT = "~"
+"""Between a pool's name and a version, in the name of the pool that stands for this version during a roll-out."""
 STAND_IN = "amas.agents.stand_in:StandIn"
 """The agent that holds the place of one whose skill doesn't exist yet: it answers with what it was given."""
 
@@ -73,6 +76,10 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
     """When its agents start: pools of stage 1 are there and well before those of 2 begin; they stop in reverse."""
     life: int = 0
     """How often its agents were asked to be made anew, which hosts do when a pool isn't what it was; no file says it."""
+    rollout: RolloutSpec | None = None
+    """How a new version of it is brought in; None: as the fleet says."""
+    variant_of: str = ""
+    """The pool in whose place these agents, of another version, take a share of the tasks; empty for a pool of its own."""
 
     @property
     def skill(self) -> str:
@@ -81,14 +88,32 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def member(self) -> Member:
-        """Its place in the hierarchy."""
+        """Its place in the hierarchy; a variant has that of its base."""
         rights = AUTHORITY[self.layer] if self.rights is None else self.rights
-        return Member(pool=self.name, layer=self.layer, lead=self.lead, rights=rights, capabilities=self.capabilities)
+        return Member(
+            pool=self.variant_of or self.name, layer=self.layer, lead=self.lead, rights=rights, capabilities=self.capabilities
+        )
 
     @property
     def queues(self) -> tuple[str, ...]:
-        """The queues its agents are served from: one for each capability, and the pool's own."""
+        """The queues its agents are served from: one for each capability, and the pool's own.
+
+        A variant is served from its branches of its base's alone, so that it never gets more than its share.
+        """
+        if self.variant_of:
+            return (f"@{self.name}", *(f"{queue}@{self.name}" for queue in (*self.capabilities, f"@{self.variant_of}")))
         return (*self.capabilities, f"@{self.name}")
+
+
+def own_queue(pool: str) -> str:
+    """Return the queue of tasks that name a pool; of a variant its branch of its base's, where they go when the variant goes."""
+    base, varied, _ = pool.partition(VARIANT)
+    return f"@{base}@{pool}" if varied else f"@{pool}"
+
+
+def pool_of(agent_id: str) -> str:
+    """Return the pool of an agent, of a variant's the one in whose place it stands."""
+    return agent_id.rpartition("-")[0].partition(VARIANT)[0]
 
 
 class FleetLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,6 +173,8 @@ class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
     tenants: dict[str, TenantSpec] = msgspec.field(default_factory=dict)
     routing: RoutingSpec = RoutingSpec()
     remote: RemoteSpec = RemoteSpec()
+    rollout: RolloutSpec | None = None
+    """How new versions of its pools are brought in; None: where it is asked for, by the defaults, and else at once."""
 
     @property
     def capabilities(self) -> frozenset[str]:

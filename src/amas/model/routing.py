@@ -59,6 +59,8 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """Tasks queued for this pool alone."""
     slots: int = 0
     """Tasks that its live agents do at a time."""
+    trial: bool = False
+    """A new version during a roll-out, with a share that is set for it: it gets new tasks only."""
     excluded: str = ""
     """Why it gets nothing; empty for one that has a share."""
 

@@ -17,6 +17,7 @@ from amas.artifacts.store import ArtifactStore
 from amas.core.gates import Opinion, Quality, fleet_gate, resolved
 from amas.core.quality import Material, Redo, Share, Verdict, score_part
 from amas.errors import ArtifactLost
+from amas.model.fleet import pool_of
 from amas.model.goal import SubTask
 from amas.model.states import Layer
 from amas.model.task import Failure, Json
@@ -148,7 +149,7 @@ class _PartSubject:
 
     def lead_of(self, workers: Mapping[str, str]) -> str:
         led = self.part.get("led_by")
-        return str(led["agent_id"]).rpartition("-")[0] if isinstance(led, dict) else ""
+        return pool_of(str(led["agent_id"])) if isinstance(led, dict) else ""
 
     async def again(
         self, number: int, opinions: Sequence[Opinion], *, prefer: Mapping[str, str], avoid: Mapping[str, str]

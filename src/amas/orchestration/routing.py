@@ -73,7 +73,7 @@ class TaskDistributor:
         if noted and queue:
             told = await self._told(task, noted)
         elif queue.startswith("@"):
-            pool = queue[1:]
+            pool = queue.rpartition("@")[2]
             told = _why(task, "named", f"went to {pool}: its submitter named that pool", pool=pool)
         elif not queue:
             told = _why(task, "forgotten", _forgotten(task), pool=_pool_of(task.agent_id))
@@ -93,7 +93,7 @@ class TaskDistributor:
 
     async def _told(self, task: TaskView, noted: RoutedTask) -> Why:
         then = await self._routes.past(noted.version)
-        route = _route_of(then or await self._routes.table(), task.capability)
+        route = _route_of(then or await self._routes.table(), noted.queue.rpartition("@")[0] or task.capability)
         in_common = noted.how == "overflow"
         verb = "waits for a free agent" if in_common else "is to go to" if task.state is TaskState.DELAYED else "went to"
         said = f"{verb}{'' if in_common else f' {noted.pool}'} ({_HOW[noted.how]}; share of {noted.pool} {noted.share:.0%})"

@@ -19,6 +19,7 @@ from amas.server.routes import (
     pools,
     quality,
     remote,
+    rollouts,
     routing,
     scaling,
     schedules,
@@ -45,7 +46,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
     )
     app.state.plane = plane
     work = (tasks, workflows, flows, approvals, dead_letters, schedules, quality)
-    people = (agents, pools, fleet, desired, messages, routing, scaling, limits, costs, remote)
+    people = (agents, pools, fleet, desired, messages, routing, rollouts, scaling, limits, costs, remote)
     routers = [part.router for part in (*work, *people)]
     for router in routers:
         app.include_router(router)

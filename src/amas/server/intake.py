@@ -16,7 +16,7 @@ from amas.clock import new_ids, now_ms
 from amas.core.conditions import compiled
 from amas.engine.queue import Idempotency
 from amas.errors import CapabilityUnknown
-from amas.model.fleet import FleetSpec
+from amas.model.fleet import VARIANT, FleetSpec
 from amas.model.limits import Reserve, reserves_of
 from amas.model.task import RetryPolicy, Submission, TaskSpec
 from amas.server.desired_shapes import NewAgent, NewFleet, NewScale, Wished
@@ -35,6 +35,7 @@ from amas.server.remote_shapes import (
     NewSession,
     NewStep,
 )
+from amas.server.rollout_shapes import NewRollout, RolloutWord
 from amas.server.shapes import (
     NewAnswer,
     NewBudget,
@@ -59,7 +60,7 @@ Shape = TypeVar(
     NewSession, NewClaim, NewBeat, NewResult, NewFailure, NewProgress, NewStep, NewRemoteMessage, NewRemoteQuestion, NewReceive,
     NewReceipt,
     NewTask, NewGoal, NewSchedule, NewLimit, NewBudget, NewWorkflow, NewSignal, TaskSignal, NewRerun, NewAnswer, TaskIds,
-    NewMessage, NewQuestion,
+    NewMessage, NewQuestion, NewRollout, RolloutWord,
     Wished, NewFleet, NewScale, NewAgent,
 )  # fmt: skip
 
@@ -215,7 +216,8 @@ class Capable(Protocol):
 def check_capabilities(tasks: Sequence[Capable], fleet: FleetSpec) -> None:
     """Raise `CapabilityUnknown` when no agent of the fleet could ever take one of the tasks."""
     pools = {pool.name: pool for pool in fleet.pools}
-    for pool, capability in {(task.pool, task.capability): None for task in tasks}:  # each once, in the order of the tasks
+    for named, capability in {(task.pool, task.capability): None for task in tasks}:  # each once, in the order of the tasks
+        pool = named.partition(VARIANT)[0]  # a version that is rolled out can do what its pool can
         if pool and pool not in pools:
             raise CapabilityUnknown(f"the fleet has no pool {pool!r}; it has {_some(pools)}")
         able = pools[pool].capabilities if pool else fleet.capabilities

@@ -25,6 +25,7 @@ from amas.model.fleet import FleetSpec
 from amas.observe.metrics import Metrics
 from amas.orchestration.bus import AgentCommunicationBus
 from amas.orchestration.fleet_bus import fleet_bus
+from amas.orchestration.rollouts import RolloutDesk
 from amas.orchestration.routing import TaskDistributor
 from amas.records.store import Records
 from amas.server.agents import AgentBoard
@@ -72,6 +73,7 @@ class ControlPlane:
     journal: Journal = field(init=False)
     schedules: Schedules = field(init=False)
     distributor: TaskDistributor = field(init=False)
+    rollouts: RolloutDesk = field(init=False)
     board: AgentBoard = field(init=False)
     live: LiveEvents = field(init=False)
     """Runs only where somebody runs it: `serve` does."""
@@ -105,7 +107,9 @@ class ControlPlane:
         """Let the fleet be this one from now on, also for what was made with the one before."""
         self.fleet = fleet
         self.remote.follow(fleet)
-        self.distributor = TaskDistributor(Routes(self.engine, retention_s=self.retention_s), self.limits, fleet)
+        routes = Routes(self.engine, retention_s=self.retention_s)
+        self.distributor = TaskDistributor(routes, self.limits, fleet)
+        self.rollouts = RolloutDesk(self.desired, routes, fleet)
         self.bus = fleet_bus(self.engine, fleet, self.messages) if self.messages.secret else None
 
 

@@ -6,7 +6,7 @@ when another fleet was applied since. Scales and orders are the last one's to sa
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -17,6 +17,7 @@ from amas.errors import AgentUnknown, DesiredChanged, FleetError
 from amas.fleet.check import problems
 from amas.model.desired import Desired, Order, Scale
 from amas.model.fleet import FleetSpec
+from amas.orchestration.rollouts import Begin, rollouts_for
 from amas.server.plane import ControlPlane
 from amas.server.problems import Fault, Refusal
 
@@ -26,13 +27,30 @@ TRIES_MAX = 20
 """Others may change the document meanwhile, but not without end."""
 
 
-async def judged(plane: ControlPlane, fleet: FleetSpec) -> tuple[Desired, Difference, list[str]]:
-    """Return what is wanted now, and how that would differ, in words too; Refusal where the fleet isn't sound."""
+class Judged(NamedTuple):
+    """A fleet that somebody wants, beside what is wanted now."""
+
+    desired: Desired
+    fleet: FleetSpec
+    """As it would be declared: pools whose new version is rolled out have the old one until it has proven itself."""
+    begins: list[Begin]
+    """Roll-outs that would begin."""
+    found: Difference
+    told: list[str]
+
+
+async def judged(plane: ControlPlane, fleet: FleetSpec, *, at_once: bool = False) -> Judged:
+    """Return how what is wanted would differ; Refusal where the fleet isn't sound. `at_once`: no new version is rolled out."""
     if faults := [Fault(detail=f"{field}: {message}") for field, message in problems(fleet)]:
         raise Refusal(*faults, code="fleet_invalid")
     desired = await plane.desired.read()
+    begins: list[Begin] = []
+    if desired.fleet is not None and not at_once:
+        fleet, begins = rollouts_for(desired.fleet, fleet)
     found = difference(desired, fleet)
-    return desired, found, told(found, await plane.queue.depths())
+    rolled = [each.to for each in begins]
+    lines = [f"~ {pool.name} is rolled out in version {pool.version}: amas rollout status {pool.name}" for pool in rolled]
+    return Judged(desired, fleet, begins, found, [*lines, *told(found, await plane.queue.depths())])
 
 
 async def earlier(state: DesiredState, revision: int) -> FleetSpec:
@@ -47,17 +65,24 @@ async def earlier(state: DesiredState, revision: int) -> FleetSpec:
 
 
 async def apply(
-    plane: ControlPlane, fleet: FleetSpec, *, by: str, why: str, expect: int | None
-) -> tuple[Difference, list[str], int]:
-    """Declare a fleet; return what that changed, in words too, and the revision. Refusal when another came between."""
+    plane: ControlPlane, fleet: FleetSpec, *, by: str, why: str, expect: int | None, at_once: bool = False
+) -> tuple[Judged, int]:
+    """Declare a fleet; return what that changed, and the revision. Refusal when another came between.
 
-    async def attempt() -> tuple[Difference, list[str], int]:
-        desired, found, lines = await judged(plane, fleet)
+    New versions of pools that say how are rolled out, unless it is to be `at_once`.
+    """
+
+    async def attempt() -> tuple[Judged, int]:
+        seen = await judged(plane, fleet, at_once=at_once)
         if expect is not None:
             await _same_fleet_since(plane.desired, expect)
-        return found, lines, await plane.desired.apply(fleet, by=by, why=why, expect=desired.revision)
+        return seen, await plane.desired.apply(seen.fleet, by=by, why=why, expect=seen.desired.revision)
 
-    return await again(attempt)
+    seen, revision = await again(attempt)
+    if not seen.begins:
+        return seen, revision
+    await plane.rollouts.begin_all(seen.begins, by=by)
+    return seen, await plane.desired.revision()
 
 
 async def _same_fleet_since(state: DesiredState, revision: int) -> None:

@@ -12,6 +12,7 @@ from amas.fleet.declared import seconds
 from amas.fleet.load import blueprints, find_fleet, load_fleet
 from amas.model.fleet import DELAYED, FleetLimits, FleetSpec, PoolSpec, ProcessLimits
 from amas.model.limits import Amounts
+from amas.model.rollout_spec import RolloutSpec
 from amas.model.states import Layer
 from amas.model.task import RetryPolicy
 
@@ -338,3 +339,25 @@ def test_what_is_wrong_with_routing_is_said(tmp_path: Path, said: str, message: 
 def test_routing_is_on_where_nothing_is_said(tmp_path: Path) -> None:
     assert load_fleet(write(tmp_path, SMALL), environ={}).routing.enabled
     assert not load_fleet(write(tmp_path, SMALL + "routing: {enabled: false}\n"), environ={}).routing.enabled
+
+
+@pytest.mark.requirement("N5")
+def test_a_rollout_section_of_the_fleet_and_of_a_pool(tmp_path: Path) -> None:
+    text = SMALL + "    rollout: {min_tasks: 7}\nrollout: {steps: [0.1, 1.0], min_time: 2m, environment: staging}\n"
+    spec = load_fleet(write(tmp_path, text), environ={})
+    assert spec.rollout == RolloutSpec(steps=(0.1, 1.0), min_time_s=120.0, environment="staging")
+    assert spec.pool("writer").rollout == RolloutSpec(min_tasks=7)
+    assert load_fleet(write(tmp_path, SMALL), environ={}).rollout is None
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("{steps: [0.5, 0.1]}", "rollout.steps: must be growing shares over 0 and up to 1, such as [0.05, 0.25, 0.5]"),
+        ("{min_time: soon}", "rollout.min_time: 'soon' is no time"),
+        ("{latency_ratio: 0.9}", "rollout.latency_ratio: must be over 1, such as 1.5"),
+        ("{step: [1]}", "rollout.step: is not a field here (did you mean 'steps'?)"),
+    ],
+)
+def test_what_is_wrong_with_a_rollout_is_said(tmp_path: Path, said: str, message: str) -> None:
+    assert message in refused(tmp_path, SMALL + f"rollout: {said}\n")

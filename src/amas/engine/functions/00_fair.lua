@@ -156,7 +156,7 @@ local function write_queues()
     call_many('ZADD', key('q', queue), list)
     local state = R.queues[queue]
     if state and state.counted then call('HINCRBY', key('qs', queue), 'n', #list / 2) end
-    names[#names + 1] = string.match(queue, '^[^@]+(@.*)$') or queue   -- a pool's own bell
+    names[#names + 1] = string.match(queue, '^@?[^@]+(@.*)$') or queue   -- a pool's own bell
   end
   for name, flows in pairs(R.flows) do
     local list = {}

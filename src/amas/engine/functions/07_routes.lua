@@ -1,14 +1,18 @@
 -- Routes: which of several pools a task of a capability goes to.
 --
--- Keys: P:routes       hash  v version, table (blob, read here): [[capability, [[pool, share up to and with it, allowance, pulls, explored, share]...]]...],
+-- Keys: P:routes       hash  v version, table (blob, read here): [[capability, [[pool, share up to and with it, allowance, pulls, explored, share, trial]...]]...],
 --                            [[host, {pool: version}]...]; figures and memory (blobs, not read here)
 --       P:routes:past  list  '<version>\n<figures>', the newest first, as many as routes_set was told to keep
 --       P:outcomes     hash  '<capability>@<pool>\n<version>' -> blob of sums since ever: successes, failures, timed, log seconds, their
---                            squares, seconds, dollars
+--                            squares, seconds, dollars, their squares
+--       P:suspended:<capability>@<pool>  set  tasks of it that were suspended while a roll-out of the capability lasted; who reads it
+--                            takes out those that have ended
 -- A routed task stands in the queue `<capability>@<pool>` (no queue has an @ within otherwise), which the engine adds to what that
 -- pool's hosts claim from. There are as many tasks in it as its allowance says; the others stay in the capability's queue, from which
 -- the pools with `pulls` take them, so that one that fails fast doesn't drain it. A capability without a route, and a cell without any,
 -- is as if this file weren't there: a call that queues or claims looks once whether there is a table.
+-- A choice on `trial` is a pool's new version, `<pool>~<version>`, during a roll-out (controllers/rollouts.py). It gets new tasks only;
+-- what failed there, or lost its host, goes to the other pools and counts for nothing: no task ends badly for having been tried out.
 -- A task's field `route`: how, pool, share and version by lines, and '!' when its last attempt failed and its pool is to blame.
 
 do   -- a scope of its own: the library's main chunk may hold 200 locals
@@ -72,22 +76,31 @@ local function has_room(queue, choice)
   return true
 end
 
+-- Whether a routed task is with a new version that is tried out. By its queue's name, since the roll-out may be over by now; one
+-- that no draw put there named that version, and has its answer.
+function routing.on_trial(task)
+  return string.find(task.q, '@[^@]*~[^@]*$') and call('HEXISTS', key('t', task.id), 'route') == 1
+end
+
 -- Choose for a task about to be queued: returns its queue, and `route`, or nil where there is no choice. The draw is a hash of the
--- task and `turn`, so that the same task draws the same. `avoid`: a pool that gets it only if there is no other.
+-- task and `turn`, so that the same task draws the same; with a turn over 0 it was begun before. `avoid`: a pool that gets it only if
+-- there is no other.
 function routing.draw(capability, id, turn, avoid)
   local choices = R.routes.of[capability]
   if not choices then return capability end
-  local open, others = 1, avoid and #choices > 1
+  local open, others, allowed = 0, avoid and #choices > 1, {}
   for _, choice in ipairs(choices) do
-    if others and choice[1] == avoid then open = open - choice[6] end
-  end
-  local point, reached, drawn = tonumber(string.sub(redis.sha1hex(id .. '\n' .. turn), 1, 8), 16) / 2 ^ 32 * open, 0, nil
-  for _, choice in ipairs(choices) do
-    if not (others and choice[1] == avoid) then
-      drawn, reached = choice, reached + choice[6]
-      if point < reached then break end
+    if not (others and choice[1] == avoid) and not (choice[7] and (turn > 0 or choice[6] == 0)) then
+      allowed[#allowed + 1] = choice
+      open = open + choice[6]
     end
   end
+  local point, reached, drawn = tonumber(string.sub(redis.sha1hex(id .. '\n' .. turn), 1, 8), 16) / 2 ^ 32 * open, 0, nil
+  for _, choice in ipairs(allowed) do
+    drawn, reached = choice, reached + choice[6]
+    if point < reached then break end
+  end
+  if not drawn then return capability end
   local queue = capability .. '@' .. drawn[1]
   if not has_room(queue, drawn) then return capability, words('overflow', drawn) end
   return queue, words(avoid and 'elsewhere' or drawn[5] and 'explored' or 'drawn', drawn)
@@ -105,7 +118,7 @@ end
 
 -- A routed task that was begun is queued again: with the pool that it was with, unless that one failed it or has left the table.
 function routing.send_again(task)
-  local capability, pool = string.match(task.q, '^([^@]+)@(.*)$')
+  local capability, pool = string.match(task.q, '^(@?[^@]+)@(.*)$')
   local known = routing.read()
   local route = call('HGET', key('t', task.id), 'route')
   local failed = route and string.sub(route, -2) == '\n!'
@@ -142,15 +155,19 @@ end
 -- Add an attempt's outcome to the sums of its pool. `usage` is [usd, ...] as its agent said it, in micro-dollars.
 function routing.learn(task, well, usage)
   local known = routing.read()
-  local pool = string.match(task.q, '^[^@]+@(.*)$')
+  local pool = string.match(task.q, '^@?[^@]+@(.*)$')
   local version = known and known.hosts[task.h or ''] and known.hosts[task.h][pool]
   if not version then return end   -- of a host that the table doesn't know yet, or of a pool that has left it
+  if string.find(task.q, '~', 1, true) and not routing.on_trial(task) then return end   -- a test of that version, not a share of the work
   R.outcomes = R.outcomes or {}
   local field = task.q .. '\n' .. version
-  local sums = R.outcomes[field] or {0, 0, 0, 0, 0, 0, 0}
+  local sums = R.outcomes[field] or {0, 0, 0, 0, 0, 0, 0, 0}
   R.outcomes[field] = sums
   sums[well and 1 or 2] = sums[well and 1 or 2] + 1
-  if usage then sums[7] = sums[7] + (usage[1] or 0) / 1e6 end
+  if usage then
+    local usd = (usage[1] or 0) / 1e6
+    sums[7], sums[8] = sums[7] + usd, sums[8] + usd * usd
+  end
   if not well or task.f > 0 or (task.l or 0) > 0 then return end
   local _, _, _, started = claim_of(call('HGET', key('t', task.id), 'c'))
   local seconds = math.max(R.now - started, 1) / 1000
@@ -158,13 +175,35 @@ function routing.learn(task, well, usage)
   sums[3], sums[4], sums[5], sums[6] = sums[3] + 1, sums[4] + log, sums[5] + log * log, sums[6] + seconds
 end
 
--- An attempt failed: its pool is to blame, unless the failure says that it had no part in it.
-function routing.blame(task, failure, usage)
-  if NOT_ITS_FAULT[cmsgpack.unpack(failure)[1]] then return end
-  routing.learn(task, false, usage)
+local function mark_failed(task)
   local name = key('t', task.id)
   local route = call('HGET', name, 'route')
   if route and string.sub(route, -2) ~= '\n!' then call('HSET', name, 'route', route .. '\n!') end
+end
+
+-- An attempt failed: its pool is to blame, unless the failure says that it had no part in it. Returns whether the task is excused:
+-- it was tried out and goes to another pool, whatever it may have failed before. `last`: it would end by this.
+function routing.blame(task, failure, usage, last)
+  local code = cmsgpack.unpack(failure)[1]
+  local trial, own = routing.on_trial(task), not NOT_ITS_FAULT[code]
+  if own then routing.learn(task, false, usage) end
+  if own or trial and last then mark_failed(task) end
+  return trial and (own or last and code ~= 'budget_exhausted')
+end
+
+-- The host of a task that is tried out died: the task isn't to blame, and goes to another pool. Returns whether it was such a one.
+function routing.excuse(task)
+  if not routing.on_trial(task) then return false end
+  mark_failed(task)
+  return true
+end
+
+-- A routed task is suspended: remembered while its capability has a choice on trial, so that the roll-out can wait for it.
+function routing.suspended(task)
+  local known = routing.read()
+  for _, choice in ipairs(known and known.of[routing.home(task.q)] or {}) do
+    if choice[7] then return call('SADD', P .. ':suspended:' .. task.q, task.id) end
+  end
 end
 
 function routing.flush()

@@ -58,12 +58,15 @@ local function fail(keys, args)
   R.retention = tonumber(args[2])
   local exhausted = {}
   local refused, skipped, applied = each_owned(cmsgpack.unpack(args[4]), {failed = true, delayed = true}, function(task, item)
-    local failures, rates, lacking = task.f + 1, {}, nil
+    local failures, rates, lacking, excused = task.f + 1, {}, nil, false
     if task.V then rates, lacking = resources.settle(task, item[6]) end
-    if not item[7] and string.find(task.q, '@', 2, true) then routing.blame(task, item[3], item[6]) end
+    if not item[7] and string.find(task.q, '@', 2, true) then
+      excused = routing.blame(task, item[3], item[6], item[5] or failures > task.m)
+      if excused then failures = task.f end
+    end
     if item[7] then
       resources.wait_for_provider(task, rates, item[7], item[4])
-    elseif item[5] or failures > task.m then
+    elseif not excused and (item[5] or failures > task.m) then
       call('HSET', key('t', task.id), 's', 'failed', 'f', failures, 'e', item[3], 'z', R.now)
       dead_letter(task)
       effect(task.id, 'failed', item[3])
@@ -121,6 +124,7 @@ local function suspend(keys, args)
   local task, why = owned(args[5], tonumber(args[6]), {waiting = true})
   if not task then return why == 'same' and {} or {why, args[5]} end
   if task.v then resources.inherit(task) end
+  if string.find(task.q or '', '@', 2, true) then routing.suspended(task) end
   local batch = cmsgpack.unpack(args[8])
   local refused, detail = add_batch(batch, args[4], true)
   if refused then return {refused, detail} end

@@ -11,11 +11,12 @@ local function release(host, lost)
         blamed[task.q] = true
         routing.learn(task, false)
       end
-      if lost and task.l + 1 > HOSTS_LOST_MAX then
+      local excused = lost and string.find(task.q, '@', 2, true) and routing.excuse(task)
+      if lost and not excused and task.l + 1 > HOSTS_LOST_MAX then
         dead_letter(task)
         abandon(task, 'host_lost', 'its host died in each of its last attempts; it may be the cause')
       else
-        call('HSET', key('t', task.id), 's', 'queued', 'l', task.l + (lost and 1 or 0))
+        call('HSET', key('t', task.id), 's', 'queued', 'l', task.l + (lost and not excused and 1 or 0))
         ready_again(task)
         effect(task.id, 'queued')
       end

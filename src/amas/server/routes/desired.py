@@ -80,13 +80,13 @@ async def apply_fleet(
 ) -> Response:
     """Declare a fleet in place of the one that is; queued tasks that nobody can do any more stay queued until somebody can."""
     new = await intake.read_one(request, NewFleet)
-    fleet = await _fleet(plane, new)
+    fleet, back = await _fleet(plane, new), new.revision is not None
     if dry_run:
-        desired, found, told = await wishes.judged(plane, fleet)
-        return encoded(FleetApplied(revision=desired.revision, applied=False, difference=found, told=told))
+        seen = await wishes.judged(plane, fleet, at_once=back)
+        return encoded(FleetApplied(revision=seen.desired.revision, applied=False, difference=seen.found, told=seen.told))
     why = new.why or (f"back to revision {new.revision}" if new.revision is not None else "applied over the API")
-    found, told, revision = await wishes.apply(plane, fleet, by=new.by, why=why, expect=new.expect)
-    return encoded(FleetApplied(revision=revision, applied=True, difference=found, told=told))
+    seen, revision = await wishes.apply(plane, fleet, by=new.by, why=why, expect=new.expect, at_once=back)
+    return encoded(FleetApplied(revision=revision, applied=True, difference=seen.found, told=seen.told))
 
 
 async def _fleet(plane: ControlPlane, new: NewFleet) -> FleetSpec:
@@ -119,7 +119,7 @@ def _shown(desired: Desired, live: frozenset[str], hosts: list[HostView]) -> Des
         pools=[
             PoolNow(
                 name=pool.name,
-                declared=declared[pool.name],
+                declared=declared.get(pool.name, 0),
                 wanted=pool.replicas,
                 seated=seated.get(pool.name, 0),
                 scale=desired.scales.get(pool.name),
