@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
+from amas.cli import backup_commands
 from amas.cli.exit import ExitCode
 
 app = typer.Typer(
@@ -132,6 +133,9 @@ def plan(
     from amas.cli import plan as module
 
     module.plan(module.Asked(goal, input, fleet, budget), as_json=json)
+
+
+backup_commands.add_to(app)
 
 
 class _ShowFirst(typer.core.TyperGroup):

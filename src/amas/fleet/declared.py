@@ -103,6 +103,17 @@ class DeclaredRouting(msgspec.Struct, frozen=True, kw_only=True):
     weights: RoutingWeights = RoutingWeights()
 
 
+class DeclaredBackup(msgspec.Struct, frozen=True, kw_only=True):
+    """When the fleet is backed up by itself, and for how long that is kept."""
+
+    to: str = ""
+    """A folder or s3://bucket/prefix; not said: AMAS_BACKUP_URL."""
+    every: Time = "1h"
+    full: Time = "24h"
+    keep: Time = "7d"
+    keep_full: Time = "30d"
+
+
 class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -119,6 +130,7 @@ class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     gate: GateSpec = GateSpec()
     """How its gates judge, where no playbook, phase or task says otherwise."""
     routing: DeclaredRouting = DeclaredRouting()
+    backup: DeclaredBackup | None = None
 
 
 def seconds(time: Time) -> float:

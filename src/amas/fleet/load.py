@@ -15,6 +15,7 @@ from amas.errors import FleetError
 from amas.fleet.authority import RightsInvalid, layer_rights, pool_rights
 from amas.fleet.check import agent_problems, problems
 from amas.fleet.declared import (
+    DeclaredBackup,
     DeclaredFleet,
     DeclaredLimits,
     DeclaredPool,
@@ -25,6 +26,7 @@ from amas.fleet.declared import (
     seconds,
 )
 from amas.model.authority import Right
+from amas.model.backup import BackupSpec
 from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec, ProcessLimits, ProviderSpec, TenantSpec
 from amas.model.gate import GateSpec
 from amas.model.goal import ROOT_CAPABILITY
@@ -50,6 +52,9 @@ MODEL_AGENT = "amas.agents.model_agent:ModelAgent"
 
 REPLANS_MAX = 10
 """As with rounds; each may pay a model and runs parts of a plan."""
+
+BACKUP_EVERY_MIN_S = 60.0
+"""A back-up forks the engine; what is lost in less than a minute a snapshot isn't for."""
 
 _HOUR_S = 3600.0
 _OWN = {"quality_rounds", "replans_max", "max_queued"}  # limits that are none of A11's
@@ -120,6 +125,7 @@ class _Reading:
             providers=tuple(self._provider(name, provider) for name, provider in said.providers.items()),
             tenants={name: self._tenant(tenant, f"tenants.{name}") for name, tenant in said.tenants.items()},
             routing=self._routing(said.routing),
+            backup=self._backup(said.backup),
         )
 
     def _gate(self, said: GateSpec) -> GateSpec:
@@ -140,6 +146,22 @@ class _Reading:
         if not any(weights.values()):
             raise self._file.invalid("are all 0, so every pool is as good as any: give one of them points", "routing.weights")
         return RoutingSpec(enabled=said.enabled, explore=said.explore, half_life_s=half_life_s, weights=said.weights)
+
+    def _backup(self, said: DeclaredBackup | None) -> BackupSpec | None:
+        if said is None:
+            return None
+        times = {name: self._seconds(getattr(said, name), f"backup.{name}") for name in ("every", "full", "keep", "keep_full")}
+        if times["every"] < BACKUP_EVERY_MIN_S:
+            raise self._file.invalid(f"is {times['every']:g} s, but must be a minute or more", "backup.every")
+        for name, least in (("full", "every"), ("keep", "every"), ("keep_full", "full")):
+            if times[name] < times[least]:
+                raise self._file.invalid(f"is less than backup.{least}, so nothing would be kept that long", f"backup.{name}")
+        to = said.to if not said.to or "://" in said.to else str((Path(self._file.path).parent / said.to).absolute())
+        if "://" in to and not to.startswith(("s3://", "file:///")):
+            raise self._file.invalid(f"is {to!r}, but must be a folder, file:///folder or s3://bucket/prefix", "backup.to")
+        return BackupSpec(
+            to=to, every_s=times["every"], full_s=times["full"], keep_s=times["keep"], keep_full_s=times["keep_full"]
+        )
 
     def _tenant(self, said: DeclaredTenant, at: str) -> TenantSpec:
         if not WEIGHT_MIN <= said.weight <= WEIGHT_MAX:

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from amas.model.authority import AUTHORITY, Member, Right
+from amas.model.backup import BackupSpec
 from amas.model.gate import GateSpec
 from amas.model.limits import Amounts
 from amas.model.routing import RoutingSpec
@@ -127,6 +128,8 @@ class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
     providers: tuple[ProviderSpec, ...] = ()
     tenants: dict[str, TenantSpec] = msgspec.field(default_factory=dict)
     routing: RoutingSpec = RoutingSpec()
+    backup: BackupSpec | None = None
+    """None: it isn't backed up by itself."""
 
     @property
     def capabilities(self) -> frozenset[str]:

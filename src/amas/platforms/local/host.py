@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from amas.backup.key import forget_secret
 from amas.core.gates import fleet_gate
 from amas.core.placement import agent_numbers
 from amas.fleet.load import load_fleet
@@ -53,6 +54,7 @@ async def _host(home: Home, host_id: str) -> None:
 
     messages = message_settings(home)
     forget_message_secret()  # before an agent's module is imported
+    forget_secret()
     state = fleet_state(home.folder)
     spec = fleet_facts(load_fleet(state.fleet_file, agents=True), home)
     level = OrchestrationLimits.read().log_level

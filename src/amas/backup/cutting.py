@@ -1,0 +1,40 @@
+"""Cutting a stream of bytes into chunks at places that its content names, so that what is unchanged is in the same chunks again.
+
+A cut goes before every id whose last byte is zero: of the ids that stand in an engine's snapshot that is every 256th. An
+insertion moves the bytes behind it, but not the places of the cuts among them.
+"""
+
+import re
+from collections.abc import Iterator
+
+LEAST, MOST = 32 << 10, 2 << 20
+"""Bytes of a chunk: smaller ones cost more in names than they save, larger ones are stored again for a few bytes' change."""
+
+_CUT = re.compile(rb"-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{10}00")
+
+
+class Cutter:
+    """Takes pieces of any size and gives chunks."""
+
+    def __init__(self) -> None:
+        self._held = b""
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """Yield the chunks that are complete with this piece."""
+        held, start = self._held + piece, 0
+        while len(held) - start > MOST:
+            found = _CUT.search(held, start + LEAST, start + MOST)
+            end = found.start() if found else start + MOST
+            yield held[start:end]
+            start = end
+        self._held = held[start:]
+
+    def end(self) -> Iterator[bytes]:
+        """Yield what is left."""
+        held, start = self._held, 0
+        while start < len(held):
+            found = _CUT.search(held, start + LEAST)
+            end = found.start() if found else len(held)
+            yield held[start:end]
+            start = end
+        self._held = b""

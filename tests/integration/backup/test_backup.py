@@ -1,0 +1,134 @@
+"""A fleet at work is backed up and goes on elsewhere: nothing acknowledged is lost, nothing that ended runs again."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from backup_fleet import Running, restored, running
+
+from amas.backup.check import verify
+from amas.backup.repository import Repository
+from amas.backup.restore import Restorer
+from amas.engine.desired import DesiredState, Wish
+from amas.errors import RestoreRefused
+from amas.model.desired import Scale
+from amas.model.states import TaskState
+
+
+def _done(ledger: Path) -> Counter[str]:
+    return Counter(line.split()[0] for line in ledger.read_text().splitlines()) if ledger.exists() else Counter()
+
+
+@pytest.mark.requirement("M9")
+async def test_a_fleet_backed_up_under_load_goes_on_elsewhere(fleet: Running, repository: Repository, tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    async with fleet.recording(), fleet.bench.host([fleet.ledger_pool(before)]):
+        acknowledged = await fleet.submit(200)
+        later: list[str] = []
+
+        async def go_on_submitting() -> None:
+            while True:
+                later.extend(await fleet.submit(20))
+                await asyncio.sleep(0.01)
+
+        load = asyncio.create_task(go_on_submitting())
+        await fleet.bench.until(_at_least(before, 60))
+        ended_before = {one for one in acknowledged if (await _state(fleet, one)) is TaskState.SUCCEEDED}
+        manifest = await fleet.back_up(repository)
+        load.cancel()
+    verdict = await verify(repository, manifest)
+    assert verdict.problems == []
+    assert verdict.tasks, "nothing was open: the test tests nothing"
+    await restored(repository, manifest, tmp_path / "elsewhere")
+    async with running(tmp_path / "elsewhere") as again, again.recording():
+        await again.reaper.run_once()
+        done_then = {one for one in (*acknowledged, *later) if (await _state(again, one)) is TaskState.SUCCEEDED}
+        assert ended_before <= done_then
+        async with again.bench.host([again.ledger_pool(after)], "h2"):
+            await again.bench.until(lambda: _all_ended(again))
+        assert {await _state(again, one) for one in acknowledged} == {TaskState.SUCCEEDED}
+        assert not done_then & _done(after).keys(), "finished work ran again"
+        await again.record()
+        found = await again.records.open_states()
+        assert found == ({}, {})
+
+
+async def _state(fleet: Running, task_id: str) -> TaskState | None:
+    view = await fleet.bench.queue.task(task_id)
+    return view.state if view else None
+
+
+def _at_least(ledger: Path, lines: int) -> Callable[[], Awaitable[bool]]:
+    async def true() -> bool:
+        return sum(_done(ledger).values()) >= lines
+
+    return true
+
+
+async def _all_ended(fleet: Running) -> bool:
+    await fleet.reaper.run_once()
+    (running_now,) = await fleet.engine.read([("KEYS", fleet.engine.key("r", "*"))])
+    return not running_now and not any((await fleet.bench.queue.depths()).values())
+
+
+@pytest.mark.requirement("M9")
+async def test_an_incremental_backup_stores_only_what_is_new_and_restores_as_a_full_one(
+    fleet: Running, repository: Repository, tmp_path: Path
+) -> None:
+    blob = fleet.sources.artifacts.put(b"a large value")
+    await fleet.submit(5000, input=blob)
+    await fleet.record()
+    full = await fleet.back_up(repository)
+    again = await fleet.back_up(repository)
+    assert (full.kind, again.kind, again.parent) == ("full", "incremental", full.id)
+    assert again.stored < full.stored / 5
+    assert again.size >= full.size
+    async with fleet.bench.host([fleet.ledger_pool(tmp_path / "ledger")]):
+        await fleet.bench.until(_at_least(tmp_path / "ledger", 400))
+    await DesiredState(fleet.engine).change([Wish("scale:ledger", Scale(replicas=3, by="me"))], by="me", why="test")
+    await fleet.record()
+    last = await fleet.back_up(repository)
+    assert last.kind == "incremental"
+    assert (await verify(repository, last)).problems == []
+    repository.remove([full.id, again.id])
+    rows = await restored(repository, last, tmp_path / "elsewhere")
+    assert rows["tasks"] == 5000
+    async with running(tmp_path / "elsewhere") as there:
+        open_here, open_there = await fleet.records.open_states(), await there.records.open_states()
+        assert open_here == open_there
+        assert (await DesiredState(there.engine).read()).scales["ledger"].replicas == 3
+        assert there.sources.artifacts.get(blob) == b"a large value"
+        assert await there.records.position() == await fleet.records.position()
+
+
+async def test_the_home_comes_back_with_its_secret_and_deliverables(
+    fleet: Running, repository: Repository, tmp_path: Path
+) -> None:
+    (fleet.home / "message.secret").write_text("sixteen characters")
+    (fleet.home / "message.secret").chmod(0o600)
+    (fleet.home / "deliverables" / "one").mkdir(parents=True)
+    (fleet.home / "deliverables" / "one" / "report.md").write_text("all is well")
+    (fleet.home / "deliverables" / "link").symlink_to("/etc/passwd")
+    manifest = await fleet.back_up(repository)
+    await restored(repository, manifest, tmp_path / "elsewhere")
+    there = tmp_path / "elsewhere"
+    assert (there / "message.secret").read_text() == "sixteen characters"
+    assert (there / "message.secret").stat().st_mode & 0o777 == 0o600
+    assert (there / "deliverables" / "one" / "report.md").read_text() == "all is well"
+    assert not (there / "deliverables" / "link").exists()
+
+
+async def test_nothing_is_restored_over_anything(fleet: Running, repository: Repository, tmp_path: Path) -> None:
+    manifest = await fleet.back_up(repository)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("mine")
+    with pytest.raises(RestoreRefused, match="isn't empty"):
+        await restored(repository, manifest, tmp_path / "full")
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["file"]
+    await restored(repository, manifest, tmp_path / "elsewhere")
+    with pytest.raises(RestoreRefused, match="hold a history already"):
+        url = f"sqlite:///{tmp_path / 'elsewhere' / 'records.sqlite3'}"
+        await Restorer(repository, manifest).into(tmp_path / "third", records_url=url)
+    assert not (tmp_path / "third").exists()
