@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from amas.artifacts.store import PREFIX, ArtifactStore
 from amas.backup.repository import Repository
-from amas.engine.snapshot import Placed
+from amas.engine.snapshot import placed
 from amas.errors import BackupDamaged, RestoreRefused
 from amas.model.backup import Catalog, Manifest, Ref, Segment, StoredFile
 from amas.records.dump import fill
@@ -64,10 +64,9 @@ class Restorer:
 
     async def engine(self, catalog: Catalog, folder: Path) -> None:
         """Put the engine's snapshot where an embedded server loads it."""
-        placed = await asyncio.to_thread(Placed, folder)
-        async for _, content in self._contents("engine", catalog.engine, lambda ref: ref):
-            await asyncio.to_thread(placed.file.write, content)
-        await asyncio.to_thread(placed.close)
+        with placed(folder) as file:
+            async for _, content in self._contents("engine", catalog.engine, lambda ref: ref):
+                await asyncio.to_thread(file.write, content)
 
     async def records(self, catalog: Catalog, url: str) -> dict[str, int]:
         """Put the rows into an empty database."""

@@ -2,14 +2,14 @@
 
 `point_in_time` asks for it as a replica would (REPLCONF, SYNC), so it works with any server that we can reach, and needs no file
 on its machine: the server forks, and the fork sends its memory as an RDB file while the server goes on. What a write costs more
-meanwhile is the copy of the memory pages that it touches. `place` puts such a file where an embedded server loads it at start.
+meanwhile is the copy of the memory pages that it touches. `placed` puts such a file where an embedded server loads it at start.
 Sources: https://valkey.io/topics/replication/, and `getRDB` of valkey-cli.c, which asks in the same words.
 """
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,7 +38,6 @@ class Snapshot:
 
     def __init__(self, reader: asyncio.StreamReader, *, size: int, mark: bytes) -> None:
         self._reader, self._left, self._mark = reader, size, mark
-        self.address = ""
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield the RDB file in pieces of up to 1 MiB; EngineUnreachable when it breaks off."""
@@ -108,20 +107,16 @@ async def _read_line(reader: asyncio.StreamReader) -> bytes:
         return await reader.readline()
 
 
-class Placed:
-    """An engine's folder that is being filled with a snapshot: `file` takes the bytes, `close` makes it the one to load."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder / FOLDER
-        self._folder.mkdir(parents=True, mode=0o700)
-        self.file: BinaryIO = (self._folder / BASE).open("xb")
-
-    def close(self) -> None:
-        """Have all on disk."""
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        self.file.close()
-        (self._folder / "appendonly.aof.manifest").write_text(f"file {BASE} seq 1 type b\n")
+@contextmanager
+def placed(folder: Path) -> Iterator[BinaryIO]:
+    """Give the file for a snapshot in the folder of an embedded engine that never ran; after the block it is what it loads."""
+    inside = folder / FOLDER
+    inside.mkdir(parents=True, mode=0o700)
+    with (inside / BASE).open("xb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    (inside / "appendonly.aof.manifest").write_text(f"file {BASE} seq 1 type b\n")
 
 
 async def open_states(engine: Engine) -> tuple[dict[str, str], dict[str, str]]:
