@@ -69,7 +69,7 @@ AmasError
 │   ├── BackupUnknown
 │   ├── BackupKeyWrong
 │   ├── BackupDamaged
-│   ├── BackupBusy            nobody     somebody else is at work there: try again
+│   ├── BackupBusy            somebody else is at work there: try again
 │   └── RestoreRefused
 ├── DeliveryUnreadable        author     a folder holds no record of a delivery
 └── SettingInvalid            operator   an environment variable's value can't be taken
@@ -572,7 +572,6 @@ class BackupBusy(BackupError):
     """Somebody else makes or removes back-ups there: try again when that is over."""
 
     code = "backup_busy"
-    act = "nobody"
 
 
 class RestoreRefused(BackupError):

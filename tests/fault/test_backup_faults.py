@@ -38,7 +38,7 @@ def progress(what, size):
 async def main():
     repository = Repository.open(place, sys.stdin.buffer.read())
     async with Engine(engine_url) as engine, await Records.open(f"sqlite:///{home / 'records.sqlite3'}") as records:
-        await make(repository, Sources(engine, records, ArtifactStore(home / "artifacts"), home, "x", "local"), progress=progress)
+        await make(repository, Sources(engine, records, ArtifactStore(home / "artifacts"), home, "x"), progress=progress)
 
 asyncio.run(main())
 """

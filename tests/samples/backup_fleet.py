@@ -39,7 +39,7 @@ class Running:
 
     @property
     def sources(self) -> Sources:
-        return Sources(self.engine, self.records, ArtifactStore(self.home / "artifacts"), self.home, "ledger", "local")
+        return Sources(self.engine, self.records, ArtifactStore(self.home / "artifacts"), self.home, "ledger")
 
     async def submit(self, count: int, **spec: Any) -> list[str]:
         ids = new_ids(count)

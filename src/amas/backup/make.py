@@ -54,8 +54,7 @@ class Sources:
     artifacts: ArtifactStore
     home: Path
     fleet_file: str
-    """Its path; empty where it isn't to be copied, since it ships with amas."""
-    cell: str
+    """Its path, or its bare name where it ships with amas and needn't be kept."""
 
 
 class _Moment(NamedTuple):
@@ -138,7 +137,7 @@ async def _make(repository: Repository, sources: Sources, *, full: bool, progres
         async with _moment(sources) as moment:
             parent = None if full or not made else made[-1]
             place = _order(moment.dump.place.position)
-            if not can_follow(parent, cell=sources.cell, engine=moment.mark, position=place, tables=HEAD):
+            if not can_follow(parent, cell=moment.dump.cell, engine=moment.mark, position=place, tables=HEAD):
                 parent = None
             engine = [ref async for ref in _engine(writer, moment.snapshot)]
             before = () if parent is None else (await asyncio.to_thread(repository.catalog, parent)).records
@@ -153,7 +152,7 @@ async def _make(repository: Repository, sources: Sources, *, full: bool, progres
         at_ms=moment.at_ms,
         kind=_kind(parent),
         parent=parent.id if parent else "",
-        cell=sources.cell,
+        cell=moment.dump.cell,
         amas=version("amas"),
         tables=HEAD,
         engine=moment.mark,
@@ -280,7 +279,7 @@ def _of_home(sources: Sources) -> Iterator[tuple[Path, str]]:
     """Yield the files to back up and their names: never through a link, which may lead anywhere."""
     if (sources.home / SECRET).is_file():
         yield sources.home / SECRET, SECRET
-    if sources.fleet_file:
+    if "/" in sources.fleet_file:
         yield Path(sources.fleet_file), FLEET
     for path in sorted((sources.home / DELIVERABLES).rglob("*")):
         if path.is_file() and not path.is_symlink():

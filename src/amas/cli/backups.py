@@ -20,15 +20,17 @@ from amas.cli.exit import ExitCode
 from amas.cli.output import console, moment, print_json
 from amas.clock import now_ms
 from amas.core.backups import newest_at
-from amas.errors import BackupUnknown, RestoreRefused
-from amas.fleet.load import load_fleet
+from amas.errors import BackupDamaged, BackupError, BackupUnknown, RestoreRefused
+from amas.fleet.load import load_fleet, name_of_fleet
 from amas.model.backup import Manifest
-from amas.model.yamlfile import shipped_folder
+from amas.observe.events import BACKUP_FAILED
 from amas.platforms.local.control import fleet_state
 from amas.platforms.local.home import FleetState, Home
 from amas.settings import ArtifactSettings, BackupSettings, EngineSettings, RecordsSettings
 
 MIB = 1 << 20
+LATE = 2.5
+"""Times the declared pause, after which `amas doctor` says that back-ups have stopped."""
 
 
 class Wanted(NamedTuple):
@@ -69,9 +71,7 @@ async def _backup(home: Home, state: FleetState, url: str, *, full: bool, progre
     records_url = RecordsSettings.read().url_for(home.folder)
     async with Engine.of(settings) as engine, await Records.open(records_url, cell=state.cell) as records:
         repository = await asyncio.to_thread(Repository.open, url, secret, create=True)
-        sources = Sources(
-            engine, records, ArtifactStore(state.artifacts_url), home.folder, name_of_fleet(state.fleet_file), state.cell
-        )
+        sources = Sources(engine, records, ArtifactStore(state.artifacts_url), home.folder, name_of_fleet(state.fleet_file))
         return await make(repository, sources, full=full, progress=progress)
 
 
@@ -190,10 +190,26 @@ def absolute(url: str) -> str:
     return url
 
 
-def name_of_fleet(fleet_file: str) -> str:
-    """Return a fleet file's path, or its bare name when it ships with amas."""
-    path = Path(fleet_file)
-    return path.stem if path.parent == shipped_folder("fleets") else fleet_file
+def health(home: Home, fleet: str) -> str:
+    """Return how old the newest back-up is; a BackupError when there is none, or it is too old for what is declared."""
+    state = _state(home.folder)
+    spec = load_fleet(state.fleet_file if state else fleet).backup
+    url = (spec.to if spec else "") or BackupSettings.read().url
+    if not url:
+        return "none: declare backup: in the fleet file, or set AMAS_BACKUP_URL and AMAS_BACKUP_KEY"
+    found = Repository.open(url, read_secret()).list()
+    if found.damaged:
+        raise BackupDamaged("; ".join(found.damaged))
+    if not found.whole:
+        raise BackupUnknown(f"{url} holds none yet: `amas backup` makes one")
+    newest = found.whole[-1]
+    age_s = (now_ms() - newest.at_ms) / 1000
+    if spec and state and age_s > LATE * spec.every_s:
+        raise BackupError(
+            f"the last one that succeeded is of {moment(newest.at_ms)}, {age_s / 3600:.1f} h ago, although one is to be made "
+            f"every {spec.every_s / 3600:g} h: the control plane's log says why (event {BACKUP_FAILED})"
+        )
+    return f"{len(found.whole)} in {url}, the last of {moment(newest.at_ms)}"
 
 
 def shown(manifest: Manifest) -> dict[str, Any]:

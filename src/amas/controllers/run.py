@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from amas.clock import monotonic_s
+from amas.controllers.backup import Backups, FleetBackups
 from amas.controllers.cron import Cron
 from amas.controllers.deadlines import Deadlines
 from amas.controllers.figures import Figures
@@ -54,7 +55,9 @@ class Duty(Protocol):
         ...
 
 
-def make_duties(engine: Engine, records: Records, figures: Figures, *, fleet: FleetSpec) -> list[Duty]:
+def make_duties(
+    engine: Engine, records: Records, figures: Figures, *, fleet: FleetSpec, backups: FleetBackups | None = None
+) -> list[Duty]:
     """Return every duty of a cell, set as the environment says."""
     settings = EngineSettings.read()
     queue = TaskQueue(engine, retention_s=settings.retention_s)
@@ -62,7 +65,9 @@ def make_duties(engine: Engine, records: Records, figures: Figures, *, fleet: Fl
     timeout_s = OrchestrationLimits.read().workflow_timeout_h * 3600
     workflows = Workflows(engine, retention_s=settings.retention_s)
     resources = Limits(engine, retention_s=settings.retention_s)
+    also: list[Duty] = [Backups(backups)] if backups else []
     return [
+        *also,
         Timers(queue, workflows, resources, figures),
         Reaper(hosts, figures, lease_s=HostSettings.read().lease_s),
         Cron(Schedules(engine, retention_s=settings.retention_s), figures, limits=fleet.limits),

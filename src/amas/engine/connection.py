@@ -125,7 +125,8 @@ class Engine:
 
     def new_connection(self) -> AbstractConnection:
         """Return a connection that isn't made yet and belongs to whoever asked: for what takes one over for good."""
-        return self._pool.make_connection()
+        made: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        return made
 
     def key(self, kind: str, name: str = "") -> str:
         """Return the key of `kind` as the functions name it."""

@@ -82,6 +82,12 @@ def find_fleet(name_or_path: str | Path) -> Path:
     return path
 
 
+def name_of_fleet(fleet_file: str) -> str:
+    """Return a fleet file's path, or its bare name when it ships with amas."""
+    path = Path(fleet_file)
+    return path.stem if path.parent == shipped_folder("fleets") else fleet_file
+
+
 def load_fleet(name_or_path: str | Path, *, agents: bool = False, environ: Mapping[str, str] | None = None) -> FleetSpec:
     """Return the fleet that a file declares; FleetFileInvalid names file, line, field and the mend of the first mistake.
 

@@ -9,6 +9,7 @@ from amas.server.plane import ControlPlane
 from amas.server.routes import (
     agents,
     approvals,
+    backups,
     costs,
     dead_letters,
     fleet,
@@ -41,7 +42,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
     )
     app.state.plane = plane
     work = (tasks, workflows, flows, approvals, dead_letters, schedules, quality)
-    people = (agents, fleet, messages, routing, limits, costs)
+    people = (agents, fleet, messages, routing, limits, costs, backups)
     routers = [part.router for part in (*work, *people)]
     for router in routers:
         app.include_router(router)

@@ -15,7 +15,7 @@ from amas.controllers.figures import Figures
 from amas.controllers.run import Controllers, make_duties
 from amas.engine.bounds import QueueBounds
 from amas.engine.connection import Engine
-from amas.fleet.load import load_fleet
+from amas.fleet.load import load_fleet, name_of_fleet
 from amas.observe.logging import open_log, use_log
 from amas.platforms.local.control import fleet_state
 from amas.platforms.local.home import Home
@@ -58,12 +58,13 @@ async def _control_plane(home: Home) -> None:
             payload_bytes=ArtifactSettings.read().payload_bytes,
             figures=figures,
             messages=message_settings(home),
+            fleet_file=name_of_fleet(state.fleet_file),
         )
         weights = {name: tenant.weight for name, tenant in plane.fleet.tenants.items()}
         await insist(lambda: plane.queue.weigh(weights), draw=random.random)
         await insist(lambda: plane.limits.declare(plane.fleet), draw=random.random)
         await insist(lambda: QueueBounds(engine).set(plane.fleet.queue_bounds), draw=random.random)
-        duties = make_duties(engine, records, figures, fleet=plane.fleet)
+        duties = make_duties(engine, records, figures, fleet=plane.fleet, backups=plane.backups)
         controllers = Controllers(engine, duties, figures, holder=f"control-plane-{os.getpid()}")
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(serve(plane, ready=lambda _, __: tell_ready()), name="server")
