@@ -27,7 +27,7 @@ def test_the_drill_runs(tmp_path: Path) -> None:
     (drill,) = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
     (tmp_path / "fleet.yaml").write_text((SAMPLES / "ledger.yaml").read_text() + "    options: {ledger: ./x, steps: 1}\n")
     (tmp_path / "sample_agents.py").write_text((SAMPLES / "sample_agents.py").read_text())
-    program = f"set -eEu\namas() {{ {sys.executable} -m amas \"$@\"; }}\n"
+    program = f'set -eEu\namas() {{ {sys.executable} -m amas "$@"; }}\n'
     program += "trap 'amas down || true; amas down --home ./restored || true' ERR\n"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AMAS_")}
     done = subprocess.run(

@@ -17,24 +17,29 @@ class Cutter:
     """Takes pieces of any size and gives chunks."""
 
     def __init__(self) -> None:
-        self._held = b""
+        self._pieces: list[bytes] = []
+        self._size = 0
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
         """Yield the chunks that are complete with this piece."""
-        held, start = self._held + piece, 0
+        self._pieces.append(piece)
+        self._size += len(piece)
+        if self._size < 2 * MOST:  # joining them for each piece would copy all of it each time
+            return
+        held, start = b"".join(self._pieces), 0
         while len(held) - start > MOST:
             found = _CUT.search(held, start + LEAST, start + MOST)
             end = found.start() if found else start + MOST
             yield held[start:end]
             start = end
-        self._held = held[start:]
+        self._pieces, self._size = [held[start:]], len(held) - start
 
     def end(self) -> Iterator[bytes]:
         """Yield what is left."""
-        held, start = self._held, 0
+        held, start = b"".join(self._pieces), 0
         while start < len(held):
             found = _CUT.search(held, start + LEAST)
             end = found.start() if found else len(held)
             yield held[start:end]
             start = end
-        self._held = b""
+        self._pieces, self._size = [], 0

@@ -1,6 +1,8 @@
 """A fleet at work is backed up and goes on elsewhere: nothing acknowledged is lost, nothing that ended runs again."""
 
 import asyncio
+import dataclasses
+import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,8 +11,10 @@ import pytest
 from backup_fleet import Running, restored, running
 
 from amas.backup.check import verify
+from amas.backup.make import make
 from amas.backup.repository import Repository
 from amas.backup.restore import Restorer
+from amas.engine.connection import Engine
 from amas.engine.desired import DesiredState, Wish
 from amas.errors import RestoreRefused
 from amas.model.desired import Scale
@@ -78,7 +82,7 @@ async def test_an_incremental_backup_stores_only_what_is_new_and_restores_as_a_f
     fleet: Running, repository: Repository, tmp_path: Path
 ) -> None:
     blob = fleet.sources.artifacts.put(b"a large value")
-    await fleet.submit(5000, input=blob)
+    await fleet.submit(3000, input=blob)
     await fleet.record()
     full = await fleet.back_up(repository)
     again = await fleet.back_up(repository)
@@ -94,7 +98,7 @@ async def test_an_incremental_backup_stores_only_what_is_new_and_restores_as_a_f
     assert (await verify(repository, last)).problems == []
     repository.remove([full.id, again.id])
     rows = await restored(repository, last, tmp_path / "elsewhere")
-    assert rows["tasks"] == 5000
+    assert rows["tasks"] == 3000
     async with running(tmp_path / "elsewhere") as there:
         open_here, open_there = await fleet.records.open_states(), await there.records.open_states()
         assert open_here == open_there
@@ -132,3 +136,23 @@ async def test_nothing_is_restored_over_anything(fleet: Running, repository: Rep
         url = f"sqlite:///{tmp_path / 'elsewhere' / 'records.sqlite3'}"
         await Restorer(repository, manifest).into(tmp_path / "third", records_url=url)
     assert not (tmp_path / "third").exists()
+
+
+@pytest.mark.parametrize("spooled", [False, True], ids=["streamed", "spooled"])
+async def test_a_server_over_the_network_hands_out_its_snapshot_too(
+    fleet: Running, repository: Repository, tmp_path: Path, spooled: bool
+) -> None:
+    ids = await fleet.submit(3)
+    await fleet.record()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    settings = {"port": port, "requirepass": "a password", "repl-diskless-sync": "no" if spooled else "yes"}
+    for name, value in settings.items():
+        await fleet.engine.client.config_set(name, value)
+    async with Engine(f"redis://:a%20password@127.0.0.1:{port}") as remote:
+        manifest = await make(repository, dataclasses.replace(fleet.sources, engine=remote))
+    await fleet.engine.client.config_set("requirepass", "")
+    assert (await verify(repository, manifest)).problems == []
+    await restored(repository, manifest, tmp_path / "elsewhere")
+    async with running(tmp_path / "elsewhere") as there:
+        assert [await _state(there, one) for one in ids] == [TaskState.QUEUED] * 3
