@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import httpx
 import pytest
-from backup_fleet import Running, restored, running
+from backup_fleet import SECRET_KEY, Running, restored, running
+from s3_server import s3_server
 
 from amas.backup.check import verify
 from amas.backup.make import make
@@ -29,13 +31,13 @@ def _done(ledger: Path) -> Counter[str]:
 async def test_a_fleet_backed_up_under_load_goes_on_elsewhere(fleet: Running, repository: Repository, tmp_path: Path) -> None:
     before, after = tmp_path / "before", tmp_path / "after"
     async with fleet.recording(), fleet.bench.host([fleet.ledger_pool(before)]):
-        acknowledged = await fleet.submit(200)
+        acknowledged = await fleet.submit(150)
         later: list[str] = []
 
         async def go_on_submitting() -> None:
             while True:
-                later.extend(await fleet.submit(20))
-                await asyncio.sleep(0.01)
+                later.extend(await fleet.submit(10))
+                await asyncio.sleep(0.03)
 
         load = asyncio.create_task(go_on_submitting())
         await fleet.bench.until(_at_least(before, 60))
@@ -156,3 +158,25 @@ async def test_a_server_over_the_network_hands_out_its_snapshot_too(
     await restored(repository, manifest, tmp_path / "elsewhere")
     async with running(tmp_path / "elsewhere") as there:
         assert [await _state(there, one) for one in ids] == [TaskState.QUEUED] * 3
+
+
+async def test_a_fleet_is_backed_up_to_s3_and_restored_from_it(
+    fleet: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with s3_server() as address:
+        for name, value in address.environ.items():
+            monkeypatch.setenv(name, value)
+        httpx.put(f"{address.endpoint}/backups").raise_for_status()
+        repository = Repository.open("s3://backups/a/fleet", SECRET_KEY, create=True)
+        blob = fleet.sources.artifacts.put(b"a large value")
+        ids = await fleet.submit(300, input=blob)
+        await fleet.record()
+        first = await fleet.back_up(repository)
+        second = await fleet.back_up(repository)
+        assert second.new_chunks < first.new_chunks
+        repository.remove([first.id])
+        assert (await verify(repository, second)).problems == []
+        await restored(repository, second, tmp_path / "elsewhere")
+    async with running(tmp_path / "elsewhere") as there:
+        assert await _state(there, ids[-1]) is TaskState.QUEUED
+        assert there.sources.artifacts.get(blob) == b"a large value"
