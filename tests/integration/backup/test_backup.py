@@ -18,6 +18,7 @@ from amas.backup.repository import Repository
 from amas.backup.restore import Restorer
 from amas.engine.connection import Engine
 from amas.engine.desired import DesiredState, Wish
+from amas.engine.snapshot import open_states
 from amas.errors import RestoreRefused
 from amas.model.desired import Scale
 from amas.model.states import TaskState
@@ -75,8 +76,7 @@ def _at_least(ledger: Path, lines: int) -> Callable[[], Awaitable[bool]]:
 
 async def _all_ended(fleet: Running) -> bool:
     await fleet.reaper.run_once()
-    (running_now,) = await fleet.engine.read([("KEYS", fleet.engine.key("r", "*"))])
-    return not running_now and not any((await fleet.bench.queue.depths()).values())
+    return not (await open_states(fleet.engine))[0]
 
 
 @pytest.mark.requirement("M9")
