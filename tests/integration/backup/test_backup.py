@@ -32,7 +32,7 @@ def _done(ledger: Path) -> Counter[str]:
 async def test_a_fleet_backed_up_under_load_goes_on_elsewhere(fleet: Running, repository: Repository, tmp_path: Path) -> None:
     before, after = tmp_path / "before", tmp_path / "after"
     async with fleet.recording(), fleet.bench.host([fleet.ledger_pool(before)]):
-        acknowledged = await fleet.submit(150)
+        acknowledged = await fleet.submit(400)
         later: list[str] = []
 
         async def go_on_submitting() -> None:
@@ -42,7 +42,7 @@ async def test_a_fleet_backed_up_under_load_goes_on_elsewhere(fleet: Running, re
 
         load = asyncio.create_task(go_on_submitting())
         await fleet.bench.until(_at_least(before, 60))
-        ended_before = {one for one in acknowledged if (await _state(fleet, one)) is TaskState.SUCCEEDED}
+        ended_before = await _succeeded(fleet, acknowledged)
         manifest = await fleet.back_up(repository)
         load.cancel()
     verdict = await verify(repository, manifest)
@@ -51,15 +51,19 @@ async def test_a_fleet_backed_up_under_load_goes_on_elsewhere(fleet: Running, re
     await restored(repository, manifest, tmp_path / "elsewhere")
     async with running(tmp_path / "elsewhere") as again, again.recording():
         await again.reaper.run_once()
-        done_then = {one for one in (*acknowledged, *later) if (await _state(again, one)) is TaskState.SUCCEEDED}
+        done_then = await _succeeded(again, [*acknowledged, *later])
         assert ended_before <= done_then
         async with again.bench.host([again.ledger_pool(after)], "h2"):
             await again.bench.until(lambda: _all_ended(again))
-        assert {await _state(again, one) for one in acknowledged} == {TaskState.SUCCEEDED}
+        assert await _succeeded(again, acknowledged) == set(acknowledged)
         assert not done_then & _done(after).keys(), "finished work ran again"
         await again.record()
         found = await again.records.open_states()
         assert found == ({}, {})
+
+
+async def _succeeded(fleet: Running, task_ids: list[str]) -> set[str]:
+    return {each.id for each in await fleet.bench.queue.ended(task_ids) if each.state is TaskState.SUCCEEDED}
 
 
 async def _state(fleet: Running, task_id: str) -> TaskState | None:
