@@ -161,7 +161,7 @@ class _Reading:
             raise self._file.invalid(f"is {times['every']:g} s, but must be a minute or more", "backup.every")
         for name, least in (("full", "every"), ("keep", "every"), ("keep_full", "full")):
             if times[name] < times[least]:
-                raise self._file.invalid(f"is less than backup.{least}, so nothing would be kept that long", f"backup.{name}")
+                raise self._file.invalid(f"is less than backup.{least}: make it at least that long", f"backup.{name}")
         to = said.to if not said.to or "://" in said.to else str((Path(self._file.path).parent / said.to).absolute())
         if "://" in to and not to.startswith(("s3://", "file:///")):
             raise self._file.invalid(f"is {to!r}, but must be a folder, file:///folder or s3://bucket/prefix", "backup.to")

@@ -7,13 +7,18 @@ import httpx
 import msgspec
 import pytest
 from backup_fleet import SECRET_KEY, Running
+from host_bench import SAMPLES
 
 from amas.backup.repository import Repository
+from amas.cli.backups import health
+from amas.cli.output import moment
 from amas.controllers.backup import Backups, FleetBackups
 from amas.controllers.figures import Figures
 from amas.engine.desired import DesiredState, Wish
+from amas.errors import BackupUnknown
 from amas.model.backup import BackupSpec
 from amas.model.fleet import FleetSpec
+from amas.platforms.local.home import Home
 from amas.server.app import create_app
 from amas.server.plane import ControlPlane
 from amas.settings import ServerSettings
@@ -105,3 +110,13 @@ async def test_the_api_makes_and_lists_backups(fleet: Running, tmp_path: Path, k
         plane.backups._opened = None
         refused = await client.get("/api/backups")
         assert (refused.status_code, refused.json()["code"]) == (503, "backup_key_wrong")
+
+
+async def test_the_doctor_says_when_the_last_one_succeeded(fleet: Running, tmp_path: Path, key: Path) -> None:
+    declared = (SAMPLES / "ledger.yaml").read_text().replace("hosts:", f"backup: {{to: {tmp_path / 'repository'}}}\nhosts:")
+    (tmp_path / "fleet.yaml").write_text(declared)
+    home = Home(fleet.home)
+    with pytest.raises(BackupUnknown):
+        await asyncio.to_thread(health, home, str(tmp_path / "fleet.yaml"))
+    made = await FleetBackups(fleet.sources, _declared(tmp_path), Figures()).make("full")
+    assert moment(made.at_ms) in await asyncio.to_thread(health, home, str(tmp_path / "fleet.yaml"))
