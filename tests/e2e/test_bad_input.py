@@ -71,7 +71,7 @@ def test_python_that_doesn_t_parse_is_reported_once_and_is_not_fatal(running: Co
 
 def test_a_suite_that_hangs_is_stopped_and_reported(running: Command, project: Callable[..., Path]) -> None:
     folder = project(**{"a.py": FINE, "test_a.py": "import time\n\n\ndef test_hang():\n    time.sleep(1000)\n"})
-    made = delivered(running("run", GOAL, "--input", str(folder), "--test-timeout", "2", "--json"))
+    made = delivered(running("run", GOAL, "--input", str(folder), "--test-timeout", "12", "--json"))
     assert "hung" in str(made["headline"])
     assert "during test_a.py::test_hang" in str(made["text"])
 

@@ -31,7 +31,7 @@ from amas.model.states import TaskState, WorkflowState
 from amas.model.task import Completion, TaskSpec
 from amas.records.store import Records
 
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 
 
 @pytest.fixture

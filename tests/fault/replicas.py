@@ -14,7 +14,7 @@ import redis.asyncio as driver
 from amas.engine.embedded import find_binary
 
 NAME = "cell-one"
-LIMIT_S = 30.0
+LIMIT_S = 60.0
 
 
 def free_port() -> int:

@@ -14,7 +14,7 @@ from amas.engine.bounds import QueueBounds
 from amas.engine.connection import Engine
 from amas.errors import QueueFull
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 BOUND = 5
 ECHO = "test.echo"
 

@@ -14,7 +14,7 @@ from amas.errors import DependencyUnknown, PayloadTooLarge, SubmissionError, Tas
 from amas.model.journal import EntryKind
 from amas.model.task import Json, RetryPolicy
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 @pytest.fixture

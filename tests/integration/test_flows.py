@@ -21,7 +21,7 @@ from amas.model.journal import task_changes
 from amas.model.states import TaskState, WorkflowState
 from amas.orchestration import flow_start
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 def pool(function: str, **changes: Any) -> PoolSpec:

@@ -21,7 +21,7 @@ from amas.model.artifact import MEDIA_TYPE, Reference, is_reference, to_extensio
 from amas.model.schedule import Schedule, ScheduledTask
 from amas.model.task import RetryPolicy, TaskSpec
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 LARGE = "x" * INLINE_BYTES_MAX
 HUGE = "y" * (5 << 20)
 

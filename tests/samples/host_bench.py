@@ -22,7 +22,7 @@ from amas.observe.logging import open_log
 from amas.settings import EngineSettings, HostSettings
 
 SAMPLES = Path(__file__).parent
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 QUICK = RetryPolicy(retries=2, backoff_s=0.001, backoff_max_s=0.002)
 
 

@@ -12,10 +12,12 @@ from amas.server.routes import (
     backups,
     costs,
     dead_letters,
+    desired,
     fleet,
     flows,
     limits,
     messages,
+    pools,
     quality,
     routing,
     schedules,
@@ -42,7 +44,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
     )
     app.state.plane = plane
     work = (tasks, workflows, flows, approvals, dead_letters, schedules, quality)
-    people = (agents, fleet, messages, routing, limits, costs, backups)
+    people = (agents, pools, fleet, desired, messages, routing, limits, costs, backups)
     routers = [part.router for part in (*work, *people)]
     for router in routers:
         app.include_router(router)

@@ -20,6 +20,7 @@ from amas.model.fleet import FleetSpec
 from amas.model.limits import Reserve, reserves_of
 from amas.model.task import RetryPolicy, Submission, TaskSpec
 from amas.server.backup_shapes import NewBackup
+from amas.server.desired_shapes import NewAgent, NewFleet, NewScale, Wished
 from amas.server.message_shapes import NewMessage, NewQuestion
 from amas.server.problems import Fault, Refusal, fault_of
 from amas.server.shapes import (
@@ -44,7 +45,8 @@ IDEMPOTENCY_CHARS_MAX = 200
 Shape = TypeVar(
     "Shape",
     NewTask, NewGoal, NewSchedule, NewLimit, NewBudget, NewWorkflow, NewSignal, TaskSignal, NewRerun, NewAnswer, TaskIds,
-    NewMessage, NewQuestion, NewBackup,
+    NewMessage, NewQuestion,
+    Wished, NewFleet, NewScale, NewAgent, NewBackup,
 )  # fmt: skip
 
 JSON, NDJSON, MSGPACK = "application/json", "application/x-ndjson", "application/msgpack"

@@ -97,6 +97,6 @@ def _lives(pid: str) -> bool:
 async def test_a_timed_out_child_is_killed(bench: Bench) -> None:
     pids = bench.folder / "pids"
     async with bench.host([isolated(options={"pids": str(pids)})]):
-        view = await bench.ended(await bench.submit("test.isolated", "hang", timeout_s=2.0, retry=ONCE))
+        view = await bench.ended(await bench.submit("test.isolated", "hang", timeout_s=6.0, retry=ONCE))
     assert view.failure is not None and view.failure.code == "timed_out"
     assert not any(_lives(pid) for pid in pids.read_text().split())

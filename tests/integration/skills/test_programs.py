@@ -25,7 +25,7 @@ def gone(pid: int) -> bool:
 
 
 async def until_gone(pid: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not gone(pid):
             await asyncio.sleep(0.01)  # there is no event for the end of somebody else's child
 
@@ -44,7 +44,7 @@ async def test_a_flood_is_kept_to_its_end(tmp_path: Path) -> None:
 
 
 async def test_the_time_limit_ends_it_and_its_daemons(tmp_path: Path) -> None:
-    ended = await run_program([sys.executable, "-c", STARTS_A_DAEMON, "wait"], cwd=tmp_path, env={}, timeout_s=3)
+    ended = await run_program([sys.executable, "-c", STARTS_A_DAEMON, "wait"], cwd=tmp_path, env={}, timeout_s=8)
     assert ended.timed_out
     assert ended.exit_code == -9
     await until_gone(int((tmp_path / "pid").read_text()))
