@@ -69,6 +69,13 @@ AmasError
 │   │   └── ArtifactDamaged
 │   ├── ArtifactStoreUnknown
 │   └── ArtifactStoreUnusable
+├── BackupError               operator   a back-up can't be made, read or restored
+│   ├── BackupUnusable
+│   ├── BackupUnknown
+│   ├── BackupKeyWrong
+│   ├── BackupDamaged
+│   ├── BackupBusy            somebody else is at work there: try again
+│   └── RestoreRefused
 ├── DeliveryUnreadable        author     a folder holds no record of a delivery
 └── SettingInvalid            operator   an environment variable's value can't be taken
 """
@@ -575,6 +582,49 @@ class ArtifactStoreUnusable(ArtifactError):
     """The artifact store doesn't answer or refuses us: the message says why. Trying again may help."""
 
     code = "artifact_store_unusable"
+
+
+class BackupError(AmasError):
+    """A back-up can't be made, read or restored."""
+
+    code = "backup_error"
+    act = "operator"
+
+
+class BackupUnusable(BackupError):
+    """The place of the back-ups doesn't answer or refuses us. Trying again may help."""
+
+    code = "backup_unusable"
+
+
+class BackupUnknown(BackupError):
+    """There is no such back-up, or nobody said where back-ups are."""
+
+    code = "backup_unknown"
+
+
+class BackupKeyWrong(BackupError):
+    """AMAS_BACKUP_KEY isn't set, can't be read, or isn't the key that the back-ups were made with."""
+
+    code = "backup_key_wrong"
+
+
+class BackupDamaged(BackupError):
+    """A chunk or a manifest isn't what was stored, or a back-up doesn't add up: take another one."""
+
+    code = "backup_damaged"
+
+
+class BackupBusy(BackupError):
+    """Somebody else makes or removes back-ups there: try again when that is over."""
+
+    code = "backup_busy"
+
+
+class RestoreRefused(BackupError):
+    """What is to be restored into isn't empty, or can't take it: the message says what to give instead."""
+
+    code = "restore_refused"
 
 
 class DeliveryUnreadable(AmasError):

@@ -327,6 +327,24 @@ class ArtifactSettings(Settings, frozen=True, kw_only=True):
         return self.url or str(home / "artifacts")
 
 
+class BackupSettings(Settings, frozen=True, kw_only=True):
+    """Where back-ups go, and where the key is that they are encrypted with."""
+
+    url: Annotated[
+        str,
+        Variable(
+            "AMAS_BACKUP_URL",
+            pattern=r"(s3://[a-z0-9][a-z0-9.-]+(/\S*)?|file:///\S+|/\S+)",
+            meaning="s3://bucket/prefix or the path of a folder",
+        ),
+    ] = ""
+    """What neither a command nor the fleet file says."""
+    key: Annotated[
+        str, Variable("AMAS_BACKUP_KEY", pattern=r"(env|file):\S.*", meaning="env:NAME or file:/path, where the secret is")
+    ] = ""
+    """Never the secret itself. Whoever loses that can restore nothing."""
+
+
 LOCAL_MODEL = "local"
 """As AMAS_MODEL without an address: a small model on this machine, which the fleet starts."""
 
@@ -376,6 +394,7 @@ GROUPS: tuple[type[Settings], ...] = (
     RemoteSettings,
     RecordsSettings,
     ArtifactSettings,
+    BackupSettings,
     ModelSettings,
     HomeSettings,
 )

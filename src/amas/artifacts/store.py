@@ -29,7 +29,7 @@ class ArtifactStore:
 
     def __init__(self, where: Path | str) -> None:
         """`where`: a folder, `file:///folder` or `s3://bucket/prefix`. Nothing is touched before the first use."""
-        self._blobs = _open(where)
+        self._blobs = open_blobs(where)
 
     @property
     def url(self) -> str:
@@ -76,7 +76,8 @@ class ArtifactStore:
         return self._blobs.remove(stored)
 
 
-def _open(where: Path | str) -> Blobs:
+def open_blobs(where: Path | str) -> Blobs:
+    """Return the place with blobs at a folder, `file:///folder` or `s3://bucket/prefix`; nothing is touched."""
     if isinstance(where, str) and where.startswith("s3://"):
         from amas.artifacts.s3 import S3Blobs  # loads a client of 20 MB, which only those who use it want
 

@@ -44,6 +44,7 @@ def doctor(folder: Path | None, fleet: str, *, as_json: bool) -> None:
         ("tools", _tools),
         ("fleet file", lambda: _fleet(fleet)),
         ("running fleet", lambda: _running(home)),
+        ("back-ups", lambda: _backups(home, fleet)),
     ]
     findings = [_run(name, check) for name, check in checks]
     if as_json:
@@ -150,3 +151,9 @@ def _running(home: Home) -> str:
         return f"none in {home.folder}; `amas up` starts one"
     ready = Api.of(home).get("/ready/orchestration")
     return f"{home.read_state().status}, {'ready' if ready.get('ready', True) else 'not ready'} at {home.read_state().api_url}"
+
+
+def _backups(home: Home, fleet: str) -> str:
+    from amas.cli.backups import health
+
+    return health(home, fleet)

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
+from amas.cli import backup_commands
 from amas.cli.exit import ExitCode
 from amas.cli.looking import app as looking
 from amas.cli.operating import app as operating
@@ -138,6 +139,9 @@ def plan(
     from amas.cli import plan as module
 
     module.plan(module.Asked(goal, input, fleet, budget), as_json=json)
+
+
+backup_commands.add_to(app)
 
 
 class _ShowFirst(typer.core.TyperGroup):

@@ -57,6 +57,10 @@ class Figures(msgspec.Struct):
     schedules_fired: int = 0
     schedules_refused: int = 0
     """Times at which what a schedule submits was refused."""
+    backups_made: int = 0
+    backups_failed: int = 0
+    backup_at_ms: int = 0
+    """When the newest back-up was taken, as far as this process has looked; 0: none, or it hasn't."""
     entries_recorded: int = 0
     spent: Cost = Cost()
     """Since this process began to record."""

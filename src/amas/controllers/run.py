@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 
 from amas.clock import monotonic_s
 from amas.controllers.autoscaler import Autoscaler
+from amas.controllers.backup import Backups, FleetBackups
 from amas.controllers.cron import Cron
 from amas.controllers.deadlines import Deadlines
 from amas.controllers.declarer import Declarer
@@ -72,7 +73,9 @@ class WokenDuty(Duty, Protocol):
     """The channel on which it is told that there is something to do."""
 
 
-def make_duties(engine: Engine, records: Records, figures: Figures, *, fleet: FleetSpec) -> list[Duty]:
+def make_duties(
+    engine: Engine, records: Records, figures: Figures, *, fleet: FleetSpec, backups: FleetBackups | None = None
+) -> list[Duty]:
     """Return every duty of a cell, set as the environment says; `fleet` holds until one is declared in the engine."""
     settings = EngineSettings.read()
     queue = TaskQueue(engine, retention_s=settings.retention_s)
@@ -80,9 +83,11 @@ def make_duties(engine: Engine, records: Records, figures: Figures, *, fleet: Fl
     timeout_s = OrchestrationLimits.read().workflow_timeout_h * 3600
     workflows = Workflows(engine, retention_s=settings.retention_s)
     resources = Limits(engine, retention_s=settings.retention_s)
+    also: list[Duty] = [Backups(backups)] if backups else []
     cron = Cron(Schedules(engine, retention_s=settings.retention_s), figures, limits=fleet.limits)
     desired, routes = DesiredState(engine), Routes(engine, retention_s=settings.retention_s)
     return [
+        *also,
         Timers(queue, workflows, resources, figures),
         Reaper(hosts, figures, lease_s=HostSettings.read().lease_s),
         cron,

@@ -123,6 +123,11 @@ class Engine:
         """Close every connection."""
         await self.client.aclose()
 
+    def new_connection(self) -> AbstractConnection:
+        """Return a connection that isn't made yet and belongs to whoever asked: for what takes one over for good."""
+        made: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        return made
+
     def key(self, kind: str, name: str = "") -> str:
         """Return the key of `kind` as the functions name it."""
         return f"{self.prefix}:{kind}:{name}" if name else f"{self.prefix}:{kind}"

@@ -81,6 +81,11 @@ maxmemory-policy noeviction
 hash-max-listpack-entries 32
 hash-max-listpack-value 1024
 lazyfree-lazy-user-del yes
+# a snapshot for a back-up begins at once, and leaves nothing behind that later writes would pay for
+repl-diskless-sync yes
+repl-diskless-sync-delay 0
+repl-backlog-size 16kb
+repl-backlog-ttl 1
 # figures per command that nobody reads cost CPU on every call
 latency-tracking no
 slowlog-log-slower-than 100000

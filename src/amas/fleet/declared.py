@@ -188,6 +188,17 @@ class DeclaredRouting(msgspec.Struct, frozen=True, kw_only=True):
     weights: RoutingWeights = RoutingWeights()
 
 
+class DeclaredBackup(msgspec.Struct, frozen=True, kw_only=True):
+    """When the fleet is backed up by itself, and for how long that is kept."""
+
+    to: str = ""
+    """A folder or s3://bucket/prefix; not said: AMAS_BACKUP_URL."""
+    every: Time = "1h"
+    full: Time = "24h"
+    keep: Time = "7d"
+    keep_full: Time = "30d"
+
+
 class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -208,6 +219,7 @@ class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     """Which agents that run elsewhere it lets in; AMAS_REMOTE_AGENTS goes before what is said here."""
     rollout: DeclaredRollout | None = None
     """How new versions of its pools are brought in; not said: at once, unless `amas rollout` is asked."""
+    backup: DeclaredBackup | None = None
 
 
 def seconds(time: Time) -> float:

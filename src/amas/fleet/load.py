@@ -16,6 +16,7 @@ from amas.errors import FleetError
 from amas.fleet.authority import RightsInvalid, layer_rights, pool_rights
 from amas.fleet.check import agent_problems, problems
 from amas.fleet.declared import (
+    DeclaredBackup,
     DeclaredFleet,
     DeclaredLimits,
     DeclaredPool,
@@ -28,6 +29,7 @@ from amas.fleet.declared import (
 )
 from amas.fleet.scaling import scaling_spec
 from amas.model.authority import Right
+from amas.model.backup import BackupSpec
 from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec, ProcessLimits, ProviderSpec, TenantSpec
 from amas.model.gate import GateSpec
 from amas.model.goal import ROOT_CAPABILITY
@@ -63,6 +65,9 @@ REPLANS_MAX = 10
 
 _TIMES = ("min_time", "max_duration", "start_limit", "long_runs_limit")
 """Of a `rollout:` section, in seconds in the spec."""
+BACKUP_EVERY_MIN_S = 60.0
+"""A back-up forks the engine; what is lost in less than a minute a snapshot isn't for."""
+
 _HOUR_S = 3600.0
 _OWN = {"quality_rounds", "replans_max", "max_queued"}  # limits that are none of A11's
 
@@ -87,6 +92,12 @@ def find_fleet(name_or_path: str | Path) -> Path:
             "a file of your own needs its suffix, such as ./fleet.yaml"
         )
     return path
+
+
+def name_of_fleet(fleet_file: str) -> str:
+    """Return a fleet file's path, or its bare name when it ships with amas."""
+    path = Path(fleet_file)
+    return path.stem if path.parent == shipped_folder("fleets") else fleet_file
 
 
 def load_fleet(name_or_path: str | Path, *, agents: bool = False, environ: Mapping[str, str] | None = None) -> FleetSpec:
@@ -148,6 +159,7 @@ class _Reading:
             routing=self._routing(said.routing),
             remote=msgspec.convert(msgspec.structs.asdict(said.remote) | self._remote, RemoteSpec),
             rollout=self._rollout(said.rollout, "rollout"),
+            backup=self._backup(said.backup),
         )
 
     def _gate(self, said: GateSpec) -> GateSpec:
@@ -179,6 +191,22 @@ class _Reading:
         if wrong := spec.problem():
             raise self._file.invalid(wrong[1], f"{at}.{wrong[0]}")
         return spec
+
+    def _backup(self, said: DeclaredBackup | None) -> BackupSpec | None:
+        if said is None:
+            return None
+        times = {name: self._seconds(getattr(said, name), f"backup.{name}") for name in ("every", "full", "keep", "keep_full")}
+        if times["every"] < BACKUP_EVERY_MIN_S:
+            raise self._file.invalid(f"is {times['every']:g} s, but must be a minute or more", "backup.every")
+        for name, least in (("full", "every"), ("keep", "every"), ("keep_full", "full")):
+            if times[name] < times[least]:
+                raise self._file.invalid(f"is less than backup.{least}: make it at least that long", f"backup.{name}")
+        to = said.to if not said.to or "://" in said.to else str((Path(self._file.path).parent / said.to).absolute())
+        if "://" in to and not to.startswith(("s3://", "file:///")):
+            raise self._file.invalid(f"is {to!r}, but must be a folder, file:///folder or s3://bucket/prefix", "backup.to")
+        return BackupSpec(
+            to=to, every_s=times["every"], full_s=times["full"], keep_s=times["keep"], keep_full_s=times["keep_full"]
+        )
 
     def _tenant(self, said: DeclaredTenant, at: str) -> TenantSpec:
         if not WEIGHT_MIN <= said.weight <= WEIGHT_MAX:

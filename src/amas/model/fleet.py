@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from amas.model.authority import AUTHORITY, Member, Right
+from amas.model.backup import BackupSpec
 from amas.model.gate import GateSpec
 from amas.model.limits import Amounts
 from amas.model.remote import RemoteSpec
@@ -175,6 +176,8 @@ class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
     remote: RemoteSpec = RemoteSpec()
     rollout: RolloutSpec | None = None
     """How new versions of its pools are brought in; None: where it is asked for, by the defaults, and else at once."""
+    backup: BackupSpec | None = None
+    """None: it isn't backed up by itself."""
 
     @property
     def capabilities(self) -> frozenset[str]:

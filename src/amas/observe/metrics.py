@@ -64,6 +64,11 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     tokens: Mapping[str, int] = msgspec.field(default_factory=dict)
     """By kind: `input`, `output`, `cached` (of the input), `other` (agents didn't say which)."""
     model_requests: int = 0
+    backups_made: int = 0
+    """By this process; so is the next."""
+    backups_failed: int = 0
+    backup_age_s: float | None = None
+    """Of the newest; None where this process doesn't lead, or the fleet has none."""
 
 
 class Histogrammed(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,6 +205,12 @@ class _Scraped(Collector):
         yield agents
         yield GaugeMetricFamily(names.HOSTS, "Hosts that hold a lease.", value=found.hosts)
         yield CounterMetricFamily(names.HOSTS_LOST, "Hosts whose lease ran out.", value=found.totals.get("hosts_lost", 0))
+        backups = CounterMetricFamily(names.BACKUPS, "Back-ups that this process made or failed to make.", labels=("result",))
+        backups.add_metric(("made",), found.backups_made)
+        backups.add_metric(("failed",), found.backups_failed)
+        yield backups
+        if found.backup_age_s is not None:
+            yield GaugeMetricFamily(names.BACKUP_AGE, "Seconds since the newest back-up was taken.", value=found.backup_age_s)
         if found.recorder_lag_s is not None:
             yield GaugeMetricFamily(
                 names.RECORDER_LAG,

@@ -7,6 +7,7 @@ twice or leave anything out.
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Self
 
@@ -16,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from amas.errors import RecordsError
 from amas.model.journal import JournalEntry
 from amas.records.database import BUSY_TIMEOUT_S, Database
+from amas.records.dump import Dump, frozen, open_states
 from amas.records.fold import Batch, fold
 from amas.records.history import History
 from amas.records.lost import LostWork
@@ -66,6 +68,14 @@ class Records(History):
         async with self._database.reading() as connection:
             number: int = (await connection.execute(sa.select(recorder.c.position).where(recorder.c.id == 1))).scalar_one()
         return entry_id(number)
+
+    def frozen(self) -> AbstractAsyncContextManager[Dump]:
+        """Give the history as it stands now, to be read in peace while it goes on."""
+        return frozen(self._database)
+
+    async def open_states(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the state of every open task and of every open workflow, by id."""
+        return await open_states(self._database)
 
     async def apply(self, entries: Sequence[JournalEntry]) -> Applied:
         """Record entries, given in the journal's order; those that are recorded already are passed over."""

@@ -9,6 +9,7 @@ from amas.server.plane import ControlPlane
 from amas.server.routes import (
     agents,
     approvals,
+    backups,
     costs,
     dead_letters,
     desired,
@@ -46,7 +47,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
     )
     app.state.plane = plane
     work = (tasks, workflows, flows, approvals, dead_letters, schedules, quality)
-    people = (agents, pools, fleet, desired, messages, routing, rollouts, scaling, limits, costs, remote)
+    people = (agents, pools, fleet, desired, messages, routing, rollouts, scaling, limits, costs, remote, backups)
     routers = [part.router for part in (*work, *people)]
     for router in routers:
         app.include_router(router)

@@ -21,7 +21,7 @@ from amas.model.scaling import PoolScaling, ScalingBoard
 from amas.model.schedule import ScheduleView
 from amas.orchestration.routing import Why
 from amas.records.views import Analytics, EventRecord
-from amas.server import desired_shapes, message_shapes, remote_shapes, rollout_shapes, shapes
+from amas.server import backup_shapes, desired_shapes, message_shapes, remote_shapes, rollout_shapes, shapes
 from amas.server.gate_shapes import WorkflowQuality
 from amas.server.problems import MEDIA_TYPE, Problem, problem
 
@@ -78,6 +78,9 @@ SHAPES: tuple[type, ...] = (
     message_shapes.DeadMessagePage,
     *remote_shapes.SHAPES,
     *rollout_shapes.SHAPES,
+    backup_shapes.NewBackup,
+    backup_shapes.BackupShape,
+    backup_shapes.BackupPage,
     shapes.Live,
     shapes.Ready,
     *desired_shapes.SHAPES,

@@ -75,6 +75,9 @@ async def snapshot(plane: ControlPlane) -> Snapshot | None:
             "other": max(0, spent.tokens - spent.input_tokens - spent.output_tokens),
         },
         model_requests=spent.calls,
+        backups_made=plane.figures.backups_made,
+        backups_failed=plane.figures.backups_failed,
+        backup_age_s=(now_ms() - plane.figures.backup_at_ms) / 1000 if plane.figures.backup_at_ms else None,
     )
 
 

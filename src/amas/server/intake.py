@@ -19,6 +19,7 @@ from amas.errors import CapabilityUnknown
 from amas.model.fleet import VARIANT, FleetSpec
 from amas.model.limits import Reserve, reserves_of
 from amas.model.task import RetryPolicy, Submission, TaskSpec
+from amas.server.backup_shapes import NewBackup
 from amas.server.desired_shapes import NewAgent, NewFleet, NewScale, Wished
 from amas.server.message_shapes import NewMessage, NewQuestion
 from amas.server.problems import Fault, Refusal, fault_of
@@ -61,7 +62,7 @@ Shape = TypeVar(
     NewReceipt,
     NewTask, NewGoal, NewSchedule, NewLimit, NewBudget, NewWorkflow, NewSignal, TaskSignal, NewRerun, NewAnswer, TaskIds,
     NewMessage, NewQuestion, NewRollout, RolloutWord,
-    Wished, NewFleet, NewScale, NewAgent,
+    Wished, NewFleet, NewScale, NewAgent, NewBackup,
 )  # fmt: skip
 
 JSON, NDJSON, MSGPACK = "application/json", "application/x-ndjson", "application/msgpack"

@@ -8,6 +8,8 @@ from fastapi import Depends, Request
 
 from amas.artifacts.store import ArtifactStore
 from amas.artifacts.values import BYTES_MAX, LargeValues
+from amas.backup.make import Sources
+from amas.controllers.backup import FleetBackups
 from amas.controllers.figures import Figures
 from amas.engine.bounds import QueueBounds
 from amas.engine.connection import Engine
@@ -61,6 +63,9 @@ class ControlPlane:
     messages: MessageSettings = field(default_factory=MessageSettings)
     """With the secret of the hosts; without one there is no bus."""
     remote_settings: RemoteSettings = field(default_factory=RemoteSettings)
+    fleet_file: str = ""
+    """As back-ups have it: a path, or the bare name of one that ships with amas."""
+    backups: FleetBackups = field(init=False)
     bus: AgentCommunicationBus | None = field(init=False)
     inboxes: Inboxes = field(init=False)
     deliveries: Deliveries = field(init=False)
@@ -84,6 +89,8 @@ class ControlPlane:
 
     def __post_init__(self) -> None:
         store = ArtifactStore(self.artifacts_url or self.home / "artifacts")
+        sources = Sources(self.engine, self.records, store, self.home, self.fleet_file)
+        self.backups = FleetBackups(sources, self.fleet, self.figures)
         self.values = LargeValues(store, bytes_max=self.payload_bytes)
         self.queue = TaskQueue(self.engine, retention_s=self.retention_s)
         self.workflows = Workflows(self.engine, retention_s=self.retention_s, carry=self.values.carried)

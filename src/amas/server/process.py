@@ -16,7 +16,7 @@ from amas.controllers.figures import Figures
 from amas.controllers.run import Controllers, make_duties
 from amas.engine.connection import Engine
 from amas.engine.desired import DesiredState
-from amas.fleet.load import load_fleet
+from amas.fleet.load import load_fleet, name_of_fleet
 from amas.observe.logging import open_log, use_log
 from amas.platforms.local.control import fleet_state
 from amas.platforms.local.home import Home
@@ -70,11 +70,12 @@ async def _control_plane(home: Home) -> None:
             figures=figures,
             messages=message_settings(home),
             remote_settings=RemoteSettings.read(),
+            fleet_file=name_of_fleet(state.fleet_file),
         )
         following = Following(plane)
         await insist(following.look, draw=random.random)
         await insist(lambda: declare(plane.fleet, plane.queue, plane.limits, plane.bounds), draw=random.random)
-        duties = make_duties(engine, records, figures, fleet=plane.fleet)
+        duties = make_duties(engine, records, figures, fleet=plane.fleet, backups=plane.backups)
         controllers = Controllers(engine, duties, figures, holder=f"control-plane-{os.getpid()}")
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(serve(plane, ready=lambda _, __: tell_ready()), name="server")

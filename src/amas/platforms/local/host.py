@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from amas.backup.key import forget_secret
 from amas.engine.connection import Engine
 from amas.model.fleet import FleetSpec
 from amas.model.goal import ROOT_CAPABILITY
@@ -49,6 +50,7 @@ async def _host(home: Home, host_id: str) -> None:
 
     messages = message_settings(home)
     forget_message_secret()  # before an agent's module is imported
+    forget_secret()
     state = fleet_state(home.folder)
     sys.path.append(str(Path(state.fleet_file).parent))  # agents' modules may stand beside the fleet file
     settings = msgspec.structs.replace(EngineSettings.read(), url=state.engine_url, cell=state.cell)

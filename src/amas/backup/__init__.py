@@ -1,0 +1,1 @@
+"""Back-up and restore of a whole fleet: engine, records, artifacts, files."""
