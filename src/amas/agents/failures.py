@@ -34,6 +34,8 @@ class Verdict(NamedTuple):
     """None: the retry policy's back-off."""
     provider: str | None = None
     """Not a failure: this provider ("": the task's own) asked to come back after `delay_s`."""
+    later: bool = False
+    """Not a failure: something that the task needs isn't there before `delay_s` have passed."""
 
 
 class AttemptFailed(Exception):

@@ -21,6 +21,7 @@ from typing import NamedTuple
 from amas.agents.attempt import STOP_GRACE_S, Attempt, Outcome, Seat, Stop
 from amas.agents.base import load_agent, make_agent
 from amas.agents.flow_agents import flow_pool
+from amas.agents.healer import Healer, Means
 from amas.agents.health import HealthWatch
 from amas.agents.insist import insist
 from amas.agents.isolation import ProcessAgent
@@ -38,12 +39,15 @@ from amas.clock import monotonic_s
 from amas.core.authority import Hierarchy
 from amas.engine.bell import Bell
 from amas.engine.connection import Engine
+from amas.engine.desired import DesiredState
 from amas.engine.hosts import AgentCard, HostAbout, HostFigures, HostRegistry
 from amas.engine.limits import Limits
 from amas.engine.queue import TaskQueue
+from amas.engine.recoveries import Recoveries
 from amas.errors import EngineError
 from amas.model.fleet import PoolSpec
 from amas.model.gate import GateSpec
+from amas.model.healing import Crash
 from amas.model.states import AgentStatus
 from amas.model.task import Claimed, Completion
 from amas.observe import events
@@ -207,7 +211,9 @@ class Host:
             seal=lambda delivered: seal(delivered, self._home.secret),
         )
         self._pump = Pump(self._services, self._slots, self._registry, begin=self._begin, register=self._register_anew)
-        self._health = HealthWatch(self._slots, self._services.log, draw=self._rng.random, healthy=self._pump.wake)
+        means = Means(queue, DesiredState(engine), Recoveries(engine), log, self._rng.random)
+        self._healer = Healer(self.host_id, self.seats, self._slots, means, healed=self._pump.wake)
+        self._health = HealthWatch(self._healer, log, draw=self._rng.random, healthy=self._pump.wake)
         self._keeper = LeaseKeeper(
             self.host_id,
             Watched(self._figures, self._lose_lease, self._held_up, self._stalled),
@@ -242,6 +248,7 @@ class Host:
                     ("poll", self._pump.poll()),
                     ("progress", self._services.progress.run()),
                     ("health", self._health.run()),
+                    ("healing", self._healer.run()),
                     *([("mail", self._mail.run(self._surroundings))] if self._mail else []),
                 )
             ]
@@ -287,14 +294,21 @@ class Host:
             self._pump.lessons.add(attempt.claimed.spec.capability, took_s)
             agent.tasks_succeeded += 1
             self._succeeded[agent.agent_id] = agent.tasks_succeeded
+            self._healer.did_well(agent.agent_id)
         elif outcome is not None:
             agent.tasks_failed += 1
             self._failed[agent.agent_id] = agent.tasks_failed
+            if outcome.crash:
+                self._healer.crashed(attempt.seat, outcome.crash.code, attempt.claimed.id)
             self._health.check(attempt.seat)
         self._unreported -= 1
         if not self._unreported:
             self._idle.set()
         self._pump.take(attempt, outcome)
+
+    def crash_of(self, seat: Seat, task_id: str, code: str, *, lost_s: float) -> Crash:
+        """Return what the engine is to be told of a crash."""
+        return self._healer.crash_of(seat, task_id, code, lost_s=lost_s)
 
     def _stale(self, context: TaskContext) -> None:
         attempt = self._pump.running.get(context.id)
@@ -321,8 +335,9 @@ class Host:
             lag_s,
             self._succeeded.copy(),
             self._failed.copy(),
-            tuple(sorted(self._health.troubled.copy())),
+            tuple(sorted({*self._health.troubled.copy(), *self._healer.quarantined.copy()})),
             self._mail.latencies if self._mail else None,
+            tuple(sorted(self._healer.healing.copy())),
         )
 
     def _lose_lease(self, registration: int) -> None:

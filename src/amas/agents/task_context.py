@@ -4,10 +4,11 @@ Everything that costs something is made when it is first asked for: the folder, 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import wraps
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
 
@@ -18,6 +19,7 @@ from amas.agents.progress import NOTE_CHARS_MAX, ProgressPost
 from amas.agents.threads import DaemonThreads
 from amas.artifacts.store import ArtifactStore
 from amas.artifacts.values import LargeValues
+from amas.clock import monotonic_s
 from amas.core.authority import RANK, Hierarchy, refusal
 from amas.core.flow import gated, quorum_of
 from amas.core.retry import Draw
@@ -93,13 +95,34 @@ def needs_coalescer(queue: TaskQueue) -> Coalescer[tuple[str, ...], dict[str, Ta
     return Coalescer(send, limit=NEEDS_IN_A_CALL)
 
 
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
+
+
+def _counted(
+    call: Callable[Concatenate["TaskContext", Params], Awaitable[Result]],
+) -> Callable[Concatenate["TaskContext", Params], Coroutine[Any, Any, Result]]:
+    """Have a call of the agent's count as progress: it isn't stuck while one is under way."""
+
+    @wraps(call)
+    async def counted(self: "TaskContext", /, *args: Params.args, **kwargs: Params.kwargs) -> Result:
+        self.calls += 1
+        try:
+            return await call(self, *args, **kwargs)
+        finally:
+            self.calls -= 1
+            self.active_s = monotonic_s()
+
+    return counted
+
+
 class TaskContext(Context):
     """One attempt as its agent sees it."""
 
     __slots__ = (
         "_generation", "_log", "_resumed", "_services", "_steps", "_workspace",
-        "agent_id", "artifacts", "attempt", "deadline_ms", "failures", "id", "input", "letting_go", "member", "options",
-        "results", "spec", "stopping", "suspended", "usage",
+        "active_s", "agent_id", "artifacts", "attempt", "calls", "deadline_ms", "failures", "id", "input", "letting_go",
+        "member", "options", "results", "spec", "stopping", "suspended", "usage",
     )  # fmt: skip
 
     def __init__(self, claimed: Claimed, services: Services, options: dict[str, Json], member: Member) -> None:
@@ -114,6 +137,10 @@ class TaskContext(Context):
         self.options = options
         self.artifacts = services.artifacts
         self.deadline_ms = 0
+        self.active_s = 0.0
+        """When something last came of it, by `monotonic_s`."""
+        self.calls = 0
+        """Of its calls to the host, those under way."""
         self.stopping = False
         self.suspended = False
         self.letting_go = False
@@ -137,6 +164,7 @@ class TaskContext(Context):
         hierarchy = self._services.hierarchy
         return tuple(lead.pool for lead in hierarchy.leads(hierarchy.members[pool])) if pool in hierarchy.members else ()
 
+    @_counted
     async def who_did(self, task_ids: Sequence[str]) -> dict[str, str]:
         """As the engine knows."""
         return await insist(lambda: self._services.queue.agents_of(task_ids), draw=self._services.draw) if task_ids else {}
@@ -152,6 +180,7 @@ class TaskContext(Context):
     @property
     def log(self) -> Log:
         """The host's log with this attempt's fields."""
+        self.active_s = monotonic_s()
         if self._log is None:
             self._log = self._services.log.bind(
                 agent_id=self.agent_id, task_id=self.id, workflow_id=self.spec.workflow_id, attempt=self.attempt
@@ -165,9 +194,11 @@ class TaskContext(Context):
 
     def progress(self, fraction: float, note: str = "") -> None:
         """Hand a note to the host's post."""
+        self.active_s = monotonic_s()
         bounded = min(max(float(fraction), 0.0), 1.0)
         self._services.progress.note(ProgressNote(self.id, self.attempt, bounded, note[:NOTE_CHARS_MAX]))
 
+    @_counted
     async def spend(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:
         """Have it reserved before it is counted."""
         if usd > 0:
@@ -185,6 +216,7 @@ class TaskContext(Context):
             raise NotAllowed(f"{self.agent_id} can't sign for {delivered.signed_by}: each agent signs for itself")
         return self._services.seal(delivered)
 
+    @_counted
     async def budget_left(self) -> Amounts | None:
         """Ask the engine."""
         if not self.spec.workflow_id:
@@ -201,11 +233,13 @@ class TaskContext(Context):
         if usd > 0:
             self.require(Right.SPEND)
 
+    @_counted
     async def load_input(self) -> None:
         """Fetch an input that lies in the artifact store."""
         self.input = await self._services.values.get(self.spec.input)
         self.spec = msgspec.structs.replace(self.spec, input=self.input)
 
+    @_counted
     async def load_needs(self) -> None:
         """Fetch the results of the tasks that this one needs."""
         needs = self.spec.needs
@@ -219,6 +253,7 @@ class TaskContext(Context):
             else:
                 self.failures[key] = _why_missing(task_id, outcome)
 
+    @_counted
     async def recall(self, name: str) -> tuple[bool, Json]:
         """Look a step up in the journal, which is read once."""
         if self._steps is None:
@@ -226,6 +261,7 @@ class TaskContext(Context):
         held = self._steps.get(name)
         return (False, None) if held is None else (True, await self._services.values.get(decode(held)))
 
+    @_counted
     async def keep(self, name: str, result: Json, *, calls: Sequence[ModelCall] = ()) -> Json:
         """Journal a step; AttemptStale when the task is another attempt's."""
         blob = await self._services.values.payload(result, f"the result of step {name!r}")
@@ -237,6 +273,7 @@ class TaskContext(Context):
         self._steps[name] = held
         return await self._services.values.get(decode(held))
 
+    @_counted
     async def mail(self, said: MailCall) -> Any:
         """Have the host's mailroom carry it out."""
         return await self._services.mail(self.agent_id, said)
@@ -245,6 +282,7 @@ class TaskContext(Context):
         """Run a plain step in one of the host's threads."""
         return await asyncio.get_running_loop().run_in_executor(self._services.threads, work)
 
+    @_counted
     async def spawn(self, tasks: Sequence[SubTask], *, wait: Wait = "all") -> dict[str, TaskOutcome]:
         """Return the outcomes when enough have ended, else suspend this attempt."""
         if not tasks:

@@ -48,6 +48,8 @@ class HostFigures(msgspec.Struct, frozen=True):
     """Agents whose health check says no."""
     messages: Latencies | None = None
     """How long messages took to its agents, since the host started; None on one without messaging."""
+    healing: tuple[str, ...] = ()
+    """Agents that crashed and are being made anew."""
 
 
 class HostView(msgspec.Struct, frozen=True, kw_only=True):

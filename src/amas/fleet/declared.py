@@ -37,6 +37,18 @@ class DeclaredProcessLimits(msgspec.Struct, frozen=True, kw_only=True):
     cpu: Time = 0.0
 
 
+class DeclaredHealing(msgspec.Struct, frozen=True, kw_only=True):
+    """How patient a pool is with agents that crash or stand still."""
+
+    stuck_after: Time | None = None
+    """Not said: 5m, or half of what an attempt may take if that is more; 0: never."""
+    crashes: int = 3
+    window: Time = 600.0
+    backoff: Time = 1.0
+    backoff_max: Time = 60.0
+    quarantine: Time = 900.0
+
+
 class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     """One pool."""
 
@@ -62,6 +74,7 @@ class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     budget: Amounts | None = None
     rights: tuple[str, ...] = ()
     """Added to its layer's; with a `-` before it, taken away."""
+    healing: DeclaredHealing = DeclaredHealing()
 
 
 class DeclaredLimits(msgspec.Struct, frozen=True, kw_only=True):

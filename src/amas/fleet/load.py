@@ -16,6 +16,7 @@ from amas.fleet.authority import RightsInvalid, layer_rights, pool_rights
 from amas.fleet.check import agent_problems, problems
 from amas.fleet.declared import (
     DeclaredFleet,
+    DeclaredHealing,
     DeclaredLimits,
     DeclaredPool,
     DeclaredProvider,
@@ -28,6 +29,7 @@ from amas.model.authority import Right
 from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec, ProcessLimits, ProviderSpec, TenantSpec
 from amas.model.gate import GateSpec
 from amas.model.goal import ROOT_CAPABILITY
+from amas.model.healing import HealingSpec
 from amas.model.limits import RATE_MAX, Amounts
 from amas.model.routing import RoutingSpec
 from amas.model.task import Json, RetryPolicy
@@ -187,7 +189,22 @@ class _Reading:
             estimate=self._amounts(said.estimate, f"{at}.estimate"),
             budget=self._amounts(said.budget, f"{at}.budget"),
             rights=self._rights(said, at),
+            healing=self._healing(said.healing, f"{at}.healing"),
         )
+
+    def _healing(self, said: DeclaredHealing, at: str) -> HealingSpec:
+        if said.crashes < 1:
+            raise self._file.invalid(
+                f"is {said.crashes}, but an agent can be quarantined after 1 crash at the earliest", f"{at}.crashes"
+            )
+        times = {
+            f"{name}_s": self._seconds(getattr(said, name), f"{at}.{name}")
+            for name in ("window", "backoff", "backoff_max", "quarantine")
+        }
+        if times["backoff_s"] > times["backoff_max_s"]:
+            raise self._file.invalid("waits longer after the first crash than at most: raise backoff_max", at)
+        stuck_s = None if said.stuck_after is None else self._seconds(said.stuck_after, f"{at}.stuck_after")
+        return HealingSpec(stuck_after_s=stuck_s, crashes=said.crashes, **times)
 
     def _rights(self, said: DeclaredPool, at: str) -> frozenset[Right] | None:
         try:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from amas.model.fleet import FleetSpec, PoolSpec
+from amas.model.healing import Quarantine
 
 Numbers = tuple[tuple[int, int], ...]
 """Ranges of agents' numbers, both ends included, in order and apart: ((1, 3), (7, 7)) is name-1, name-2, name-3 and name-7."""
@@ -62,6 +63,8 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     """By host."""
     seats: dict[str, tuple[Seats, ...]] = {}
     """By host."""
+    quarantines: dict[str, Quarantine] = {}
+    """By agent."""
 
     @property
     def pools(self) -> tuple[PoolSpec, ...]:
@@ -90,5 +93,6 @@ SECTIONS: Mapping[str, tuple[str, Any]] = {
     "scale": ("scales", Scale),
     "order": ("orders", Order),
     "seats": ("seats", tuple[Seats, ...]),
+    "quarantine": ("quarantines", Quarantine),
 }
 """Kind of a field -> the mapping of `Desired` that it fills, by the name after the colon, and its values' type."""

@@ -6,6 +6,7 @@ import msgspec
 
 from amas.model.authority import AUTHORITY, Member, Right
 from amas.model.gate import GateSpec
+from amas.model.healing import HealingSpec
 from amas.model.limits import Amounts
 from amas.model.routing import RoutingSpec
 from amas.model.states import Layer
@@ -60,6 +61,7 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What all its tasks may spend, ever."""
     rights: frozenset[Right] | None = None
     """What its agents may do; None: what `AUTHORITY` gives its layer."""
+    healing: HealingSpec = HealingSpec()
 
     @property
     def member(self) -> Member:

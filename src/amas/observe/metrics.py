@@ -12,6 +12,8 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from amas.engine.recoveries import RecoveryFigures
+from amas.model.healing import Cause
 from amas.observe import names
 
 PAGE_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -51,6 +53,10 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     tokens: Mapping[str, int] = msgspec.field(default_factory=dict)
     """By kind: `input`, `output`, `cached` (of the input), `other` (agents didn't say which)."""
     model_requests: int = 0
+    recoveries: Mapping[Cause, RecoveryFigures] = msgspec.field(default_factory=dict)
+    """By what failed, since the engine began."""
+    quarantined: int = 0
+    """Agents."""
 
 
 class Histogrammed(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +110,23 @@ class _Scraped(Collector):
             yield from self._tasks(found)
             yield from self._fleet(found)
             yield from self._spent(found)
+            yield from self._healing(found)
+
+    def _healing(self, found: Snapshot) -> Iterator[Metric]:
+        recoveries = HistogramMetricFamily(
+            names.RECOVERY_DURATION,
+            "Seconds from a failure's last sign of life until the work went on, by what failed, since the engine began.",
+            labels=("cause",),
+        )
+        for cause, taken in found.recoveries.items():
+            buckets = [("+Inf" if isinf(bound) else repr(bound), count) for bound, count in taken.buckets]
+            recoveries.add_metric((cause,), buckets, taken.sum_s)
+        yield recoveries
+        yield GaugeMetricFamily(
+            names.AGENTS_QUARANTINED,
+            "Agents that get no tasks, because they kept crashing or somebody said so.",
+            found.quarantined,
+        )
 
     def _spent(self, found: Snapshot) -> Iterator[Metric]:
         yield CounterMetricFamily(

@@ -48,9 +48,11 @@ class AgentBoard:
         for task_id, agent_id in host.running.items():
             busy.setdefault(agent_id, []).append(task_id)
         silent, troubled = host.lease_until_ms < at_ms, frozenset(host.figures.troubled)
+        healing = frozenset(host.figures.healing)
         for card in host.about.agents:
             tasks = tuple(sorted(busy.get(card.id, ())))
-            yield self._shape(host, card, tasks, status_of(silent=silent, troubled=card.id in troubled, working=bool(tasks)))
+            away = silent or card.id in healing
+            yield self._shape(host, card, tasks, status_of(silent=away, troubled=card.id in troubled, working=bool(tasks)))
 
     def _shape(self, host: HostView, card: AgentCard, tasks: tuple[str, ...], status: AgentStatus) -> AgentShape:
         return AgentShape(
@@ -71,7 +73,7 @@ class AgentBoard:
 
 
 def status_of(*, silent: bool, troubled: bool, working: bool) -> AgentStatus:
-    """Return an agent's status: `healing` while its host is silent beyond its lease and about to be replaced."""
+    """Return an agent's status: `healing` while its host is silent beyond its lease, or it crashed and is made anew."""
     if silent:
         return AgentStatus.HEALING
     if troubled:

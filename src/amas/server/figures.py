@@ -47,6 +47,7 @@ async def snapshot(plane: ControlPlane) -> Snapshot | None:
             hosts, agents = await plane.board.hosts(), await plane.board.agents()
             lag_s = await recorder_lag_s(plane.journal, plane.records)
             held, messages = await plane.inboxes.backlog(), await plane.inboxes.totals()
+            recoveries, wanted = await plane.recoveries.figures(), await plane.desired.read()
     except (EngineError, TimeoutError):
         return None
     by_status, spent = tally(agents), plane.figures.spent
@@ -71,6 +72,8 @@ async def snapshot(plane: ControlPlane) -> Snapshot | None:
             "other": max(0, spent.tokens - spent.input_tokens - spent.output_tokens),
         },
         model_requests=spent.calls,
+        recoveries=recoveries,
+        quarantined=len(wanted.quarantines),
     )
 
 
@@ -86,11 +89,6 @@ def durations(kept: Figures) -> list[Histogrammed]:
             names.ASSIGNMENT_DURATION,
             "Seconds from when a task of the hierarchy could first be claimed to its first claim by an agent.",
             kept.assignments,
-        ),
-        (
-            names.RECOVERY_DURATION,
-            "Seconds from a lost host's last sign of life until its tasks were queued again.",
-            kept.recoveries,
         ),
     )
     return [

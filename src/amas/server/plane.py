@@ -11,11 +11,13 @@ from amas.artifacts.values import BYTES_MAX, LargeValues
 from amas.controllers.figures import Figures
 from amas.engine.bounds import QueueBounds
 from amas.engine.connection import Engine
+from amas.engine.desired import DesiredState
 from amas.engine.hosts import HostRegistry
 from amas.engine.inbox import Inboxes
 from amas.engine.journal import Journal
 from amas.engine.limits import Limits
 from amas.engine.queue import RETENTION_S, TaskQueue
+from amas.engine.recoveries import Recoveries
 from amas.engine.routes import Routes
 from amas.engine.schedules import Schedules
 from amas.engine.workflows import Workflows
@@ -63,6 +65,8 @@ class ControlPlane:
     hosts: HostRegistry = field(init=False)
     journal: Journal = field(init=False)
     schedules: Schedules = field(init=False)
+    desired: DesiredState = field(init=False)
+    recoveries: Recoveries = field(init=False)
     distributor: TaskDistributor = field(init=False)
     board: AgentBoard = field(init=False)
     live: LiveEvents = field(init=False)
@@ -80,6 +84,7 @@ class ControlPlane:
         self.hosts = HostRegistry(self.engine, retention_s=self.retention_s)
         self.journal = Journal(self.engine)
         self.schedules = Schedules(self.engine, retention_s=self.retention_s, carry=self.values.carried)
+        self.desired, self.recoveries = DesiredState(self.engine), Recoveries(self.engine)
         self.distributor = TaskDistributor(Routes(self.engine, retention_s=self.retention_s), self.limits, self.fleet)
         self.board = AgentBoard(self.hosts, self.fleet)
         self.live = LiveEvents(self.journal, self.queue)
