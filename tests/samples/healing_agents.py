@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 from amas import Context, SyncContext, agent
@@ -44,3 +46,26 @@ def quiet_hanger(task: SyncContext) -> Json:
 async def quitter(task: Context) -> Json:
     """Ask the process to exit, whatever the task."""
     raise SystemExit(3)
+
+
+@agent("test.payer")
+async def payer(task: Context) -> Json:
+    """Ask a server that all agents share."""
+    async with task.dependency("payments-api"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", task.options["port"])
+        writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        if b"200" not in answer.split(b"\r\n")[0]:
+            raise OSError("the payments don't work")
+    return task.attempt
+
+
+@agent("test.sync_payer")
+def sync_payer(task: SyncContext) -> Json:
+    """The same in a plain function."""
+    with task.dependency("payments-api"), closing(HTTPConnection("127.0.0.1", task.options["port"], timeout=60)) as connection:
+        connection.request("GET", "/")
+        if connection.getresponse().status != 200:
+            raise OSError("the payments don't work")
+    return task.attempt

@@ -190,6 +190,8 @@ class Attempt:
         except BaseExceptionGroup as group:  # a suspension, where the agent spawned inside a task group of its own
             outcome = None if self.context.suspended or self.stopped else self._failed(verdict(group))
         self._report(outcome)
+        if self.context.uses:
+            await self.context.leave_all()
         self._free()
 
     async def _work(self) -> Json:

@@ -38,6 +38,7 @@ from amas.artifacts.values import BYTES_MAX, LargeValues
 from amas.clock import monotonic_s
 from amas.core.authority import Hierarchy
 from amas.engine.bell import Bell
+from amas.engine.breakers import Breakers
 from amas.engine.connection import Engine
 from amas.engine.desired import DesiredState
 from amas.engine.hosts import AgentCard, HostAbout, HostFigures, HostRegistry
@@ -205,6 +206,7 @@ class Host:
             log=log,
             draw=self._rng.random,
             stale=self._stale,
+            breakers=Breakers(engine) if self._settings.breakers else None,
             loop=asyncio.get_running_loop(),
             hierarchy=Hierarchy.of(pool.member for pool in self._pools),
             mail=self._mail.carry_out if self._mail else no_mail,

@@ -4,7 +4,9 @@ Everything that costs something is made when it is first asked for: the folder, 
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from functools import wraps
 from hashlib import sha256
 from pathlib import Path
@@ -19,10 +21,12 @@ from amas.agents.progress import NOTE_CHARS_MAX, ProgressPost
 from amas.agents.threads import DaemonThreads
 from amas.artifacts.store import ArtifactStore
 from amas.artifacts.values import LargeValues
-from amas.clock import monotonic_s
+from amas.clock import monotonic_s, new_id, now_ms
 from amas.core.authority import RANK, Hierarchy, refusal
+from amas.core.breaker import Outcome, come_back_s
 from amas.core.flow import gated, quorum_of
 from amas.core.retry import Draw
+from amas.engine.breakers import Breakers
 from amas.engine.coalesce import Coalescer
 from amas.engine.graph import Owner
 from amas.engine.limits import Limits
@@ -37,11 +41,17 @@ from amas.model.journal import ProgressNote
 from amas.model.limits import Amounts, Usage
 from amas.model.states import Layer, TaskState
 from amas.model.task import Claimed, Failure, JournaledStep, Json, Submission, TaskOutcome
+from amas.observe import events
 from amas.observe.logging import Log
 from amas.policy.deliveries import Delivered
 
 decode = msgspec.msgpack.Decoder().decode
 
+DEPENDENCY = re.compile(r"[^\s](?:[^\n\r\x00]{0,98}[^\s])?")
+USE_S = 3600.0
+"""Seconds that the use of a dependency counts, in an attempt without a limit."""
+LEAVE_S = 5.0
+"""Seconds for a last word; without it, a probe counts until its attempt's time is up."""
 STEPS_IN_A_CALL = 256
 NEEDS_IN_A_CALL = 256
 
@@ -66,6 +76,8 @@ class Services(NamedTuple):
     draw: Draw
     stale: Callable[["TaskContext"], None]
     """Hears that an attempt isn't the task's any more, as the engine said."""
+    breakers: Breakers | None
+    """None where they are switched off."""
     loop: asyncio.AbstractEventLoop
     hierarchy: Hierarchy
     """Of the fleet's pools."""
@@ -120,9 +132,30 @@ class TaskContext(Context):
     """One attempt as its agent sees it."""
 
     __slots__ = (
-        "_generation", "_log", "_resumed", "_services", "_steps", "_workspace",
-        "active_s", "agent_id", "artifacts", "attempt", "calls", "deadline_ms", "failures", "id", "input", "letting_go",
-        "member", "options", "results", "spec", "stopping", "suspended", "usage",
+        "_generation",
+        "_log",
+        "_resumed",
+        "_services",
+        "_steps",
+        "_workspace",
+        "active_s",
+        "agent_id",
+        "artifacts",
+        "attempt",
+        "calls",
+        "deadline_ms",
+        "failures",
+        "id",
+        "input",
+        "letting_go",
+        "member",
+        "options",
+        "results",
+        "spec",
+        "stopping",
+        "suspended",
+        "usage",
+        "uses",
     )  # fmt: skip
 
     def __init__(self, claimed: Claimed, services: Services, options: dict[str, Json], member: Member) -> None:
@@ -147,6 +180,8 @@ class TaskContext(Context):
         """Whether the engine may believe already that nothing runs here, because of a suspension under way."""
         self.usage: Usage | None = None
         """What the agent said that it used; None: nothing."""
+        self.uses: dict[str, str] = {}
+        """The dependencies that it uses just now, by the use's token."""
         self._resumed = claimed.resumed
         self._generation = claimed.generation
         self._services = services
@@ -209,6 +244,43 @@ class TaskContext(Context):
         except AttemptStale:
             self._give_up_as_stale()
         self.usage = (self.usage or Usage()).plus(usd=usd, tokens=tokens, calls=calls)  # it may have changed meanwhile
+
+    @_counted
+    async def enter_dependency(self, name: str) -> tuple[str, float]:
+        """Ask the breaker, which all hosts share."""
+        breakers, services = self._services.breakers, self._services
+        if not DEPENDENCY.fullmatch(name):
+            raise SubmissionError(f"{name!r} can't be a dependency's name: write one line of at most 100 characters")
+        if breakers is None:
+            return "", 0.0
+        token = new_id()
+        lasts_s = (self.deadline_ms - now_ms()) / 1000 if self.deadline_ms else USE_S
+        wait_s = await insist(
+            lambda: breakers.enter(name, host_id=services.host_id, token=token, lasts_s=max(lasts_s, 1.0)), draw=services.draw
+        )
+        if wait_s:
+            return "", come_back_s(wait_s, draw=services.draw)
+        self.uses[token] = name
+        return token, 0.0
+
+    @_counted
+    async def leave_dependency(self, name: str, token: str, outcome: Outcome, why: str) -> None:
+        """Tell the breaker, and the log when that changed it."""
+        breakers = self._services.breakers
+        if breakers is None or self.uses.pop(token, None) is None:
+            return
+        changed = await insist(lambda: breakers.report(name, token=token, outcome=outcome, why=why), draw=self._services.draw)
+        if changed == "opened":
+            self.log.warning("a dependency's breaker opened", event=events.BREAKER_OPENED, dependency=name, why=why)
+        elif changed:
+            self.log.info("a dependency's breaker closed", event=events.BREAKER_CLOSED, dependency=name)
+
+    async def leave_all(self) -> None:
+        """Let go of what an attempt that was stopped, or whose process died, was using; nobody knows how it went."""
+        with suppress(EngineError, TimeoutError):
+            async with asyncio.timeout(LEAVE_S):
+                for token, name in list(self.uses.items()):
+                    await self.leave_dependency(name, token, "unknown", "")
 
     def seal(self, delivered: Delivered) -> str:
         """Have the host sign, which alone knows the fleet's secret."""

@@ -116,6 +116,13 @@ class DeclaredRouting(msgspec.Struct, frozen=True, kw_only=True):
     weights: RoutingWeights = RoutingWeights()
 
 
+class DeclaredBreaker(msgspec.Struct, frozen=True, kw_only=True):
+    """When a dependency's breaker opens, and for how long."""
+
+    errors: int = 5
+    open: Time = 30.0
+
+
 class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -132,6 +139,8 @@ class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     gate: GateSpec = GateSpec()
     """How its gates judge, where no playbook, phase or task says otherwise."""
     routing: DeclaredRouting = DeclaredRouting()
+    breakers: dict[str, DeclaredBreaker] = msgspec.field(default_factory=dict)
+    """By dependency."""
 
 
 def seconds(time: Time) -> float:

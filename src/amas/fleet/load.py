@@ -15,6 +15,7 @@ from amas.errors import FleetError
 from amas.fleet.authority import RightsInvalid, layer_rights, pool_rights
 from amas.fleet.check import agent_problems, problems
 from amas.fleet.declared import (
+    DeclaredBreaker,
     DeclaredFleet,
     DeclaredHealing,
     DeclaredLimits,
@@ -26,6 +27,7 @@ from amas.fleet.declared import (
     seconds,
 )
 from amas.model.authority import Right
+from amas.model.breaker import BreakerSpec
 from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec, ProcessLimits, ProviderSpec, TenantSpec
 from amas.model.gate import GateSpec
 from amas.model.goal import ROOT_CAPABILITY
@@ -46,6 +48,9 @@ WEIGHT_MIN, WEIGHT_MAX = 0.01, 100.0
 EXPLORE_MAX = 0.5
 """More would be chance and not choice."""
 WEIGHT_POINTS_MAX = 1e6
+
+OPEN_MIN_S = 0.1
+"""Less would try a dependency that is down again and again."""
 
 MODEL_AGENT = "amas.agents.model_agent:ModelAgent"
 """What `model_agent` is short for."""
@@ -122,6 +127,7 @@ class _Reading:
             providers=tuple(self._provider(name, provider) for name, provider in said.providers.items()),
             tenants={name: self._tenant(tenant, f"tenants.{name}") for name, tenant in said.tenants.items()},
             routing=self._routing(said.routing),
+            breakers={name: self._breaker(name, breaker) for name, breaker in said.breakers.items()},
         )
 
     def _gate(self, said: GateSpec) -> GateSpec:
@@ -152,6 +158,16 @@ class _Reading:
         if said is not None and (problem := said.problem()):
             raise self._file.invalid(problem, at)
         return said
+
+    def _breaker(self, name: str, said: DeclaredBreaker) -> BreakerSpec:
+        if said.errors < 1:
+            raise self._file.invalid(
+                f"is {said.errors}, but a breaker opens after 1 error at the earliest", f"breakers.{name}.errors"
+            )
+        open_s = self._seconds(said.open, f"breakers.{name}.open")
+        if open_s < OPEN_MIN_S:
+            raise self._file.invalid(f"is {open_s:g} seconds, but must be at least {OPEN_MIN_S:g}", f"breakers.{name}.open")
+        return BreakerSpec(errors=said.errors, open_s=open_s)
 
     def _provider(self, name: str, said: DeclaredProvider) -> ProviderSpec:
         for field, value in (("requests_per_min", said.requests_per_min), ("tokens_per_min", said.tokens_per_min)):

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from amas.model.authority import AUTHORITY, Member, Right
+from amas.model.breaker import BreakerSpec
 from amas.model.gate import GateSpec
 from amas.model.healing import HealingSpec
 from amas.model.limits import Amounts
@@ -129,6 +130,8 @@ class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
     providers: tuple[ProviderSpec, ...] = ()
     tenants: dict[str, TenantSpec] = msgspec.field(default_factory=dict)
     routing: RoutingSpec = RoutingSpec()
+    breakers: dict[str, BreakerSpec] = msgspec.field(default_factory=dict)
+    """By dependency; one that isn't declared has the defaults."""
 
     @property
     def capabilities(self) -> frozenset[str]:

@@ -10,6 +10,7 @@ from amas.artifacts.store import ArtifactStore
 from amas.artifacts.values import BYTES_MAX, LargeValues
 from amas.controllers.figures import Figures
 from amas.engine.bounds import QueueBounds
+from amas.engine.breakers import Breakers
 from amas.engine.connection import Engine
 from amas.engine.desired import DesiredState
 from amas.engine.hosts import HostRegistry
@@ -67,6 +68,7 @@ class ControlPlane:
     schedules: Schedules = field(init=False)
     desired: DesiredState = field(init=False)
     recoveries: Recoveries = field(init=False)
+    breakers: Breakers = field(init=False)
     distributor: TaskDistributor = field(init=False)
     board: AgentBoard = field(init=False)
     live: LiveEvents = field(init=False)
@@ -85,6 +87,7 @@ class ControlPlane:
         self.journal = Journal(self.engine)
         self.schedules = Schedules(self.engine, retention_s=self.retention_s, carry=self.values.carried)
         self.desired, self.recoveries = DesiredState(self.engine), Recoveries(self.engine)
+        self.breakers = Breakers(self.engine)
         self.distributor = TaskDistributor(Routes(self.engine, retention_s=self.retention_s), self.limits, self.fleet)
         self.board = AgentBoard(self.hosts, self.fleet)
         self.live = LiveEvents(self.journal, self.queue)

@@ -62,6 +62,7 @@ async def _control_plane(home: Home) -> None:
         weights = {name: tenant.weight for name, tenant in plane.fleet.tenants.items()}
         await insist(lambda: plane.queue.weigh(weights), draw=random.random)
         await insist(lambda: plane.limits.declare(plane.fleet), draw=random.random)
+        await insist(lambda: plane.breakers.declare(plane.fleet.breakers), draw=random.random)
         await insist(lambda: QueueBounds(engine).set(plane.fleet.queue_bounds), draw=random.random)
         duties = make_duties(engine, records, figures, fleet=plane.fleet)
         controllers = Controllers(engine, duties, figures, holder=f"control-plane-{os.getpid()}")

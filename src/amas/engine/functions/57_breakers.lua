@@ -9,7 +9,7 @@
 
 do
   local ERRORS_MAX, OPEN_MS = 5, 30000
-  local RECHECK_MS = 2000   -- how soon those ask again who come while a probe is under way
+  local RECHECK_MS = 2000   -- how soon at the latest those ask again who come while a probe is under way
 
   local function named(name) return P .. ':breaker:' .. name end
 
@@ -29,7 +29,9 @@ do
       return 0
     end
     if now < open_until then return open_until - now end
-    if v[2] and v[2] ~= args[4] and tonumber(v[4]) > now and call('ZSCORE', P .. ':hosts', v[3]) then return RECHECK_MS end
+    if v[2] and v[2] ~= args[4] and tonumber(v[4]) > now and call('ZSCORE', P .. ':hosts', v[3]) then
+      return math.min(RECHECK_MS, tonumber(call('HGET', name, 'open_ms') or nil) or OPEN_MS)
+    end
     call('HSET', name, 'probe', args[4], 'host', args[3], 'probe_until', now + args[5])
     return 0
   end
