@@ -133,7 +133,7 @@ async def test_a_silent_hosts_tasks_are_given_back_and_its_recovery_is_timed(eng
     assert await state_of(queue, task_id) is TaskState.QUEUED
     assert [host.id for host in await hosts.all()] == ["alive"]
     assert (figures.hosts_lost, figures.tasks_given_back) == (1, 1)
-    recovering, recoveries = Recovering(Recoveries(engine)), Recoveries(engine)
+    recovering, recoveries = Recovering(Recoveries(engine), engine="here"), Recoveries(engine)
     await recovering.run_once()
     assert not await recoveries.newest()  # it is queued again, but nobody works on it
     assert await queue.claim("alive", [Slots(("work",), ["worker-2"])])

@@ -1,16 +1,16 @@
 """Agents that die or stand still, and tasks that kill them: the fleet goes on, says so, and blames the right one."""
 
-import asyncio
 from collections.abc import Awaitable
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from host_bench import Bench, pool
+from tests.fault.test_host_faults import host_process
 
 from amas.controllers.recovering import Recovering, Warden
 from amas.engine.desired import DesiredState, Wish
+from amas.engine.hosts import HostRegistry
 from amas.engine.recoveries import Recoveries
 from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.healing import POISON, HealingSpec, Quarantine
@@ -117,7 +117,7 @@ async def test_a_broken_pool_is_quarantined_and_its_tasks_are_not_taken_for_pois
 
 
 async def recovered(bench: Bench, cause: str) -> Any:
-    recovering = Recovering(Recoveries(bench.engine))
+    recovering = Recovering(Recoveries(bench.engine), engine="here")
 
     async def look() -> Any:
         await recovering.run_once()
@@ -178,8 +178,28 @@ async def test_an_agent_that_died_is_healing_until_it_takes_tasks_again(bench: B
         assert host._figures(0.0).healing == ()
 
 
-async def test_a_host_that_left_on_its_own_accord_is_no_recovery(bench: Bench, tmp_path: Path) -> None:
-    async with bench.host([crashers(bench)]):
-        await bench.ended(await bench.submit("test.crasher", "work"))
-    await asyncio.sleep(0)
+async def test_a_killed_hosts_recovery_counts_from_its_last_beat_until_its_tasks_run_again(bench: Bench) -> None:
+    registry = HostRegistry(bench.engine)
+    spec = {"pool": {"options": {"ledger": str(bench.folder / "ledger"), "steps": 2000}, "replicas": 2}}
+    async with host_process(bench, "h1", "ledger", **spec) as h1:
+        ids = [await bench.submit("test.ledger") for _ in range(2)]
+        for task_id in ids:
+            await bench.state(task_id, TaskState.RUNNING)
+        h1.kill()
+        assert (await bench.until(registry.reap)).id == "h1"
+        recovering = Recovering(Recoveries(bench.engine), engine="here")
+        await recovering.run_once()
+        (lost,) = await Recoveries(bench.engine).under_way()
+        assert lost.cause == "host_lost" and sorted(lost.task_ids) == sorted(ids)
+        async with bench.host([pool("ledger", options=spec["pool"]["options"], replicas=2)], "h2"):
+            found = await recovered(bench, "host_lost")
+            states = [(await bench.queue.task(task_id)).state for task_id in ids]
+    assert (found.subject, found.tasks) == ("h1", 2) and TaskState.QUEUED not in states
+    assert found.duration_ms >= 900  # its lease of a second, less the beat that was due
+    assert await Recoveries(bench.engine).under_way() == []
+
+
+async def test_a_host_that_leaves_in_good_order_is_no_recovery(bench: Bench) -> None:
+    async with bench.host([pool("echo")]):
+        await bench.ended(await bench.submit("test.echo"))
     assert await Recoveries(bench.engine).under_way() == []

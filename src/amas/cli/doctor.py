@@ -20,6 +20,7 @@ from amas.platforms.local.home import Home
 FREE_BYTES_MIN = 256 << 20
 """Less than this in the data folder soon stops the engine, which must write down what it accepts."""
 
+SHOWN_MAX = 5
 TOOLS = ("ruff", "pytest", "griffe", "radon", "vulture")
 
 
@@ -44,6 +45,8 @@ def doctor(folder: Path | None, fleet: str, *, as_json: bool) -> None:
         ("tools", _tools),
         ("fleet file", lambda: _fleet(fleet)),
         ("running fleet", lambda: _running(home)),
+        ("agents", lambda: _agents(home)),
+        ("dependencies", lambda: _dependencies(home)),
     ]
     findings = [_run(name, check) for name, check in checks]
     if as_json:
@@ -150,3 +153,24 @@ def _running(home: Home) -> str:
         return f"none in {home.folder}; `amas up` starts one"
     ready = Api.of(home).get("/ready/orchestration")
     return f"{home.read_state().status}, {'ready' if ready.get('ready', True) else 'not ready'} at {home.read_state().api_url}"
+
+
+def _agents(home: Home) -> str:
+    if home.supervisor_pid() is None:
+        return "none running"
+    found = Api.of(home).get("/api/quarantine")
+    if down := found["pools_down"]:
+        raise PlatformError(
+            f"every agent of {', '.join(down)} is quarantined, so its tasks wait: `amas quarantine list` says why, "
+            "a new version of the pool or `amas quarantine lift AGENT` lets them go"
+        )
+    held = [f"{item['agent_id']}: {item['why']}" for item in found["items"]]
+    return f"{len(held)} quarantined ({'; '.join(held[:SHOWN_MAX])})" if held else "none quarantined"
+
+
+def _dependencies(home: Home) -> str:
+    if home.supervisor_pid() is None:
+        return "none in use"
+    found = Api.of(home).get("/api/breakers")["items"]
+    down = [f"{item['name']} is {item['state'].replace('_', '-')} ({item['why']})" for item in found if item["state"] != "closed"]
+    return "; ".join(down) or (f"{len(found)} in use, every breaker closed" if found else "none in use")

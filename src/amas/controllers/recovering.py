@@ -8,8 +8,8 @@ leader goes on with it. And what is quarantined is let go here when its time is 
 from amas.clock import monotonic_s
 from amas.core.healing import pool_of, why_released
 from amas.engine.desired import DesiredState, Wish
-from amas.engine.recoveries import Recoveries
-from amas.errors import DesiredChanged
+from amas.engine.recoveries import Recoveries, UnderWay
+from amas.errors import DesiredChanged, EngineError
 from amas.observe import events
 from amas.observe.logging import process_log
 
@@ -26,24 +26,45 @@ class Recovering:
 
     name = "recovering"
 
-    def __init__(self, recoveries: Recoveries) -> None:
-        self._recoveries = recoveries
+    def __init__(self, recoveries: Recoveries, *, engine: str) -> None:
+        """`engine`: its address, as the one that was away."""
+        self._recoveries, self._engine = recoveries, engine
+        self._answered_s = float("-inf")
+        self._away_since_s: float | None = None
 
     async def run_once(self) -> float:
         """Note every recovery that is over and return the seconds until the next sweep."""
-        for each in await self._recoveries.made_good():
-            if await self._recoveries.note(
-                each.cause, each.subject, since_ms=each.since_ms, tasks=len(each.task_ids), name=each.name
-            ):
-                process_log().info(
-                    "recovered",
-                    event=events.RECOVERED,
-                    cause=each.cause,
-                    subject=each.subject,
-                    tasks=len(each.task_ids),
-                    took_s=(self._recoveries.now_ms() - each.since_ms) / 1000,
-                )
+        asked_s = monotonic_s()
+        try:
+            over = await self._recoveries.made_good()
+        except EngineError:
+            if self._away_since_s is None:  # it went away since the last sweep, or, after a pause, a moment ago
+                self._away_since_s = max(self._answered_s, asked_s - PAUSE_S)
+            raise
+        for each in over:
+            await self._note(each)
+        if self._away_since_s is not None:
+            away_ms = round((monotonic_s() - self._away_since_s) * 1000)
+            since_ms = self._recoveries.now_ms() - away_ms
+            await self._note(UnderWay("", since_ms, "engine_away", self._engine, []))
+            self._away_since_s = None
+        self._answered_s = monotonic_s()
         return PAUSE_S
+
+    async def _note(self, each: UnderWay) -> None:
+        took_s = (self._recoveries.now_ms() - each.since_ms) / 1000
+        noted = await self._recoveries.note(
+            each.cause, each.subject, since_ms=each.since_ms, tasks=len(each.task_ids), name=each.name
+        )
+        if noted:
+            process_log().info(
+                "recovered",
+                event=events.RECOVERED,
+                cause=each.cause,
+                subject=each.subject,
+                tasks=len(each.task_ids),
+                took_s=took_s,
+            )
 
 
 class Warden:
@@ -71,24 +92,3 @@ class Warden:
             except DesiredChanged:
                 return PAUSE_S
         return WARDEN_PAUSE_S
-
-
-class Outage:
-    """Tells, after the engine was away, for how long; from the last call that it took."""
-
-    def __init__(self, recoveries: Recoveries, address: str) -> None:
-        self._recoveries, self._address = recoveries, address
-        self._taken_s = monotonic_s()
-        self._away = False
-
-    def begins(self) -> None:
-        """Hear that a call failed."""
-        self._away = True
-
-    async def over(self, *, leads: bool) -> None:
-        """Hear that a call was taken; only whoever leads then notes it, so that it is noted once."""
-        away_s = monotonic_s() - self._taken_s
-        if self._away and leads:
-            since_ms = self._recoveries.now_ms() - round(away_s * 1000)
-            await self._recoveries.note("engine_away", self._address, since_ms=since_ms)
-        self._away, self._taken_s = False, monotonic_s()

@@ -17,7 +17,7 @@ from amas.controllers.deadlines import Deadlines
 from amas.controllers.figures import Figures
 from amas.controllers.reaper import Reaper
 from amas.controllers.recorder import Recorder
-from amas.controllers.recovering import Outage, Recovering, Warden
+from amas.controllers.recovering import Recovering, Warden
 from amas.controllers.router import Router
 from amas.controllers.timers import Timers
 from amas.engine.connection import Engine
@@ -68,7 +68,7 @@ def make_duties(engine: Engine, records: Records, figures: Figures, *, fleet: Fl
     return [
         Timers(queue, workflows, resources, figures),
         Reaper(hosts, figures, lease_s=HostSettings.read().lease_s),
-        Recovering(Recoveries(engine)),
+        Recovering(Recoveries(engine), engine=engine.address),
         Warden(DesiredState(engine), Recoveries(engine)),
         Cron(Schedules(engine, retention_s=settings.retention_s), figures, limits=fleet.limits),
         Deadlines(queue, figures, timeout_s=timeout_s),
@@ -86,7 +86,6 @@ class Controllers:
         """`holder`: this process's name, unlike any other's."""
         self._duties, self._figures = duties, figures
         self._leadership, self._lease_s = Leadership(engine, holder), lease_s
-        self._outage = Outage(Recoveries(engine), engine.address)
         self._holder = holder
 
     async def run(self) -> None:
@@ -105,12 +104,9 @@ class Controllers:
 
     async def _try_to_lead(self) -> int:
         try:
-            epoch = await self._leadership.acquire(DUTY, lease_s=self._lease_s)
-            await self._outage.over(leads=bool(epoch))
+            return await self._leadership.acquire(DUTY, lease_s=self._lease_s)
         except EngineError:
-            self._outage.begins()
             return 0  # asked again soon
-        return epoch
 
     async def _lead(self, epoch: int) -> None:
         process_log().info("leads the controllers", event=events.LEADER_BEGAN, holder=self._holder, epoch=epoch)
@@ -133,9 +129,7 @@ class Controllers:
             try:
                 async with asyncio.timeout(max(0.0, until_s - asked_s)):
                     found = await self._leadership.acquire(DUTY, lease_s=self._lease_s)
-                    await self._outage.over(leads=found == epoch)
             except (EngineError, TimeoutError):
-                self._outage.begins()
                 if monotonic_s() < until_s:
                     continue
                 return

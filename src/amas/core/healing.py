@@ -6,10 +6,12 @@ agent is sound when nothing else has crashed it since it last did a task well; s
 quarantined one after the other, and their tasks are not taken for poison. Called by hosts (`agents/healer.py`) and the warden.
 """
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from amas.core.retry import Draw, pause_s
+from amas.model.fleet import PoolSpec
 from amas.model.healing import HealingSpec, Quarantine
 
 QUIET_S = 300.0
@@ -83,3 +85,9 @@ def why_released(held: Quarantine, *, now_ms: int, version: str | None) -> str:
 def pool_of(agent_id: str) -> str:
     """Return the pool that an agent's id names."""
     return agent_id.rpartition("-")[0]
+
+
+def pools_down(quarantined: Collection[str], pools: Iterable[PoolSpec]) -> list[str]:
+    """Return the pools all of whose agents are quarantined, by name."""
+    held = Counter(map(pool_of, quarantined))
+    return sorted(pool.name for pool in pools if 0 < pool.replicas <= held[pool.name])

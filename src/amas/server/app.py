@@ -13,6 +13,7 @@ from amas.server.routes import (
     dead_letters,
     fleet,
     flows,
+    healing,
     limits,
     messages,
     quality,
@@ -41,7 +42,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
     )
     app.state.plane = plane
     work = (tasks, workflows, flows, approvals, dead_letters, schedules, quality)
-    people = (agents, fleet, messages, routing, limits, costs)
+    people = (agents, fleet, messages, routing, limits, costs, healing)
     routers = [part.router for part in (*work, *people)]
     for router in routers:
         app.include_router(router)

@@ -20,7 +20,7 @@ from amas.model.routing import RouteTable
 from amas.model.schedule import ScheduleView
 from amas.orchestration.routing import Why
 from amas.records.views import Analytics, EventRecord
-from amas.server import message_shapes, shapes
+from amas.server import healing_shapes, message_shapes, shapes
 from amas.server.gate_shapes import WorkflowQuality
 from amas.server.problems import MEDIA_TYPE, Problem, problem
 
@@ -74,6 +74,11 @@ SHAPES: tuple[type, ...] = (
     message_shapes.CommunicationFigures,
     message_shapes.RefusedPage,
     message_shapes.DeadMessagePage,
+    healing_shapes.QuarantinePage,
+    healing_shapes.NewQuarantine,
+    healing_shapes.RecoveryPage,
+    healing_shapes.BreakerPage,
+    healing_shapes.BreakerName,
     shapes.Live,
     shapes.Ready,
     Analytics,

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from amas.clock import monotonic_s, now_ms
 from amas.controllers.figures import Figures
+from amas.core.healing import pools_down
 from amas.engine.journal import Journal
 from amas.errors import EngineError, RecordsError
 from amas.observe import names
@@ -48,6 +49,7 @@ async def snapshot(plane: ControlPlane) -> Snapshot | None:
             lag_s = await recorder_lag_s(plane.journal, plane.records)
             held, messages = await plane.inboxes.backlog(), await plane.inboxes.totals()
             recoveries, wanted = await plane.recoveries.figures(), await plane.desired.read()
+            breakers = await plane.breakers.all()
     except (EngineError, TimeoutError):
         return None
     by_status, spent = tally(agents), plane.figures.spent
@@ -74,6 +76,7 @@ async def snapshot(plane: ControlPlane) -> Snapshot | None:
         model_requests=spent.calls,
         recoveries=recoveries,
         quarantined=len(wanted.quarantines),
+        breakers={view.name: view.state for view in breakers},
     )
 
 
@@ -100,6 +103,7 @@ async def figures(plane: ControlPlane) -> FleetFigures:
     """Return the figures for people and dashboards."""
     totals, queued = await plane.queue.totals(), await plane.queue.depths()
     hosts, agents = await plane.board.hosts(), await plane.board.agents()
+    wanted = await plane.desired.read()
     tried = totals.get("succeeded", 0) + totals.get("failed", 0)
     slots = sum(agent.slots for agent in agents)
     running = sum(len(host.running) for host in hosts)
@@ -129,6 +133,8 @@ async def figures(plane: ControlPlane) -> FleetFigures:
         utilisation=running / slots if slots else None,
         recorder_lag_s=await recorder_lag_s(plane.journal, plane.records),
         cost=await _cost(plane.records),
+        quarantined=len(wanted.quarantines),
+        pools_down=pools_down(wanted.quarantines, wanted.pools or plane.fleet.pools),
     )
 
 

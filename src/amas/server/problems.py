@@ -59,6 +59,7 @@ STATUS: tuple[tuple[type[errors.AmasError], int], ...] = (
     (errors.TaskUnknown, 404),
     (errors.WorkflowUnknown, 404),
     (errors.AgentUnknown, 404),
+    (errors.BreakerUnknown, 404),
     (errors.ScheduleUnknown, 404),
     (errors.ScheduleInvalid, 422),
     (errors.TaskFailed, 409),

@@ -9,6 +9,7 @@
 
 do
   local ERRORS_MAX, OPEN_MS = 5, 30000
+  local NAMES_MAX = 1000    -- who names dependencies by something that varies gets no more breakers
   local RECHECK_MS = 2000   -- how soon at the latest those ask again who come while a probe is under way
 
   local function named(name) return P .. ':breaker:' .. name end
@@ -22,7 +23,7 @@ do
     local v = call('HMGET', name, 'until', 'probe', 'host', 'probe_until')
     local open_until = tonumber(v[1] or nil)
     if not open_until then
-      if call('EXISTS', name) == 0 then
+      if call('EXISTS', name) == 0 and call('SCARD', P .. ':breakers') < NAMES_MAX then
         call('HSET', name, 'errors', 0)
         call('SADD', P .. ':breakers', args[2])
       end
@@ -49,7 +50,8 @@ do
   local function report(keys, args)
     begin(keys, args)
     local name, said = named(args[2]), args[4]
-    local v = call('HMGET', name, 'until', 'probe', 'errors', 'errors_max')
+    local v = call('HMGET', name, 'until', 'probe', 'errors', 'errors_max', 'open_ms')
+    if not (v[3] or v[5]) then return '' end   -- there is none
     if not v[1] then
       local errors = tonumber(v[3] or nil) or 0
       if said == 'ok' and errors > 0 then call('HSET', name, 'errors', 0) end
