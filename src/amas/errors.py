@@ -132,7 +132,7 @@ class FleetError(AmasError):
     """The fleet or a playbook file is wrong."""
 
     code = "fleet_error"
-    act = "author"
+    act: ClassVar[Actor] = "author"
 
 
 class FleetFileInvalid(FleetError):

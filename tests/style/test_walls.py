@@ -40,4 +40,4 @@ def test_server_functions_say_who_calls_them() -> None:
     for path in (ROOT / "src/amas/engine/functions").glob("*.lua"):
         text = path.read_text()
         for name in re.findall(r"register_function\('amas1_(\w+)'", text):
-            assert re.search(rf"^-- {name}: ", text, re.MULTILINE), f"{path.name}: {name} has no header"
+            assert re.search(rf"^ *-- {name}: ", text, re.MULTILINE), f"{path.name}: {name} has no header"

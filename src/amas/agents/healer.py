@@ -7,7 +7,7 @@ All of it runs on the host's loop; an agent that never crashed costs nothing her
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from amas.agents.attempt import Seat
@@ -22,6 +22,8 @@ from amas.engine.queue import TaskQueue
 from amas.engine.recoveries import Recoveries
 from amas.errors import EngineError
 from amas.model.desired import Desired
+from amas.model.fleet import PoolSpec
+from amas.model.flow import BUILT_IN
 from amas.model.healing import POISON, STUCK, Crash, Quarantine
 from amas.model.states import AgentStatus, TaskState
 from amas.observe import events
@@ -39,10 +41,11 @@ class Hold:
     def __init__(self, why: str, slots: FreeSlots, reasons: dict[str, set[str]]) -> None:
         self._why, self._slots, self._reasons = why, slots, reasons
 
-    def withhold(self, agent_id: str) -> None:
-        """Give an agent no tasks until it is restored."""
-        self._slots.withhold(agent_id)
-        self._reasons[agent_id].add(self._why)
+    def withhold(self, agent_ids: Collection[str]) -> None:
+        """Give agents no tasks until they are restored."""
+        self._slots.withhold(agent_ids)
+        for agent_id in agent_ids:
+            self._reasons[agent_id].add(self._why)
 
     def restore(self, agent_id: str) -> None:
         """Let an agent have tasks again, as far as this reason goes."""
@@ -62,6 +65,8 @@ class Means(NamedTuple):
     recoveries: Recoveries
     log: Log
     draw: Draw
+    healed: asyncio.Event
+    """Set whenever slots are restored."""
 
 
 class Healer:
@@ -73,12 +78,11 @@ class Healer:
         seats: Mapping[str, Seat],
         slots: FreeSlots,
         means: Means,
-        *,
-        healed: asyncio.Event,
+        spec_of: Callable[[str], PoolSpec | None],
     ) -> None:
-        """`healed` is set whenever slots are restored."""
-        self._host_id, self._seats, self._means = host_id, seats, means
-        self._slots, self._log, self._draw, self._healed = slots, means.log, means.draw, healed
+        """`seats`: those that are made already. `spec_of`: the pool of any agent of the host, None for who isn't there."""
+        self._host_id, self._seats, self._means, self._spec_of = host_id, seats, means, spec_of
+        self._slots, self._log, self._draw, self._healed = slots, means.log, means.draw, means.healed
         self._reasons: dict[str, set[str]] = defaultdict(set)
         self._hold, self._ban = self.hold("healing"), self.hold("quarantine")
         self._revision = -1
@@ -107,12 +111,12 @@ class Healer:
     def crashed(self, seat: Seat, code: str, task_id: str = "") -> None:
         """Give an agent no tasks until it is healed."""
         agent_id = seat.agent.agent_id
-        if agent_id not in self._seats:
-            return  # a built-in agent, of which there is one
+        if seat.pool.capabilities == BUILT_IN:
+            return  # the host has one of these, and can't do without
         self._past[agent_id] = [*self._counted(seat), Past(monotonic_s(), code, task_id)]
         if agent_id not in self.healing:
             self.healing.add(agent_id)
-            self._hold.withhold(agent_id)
+            self._hold.withhold([agent_id])
             self._due.put_nowait(seat)
         seat.agent.status = AgentStatus.HEALING
         self._log.warning("an agent crashed", event=events.AGENT_CRASHED, agent_id=agent_id, task_id=task_id, code=code)
@@ -121,6 +125,15 @@ class Healer:
         """Note that an agent did a task; told of every success."""
         if self._past and agent_id in self._past:
             self._good_at[agent_id] = monotonic_s()
+
+    def forget(self, agent_id: str) -> None:
+        """Forget an agent that has left, and look anew whether it is quarantined in case that it is back at once."""
+        self.healing.discard(agent_id)
+        if self.quarantined.pop(agent_id, None):
+            self._revision = -1
+        self._past.pop(agent_id, None)
+        self._good_at.pop(agent_id, None)
+        self._reasons.pop(agent_id, None)
 
     def _counted(self, seat: Seat) -> list[Past]:
         past = self._past.get(seat.agent.agent_id)
@@ -139,13 +152,15 @@ class Healer:
     async def _heal(self, seat: Seat) -> None:
         agent_id, since_ms = seat.agent.agent_id, self.now_ms()
         seen = 0
-        while seen < len(past := self._past[agent_id]):  # it may crash again meanwhile, where it runs several tasks at a time
+        while seen < len(past := self._past.get(agent_id, ())):  # it may crash again meanwhile
             seen = len(past)
             found = decide(past, seat.pool.healing, now_s=monotonic_s(), poisons=await self._poisons(seat), draw=self._draw)
             if isinstance(found, Isolate):
                 await self._quarantine(seat, found.why)
                 break
             await asyncio.sleep(found.delay_s)
+        if self._seats.get(agent_id) is not seat:
+            return  # it has left meanwhile
         self.renew(seat)
         self.healing.discard(agent_id)
         self._hold.restore(agent_id)
@@ -205,7 +220,7 @@ class Healer:
         lasts_s, version = seat.pool.healing.quarantine_s, seat.pool.version
         until_ms = now_ms + round(lasts_s * 1000) if lasts_s else 0
         held = Quarantine(by=f"host {self._host_id}", why=why, at_ms=now_ms, until_ms=until_ms, version=version)
-        self._obey_one(seat, held)
+        self._obey_one(agent_id, held)
         wish = Wish(f"quarantine:{agent_id}", held)
         while True:
             try:
@@ -231,35 +246,34 @@ class Healer:
         if wanted.revision < self._written:
             return  # what was read before our own last word came
         now_ms = self.now_ms()
-        for agent_id in [*wanted.quarantines, *self.quarantined]:
-            seat = self._seats.get(agent_id)
-            if seat is None:
-                self.quarantined.pop(agent_id, None)
+        for agent_id in {*wanted.quarantines, *self.quarantined}:
+            spec, held = self._spec_of(agent_id), wanted.quarantines.get(agent_id)
+            if spec is None:
+                self.forget(agent_id)
                 continue
-            held = wanted.quarantines.get(agent_id)
-            over = "somebody lifted it" if held is None else why_released(held, now_ms=now_ms, version=seat.pool.version)
+            over = "somebody lifted it" if held is None else why_released(held, now_ms=now_ms, version=spec.version)
             if held is not None and not over:
-                self._obey_one(seat, held)
+                self._obey_one(agent_id, held)
             elif agent_id in self.quarantined and not (held is None and agent_id in self.healing):  # not written yet
-                self._release(seat, over)
+                self._release(agent_id, over)
 
-    def _obey_one(self, seat: Seat, held: Quarantine) -> None:
-        agent_id = seat.agent.agent_id
+    def _obey_one(self, agent_id: str, held: Quarantine) -> None:
+        self._ban.withhold([agent_id])
         if agent_id not in self.quarantined:
-            self._ban.withhold(agent_id)
             self._log.error(
                 "an agent is quarantined", event=events.AGENT_QUARANTINED, agent_id=agent_id, why=held.why, by=held.by
             )
         self.quarantined[agent_id] = held
-        seat.agent.status = AgentStatus.ERROR
+        if seat := self._seats.get(agent_id):
+            seat.agent.status = AgentStatus.ERROR
 
-    def _release(self, seat: Seat, why: str) -> None:
-        agent_id = seat.agent.agent_id
+    def _release(self, agent_id: str, why: str) -> None:
         del self.quarantined[agent_id]
         self._past.pop(agent_id, None)
-        self.renew(seat)
         self._ban.restore(agent_id)
-        _settle(seat)
+        if seat := self._seats.get(agent_id):
+            self.renew(seat)
+            _settle(seat)
         self._healed.set()
         self._log.info("an agent's quarantine is over", event=events.AGENT_RELEASED, agent_id=agent_id, why=why)
 

@@ -14,6 +14,9 @@ import typer
 import typer.core
 
 from amas.cli.exit import ExitCode
+from amas.cli.healing_commands import app as healing
+from amas.cli.operating import app as operating
+from amas.cli.options import HomeOption, Json
 
 app = typer.Typer(
     name="amas",
@@ -25,8 +28,6 @@ app = typer.Typer(
 )
 
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-HomeOption = Annotated[Path | None, typer.Option("--home", help="The fleet's data folder (AMAS_HOME, by default ~/.amas).")]
 FleetOption = Annotated[str, typer.Option("--fleet", help="A fleet file, or the name of one that ships with amas.")]
 Port = Annotated[int | None, typer.Option("--port", help="The API's port (AMAS_PORT, by default 8000; 0 for any free one).")]
 MetricsPort = Annotated[
@@ -340,70 +341,33 @@ def agents(
 
 
 @app.command()
+def ps(
+    pool: Annotated[str, typer.Argument(help="List this pool's agents.")] = "",
+    agents: Annotated[bool, typer.Option("--agents", help="List agents, and not how many of each pool do what.")] = False,
+    layer: Annotated[str, typer.Option(help="Only this layer's agents.")] = "",
+    capability: Annotated[str, typer.Option(help="Only agents that can do this.")] = "",
+    status: Annotated[str, typer.Option(help="Only agents that are idle, working, error or healing.")] = "",
+    host: Annotated[str, typer.Option(help="Only this host's agents.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="At most this many agents.")] = 100,
+    home: HomeOption = None,
+    json: Json = False,
+) -> None:
+    """Show how many agents of each pool are idle, working or in trouble; with a pool or a filter, the agents themselves."""
+    from amas.cli import ps as module
+
+    filters = {"pool": pool, "layer": layer, "capability": capability, "status": status, "host": host}
+    if agents or any(filters.values()):
+        module.agents(home, filters=filters, limit=limit, as_json=json)
+    else:
+        module.pools(home, as_json=json)
+
+
+@app.command()
 def limits(home: HomeOption = None, json: Json = False) -> None:
     """List concurrency keys and providers: what they allow, what is taken, who waits."""
     from amas.cli import limits as module
 
     module.limits(home, as_json=json)
-
-
-quarantine_app = typer.Typer(help="Agents that get no tasks, because they kept crashing or somebody said so.")
-app.add_typer(quarantine_app, name="quarantine")
-AgentId = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's id, such as coder-3.")]
-
-
-@quarantine_app.command("list")
-def list_quarantines(home: HomeOption = None, json: Json = False) -> None:
-    """List quarantined agents, and pools that have no others."""
-    from amas.cli import healing
-
-    healing.quarantines(home, as_json=json)
-
-
-@quarantine_app.command("lift")
-def lift_quarantine(agent_id: AgentId, home: HomeOption = None, json: Json = False) -> None:
-    """Let an agent have tasks again; its host makes it anew."""
-    from amas.cli import healing
-
-    healing.lift(agent_id, home, as_json=json)
-
-
-@quarantine_app.command("set")
-def set_quarantine(
-    agent_id: AgentId,
-    why: Annotated[str, typer.Option(help="The reason, for those who find it tomorrow.")],
-    for_s: Annotated[float, typer.Option("--for", min=0, help="Seconds; 0 until somebody lifts it.")] = 0.0,
-    home: HomeOption = None,
-    json: Json = False,
-) -> None:
-    """Give an agent no more tasks; what it runs it finishes."""
-    from amas.cli import healing
-
-    healing.put(agent_id, home, why=why, for_s=for_s, as_json=json)
-
-
-@app.command()
-def recoveries(
-    home: HomeOption = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many to list, newest first.")] = 20,
-    json: Json = False,
-) -> None:
-    """List what failed and was made good: hosts, agents, the engine; and how long the work stood still."""
-    from amas.cli import healing
-
-    healing.recoveries(home, limit=limit, as_json=json)
-
-
-@app.command()
-def breakers(
-    reset: Annotated[str, typer.Option(help="Close this one: the dependency is back.")] = "",
-    home: HomeOption = None,
-    json: Json = False,
-) -> None:
-    """List the circuit breakers of what agents depend on, or close one."""
-    from amas.cli import healing
-
-    healing.breakers(reset, home, as_json=json)
 
 
 @app.command()
@@ -610,6 +574,9 @@ def serve(home: HomeOption = None) -> None:
 
     run_control_plane(home)
 
+
+app.add_typer(operating)
+app.add_typer(healing)
 
 model_app = typer.Typer(
     help="A small language model on this machine, for tests and for goals without a key.", no_args_is_help=True

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from amas.agents.generalist import SKILLS
 from amas.core.gates import mistakes
 from amas.errors import FleetError
 from amas.fleet.authority import RightsInvalid, layer_rights, pool_rights
@@ -54,6 +55,8 @@ OPEN_MIN_S = 0.1
 
 MODEL_AGENT = "amas.agents.model_agent:ModelAgent"
 """What `model_agent` is short for."""
+GENERALIST = "amas.agents.generalist:Generalist"
+"""What works where a pool has `skills`."""
 
 REPLANS_MAX = 10
 """As with rounds; each may pay a model and runs parts of a plan."""
@@ -181,7 +184,7 @@ class _Reading:
         return PoolSpec(
             name=said.name,
             agent=agent,
-            capabilities=said.capabilities,
+            capabilities=said.capabilities or tuple(said.skills),
             title=said.title or said.name.replace("-", " ").capitalize(),
             layer=said.layer,
             lead=said.lead,
@@ -206,6 +209,7 @@ class _Reading:
             budget=self._amounts(said.budget, f"{at}.budget"),
             rights=self._rights(said, at),
             healing=self._healing(said.healing, f"{at}.healing"),
+            labels=said.labels,
         )
 
     def _healing(self, said: DeclaredHealing, at: str) -> HealingSpec:
@@ -230,8 +234,13 @@ class _Reading:
 
     def _agent(self, said: DeclaredPool, at: str) -> tuple[str, dict[str, Json]]:
         """Return what a pool's agents are made from, and their options."""
-        if bool(said.agent) == bool(said.model_agent):
-            raise self._file.invalid("needs an agent: say either agent: module:attribute or model_agent: spec.yaml", at)
+        if [bool(said.agent), bool(said.model_agent), bool(said.skills)].count(True) != 1:
+            ways = "agent: module:attribute, model_agent: spec.yaml, or skills: with an agent for each capability"
+            raise self._file.invalid(f"needs an agent: say one of {ways}", at)
+        if said.skills:
+            if said.capabilities:
+                raise self._file.invalid("are those of its skills: remove this line", f"{at}.capabilities")
+            return GENERALIST, {**said.options, SKILLS: said.skills}
         if not said.model_agent:
             return said.agent, said.options
         spec = (Path(self._file.path).parent / said.model_agent).absolute()

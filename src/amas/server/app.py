@@ -11,11 +11,13 @@ from amas.server.routes import (
     approvals,
     costs,
     dead_letters,
+    desired,
     fleet,
     flows,
     healing,
     limits,
     messages,
+    pools,
     quality,
     routing,
     schedules,
@@ -42,7 +44,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
     )
     app.state.plane = plane
     work = (tasks, workflows, flows, approvals, dead_letters, schedules, quality)
-    people = (agents, fleet, messages, routing, limits, costs, healing)
+    people = (agents, pools, fleet, desired, messages, routing, limits, costs, healing)
     routers = [part.router for part in (*work, *people)]
     for router in routers:
         app.include_router(router)

@@ -19,6 +19,7 @@ from amas.errors import CapabilityUnknown
 from amas.model.fleet import FleetSpec
 from amas.model.limits import Reserve, reserves_of
 from amas.model.task import RetryPolicy, Submission, TaskSpec
+from amas.server.desired_shapes import NewAgent, NewFleet, NewScale, Wished
 from amas.server.healing_shapes import BreakerName, NewQuarantine
 from amas.server.message_shapes import NewMessage, NewQuestion
 from amas.server.problems import Fault, Refusal, fault_of
@@ -45,6 +46,7 @@ Shape = TypeVar(
     "Shape",
     NewTask, NewGoal, NewSchedule, NewLimit, NewBudget, NewWorkflow, NewSignal, TaskSignal, NewRerun, NewAnswer, TaskIds,
     NewMessage, NewQuestion, NewQuarantine, BreakerName,
+    Wished, NewFleet, NewScale, NewAgent,
 )  # fmt: skip
 
 JSON, NDJSON, MSGPACK = "application/json", "application/x-ndjson", "application/msgpack"

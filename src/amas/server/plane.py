@@ -42,6 +42,7 @@ class ControlPlane:
     engine: Engine
     records: Records
     fleet: FleetSpec
+    """As it is to run now; `follow` replaces it."""
     settings: ServerSettings
     home: Path
     """The fleet's data folder, whose `logs/` holds what hosts write."""
@@ -64,9 +65,9 @@ class ControlPlane:
     limits: Limits = field(init=False)
     bounds: QueueBounds = field(init=False)
     hosts: HostRegistry = field(init=False)
+    desired: DesiredState = field(init=False)
     journal: Journal = field(init=False)
     schedules: Schedules = field(init=False)
-    desired: DesiredState = field(init=False)
     recoveries: Recoveries = field(init=False)
     breakers: Breakers = field(init=False)
     distributor: TaskDistributor = field(init=False)
@@ -88,13 +89,18 @@ class ControlPlane:
         self.schedules = Schedules(self.engine, retention_s=self.retention_s, carry=self.values.carried)
         self.desired, self.recoveries = DesiredState(self.engine), Recoveries(self.engine)
         self.breakers = Breakers(self.engine)
-        self.distributor = TaskDistributor(Routes(self.engine, retention_s=self.retention_s), self.limits, self.fleet)
-        self.board = AgentBoard(self.hosts, self.fleet)
+        self.board = AgentBoard(self.hosts)
         self.live = LiveEvents(self.journal, self.queue)
         self.rate = Rate()
-        self.bus = fleet_bus(self.engine, self.fleet, self.messages) if self.messages.secret else None
         self.inboxes = Inboxes(self.engine, self.messages)
         self.deliveries = Deliveries()
+        self.follow(self.fleet)
+
+    def follow(self, fleet: FleetSpec) -> None:
+        """Let the fleet be this one from now on, also for what was made with the one before."""
+        self.fleet = fleet
+        self.distributor = TaskDistributor(Routes(self.engine, retention_s=self.retention_s), self.limits, fleet)
+        self.bus = fleet_bus(self.engine, fleet, self.messages) if self.messages.secret else None
 
 
 async def _plane_of(request: Request) -> ControlPlane:  # a plain function would be called in a thread, for each request
