@@ -166,13 +166,18 @@ MOVES = st.lists(
 )
 
 
-@given(MOVES)
+OPENED = [("enter", 0), ("error", 0)] * 5 + [("pass", 30_000)]
+
+
+@given(st.sampled_from([[], OPENED]), MOVES)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_any_sequence_of_uses_ends_as_the_model_says(engine: Engine, moves: list[tuple[str, int]]) -> None:
+async def test_any_sequence_of_uses_ends_as_the_model_says(
+    engine: Engine, first: list[tuple[str, int]], then: list[tuple[str, int]]
+) -> None:
     cell, model, api = Cell(engine), Model(), uuid4().hex
     breakers, tokens = Breakers(engine), 0
     await cell.hosts.register("h1", HOST, lease_s=10**9, now_ms=cell.now)
-    for move, number in moves:
+    for move, number in [*first, *then]:
         if move == "pass":
             cell.now += number
         elif move == "enter":

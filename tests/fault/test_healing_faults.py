@@ -8,14 +8,16 @@ import pytest
 from host_bench import Bench, pool
 from tests.fault.test_host_faults import host_process
 
+from amas.clock import new_id
 from amas.controllers.recovering import Recovering, Warden
 from amas.engine.desired import DesiredState, Wish
 from amas.engine.hosts import HostRegistry
+from amas.engine.queue import make_submission
 from amas.engine.recoveries import Recoveries
 from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.healing import POISON, HealingSpec, Quarantine
 from amas.model.states import AgentStatus, TaskState
-from amas.model.task import RetryPolicy
+from amas.model.task import RetryPolicy, TaskSpec
 
 QUICK = HealingSpec(crashes=3, backoff_s=0.01, backoff_max_s=0.02, quarantine_s=600)
 
@@ -102,18 +104,18 @@ async def test_a_task_that_takes_every_agent_down_is_poison_and_none_of_them_is_
 
 
 async def test_a_broken_pool_is_quarantined_and_its_tasks_are_not_taken_for_poison(bench: Bench) -> None:
-    spec = pool("quitter", agent="healing_agents:quitter", replicas=3, healing=msgspec.structs.replace(QUICK, crashes=4))
+    spec = pool("quitter", agent="healing_agents:quitter", replicas=3, healing=QUICK)
     retry = RetryPolicy(retries=100, backoff_s=0.001, backoff_max_s=0.002)
     async with bench.host([spec]):
-        ids = [await bench.submit("test.quitter", retry=retry) for _ in range(12)]
+        batch = [make_submission(new_id(), TaskSpec(capability="test.quitter", retry=retry)) for _ in range(3)]
+        await bench.queue.submit(batch)
 
         async def all_held() -> bool:
             return len(await quarantined(bench)) == 3
 
         await bench.until(all_held)
-        outcomes = await bench.queue.outcomes(ids)
-        lost = [each for each in outcomes.values() if each.state.terminal]
-        assert len(lost) <= 1  # what came first met agents that nothing was known of
+        outcomes = await bench.queue.outcomes([task.id for task in batch])
+        assert [each for each in outcomes.values() if each.state.terminal] == []
 
 
 async def recovered(bench: Bench, cause: str) -> Any:
