@@ -10,6 +10,7 @@ do
   local POISONED = 3          -- as in model/healing.py
   local KEPT = 1000
   local TASKS_WATCHED = 1000  -- of one host: whether a thousand run again says it of all
+  local LATE_MS = 60000       -- how long such a task may stand in its queue until somebody claims it
   local ELSEWHERE_MS = 5000   -- for so long a task that crashed an agent waits for another one
 
   -- Note a failure that will be made good when none of `ids` waits any more.
@@ -51,7 +52,9 @@ do
     call('HSET', key('t', task.id), 'H', cmsgpack.pack(agents))
     local choice = call('HGET', key('t', task.id), 'A')
     if crash[4] and not (choice and cmsgpack.unpack(choice)[2]) then   -- it has no agents of its own choice
-      call('HSET', key('t', task.id), 'A', choices.hold({ELSEWHERE_MS, false, named}))
+      call('HSET', key('t', task.id), 'A', cmsgpack.pack({ELSEWHERE_MS, false, named}))
+      local looked_for_ms = delay_ms + ELSEWHERE_MS + LATE_MS   -- claims look for such a field no longer than it may matter
+      if call('PTTL', P .. ':choosy') < looked_for_ms then call('SET', P .. ':choosy', 1, 'PX', looked_for_ms) end
     end
     return nil
   end
