@@ -34,6 +34,7 @@ from benchmarks.parts import (
     memory,
     messages,
     rest,
+    scaling,
     throughput,
 )
 
@@ -50,6 +51,7 @@ PARTS: dict[str, ModuleType] = {
     "idle": idle,
     "fair": fair,
     "messages": messages,
+    "scaling": scaling,
     "goals": goals,
     "kill_host": kill_host,
     "kill_engine": kill_engine,

@@ -1,13 +1,14 @@
-"""`python -m benchmarks.fleet30k [--fleet FILE] [--tasks N] [--runs N] [--output FILE]`: 30,000 agents in two processes, measured.
+"""`python -m benchmarks.fleet30k [--fleet FILE] [--tasks N] [--runs N] [--output FILE]`: 30,000 agents in two processes.
 
-Starts the fleet `blackroad` as `amas up` does, waits until every agent is seated, and measures what people ask of it: the seconds from
-nothing to all seated, memory and idle CPU of every process, `amas ps`, and no-op tasks a second spread over all families. A run of
-its own, beside `make bench`: it prints a table, and JSON where `--output` says.
+Starts the fleet `blackroad` as `amas up` does, waits until every agent is seated, and measures what people ask of it: the seconds
+from nothing to all seated, memory and idle CPU of every process, `amas ps`, and no-op tasks a second spread over all families.
+A run of its own, beside `make bench`: it prints a table, and JSON where `--output` says.
 """
 
 import argparse
 import asyncio
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from amas.platforms.local.control import RunningFleet, start_fleet
 from amas.platforms.local.home import Home
 from amas.platforms.local.request import request_for
 from benchmarks.fleet import cpu_by_process, pids, recorded
-from benchmarks.machine import about, yardstick_ms
+from benchmarks.machine import about, cpu_s, yardstick_ms
 from benchmarks.work import LIMIT_S, PAYLOAD
 
 BATCH = 1000
@@ -65,12 +66,25 @@ async def _idle(fleet: RunningFleet, seconds: float) -> dict[str, float]:
     return {name: round((after[name] - before[name]) / seconds * 1000, 1) for name in pids(fleet)}
 
 
-def _ps_s(home: Path, *arguments: str) -> float:
-    began = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-m", "amas", "ps", "--home", str(home), *arguments], check=True, stdout=subprocess.DEVNULL, timeout=60
-    )
-    return time.perf_counter() - began
+def _ps(home: Path, *arguments: str) -> tuple[float, float]:
+    """Return how long one `amas ps` takes, and how much of that it works itself, in seconds."""
+    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "amas", "ps", "--home", str(home), *arguments]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=60)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.perf_counter() - began, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+async def _api_ms(fleet: RunningFleet, path: str) -> float:
+    """Return the median milliseconds of one answer of the API."""
+
+    def ask() -> float:
+        began = time.perf_counter()
+        with urllib.request.urlopen(f"{fleet.state.api_url}{path}", timeout=30) as answer:
+            answer.read()
+        return (time.perf_counter() - began) * 1000
+
+    return statistics.median([await asyncio.to_thread(ask) for _ in range(20)])
 
 
 async def _spread(client: Fleet, spec: FleetSpec, tasks: int) -> dict[str, float]:
@@ -96,16 +110,22 @@ async def measure(fleet_file: str, *, tasks: int, runs: int, idle_s: float) -> d
             up_s = time.perf_counter() - began
             await _seated(fleet, agents)
             seated_s = time.perf_counter() - began
+            start_cpu_s = sum(cpu_s([pid]) for pid in pids(fleet).values())
             idle = await _idle(fleet, idle_s)
             memory = {name: _memory_mb(pid) for name, pid in pids(fleet).items()}
-            pools_s = [await asyncio.to_thread(_ps_s, fleet.home.folder) for _ in range(runs)]
-            agents_s = [await asyncio.to_thread(_ps_s, fleet.home.folder, "--agents") for _ in range(runs)]
+            ps = [await asyncio.to_thread(_ps, fleet.home.folder) for _ in range(runs)]
+            ps_agents = [await asyncio.to_thread(_ps, fleet.home.folder, "--agents") for _ in range(runs)]
+            pools_ms, page_ms = await _api_ms(fleet, "/api/pools"), await _api_ms(fleet, "/api/agents?limit=1000&status=idle")
             async with Fleet.connect(home=fleet.home.folder) as client:
                 await _spread(client, spec, min(tasks, 2 * BATCH))  # warm
                 spread = []
+                worked_s = 0.0
                 for _ in range(runs):
                     await recorded(fleet)  # a run must not pay for the history of the one before
+                    before_s = sum(cpu_by_process(fleet).values())
                     spread.append(await _spread(client, spec, tasks))
+                    await recorded(fleet)
+                    worked_s += sum(cpu_by_process(fleet).values()) - before_s
             worked = {name: _memory_mb(pid) for name, pid in pids(fleet).items()}
         finally:
             await fleet.stop()
@@ -116,13 +136,18 @@ async def measure(fleet_file: str, *, tasks: int, runs: int, idle_s: float) -> d
         "hosts": spec.hosts,
         "up_s": round(up_s, 2),
         "seated_s": round(seated_s, 2),
+        "start_cpu_s": round(start_cpu_s, 2),
         "rss_mb": round(sum(of["rss"] for of in memory.values())),
         "pss_mb": round(sum(of["pss"] for of in memory.values())),
         "pss_mb_after_work": round(sum(of["pss"] for of in worked.values())),
         "idle_cpu_percent_of_a_core": round(sum(idle.values()) / 10, 1),
-        "ps_s": round(statistics.median(pools_s), 2),
-        "ps_agents_s": round(statistics.median(agents_s), 2),
+        "ps_s": round(statistics.median(took for took, _ in ps), 2),
+        "ps_cpu_s": round(statistics.median(own for _, own in ps), 2),
+        "ps_agents_s": round(statistics.median(took for took, _ in ps_agents), 2),
+        "api_pools_ms": round(pools_ms, 1),
+        "api_agents_page_ms": round(page_ms, 1),
         "tasks_per_s": round(statistics.median(run["tasks_per_s"] for run in spread)),
+        "cpu_us_per_task": round(worked_s / tasks / runs * 1e6),
         "success_percent": round(min(run["succeeded"] for run in spread) * 100, 2),
         "details": {"memory_mb": memory, "idle_cpu_ms_per_s": idle, "runs": [round(run["tasks_per_s"]) for run in spread]},
     }
@@ -131,13 +156,18 @@ async def measure(fleet_file: str, *, tasks: int, runs: int, idle_s: float) -> d
 ROWS = (
     ("seated_s", "seconds from nothing until every agent is registered and idle", "under 10"),
     ("up_s", "of these, until `amas up` returned", ""),
+    ("start_cpu_s", "CPU seconds of all processes until all were seated", ""),
     ("pss_mb", "memory of all processes together, shared pages counted once, MiB", "under 1,000"),
     ("rss_mb", "the same, shared pages counted in each", ""),
     ("pss_mb_after_work", "the first again, once agents have worked", ""),
     ("idle_cpu_percent_of_a_core", "CPU with nothing to do, all processes, % of a core", "under 10"),
     ("ps_s", "`amas ps`, seconds", "under 1"),
+    ("ps_cpu_s", "of these, its own CPU", ""),
     ("ps_agents_s", "`amas ps --agents`, seconds", "under 1"),
+    ("api_pools_ms", "`GET /api/pools`, ms", ""),
+    ("api_agents_page_ms", "`GET /api/agents`, a page of 1,000 that are idle, ms", ""),
     ("tasks_per_s", "no-op tasks a second over all families, from end to end", "20,000"),
+    ("cpu_us_per_task", "CPU of all processes together for one of those tasks, history included, us", ""),
     ("success_percent", "of these succeeded, %", "98"),
 )
 

@@ -16,6 +16,8 @@ AmasError
 │   ├── TaskUnknown
 │   ├── WorkflowUnknown
 │   ├── AgentUnknown
+│   ├── AgentTaken            author     another live session has an agent of this name
+│   ├── SessionLost           nobody     a remote session's lease ran out: register anew
 │   ├── ScheduleUnknown
 │   ├── TaskFailed
 │   ├── LimitUnknown
@@ -58,6 +60,8 @@ AmasError
 │   ├── PortInUse
 │   ├── HomeUnusable
 │   ├── StartFailed
+│   ├── StageIncomplete
+│   ├── IntakeClosed
 │   └── ModelNotInstalled
 ├── RecordsError              operator   the history can't be written or read
 ├── ArtifactError             operator   the artifact store can't take or give a large value
@@ -186,6 +190,30 @@ class AgentUnknown(TaskError):
     """No live host has an agent of this name."""
 
     code = "agent_unknown"
+
+
+class AgentTaken(TaskError):
+    """Another live session has an agent of this name: end that one, wait for its lease to end, or take the agent over."""
+
+    code = "agent_taken"
+    act = "author"
+
+    def __init__(self, agent_id: str, *, session_id: str) -> None:
+        super().__init__(
+            f"{agent_id} is registered by the session {session_id}, which is alive: register it under another name, "
+            "or say take_over when that one is yours and gone"
+        )
+        self.agent_id, self.session_id = agent_id, session_id
+
+
+class SessionLost(TaskError):
+    """A remote session's lease has run out: what it ran went to others, and its agents must be registered anew."""
+
+    code = "session_lost"
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"the lease of {session_id} has run out and its tasks went to others: stop them and register anew")
+        self.session_id = session_id
 
 
 class ScheduleUnknown(TaskError):
@@ -496,6 +524,18 @@ class StartFailed(PlatformError):
     """A part of the fleet didn't come up; the message carries the last lines of its log."""
 
     code = "start_failed"
+
+
+class StageIncomplete(PlatformError):
+    """A stage's agents aren't there and well in time; what was started before goes on running."""
+
+    code = "stage_incomplete"
+
+
+class IntakeClosed(PlatformError):
+    """No goals and tasks are taken now; what was accepted is kept."""
+
+    code = "intake_closed"
 
 
 class ModelNotInstalled(PlatformError):

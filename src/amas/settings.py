@@ -263,6 +263,29 @@ class ServerSettings(Settings, frozen=True, kw_only=True):
             )
 
 
+class RemoteSettings(Settings, frozen=True, kw_only=True):
+    """Agents that run elsewhere and come in through the API."""
+
+    agents: Annotated[
+        str, Variable("AMAS_REMOTE_AGENTS", pattern="off|listed|declared|any", meaning="off, listed, declared or any")
+    ] = ""
+    """Which of them a fleet lets in; empty takes what its file says, which is `off` where it says nothing."""
+    token: Annotated[str, Variable("AMAS_REMOTE_TOKEN", meaning="a secret of at least 16 characters without spaces")] = ""
+    """Who has it may register agents and nothing else, so that machines elsewhere needn't know AMAS_TOKEN."""
+    lease_s: Annotated[float, Variable("AMAS_REMOTE_LEASE_S", "seconds", 1, 3600)] = 30.0
+    """What a silent session's tasks wait. Longer than a host's: between these agents and us lies the internet."""
+
+    @property
+    def beat_every_s(self) -> float:
+        """How often a session should be heard of: two beats may be lost."""
+        return self.lease_s / 3
+
+    def check(self) -> None:
+        """A secret can't be guessed."""
+        if self.token and not re.fullmatch(r"[!-~]{16,}", self.token):
+            raise SettingInvalid("AMAS_REMOTE_TOKEN must be at least 16 visible ASCII characters without spaces")
+
+
 class RecordsSettings(Settings, frozen=True, kw_only=True):
     """Where the history is kept."""
 
@@ -352,6 +375,7 @@ GROUPS: tuple[type[Settings], ...] = (
     QueueSettings,
     MessageSettings,
     ServerSettings,
+    RemoteSettings,
     RecordsSettings,
     ArtifactSettings,
     ModelSettings,

@@ -25,3 +25,27 @@ def test_the_eleven_of_noor_review_a_code_base(amas: Command, project: Callable[
     assert (figures["Tests passed"], figures["Tests failed"]) == ("1 of 2", "1")
     assert (result["approved"], result["signed_by"]) == (True, "aurora-1")
     assert all((Path(result["folder"]) / name).stat().st_size for name in ("report.html", "report.md"))
+
+
+@pytest.mark.requirement("M1", "M2")
+def test_mas_starts_in_order_and_goes_on_where_a_start_was_told_to_stop(amas: Command, project: Callable[..., Path]) -> None:
+    def sizes() -> dict[str, int]:
+        return {pool["pool"]: pool["agents"]["total"] for pool in json.loads(amas("ps", "--json").stdout)["items"]}
+
+    first = amas("up", "--fleet", "mas", "--phase", "learning-agent")
+    assert first.returncode == 0, first
+    assert [line.partition("  ")[0] for line in first.stdout.splitlines()[:3]] == [
+        "✓ stage 1: resource-manager", "✓ stage 2: monitoring-agent", "✓ stage 3: learning-agent",
+    ]  # fmt: skip
+    assert sizes() == {"resource-manager": 2, "monitoring-agent": 3, "learning-agent": 2}
+    rest = amas("up")
+    assert rest.returncode == 0, rest
+    assert sizes() == {"resource-manager": 2, "monitoring-agent": 3, "learning-agent": 2, "coordinator": 3, "task-executor": 5}
+    folder = project(**{"a.py": FINE, "test_a.py": TESTS})
+    ended = amas("run", GOAL, "--input", str(folder), "--json")
+    assert json.loads(ended.stdout)["workflow"]["result"]["approved"] is True
+    stopped = amas("down").stdout.splitlines()
+    assert [line.partition("  ")[0] for line in stopped[:2]] == [
+        "✓ stage 5: task-executor stopped",
+        "✓ stage 4: coordinator stopped",
+    ]

@@ -14,7 +14,7 @@ from amas.engine.desired import DesiredState, Wish
 from amas.engine.hosts import HostAbout, HostRegistry
 from amas.engine.limits import Limits
 from amas.engine.queue import TaskQueue
-from amas.model.desired import Order, Scale
+from amas.model.desired import Order, Scale, Seats
 from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec
 
 LIMIT_S = 20.0
@@ -101,12 +101,14 @@ async def test_seats_are_never_dealt_from_a_wish_that_has_changed(cell: Cell, mo
 
 
 async def test_the_first_host_waits_a_moment_for_the_others(cell: Cell) -> None:
-    await cell.want(Wish("fleet", fleet(hosts=2)))
+    await cell.want(Wish("fleet", fleet(hosts=2)), Wish("seats:h2", (Seats("coder", ((1, 6),)),)))  # left by an earlier life
     await cell.join("h1")
     assert 0 < await cell.placer.run_once() <= GATHER_S
-    assert await cell.now() == {}
+    assert await cell.now() == {"h2": 6}
     await cell.join("h2")
     assert sorted((await cell.seated()).values()) == [3, 4]
+    await cell.hosts.leave("h2")
+    assert await cell.seated() == {"h1": 7}  # nobody waits for a host that has gone
 
 
 async def test_a_dead_hosts_agents_sit_elsewhere_once_the_reaper_gave_it_up(cell: Cell) -> None:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from tests.engine.cell import LEASE_S, WHY, Cell, task
 
+from amas.controllers.router import live_pools
 from amas.engine.bounds import QueueBounds
 from amas.engine.hosts import HostAbout, PoolCard
 from amas.engine.queue import Slots
@@ -295,3 +296,20 @@ async def test_a_re_run_is_routed_anew_where_its_pool_has_no_route_any_more(rout
     await routed.cell.workflows.put_back(["t0"], now_ms=routed.cell.now)
     assert await routed.depths() == {B: 1}
     assert [one.id for one in await routed.claim("b")] == ["t0"]
+
+
+async def test_what_a_live_host_says_anew_is_read_again_and_nothing_else(cell: Cell) -> None:
+    routes = Routes(cell.engine)
+
+    def about(last: int) -> HostAbout:
+        return HostAbout(1, "here", "1", (PoolCard("p", "specialist", "", "p", "1", 2, ((1, last),)),))
+
+    for host in ("h1", "h2"):
+        await cell.hosts.register(host, about(3), lease_s=600)
+    first = await routes.hosts({})
+    assert live_pools(first, {"p"})["p"].slots == 12
+    assert (await routes.hosts(first))["h1"] is first["h1"]
+    await cell.hosts.announce("h1", about(10))
+    second = await routes.hosts(first)
+    assert live_pools(second, {"p"})["p"].slots == 26
+    assert second["h2"] is first["h2"]

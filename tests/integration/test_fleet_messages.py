@@ -73,7 +73,7 @@ pools:
   - {name: chief, layer: executive, agent: "talk_agents:hold", capabilities: [talk.hold]}
   - {name: asker, agent: "talk_agents:ask", capabilities: [talk.ask], lead: chief}
   - {name: helper, agent: "talk_agents:Helper", capabilities: [talk.help], lead: chief}
-  - {name: boxed, agent: "talk_agents:peek", capabilities: [talk.peek], lead: chief, isolation: process}
+  - {name: boxed, agent: "talk_agents:peek", capabilities: [talk.peek], lead: chief, isolation: process, replicas: 2}
 """
 QUICK = {"AMAS_MESSAGE_CLAIM_S": "1", "AMAS_LEASE_S": "1.5", "AMAS_BEAT_EVERY_S": "0.4"}
 
@@ -134,7 +134,11 @@ def until(look: Callable[[], Any]) -> Any:
 
 
 def host_of(amas: Command, agent_id: str) -> str:
-    return str(rest(amas, "GET", f"/api/agents/{agent_id}")["host_id"])
+    def host() -> str:
+        (found,) = rest(amas, "GET", "/api/agents?pool=" + agent_id.removesuffix("-1"))["items"] or [{"host_id": ""}]
+        return str(found["host_id"])
+
+    return str(until(host))  # agents are seated a moment after their hosts are up
 
 
 def test_an_agent_asks_one_on_another_host(amas: Command) -> None:

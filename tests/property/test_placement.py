@@ -74,6 +74,7 @@ def _loads(placed: Placed, fleet: Sequence[PoolSpec], live: Sequence[str]) -> li
     return [sum(seats.count * weights[seats.pool] for seats in placed.get(host, ())) for host in live]
 
 
+@settings(deadline=None)
 @given(pools, hosts, changes)
 def test_every_agent_sits_once_and_each_pool_is_spread_evenly(
     fleet: tuple[PoolSpec, ...], live: list[str], lived: list[tuple[tuple[PoolSpec, ...], list[str]]]
@@ -91,6 +92,7 @@ def test_every_agent_sits_once_and_each_pool_is_spread_evenly(
             assert all(last + 1 < first for (_, last), (first, _) in zip(seats.numbers, seats.numbers[1:], strict=False))
 
 
+@settings(deadline=None)
 @given(pools, hosts)
 def test_loads_differ_by_one_agent_at_most_when_dealt_anew(fleet: tuple[PoolSpec, ...], live: list[str]) -> None:
     """The heaviest agent's weight is all that two hosts' loads differ by."""
@@ -98,6 +100,7 @@ def test_loads_differ_by_one_agent_at_most_when_dealt_anew(fleet: tuple[PoolSpec
     assert max(loads) - min(loads) <= max(agent_weight(pool) for pool in fleet)
 
 
+@settings(deadline=None)
 @given(pools, hosts, changes)
 def test_placing_again_changes_nothing(
     fleet: tuple[PoolSpec, ...], live: list[str], lived: list[tuple[tuple[PoolSpec, ...], list[str]]]
@@ -107,6 +110,7 @@ def test_placing_again_changes_nothing(
     assert place(fleet, live, placed) == placed
 
 
+@settings(deadline=None)
 @given(pools, st.sets(st.sampled_from(HOSTS), min_size=2).map(sorted), st.data())
 def test_a_lost_host_moves_only_its_own_agents(fleet: tuple[PoolSpec, ...], live: list[str], data: st.DataObject) -> None:
     """Nobody else's agents move when a host dies or is drained, and it has none afterwards."""
@@ -117,6 +121,7 @@ def test_a_lost_host_moves_only_its_own_agents(fleet: tuple[PoolSpec, ...], live
     assert _moved(before, after) == {agent for agent, host in _agents(before).items() if host == lost}
 
 
+@settings(deadline=None)
 @given(pools, hosts, st.data())
 def test_a_new_host_gets_its_share_and_nothing_else_moves(
     fleet: tuple[PoolSpec, ...], live: list[str], data: st.DataObject
@@ -129,6 +134,7 @@ def test_a_new_host_gets_its_share_and_nothing_else_moves(
     assert loads[-1] >= max(loads) - max(agent_weight(pool) for pool in fleet)
 
 
+@settings(deadline=None)
 @given(pools, hosts, st.integers(0, 60), st.data())
 def test_a_pool_that_changes_size_touches_only_itself(
     fleet: tuple[PoolSpec, ...], live: list[str], replicas: int, data: st.DataObject
@@ -146,6 +152,7 @@ def test_a_pool_that_changes_size_touches_only_itself(
     assert {number for pool, number in _agents(after) if pool == changed} == set(range(1, replicas + 1))
 
 
+@settings(deadline=None)
 @given(pools, st.sets(st.sampled_from(HOSTS), min_size=2).map(sorted), st.data())
 def test_a_cordoned_host_keeps_what_it_has_and_gets_no_more(
     fleet: tuple[PoolSpec, ...], live: list[str], data: st.DataObject
@@ -159,10 +166,9 @@ def test_a_cordoned_host_keeps_what_it_has_and_gets_no_more(
     assert place(fleet, [], before, cordoned=[cordoned]) == ({cordoned: before[cordoned]} if cordoned in before else {})
 
 
-@settings(max_examples=1)
-@given(st.just(1_000_000))
-def test_a_million_agents_cost_as_little_as_their_ranges(agents: int) -> None:
+def test_a_million_agents_cost_as_little_as_their_ranges() -> None:
     """The numbers of ranges stay small, and so does the work: each pool is at most one range more for each host and change."""
+    agents = 1_000_000
     fleet = [_pool(index, agents // 100) for index in range(100)]
     live = [f"host-{number:02}" for number in range(32)]
     began = perf_counter()

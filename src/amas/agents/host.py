@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from amas.agents.attempt import STOP_GRACE_S, Attempt, Outcome, Seat, Stop
-from amas.agents.crews import Crew, Unmade
 from amas.agents.flow_agents import flow_pool
 from amas.agents.healer import Healer, Means
 from amas.agents.health import HealthWatch
@@ -32,6 +31,7 @@ from amas.agents.mailroom import Bus, Mailroom
 from amas.agents.progress import ProgressPost
 from amas.agents.pump import Pump
 from amas.agents.slots import FreeSlots, PoolSlots
+from amas.agents.squads import Squad, Unmade
 from amas.agents.task_context import Services, TaskContext, needs_coalescer, step_coalescer
 from amas.agents.threads import DaemonThreads
 from amas.artifacts.store import ArtifactStore
@@ -127,9 +127,11 @@ class Host:
         self._succeeded: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
         self._busy_s: dict[str, float] = {}
-        self._crews: dict[str, Crew] = {}
-        self._crew_of: dict[PoolSlots, Crew] = {}
-        self._flow: Crew | None = None
+        self._squads: dict[str, Squad] = {}
+        self._squad_of: dict[PoolSlots, Squad] = {}
+        self._flow: Squad | None = None
+        self._built_in: dict[str, Seat] = {}
+        """The flow squad's, which are nobody's agents."""
         self._about_lock = asyncio.Lock()
         self._hierarchy = Hierarchy.of(pool.member for pool in pools)
         for pool in pools:
@@ -210,7 +212,7 @@ class Host:
         )
 
     def _about(self) -> HostAbout:
-        cards = tuple(crew.card for crew in self._crews.values() if crew.numbers)
+        cards = tuple(squad.card for squad in self._squads.values() if squad.numbers)
         return HostAbout(os.getpid(), socket.gethostname(), version("amas"), cards, self._revision)
 
     async def _register(self) -> None:
@@ -248,7 +250,7 @@ class Host:
         for seat in seats:
             if seat.pool in specs:
                 wanted.setdefault(seat.pool, []).extend(expand(seat.numbers))
-        for name in [name for name in self._crews if name not in wanted]:
+        for name in [name for name in self._squads if name not in wanted]:
             self._dismiss(name)
         for name, numbers in wanted.items():
             try:
@@ -259,8 +261,10 @@ class Host:
         self._services = self._services._replace(hierarchy=self._hierarchy)
         self._carry_flow_agent(gate)
         going = self._slots.left_soon
-        self._crew_of = {
-            slots: crew for slots, crew in self._crew_of.items() if slots in going or crew in (*self._crews.values(), self._flow)
+        self._squad_of = {
+            slots: squad
+            for slots, squad in self._squad_of.items()
+            if slots in going or squad in (*self._squads.values(), self._flow)
         }
         self._revision = revision
         self._pump.wake.set()
@@ -268,7 +272,7 @@ class Host:
 
     def _staff(self, pool: PoolSpec, numbers: Numbers) -> None:
         """Have these agents in a pool, and no others."""
-        old = self._crews.get(pool.name)
+        old = self._squads.get(pool.name)
         if old is not None and old.makes(pool):
             if old.numbers != numbers:
                 before, after = set(expand(old.numbers)), set(expand(numbers))
@@ -276,41 +280,41 @@ class Host:
                 self._join(old, ranges(after - before))
                 old.numbers = numbers
             return
-        crew = self._crews[pool.name] = self._new_crew(pool)
-        crew.numbers = numbers
+        squad = self._squads[pool.name] = self._new_squad(pool)
+        squad.numbers = numbers
         if old is not None:
             self._slots.move(old.ids(ranges(set(expand(old.numbers)) - set(expand(numbers)))), None)
-        self._join(crew, numbers)
+        self._join(squad, numbers)
         if old is not None:
             self._slots.drop_pool(old.slots)
 
     def _dismiss(self, name: str) -> None:
-        crew = self._crews.pop(name)
-        self._slots.move(crew.ids(crew.numbers), None)
-        self._slots.drop_pool(crew.slots)
+        squad = self._squads.pop(name)
+        self._slots.move(squad.ids(squad.numbers), None)
+        self._slots.drop_pool(squad.slots)
 
-    def _new_crew(self, pool: PoolSpec) -> Crew:
-        crew = Crew(pool, self._slots)
-        self._crew_of[crew.slots] = crew
-        return crew
+    def _new_squad(self, pool: PoolSpec) -> Squad:
+        squad = Squad(pool, self._slots)
+        self._squad_of[squad.slots] = squad
+        return squad
 
-    def _join(self, crew: Crew, numbers: Numbers) -> None:
-        """Have agents stand in a crew, at once or from when they have done what they do in another."""
-        ids = crew.ids(numbers)
-        new = [agent_id for agent_id in ids if self._slots.pool_of(agent_id) is None] if crew.early else []
-        self._slots.move(ids, crew.slots)
-        self._make_early(crew, new)
+    def _join(self, squad: Squad, numbers: Numbers) -> None:
+        """Have agents stand in a squad, at once or from when they have done what they do in another."""
+        ids = squad.ids(numbers)
+        new = [agent_id for agent_id in ids if self._slots.pool_of(agent_id) is None] if squad.early else []
+        self._slots.move(ids, squad.slots)
+        self._make_early(squad, new)
 
-    def _make_early(self, crew: Crew, agent_ids: Sequence[str]) -> None:
-        seats = [self._seat(agent_id) for agent_id in agent_ids] if crew.early else []
+    def _make_early(self, squad: Squad, agent_ids: Sequence[str]) -> None:
+        seats = [self._seat(agent_id) for agent_id in agent_ids] if squad.early else []
         if seats and self.state is not HostState.STARTING:
             self._health.check(*seats)
             if self._mail:
                 self._mail.admit(seats)
 
     def _left(self, agent_id: str) -> None:
-        """Forget an agent that has left its crew; another crew may have it already."""
-        seat = self.seats.pop(agent_id, None)
+        """Forget an agent that has left its squad; another squad may have it already."""
+        seat = self.seats.pop(agent_id, None) or self._built_in.pop(agent_id, None)
         if seat is not None:
             self._health.forget(seat)
         self._healer.forget(agent_id)
@@ -318,37 +322,38 @@ class Host:
             self._mail.dismiss(agent_id)
         slots = self._slots.pool_of(agent_id)
         if slots is not None:
-            self._make_early(self._crew_of[slots], [agent_id])
+            self._make_early(self._squad_of[slots], [agent_id])
 
     def _carry_flow_agent(self, gate: GateSpec | None) -> None:
         """Have the agent that every host has for maps and flows; it is nobody's, so it isn't told of among the agents."""
         pool, old = flow_pool(self.host_id, gate), self._flow
         if old is not None and old.makes(pool):
             return
-        crew = self._flow = self._new_crew(pool)
+        squad = self._flow = self._new_squad(pool)
         if old is not None:
             self._slots.move(old.ids(old.numbers), None)
             self._slots.drop_pool(old.slots)
         number = old.numbers[0][0] + 1 if old else 1  # another one, so that it needn't wait for what the old one still does
-        crew.numbers = ((number, number),)
-        self._slots.move(crew.ids(crew.numbers), crew.slots)
+        squad.numbers = ((number, number),)
+        self._slots.move(squad.ids(squad.numbers), squad.slots)
 
     def _spec_of(self, agent_id: str) -> PoolSpec | None:
         """Return the pool of an agent, None for one that isn't here."""
         slots = self._slots.pool_of(agent_id)
-        return self._crew_of[slots].pool if slots is not None else None
+        return self._squad_of[slots].pool if slots is not None else None
 
     def _seat(self, agent_id: str) -> Seat:
         """Return an agent that may have a task, made now where it wasn't."""
-        seat = self.seats.get(agent_id)
+        seat = self.seats.get(agent_id) or self._built_in.get(agent_id)
         if seat is None:
             slots = self._slots.pool_of(agent_id)
             assert slots is not None, f"{agent_id} got a task that it didn't ask for"
-            crew = self._crew_of[slots]
+            squad = self._squad_of[slots]
+            made = self._built_in if squad is self._flow else self.seats
             try:
-                seat = self.seats[agent_id] = crew.seat(agent_id)
+                seat = made[agent_id] = squad.seat(agent_id)
             except Exception as error:  # noqa: BLE001  the agent's author's constructor may raise anything
-                return Seat(Unmade(agent_id, crew.pool, error), crew.pool)
+                return Seat(Unmade(agent_id, squad.pool, error), squad.pool)
         return seat
 
     # -- working
@@ -375,7 +380,7 @@ class Host:
             self.state = HostState.WORKING
             self.working.set()
             self._services.log.info(
-                "a host works", event=events.HOST_STARTED, pid=os.getpid(), agents=self._about().agents, pools=len(self._crews)
+                "a host works", event=events.HOST_STARTED, pid=os.getpid(), agents=self._about().agents, pools=len(self._squads)
             )
             await self._drain_asked.wait()
             await self._drain(pump)

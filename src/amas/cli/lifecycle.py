@@ -13,23 +13,31 @@ from amas.cli.output import console, moment, print_json
 from amas.cli.recover import tell_what_is_lost
 from amas.errors import FleetAlreadyRunning, FleetNotRunning
 from amas.model.fleet import DELAYED
-from amas.platforms.local.control import RunningFleet, fleet_state, run_fleet, start_fleet, stop_fleet
+from amas.platforms.local.control import RunningFleet, fleet_state, start_fleet, stop_fleet
 from amas.platforms.local.home import FleetState, Home
 from amas.platforms.local.request import Event, Ports, Report, request_for
 
 
-def up(fleet: str, folder: Path | None, *, ports: Ports, foreground: bool, as_json: bool) -> None:
-    """Start a fleet and say where it is."""
+def up(fleet: str, folder: Path | None, *, ports: Ports, phase: str, foreground: bool, as_json: bool) -> None:
+    """Start a fleet, its stages one after the other up to `phase`, and say where it is; go on with one that isn't there yet."""
+    from amas.platforms.local import opening  # with the engine's driver, which takes a while to import
+
     home = home_at(folder)
     if home.supervisor_pid() is not None:
-        raise FleetAlreadyRunning(f"a fleet runs in {home.folder} already: `amas status` shows it, `amas down` stops it")
-    request = request_for(fleet, home, ports=ports)
-    if foreground:
-        asyncio.run(run_fleet(request, on_event=None if as_json else _say))
-        return
-    with _progress(show=not as_json) as on_event:
-        running = asyncio.run(start_fleet(request, on_event=on_event))
-    state = running.state
+        state = fleet_state(home.folder)
+        if asyncio.run(opening.reached(state)) is None:
+            raise FleetAlreadyRunning(f"a fleet runs in {home.folder} already: `amas status` shows it, `amas down` stops it")
+    else:
+        request = request_for(fleet, home, ports=ports)
+        assert request.fleet is not None
+        opening.last_stage(request.fleet, phase)  # a wrong word is refused before anything starts
+        if foreground:
+            asyncio.run(opening.run_in_stages(request, phase, None if as_json else _say))
+            return
+        with _progress(show=not as_json) as on_event:
+            asyncio.run(start_fleet(request, on_event=on_event))
+        state = fleet_state(home.folder)
+    asyncio.run(opening.open_stages(state, phase, None if as_json else _say))
     if as_json:
         print_json(msgspec.to_builtins(state))
     else:
@@ -39,12 +47,17 @@ def up(fleet: str, folder: Path | None, *, ports: Ports, foreground: bool, as_js
 
 def down(folder: Path | None, *, as_json: bool) -> None:
     """Stop the fleet."""
+    from amas.platforms.local import opening
+
     home = home_at(folder)
+    late = asyncio.run(opening.close_stages(fleet_state(home.folder), None if as_json else _say))
     clean = asyncio.run(stop_fleet(home.folder))
     if as_json:
-        print_json({"stopped": True, "clean": clean})
-    else:
-        console().print("the fleet is down" if clean else "the fleet didn't end in time and was killed; nothing is lost")
+        print_json({"stopped": True, "clean": clean, "unfinished": late})
+        return
+    if late:
+        console().print(f"not done in time: {', '.join(late)}; their tasks are done after the next start")
+    console().print("the fleet is down" if clean else "the fleet didn't end in time and was killed; nothing is lost")
 
 
 def status(folder: Path | None, *, as_json: bool) -> None:
@@ -101,6 +114,10 @@ def started_fleet(fleet: str, home: Home, *, show: bool) -> Iterator[None]:
     try:
         with _progress(show=show) as on_event:
             running = asyncio.run(start_fleet(request, on_event=on_event))
+        if request.fleet is not None and len(request.fleet.stages) > 1:
+            from amas.platforms.local import opening
+
+            asyncio.run(opening.open_stages(running.state, "", None))
         yield
     finally:
         if running is not None:
@@ -108,8 +125,11 @@ def started_fleet(fleet: str, home: Home, *, show: bool) -> Iterator[None]:
 
 
 def _say(event: Event) -> None:
-    if event.what == "ready":
-        console().print(f"[green]✓[/green] {event.part}  [dim]{event.seconds:.1f} s[/dim]")
+    if event.what in ("ready", "stopped"):
+        done = " stopped" if event.what == "stopped" else ""
+        console().print(f"[green]✓[/green] {event.part}{done}  [dim]{event.seconds:.1f} s[/dim]")
+    elif event.what == "failed":
+        console().print(f"[red]✗[/red] {event.message}")
     elif event.what == "up":
         console().print("the fleet is up; Ctrl-C stops it")
 

@@ -15,6 +15,7 @@ import typer.core
 
 from amas.cli.exit import ExitCode
 from amas.cli.healing_commands import app as healing
+from amas.cli.looking import app as looking
 from amas.cli.operating import app as operating
 from amas.cli.options import HomeOption, Json
 
@@ -56,13 +57,17 @@ def up(
     home: HomeOption = None,
     port: Port = None,
     metrics_port: MetricsPort = None,
+    phase: Annotated[
+        str,
+        typer.Option("--phase", help="Start agents' stages up to this one, a number or a pool; `amas up` goes on from there."),
+    ] = "",
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay attached; Ctrl-C stops the fleet.")] = False,
     json: Json = False,
 ) -> None:
     """Start a fleet on this machine."""
     from amas.cli import lifecycle
 
-    lifecycle.up(fleet, home, ports=(port, metrics_port), foreground=foreground, as_json=json)
+    lifecycle.up(fleet, home, ports=(port, metrics_port), phase=phase, foreground=foreground, as_json=json)
 
 
 @app.command()
@@ -328,41 +333,6 @@ def routes(home: HomeOption = None, json: Json = False) -> None:
 
 
 @app.command()
-def agents(
-    agent_id: Annotated[str, typer.Argument(help="Show this one.")] = "",
-    layer: Annotated[str, typer.Option(help="Only this layer's.")] = "",
-    home: HomeOption = None,
-    json: Json = False,
-) -> None:
-    """List agents with what they do now, or show one."""
-    from amas.cli import look
-
-    look.agents(agent_id, home, layer=layer, as_json=json)
-
-
-@app.command()
-def ps(
-    pool: Annotated[str, typer.Argument(help="List this pool's agents.")] = "",
-    agents: Annotated[bool, typer.Option("--agents", help="List agents, and not how many of each pool do what.")] = False,
-    layer: Annotated[str, typer.Option(help="Only this layer's agents.")] = "",
-    capability: Annotated[str, typer.Option(help="Only agents that can do this.")] = "",
-    status: Annotated[str, typer.Option(help="Only agents that are idle, working, error or healing.")] = "",
-    host: Annotated[str, typer.Option(help="Only this host's agents.")] = "",
-    limit: Annotated[int, typer.Option(min=1, help="At most this many agents.")] = 100,
-    home: HomeOption = None,
-    json: Json = False,
-) -> None:
-    """Show how many agents of each pool are idle, working or in trouble; with a pool or a filter, the agents themselves."""
-    from amas.cli import ps as module
-
-    filters = {"pool": pool, "layer": layer, "capability": capability, "status": status, "host": host}
-    if agents or any(filters.values()):
-        module.agents(home, filters=filters, limit=limit, as_json=json)
-    else:
-        module.pools(home, as_json=json)
-
-
-@app.command()
 def limits(home: HomeOption = None, json: Json = False) -> None:
     """List concurrency keys and providers: what they allow, what is taken, who waits."""
     from amas.cli import limits as module
@@ -575,6 +545,7 @@ def serve(home: HomeOption = None) -> None:
     run_control_plane(home)
 
 
+app.add_typer(looking)
 app.add_typer(operating)
 app.add_typer(healing)
 

@@ -116,3 +116,15 @@ def history(
     from amas.cli import desired
 
     desired.history(home, limit=limit, as_json=json)
+
+
+@app.command()
+def scaling(
+    pool: Annotated[str, typer.Argument(metavar="[POOL]", help="One pool, with its signals and last changes.")] = "",
+    home: HomeOption = None,
+    json: Json = False,
+) -> None:
+    """Show pools whose size follows their work: how many agents, how many there should be, and why."""
+    from amas.cli import scaling as module
+
+    module.scaling(pool, home, as_json=json)

@@ -35,7 +35,8 @@ class Placer:
     def __init__(self, state: DesiredState, figures: Figures) -> None:
         self._state, self._figures = state, figures
         self._seen: tuple[int, frozenset[str]] | None = None
-        self._first_s: float | None = None
+        self._since_s: float | None = None
+        self._gathered = False
 
     async def run_once(self) -> float:
         """Deal what isn't dealt as it should be and return the seconds until the next look."""
@@ -57,15 +58,17 @@ class Placer:
         return PAUSE_S
 
     def _gathering_s(self, desired: Desired, live: frozenset[str]) -> float:
-        """Return how long to wait for more hosts: while nobody is seated, and not for ever."""
+        """Return how long to wait for more hosts: as many as are declared, once after there was none, and not for ever."""
         assert desired.fleet is not None
-        if not live or len(live) >= desired.fleet.hosts or not live.isdisjoint(desired.seats):
-            self._first_s = None
+        if not live:
+            self._since_s, self._gathered = None, False
             return 0.0
         now_s = monotonic_s()
-        if self._first_s is None:
-            self._first_s = now_s
-        return max(0.0, self._first_s + GATHER_S - now_s)
+        if self._since_s is None:
+            self._since_s = now_s
+        wait_s = self._since_s + GATHER_S - now_s
+        self._gathered = self._gathered or len(live) >= desired.fleet.hosts or wait_s <= 0
+        return 0.0 if self._gathered else wait_s
 
     def _told(self, desired: Desired, live: frozenset[str], placed: Mapping[str, tuple[Seats, ...]]) -> None:
         seated = sum(seats.count for of in placed.values() for seats in of)

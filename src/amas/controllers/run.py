@@ -13,6 +13,7 @@ from functools import partial
 from typing import Protocol, runtime_checkable
 
 from amas.clock import monotonic_s
+from amas.controllers.autoscaler import Autoscaler
 from amas.controllers.cron import Cron
 from amas.controllers.deadlines import Deadlines
 from amas.controllers.declarer import Declarer
@@ -28,11 +29,13 @@ from amas.engine.bounds import QueueBounds
 from amas.engine.connection import Engine
 from amas.engine.desired import DesiredState
 from amas.engine.hosts import HostRegistry, Leadership
+from amas.engine.inbox import Inboxes
 from amas.engine.journal import Journal
 from amas.engine.limits import Limits
 from amas.engine.queue import TaskQueue
 from amas.engine.recoveries import Recoveries
 from amas.engine.routes import Routes
+from amas.engine.scaling import ScalingState
 from amas.engine.schedules import Schedules
 from amas.engine.workflows import Workflows
 from amas.errors import EngineError, RecordsError
@@ -40,7 +43,7 @@ from amas.model.fleet import FleetSpec
 from amas.observe import events
 from amas.observe.logging import process_log
 from amas.records.store import Records
-from amas.settings import EngineSettings, HostSettings, OrchestrationLimits
+from amas.settings import EngineSettings, HostSettings, MessageSettings, OrchestrationLimits
 
 DUTY = "controllers"
 LEASE_S = 3.0
@@ -88,6 +91,7 @@ def make_duties(engine: Engine, records: Records, figures: Figures, *, fleet: Fl
         Warden(desired, Recoveries(engine)),
         cron,
         Deadlines(queue, figures, timeout_s=timeout_s),
+        Autoscaler(ScalingState(engine), desired, Inboxes(engine, MessageSettings.read()), records),
         Declarer(desired, queue, resources, QueueBounds(engine), [cron, router]),
         Placer(desired, figures),
         router,

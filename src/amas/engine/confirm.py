@@ -16,9 +16,10 @@ from amas.settings import EngineSettings
 
 WAITAOF_SINCE = (7, 2)
 
-UNCONFIRMED = frozenset(
-    "append digest due expire forget lead limit mark promote reap refill register release resign tend trim weigh".split()  # noqa: SIM905
+_AGAIN = (
+    "append digest due expire forget lead limit mark promote reap refill register release resign scaling_keep tend trim weigh"
 )
+UNCONFIRMED = frozenset(_AGAIN.split())
 """Functions that never wait for replicas: they answer a question, or are said again and again, so that a promoted replica that
 never heard of one hears it soon; and a control plane must start, and sweep, while replicas are away. A lease's renewal isn't
 among them: a primary that was frozen while another was promoted answers for some seconds more, and only the missing replicas tell

@@ -19,10 +19,15 @@ from amas.model.fleet import FleetSpec
 CHANNEL = "desired"
 """Where the revision is published after a change, for a `Bell`."""
 FLEET = "fleet"
-SESSIONS = b"remote-"
-"""How the ids of hosts begin that take no seats."""
+SESSIONS = b"remote-", b"guest-"
+"""How the ids of hosts begin that take no seats: agents that run elsewhere, and those that a program adds to the fleet itself."""
 
 _fleet = msgspec.msgpack.Decoder(FleetSpec)
+_single: dict[str, msgspec.msgpack.Decoder[Any]] = {
+    FLEET: _fleet,
+    "stage": msgspec.msgpack.Decoder(int),
+    "closed": msgspec.msgpack.Decoder(str),
+}
 _values = {kind: (attribute, msgspec.msgpack.Decoder(of)) for kind, (attribute, of) in SECTIONS.items()}
 
 
@@ -52,7 +57,7 @@ class DesiredState:
     async def read_with_hosts(self) -> tuple[Desired, frozenset[str]]:
         """Return the document, and the hosts that live: those with a lease, or whose lease nobody has found to be over.
 
-        Sessions of agents that run elsewhere hold leases too, but have agents of their own: they aren't among these.
+        Others hold leases too, but have agents of their own (`SESSIONS`): they aren't among these.
         """
         commands = [("HGETALL", self._engine.key(CHANNEL)), ("ZRANGE", self._engine.key("hosts"), "0", "-1")]
         found, hosts = await self._engine.read(commands)
@@ -118,8 +123,8 @@ def _document(found: Mapping[bytes, bytes]) -> Desired:
         kind, _, about = name.decode().partition(":")
         if kind == "rev":
             fields["revision"] = int(value)
-        elif kind == FLEET:
-            fields["fleet"] = _fleet.decode(value)
+        elif kind in _single:
+            fields[kind] = _single[kind].decode(value)
         elif kind in _values:  # a newer amas may have put others there
             attribute, decoder = _values[kind]
             fields[attribute][about] = decoder.decode(value)

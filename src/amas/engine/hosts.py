@@ -14,6 +14,7 @@ from amas.engine.queue import RETENTION_S
 from amas.model.desired import Numbers
 from amas.model.latency import Latencies
 from amas.model.numbers import count, expand, named, within
+from amas.model.remote import SESSION_PREFIX
 
 encode = msgspec.msgpack.encode
 
@@ -149,9 +150,10 @@ class HostRegistry:
         return [task_id.decode() for task_id in ids]
 
     async def all(self) -> list[HostView]:
-        """Return every host that holds a lease, by id."""
+        """Return every host of the fleet that holds a lease, by id: no remote sessions, which `engine/registry.py` shows."""
         (held,) = await self._engine.read([("ZRANGE", self._engine.key("hosts"), 0, -1, "WITHSCORES")])
         leases = {held[i].decode(): int(float(held[i + 1])) for i in range(0, len(held), 2)}
+        leases = {host_id: until for host_id, until in leases.items() if not host_id.startswith(SESSION_PREFIX)}
         commands: list[Sequence[str]] = []
         for host_id in leases:
             commands.append(("HMGET", self._engine.key("h", host_id), "about", "since", "figures"))

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from amas.agents.base import AgentDefinition, load_agent, takes_mail
+from amas.core.scaling_check import mistakes
 from amas.errors import FleetError
 from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.states import Layer
@@ -17,6 +18,8 @@ from amas.model.yamlfile import did_you_mean
 
 HOSTS_MAX = 256
 """On one machine; more hosts than cores gain nothing but isolation."""
+STAGES_MAX = 99
+"""Stages start one after the other: more than a few only take time."""
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _NAME_WORDS = "lower case letters and digits in words joined by hyphens"
@@ -51,8 +54,10 @@ def problems(spec: FleetSpec) -> Iterator[Problem]:
             *_of_size(pool, spec),
             *_of_policy(pool),
             *_of_provider(pool, spec),
+            *_of_scaling(pool, spec),
         ):
             yield Problem(f"{at}.{field}", message)
+    yield from _of_remote(spec)
     if spec.limits.max_queued < 0:
         yield Problem("limits.max_queued", f"is {spec.limits.max_queued}, but must be a number of tasks, or 0 for no limit")
     total = sum(pool.replicas for pool in spec.pools)
@@ -75,6 +80,12 @@ def _of_pool(pool: PoolSpec) -> Iterator[Problem]:
             yield Problem(f"capabilities[{index}]", f"{capability!r} stands here twice: keep one")
 
 
+def _of_remote(spec: FleetSpec) -> Iterator[Problem]:
+    for index, capability in enumerate(spec.remote.capabilities):
+        if not _CAPABILITY.fullmatch(capability):
+            yield Problem(f"remote.capabilities[{index}]", f"{capability!r} must be lower case words joined by dots: vision.ocr")
+
+
 def _of_provider(pool: PoolSpec, spec: FleetSpec) -> Iterator[Problem]:
     known = [provider.name for provider in spec.providers]
     if pool.provider and pool.provider not in known:
@@ -82,7 +93,22 @@ def _of_provider(pool: PoolSpec, spec: FleetSpec) -> Iterator[Problem]:
         yield Problem("provider", f"there is no provider {pool.provider!r}{mend}")
 
 
+def _of_scaling(pool: PoolSpec, spec: FleetSpec) -> Iterator[Problem]:
+    if pool.scaling is None:
+        return
+    for field, message in mistakes(pool.scaling):
+        yield Problem(f"scaling.{field}", message)
+    most = spec.limits.max_agents_per_pool
+    if pool.scaling.max > most:
+        mend = "lower it, or raise limits.max_agents_per_pool"
+        yield Problem("scaling.max", f"is {pool.scaling.max}, over the limit of {most} agents in a pool: {mend}")
+    if pool.replicas > pool.scaling.max:
+        yield Problem("replicas", f"is {pool.replicas}, but scaling.max is {pool.scaling.max}: lower it, or raise that")
+
+
 def _of_policy(pool: PoolSpec) -> Iterator[Problem]:
+    if not 1 <= pool.stage <= STAGES_MAX:
+        yield Problem("stage", f"is {pool.stage}, but must be from 1, the first to start, to {STAGES_MAX}")
     if not pool.timeout_s > 0:
         yield Problem("timeout", f"is {pool.timeout_s:g} seconds, but an attempt needs some time, such as 10m")
     if not 0 <= pool.retry.retries <= 100:

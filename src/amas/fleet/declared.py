@@ -11,7 +11,9 @@ import msgspec
 from amas.model.fleet import Isolation
 from amas.model.gate import GateSpec
 from amas.model.limits import Amounts
+from amas.model.remote import RemoteSpec
 from amas.model.routing import RoutingWeights
+from amas.model.scaling import ScalingWindow
 from amas.model.states import Layer
 
 Time = float | str
@@ -49,6 +51,59 @@ class DeclaredHealing(msgspec.Struct, frozen=True, kw_only=True):
     quarantine: Time = 900.0
 
 
+class DeclaredTargets(msgspec.Struct, frozen=True, kw_only=True):
+    """What is meant to be had of each signal that a pool's size follows."""
+
+    queue_depth: float | None = None
+    queue_total: float | None = None
+    oldest: Time | None = None
+    utilisation: float | None = None
+    cpu: float | None = None
+    memory_mb: float | None = None
+    messages: float | None = None
+    workflows: float | None = None
+
+
+class DeclaredPace(msgspec.Struct, frozen=True, kw_only=True):
+    """How fast a pool grows or shrinks; what isn't said is as A9 has it."""
+
+    count: int | None = None
+    percent: float | None = None
+    every: Time | None = None
+    after: Time | None = None
+    cooldown: Time | None = None
+
+
+class DeclaredScaling(msgspec.Struct, frozen=True, kw_only=True):
+    """How a pool's size follows its work."""
+
+    max: int
+    min: int = 1
+    targets: DeclaredTargets = DeclaredTargets()
+    up: DeclaredPace = DeclaredPace()
+    down: DeclaredPace = DeclaredPace()
+    tolerance: float = 0.1
+    to_zero_after: Time = 300.0
+    schedules: tuple[ScalingWindow, ...] = ()
+    usd_per_hour: float | None = None
+    agent_usd_per_hour: float | None = None
+    forecast: bool = False
+    recommend_only: bool = False
+
+
+class DeclaredHttp(msgspec.Struct, frozen=True, kw_only=True):
+    """How a foreign agent is called, as `agents/http_agent.py` says."""
+
+    url: str
+    health: str = ""
+    request: Any = None
+    result: str = ""
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    timeout: Time = 60.0
+    private: bool = False
+    enabled: bool = True
+
+
 class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     """One pool."""
 
@@ -60,6 +115,8 @@ class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     """The path of a model agent's spec, from the fleet file's folder, in place of `agent`."""
     skills: dict[str, str] = msgspec.field(default_factory=dict)
     """By capability, the `module:attribute` of the agent that does it, in place of `agent`: one agent of many trades."""
+    http: DeclaredHttp | None = None
+    """A foreign agent's server, in place of `agent`: each task is a request to it."""
     title: str = ""
     layer: Layer = Layer.SPECIALIST
     lead: str = ""
@@ -71,6 +128,8 @@ class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     retry: DeclaredRetry = DeclaredRetry()
     max_queued: int | None = None
     version: str | int | float = "1"
+    stage: int = 1
+    """When its agents start: after those of every lower stage are there."""
     options: dict[str, Any] = msgspec.field(default_factory=dict)
     provider: str = ""
     estimate: Amounts | None = None
@@ -78,6 +137,7 @@ class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     rights: tuple[str, ...] = ()
     """Added to its layer's; with a `-` before it, taken away."""
     healing: DeclaredHealing = DeclaredHealing()
+    scaling: DeclaredScaling | None = None
     labels: dict[str, str] = msgspec.field(default_factory=dict)
 
 
@@ -145,6 +205,8 @@ class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     routing: DeclaredRouting = DeclaredRouting()
     breakers: dict[str, DeclaredBreaker] = msgspec.field(default_factory=dict)
     """By dependency."""
+    remote: RemoteSpec = RemoteSpec()
+    """Which agents that run elsewhere it lets in; AMAS_REMOTE_AGENTS goes before what is said here."""
 
 
 def seconds(time: Time) -> float:

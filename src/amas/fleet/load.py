@@ -27,6 +27,7 @@ from amas.fleet.declared import (
     Time,
     seconds,
 )
+from amas.fleet.scaling import scaling_spec
 from amas.model.authority import Right
 from amas.model.breaker import BreakerSpec
 from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec, ProcessLimits, ProviderSpec, TenantSpec
@@ -34,11 +35,12 @@ from amas.model.gate import GateSpec
 from amas.model.goal import ROOT_CAPABILITY
 from amas.model.healing import HealingSpec
 from amas.model.limits import RATE_MAX, Amounts
+from amas.model.remote import RemoteSpec
 from amas.model.routing import RoutingSpec
 from amas.model.task import Json, RetryPolicy
 from amas.model.yamlfile import YamlFile, did_you_mean, shipped_folder
 from amas.orchestration.playbooks import load_playbooks
-from amas.settings import OrchestrationLimits, QueueSettings
+from amas.settings import OrchestrationLimits, QueueSettings, RemoteSettings
 
 QUALITY_ROUNDS_MAX = 10
 """A part that ten rounds didn't mend won't be mended by the eleventh."""
@@ -57,6 +59,9 @@ MODEL_AGENT = "amas.agents.model_agent:ModelAgent"
 """What `model_agent` is short for."""
 GENERALIST = "amas.agents.generalist:Generalist"
 """What works where a pool has `skills`."""
+
+HTTP_AGENT = "amas.agents.http_agent:HttpAgent"
+"""What `http` is short for."""
 
 REPLANS_MAX = 10
 """As with rounds; each may pay a model and runs parts of a plan."""
@@ -105,7 +110,18 @@ def load_fleet(name_or_path: str | Path, *, agents: bool = False, environ: Mappi
             raise file.invalid(message, field)
         if ROOT_CAPABILITY in spec.capabilities:
             load_playbooks(spec.playbooks)
-    return spec
+    return _switched_on(spec, file)
+
+
+def _switched_on(spec: FleetSpec, file: YamlFile) -> FleetSpec:
+    """Return the fleet without the foreign agents that are switched off."""
+    pools = tuple(pool for pool in spec.pools if pool.agent != HTTP_AGENT or pool.options["http"]["enabled"])
+    if len(pools) == len(spec.pools):
+        return spec
+    rest = msgspec.structs.replace(spec, pools=pools)
+    for _, message in problems(rest):
+        raise file.invalid(f"without those that are switched off: {message}", "pools")
+    return rest
 
 
 class _Reading:
@@ -114,6 +130,8 @@ class _Reading:
     def __init__(self, file: YamlFile, environ: Mapping[str, str] | None) -> None:
         self._file = file
         self._defaults, self._queues = OrchestrationLimits.read(environ), QueueSettings.read(environ)
+        agents = RemoteSettings.read(environ).agents
+        self._remote = {"agents": agents} if agents else {}
 
     def fleet(self, said: DeclaredFleet) -> FleetSpec:
         try:
@@ -127,10 +145,12 @@ class _Reading:
             limits=msgspec.structs.replace(self._limits(said.limits), gate=self._gate(said.gate)),
             playbooks=tuple(self._beside(name) for name in said.playbooks),
             hosts=said.hosts,
+            folder=str(Path(self._file.path).parent.absolute()),
             providers=tuple(self._provider(name, provider) for name, provider in said.providers.items()),
             tenants={name: self._tenant(tenant, f"tenants.{name}") for name, tenant in said.tenants.items()},
             routing=self._routing(said.routing),
             breakers={name: self._breaker(name, breaker) for name, breaker in said.breakers.items()},
+            remote=msgspec.convert(msgspec.structs.asdict(said.remote) | self._remote, RemoteSpec),
         )
 
     def _gate(self, said: GateSpec) -> GateSpec:
@@ -188,12 +208,13 @@ class _Reading:
             title=said.title or said.name.replace("-", " ").capitalize(),
             layer=said.layer,
             lead=said.lead,
-            replicas=said.replicas,
+            replicas=max(said.replicas, said.scaling.min) if said.scaling else said.replicas,
             tasks_per_agent=said.tasks_per_agent,
             isolation=said.isolation,
             limits=ProcessLimits(
                 memory_mb=said.limits.memory_mb, cpu_s=round(self._seconds(said.limits.cpu, f"{at}.limits.cpu"))
             ),
+            stage=said.stage,
             timeout_s=self._seconds(said.timeout, f"{at}.timeout"),
             retry=RetryPolicy(
                 retries=self._defaults.retry_attempts if retries is None else retries,
@@ -209,6 +230,7 @@ class _Reading:
             budget=self._amounts(said.budget, f"{at}.budget"),
             rights=self._rights(said, at),
             healing=self._healing(said.healing, f"{at}.healing"),
+            scaling=scaling_spec(said.scaling, f"{at}.scaling", self._seconds) if said.scaling else None,
             labels=said.labels,
         )
 
@@ -234,13 +256,19 @@ class _Reading:
 
     def _agent(self, said: DeclaredPool, at: str) -> tuple[str, dict[str, Json]]:
         """Return what a pool's agents are made from, and their options."""
-        if [bool(said.agent), bool(said.model_agent), bool(said.skills)].count(True) != 1:
-            ways = "agent: module:attribute, model_agent: spec.yaml, or skills: with an agent for each capability"
+        if [bool(said.agent), bool(said.model_agent), bool(said.skills), said.http is not None].count(True) != 1:
+            ways = (
+                "agent: module:attribute, model_agent: spec.yaml, http: {url: ...}, or skills: with an agent for each capability"
+            )
             raise self._file.invalid(f"needs an agent: say one of {ways}", at)
         if said.skills:
             if said.capabilities:
                 raise self._file.invalid("are those of its skills: remove this line", f"{at}.capabilities")
             return GENERALIST, {**said.options, SKILLS: said.skills}
+        if said.http is not None:
+            given = msgspec.structs.asdict(said.http)
+            timeout_s = self._seconds(given.pop("timeout"), f"{at}.http.timeout")
+            return HTTP_AGENT, {**said.options, "http": {**given, "timeout_s": timeout_s}}
         if not said.model_agent:
             return said.agent, said.options
         spec = (Path(self._file.path).parent / said.model_agent).absolute()

@@ -65,6 +65,10 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     """By host."""
     quarantines: dict[str, Quarantine] = {}
     """By agent."""
+    stage: int | None = None
+    """How far a start or a stop in stages has come: pools of later stages have no agents. None: all are wanted."""
+    closed: str = ""
+    """Why no goals and tasks are taken from outside; "": they are."""
     anew: dict[str, int] = {}
     """By pool: how often its agents were asked to be made anew."""
 
@@ -77,7 +81,9 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
 
     def _as_wanted(self, pool: PoolSpec) -> PoolSpec:
         changes: dict[str, int] = {}
-        if scale := self.scales.get(pool.name):
+        if self.stage is not None and pool.stage > self.stage:
+            changes["replicas"] = 0
+        elif scale := self.scales.get(pool.name):
             changes["replicas"] = scale.replicas
         if life := self.anew.get(pool.name):
             changes["life"] = life

@@ -9,7 +9,9 @@ from amas.model.breaker import BreakerSpec
 from amas.model.gate import GateSpec
 from amas.model.healing import HealingSpec
 from amas.model.limits import Amounts
+from amas.model.remote import RemoteSpec
 from amas.model.routing import RoutingSpec
+from amas.model.scaling import ScalingSpec
 from amas.model.states import Layer
 from amas.model.task import DEFAULT_RETRY, Json, RetryPolicy
 
@@ -66,8 +68,12 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
     rights: frozenset[Right] | None = None
     """What its agents may do; None: what `AUTHORITY` gives its layer."""
     healing: HealingSpec = HealingSpec()
+    scaling: ScalingSpec | None = None
+    """How its size follows its work; None: it stays as declared."""
     labels: dict[str, str] = {}
     """For people and programs that look for agents: `family`, `speciality`, ..."""
+    stage: int = 1
+    """When its agents start: pools of stage 1 are there and well before those of 2 begin; they stop in reverse."""
     life: int = 0
     """How often its agents were asked to be made anew, which hosts do when a pool isn't what it was; no file says it."""
 
@@ -139,21 +145,36 @@ class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Names of shipped playbooks or paths; empty for all that ship with the product."""
     hosts: int = 1
     """Host processes that the local platform starts."""
+    folder: str = ""
+    """Where its file lies, an absolute path: agents' modules may stand beside it. Empty for one that no file declared."""
     providers: tuple[ProviderSpec, ...] = ()
     tenants: dict[str, TenantSpec] = msgspec.field(default_factory=dict)
     routing: RoutingSpec = RoutingSpec()
     breakers: dict[str, BreakerSpec] = msgspec.field(default_factory=dict)
     """By dependency; one that isn't declared has the defaults."""
+    remote: RemoteSpec = RemoteSpec()
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """Everything that some agent of this fleet can do."""
+        """Everything that some agent of this fleet can do, remote ones that it lets in included."""
+        remote = self.remote.capabilities if self.remote.agents != "off" else ()
+        return self.declared_capabilities.union(remote)
+
+    @property
+    def declared_capabilities(self) -> frozenset[str]:
+        """What its pools can do."""
         return frozenset(capability for pool in self.pools for capability in pool.capabilities)
 
     @property
     def members(self) -> tuple[Member, ...]:
         """Everybody's place in the hierarchy, a pool each."""
         return tuple(pool.member for pool in self.pools)
+
+    @property
+    def stages(self) -> dict[int, tuple[PoolSpec, ...]]:
+        """The pools by the stage in which their agents start, in order."""
+        numbers = sorted({pool.stage for pool in self.pools})
+        return {number: tuple(pool for pool in self.pools if pool.stage == number) for number in numbers}
 
     @property
     def queue_bounds(self) -> dict[str, int]:
@@ -164,6 +185,8 @@ class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
             for queue in pool.queues:
                 held = bounds.get(queue, most)
                 bounds[queue] = max(held, most) if held and most else 0
+        for capability in self.remote.capabilities:
+            bounds.setdefault(capability, self.limits.max_queued)
         return bounds
 
     def pool(self, name: str) -> PoolSpec:

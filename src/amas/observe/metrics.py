@@ -34,6 +34,17 @@ BREAKERS_MAX = 200
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
+class PoolSize(msgspec.Struct, frozen=True, kw_only=True):
+    """How large a pool is."""
+
+    wanted: int
+    seated: int
+    """Agents that hosts have been given."""
+    grown: int = 0
+    """How often the autoscaler made it larger, since ever."""
+    shrunk: int = 0
+
+
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The engine as it was at one scrape."""
 
@@ -53,6 +64,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """In all inboxes."""
     messages: Mapping[str, int]
     """What was counted of messages since the engine began, by what became of them."""
+    pools: Mapping[str, PoolSize] = msgspec.field(default_factory=dict)
+    """By name, those of the fleet that is wanted."""
     cost_usd: float = 0.0
     """That this process has recorded; so are the next two."""
     tokens: Mapping[str, int] = msgspec.field(default_factory=dict)
@@ -116,6 +129,7 @@ class _Scraped(Collector):
             yield from self._required(found)
             yield from self._tasks(found)
             yield from self._fleet(found)
+            yield from self._sizes(found)
             yield from self._spent(found)
             yield from self._healing(found)
             yield from self._breakers(found)
@@ -135,6 +149,21 @@ class _Scraped(Collector):
             "Agents that get no tasks, because they kept crashing or somebody said so.",
             found.quarantined,
         )
+
+    def _sizes(self, found: Snapshot) -> Iterator[Metric]:
+        agents = GaugeMetricFamily(
+            names.POOL_AGENTS, "Agents by pool: that are wanted, and that hosts have been given.", labels=("pool", "what")
+        )
+        scalings = CounterMetricFamily(
+            names.SCALINGS, "Changes of a pool's size by the autoscaler, ever.", labels=("pool", "direction")
+        )
+        for pool, size in sorted(found.pools.items()):
+            agents.add_metric((pool, "wanted"), size.wanted)
+            agents.add_metric((pool, "seated"), size.seated)
+            scalings.add_metric((pool, "up"), size.grown)
+            scalings.add_metric((pool, "down"), size.shrunk)
+        yield agents
+        yield scalings
 
     def _spent(self, found: Snapshot) -> Iterator[Metric]:
         yield CounterMetricFamily(

@@ -16,9 +16,11 @@ _PUBLIC = {
     "CommunicationBus": "amas.programs.bus",
     "MessageType": "amas.model.message",
     "Priority": "amas.model.states",
+    "RedisAgentRegistry": "amas.programs.registry",
     "TaskDecomposer": "amas.programs.decomposer",
     "TaskDistributor": "amas.orchestration.routing",
     "WorkflowExecutor": "amas.programs.executor",
+    "get_agent_registry": "amas.programs.shared",
     "get_communication_bus": "amas.programs.shared",
     "get_hierarchy_manager": "amas.programs.shared",
     "get_task_decomposer": "amas.programs.shared",
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from amas.programs.decomposer import TaskDecomposer as TaskDecomposer
     from amas.programs.executor import WorkflowExecutor as WorkflowExecutor
     from amas.programs.hierarchy import AgentHierarchyManager as AgentHierarchyManager
+    from amas.programs.registry import RedisAgentRegistry as RedisAgentRegistry
+    from amas.programs.shared import get_agent_registry as get_agent_registry
     from amas.programs.shared import get_communication_bus as get_communication_bus
     from amas.programs.shared import get_hierarchy_manager as get_hierarchy_manager
     from amas.programs.shared import get_task_decomposer as get_task_decomposer

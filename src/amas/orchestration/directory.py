@@ -11,11 +11,15 @@ from functools import lru_cache
 from amas.core.messaging import forbidden, leads_of
 from amas.model.authority import Member
 from amas.model.fleet import FleetSpec
+from amas.model.flow import RESERVED_PREFIX
 from amas.model.message import TO_CAPABILITY, TO_LAYER, TO_POOL, TO_TEAM, MessageType
+from amas.model.remote import is_remote
 
 AGENTS_KNOWN_MAX = 100_000
 """Three times the largest fleet: names that nobody has are remembered, too, and must not fill the memory."""
 PAIRS_KNOWN_MAX = 100_000
+REMOTE_POOL = f"{RESERVED_PREFIX}remote"
+"""The place of agents that run elsewhere; no fleet file can name a pool so."""
 _NUMBERED = re.compile(r"(.+)-\d+")
 
 
@@ -30,6 +34,8 @@ class Directory:
         self._forbidden = lru_cache(PAIRS_KNOWN_MAX)(self._forbid)
 
     def _member(self, agent_id: str) -> Member | None:
+        if is_remote(agent_id):
+            return self._members.get(REMOTE_POOL)
         named = _NUMBERED.fullmatch(agent_id)
         return self._members.get(named[1]) if named else None
 

@@ -1,4 +1,4 @@
-"""The bus of a fleet as it is declared, with one member more: the operator, in whose name people write.
+"""The bus of a fleet as it is declared, with two members more: the operator, in whose name people write, and remote agents.
 
 Whoever opens a bus, a host, the control plane or a program, opens it here, so that all of them know the same members.
 """
@@ -13,6 +13,7 @@ from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.flow import RESERVED_PREFIX
 from amas.model.states import Layer
 from amas.orchestration.bus import AgentCommunicationBus
+from amas.orchestration.directory import REMOTE_POOL
 from amas.settings import MessageSettings
 
 _OPERATOR = PoolSpec(
@@ -27,11 +28,22 @@ OPERATOR = f"{_OPERATOR.name}-1"
 """Who sends what comes over REST: may write to everybody and approve. It leads nobody, so nothing can be escalated to it."""
 
 
+_REMOTE = PoolSpec(
+    name=REMOTE_POOL,
+    agent="",
+    capabilities=(),
+    layer=Layer.EXECUTION,
+    rights=frozenset({Right.MESSAGE, Right.ESCALATE}),
+    replicas=0,  # who registers is written to by its id
+)
+"""Agents that run elsewhere: they may write to everybody and put questions to the executive layer, and approve nothing."""
+
+
 def fleet_bus(
     engine: Engine, fleet: FleetSpec, settings: MessageSettings, *, agents: Sequence[str] = ()
 ) -> AgentCommunicationBus:
     """Return the bus of `fleet`; `agents`: who receives in this process. SettingInvalid without a secret."""
-    return AgentCommunicationBus(engine, _with_operator(fleet), settings, agents=agents)
+    return AgentCommunicationBus(engine, _with_others(fleet), settings, agents=agents)
 
 
 class FollowingBus:
@@ -50,8 +62,8 @@ class FollowingBus:
         """Let the fleet be this one from now on."""
         self._fleet = fleet
         if self._bus is not None:
-            self._bus.follow(_with_operator(fleet))
+            self._bus.follow(_with_others(fleet))
 
 
-def _with_operator(fleet: FleetSpec) -> FleetSpec:
-    return msgspec.structs.replace(fleet, pools=(*fleet.pools, _OPERATOR))
+def _with_others(fleet: FleetSpec) -> FleetSpec:
+    return msgspec.structs.replace(fleet, pools=(*fleet.pools, _OPERATOR, _REMOTE))

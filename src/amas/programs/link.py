@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from amas.client import Fleet
+from amas.engine.desired import DesiredState
 from amas.errors import FleetNotRunning
 from amas.fleet.load import load_fleet
 from amas.model.fleet import FleetSpec
@@ -82,7 +83,8 @@ class Link:
     async def _connect(self) -> tuple[Fleet, FleetSpec]:
         state = await self._found_or_started()
         fleet = await self._kept.enter_async_context(Fleet.connect(home=self.home.folder))
-        return fleet, load_fleet(Path(state.fleet_file))
+        wanted = (await DesiredState(fleet.engine).read()).spec
+        return fleet, wanted or load_fleet(Path(state.fleet_file))
 
     async def _found_or_started(self) -> FleetState:
         try:

@@ -7,6 +7,7 @@ from amas.programs.decomposer import TaskDecomposer
 from amas.programs.executor import WorkflowExecutor
 from amas.programs.hierarchy import AgentHierarchyManager
 from amas.programs.link import Link
+from amas.programs.registry import RedisAgentRegistry
 
 
 @cache
@@ -27,6 +28,11 @@ def get_workflow_executor() -> WorkflowExecutor:
 def get_hierarchy_manager() -> AgentHierarchyManager:
     """Return what shows the hierarchy of the fleet in AMAS_HOME."""
     return AgentHierarchyManager(_link())
+
+
+def get_agent_registry() -> RedisAgentRegistry:
+    """Return what registers and finds agents, for the fleet in AMAS_HOME; each has a session of its own."""
+    return RedisAgentRegistry(_link())
 
 
 @cache

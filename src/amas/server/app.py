@@ -19,7 +19,9 @@ from amas.server.routes import (
     messages,
     pools,
     quality,
+    remote,
     routing,
+    scaling,
     schedules,
     tasks,
     workflows,
@@ -44,12 +46,12 @@ def create_app(plane: ControlPlane) -> FastAPI:
     )
     app.state.plane = plane
     work = (tasks, workflows, flows, approvals, dead_letters, schedules, quality)
-    people = (agents, pools, fleet, desired, messages, routing, limits, costs, healing)
+    people = (agents, pools, fleet, desired, messages, routing, scaling, limits, costs, healing, remote)
     routers = [part.router for part in (*work, *people)]
     for router in routers:
         app.include_router(router)
     problems.install(app)
-    app.add_middleware(Guard, settings=plane.settings)
+    app.add_middleware(Guard, settings=plane.settings, remote_token=plane.remote_settings.token)
     app.add_middleware(Timed, metrics=plane.metrics)
     app.openapi = openapi_of(app, routers, locked=bool(plane.settings.token))  # type: ignore[method-assign]
     return app

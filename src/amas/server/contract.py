@@ -17,10 +17,11 @@ from starlette.responses import Response
 from amas.engine.limits import BudgetView, LimitsView
 from amas.model.artifact import is_reference, shown
 from amas.model.routing import RouteTable
+from amas.model.scaling import PoolScaling, ScalingBoard
 from amas.model.schedule import ScheduleView
 from amas.orchestration.routing import Why
 from amas.records.views import Analytics, EventRecord
-from amas.server import desired_shapes, healing_shapes, message_shapes, shapes
+from amas.server import desired_shapes, healing_shapes, message_shapes, remote_shapes, shapes
 from amas.server.gate_shapes import WorkflowQuality
 from amas.server.problems import MEDIA_TYPE, Problem, problem
 
@@ -80,12 +81,15 @@ SHAPES: tuple[type, ...] = (
     healing_shapes.RecoveryPage,
     healing_shapes.BreakerPage,
     healing_shapes.BreakerName,
+    *remote_shapes.SHAPES,
     shapes.Live,
     shapes.Ready,
     *desired_shapes.SHAPES,
     Analytics,
     EventRecord,
     ScheduleView,
+    PoolScaling,
+    ScalingBoard,
     Problem,
 )
 

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from amas.clock import monotonic_s, now_ms
 from amas.controllers.figures import Figures
 from amas.core.healing import pools_down
+from amas.engine.desired import DesiredState
 from amas.engine.journal import Journal
+from amas.engine.scaling import ScalingState
 from amas.errors import EngineError, RecordsError
 from amas.observe import names
-from amas.observe.metrics import Histogrammed, Snapshot
+from amas.observe.metrics import Histogrammed, PoolSize, Snapshot
 from amas.records.store import Records
 from amas.server.agents import slots_of, tally
 from amas.server.plane import ControlPlane
@@ -50,6 +52,7 @@ async def snapshot(plane: ControlPlane) -> Snapshot | None:
             held, messages = await plane.inboxes.backlog(), await plane.inboxes.totals()
             recoveries, wanted = await plane.recoveries.figures(), await plane.desired.read()
             breakers = await plane.breakers.all()
+            pools = await _pool_sizes(plane)
     except (EngineError, TimeoutError):
         return None
     by_status, spent = tally(roster.count()), plane.figures.spent
@@ -66,6 +69,7 @@ async def snapshot(plane: ControlPlane) -> Snapshot | None:
         recorder_lag_s=lag_s,
         messages_held=sum(held.values()),
         messages=messages,
+        pools=pools,
         cost_usd=spent.usd,
         tokens={
             "input": spent.input_tokens,
@@ -78,6 +82,22 @@ async def snapshot(plane: ControlPlane) -> Snapshot | None:
         quarantined=len(wanted.quarantines),
         breakers={view.name: view.state for view in breakers},
     )
+
+
+async def _pool_sizes(plane: ControlPlane) -> dict[str, PoolSize]:
+    desired, views = await DesiredState(plane.engine).read(), await ScalingState(plane.engine).views()
+    seated: dict[str, int] = {}
+    for seats in (seats for of in desired.seats.values() for seats in of):
+        seated[seats.pool] = seated.get(seats.pool, 0) + seats.count
+    return {
+        pool.name: PoolSize(
+            wanted=pool.replicas,
+            seated=seated.get(pool.name, 0),
+            grown=views[pool.name].grown if pool.name in views else 0,
+            shrunk=views[pool.name].shrunk if pool.name in views else 0,
+        )
+        for pool in desired.pools
+    }
 
 
 def durations(kept: Figures) -> list[Histogrammed]:

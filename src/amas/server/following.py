@@ -45,6 +45,7 @@ class Following:
                     [Wish(FLEET, self._plane.fleet)], by=BY, why="the engine knew no fleet", expect=found.revision
                 )
             return
+        self._plane.closed = found.closed
         if found.spec != self._plane.fleet:
             self._plane.follow(found.spec)
         self._revision = found.revision

@@ -16,6 +16,8 @@ from amas.server.problems import Problem, problem, problem_response
 from amas.settings import ServerSettings
 
 PROBES = frozenset({"/health", "/ready", "/health/orchestration", "/ready/orchestration", "/api/health"})
+SESSIONS = "/api/remote/sessions"
+"""Agents elsewhere register here, with a token for nothing else; what is below asks for the session's own token itself."""
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 BODY_BYTES_MAX = 32 << 20
 """The largest batch: 1000 tasks rarely reach it, and a control plane holds a few such bodies at once."""
@@ -26,11 +28,17 @@ def _host_name(address: str) -> str:
     return (name or "").lower()
 
 
+def bearer(headers: Headers) -> str:
+    """Return the token that a request carries, "" for none."""
+    kind, _, given = headers.get("authorization", "").partition(" ")
+    return given.strip() if kind.lower() == "bearer" else ""
+
+
 class Guard:
     """Refuses what may not come in; hands the rest on."""
 
-    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
-        self._app, self._token = app, settings.token
+    def __init__(self, app: ASGIApp, settings: ServerSettings, *, remote_token: str = "") -> None:
+        self._app, self._token, self._remote_token = app, settings.token, remote_token
         self._names = {*LOOPBACK_NAMES, settings.host.lower()} if settings.loopback else None
 
     async def __call__(  # noqa: D102  ASGI's own
@@ -54,16 +62,23 @@ class Guard:
             origin = headers.get("origin", "")
             if origin and _host_name(origin.partition("://")[2]) not in self._names:
                 return problem(403, "origin_refused", "a web page of another origin may not use this server")
-        if self._token and scope["path"] not in PROBES and not self._authorised(headers):
+        wanted = self._wanted(scope["path"])
+        if wanted and not self._authorised(headers, wanted):
             return problem(401, "token_needed", "send the fleet's token as `Authorization: Bearer <AMAS_TOKEN>`")
         size = headers.get("content-length", "")
         if size.isdigit() and int(size) > BODY_BYTES_MAX:
             return TOO_LARGE
         return None
 
-    def _authorised(self, headers: Headers) -> bool:
-        kind, _, given = headers.get("authorization", "").partition(" ")
-        return kind.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._token.encode())
+    def _wanted(self, path: str) -> list[str]:
+        """Return the tokens of which one opens a path; none where it is open."""
+        if path in PROBES or path.startswith(f"{SESSIONS}/"):
+            return []
+        return [token for token in (self._token, self._remote_token if path == SESSIONS else "") if token]
+
+    def _authorised(self, headers: Headers, wanted: list[str]) -> bool:
+        given = bearer(headers).encode()
+        return any(hmac.compare_digest(given, token.encode()) for token in wanted)
 
 
 TOO_LARGE = problem(413, "body_too_large", f"the body is larger than {BODY_BYTES_MAX >> 20} MiB: send fewer tasks at a time")

@@ -23,6 +23,19 @@ from amas.server.desired_shapes import NewAgent, NewFleet, NewScale, Wished
 from amas.server.healing_shapes import BreakerName, NewQuarantine
 from amas.server.message_shapes import NewMessage, NewQuestion
 from amas.server.problems import Fault, Refusal, fault_of
+from amas.server.remote_shapes import (
+    NewBeat,
+    NewClaim,
+    NewFailure,
+    NewProgress,
+    NewReceipt,
+    NewReceive,
+    NewRemoteMessage,
+    NewRemoteQuestion,
+    NewResult,
+    NewSession,
+    NewStep,
+)
 from amas.server.shapes import (
     NewAnswer,
     NewBudget,
@@ -44,6 +57,8 @@ IDEMPOTENCY_CHARS_MAX = 200
 
 Shape = TypeVar(
     "Shape",
+    NewSession, NewClaim, NewBeat, NewResult, NewFailure, NewProgress, NewStep, NewRemoteMessage, NewRemoteQuestion, NewReceive,
+    NewReceipt,
     NewTask, NewGoal, NewSchedule, NewLimit, NewBudget, NewWorkflow, NewSignal, TaskSignal, NewRerun, NewAnswer, TaskIds,
     NewMessage, NewQuestion, NewQuarantine, BreakerName,
     Wished, NewFleet, NewScale, NewAgent,

@@ -22,6 +22,7 @@ from amas.engine.recoveries import Recoveries
 from amas.engine.routes import Routes
 from amas.engine.schedules import Schedules
 from amas.engine.workflows import Workflows
+from amas.errors import IntakeClosed
 from amas.model.fleet import FleetSpec
 from amas.observe.metrics import Metrics
 from amas.orchestration.bus import AgentCommunicationBus
@@ -32,7 +33,8 @@ from amas.server.agents import AgentBoard
 from amas.server.deliveries import Deliveries
 from amas.server.live import LiveEvents
 from amas.server.rate import Rate
-from amas.settings import MessageSettings, ServerSettings
+from amas.server.remote import RemoteDesk
+from amas.settings import MessageSettings, RemoteSettings, ServerSettings
 
 
 @dataclass
@@ -48,6 +50,8 @@ class ControlPlane:
     """The fleet's data folder, whose `logs/` holds what hosts write."""
     retention_s: float = RETENTION_S
     """As the hosts and controllers have it: AMAS_RETENTION_S."""
+    closed: str = ""
+    """Why no goals and tasks are taken now, as the desired state says; "": they are."""
     artifacts_url: str = ""
     """Where large values are; empty for a folder in the home."""
     payload_bytes: int = BYTES_MAX
@@ -57,6 +61,7 @@ class ControlPlane:
     metrics: Metrics = field(default_factory=Metrics)
     messages: MessageSettings = field(default_factory=MessageSettings)
     """With the secret of the hosts; without one there is no bus."""
+    remote_settings: RemoteSettings = field(default_factory=RemoteSettings)
     bus: AgentCommunicationBus | None = field(init=False)
     inboxes: Inboxes = field(init=False)
     deliveries: Deliveries = field(init=False)
@@ -74,6 +79,8 @@ class ControlPlane:
     board: AgentBoard = field(init=False)
     live: LiveEvents = field(init=False)
     """Runs only where somebody runs it: `serve` does."""
+    remote: RemoteDesk = field(init=False)
+    """Hears bells only where somebody runs it: `serve` does."""
     rate: Rate = field(init=False)
     values: LargeValues = field(init=False)
 
@@ -91,6 +98,9 @@ class ControlPlane:
         self.breakers = Breakers(self.engine)
         self.board = AgentBoard(self.hosts)
         self.live = LiveEvents(self.journal, self.queue)
+        self.remote = RemoteDesk(
+            self.engine, self.queue, self.values, self.fleet, settings=self.remote_settings, retention_s=self.retention_s
+        )
         self.rate = Rate()
         self.inboxes = Inboxes(self.engine, self.messages)
         self.deliveries = Deliveries()
@@ -99,6 +109,7 @@ class ControlPlane:
     def follow(self, fleet: FleetSpec) -> None:
         """Let the fleet be this one from now on, also for what was made with the one before."""
         self.fleet = fleet
+        self.remote.follow(fleet)
         self.distributor = TaskDistributor(Routes(self.engine, retention_s=self.retention_s), self.limits, fleet)
         self.bus = fleet_bus(self.engine, fleet, self.messages) if self.messages.secret else None
 
@@ -109,5 +120,12 @@ async def _plane_of(request: Request) -> ControlPlane:  # a plain function would
     return plane
 
 
+async def _taking(plane: Annotated[ControlPlane, Depends(_plane_of)]) -> None:
+    if plane.closed:
+        raise IntakeClosed(f"no work is taken now: {plane.closed}; what was accepted is kept")
+
+
+TAKING = Depends(_taking)
+"""Among the dependencies of a route for new work: it is refused while none is taken."""
 Plane = Annotated[ControlPlane, Depends(_plane_of)]
 """How a route gets it."""

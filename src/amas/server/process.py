@@ -15,6 +15,7 @@ from amas.controllers.declarer import declare
 from amas.controllers.figures import Figures
 from amas.controllers.run import Controllers, make_duties
 from amas.engine.connection import Engine
+from amas.engine.desired import DesiredState
 from amas.fleet.load import load_fleet
 from amas.observe.logging import open_log, use_log
 from amas.platforms.local.control import fleet_state
@@ -25,7 +26,15 @@ from amas.records.store import Records
 from amas.server.following import Following
 from amas.server.plane import ControlPlane
 from amas.server.serve import serve
-from amas.settings import ArtifactSettings, EngineSettings, HomeSettings, OrchestrationLimits, RecordsSettings, ServerSettings
+from amas.settings import (
+    ArtifactSettings,
+    EngineSettings,
+    HomeSettings,
+    OrchestrationLimits,
+    RecordsSettings,
+    RemoteSettings,
+    ServerSettings,
+)
 
 
 def run_control_plane(folder: Path | None) -> None:
@@ -47,7 +56,8 @@ async def _control_plane(home: Home) -> None:
         await Records.open(RecordsSettings.read().url_for(home.folder), cell=state.cell) as records,
     ):
         figures = Figures()
-        fleet, retention_s = load_fleet(state.fleet_file), engine_settings.retention_s
+        wanted = (await insist(DesiredState(engine).read, draw=random.random)).spec
+        fleet, retention_s = wanted or load_fleet(state.fleet_file), engine_settings.retention_s
         plane = ControlPlane(
             engine,
             records,
@@ -59,6 +69,7 @@ async def _control_plane(home: Home) -> None:
             payload_bytes=ArtifactSettings.read().payload_bytes,
             figures=figures,
             messages=message_settings(home),
+            remote_settings=RemoteSettings.read(),
         )
         following = Following(plane)
         await insist(following.look, draw=random.random)

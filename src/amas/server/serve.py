@@ -92,6 +92,7 @@ async def serve(plane: ControlPlane, *, ready: Callable[[int, int], None] | None
         servers = [(_server(create_app(plane)), api), (_server(metrics_app(plane)), figures)]
         async with asyncio.TaskGroup() as group:
             following = group.create_task(plane.live.run(), name="live events")
+            hearing = group.create_task(plane.remote.run(), name="remote sessions")
             running = [group.create_task(server.serve([each]), name="server") for server, each in servers]
             try:
                 if ready is not None:
@@ -103,3 +104,4 @@ async def serve(plane: ControlPlane, *, ready: Callable[[int, int], None] | None
                 plane.live.close()
                 await asyncio.wait(running, timeout=STOP_S + 2)
                 await end(following)
+                await end(hearing)

@@ -156,3 +156,19 @@ async def test_the_plane_goes_by_the_fleet_as_it_is_now(client: httpx.AsyncClien
 async def test_an_engine_without_a_fleet_is_told_of_the_planes(plane: ControlPlane) -> None:
     await Following(plane).look()
     assert (await plane.desired.read()).fleet == FLEET
+
+
+async def test_no_new_work_is_taken_while_the_fleet_is_being_stopped(client: httpx.AsyncClient, declared: ControlPlane) -> None:
+    task, following = {"capability": WORK}, Following(declared)
+    await declared.desired.change([Wish("closed", "the fleet is being stopped")], by="amas down", why="a stop")
+    await following.look()
+    new = [("/api/tasks", task), ("/api/tasks/batch", [task]), ("/api/goals", {"text": "x"}), ("/api/workflows", {"flow": {}})]
+    for path, asked in new:
+        refused = await client.post(path, json=asked)
+        assert (refused.status_code, refused.json()["code"]) == (503, "intake_closed"), path
+        assert "the fleet is being stopped; what was accepted is kept" in refused.json()["detail"]
+        assert refused.headers["retry-after"]
+    assert (await client.get("/api/tasks")).status_code == 200
+    await declared.desired.change([Wish("closed", None)], by="amas up", why="a start")
+    await following.look()
+    assert (await client.post("/api/tasks", json=task)).status_code == 201

@@ -19,7 +19,8 @@
 --   P:c:<id>     list    sub-tasks that it spawned           P:s:<id>   hash   its journaled steps
 --   P:bounds     hash    queue -> most tasks in it           P:pace:<queue> hash how it drains: 06_bounds.lua
 --   P:q:<queue>  zset    queued ids by virtual start time    P:queues   set    queues ever used
---   P:qs:<queue> hash    v virtual time, c learned cost (us) P:pass     hash   queue -> its virtual time among those of its pool; '' now
+--   P:qs:<queue> hash    v virtual time, c learned cost (us), n tasks ever queued, once somebody asks: 56_scaling.lua
+--   P:pass       hash    queue -> its virtual time among those of its pool; '' now
 --   P:fl:<queue> <priority> <tenant>  zset  flows (workflow, or '') by virtual finish time
 --   P:weights    hash    tenant -> its weight (1 if absent)
 --   P:parked     hash    queue -> how many of its tasks are parked

@@ -21,13 +21,13 @@ local function start_of(score)
   return (score - priority) / 4 + HEAD_START[priority]
 end
 
--- What the call knows of a queue: v its virtual time, cost what its tasks take on average.
+-- What the call knows of a queue: v its virtual time, cost what its tasks take on average, counted whether somebody asked what comes.
 local function queue_state(queue)
   local state = R.queues[queue]
   if not state then
-    local held = call('HMGET', key('qs', queue), 'v', 'c')
+    local held = call('HMGET', key('qs', queue), 'v', 'c', 'n')
     if not held[2] then held[2] = routing.learned_cost(queue) end
-    state = {v = tonumber(held[1]) or 0, cost = tonumber(held[2]) or COST}
+    state = {v = tonumber(held[1]) or 0, cost = tonumber(held[2]) or COST, counted = held[3]}
     R.queues[queue] = state
   end
   return state
@@ -154,6 +154,8 @@ local function write_queues()
   for queue, list in pairs(R.ready) do
     for i = 1, #list, 2 do list[i] = string.format('%d', list[i]) end   -- whole numbers, all below 2^53
     call_many('ZADD', key('q', queue), list)
+    local state = R.queues[queue]
+    if state and state.counted then call('HINCRBY', key('qs', queue), 'n', #list / 2) end
     names[#names + 1] = string.match(queue, '^[^@]+(@.*)$') or queue   -- a pool's own bell
   end
   for name, flows in pairs(R.flows) do

@@ -71,13 +71,16 @@ async def load_functions(url: str, cell: str) -> None:
 async def declare_fleet(url: str, request: StartRequest) -> None:
     """Let what the request's file declares be what is wanted."""
     from amas.engine.connection import Engine
-    from amas.engine.desired import DesiredState
+    from amas.engine.desired import DesiredState, Wish
 
     assert request.fleet is not None
     async with Engine(url, cell=request.cell) as engine:
         state = DesiredState(engine)
-        if (await state.read()).fleet != request.fleet:
+        found = await state.read()
+        if found.fleet != request.fleet:
             await state.apply(request.fleet, by="amas up", why=f"started with {request.fleet_file}")
+        first = [Wish("closed", None), Wish("stage", 0 if len(request.fleet.stages) > 1 else None)]
+        await state.change(first, by="amas up", why="a start from the first stage")
 
 
 def embedded_engine(request: StartRequest, home: Home) -> EmbeddedEngine:

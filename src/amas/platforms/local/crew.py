@@ -37,9 +37,18 @@ class Crew:
     ) -> None:
         """`keepers`: of the hosts that run, by number; hosts come and go in it. `group`: where their keeping runs."""
         self._state, self._keepers, self._make, self._group, self._changed = state, keepers, make, group, changed
-        self._restarts: dict[str, int] | None = None
+        self._restarts: dict[str, int] = {}
         self._leaving: dict[str, asyncio.Task[None]] = {}
         self._one_at_a_time = asyncio.Lock()
+
+    async def begin(self) -> None:
+        """Take the restarts that were asked for up to now as done: the hosts have just been started."""
+        from amas.engine.connection import Engine
+        from amas.engine.desired import DesiredState
+
+        with suppress(EngineError):
+            async with Engine(self._state.engine_url, cell=self._state.cell) as engine:
+                self._restarts = _restarts(await DesiredState(engine).read())
 
     async def follow(self) -> None:
         """Do what is wanted of the hosts until cancelled."""
@@ -76,11 +85,10 @@ class Crew:
             self._state.hosts = wanted
             self._changed()
             process_log().info("another number of hosts is wanted", event=events.HOSTS_WANTED, before=before, after=wanted)
-        asked = {host: order.restarts for host, order in desired.orders.items()}
-        if self._restarts is not None:
-            for keeper in self._keepers:
-                if asked.get(keeper.child.name, 0) > self._restarts.get(keeper.child.name, 0):
-                    self._group.create_task(self._renew(keeper), name=f"restart {keeper.child.name}")
+        asked = _restarts(desired)
+        for keeper in self._keepers[:before]:
+            if asked.get(keeper.child.name, 0) > self._restarts.get(keeper.child.name, 0):
+                self._group.create_task(self._renew(keeper), name=f"restart {keeper.child.name}")
         self._restarts = asked
 
     async def _add(self, name: str, desired: Desired) -> None:
@@ -93,14 +101,20 @@ class Crew:
     async def _remove(self, keeper: Keeper, desired: Desired) -> None:
         name = keeper.child.name
         order = desired.orders.get(name, Order())
-        await self._order(name, msgspec.structs.replace(order, drained=True), f"{self._state.hosts} hosts are too many")
+        await self._order(name, msgspec.structs.replace(order, drained=True), f"{len(self._keepers)} hosts are too many")
         self._keepers.remove(keeper)
-        self._leaving[name] = self._group.create_task(keeper.stop(), name=f"stop {name}")
+        self._leaving[name] = self._group.create_task(self._stop_and_forget(keeper, order), name=f"stop {name}")
+
+    async def _stop_and_forget(self, keeper: Keeper, order: Order) -> None:
+        """Stop a host, and take back what moved its agents away: the next host of this name is another."""
+        await keeper.stop()
+        with suppress(EngineError):  # what is left behind is mended when a host of this name is added
+            await self._order(keeper.child.name, order, "it has ended")
 
     async def _order(self, name: str, order: Order, why: str) -> None:
         from amas.engine.desired import Wish
 
-        await self._desired.change([Wish(f"order:{name}", order)], by=BY, why=why)
+        await self._desired.change([Wish(f"order:{name}", None if order == Order() else order)], by=BY, why=why)
 
     async def _start_and_keep(self, keeper: Keeper) -> None:
         if leaving := self._leaving.pop(keeper.child.name, None):
@@ -112,3 +126,7 @@ class Crew:
     async def _renew(self, keeper: Keeper) -> None:
         async with self._one_at_a_time:
             await keeper.renew()
+
+
+def _restarts(desired: Desired) -> dict[str, int]:
+    return {host: order.restarts for host, order in desired.orders.items()}

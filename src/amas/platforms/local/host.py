@@ -55,6 +55,8 @@ async def _host(home: Home, host_id: str) -> None:
     bus = FollowingBus(FleetSpec(name=state.cell, pools=()), messages)
 
     def prepare(fleet: FleetSpec) -> FleetSpec:
+        if fleet.folder and fleet.folder not in sys.path:  # a fleet that was applied may come from another folder
+            sys.path.append(fleet.folder)
         bus.follow(fleet)
         return fleet_facts(fleet, home)
 

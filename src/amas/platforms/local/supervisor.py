@@ -76,6 +76,7 @@ class Supervisor:
             crew = Crew(
                 self._state, self._stages[-1], lambda name: Keeper(self._host(name), self._write), group, self._show_parts
             )
+            await crew.begin()
             following = group.create_task(crew.follow(), name="desired state")
             self._state.status = "running"
             self._write()

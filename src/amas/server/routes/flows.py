@@ -14,7 +14,7 @@ from amas.orchestration.signals import send_signal
 from amas.server import intake
 from amas.server.contract import answers, encoded, takes
 from amas.server.lookups import workflow_exists
-from amas.server.plane import Plane
+from amas.server.plane import TAKING, Plane
 from amas.server.routes.tasks import IDEMPOTENCY_HEADER, TaskId
 from amas.server.routes.workflows import WorkflowId
 from amas.server.shapes import Changed, NewRerun, NewSignal, NewWorkflow, Rerun, StartedWorkflow, TaskSignal
@@ -36,6 +36,7 @@ _CHANGED = Changed(id=_ID, changed=True)
 @router.post(
     "/workflows",
     summary="Start a flow",
+    dependencies=[TAKING],
     openapi_extra={**takes(NewWorkflow, _NEW), "parameters": [IDEMPOTENCY_HEADER]},
     **answers(StartedWorkflow, StartedWorkflow(workflow_id=_ID), status=201, problems=(400, 413, 415, 422, 503)),
 )

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from amas.errors import AgentUnknown, SettingInvalid
 from amas.model.message import MessageType
+from amas.model.remote import is_remote
 from amas.model.states import Priority
 from amas.orchestration.bus import AgentCommunicationBus, backlog_state
 from amas.orchestration.fleet_bus import OPERATOR
@@ -164,7 +165,12 @@ def _bus(plane: ControlPlane) -> AgentCommunicationBus:
 
 
 def _check(plane: ControlPlane, agent_id: str) -> None:
-    """Raise AgentUnknown for one whom the fleet doesn't declare: its inbox would fill and nobody would ever look."""
+    """Raise AgentUnknown for one whom the fleet doesn't declare: its inbox would fill and nobody would ever look.
+
+    Remote agents come and go, so an inbox of theirs may wait for them.
+    """
+    if is_remote(agent_id):
+        return
     named = re.fullmatch(r"(.+)-([1-9]\d{0,8})", agent_id)
     replicas = {pool.name: pool.replicas for pool in plane.fleet.pools}
     if named is None or int(named[2]) > replicas.get(named[1], 0):

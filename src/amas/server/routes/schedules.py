@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
 from amas.errors import ScheduleUnknown
+from amas.model.fleet import FleetSpec
 from amas.model.goal import Goal
 from amas.model.schedule import Schedule, ScheduledTask, ScheduleView
 from amas.model.task import RetryPolicy
@@ -62,7 +63,7 @@ async def put_schedule(name: Name, request: Request, plane: Plane) -> Response:
         name=name,
         cron=new.cron,
         timezone=new.timezone,
-        task=_task(plane, new.task) if new.task else None,
+        task=_task(await plane.remote.fleet_for([new.task]), new.task) if new.task else None,
         goal=_goal(plane, new.goal) if new.goal else None,
         missed=new.missed,
         overlap=new.overlap,
@@ -114,8 +115,8 @@ async def _view(plane: ControlPlane, name: str) -> ScheduleView:
     return view
 
 
-def _task(plane: ControlPlane, new: NewScheduledTask) -> ScheduledTask:
-    intake.check_capabilities([new], plane.fleet)
+def _task(fleet: FleetSpec, new: NewScheduledTask) -> ScheduledTask:
+    intake.check_capabilities([new], fleet)
     retry = new.retry
     return ScheduledTask(
         capability=new.capability,

@@ -16,7 +16,7 @@ from amas.server import intake
 from amas.server.contract import answers, encoded, reference, takes
 from amas.server.intake import MSGPACK, NDJSON
 from amas.server.lookups import failure_shape, find_task, task_detail, task_shape
-from amas.server.plane import ControlPlane, Plane
+from amas.server.plane import TAKING, ControlPlane, Plane
 from amas.server.shapes import (
     AttemptShape,
     Cancelled,
@@ -98,13 +98,14 @@ _LISTED = TaskShape(**{name: getattr(_TASK, name) for name in TaskShape.__struct
 @router.post(
     "",
     summary="Submit a task",
+    dependencies=[TAKING],
     openapi_extra={**takes(NewTask, _NEW), "parameters": [IDEMPOTENCY_HEADER]},
     **answers(Submitted, Submitted(id=_ID), status=201, problems=(400, 413, 415, 422, 429, 503)),
 )
 async def submit_task(request: Request, plane: Plane) -> Response:
     """Store a task; once this is answered, it is on disk."""
     task = await intake.read_one(request, NewTask)
-    made = await intake.submissions([task], plane.fleet, plane.values)
+    made = await intake.submissions([task], await plane.remote.fleet_for([task]), plane.values)
     ids, replayed = await _store(plane, made, intake.idempotency(request, task, made[0].id.encode()))
     headers = {"location": f"/api/tasks/{ids[0]}", **({REPLAYED: "true"} if replayed else {})}
     return encoded(Submitted(id=ids[0]), 201, headers)
@@ -113,6 +114,7 @@ async def submit_task(request: Request, plane: Plane) -> Response:
 @router.post(
     "/batch",
     summary="Submit tasks together",
+    dependencies=[TAKING],
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -132,7 +134,7 @@ async def submit_task(request: Request, plane: Plane) -> Response:
 async def submit_batch(request: Request, plane: Plane) -> Response:
     """Store up to 1000 tasks, all of them or none; `needs` may name keys of tasks before it in the batch."""
     tasks = await intake.read_batch(request)
-    made = await intake.submissions(tasks, plane.fleet, plane.values)
+    made = await intake.submissions(tasks, await plane.remote.fleet_for(tasks), plane.values)
     answer = "\n".join(submission.id for submission in made).encode()
     ids, replayed = await _store(plane, made, intake.idempotency(request, tasks, answer))
     return encoded(SubmittedBatch(ids=ids), 201, {REPLAYED: "true"} if replayed else None)

@@ -16,7 +16,7 @@ from amas.server.contract import answers, encoded, reference, refusals, takes
 from amas.server.events import order
 from amas.server.live import LISTENERS_MAX, stream
 from amas.server.lookups import workflow_detail, workflow_exists, workflow_shape
-from amas.server.plane import ControlPlane, Plane
+from amas.server.plane import TAKING, ControlPlane, Plane
 from amas.server.problems import Fault, Refusal
 from amas.server.routes.tasks import IDEMPOTENCY_HEADER
 from amas.server.shapes import (
@@ -91,6 +91,7 @@ _EVENT = EventRecord(
 @router.post(
     "/goals",
     summary="Submit a goal",
+    dependencies=[TAKING],
     openapi_extra={**takes(NewGoal, _GOAL), "parameters": [IDEMPOTENCY_HEADER]},
     **answers(SubmittedGoal, SubmittedGoal(workflow_id=_ID, root_id=_ROOT), status=201, problems=(400, 413, 415, 422, 429, 503)),
 )

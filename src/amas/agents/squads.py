@@ -1,4 +1,4 @@
-"""A crew: the agents of one pool on a host as long as the pool stays what it is.
+"""A squad: the agents of one pool on a host as long as the pool stays what it is.
 
 An agent is an id and a free slot until it has something to do: then its object is made, and kept. Only those that have to be
 there before their first task, to be asked how they are or to take mail, are made at once. Used by the host alone.
@@ -19,7 +19,7 @@ from amas.model.fleet import PoolSpec
 from amas.model.task import Json
 
 
-class Crew:
+class Squad:
     """The agents of a pool, made from one definition."""
 
     __slots__ = ("_definition", "early", "numbers", "pool", "slots")
@@ -36,7 +36,7 @@ class Crew:
         self.slots: PoolSlots = slots.add_pool(pool.queues, (), each=pool.tasks_per_agent, blocking=blocking)
 
     def makes(self, pool: PoolSpec) -> bool:
-        """Return whether agents of `pool` are as those of this crew; how many there are doesn't matter."""
+        """Return whether agents of `pool` are as those of this squad; how many there are doesn't matter."""
         return msgspec.structs.replace(pool, replicas=self.pool.replicas) == self.pool
 
     def ids(self, numbers: Numbers) -> list[str]:

@@ -1,0 +1,257 @@
+"""A foreign agent behind a URL, worked with as one of the fleet's own: a pool's `http:` in the fleet file makes it one.
+
+Each task is one POST, and what comes back is its result. Who runs that server needs to know nothing of us. What an answer means:
+2xx the result; 429 that the task waits as long as `Retry-After` says, which is no failure; another 4xx that no attempt can help;
+anything else, or silence, that another attempt may. It calls the host that is declared and no other: redirects within it are
+followed, others refused; an address within a private network is called only where `private` says so, and what was looked up is
+what is connected to, so that a name can't change its mind in between.
+"""
+
+import asyncio
+import email.utils
+import http.client
+import ipaddress
+import os
+import socket
+import ssl
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
+from time import time
+from typing import Any, NamedTuple
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+import msgspec
+
+from amas.agents.base import BaseAgent
+from amas.agents.context import Context
+from amas.agents.threads import DaemonThreads
+from amas.core.conditions import compiled, resolved, value_of
+from amas.errors import ExpressionInvalid, FleetError, GiveUp, RateLimited, RetryLater
+from amas.model.fleet import PoolSpec
+from amas.model.task import Json
+
+ANSWER_BYTES_MAX = 64 << 20
+"""As results: what is larger isn't carried."""
+REDIRECTS_MAX = 3
+RETRY_AFTER_S = 5.0
+"""Where a server that is busy doesn't say for how long."""
+RETRY_AFTER_MAX_S = 3600.0
+HEALTH_S = 5.0
+SHOWN_CHARS = 300
+"""Of an answer that says no."""
+ENVIRONMENT = "env:"
+
+
+class HttpSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a foreign agent is called."""
+
+    url: str
+    health: str = ""
+    """A path on the same server that answers 2xx to GET while it can work; empty: it is believed."""
+    request: Json = None
+    """The body; `{"$": expression}` within it stands for a value of `input`, `needs` or `task`. Not said: all of these."""
+    result: str = ""
+    """A JMESPath expression over the JSON that comes back; empty takes all of it."""
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    """A value `env:NAME` is the host's environment variable of that name, so that no secret stands in a file."""
+    timeout_s: float = 60.0
+    """For one answer."""
+    private: bool = False
+    """Whether its address may be one of this machine's or of a private network."""
+    enabled: bool = True
+    """Whether its pool is part of the fleet."""
+
+    def mistake(self) -> str:
+        """Return what is wrong with it, in a sentence; "" when it is sound."""
+        try:
+            parts = urlsplit(self.url)
+            sound = parts.scheme in {"http", "https"} and parts.hostname and not parts.username and parts.port != 0
+        except ValueError:
+            sound = False
+        if not sound:
+            return f"{self.url!r} is no address: write https://host/path, with secrets under headers"
+        if self.health and not self.health.startswith("/"):
+            return f"the health path {self.health!r} must begin with /"
+        if not 0 < self.timeout_s <= 3600:
+            return f"a timeout of {self.timeout_s:g} s can't be taken: more than 0 and up to 3600 s can"
+        missing = [value for value in self.headers.values() if value.startswith(ENVIRONMENT) and not _secret(value)]
+        if missing:
+            return f"{missing[0]} is wanted for a header, and the environment has no such variable"
+        try:
+            compiled(self.result or "@")
+        except ExpressionInvalid as error:
+            return str(error)
+        return ""
+
+
+class Answer(NamedTuple):
+    """What a server said."""
+
+    status: int
+    headers: Mapping[str, str]
+    """By names in lower case."""
+    body: bytes
+
+
+class HttpAgent(BaseAgent):
+    """Hands its tasks to a server."""
+
+    def __init__(self, agent_id: str, pool: PoolSpec) -> None:
+        super().__init__(agent_id, pool)
+        self.spec = http_spec(pool)
+        self._threads = DaemonThreads(pool.tasks_per_agent + 1, name=agent_id)  # one for the question how it is
+        self._headers = {name: _secret(value) for name, value in self.spec.headers.items()}
+
+    @classmethod
+    def check(cls, pool: PoolSpec) -> None:
+        """Raise FleetError where a pool's `http` can't be worked with."""
+        spec = http_spec(pool)
+        if spec.enabled and (mistake := spec.mistake()):
+            raise FleetError(mistake)
+
+    async def process_task(self, task: Context) -> Json:
+        """Post the task and return what comes back."""
+        about = {"id": task.id, "attempt": task.attempt, "agent_id": task.agent_id, "capability": task.spec.capability}
+        scope = {"input": task.input, "needs": task.results, "task": about}
+        body = scope if self.spec.request is None else resolved(self.spec.request, scope)
+        headers = {
+            "content-type": "application/json",
+            "accept": "application/json",
+            "idempotency-key": task.id,  # another attempt at a task is the same request
+            **self._headers,
+        }
+        answer = await self._talk("POST", self.spec.url, headers, msgspec.json.encode(body))
+        _judge(answer)
+        try:
+            said = msgspec.json.decode(answer.body) if answer.body else None
+        except msgspec.DecodeError as error:
+            raise GiveUp(f"{self.spec.url} answered something that isn't JSON: {error}", code="answer_unreadable") from error
+        whole: Any = said  # a list can be searched as well
+        return value_of(self.spec.result, whole) if self.spec.result else whole
+
+    async def health_check(self) -> bool:
+        """Ask the server's health path, where it has one."""
+        if not self.spec.health:
+            return True
+        url = urljoin(self.spec.url, self.spec.health)
+        try:
+            async with asyncio.timeout(HEALTH_S):
+                answer = await self._talk("GET", url, self._headers, b"")
+        except (RetryLater, GiveUp, TimeoutError):
+            return False
+        return 200 <= answer.status < 300
+
+    async def _talk(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Return the server's answer; RetryLater where there was none."""
+        parts = urlsplit(url)
+        try:
+            for _ in range(REDIRECTS_MAX + 1):
+                answer = await self._once(method, parts, headers, body)
+                if answer.status not in {307, 308}:
+                    return answer
+                parts = _within(parts, answer.headers.get("location", ""))
+        except (OSError, http.client.HTTPException) as error:
+            raise RetryLater(f"{parts.scheme}://{parts.netloc} doesn't answer: {error or type(error).__name__}") from error
+        raise GiveUp(f"{url} redirects in circles", code="redirect_refused")
+
+    async def _once(self, method: str, parts: SplitResult, headers: Mapping[str, str], body: bytes) -> Answer:
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        looked_up = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        address = str(looked_up[0][4][0])
+        if not self.spec.private and not ipaddress.ip_address(address.partition("%")[0]).is_global:
+            raise GiveUp(
+                f"{host} is at {address}, which is no public address: say `private: true` under http where that is meant",
+                code="address_refused",
+            )
+        connection = _Pinned(host, port, address, secure=parts.scheme == "https", timeout_s=self.spec.timeout_s)
+        target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
+        try:
+            asking = self._threads.submit(connection.ask, method, target, dict(headers), body)
+            return await asyncio.wrap_future(asking)
+        finally:  # cancelled, too: the thread's read ends with its socket
+            connection.end()
+
+
+class _Pinned(http.client.HTTPConnection):
+    """A connection to one address, whatever its host's name stands for by now."""
+
+    def __init__(self, host: str, port: int, address: str, *, secure: bool, timeout_s: float) -> None:
+        super().__init__(host, port, timeout=timeout_s)
+        self._address, self._secure, self._ended = address, secure, False
+
+    def connect(self) -> None:
+        """Connect to the address, and with TLS make sure that it is the host's; ConnectionAbortedError once nobody waits."""
+        self.sock = socket.create_connection((self._address, self.port), self.timeout)
+        if self._secure:
+            self.sock = _trusted().wrap_socket(self.sock, server_hostname=self.host)
+        if self._ended:
+            self.close()
+            raise ConnectionAbortedError("the attempt was stopped")
+
+    def ask(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Answer:
+        """Send a request and return the answer; blocks."""
+        self.request(method, target, body or None, headers)
+        answer = self.getresponse()
+        read = answer.read(ANSWER_BYTES_MAX + 1)
+        if len(read) > ANSWER_BYTES_MAX:
+            raise GiveUp(f"{self.host} answered more than {ANSWER_BYTES_MAX >> 20} MiB", code="answer_too_large")
+        return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, read)
+
+    def end(self) -> None:
+        """Close it, and wake up a thread that reads from it; one that connects sends nothing any more."""
+        self._ended = True
+        if self.sock is not None:
+            with suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RDWR)
+        self.close()
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Return whom we trust: reading the certificates takes as long as a request."""
+    return ssl.create_default_context()
+
+
+def http_spec(pool: PoolSpec) -> HttpSpec:
+    """Return how a pool's agents are called; FleetError where its options don't say."""
+    try:
+        return msgspec.convert(pool.options.get("http"), HttpSpec)
+    except msgspec.ValidationError as error:
+        raise FleetError(f"the pool {pool.name!r} needs http: {{url: https://...}}: {error}") from error
+
+
+def _secret(value: str) -> str:
+    return os.environ.get(value.removeprefix(ENVIRONMENT), "") if value.startswith(ENVIRONMENT) else value
+
+
+def _within(parts: SplitResult, location: str) -> SplitResult:
+    """Return where a redirect leads; GiveUp unless that is on the same server."""
+    target = urlsplit(urljoin(parts.geturl(), location))
+    if not location or (target.scheme, target.netloc) != (parts.scheme, parts.netloc):
+        raise GiveUp(f"{parts.netloc} redirects to {target.netloc or 'nowhere'}, which isn't declared", code="redirect_refused")
+    return target
+
+
+def _judge(answer: Answer) -> None:
+    """Raise what an answer's status means, unless it is a success."""
+    if 200 <= answer.status < 300:
+        return
+    said = f"the server answered {answer.status}: {answer.body[:SHOWN_CHARS].decode(errors='replace')}"
+    if answer.status == 429:
+        raise RateLimited(_retry_after_s(answer.headers) or RETRY_AFTER_S)
+    if answer.status >= 500 or answer.status in {408, 425}:
+        raise RetryLater(said, delay_s=_retry_after_s(answer.headers))
+    raise GiveUp(said, code="redirect_refused" if answer.status < 400 else "request_refused")
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Return what Retry-After says in seconds, an hour at most; None where it says nothing."""
+    text = headers.get("retry-after", "").strip()
+    if text.isdigit():
+        return min(float(text), RETRY_AFTER_MAX_S)
+    try:
+        at = email.utils.parsedate_to_datetime(text).timestamp()
+    except ValueError:
+        return None
+    return min(max(at - time(), 0.0), RETRY_AFTER_MAX_S)

@@ -1,0 +1,382 @@
+"""Remote sessions as the control plane serves them: tasks handed to agents elsewhere, and their word taken.
+
+Nothing of a session is kept here, so any control plane of the fleet can answer any call. Whatever a session says proves that it
+lives and renews its lease; what it doesn't say, the reaper notices. That an attempt is a session's own is asked of the engine
+before its word is taken; that it still is, the fence decides in the same instant in which the word is recorded.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import msgspec
+
+from amas.artifacts.values import LargeValues
+from amas.core.conditions import holds
+from amas.core.retry import retry_delay_s
+from amas.engine.bell import Bell
+from amas.engine.connection import Engine
+from amas.engine.queue import Slots, TaskQueue
+from amas.engine.registry import AgentRegistry
+from amas.errors import AgentUnknown, ArtifactLost, AttemptStale, ExpressionInvalid, SessionLost, TaskCancelled, TaskUnknown
+from amas.model.artifact import is_reference
+from amas.model.blob import to_blob
+from amas.model.fleet import FleetSpec, PoolSpec
+from amas.model.limits import Usage
+from amas.model.remote import RemoteAgent
+from amas.model.states import TaskState
+from amas.model.task import (
+    DEFAULT_RETRY,
+    Claimed,
+    Completion,
+    FailedAttempt,
+    Failure,
+    JournaledStep,
+    Json,
+    TaskOutcome,
+    TaskSpec,
+)
+from amas.orchestration.directory import REMOTE_POOL
+from amas.server.intake import Capable
+from amas.server.problems import Fault, Refusal
+from amas.server.remote_shapes import NewClaim, NewFailure, NewUsage, RemoteTask, RemoteWork
+from amas.server.shapes import FailureShape
+from amas.settings import RemoteSettings
+
+POLL_S = 1.0
+"""Between looks of one who waits: a bell may be lost with its connection."""
+UNHEARD_POLL_S = 0.1
+"""The same while no bell is heard."""
+
+
+NO_POOL = PoolSpec(name=REMOTE_POOL, agent="", capabilities=())
+"""Has a pool's defaults, for tasks that remote agents alone can do."""
+
+
+class Room(NamedTuple):
+    """What one look for work is about."""
+
+    session_id: str
+    agents: Mapping[str, RemoteAgent]
+    """Those for whom tasks are wanted."""
+    running: frozenset[str]
+    """What the session says that it runs."""
+    most: int
+
+
+class RemoteDesk:
+    """What hands tasks to remote sessions and takes what they say of them."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        queue: TaskQueue,
+        values: LargeValues,
+        fleet: FleetSpec,
+        *,
+        settings: RemoteSettings,
+        retention_s: float,
+    ) -> None:
+        self.settings, self.registry = settings, AgentRegistry(engine, retention_s=retention_s)
+        self._queue, self._values, self._fleet = queue, values, fleet
+        self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._wanted = asyncio.Event()
+        self._bell = Bell(engine, {"bell": self._rung}, connected=lambda: self._ring(list(self._waiting)))
+
+    def follow(self, fleet: FleetSpec) -> None:
+        """Let the fleet be this one from now on."""
+        self._fleet = fleet
+
+    async def run(self) -> None:
+        """Hear the bells for those who wait, from the first on, until cancelled."""
+        await self._wanted.wait()
+        await self._bell.run()
+
+    # -- who is let in
+
+    def check(self, agents: Sequence[RemoteAgent]) -> None:
+        """Raise Refusal where this fleet doesn't let such agents in."""
+        spec = self._fleet.remote
+        if spec.agents == "off":
+            why = "this fleet lets no remote agents in: say `remote: {agents: listed, capabilities: [...]}` in its file"
+            raise Refusal(Fault(detail=f"{why}, or set AMAS_REMOTE_AGENTS"), status=403, code="remote_off")
+        for index, agent in enumerate(agents):
+            if mistake := agent.mistake():
+                raise Refusal(Fault(detail=mistake, pointer=f"#/agents/{index}"))
+            for capability in agent.capabilities:
+                if not spec.admits(capability, self._fleet.declared_capabilities):
+                    why = (
+                        f"remote agents may not have {capability!r} in this fleet: name it under remote.capabilities in its file"
+                    )
+                    raise Refusal(
+                        Fault(detail=why, pointer=f"#/agents/{index}/capabilities"), status=403, code="capability_refused"
+                    )
+
+    async def fleet_for(self, tasks: Iterable[Capable]) -> FleetSpec:
+        """Return the fleet as submissions see it: where any remote agent is let in, with what those can do that are here."""
+        fleet = self._fleet
+        if fleet.remote.agents != "any":
+            return fleet
+        strange = {task.capability for task in tasks} - fleet.capabilities
+        if not strange or not (found := await self.registry.capable(strange)):
+            return fleet
+        remote = msgspec.structs.replace(fleet.remote, capabilities=(*fleet.remote.capabilities, *found))
+        return msgspec.structs.replace(fleet, remote=remote)
+
+    async def enter(self, session_id: str, token: str, *, late: bool = False) -> None:
+        """Take a session's call as a sign of life; Refusal for one who isn't it, SessionLost when its lease had run out.
+
+        `late`: let it in all the same, since the fence judges what it says of its tasks.
+        """
+        await self.identify(session_id, token)
+        try:
+            await self.registry.renew(session_id, lease_s=self.settings.lease_s)
+        except SessionLost:
+            if not late:
+                raise
+
+    async def identify(self, session_id: str, token: str) -> None:
+        """Raise Refusal unless `token` is the session's."""
+        match await self.registry.knows(session_id, token):
+            case None:
+                why = f"there is no session {session_id!r} (any more): register anew"
+                raise Refusal(Fault(detail=why), status=404, code="session_unknown")
+            case False:
+                why = f"send the token of {session_id} as `Authorization: Bearer`, which came when it was registered"
+                raise Refusal(Fault(detail=why), status=401, code="session_token_needed")
+
+    async def agents(self, session_id: str, names: Sequence[str] = ()) -> dict[str, RemoteAgent]:
+        """Return a session's agents, all or those named; AgentUnknown for one that isn't its own."""
+        found = await self.registry.agents_of(session_id)
+        for name in names:
+            if name not in found:
+                raise AgentUnknown(
+                    f"{session_id} has no agent {name!r} (any more); it has {', '.join(sorted(found)[:20]) or 'none'}"
+                )
+        return {name: found[name] for name in names} if names else found
+
+    # -- work
+
+    async def claim(self, session_id: str, asked: NewClaim, *, gone: Callable[[], Awaitable[bool]]) -> RemoteWork:
+        """Return tasks as soon as there are some, or nothing once the wait is over. `gone`: whether nobody waits any more."""
+        agents = await self.agents(session_id, asked.agents)
+        if not agents:
+            raise AgentUnknown(f"{session_id} has no agents any more: others took their names over")
+        room = Room(session_id, agents, frozenset(asked.running), asked.max_tasks)
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + min(asked.wait_s, self.settings.lease_s * 2 / 3)
+        with self._watching({name for agent in agents.values() for name in agent.capabilities}) as news:
+            while True:
+                news.clear()
+                stop = await self._fail_overdue(session_id, room.running)
+                claimed = await self._look(room)
+                tasks = await self._told(session_id, claimed)
+                left_s = until_s - loop.time()
+                if tasks or stop or left_s <= 0:
+                    return RemoteWork(tasks=tasks, stop=stop)
+                if not claimed:
+                    poll_s = POLL_S if self._bell.listening.is_set() else UNHEARD_POLL_S
+                    await _wait(news, min(left_s, poll_s))
+                if await gone():
+                    return RemoteWork(tasks=[], stop=[])
+
+    async def beat(self, session_id: str, running: Iterable[str]) -> list[str]:
+        """Return what of `running` a session must stop."""
+        return await self._fail_overdue(session_id, frozenset(running))
+
+    async def _look(self, room: Room) -> list[Claimed]:
+        """Return what was handed out and never arrived, else new tasks."""
+        running = await self.registry.running(room.session_id)
+        lost = [task_id for task_id, agent_id in running.items() if task_id not in room.running and agent_id in room.agents]
+        if lost:
+            return await self.registry.handed(room.session_id, lost[: room.most])
+        slots = _slots(room, Counter(running.values()))
+        if not slots:
+            return []
+        claimed = await self._queue.claim(room.session_id, slots)
+        if claimed is None:
+            raise SessionLost(room.session_id)
+        if claimed:
+            limits = [(each.id, each.attempt, self._limit_s(each.spec)) for each in claimed]
+            await self.registry.time(room.session_id, limits)
+        return claimed
+
+    async def _fail_overdue(self, session_id: str, running: frozenset[str]) -> list[str]:
+        """Fail what takes too long; return what of `running` the session has no more."""
+        for task_id, attempt in await self.registry.overdue(session_id):
+            why = NewFailure(attempt=attempt, code="timed_out", message="the attempt took longer than its task may")
+            try:
+                await self.fail(session_id, task_id, why)
+            except (AttemptStale, TaskCancelled, TaskUnknown):  # it has just ended
+                continue
+        if not running:
+            return []
+        held = await self.registry.running(session_id)
+        return sorted(task_id for task_id in running if task_id not in held)
+
+    def _pool(self, spec: TaskSpec) -> PoolSpec:
+        """Return a pool that can do a task, for what its spec leaves open."""
+        return next((pool for pool in self._fleet.pools if spec.capability in pool.capabilities), NO_POOL)
+
+    def _limit_s(self, spec: TaskSpec) -> float:
+        return spec.timeout_s or self._pool(spec).timeout_s
+
+    async def _told(self, session_id: str, claimed: Sequence[Claimed]) -> list[RemoteTask]:
+        """Return claimed tasks with all that their agents need; those that need no agent are ended here."""
+        told = []
+        for each in claimed:
+            try:
+                task = await self._task(each)
+            except (ArtifactLost, ExpressionInvalid) as error:  # it would be the same the next time
+                why = NewFailure(attempt=each.attempt, code=error.code, message=str(error), final=True)
+                await self.fail(session_id, each.id, why)
+                continue
+            if each.spec.when and not holds(each.spec.when, {"input": task.input, "needs": task.needs}):
+                await self._queue.complete(session_id, [Completion(each.id, each.attempt, to_blob(None))])
+                continue
+            told.append(task)
+        return told
+
+    async def _task(self, claimed: Claimed) -> RemoteTask:
+        spec = claimed.spec
+        found = await self._queue.outcomes(spec.needs) if spec.needs else {}
+        outcomes = {one.id: one for one in await self._values.outcomes(list(found.values()))}
+        by_key = {key: outcomes.get(task_id) for task_id, key in zip(spec.needs, spec.need_keys or spec.needs, strict=True)}
+        return RemoteTask(
+            task_id=claimed.id,
+            attempt=claimed.attempt,
+            agent_id=claimed.agent_id,
+            capability=spec.capability,
+            input=await self._values.get(spec.input) if is_reference(spec.input) else spec.input,
+            key=spec.key,
+            title=spec.title,
+            workflow_id=spec.workflow_id,
+            tenant=spec.tenant,
+            needs={key: one.result for key, one in by_key.items() if one and one.state is TaskState.SUCCEEDED},
+            failures={key: _why(one) for key, one in by_key.items() if not one or one.state is not TaskState.SUCCEEDED},
+            failed_attempts=claimed.failures,
+            resumed=claimed.resumed,
+            timeout_s=self._limit_s(spec),
+            deadline_ms=spec.deadline_ms,
+        )
+
+    # -- what a session says of its tasks
+
+    async def complete(self, session_id: str, task_id: str, attempt: int, result: Json, usage: NewUsage | None) -> None:
+        """Record a result; saying it twice is harmless."""
+        await self.own(session_id, task_id, attempt)
+        blob = await self._values.payload(result, "the result")
+        refused = await self._queue.complete(session_id, [Completion(task_id, attempt, blob, _usage(usage))])
+        _accept(refused, task_id, attempt)
+
+    async def fail(self, session_id: str, task_id: str, said: NewFailure) -> None:
+        """Record a failed attempt, and that another follows where one can help."""
+        await self.own(session_id, task_id, said.attempt)
+        delay_s = 0.0 if said.delay_s is None else said.delay_s
+        if said.delay_s is None and (handed := await self.registry.handed(session_id, [task_id])):
+            spec = handed[0].spec
+            policy = self._pool(spec).retry if spec.retry == DEFAULT_RETRY else spec.retry
+            delay_s = retry_delay_s(policy, failures=handed[0].failures, draw=random.random)
+        failure = to_blob(Failure(said.code, said.message[:2048], said.detail[-4096:]))
+        attempt = FailedAttempt(task_id, said.attempt, failure, round(delay_s * 1000), said.final, _usage(said.usage))
+        _accept(await self._queue.fail(session_id, [attempt]), task_id, said.attempt)
+
+    async def keep_step(self, session_id: str, task_id: str, attempt: int, name: str, result: Json) -> dict[str, Json]:
+        """Journal a step and return all steps of the task; the first result of a name stands."""
+        await self.own(session_id, task_id, attempt)
+        blob = await self._values.payload(result, f"the result of step {name!r}")
+        _accept(await self._queue.journal_steps([JournaledStep(task_id, attempt, name, blob)]), task_id, attempt)
+        return await self.steps(task_id)
+
+    async def steps(self, task_id: str) -> dict[str, Json]:
+        """Return the steps of a task that are done, with their results."""
+        held = await self._queue.steps(task_id)
+        return {name: await self._values.get(msgspec.msgpack.decode(result)) for name, result in held.items()}
+
+    async def own(self, session_id: str, task_id: str, attempt: int | None = None) -> None:
+        """Raise unless a session was handed this attempt of a task (any attempt where none is named).
+
+        TaskUnknown, AttemptStale, or a Refusal where the task is another's and always was, as far as anybody can tell.
+        """
+        owner = await self.registry.owner(task_id)
+        if owner is None:
+            raise TaskUnknown(f"there is no task {task_id!r} that anybody was handed")
+        if owner.host_id != session_id and (attempt is None or attempt >= owner.attempt):
+            why = f"task {task_id} was handed to {owner.agent_id}, which isn't of {session_id}"
+            raise Refusal(Fault(detail=why), status=403, code="task_foreign")
+        if attempt is not None and attempt != owner.attempt:
+            raise _stale(task_id, attempt)
+
+    # -- bells
+
+    def _rung(self, message: bytes) -> None:
+        self._ring(message.decode().split("\n"))
+
+    def _ring(self, queues: Iterable[str]) -> None:
+        for queue in queues:
+            for news in self._waiting.get(queue, ()):
+                news.set()
+
+    @contextmanager
+    def _watching(self, queues: Iterable[str]) -> Iterator[asyncio.Event]:
+        """Set the event whenever there is work in one of the queues within the block."""
+        news, watched = asyncio.Event(), list(queues)
+        self._wanted.set()
+        for queue in watched:
+            self._waiting.setdefault(queue, set()).add(news)
+        try:
+            yield news
+        finally:
+            for queue in watched:
+                self._waiting[queue].discard(news)
+                if not self._waiting[queue]:
+                    del self._waiting[queue]
+
+
+def _slots(room: Room, busy: Mapping[str, int]) -> list[Slots]:
+    """Return the free agents by what they can do, at most as many slots as tasks are wanted."""
+    left, groups = room.most, dict[tuple[str, ...], list[str]]()
+    for agent in room.agents.values():
+        free = min(agent.slots - busy.get(agent.id, 0), left)
+        if free > 0:
+            groups.setdefault(agent.capabilities, []).extend([agent.id] * free)
+            left -= free
+    return [Slots(capabilities, ids) for capabilities, ids in groups.items()]
+
+
+def _usage(said: NewUsage | None) -> Usage | None:
+    return Usage().plus(usd=said.usd, tokens=said.tokens, calls=said.calls) if said else None
+
+
+def _why(outcome: TaskOutcome | None) -> FailureShape:
+    if outcome is None or outcome.failure is None:
+        return FailureShape(code="no_result", message="it has no result" if outcome else "the engine holds it no more")
+    return FailureShape(code=outcome.failure.code, message=outcome.failure.message)
+
+
+def _stale(task_id: str, attempt: int) -> AttemptStale:
+    return AttemptStale(f"attempt {attempt} of task {task_id} was taken back; its result isn't wanted: stop working on it")
+
+
+def _accept(refused: Mapping[int, str], task_id: str, attempt: int) -> None:
+    """Raise what the fence's refusal means; nothing where it let the word through."""
+    match refused.get(0):
+        case None:
+            return
+        case "cancelled":
+            raise TaskCancelled(f"task {task_id} was cancelled: stop working on it")
+        case "unknown":
+            raise TaskUnknown(f"there is no task {task_id!r}")
+        case _:
+            raise _stale(task_id, attempt)
+
+
+async def _wait(news: asyncio.Event, at_most_s: float) -> None:
+    try:
+        async with asyncio.timeout(at_most_s):
+            await news.wait()
+    except TimeoutError:
+        pass

@@ -1,0 +1,122 @@
+"""The commands that change what is wanted of a running fleet, as a person calls them, with hosts that carry it out."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+LIMIT_S = 150
+pytestmark = pytest.mark.xdist_group("desired")  # one fleet for the module
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+AGENTS = """
+from amas import agent
+
+@agent("text.echo")
+async def echo(task):
+    return task.input
+
+@agent("text.count")
+async def count(task):
+    return len(task.input)
+"""
+FLEET = """
+name: small
+hosts: {hosts}
+pools:
+  - {{name: echoer, agent: "my_agents:echo", layer: executive, capabilities: [text.echo], replicas: {echoers}}}
+"""
+COUNTER = '  - {name: counter, agent: "their_agents:count", layer: execution, lead: echoer, capabilities: [text.count]}\n'
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    folder = tmp_path_factory.mktemp("desired")
+    (folder / "my_agents.py").write_text(AGENTS)
+    (folder / "one.yaml").write_text(FLEET.format(hosts=1, echoers=2))
+    (folder / "other").mkdir()
+    (folder / "other" / "their_agents.py").write_text(AGENTS)
+    (folder / "other" / "two.yaml").write_text(FLEET.format(hosts=2, echoers=3) + COUNTER)
+    (folder / "wrong.yaml").write_text(FLEET.format(hosts=1, echoers=99))
+    environment = {**os.environ, "AMAS_HOME": str(folder / "home"), "COLUMNS": "200"}
+
+    def call(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "amas", *arguments]
+        return subprocess.run(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
+        )
+
+    up = call("up", "--fleet", "./one.yaml", "--port", "0", "--metrics-port", "0")
+    assert up.returncode == 0, up.stderr
+    yield call
+    assert call("down").returncode == 0
+
+
+def said(done: "subprocess.CompletedProcess[str]") -> Any:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def agents(run: Run) -> dict[str, str]:
+    return {agent["agent_id"]: agent["host_id"] for agent in said(run("agents", "--json"))["items"]}
+
+
+def test_what_is_declared_runs_and_can_be_gone_back_from(run: Run) -> None:
+    assert run("diff", "one.yaml").stdout.startswith("nothing changes: 2 agents on 1 host")
+    differs = run("diff", "other/two.yaml")
+    assert (differs.returncode, "+ pool counter (+1 agent)" in differs.stdout) == (1, True)
+    asks = run("apply", "other/two.yaml")
+    assert (asks.returncode, "--yes" in asks.stderr) == (2, True)
+    applied = run("apply", "other/two.yaml", "--yes", "--why", "more work")
+    assert applied.returncode == 0, applied.stderr
+    assert applied.stdout.splitlines()[-1].endswith("runs")
+    found = agents(run)
+    assert found.keys() == {"echoer-1", "echoer-2", "echoer-3", "counter-1"}
+    assert set(found.values()) == {"host-1", "host-2"}
+    assert run("diff", "other/two.yaml").returncode == 0
+
+    history = said(run("history", "--json"))
+    assert history["items"][0]["why"] == "more work"
+    back = said(run("apply", "--revision", str(history["fleets"][-1]), "--json"))
+    assert back["difference"]["agents_after"] == 2
+    assert set(agents(run)) == {"echoer-1", "echoer-2"}
+
+
+def test_pools_and_hosts_do_as_they_are_told(run: Run) -> None:
+    assert said(run("scale", "echoer", "4", "--json"))["replicas"] == 4
+    assert len(agents(run)) == 4
+    assert run("restart", "echoer", "--why", "it leaks").stdout.startswith("the 4 agents of echoer are made anew")
+    drained = run("drain", "host-1")
+    assert "no other host may get agents" in drained.stderr
+    assert agents(run) == {}
+    assert run("uncordon", "host-1").returncode == 0
+    assert set(agents(run).values()) == {"host-1"}
+    assert said(run("cordon", "host-1", "--json"))["order"]["cordoned"]
+    assert "cordoned" in run("hosts").stdout
+    run("uncordon", "host-1")
+    run("scale", "echoer", "--reset")
+    assert len(agents(run)) == 2
+
+
+def test_mistakes_are_one_sentence(run: Run) -> None:
+    for arguments, mend in (
+        (("scale", "echoer", "999"), "raise limits.max_agents_per_pool"),
+        (("scale", "echoer"), "--reset"),
+        (("scale", "ecoer", "1"), "there is no pool"),
+        (("drain", "host-9"), "there is no host"),
+        (("apply",), "--revision"),
+        (("apply", "wrong.yaml"), "wrong.yaml:5"),
+    ):
+        refused = run(*arguments)
+        assert (refused.returncode, mend in refused.stderr) == (2, True), refused.stderr

@@ -1,0 +1,81 @@
+"""What fleet files say of scaling, and what each mistake says: line, field and the mend."""
+
+from pathlib import Path
+
+import pytest
+
+from amas.errors import FleetFileInvalid
+from amas.fleet.load import load_fleet
+from amas.model.fleet import FleetSpec
+from amas.model.scaling import ScalingPace, ScalingSpec, ScalingTargets, ScalingWindow
+
+FILE = """\
+name: small
+limits: {max_agents_per_pool: 40}
+pools:
+  - name: writer
+    layer: executive
+    agent: my_agents:write
+    capabilities: [text.write]
+    scaling:
+      min: 2
+      max: 40
+      targets: {queue_depth: 10, oldest: 30s, utilisation: 0.7}
+      up: {count: 2, cooldown: 5m}
+      schedules:
+        - {when: "Mon-Fri 08:00-20:00", zone: Europe/Berlin, min: 5}
+      usd_per_hour: 12.5
+      forecast: true
+"""
+
+
+def load(folder: Path, text: str) -> FleetSpec:
+    path = folder / "fleet.yaml"
+    path.write_text(text)
+    return load_fleet(path, environ={})
+
+
+def test_a_block_is_read_and_what_it_leaves_out_is_the_default(tmp_path: Path) -> None:
+    pool = load(tmp_path, FILE).pools[0]
+    assert pool.replicas == 2, "it starts with what it has at least"
+    assert pool.scaling == ScalingSpec(
+        min=2,
+        max=40,
+        targets=ScalingTargets(queue_depth=10, oldest_s=30, utilisation=0.7),
+        up=ScalingPace(count=2, percent=0, every_s=60, after_s=60, cooldown_s=300),
+        down=ScalingPace(count=1, percent=10, every_s=60, after_s=300),
+        windows=(ScalingWindow(when="Mon-Fri 08:00-20:00", zone="Europe/Berlin", min=5),),
+        usd_per_hour=12.5,
+        forecast=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ("max: 40\n", "max: 50\n", "10: pools[0].scaling.max: is 50, over the limit of 40 agents in a pool: lower it, or "
+         "raise limits.max_agents_per_pool"),
+        ("max: 40\n", "max: 1\n", "10: pools[0].scaling.max: is 1, but must be at least 2"),
+        ("0.7", "70", "11: pools[0].scaling.targets.utilisation: is 70, but must be a share over 0, up to 1"),
+        ("30s", "soon", "11: pools[0].scaling.targets.oldest: 'soon' is no time: write 90s, 10m or 24h; a plain number "
+         "is seconds"),
+        ("count: 2", "count: 0", "12: pools[0].scaling.up.count: is 0, but must be at least 1: a share of a small pool "
+         "is no whole agent"),
+        ("Mon-Fri 08", "Weekdays 08", "14: pools[0].scaling.schedules[0].when: 'Weekdays 08:00-20:00' doesn't begin with "
+         "days: write daily, or such as Mon-Fri or Sat,Sun"),
+        ("Europe/Berlin", "Berlin", "14: pools[0].scaling.schedules[0].zone: there is no time zone 'Berlin'; write one "
+         "such as Europe/Berlin"),
+        ("min: 5", "min: 41", "14: pools[0].scaling.schedules[0]: has from 41 to 40 agents, but must stay within 0 and max "
+         "(40)"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_with_its_line(tmp_path: Path, before: str, after: str, says: str) -> None:
+    with pytest.raises(FleetFileInvalid) as error:
+        load(tmp_path, FILE.replace(before, after))
+    assert str(error.value) == f"{tmp_path}/fleet.yaml:{says}"
+
+
+def test_a_start_above_the_most_is_a_mistake(tmp_path: Path) -> None:
+    text = FILE.replace("max: 40\n", "max: 8\n").replace("    scaling:", "    replicas: 9\n    scaling:")
+    with pytest.raises(FleetFileInvalid, match=r"8: pools\[0\].replicas: is 9, but scaling.max is 8"):
+        load(tmp_path, text)
