@@ -22,12 +22,14 @@ AmasError
 │   ├── ScheduleUnknown
 │   ├── TaskFailed
 │   ├── LimitUnknown
+│   ├── BreakerUnknown
 │   ├── BudgetExhausted       raised in agents, by what they spend
 │   ├── SignalRefused         author     it was answered before, or waits for no signal
 │   ├── ResetRefused          author     these tasks can't run again as they are
 │   ├── ModelUnavailable      raised in model agents
 │   ├── RetryLater            raised by agents
 │   ├── RateLimited           raised by agents
+│   ├── DependencyDown        raised in agents, while a dependency's breaker is open
 │   └── GiveUp                raised by agents
 │       ├── SignalExpired     raised in agents
 │       └── NotAllowed        raised in agents, by what they may not do
@@ -277,6 +279,22 @@ class RateLimited(TaskError):
         """`provider`: by default the one that the task or its pool names."""
         super().__init__(f"{provider or 'the provider'} asked to come back in {retry_after_s:g} s")
         self.retry_after_s, self.provider = retry_after_s, provider
+
+
+class DependencyDown(TaskError):
+    """A dependency's breaker is open: let this end the attempt, which counts as no failure; the task comes back later."""
+
+    code = "dependency_down"
+
+    def __init__(self, dependency: str, retry_after_s: float) -> None:
+        super().__init__(f"{dependency} is down: it is tried again in {retry_after_s:g} s")
+        self.dependency, self.retry_after_s = dependency, retry_after_s
+
+
+class BreakerUnknown(TaskError):
+    """No agent has used a dependency of this name, and no fleet file declares it."""
+
+    code = "breaker_unknown"
 
 
 class LimitUnknown(TaskError):

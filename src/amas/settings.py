@@ -135,6 +135,8 @@ class HostSettings(Settings, frozen=True, kw_only=True):
     """A shared agent that holds up its host's loop longer loses its host, and with it the lease."""
     threads: Annotated[int, Variable("AMAS_THREADS", "threads", 1, 1024)] = 16
     """For blocking agents: most of them wait for a program or a disk, so more than cores."""
+    breakers: Annotated[bool, Variable("ORCHESTRATION_ENABLE_CIRCUIT_BREAKER", meaning="true or false")] = True
+    """Whether agents' dependencies have breakers (A11); without them every use is let through and none is counted."""
 
     def check(self) -> None:
         """Two beats may be lost."""

@@ -3,8 +3,12 @@
 import re
 from pathlib import Path
 
+import msgspec
+
 from amas.fleet.load import load_fleet
 from amas.model.authority import AUTHORITY, Right
+from amas.model.breaker import BreakerSpec
+from amas.model.healing import CAUSES, HealingSpec
 from amas.model.limits import Amounts
 from amas.model.states import Layer
 from amas.orchestration.playbooks import load_playbook
@@ -30,6 +34,14 @@ def test_the_limits_are_a_fleets(tmp_path: Path) -> None:
     spec = load_fleet(_yaml("limits.md", tmp_path), environ={})
     assert [(each.name, each.requests_per_min) for each in spec.providers] == [("openai", 500)]
     assert (spec.pool("writer").provider, spec.tenants["acme"].budget) == ("openai", Amounts(usd=50.0))
+
+
+def test_the_healing_page_is_a_fleets_and_its_defaults_are_true(tmp_path: Path) -> None:
+    spec = load_fleet(_yaml("healing.md", tmp_path), environ={})
+    assert spec.pool("clerk").healing == msgspec.structs.replace(HealingSpec(), stuck_after_s=300.0)
+    assert spec.breakers == {"payments-api": BreakerSpec()}
+    page = (DOCS / "healing.md").read_text()
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == list(CAUSES)
 
 
 def test_the_hierarchys_rights_are_a_fleets(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from host_bench import SAMPLES
 
 from amas.client import Fleet, NewTask
 from amas.engine.journal import START, Journal
+from amas.engine.recoveries import Recoveries
 from amas.model.journal import EntryKind, task_changes
 from amas.model.states import TaskState
 from amas.model.task import JournaledStep
@@ -20,6 +21,7 @@ from amas.platforms.local.control import RunningFleet, start_fleet
 from amas.platforms.local.request import StartRequest
 
 TASKS, STEPS = 60, 4
+CAUSES = {"host-1": "host_lost", "control-plane": "leader_lost", "engine": "engine_away"}
 LIMIT_S = 60.0
 
 
@@ -65,8 +67,19 @@ async def test_a_killed_part_comes_back_and_the_work_is_done_once(part: str, tmp
             await client.results(handles, timeout_s=LIMIT_S)
             await _until_mended(fleet, part, killed)
             await _assert_done_once(client, ledger, [handle.id for handle in handles])
+            assert await _recovery_of(client, CAUSES[part]) >= 0
     finally:
         await fleet.stop()
+
+
+async def _recovery_of(client: Fleet, cause: str) -> int:
+    """Wait until a recovery from this cause is on the list; return its milliseconds."""
+    async with asyncio.timeout(LIMIT_S):
+        while True:
+            for each in await Recoveries(client.engine).newest():
+                if each.cause == cause:
+                    return each.duration_ms
+            await asyncio.sleep(0.02)
 
 
 async def _assert_done_once(client: Fleet, ledger: Path, ids: list[str]) -> None:

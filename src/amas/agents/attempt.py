@@ -17,12 +17,14 @@ from amas.agents.task_context import Services, TaskContext
 from amas.agents.threads import DaemonThreads
 from amas.clock import monotonic_s, now_ms
 from amas.core.conditions import holds
+from amas.core.healing import stuck_limit_s
 from amas.core.retry import retry_delay_s
 from amas.errors import TaskCancelled
 from amas.model.artifact import is_reference
 from amas.model.blob import to_blob
 from amas.model.fleet import PoolSpec
 from amas.model.flow import ESCALATION_CAPABILITY
+from amas.model.healing import CRASHES, STUCK, Crash
 from amas.model.task import DEFAULT_RETRY, Claimed, Completion, FailedAttempt, Json
 from amas.observe import events
 
@@ -44,6 +46,8 @@ class Stop(StrEnum):
     """The task is another attempt's."""
     LEASE_LOST = "lease_lost"
     DRAINED = "drained"
+    STUCK = "stuck"
+    """It made no progress for too long."""
 
 
 class Seat:
@@ -52,10 +56,15 @@ class Seat:
     __slots__ = ("agent", "blocking", "idle", "member", "pool", "running", "work")
 
     def __init__(self, agent: BaseAgent, pool: PoolSpec) -> None:
-        self.agent, self.pool, self.member = agent, pool, pool.member
+        self.pool, self.member = pool, pool.member
         self.running = 0
         self.idle: asyncio.Event | None = None
         """Set while no attempt runs here; made where mail is handed to the agent."""
+        self.take(agent)
+
+    def take(self, agent: BaseAgent) -> None:
+        """Let this object do the agent's next tasks."""
+        self.agent = agent
         self.blocking: AgentFunction | None = None
         """The function of an agent that needs a thread."""
         self.work: Callable[[Context], Awaitable[Json]] = agent.process_task
@@ -76,12 +85,16 @@ class Reception(Protocol):
     def freed(self, attempt: "Attempt") -> None:
         """Take back the agent's slot, once for each attempt, after its report."""
 
+    def crash_of(self, seat: Seat, task_id: str, code: str, *, lost_s: float) -> Crash:
+        """Return what the engine is to be told of a crash."""
+        ...
+
 
 class Attempt:
     """One claimed task on its agent."""
 
     __slots__ = (
-        "_job", "_limit_is", "_limit_s", "_reception", "_reported", "_services", "_threads", "_timer",
+        "_job", "_limit_is", "_limit_s", "_reception", "_reported", "_services", "_stuck_s", "_threads", "_timer",
         "claimed", "context", "loop", "seat", "started_s", "stopped", "task",
     )  # fmt: skip
 
@@ -97,6 +110,8 @@ class Attempt:
         """By `monotonic_s`."""
         self._limit_s: float | None = None
         self._limit_is = Stop.TIMED_OUT
+        self._stuck_s = 0.0
+        """How long it may pass without progress; 0: always."""
         self._reported = False
         self._job: Future[Json] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -118,10 +133,28 @@ class Attempt:
             self._timer = self.loop.call_later(STOP_GRACE_S, self._report, None)
 
     def waits(self) -> None:
-        """Set its limit of time, which an attempt that ends in its first turn doesn't need."""
-        if self._limit_s is not None and self.stopped is None and not self._reported:
-            left_s = self._limit_s - (monotonic_s() - self.started_s)
-            self._timer = self.loop.call_later(max(left_s, 0.0), self.stop, self._limit_is)
+        """Watch its limits of time, which an attempt that ends in its first turn doesn't need."""
+        self._stuck_s = stuck_limit_s(self.seat.pool.healing, limit_s=self._limit_s or 0.0)
+        if (self._limit_s is not None or self._stuck_s) and self.stopped is None and not self._reported:
+            self._watch()
+
+    def _watch(self) -> None:
+        """Stop it when its time is up, or nothing has come of it for too long; else look again when that may be so."""
+        now_s, left_s = monotonic_s(), float("inf")
+        if self._limit_s is not None and (left_s := self._limit_s - (now_s - self.started_s)) <= 0:
+            self.stop(self._limit_is)
+            return
+        if self._stuck_s:
+            quiet_left_s = self._stuck_s - (0.0 if self.context.calls else now_s - self._active_s())
+            if quiet_left_s <= 0:
+                self.stop(Stop.STUCK)
+                return
+            left_s = min(left_s, quiet_left_s)
+        self._timer = self.loop.call_later(max(left_s, 0.001), self._watch)
+
+    def _active_s(self) -> float:
+        """Return when something last came of it."""
+        return max(self.started_s, self.context.active_s)
 
     def _begin(self, task: "asyncio.Task[None]", now_s: float) -> None:
         """Note where and when it began, and how long it may take."""
@@ -157,6 +190,8 @@ class Attempt:
         except BaseExceptionGroup as group:  # a suspension, where the agent spawned inside a task group of its own
             outcome = None if self.context.suspended or self.stopped else self._failed(verdict(group))
         self._report(outcome)
+        if self.context.uses:
+            await self.context.leave_all()
         self._free()
 
     async def _work(self) -> Json:
@@ -174,7 +209,8 @@ class Attempt:
 
     def _failed(self, found: Verdict) -> FailedAttempt:
         spec = self.claimed.spec
-        delay_s = found.delay_s
+        delay_s, code = found.delay_s, found.failure.code
+        lost_s = monotonic_s() - self._active_s() if code == STUCK else 0.0
         if delay_s is None:
             policy = self.seat.pool.retry if spec.retry == DEFAULT_RETRY else spec.retry
             delay_s = retry_delay_s(policy, failures=self.claimed.failures, draw=self._services.draw)
@@ -194,6 +230,8 @@ class Attempt:
             found.final,
             self.context.usage,
             found.provider,
+            found.later,
+            self._reception.crash_of(self.seat, self.claimed.id, code, lost_s=lost_s) if code in CRASHES else None,
         )
 
     def _report(self, outcome: Outcome) -> None:
@@ -212,6 +250,9 @@ class Attempt:
             case Stop.TIMED_OUT:
                 took_s = monotonic_s() - self.started_s
                 return self._failed(failed(why, f"the attempt was stopped after {took_s:.1f} s, which is its limit"))
+            case Stop.STUCK:
+                quiet_s = monotonic_s() - self._active_s()
+                return self._failed(failed(STUCK, f"the attempt was stopped: nothing had come of it for {quiet_s:.1f} s"))
             case Stop.DEADLINE_PASSED:
                 return self._failed(failed(why, "the task's deadline has passed", final=True))
             case Stop.DRAINED if isinstance(outcome, Completion):

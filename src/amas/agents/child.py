@@ -25,6 +25,7 @@ from amas.agents.failures import Verdict, failed, verdict
 from amas.agents.mail import MailCall
 from amas.agents.threads import DaemonThreads
 from amas.artifacts.store import ArtifactStore
+from amas.core.breaker import Outcome
 from amas.errors import (
     AmasError,
     BudgetExhausted,
@@ -194,6 +195,15 @@ class ChildContext(Context):
         """Have the host carry it out, in the name of the agent whose attempt this is."""
         return await self._line.ask(lambda call: frames.Mail(call, said))
 
+    async def enter_dependency(self, name: str) -> tuple[str, float]:
+        """Ask the host."""
+        token, wait_s = await self._line.ask(lambda call: frames.Enter(call, name))
+        return token, wait_s
+
+    async def leave_dependency(self, name: str, token: str, outcome: Outcome, why: str) -> None:
+        """Tell the host."""
+        await self._line.ask(lambda call: frames.Leave(call, name, token, outcome, why))
+
     async def budget_left(self) -> Amounts | None:
         """Ask the host."""
         return msgspec.convert(await self._line.ask(frames.Left), Amounts | None)
@@ -259,7 +269,7 @@ async def attempt(start: frames.Start, line: _Line) -> frames.Done | frames.Fail
 
 
 def _failed(found: Verdict) -> frames.Failed:
-    return frames.Failed(found.failure, found.final, found.delay_s, found.provider)
+    return frames.Failed(found.failure, found.final, found.delay_s, found.provider, found.later)
 
 
 async def main(handle: int) -> None:

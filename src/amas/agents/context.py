@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from amas.agents.dependency import Dependency, SyncDependency
 from amas.agents.mail import Correspondent, MailCall, SyncCorrespondent
 from amas.artifacts.store import ArtifactStore
 from amas.core.authority import lacks
+from amas.core.breaker import Outcome
 from amas.errors import GiveUp, NotAllowed, SignalExpired, SubmissionError
 from amas.model.authority import Member, Right
 from amas.model.cost import ModelCall
@@ -123,6 +125,22 @@ class Context(Correspondent):
 
         It is counted as used from then on. Where a call turns out to cost something else, `usage` corrects it.
         """
+
+    def dependency(self, name: str) -> Dependency:
+        """Return what to use a dependency in: `async with task.dependency("payments-api"):`.
+
+        Errors within it, 5 in a row in the whole fleet unless declared otherwise, open its breaker for 30 s: entering then raises
+        `DependencyDown`, and the task is tried again later, which costs it no retry.
+        """
+        return Dependency(self, name)
+
+    @abstractmethod
+    async def enter_dependency(self, name: str) -> tuple[str, float]:
+        """Ask the breaker of `name`; return what this use is called, and in how many seconds to ask again: 0 for go."""
+
+    @abstractmethod
+    async def leave_dependency(self, name: str, token: str, outcome: Outcome, why: str) -> None:
+        """Tell the breaker how it went."""
 
     @abstractmethod
     async def budget_left(self) -> Amounts | None:
@@ -279,6 +297,10 @@ class SyncContext(SyncCorrespondent):
         """Return what the workflow may still spend; see `Context.budget_left`."""
         left: Amounts | None = self._call(self._context.budget_left())
         return left
+
+    def dependency(self, name: str) -> SyncDependency:
+        """Return what to use a dependency in: `with task.dependency(...)`; see `Context.dependency`."""
+        return SyncDependency(self._context.dependency(name), self._call)
 
     def spawn(self, tasks: Sequence[SubTask], *, wait: Wait = "all") -> dict[str, TaskOutcome]:
         """Have sub-tasks done; see `Context.spawn`."""

@@ -10,6 +10,7 @@ from amas.errors import (
     AmasError,
     ArtifactLost,
     BudgetExhausted,
+    DependencyDown,
     GiveUp,
     InboxFull,
     MessageForbidden,
@@ -34,6 +35,8 @@ class Verdict(NamedTuple):
     """None: the retry policy's back-off."""
     provider: str | None = None
     """Not a failure: this provider ("": the task's own) asked to come back after `delay_s`."""
+    later: bool = False
+    """Not a failure: something that the task needs isn't there before `delay_s` have passed."""
 
 
 class AttemptFailed(Exception):
@@ -58,6 +61,8 @@ def verdict(error: BaseException) -> Verdict:  # noqa: PLR0911  one for each kin
             return Verdict(failed(error.code, str(error)).failure, delay_s=error.delay_s)
         case RateLimited():
             return Verdict(failed(error.code, str(error)).failure, delay_s=error.retry_after_s, provider=error.provider)
+        case DependencyDown():
+            return Verdict(failed(error.code, str(error)).failure, delay_s=error.retry_after_s, later=True)
         case GiveUp() | BudgetExhausted():
             return failed(error.error_code if isinstance(error, GiveUp) else error.code, str(error), final=True)
         case InboxFull():

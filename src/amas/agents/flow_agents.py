@@ -19,6 +19,7 @@ from amas.model.fleet import PoolSpec
 from amas.model.flow import BUILT_IN, FLOW_CAPABILITY, MAP_CAPABILITY, REPLAN_CAPABILITY, Flow, FlowTask, MapOver, Replan
 from amas.model.gate import GateSpec
 from amas.model.goal import SubTask
+from amas.model.healing import HealingSpec
 from amas.model.states import Layer, Priority, TaskState
 from amas.model.task import Failure, Json, TaskOutcome
 
@@ -42,6 +43,7 @@ def flow_pool(host_id: str, gate: GateSpec | None = None) -> PoolSpec:
         layer=Layer.EXECUTIVE,
         tasks_per_agent=ATTEMPTS_AT_ONCE,
         options={"gate": msgspec.to_builtins(gate)} if gate else {},
+        healing=HealingSpec(stuck_after_s=0.0),  # what it waits for here is somebody's model or scorer
     )
 
 

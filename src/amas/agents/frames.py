@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from amas.agents.mail import MailCall
+from amas.core.breaker import Outcome
 from amas.errors import AmasError
 from amas.model.cost import ModelCall
 from amas.model.fleet import PoolSpec
@@ -98,6 +99,23 @@ class Mail(msgspec.Struct, frozen=True, tag=True):
     said: MailCall
 
 
+class Enter(msgspec.Struct, frozen=True, tag=True):
+    """Asks a dependency's breaker; answered with what the use is called, and the seconds after which to ask again."""
+
+    call: int
+    name: str
+
+
+class Leave(msgspec.Struct, frozen=True, tag=True):
+    """Says how a use of a dependency went; answered with nil."""
+
+    call: int
+    name: str
+    token: str
+    outcome: Outcome
+    why: str
+
+
 class Left(msgspec.Struct, frozen=True, tag=True):
     """Asks what the workflow's budget has left; answered with `Amounts` or nil."""
 
@@ -140,10 +158,13 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     final: bool
     delay_s: float | None
     provider: str | None = None
+    later: bool = False
 
 
+Asks = Recall | Keep | Spawn | Spend | Mail | Left | Enter | Leave
+"""What is answered."""
 FromHost = Start | Answer | Refusal
-FromChild = Recall | Keep | Spawn | Spend | Mail | Left | Used | Progress | LogLine | Done | Failed
+FromChild = Asks | Used | Progress | LogLine | Done | Failed
 
 _encode = msgspec.msgpack.Encoder().encode
 from_host = msgspec.msgpack.Decoder(FromHost)

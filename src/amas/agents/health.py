@@ -7,7 +7,7 @@ import asyncio
 
 from amas.agents.attempt import Seat
 from amas.agents.base import BaseAgent
-from amas.agents.slots import FreeSlots
+from amas.agents.healer import Healer
 from amas.core.retry import Draw, pause_s
 from amas.model.states import AgentStatus
 from amas.observe import events
@@ -16,6 +16,7 @@ from amas.observe.logging import Log
 CHECK_S = 10.0
 """Seconds in which a check must answer."""
 PAUSE_MIN_S, PAUSE_MAX_S = 0.5, 60.0
+UNHEALTHY = "unhealthy"
 CHECKS_AT_ONCE = 64
 """A fleet that starts asks all its agents; many of the checks call a model or a server."""
 
@@ -28,9 +29,10 @@ def has_check(kind: type[BaseAgent]) -> bool:
 class HealthWatch:
     """Asks agents and withholds their slots meanwhile."""
 
-    def __init__(self, slots: FreeSlots, log: Log, *, draw: Draw, healthy: asyncio.Event) -> None:
+    def __init__(self, healer: Healer, log: Log, *, draw: Draw, healthy: asyncio.Event) -> None:
         """`healthy` is set whenever slots are restored."""
-        self._slots, self._log, self._draw, self._healthy = slots, log, draw, healthy
+        self._healer, self._slots = healer, healer.hold("health")
+        self._log, self._draw, self._healthy = log, draw, healthy
         self._due: asyncio.Queue[Seat] = asyncio.Queue()
         self._asked: dict[str, Seat] = {}
         self._at_once = asyncio.Semaphore(CHECKS_AT_ONCE)
@@ -59,23 +61,28 @@ class HealthWatch:
                 group.create_task(self._nurse(seat), name=f"health {seat.agent.agent_id}")
 
     async def _nurse(self, seat: Seat) -> None:
-        agent, tries = seat.agent, 0
-        while not await self._ask(agent) and self._asks(seat):
+        agent_id, tries = seat.agent.agent_id, 0
+        while not await self._ask(seat.agent) and self._asks(seat):
             tries += 1
-            agent.status = AgentStatus.ERROR
-            self.troubled.add(agent.agent_id)
             if tries == 1:
-                self._log.warning("an agent can't work", event=events.AGENT_UNHEALTHY, agent_id=agent.agent_id)
+                self._log.warning("an agent can't work", event=events.AGENT_UNHEALTHY, agent_id=agent_id)
+                since_ms = self._healer.now_ms()
+                self._healer.crashed(seat, UNHEALTHY)  # it is made anew while it is asked again
+            seat.agent.status = AgentStatus.ERROR
+            self.troubled.add(agent_id)
             await asyncio.sleep(pause_s(tries, least_s=PAUSE_MIN_S, most_s=PAUSE_MAX_S, draw=self._draw))
         if not self._asks(seat):
             return
         if tries:
-            self._log.info("an agent can work again", event=events.AGENT_HEALTHY, agent_id=agent.agent_id)
-        agent.status = AgentStatus.WORKING if seat.running else AgentStatus.IDLE
-        self.troubled.discard(agent.agent_id)
-        del self._asked[agent.agent_id]
-        self._slots.restore(agent.agent_id)
+            self._log.info("an agent can work again", event=events.AGENT_HEALTHY, agent_id=agent_id)
+        self.troubled.discard(agent_id)
+        del self._asked[agent_id]
+        self._slots.restore(agent_id)
+        if agent_id not in self._healer.healing and agent_id not in self._healer.quarantined:
+            seat.agent.status = AgentStatus.WORKING if seat.running else AgentStatus.IDLE
         self._healthy.set()
+        if tries:
+            await self._healer.recovered(agent_id, since_ms)
 
     def _asks(self, seat: Seat) -> bool:
         return self._asked.get(seat.agent.agent_id) is seat

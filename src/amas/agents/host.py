@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from amas.agents.attempt import STOP_GRACE_S, Attempt, Outcome, Seat, Stop
 from amas.agents.flow_agents import flow_pool
+from amas.agents.healer import Healer, Means
 from amas.agents.health import HealthWatch
 from amas.agents.insist import insist
 from amas.agents.lease import LeaseKeeper, Stall, Watched, process_figures
@@ -38,14 +39,18 @@ from amas.artifacts.values import BYTES_MAX, LargeValues
 from amas.clock import monotonic_s
 from amas.core.authority import Hierarchy
 from amas.engine.bell import Bell
+from amas.engine.breakers import Breakers
 from amas.engine.connection import Engine
+from amas.engine.desired import DesiredState
 from amas.engine.hosts import HostAbout, HostFigures, HostRegistry
 from amas.engine.limits import Limits
 from amas.engine.queue import TaskQueue
+from amas.engine.recoveries import Recoveries
 from amas.errors import EngineError
 from amas.model.desired import Numbers, Seats
 from amas.model.fleet import PoolSpec
 from amas.model.gate import GateSpec
+from amas.model.healing import Crash
 from amas.model.numbers import expand, ranges
 from amas.model.states import AgentStatus
 from amas.model.task import Claimed, Completion
@@ -189,13 +194,16 @@ class Host:
             log=log,
             draw=self._rng.random,
             stale=self._stale,
+            breakers=Breakers(engine) if self._settings.breakers else None,
             loop=asyncio.get_running_loop(),
             hierarchy=self._hierarchy,
             mail=self._mail.carry_out if self._mail else no_mail,
             seal=lambda delivered: seal(delivered, self._home.secret),
         )
         self._pump = Pump(self._services, self._slots, self._registry, begin=self._begin, register=self._register_anew)
-        self._health = HealthWatch(self._slots, self._services.log, draw=self._rng.random, healthy=self._pump.wake)
+        means = Means(queue, DesiredState(engine), Recoveries(engine), log, self._rng.random, self._pump.wake)
+        self._healer = Healer(self.host_id, self.seats, self._slots, means, self._spec_of)
+        self._health = HealthWatch(self._healer, log, draw=self._rng.random, healthy=self._pump.wake)
         self._keeper = LeaseKeeper(
             self.host_id,
             Watched(self._figures, self._lose_lease, self._held_up, self._stalled),
@@ -309,6 +317,7 @@ class Host:
         seat = self.seats.pop(agent_id, None) or self._built_in.pop(agent_id, None)
         if seat is not None:
             self._health.forget(seat)
+        self._healer.forget(agent_id)
         if self._mail:
             self._mail.dismiss(agent_id)
         slots = self._slots.pool_of(agent_id)
@@ -327,6 +336,11 @@ class Host:
         number = old.numbers[0][0] + 1 if old else 1  # another one, so that it needn't wait for what the old one still does
         squad.numbers = ((number, number),)
         self._slots.move(squad.ids(squad.numbers), squad.slots)
+
+    def _spec_of(self, agent_id: str) -> PoolSpec | None:
+        """Return the pool of an agent, None for one that isn't here."""
+        slots = self._slots.pool_of(agent_id)
+        return self._squad_of[slots].pool if slots is not None else None
 
     def _seat(self, agent_id: str) -> Seat:
         """Return an agent that may have a task, made now where it wasn't."""
@@ -358,6 +372,7 @@ class Host:
                     ("poll", self._pump.poll()),
                     ("progress", self._services.progress.run()),
                     ("health", self._health.run()),
+                    ("healing", self._healer.run()),
                     *([("mail", self._mail.run())] if self._mail else []),
                 )
             ]
@@ -405,14 +420,21 @@ class Host:
             self._pump.lessons.add(attempt.claimed.spec.capability, took_s)
             agent.tasks_succeeded += 1
             self._succeeded[pool] += 1
+            self._healer.did_well(agent.agent_id)
         elif outcome is not None:
             agent.tasks_failed += 1
             self._failed[pool] += 1
+            if outcome.crash:
+                self._healer.crashed(attempt.seat, outcome.crash.code, attempt.claimed.id)
             self._health.check(attempt.seat)
         self._unreported -= 1
         if not self._unreported:
             self._idle.set()
         self._pump.take(attempt, outcome)
+
+    def crash_of(self, seat: Seat, task_id: str, code: str, *, lost_s: float) -> Crash:
+        """Return what the engine is to be told of a crash."""
+        return self._healer.crash_of(seat, task_id, code, lost_s=lost_s)
 
     def _stale(self, context: TaskContext) -> None:
         attempt = self._pump.running.get(context.id)
@@ -439,9 +461,10 @@ class Host:
             lag_s,
             dict(self._succeeded),
             dict(self._failed),
-            tuple(sorted(self._health.troubled.copy())),
+            tuple(sorted({*self._health.troubled.copy(), *self._healer.quarantined.copy()})),
             self._mail.latencies if self._mail else None,
             dict(self._busy_s),
+            tuple(sorted(self._healer.healing.copy())),
         )
 
     def _lose_lease(self, registration: int) -> None:

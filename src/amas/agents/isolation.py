@@ -131,9 +131,9 @@ class _Child:
 
     def _take(self, message: frames.FromChild) -> Coroutine[Any, Any, None] | None:
         """Take one message; return the call that it asks for, if it asks for one."""
+        if isinstance(message, frames.Asks):
+            return self._answer(message)
         match message:
-            case frames.Recall() | frames.Keep() | frames.Spawn() | frames.Spend() | frames.Mail() | frames.Left():
-                return self._answer(message)
             case frames.Used():
                 self._context.report_usage(usd=message.usd, tokens=message.tokens, calls=message.calls)
             case frames.Progress():
@@ -141,30 +141,14 @@ class _Child:
             case frames.LogLine():
                 getattr(self._context.log, message.level)(message.message, **message.fields)
             case frames.Failed():
-                raise AttemptFailed(Verdict(message.failure, message.final, message.delay_s, message.provider))
+                raise AttemptFailed(Verdict(message.failure, message.final, message.delay_s, message.provider, message.later))
             case _:
                 pass
         return None
 
-    async def _answer(
-        self, message: frames.Recall | frames.Keep | frames.Spawn | frames.Spend | frames.Mail | frames.Left
-    ) -> None:
-        value: Any
+    async def _answer(self, message: frames.Asks) -> None:
         try:
-            match message:
-                case frames.Recall():
-                    value = await self._context.recall(message.name)
-                case frames.Keep():
-                    value = await self._context.keep(message.name, message.result, calls=message.calls)
-                case frames.Spawn():
-                    value = await self._context.spawn(message.tasks, wait=message.wait)
-                case frames.Left():
-                    value = msgspec.to_builtins(await self._context.budget_left())
-                case frames.Spend():
-                    value = None
-                    await self._context.spend(usd=message.usd, tokens=message.tokens, calls=message.calls)
-                case frames.Mail():
-                    value = await self._context.mail(message.said)
+            value = await self._carry_out(message)
         except InboxFull as error:
             full = error.agent_id, error.held, error.retry_after_s
             await self._say(frames.Refusal(message.call, str(error), error.code, full))
@@ -172,6 +156,28 @@ class _Child:
             await self._say(frames.Refusal(message.call, str(error), error.code))
         else:
             await self._say(frames.Answer(message.call, value))
+
+    async def _carry_out(self, message: frames.Asks) -> Any:  # noqa: PLR0911  one for each call
+        """Return what the context makes of a call."""
+        context = self._context
+        match message:
+            case frames.Recall():
+                return await context.recall(message.name)
+            case frames.Keep():
+                return await context.keep(message.name, message.result, calls=message.calls)
+            case frames.Spawn():
+                return await context.spawn(message.tasks, wait=message.wait)
+            case frames.Left():
+                return msgspec.to_builtins(await context.budget_left())
+            case frames.Spend():
+                return await context.spend(usd=message.usd, tokens=message.tokens, calls=message.calls)
+            case frames.Mail():
+                return await context.mail(message.said)
+            case frames.Enter():
+                return await context.enter_dependency(message.name)
+            case frames.Leave():
+                told = message.name, message.token, message.outcome, message.why
+                return await context.leave_dependency(*told)
 
     async def _say(self, message: frames.FromHost) -> None:
         self._writer.write(frames.pack(message))

@@ -230,7 +230,12 @@ def _unanswered(errors: "list[ModelAPIError]") -> Exception:
     """Return what it means to the task that no model answered."""
     from pydantic_ai.exceptions import ModelRateLimitError, ModelRequestRejectedError
 
+    from amas.agents.model_calls import ProviderDown
+
     why = "; ".join(str(error) for error in errors)
+    down = [error.down for error in errors if isinstance(error, ProviderDown)]
+    if down and len(down) == len(errors):
+        return min(down, key=lambda each: each.retry_after_s)
     busy = [error.retry_after or RETRY_AFTER_S for error in errors if isinstance(error, ModelRateLimitError)]
     if busy:
         return RateLimited(min(busy))

@@ -9,6 +9,7 @@ What must never happen: a request that nothing was announced for, or one to a mo
 
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple, NoReturn
+from urllib.parse import urlsplit
 
 from genai_prices import calc_price
 from pydantic_ai import ModelRetry, RunContext
@@ -23,9 +24,11 @@ from pydantic_ai.usage import RequestUsage
 from pydantic_core import to_jsonable_python
 
 from amas.agents.context import Context
+from amas.agents.dependency import Dependency
 from amas.agents.model_stream import Teller
 from amas.clock import monotonic_s
-from amas.errors import GiveUp
+from amas.core.breaker import Outcome, outcome_of
+from amas.errors import DependencyDown, GiveUp
 from amas.model.cost import ModelCall
 from amas.model.limits import MICRO
 from amas.model.task import Json
@@ -39,11 +42,21 @@ BYTES_PER_TOKEN = 3
 STREAM_REFUSALS = frozenset({400, 404, 405, 406, 415, 422, 501})
 """HTTP statuses with which a server may refuse to stream; the request is made once more without. None of them is charged."""
 
+HTTP_SERVER_ERROR = 500
+
 _MILLION = 1_000_000
 
 
 class NotStreamed(Exception):
     """A server was asked for a stream and sent something else."""
+
+
+class ProviderDown(ModelAPIError):
+    """Not asked: the breaker of the model's provider is open, for all agents of the fleet."""
+
+    def __init__(self, model: str, down: DependencyDown) -> None:
+        super().__init__(model, str(down))
+        self.down = down
 
 
 class Price(NamedTuple):
@@ -136,6 +149,24 @@ class MeteredModel(WrapperModel):
 
     async def _paid(self, most: RequestUsage, asking: Coroutine[Any, Any, ModelResponse]) -> ModelResponse:
         """Announce what a request may cost, send it, and correct the announcement by what its answer says."""
+        provider = Dependency(self._task, dependency_of(self.wrapped), judge=_outcome_of)
+        try:
+            await provider.__aenter__()
+        except DependencyDown as down:
+            asking.close()
+            raise ProviderDown(self.model_name, down) from down
+        except BaseException:
+            asking.close()
+            raise
+        try:
+            response = await self._announced(most, asking)
+        except BaseException as error:
+            await provider.__aexit__(type(error), error, None)
+            raise
+        await provider.__aexit__(None, None, None)
+        return response
+
+    async def _announced(self, most: RequestUsage, asking: Coroutine[Any, Any, ModelResponse]) -> ModelResponse:
         try:
             announced_usd = self._priced.usd(most)
             await self._task.spend(usd=announced_usd, tokens=most.total_tokens, calls=1)
@@ -250,6 +281,23 @@ class JournaledTools(WrapperToolset[Context]):
         if "retry" in kept:
             raise ModelRetry(kept["retry"])
         return kept["result"]
+
+
+def dependency_of(model: Model) -> str:
+    """Return what the breaker of a model's provider is called: `model/openai`, or `model/host:port` for a server of one's own."""
+    url = urlsplit(model.base_url or "")
+    return f"model/{url.netloc or model.system}"[:100]
+
+
+def _outcome_of(error: BaseException | None) -> Outcome:
+    """Say that a provider works which answers at all: also when it refuses a request, is busy, or can't stream."""
+    match error:
+        case ModelHTTPError():
+            return "ok" if error.status_code < HTTP_SERVER_ERROR or error.status_code in STREAM_REFUSALS else "error"
+        case NotStreamed():
+            return "ok"
+        case _:
+            return outcome_of(error)
 
 
 def _input_tokens(messages: list[ModelMessage], parameters: ModelRequestParameters) -> int:

@@ -4,10 +4,13 @@ Everything that costs something is made when it is first asked for: the folder, 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from functools import wraps
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
 
@@ -18,9 +21,12 @@ from amas.agents.progress import NOTE_CHARS_MAX, ProgressPost
 from amas.agents.threads import DaemonThreads
 from amas.artifacts.store import ArtifactStore
 from amas.artifacts.values import LargeValues
+from amas.clock import monotonic_s, new_id, now_ms
 from amas.core.authority import RANK, Hierarchy, refusal
+from amas.core.breaker import Outcome, come_back_s
 from amas.core.flow import gated, quorum_of
 from amas.core.retry import Draw
+from amas.engine.breakers import Breakers
 from amas.engine.coalesce import Coalescer
 from amas.engine.graph import Owner
 from amas.engine.limits import Limits
@@ -35,11 +41,17 @@ from amas.model.journal import ProgressNote
 from amas.model.limits import Amounts, Usage
 from amas.model.states import Layer, TaskState
 from amas.model.task import Claimed, Failure, JournaledStep, Json, Submission, TaskOutcome
+from amas.observe import events
 from amas.observe.logging import Log
 from amas.policy.deliveries import Delivered
 
 decode = msgspec.msgpack.Decoder().decode
 
+DEPENDENCY = re.compile(r"[^\s](?:[^\n\r\x00]{0,98}[^\s])?")
+USE_S = 3600.0
+"""Seconds that the use of a dependency counts, in an attempt without a limit."""
+LEAVE_S = 5.0
+"""Seconds for a last word; without it, a probe counts until its attempt's time is up."""
 STEPS_IN_A_CALL = 256
 NEEDS_IN_A_CALL = 256
 
@@ -64,6 +76,8 @@ class Services(NamedTuple):
     draw: Draw
     stale: Callable[["TaskContext"], None]
     """Hears that an attempt isn't the task's any more, as the engine said."""
+    breakers: Breakers | None
+    """None where they are switched off."""
     loop: asyncio.AbstractEventLoop
     hierarchy: Hierarchy
     """Of the fleet's pools."""
@@ -93,13 +107,55 @@ def needs_coalescer(queue: TaskQueue) -> Coalescer[tuple[str, ...], dict[str, Ta
     return Coalescer(send, limit=NEEDS_IN_A_CALL)
 
 
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
+
+
+def _counted(
+    call: Callable[Concatenate["TaskContext", Params], Awaitable[Result]],
+) -> Callable[Concatenate["TaskContext", Params], Coroutine[Any, Any, Result]]:
+    """Have a call of the agent's count as progress: it isn't stuck while one is under way."""
+
+    @wraps(call)
+    async def counted(self: "TaskContext", /, *args: Params.args, **kwargs: Params.kwargs) -> Result:
+        self.calls += 1
+        try:
+            return await call(self, *args, **kwargs)
+        finally:
+            self.calls -= 1
+            self.active_s = monotonic_s()
+
+    return counted
+
+
 class TaskContext(Context):
     """One attempt as its agent sees it."""
 
     __slots__ = (
-        "_generation", "_log", "_resumed", "_services", "_steps", "_workspace",
-        "agent_id", "artifacts", "attempt", "deadline_ms", "failures", "id", "input", "letting_go", "member", "options",
-        "results", "spec", "stopping", "suspended", "usage",
+        "_generation",
+        "_log",
+        "_resumed",
+        "_services",
+        "_steps",
+        "_workspace",
+        "active_s",
+        "agent_id",
+        "artifacts",
+        "attempt",
+        "calls",
+        "deadline_ms",
+        "failures",
+        "id",
+        "input",
+        "letting_go",
+        "member",
+        "options",
+        "results",
+        "spec",
+        "stopping",
+        "suspended",
+        "usage",
+        "uses",
     )  # fmt: skip
 
     def __init__(self, claimed: Claimed, services: Services, options: dict[str, Json], member: Member) -> None:
@@ -114,12 +170,18 @@ class TaskContext(Context):
         self.options = options
         self.artifacts = services.artifacts
         self.deadline_ms = 0
+        self.active_s = 0.0
+        """When something last came of it, by `monotonic_s`."""
+        self.calls = 0
+        """Of its calls to the host, those under way."""
         self.stopping = False
         self.suspended = False
         self.letting_go = False
         """Whether the engine may believe already that nothing runs here, because of a suspension under way."""
         self.usage: Usage | None = None
         """What the agent said that it used; None: nothing."""
+        self.uses: dict[str, str] = {}
+        """The dependencies that it uses just now, by the use's token."""
         self._resumed = claimed.resumed
         self._generation = claimed.generation
         self._services = services
@@ -137,6 +199,7 @@ class TaskContext(Context):
         hierarchy = self._services.hierarchy
         return tuple(lead.pool for lead in hierarchy.leads(hierarchy.members[pool])) if pool in hierarchy.members else ()
 
+    @_counted
     async def who_did(self, task_ids: Sequence[str]) -> dict[str, str]:
         """As the engine knows."""
         return await insist(lambda: self._services.queue.agents_of(task_ids), draw=self._services.draw) if task_ids else {}
@@ -157,6 +220,7 @@ class TaskContext(Context):
     @property
     def log(self) -> Log:
         """The host's log with this attempt's fields."""
+        self.active_s = monotonic_s()
         if self._log is None:
             self._log = self._services.log.bind(
                 agent_id=self.agent_id, task_id=self.id, workflow_id=self.spec.workflow_id, attempt=self.attempt
@@ -170,9 +234,11 @@ class TaskContext(Context):
 
     def progress(self, fraction: float, note: str = "") -> None:
         """Hand a note to the host's post."""
+        self.active_s = monotonic_s()
         bounded = min(max(float(fraction), 0.0), 1.0)
         self._services.progress.note(ProgressNote(self.id, self.attempt, bounded, note[:NOTE_CHARS_MAX]))
 
+    @_counted
     async def spend(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:
         """Have it reserved before it is counted."""
         if usd > 0:
@@ -184,12 +250,50 @@ class TaskContext(Context):
             self._give_up_as_stale()
         self.usage = (self.usage or Usage()).plus(usd=usd, tokens=tokens, calls=calls)  # it may have changed meanwhile
 
+    @_counted
+    async def enter_dependency(self, name: str) -> tuple[str, float]:
+        """Ask the breaker, which all hosts share."""
+        breakers, services = self._services.breakers, self._services
+        if not DEPENDENCY.fullmatch(name):
+            raise SubmissionError(f"{name!r} can't be a dependency's name: write one line of at most 100 characters")
+        if breakers is None:
+            return "", 0.0
+        token = new_id()
+        lasts_s = (self.deadline_ms - now_ms()) / 1000 if self.deadline_ms else USE_S
+        wait_s = await insist(
+            lambda: breakers.enter(name, host_id=services.host_id, token=token, lasts_s=max(lasts_s, 1.0)), draw=services.draw
+        )
+        if wait_s:
+            return "", come_back_s(wait_s, draw=services.draw)
+        self.uses[token] = name
+        return token, 0.0
+
+    @_counted
+    async def leave_dependency(self, name: str, token: str, outcome: Outcome, why: str) -> None:
+        """Tell the breaker, and the log when that changed it."""
+        breakers = self._services.breakers
+        if breakers is None or self.uses.pop(token, None) is None:
+            return
+        changed = await insist(lambda: breakers.report(name, token=token, outcome=outcome, why=why), draw=self._services.draw)
+        if changed == "opened":
+            self.log.warning("a dependency's breaker opened", event=events.BREAKER_OPENED, dependency=name, why=why)
+        elif changed:
+            self.log.info("a dependency's breaker closed", event=events.BREAKER_CLOSED, dependency=name)
+
+    async def leave_all(self) -> None:
+        """Let go of what an attempt that was stopped, or whose process died, was using; nobody knows how it went."""
+        with suppress(EngineError, TimeoutError):
+            async with asyncio.timeout(LEAVE_S):
+                for token, name in list(self.uses.items()):
+                    await self.leave_dependency(name, token, "unknown", "")
+
     def seal(self, delivered: Delivered) -> str:
         """Have the host sign, which alone knows the fleet's secret."""
         if delivered.signed_by != self.agent_id:
             raise NotAllowed(f"{self.agent_id} can't sign for {delivered.signed_by}: each agent signs for itself")
         return self._services.seal(delivered)
 
+    @_counted
     async def budget_left(self) -> Amounts | None:
         """Ask the engine."""
         if not self.spec.workflow_id:
@@ -206,11 +310,13 @@ class TaskContext(Context):
         if usd > 0:
             self.require(Right.SPEND)
 
+    @_counted
     async def load_input(self) -> None:
         """Fetch an input that lies in the artifact store."""
         self.input = await self._services.values.get(self.spec.input)
         self.spec = msgspec.structs.replace(self.spec, input=self.input)
 
+    @_counted
     async def load_needs(self) -> None:
         """Fetch the results of the tasks that this one needs."""
         needs = self.spec.needs
@@ -224,6 +330,7 @@ class TaskContext(Context):
             else:
                 self.failures[key] = _why_missing(task_id, outcome)
 
+    @_counted
     async def recall(self, name: str) -> tuple[bool, Json]:
         """Look a step up in the journal, which is read once."""
         if self._steps is None:
@@ -231,6 +338,7 @@ class TaskContext(Context):
         held = self._steps.get(name)
         return (False, None) if held is None else (True, await self._services.values.get(decode(held)))
 
+    @_counted
     async def keep(self, name: str, result: Json, *, calls: Sequence[ModelCall] = ()) -> Json:
         """Journal a step; AttemptStale when the task is another attempt's."""
         blob = await self._services.values.payload(result, f"the result of step {name!r}")
@@ -242,6 +350,7 @@ class TaskContext(Context):
         self._steps[name] = held
         return await self._services.values.get(decode(held))
 
+    @_counted
     async def mail(self, said: MailCall) -> Any:
         """Have the host's mailroom carry it out."""
         return await self._services.mail(self.agent_id, said)
@@ -250,6 +359,7 @@ class TaskContext(Context):
         """Run a plain step in one of the host's threads."""
         return await asyncio.get_running_loop().run_in_executor(self._services.threads, work)
 
+    @_counted
     async def spawn(self, tasks: Sequence[SubTask], *, wait: Wait = "all") -> dict[str, TaskOutcome]:
         """Return the outcomes when enough have ended, else suspend this attempt."""
         if not tasks:

@@ -20,6 +20,7 @@ from amas.platforms.local.home import Home
 FREE_BYTES_MIN = 256 << 20
 """Less than this in the data folder soon stops the engine, which must write down what it accepts."""
 
+SHOWN_MAX = 5
 TOOLS = ("ruff", "pytest", "griffe", "radon", "vulture")
 
 
@@ -45,6 +46,8 @@ def doctor(folder: Path | None, fleet: str, *, as_json: bool) -> None:
         ("fleet file", lambda: _fleet(fleet)),
         ("running fleet", lambda: _running(home)),
         ("back-ups", lambda: _backups(home, fleet)),
+        ("agents", lambda: _agents(home)),
+        ("dependencies", lambda: _dependencies(home)),
     ]
     findings = [_run(name, check) for name, check in checks]
     if as_json:
@@ -157,3 +160,24 @@ def _backups(home: Home, fleet: str) -> str:
     from amas.cli.backups import health
 
     return health(home, fleet)
+
+
+def _agents(home: Home) -> str:
+    if home.supervisor_pid() is None:
+        return "none running"
+    found = Api.of(home).get("/api/quarantine")
+    if down := found["pools_down"]:
+        raise PlatformError(
+            f"every agent of {', '.join(down)} is quarantined, so its tasks wait: `amas quarantine list` says why, "
+            "a new version of the pool or `amas quarantine lift AGENT` lets them go"
+        )
+    held = [f"{item['agent_id']}: {item['why']}" for item in found["items"]]
+    return f"{len(held)} quarantined ({'; '.join(held[:SHOWN_MAX])})" if held else "none quarantined"
+
+
+def _dependencies(home: Home) -> str:
+    if home.supervisor_pid() is None:
+        return "none in use"
+    found = Api.of(home).get("/api/breakers")["items"]
+    down = [f"{item['name']} is {item['state'].replace('_', '-')} ({item['why']})" for item in found if item["state"] != "closed"]
+    return "; ".join(down) or (f"{len(found)} in use, every breaker closed" if found else "none in use")

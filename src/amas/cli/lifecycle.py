@@ -84,6 +84,8 @@ def status(folder: Path | None, *, as_json: bool) -> None:
         console().print(table("", ["", ""], shown))
     if queues := _queue_rows(figures.get("tasks", {})):
         console().print(table("", ["queue", "queued", "at most"], queues))
+    for pool in figures.get("pools_down", []):
+        console().print(f"[red]every agent of {pool} is quarantined[/red]: its tasks wait (amas quarantine list)")
     for problem in ready.get("problems", []):
         console().print(f"[yellow]not ready[/yellow]: {problem}")
 

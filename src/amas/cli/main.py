@@ -15,6 +15,7 @@ import typer.core
 
 from amas.cli import backup_commands
 from amas.cli.exit import ExitCode
+from amas.cli.healing_commands import app as healing
 from amas.cli.looking import app as looking
 from amas.cli.operating import app as operating
 from amas.cli.options import HomeOption, Json
@@ -554,6 +555,7 @@ def serve(home: HomeOption = None) -> None:
 
 app.add_typer(looking)
 app.add_typer(operating)
+app.add_typer(healing)
 
 model_app = typer.Typer(
     help="A small language model on this machine, for tests and for goals without a key.", no_args_is_help=True

@@ -41,8 +41,6 @@ class Figures(msgspec.Struct):
 
     epoch: int = 0
     """The leader's term while this process leads; 0 while it doesn't."""
-    recoveries: Durations = msgspec.field(default_factory=Durations)
-    """`orchestration_failure_recovery_duration`: see `reaper.py`."""
     decompositions: Durations = msgspec.field(default_factory=Durations)
     """`orchestration_task_decomposition_duration`: see `records.views.Applied.decompositions_ms`."""
     assignments: Durations = msgspec.field(default_factory=Durations)

@@ -1,7 +1,6 @@
 """The reaper: tasks of hosts that went silent are given back, so that others take them.
 
-A recovery's duration is counted from the host's last sign of life until its tasks are queued again: the lease that it had, and
-how late the sweep was. The host died at some point within it, so it is an upper bound.
+How long it took until they run again is `recovering.py`'s to see.
 
 While the engine can't be reached, or can't write, no host can renew its lease, so that silence proves nothing: when the engine is
 back, the hosts get one lease's time before any counts as lost.
@@ -46,7 +45,6 @@ class Reaper:
             if lost is None:
                 return PAUSE_S
             late_s = lost.late_ms / 1000
-            self._figures.recoveries.add(self._lease_s + late_s)
             self._figures.hosts_lost += 1
             self._figures.tasks_given_back += lost.tasks
             process_log().warning(

@@ -22,6 +22,7 @@ from amas.controllers.figures import Figures
 from amas.controllers.placer import Placer
 from amas.controllers.reaper import Reaper
 from amas.controllers.recorder import Recorder
+from amas.controllers.recovering import Recovering, Warden
 from amas.controllers.rollouts import Rollouts
 from amas.controllers.router import Router
 from amas.controllers.timers import Timers
@@ -34,6 +35,7 @@ from amas.engine.inbox import Inboxes
 from amas.engine.journal import Journal
 from amas.engine.limits import Limits
 from amas.engine.queue import TaskQueue
+from amas.engine.recoveries import Recoveries
 from amas.engine.routes import Routes
 from amas.engine.scaling import ScalingState
 from amas.engine.schedules import Schedules
@@ -90,6 +92,8 @@ def make_duties(
         *also,
         Timers(queue, workflows, resources, figures),
         Reaper(hosts, figures, lease_s=HostSettings.read().lease_s),
+        Recovering(Recoveries(engine), engine=engine.address),
+        Warden(desired, Recoveries(engine)),
         cron,
         Deadlines(queue, figures, timeout_s=timeout_s),
         Autoscaler(ScalingState(engine), desired, Inboxes(engine, MessageSettings.read()), records),

@@ -83,6 +83,8 @@ class HostFigures(msgspec.Struct, frozen=True):
     """How long messages took to its agents, since the host started; None on one without messaging."""
     busy_s: dict[str, float] = msgspec.field(default_factory=dict)
     """Seconds of attempts that have ended, by pool."""
+    healing: tuple[str, ...] = ()
+    """The ids of agents that crashed and are being made anew."""
 
 
 class HostView(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import msgspec
 
 from amas.clock import SERVER_CLOCK, now_ms
+from amas.engine.breakers import Breakers
 from amas.engine.connection import Engine
 from amas.engine.queue import RETENTION_S
 from amas.errors import AttemptStale, BudgetExhausted, LimitUnknown
@@ -121,7 +122,8 @@ class Limits:
         await self._engine.call("limit", now_ms, self._retention_ms, name, encode(limits))
 
     async def declare(self, fleet: FleetSpec) -> None:
-        """Set what a fleet file says: providers, budgets, and what its pools need. What it doesn't name is left as it is."""
+        """Set what a fleet file says: providers, budgets, breakers, what its pools need. What it doesn't name stays."""
+        await Breakers(self._engine).declare(fleet.breakers)
         for provider in fleet.providers:
             await self.set_rate(provider.name, requests_per_min=provider.requests_per_min, tokens_per_min=provider.tokens_per_min)
         for name, tenant in fleet.tenants.items():

@@ -43,6 +43,7 @@ class Roster:
         """By pool in the order of names, by number, none over another."""
         self._tasks: dict[str, list[str]] = {}
         self._troubled: set[str] = set()
+        self._healing: set[str] = set()
         found: dict[str, list[Span]] = {}
         for host in hosts:
             silent = host.lease_until_ms < now_ms
@@ -51,6 +52,7 @@ class Roster:
             for task_id, agent_id in host.running.items():
                 self._tasks.setdefault(agent_id, []).append(task_id)
             self._troubled.update(host.figures.troubled)
+            self._healing.update(host.figures.healing)
         for pool in sorted(found):
             self.spans[pool] = _apart(found[pool])
         self._counts = self._count()
@@ -61,7 +63,7 @@ class Roster:
             for span in spans:
                 at = counts.setdefault((pool, span.host.id), Counter())
                 at[AgentStatus.HEALING if span.silent else AgentStatus.IDLE] += span.last - span.first + 1
-        for agent_id in self._tasks.keys() | self._troubled:
+        for agent_id in self._tasks.keys() | self._troubled | self._healing:
             found = self._span(agent_id)
             if found is not None and not found.silent:
                 at = counts[found.card.pool, found.host.id]
@@ -109,8 +111,8 @@ class Roster:
         return Seen(agent_id, span, self._status(agent_id, span), tuple(sorted(self._tasks.get(agent_id, ()))))
 
     def _status(self, agent_id: str, span: Span) -> AgentStatus:
-        """`healing` while its host is silent beyond its lease and about to be replaced."""
-        if span.silent:
+        """`healing` while its host is silent beyond its lease and about to be replaced, or it crashed and is made anew."""
+        if span.silent or agent_id in self._healing:
             return AgentStatus.HEALING
         if agent_id in self._troubled:
             return AgentStatus.ERROR

@@ -39,6 +39,18 @@ class DeclaredProcessLimits(msgspec.Struct, frozen=True, kw_only=True):
     cpu: Time = 0.0
 
 
+class DeclaredHealing(msgspec.Struct, frozen=True, kw_only=True):
+    """How patient a pool is with agents that crash or stand still."""
+
+    stuck_after: Time | None = None
+    """Not said: 5m, or half of what an attempt may take if that is more; 0: never."""
+    crashes: int = 3
+    window: Time = 600.0
+    backoff: Time = 1.0
+    backoff_max: Time = 60.0
+    quarantine: Time = 900.0
+
+
 class DeclaredTargets(msgspec.Struct, frozen=True, kw_only=True):
     """What is meant to be had of each signal that a pool's size follows."""
 
@@ -143,6 +155,7 @@ class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     budget: Amounts | None = None
     rights: tuple[str, ...] = ()
     """Added to its layer's; with a `-` before it, taken away."""
+    healing: DeclaredHealing = DeclaredHealing()
     scaling: DeclaredScaling | None = None
     rollout: DeclaredRollout | None = None
     """How a new version of it is brought in, in place of what the fleet says."""
@@ -199,6 +212,13 @@ class DeclaredBackup(msgspec.Struct, frozen=True, kw_only=True):
     keep_full: Time = "30d"
 
 
+class DeclaredBreaker(msgspec.Struct, frozen=True, kw_only=True):
+    """When a dependency's breaker opens, and for how long."""
+
+    errors: int = 5
+    open: Time = 30.0
+
+
 class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -215,6 +235,8 @@ class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     gate: GateSpec = GateSpec()
     """How its gates judge, where no playbook, phase or task says otherwise."""
     routing: DeclaredRouting = DeclaredRouting()
+    breakers: dict[str, DeclaredBreaker] = msgspec.field(default_factory=dict)
+    """By dependency."""
     remote: RemoteSpec = RemoteSpec()
     """Which agents that run elsewhere it lets in; AMAS_REMOTE_AGENTS goes before what is said here."""
     rollout: DeclaredRollout | None = None

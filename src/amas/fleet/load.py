@@ -17,7 +17,9 @@ from amas.fleet.authority import RightsInvalid, layer_rights, pool_rights
 from amas.fleet.check import agent_problems, problems
 from amas.fleet.declared import (
     DeclaredBackup,
+    DeclaredBreaker,
     DeclaredFleet,
+    DeclaredHealing,
     DeclaredLimits,
     DeclaredPool,
     DeclaredProvider,
@@ -30,9 +32,11 @@ from amas.fleet.declared import (
 from amas.fleet.scaling import scaling_spec
 from amas.model.authority import Right
 from amas.model.backup import BackupSpec
+from amas.model.breaker import BreakerSpec
 from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec, ProcessLimits, ProviderSpec, TenantSpec
 from amas.model.gate import GateSpec
 from amas.model.goal import ROOT_CAPABILITY
+from amas.model.healing import HealingSpec
 from amas.model.limits import RATE_MAX, Amounts
 from amas.model.remote import RemoteSpec
 from amas.model.rollout_spec import RolloutSpec
@@ -51,6 +55,9 @@ WEIGHT_MIN, WEIGHT_MAX = 0.01, 100.0
 EXPLORE_MAX = 0.5
 """More would be chance and not choice."""
 WEIGHT_POINTS_MAX = 1e6
+
+OPEN_MIN_S = 0.1
+"""Less would try a dependency that is down again and again."""
 
 MODEL_AGENT = "amas.agents.model_agent:ModelAgent"
 """What `model_agent` is short for."""
@@ -157,6 +164,7 @@ class _Reading:
             providers=tuple(self._provider(name, provider) for name, provider in said.providers.items()),
             tenants={name: self._tenant(tenant, f"tenants.{name}") for name, tenant in said.tenants.items()},
             routing=self._routing(said.routing),
+            breakers={name: self._breaker(name, breaker) for name, breaker in said.breakers.items()},
             remote=msgspec.convert(msgspec.structs.asdict(said.remote) | self._remote, RemoteSpec),
             rollout=self._rollout(said.rollout, "rollout"),
             backup=self._backup(said.backup),
@@ -218,6 +226,16 @@ class _Reading:
             raise self._file.invalid(problem, at)
         return said
 
+    def _breaker(self, name: str, said: DeclaredBreaker) -> BreakerSpec:
+        if said.errors < 1:
+            raise self._file.invalid(
+                f"is {said.errors}, but a breaker opens after 1 error at the earliest", f"breakers.{name}.errors"
+            )
+        open_s = self._seconds(said.open, f"breakers.{name}.open")
+        if open_s < OPEN_MIN_S:
+            raise self._file.invalid(f"is {open_s:g} seconds, but must be at least {OPEN_MIN_S:g}", f"breakers.{name}.open")
+        return BreakerSpec(errors=said.errors, open_s=open_s)
+
     def _provider(self, name: str, said: DeclaredProvider) -> ProviderSpec:
         for field, value in (("requests_per_min", said.requests_per_min), ("tokens_per_min", said.tokens_per_min)):
             if value is not None and not 1 <= value <= RATE_MAX:
@@ -255,10 +273,25 @@ class _Reading:
             estimate=self._amounts(said.estimate, f"{at}.estimate"),
             budget=self._amounts(said.budget, f"{at}.budget"),
             rights=self._rights(said, at),
+            healing=self._healing(said.healing, f"{at}.healing"),
             scaling=scaling_spec(said.scaling, f"{at}.scaling", self._seconds) if said.scaling else None,
             rollout=self._rollout(said.rollout, f"{at}.rollout"),
             labels=said.labels,
         )
+
+    def _healing(self, said: DeclaredHealing, at: str) -> HealingSpec:
+        if said.crashes < 1:
+            raise self._file.invalid(
+                f"is {said.crashes}, but an agent can be quarantined after 1 crash at the earliest", f"{at}.crashes"
+            )
+        times = {
+            f"{name}_s": self._seconds(getattr(said, name), f"{at}.{name}")
+            for name in ("window", "backoff", "backoff_max", "quarantine")
+        }
+        if times["backoff_s"] > times["backoff_max_s"]:
+            raise self._file.invalid("waits longer after the first crash than at most: raise backoff_max", at)
+        stuck_s = None if said.stuck_after is None else self._seconds(said.stuck_after, f"{at}.stuck_after")
+        return HealingSpec(stuck_after_s=stuck_s, crashes=said.crashes, **times)
 
     def _rights(self, said: DeclaredPool, at: str) -> frozenset[Right] | None:
         try:

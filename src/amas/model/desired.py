@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from amas.model.fleet import FleetSpec, PoolSpec
+from amas.model.healing import Quarantine
 from amas.model.rollout import Rollout
 
 Numbers = tuple[tuple[int, int], ...]
@@ -63,6 +64,8 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     """By host."""
     seats: dict[str, tuple[Seats, ...]] = {}
     """By host."""
+    quarantines: dict[str, Quarantine] = {}
+    """By agent."""
     stage: int | None = None
     """How far a start or a stop in stages has come: pools of later stages have no agents. None: all are wanted."""
     closed: str = ""
@@ -113,6 +116,7 @@ SECTIONS: Mapping[str, tuple[str, Any]] = {
     "order": ("orders", Order),
     "seats": ("seats", tuple[Seats, ...]),
     "rollout": ("rollouts", Rollout),
+    "quarantine": ("quarantines", Quarantine),
     "anew": ("anew", int),
 }
 """Kind of a field -> the mapping of `Desired` that it fills, by the name after the colon, and its values' type."""

@@ -6,7 +6,9 @@ import msgspec
 
 from amas.model.authority import AUTHORITY, Member, Right
 from amas.model.backup import BackupSpec
+from amas.model.breaker import BreakerSpec
 from amas.model.gate import GateSpec
+from amas.model.healing import HealingSpec
 from amas.model.limits import Amounts
 from amas.model.remote import RemoteSpec
 from amas.model.rollout_spec import RolloutSpec
@@ -69,6 +71,7 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What all its tasks may spend, ever."""
     rights: frozenset[Right] | None = None
     """What its agents may do; None: what `AUTHORITY` gives its layer."""
+    healing: HealingSpec = HealingSpec()
     scaling: ScalingSpec | None = None
     """How its size follows its work; None: it stays as declared."""
     labels: dict[str, str] = {}
@@ -173,6 +176,8 @@ class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
     providers: tuple[ProviderSpec, ...] = ()
     tenants: dict[str, TenantSpec] = msgspec.field(default_factory=dict)
     routing: RoutingSpec = RoutingSpec()
+    breakers: dict[str, BreakerSpec] = msgspec.field(default_factory=dict)
+    """By dependency; one that isn't declared has the defaults."""
     remote: RemoteSpec = RemoteSpec()
     rollout: RolloutSpec | None = None
     """How new versions of its pools are brought in; None: where it is asked for, by the defaults, and else at once."""

@@ -11,6 +11,7 @@ import msgspec
 
 from amas.model.blob import Blob
 from amas.model.cost import ModelCall
+from amas.model.healing import Crash
 from amas.model.limits import Reserve, Usage
 from amas.model.states import Priority, TaskState
 
@@ -164,6 +165,10 @@ class FailedAttempt(msgspec.Struct, frozen=True, array_like=True, omit_defaults=
     usage: Usage | None = None
     provider: str | None = None
     """It was told to come back after `retry_delay_ms`, which is no failure: by this provider, or "" for the task's own."""
+    later: bool = False
+    """It is to come back after `retry_delay_ms`, which is no failure: something that it needs isn't there."""
+    crash: Crash | None = None
+    """It took its agent down."""
 
 
 class JournaledStep(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):

@@ -12,6 +12,9 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from amas.engine.recoveries import RecoveryFigures
+from amas.model.breaker import BreakerState
+from amas.model.healing import Cause
 from amas.observe import names
 
 PAGE_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -23,6 +26,10 @@ MESSAGE_FATES = (
     "refused_forbidden", "refused_full",
 )  # fmt: skip
 """As the engine counts them."""
+
+BREAKER_VALUES = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
+BREAKERS_MAX = 200
+"""On the page; whoever names a dependency by something that varies doesn't fill a database with it."""
 
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -69,6 +76,12 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     backups_failed: int = 0
     backup_age_s: float | None = None
     """Of the newest; None where this process doesn't lead, or the fleet has none."""
+    recoveries: Mapping[Cause, RecoveryFigures] = msgspec.field(default_factory=dict)
+    """By what failed, since the engine began."""
+    quarantined: int = 0
+    """Agents."""
+    breakers: Mapping[str, BreakerState] = msgspec.field(default_factory=dict)
+    """By the dependency's name, which authors choose: few, and none an id."""
 
 
 class Histogrammed(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +136,24 @@ class _Scraped(Collector):
             yield from self._fleet(found)
             yield from self._sizes(found)
             yield from self._spent(found)
+            yield from self._healing(found)
+            yield from self._breakers(found)
+
+    def _healing(self, found: Snapshot) -> Iterator[Metric]:
+        recoveries = HistogramMetricFamily(
+            names.RECOVERY_DURATION,
+            "Seconds from a failure's last sign of life until the work went on, by what failed, since the engine began.",
+            labels=("cause",),
+        )
+        for cause, taken in found.recoveries.items():
+            buckets = [("+Inf" if isinf(bound) else repr(bound), count) for bound, count in taken.buckets]
+            recoveries.add_metric((cause,), buckets, taken.sum_s)
+        yield recoveries
+        yield GaugeMetricFamily(
+            names.AGENTS_QUARANTINED,
+            "Agents that get no tasks, because they kept crashing or somebody said so.",
+            found.quarantined,
+        )
 
     def _sizes(self, found: Snapshot) -> Iterator[Metric]:
         agents = GaugeMetricFamily(
@@ -150,6 +181,14 @@ class _Scraped(Collector):
             tokens.add_metric((kind,), count)
         yield tokens
         yield CounterMetricFamily(names.MODEL_REQUESTS, "Requests to providers, the same way.", value=found.model_requests)
+
+    def _breakers(self, found: Snapshot) -> Iterator[Metric]:
+        breakers = GaugeMetricFamily(
+            names.BREAKER_STATE, "A dependency's circuit breaker: 0 closed, 1 half-open, 2 open.", labels=("dependency",)
+        )
+        for name, state in sorted(found.breakers.items())[:BREAKERS_MAX]:
+            breakers.add_metric((name,), BREAKER_VALUES[state])
+        yield breakers
 
     def _required(self, found: Snapshot) -> Iterator[Metric]:
         yield GaugeMetricFamily(names.ACTIVE_WORKFLOWS, "Workflows that are open.", value=found.workflows_open)

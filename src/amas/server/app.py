@@ -15,6 +15,7 @@ from amas.server.routes import (
     desired,
     fleet,
     flows,
+    healing,
     limits,
     messages,
     pools,
@@ -47,7 +48,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
     )
     app.state.plane = plane
     work = (tasks, workflows, flows, approvals, dead_letters, schedules, quality)
-    people = (agents, pools, fleet, desired, messages, routing, rollouts, scaling, limits, costs, remote, backups)
+    people = (agents, pools, fleet, desired, messages, routing, rollouts, scaling, limits, costs, healing, remote, backups)
     routers = [part.router for part in (*work, *people)]
     for router in routers:
         app.include_router(router)

@@ -21,7 +21,7 @@ from amas.model.scaling import PoolScaling, ScalingBoard
 from amas.model.schedule import ScheduleView
 from amas.orchestration.routing import Why
 from amas.records.views import Analytics, EventRecord
-from amas.server import backup_shapes, desired_shapes, message_shapes, remote_shapes, rollout_shapes, shapes
+from amas.server import backup_shapes, desired_shapes, healing_shapes, message_shapes, remote_shapes, rollout_shapes, shapes
 from amas.server.gate_shapes import WorkflowQuality
 from amas.server.problems import MEDIA_TYPE, Problem, problem
 
@@ -76,6 +76,11 @@ SHAPES: tuple[type, ...] = (
     message_shapes.CommunicationFigures,
     message_shapes.RefusedPage,
     message_shapes.DeadMessagePage,
+    healing_shapes.QuarantinePage,
+    healing_shapes.NewQuarantine,
+    healing_shapes.RecoveryPage,
+    healing_shapes.BreakerPage,
+    healing_shapes.BreakerName,
     *remote_shapes.SHAPES,
     *rollout_shapes.SHAPES,
     backup_shapes.NewBackup,

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from amas.clock import monotonic_s, now_ms
 from amas.controllers.figures import Figures
+from amas.core.healing import pools_down
 from amas.engine.desired import DesiredState
 from amas.engine.journal import Journal
 from amas.engine.scaling import ScalingState
@@ -49,6 +50,8 @@ async def snapshot(plane: ControlPlane) -> Snapshot | None:
             hosts, roster = await plane.board.hosts(), await plane.board.roster()
             lag_s = await recorder_lag_s(plane.journal, plane.records)
             held, messages = await plane.inboxes.backlog(), await plane.inboxes.totals()
+            recoveries, wanted = await plane.recoveries.figures(), await plane.desired.read()
+            breakers = await plane.breakers.all()
             pools = await _pool_sizes(plane)
     except (EngineError, TimeoutError):
         return None
@@ -78,6 +81,9 @@ async def snapshot(plane: ControlPlane) -> Snapshot | None:
         backups_made=plane.figures.backups_made,
         backups_failed=plane.figures.backups_failed,
         backup_age_s=(now_ms() - plane.figures.backup_at_ms) / 1000 if plane.figures.backup_at_ms else None,
+        recoveries=recoveries,
+        quarantined=len(wanted.quarantines),
+        breakers={view.name: view.state for view in breakers},
     )
 
 
@@ -110,11 +116,6 @@ def durations(kept: Figures) -> list[Histogrammed]:
             "Seconds from when a task of the hierarchy could first be claimed to its first claim by an agent.",
             kept.assignments,
         ),
-        (
-            names.RECOVERY_DURATION,
-            "Seconds from a lost host's last sign of life until its tasks were queued again.",
-            kept.recoveries,
-        ),
     )
     return [
         Histogrammed(name=name, meaning=meaning, buckets=found.buckets(), sum_s=found.sum_s) for name, meaning, found in known
@@ -125,6 +126,7 @@ async def figures(plane: ControlPlane) -> FleetFigures:
     """Return the figures for people and dashboards."""
     totals, queued = await plane.queue.totals(), await plane.queue.depths()
     hosts, roster = await plane.board.hosts(), await plane.board.roster()
+    wanted = await plane.desired.read()
     tried = totals.get("succeeded", 0) + totals.get("failed", 0)
     slots = slots_of(hosts)
     running = sum(len(host.running) for host in hosts)
@@ -154,6 +156,8 @@ async def figures(plane: ControlPlane) -> FleetFigures:
         utilisation=running / slots if slots else None,
         recorder_lag_s=await recorder_lag_s(plane.journal, plane.records),
         cost=await _cost(plane.records),
+        quarantined=len(wanted.quarantines),
+        pools_down=pools_down(wanted.quarantines, wanted.pools or plane.fleet.pools),
     )
 
 

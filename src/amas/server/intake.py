@@ -21,6 +21,7 @@ from amas.model.limits import Reserve, reserves_of
 from amas.model.task import RetryPolicy, Submission, TaskSpec
 from amas.server.backup_shapes import NewBackup
 from amas.server.desired_shapes import NewAgent, NewFleet, NewScale, Wished
+from amas.server.healing_shapes import BreakerName, NewQuarantine
 from amas.server.message_shapes import NewMessage, NewQuestion
 from amas.server.problems import Fault, Refusal, fault_of
 from amas.server.remote_shapes import (
@@ -61,7 +62,7 @@ Shape = TypeVar(
     NewSession, NewClaim, NewBeat, NewResult, NewFailure, NewProgress, NewStep, NewRemoteMessage, NewRemoteQuestion, NewReceive,
     NewReceipt,
     NewTask, NewGoal, NewSchedule, NewLimit, NewBudget, NewWorkflow, NewSignal, TaskSignal, NewRerun, NewAnswer, TaskIds,
-    NewMessage, NewQuestion, NewRollout, RolloutWord,
+    NewMessage, NewQuestion, NewRollout, RolloutWord, NewQuarantine, BreakerName,
     Wished, NewFleet, NewScale, NewAgent, NewBackup,
 )  # fmt: skip
 

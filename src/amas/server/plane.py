@@ -12,6 +12,7 @@ from amas.backup.make import Sources
 from amas.controllers.backup import FleetBackups
 from amas.controllers.figures import Figures
 from amas.engine.bounds import QueueBounds
+from amas.engine.breakers import Breakers
 from amas.engine.connection import Engine
 from amas.engine.desired import DesiredState
 from amas.engine.hosts import HostRegistry
@@ -19,6 +20,7 @@ from amas.engine.inbox import Inboxes
 from amas.engine.journal import Journal
 from amas.engine.limits import Limits
 from amas.engine.queue import RETENTION_S, TaskQueue
+from amas.engine.recoveries import Recoveries
 from amas.engine.routes import Routes
 from amas.engine.schedules import Schedules
 from amas.engine.workflows import Workflows
@@ -77,6 +79,8 @@ class ControlPlane:
     desired: DesiredState = field(init=False)
     journal: Journal = field(init=False)
     schedules: Schedules = field(init=False)
+    recoveries: Recoveries = field(init=False)
+    breakers: Breakers = field(init=False)
     distributor: TaskDistributor = field(init=False)
     rollouts: RolloutDesk = field(init=False)
     board: AgentBoard = field(init=False)
@@ -99,7 +103,8 @@ class ControlPlane:
         self.hosts = HostRegistry(self.engine, retention_s=self.retention_s)
         self.journal = Journal(self.engine)
         self.schedules = Schedules(self.engine, retention_s=self.retention_s, carry=self.values.carried)
-        self.desired = DesiredState(self.engine)
+        self.desired, self.recoveries = DesiredState(self.engine), Recoveries(self.engine)
+        self.breakers = Breakers(self.engine)
         self.board = AgentBoard(self.hosts)
         self.live = LiveEvents(self.journal, self.queue)
         self.remote = RemoteDesk(

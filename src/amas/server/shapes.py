@@ -569,6 +569,10 @@ class FleetFigures(msgspec.Struct, frozen=True, kw_only=True):
     recorder_lag_s: float | None
     """How far the history is behind the engine."""
     cost: CostFigures | None
+    quarantined: int = 0
+    """Agents that get no tasks."""
+    pools_down: list[str] = msgspec.field(default_factory=list)
+    """Pools all of whose agents are quarantined."""
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):

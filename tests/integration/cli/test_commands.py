@@ -128,6 +128,24 @@ def test_doctor_finds_nothing_wrong(run: Run) -> None:
     assert [finding for finding in findings if not finding["ok"]] == []
 
 
+def test_an_agent_is_quarantined_doctor_says_so_and_it_is_let_go(run: Run) -> None:
+    (agent, *others) = [each["agent_id"] for each in said(run("agents", "--json"))["items"]]
+    for each in (agent, *others):
+        held = said(run("quarantine", "set", each, "--why", "to see whether it is missed", "--json"))
+    assert [item["agent_id"] for item in held["items"]] == sorted([agent, *others])
+    assert "to see whether" in run("quarantine", "list").stdout
+    assert "quarantined: its tasks wait" in run("status").stdout
+    done = run("doctor", "--fleet", "./fleet.yaml")
+    assert done.returncode == 3 and "every agent of" in done.stdout
+    for each in (agent, *others):
+        left = said(run("quarantine", "lift", each, "--json"))
+    assert left == {"items": [], "pools_down": []}
+    assert run("quarantine", "lift", agent).returncode == 2
+    assert said(run("recoveries", "--json"))["under_way"] == 0
+    assert "docs/healing.md" in run("breakers").stdout
+    assert "there is no breaker" in run("breakers", "--reset", "nobody").stderr
+
+
 def test_a_second_fleet_in_the_same_folder_is_refused(run: Run) -> None:
     done = run("up", "--fleet", "./fleet.yaml")
     assert done.returncode == 3

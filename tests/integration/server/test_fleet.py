@@ -156,12 +156,18 @@ async def test_the_metrics_page_has_the_required_names_with_true_values(client, 
     for _ in range(3):
         await client.post("/api/tasks", json={"capability": WORK})
     await hands.finish((await hands.claim())[0], 1)
-    plane.figures.recoveries.add(6.2)
+    await plane.recoveries.note("host_lost", "h9", since_ms=plane.engine.now_ms() - 6200, tasks=2)
     found = await scrape(plane)
     assert found[names.ACTIVE_WORKFLOWS] == 1
     assert found[names.ACTIVE_AGENTS] == 3
     assert found[names.MESSAGE_QUEUE_DEPTH] == 0
-    assert (found[f"{names.RECOVERY_DURATION}_count"], found[f"{names.RECOVERY_DURATION}_bucket|7.5"]) == (1, 1)
+    duration, lost, never = names.RECOVERY_DURATION, "host_lost", "agent_stuck"
+    assert (found[f"{duration}_count|{lost}"], found[f"{duration}_bucket|{lost}|7.5"], found[f"{duration}_count|{never}"]) == (
+        1,
+        1,
+        0,
+    )
+    assert found[f"{duration}_bucket|{lost}|5.0"] == 0
     for name in (names.DECOMPOSITION_DURATION, names.ASSIGNMENT_DURATION, names.MESSAGE_LATENCY):
         assert found[f"{name}_count"] == 0
     assert found[f"{names.TASKS}_total|succeeded"] == 1

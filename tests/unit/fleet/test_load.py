@@ -10,7 +10,9 @@ from amas.errors import FleetError, FleetFileInvalid
 from amas.fleet.check import agent_problems, problems
 from amas.fleet.declared import seconds
 from amas.fleet.load import blueprints, find_fleet, load_fleet
+from amas.model.breaker import BreakerSpec
 from amas.model.fleet import DELAYED, FleetLimits, FleetSpec, PoolSpec, ProcessLimits
+from amas.model.healing import HealingSpec
 from amas.model.limits import Amounts
 from amas.model.rollout_spec import RolloutSpec
 from amas.model.states import Layer
@@ -361,3 +363,19 @@ def test_a_rollout_section_of_the_fleet_and_of_a_pool(tmp_path: Path) -> None:
 )
 def test_what_is_wrong_with_a_rollout_is_said(tmp_path: Path, said: str, message: str) -> None:
     assert message in refused(tmp_path, SMALL + f"rollout: {said}\n")
+
+
+def test_healing_and_breakers_are_read_and_refused_with_the_mend(tmp_path: Path) -> None:
+    fleet = load_fleet(
+        write(
+            tmp_path,
+            SMALL + "    healing: {stuck_after: 0, crashes: 5, quarantine: 1h}\nbreakers:\n  api: {errors: 2, open: 1m}\n",
+        ),
+        environ={},
+    )
+    assert fleet.pool("writer").healing == HealingSpec(stuck_after_s=0, crashes=5, quarantine_s=3600)
+    assert fleet.breakers == {"api": BreakerSpec(errors=2, open_s=60)}
+    assert "1 crash at the earliest" in refused(tmp_path, SMALL + "    healing: {crashes: 0}\n")
+    assert "raise backoff_max" in refused(tmp_path, SMALL + "    healing: {backoff: 2m}\n")
+    assert "1 error at the earliest" in refused(tmp_path, SMALL + "breakers: {api: {errors: 0}}\n")
+    assert "must be at least 0.1" in refused(tmp_path, SMALL + "breakers: {api: {open: 0}}\n")

@@ -12,6 +12,7 @@
 --                        X has one of: W kind, Q quorum, i successes missing to it, E expires (ms), o what it compensates, O what
 --                        compensates it, U its compensation is under way, B the answer to a signal
 --                        A which agents it would rather have, or not: 08_choices.lua
+--                        H the agents that it has crashed: 58_healing.lua
 --                        Z cancelled because its workflow or its parent ended, G times it was reset to start anew,
 --                        N nobody's: what spawned it has started anew
 --   P:d:<id>     list    tasks that wait on it; '^' before one that waits for the end, however it ends; '?' before one with a quorum
@@ -57,6 +58,7 @@ local resources = {} -- what 05_resources.lua does for the others
 local choices = {}   -- what 08_choices.lua does for the others
 local admission = {} -- what 16_admission.lua does for the others
 local routing = {}   -- what 07_routes.lua does for the others
+local healing = {}   -- what 58_healing.lua does for the others
 local call         -- redis.call, which doesn't exist yet while the library is loaded
 
 local function begin(keys, args)

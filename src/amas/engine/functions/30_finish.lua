@@ -51,8 +51,10 @@ local function complete(keys, args)
 end
 
 -- fail: running -> delayed (another attempt follows) or failed (it was the last, or none can help: a dead letter).
---   caller: TaskQueue.fail.  ARGV: now, retention_ms, host, batch [[id, attempt, failure, retry_delay_ms, final, usage, provider]...]
---   With a provider ('': that of the task) it was told to come back later, which is no failure.
+--   caller: TaskQueue.fail.
+--   ARGV: now, retention_ms, host, batch [[id, attempt, failure, retry_delay_ms, final, usage, provider, later, crash]...]
+--   With a provider ('': that of the task) it was told to come back later, which is no failure; so it is with `later`, whoever said
+--   it. With a `crash` it took its agent down, which may show that the task is poison (58_healing.lua).
 local function fail(keys, args)
   begin(keys, args)
   R.retention = tonumber(args[2])
@@ -60,23 +62,30 @@ local function fail(keys, args)
   local refused, skipped, applied = each_owned(cmsgpack.unpack(args[4]), {failed = true, delayed = true}, function(task, item)
     local failures, rates, lacking, excused = task.f + 1, {}, nil, false
     if task.V then rates, lacking = resources.settle(task, item[6]) end
-    if not item[7] and string.find(task.q, '@', 2, true) then
+    if not (item[7] or item[8]) and string.find(task.q, '@', 2, true) then
       excused = routing.blame(task, item[3], item[6], item[5] or failures > task.m)
       if excused then failures = task.f end
     end
+    local poison, why = item[9] and healing.crashed(task, item[9], item[4]), item[3]
     if item[7] then
       resources.wait_for_provider(task, rates, item[7], item[4])
-    elseif not excused and (item[5] or failures > task.m) then
-      call('HSET', key('t', task.id), 's', 'failed', 'f', failures, 'e', item[3], 'z', R.now)
+    elseif item[8] then
+      call('HSET', key('t', task.id), 's', 'delayed')
+      call('ZADD', P .. ':delayed', R.now + item[4], task.id)
+      effect(task.id, 'delayed', cmsgpack.pack(R.now + item[4]))
+    elseif not excused and (poison or item[5] or failures > task.m) then
+      why = poison or why
+      call('HSET', key('t', task.id), 's', 'failed', 'f', failures, 'e', why, 'z', R.now)
       dead_letter(task)
-      effect(task.id, 'failed', item[3])
-      ended(task, 'failed', nil, item[3])
+      effect(task.id, 'failed', why)
+      ended(task, 'failed', nil, why)
       if item[5] and lacking then exhausted[#exhausted + 1] = {task, lacking} end
     else
       call('HSET', key('t', task.id), 's', 'delayed', 'f', failures, 'e', item[3])
       call('ZADD', P .. ':delayed', R.now + item[4], task.id)
       effect(task.id, 'delayed', cmsgpack.pack(R.now + item[4]))
       count('retried')
+      if item[9] then healing.retried(task, item[9]) end
     end
   end)
   for _, each in ipairs(exhausted) do resources.stop_workflow(each[1], each[2]) end

@@ -149,7 +149,7 @@ local function take_back(id)
     take_out(task)
     if task.W == 'signal' then call('ZREM', P .. ':expiring', id) end   -- its time begins when it is asked again
   end
-  call('HDEL', key('t', id), 'r', 'e', 'z', 'f', 'l', 'Z', 'B', 'U')
+  call('HDEL', key('t', id), 'r', 'e', 'z', 'f', 'l', 'Z', 'B', 'U', 'H')
   task.s, task.f, task.l, task.B, task.U = 'waiting', 0, 0, nil, nil
   return task
 end

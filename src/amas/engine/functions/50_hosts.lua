@@ -3,6 +3,7 @@
 -- Give back all that a host runs. `lost`: it died, so each task remembers; one that went down with too many hosts fails.
 local function release(host, lost)
   local running, blamed = call('HGETALL', key('r', host)), {}
+  if lost then healing.host_lost(host, running) end
   for i = 1, #running, 2 do
     local task = load(running[i])
     if task and task.s == 'running' and task.h == host then
@@ -42,7 +43,7 @@ local function register(keys, args)
     begin(keys, args)
   end
   call('ZADD', P .. ':hosts', now + args[4], host)
-  call('HSET', key('h', host), 'about', args[5], 'since', now)
+  call('HSET', key('h', host), 'about', args[5], 'since', now, 'lease', args[4])
   commit('host', {'h', host, 'b', args[5]})
   call('PUBLISH', P .. ':desired', call('HGET', P .. ':desired', 'rev') or '0')   -- the placer deals agents out to it
   return given_back
@@ -93,6 +94,7 @@ local function lead(keys, args)
     return epoch
   end
   if v[1] and tonumber(v[2]) > now then return 0 end
+  if v[1] and tonumber(v[2]) > 0 then healing.begin('leader', tonumber(v[2]) - args[4], 'leader_lost', v[1], {}) end   -- it didn't resign
   call('HSET', name, 'holder', args[3], 'until', now + args[4], 'epoch', epoch + 1)
   return epoch + 1
 end
