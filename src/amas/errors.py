@@ -22,7 +22,6 @@ AmasError
 │   ├── ScheduleUnknown
 │   ├── TaskFailed
 │   ├── LimitUnknown
-│   ├── BreakerUnknown
 │   ├── BudgetExhausted       raised in agents, by what they spend
 │   ├── SignalRefused         author     it was answered before, or waits for no signal
 │   ├── ResetRefused          author     these tasks can't run again as they are
@@ -289,12 +288,6 @@ class DependencyDown(TaskError):
     def __init__(self, dependency: str, retry_after_s: float) -> None:
         super().__init__(f"{dependency} is down: it is tried again in {retry_after_s:g} s")
         self.dependency, self.retry_after_s = dependency, retry_after_s
-
-
-class BreakerUnknown(TaskError):
-    """No agent has used a dependency of this name, and no fleet file declares it."""
-
-    code = "breaker_unknown"
 
 
 class LimitUnknown(TaskError):

@@ -59,7 +59,7 @@ STATUS: tuple[tuple[type[errors.AmasError], int], ...] = (
     (errors.TaskUnknown, 404),
     (errors.WorkflowUnknown, 404),
     (errors.AgentUnknown, 404),
-    (errors.BreakerUnknown, 404),
+    (errors.LimitUnknown, 404),
     (errors.AgentTaken, 409),
     (errors.AttemptStale, 409),
     (errors.SessionLost, 410),

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from amas.core.healing import pool_of, pools_down
 from amas.engine.desired import Wish
-from amas.errors import AgentUnknown, BreakerUnknown
+from amas.errors import AgentUnknown, LimitUnknown
 from amas.model.breaker import BreakerState, BreakerView
 from amas.model.desired import Desired
 from amas.model.healing import Quarantine
@@ -155,5 +155,5 @@ async def reset_breaker(request: Request, plane: Plane) -> Response:
     """Let everybody use a dependency again at once, because somebody knows that it is back."""
     name = (await intake.read_one(request, BreakerName)).name
     if not await plane.breakers.reset(name):
-        raise BreakerUnknown(f"there is no breaker {name!r}: `amas breakers` lists them")
+        raise LimitUnknown(f"there is no breaker {name!r}: `amas breakers` lists them")
     return encoded(BreakerPage(items=await plane.breakers.all()))
