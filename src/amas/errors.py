@@ -8,7 +8,9 @@ AmasError
 │   └── InputUnusable
 ├── FleetError                author     the fleet or playbook file is wrong
 │   ├── FleetFileInvalid
-│   └── DesiredChanged        nobody     somebody else changed what is wanted meanwhile: look again
+│   ├── DesiredChanged        nobody     somebody else changed what is wanted meanwhile: look again
+│   ├── AlertsChanged         nobody     somebody else changed an alert or a run-book's run meanwhile: look again
+│   └── RunBookRefused        author     there is no such run-book or run, or it can't do that now
 ├── ScheduleInvalid           author     a schedule can never be due, or has nothing to submit
 ├── TaskError                 nobody     one task's or attempt's fate
 │   ├── AttemptStale
@@ -130,7 +132,7 @@ class FleetError(AmasError):
     """The fleet or a playbook file is wrong."""
 
     code = "fleet_error"
-    act = "author"
+    act: ClassVar[Actor] = "author"
 
 
 class FleetFileInvalid(FleetError):
@@ -148,6 +150,19 @@ class DesiredChanged(FleetError):
 
     code = "desired_changed"
     act = "nobody"
+
+
+class AlertsChanged(FleetError):
+    """Somebody else changed an alert or a run-book's run meanwhile: look again, decide again."""
+
+    code = "alerts_changed"
+    act = "nobody"
+
+
+class RunBookRefused(FleetError):
+    """There is no such run-book, run or silence, or it can't do what was asked of it now."""
+
+    code = "runbook_refused"
 
 
 class TaskError(AmasError):

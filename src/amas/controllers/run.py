@@ -9,16 +9,22 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Protocol
 
 from amas.clock import monotonic_s
+from amas.controllers.alerts import Alerts, Latest
 from amas.controllers.cron import Cron
 from amas.controllers.deadlines import Deadlines
 from amas.controllers.figures import Figures
+from amas.controllers.notices import Notifier
+from amas.controllers.readings import Meter
 from amas.controllers.reaper import Reaper
 from amas.controllers.recorder import Recorder
 from amas.controllers.router import Router
+from amas.controllers.runbooks import Parts, RunBooks
 from amas.controllers.timers import Timers
+from amas.engine.alerts import AlertStore
 from amas.engine.connection import Engine
 from amas.engine.hosts import HostRegistry, Leadership
 from amas.engine.journal import Journal
@@ -32,7 +38,7 @@ from amas.model.fleet import FleetSpec
 from amas.observe import events
 from amas.observe.logging import process_log
 from amas.records.store import Records
-from amas.settings import EngineSettings, HostSettings, OrchestrationLimits
+from amas.settings import AlertSettings, EngineSettings, HostSettings, OrchestrationLimits
 
 DUTY = "controllers"
 LEASE_S = 3.0
@@ -54,8 +60,8 @@ class Duty(Protocol):
         ...
 
 
-def make_duties(engine: Engine, records: Records, figures: Figures, *, fleet: FleetSpec) -> list[Duty]:
-    """Return every duty of a cell, set as the environment says."""
+def make_duties(engine: Engine, records: Records, figures: Figures, *, fleet: FleetSpec, home: Path | None = None) -> list[Duty]:
+    """Return every duty of a cell, set as the environment says. `home`: the folder whose disk alerts look at."""
     settings = EngineSettings.read()
     queue = TaskQueue(engine, retention_s=settings.retention_s)
     hosts = HostRegistry(engine, retention_s=settings.retention_s)
@@ -69,6 +75,19 @@ def make_duties(engine: Engine, records: Records, figures: Figures, *, fleet: Fl
         Deadlines(queue, figures, timeout_s=timeout_s),
         Router(Routes(engine, retention_s=settings.retention_s), fleet),
         Recorder(Journal(engine), records, figures),
+        *_watching(engine, records, figures, fleet=fleet, home=home),
+    ]
+
+
+def _watching(engine: Engine, records: Records, figures: Figures, *, fleet: FleetSpec, home: Path | None) -> list[Duty]:
+    """Return the duties of alerts and run-books, which share what they see."""
+    store, latest, settings = AlertStore(engine), Latest(fleet), AlertSettings.read()
+    meter, has_manager = Meter(engine, records, figures, fleet, home=home), bool(settings.alertmanager_url)
+    parts = Parts(engine, records, EngineSettings.read().retention_s)
+    return [
+        Alerts(store, meter, latest, alertmanager=has_manager),
+        Notifier(store, latest, settings),
+        RunBooks(store, parts, latest, alertmanager=has_manager),
     ]
 
 

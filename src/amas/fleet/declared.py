@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from amas.model.alerts import Severity
 from amas.model.fleet import Isolation
 from amas.model.gate import GateSpec
 from amas.model.limits import Amounts
@@ -103,6 +104,40 @@ class DeclaredRouting(msgspec.Struct, frozen=True, kw_only=True):
     weights: RoutingWeights = RoutingWeights()
 
 
+class DeclaredRule(msgspec.Struct, frozen=True, kw_only=True):
+    """One rule for alerts."""
+
+    name: str
+    when: str
+    severity: Severity = "warning"
+    hold: Time = msgspec.field(name="for", default=0.0)
+    clear: Time = 30.0
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+    runbook: str = ""
+    summary: str = ""
+
+
+class DeclaredWebhook(msgspec.Struct, frozen=True, kw_only=True):
+    """One receiver of alerts."""
+
+    name: str
+    url: str
+    severities: tuple[Severity, ...] = ("critical", "warning", "info")
+    link_local: bool = False
+
+
+class DeclaredAlerts(msgspec.Struct, frozen=True, kw_only=True):
+    """The part `alerts` of a fleet file."""
+
+    defaults: bool = True
+    """Whether the rules that every fleet has are its too."""
+    off: tuple[str, ...] = ()
+    """Of those, the ones that it doesn't want."""
+    rules: tuple[DeclaredRule, ...] = ()
+    """Its own; one with the name of a default takes its place."""
+    webhooks: tuple[DeclaredWebhook, ...] = ()
+
+
 class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -119,6 +154,9 @@ class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     gate: GateSpec = GateSpec()
     """How its gates judge, where no playbook, phase or task says otherwise."""
     routing: DeclaredRouting = DeclaredRouting()
+    alerts: DeclaredAlerts = DeclaredAlerts()
+    runbooks: tuple[str, ...] = ()
+    """Names of shipped run-books or paths; empty for all that ship with the product."""
 
 
 def seconds(time: Time) -> float:

@@ -12,6 +12,7 @@ import msgspec
 
 from amas.core.gates import mistakes
 from amas.errors import FleetError
+from amas.fleet.alerts import AlertsReading, load_runbooks
 from amas.fleet.authority import RightsInvalid, layer_rights, pool_rights
 from amas.fleet.check import agent_problems, problems
 from amas.fleet.declared import (
@@ -110,6 +111,7 @@ class _Reading:
             self._authority = layer_rights(said.authority)
         except RightsInvalid as error:
             raise self._file.invalid(str(error), error.field) from error
+        books = load_runbooks([self._beside(name) for name in said.runbooks])
         return FleetSpec(
             name=said.name,
             title=said.title or said.name,
@@ -120,6 +122,8 @@ class _Reading:
             providers=tuple(self._provider(name, provider) for name, provider in said.providers.items()),
             tenants={name: self._tenant(tenant, f"tenants.{name}") for name, tenant in said.tenants.items()},
             routing=self._routing(said.routing),
+            alerts=AlertsReading(self._file, books).spec(said.alerts),
+            runbooks=tuple(books.values()),
         )
 
     def _gate(self, said: GateSpec) -> GateSpec:

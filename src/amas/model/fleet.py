@@ -4,10 +4,12 @@ from typing import Literal
 
 import msgspec
 
+from amas.model.alerts import AlertsSpec
 from amas.model.authority import AUTHORITY, Member, Right
 from amas.model.gate import GateSpec
 from amas.model.limits import Amounts
 from amas.model.routing import RoutingSpec
+from amas.model.runbook import RunBook
 from amas.model.states import Layer
 from amas.model.task import DEFAULT_RETRY, Json, RetryPolicy
 
@@ -127,6 +129,8 @@ class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
     providers: tuple[ProviderSpec, ...] = ()
     tenants: dict[str, TenantSpec] = msgspec.field(default_factory=dict)
     routing: RoutingSpec = RoutingSpec()
+    alerts: AlertsSpec = AlertsSpec()
+    runbooks: tuple[RunBook, ...] = ()
 
     @property
     def capabilities(self) -> frozenset[str]:

@@ -63,7 +63,7 @@ async def _control_plane(home: Home) -> None:
         await insist(lambda: plane.queue.weigh(weights), draw=random.random)
         await insist(lambda: plane.limits.declare(plane.fleet), draw=random.random)
         await insist(lambda: QueueBounds(engine).set(plane.fleet.queue_bounds), draw=random.random)
-        duties = make_duties(engine, records, figures, fleet=plane.fleet)
+        duties = make_duties(engine, records, figures, fleet=plane.fleet, home=home.folder)
         controllers = Controllers(engine, duties, figures, holder=f"control-plane-{os.getpid()}")
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(serve(plane, ready=lambda _, __: tell_ready()), name="server")
