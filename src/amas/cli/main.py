@@ -8,12 +8,14 @@ can't be used (the operator must act) · 4 cancelled · 130 interrupted.
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 import typer.core
 
 from amas.cli.exit import ExitCode
+from amas.cli.groups import ShowFirst as _ShowFirst
+from amas.cli.watching import alert_app, run_app, runbooks
 
 app = typer.Typer(
     name="amas",
@@ -132,15 +134,6 @@ def plan(
     from amas.cli import plan as module
 
     module.plan(module.Asked(goal, input, fleet, budget), as_json=json)
-
-
-class _ShowFirst(typer.core.TyperGroup):
-    """A group whose first command may be left out: `amas workflows ID` is `amas workflows show ID`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if not args or (args[0] not in self.commands and args[0] != "--help"):
-            args = ["show", *args]
-        return super().parse_args(ctx, args)
 
 
 workflow_app = typer.Typer(cls=_ShowFirst, help="List workflows, show one, start one from a file, or act on one.")
@@ -551,6 +544,10 @@ def serve(home: HomeOption = None) -> None:
 
     run_control_plane(home)
 
+
+app.add_typer(alert_app, name="alerts")
+app.command()(runbooks)
+app.add_typer(run_app, name="runbook")
 
 model_app = typer.Typer(
     help="A small language model on this machine, for tests and for goals without a key.", no_args_is_help=True

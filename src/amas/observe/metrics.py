@@ -51,6 +51,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     tokens: Mapping[str, int] = msgspec.field(default_factory=dict)
     """By kind: `input`, `output`, `cached` (of the input), `other` (agents didn't say which)."""
     model_requests: int = 0
+    alerts: Mapping[tuple[str, str, str], int] = msgspec.field(default_factory=dict)
+    """By rule, severity and status: of how many subjects."""
 
 
 class Histogrammed(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +106,17 @@ class _Scraped(Collector):
             yield from self._tasks(found)
             yield from self._fleet(found)
             yield from self._spent(found)
+            yield self._alerts(found)
+
+    def _alerts(self, found: Snapshot) -> Metric:
+        alerts = GaugeMetricFamily(
+            names.ALERTS,
+            "Alerts by rule that are pending or firing, each for a subject such as a host.",
+            labels=("alertname", "severity", "alertstate"),
+        )
+        for labels, count in sorted(found.alerts.items()):
+            alerts.add_metric(labels, count)
+        return alerts
 
     def _spent(self, found: Snapshot) -> Iterator[Metric]:
         yield CounterMetricFamily(

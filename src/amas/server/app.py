@@ -8,6 +8,7 @@ from amas.server.guard import Guard
 from amas.server.plane import ControlPlane
 from amas.server.routes import (
     agents,
+    alerts,
     approvals,
     costs,
     dead_letters,
@@ -17,6 +18,7 @@ from amas.server.routes import (
     messages,
     quality,
     routing,
+    runbooks,
     schedules,
     tasks,
     workflows,
@@ -41,7 +43,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
     )
     app.state.plane = plane
     work = (tasks, workflows, flows, approvals, dead_letters, schedules, quality)
-    people = (agents, fleet, messages, routing, limits, costs)
+    people = (agents, fleet, messages, routing, limits, costs, alerts, runbooks)
     routers = [part.router for part in (*work, *people)]
     for router in routers:
         app.include_router(router)

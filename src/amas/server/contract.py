@@ -20,7 +20,7 @@ from amas.model.routing import RouteTable
 from amas.model.schedule import ScheduleView
 from amas.orchestration.routing import Why
 from amas.records.views import Analytics, EventRecord
-from amas.server import message_shapes, shapes
+from amas.server import alert_shapes, message_shapes, shapes
 from amas.server.gate_shapes import WorkflowQuality
 from amas.server.problems import MEDIA_TYPE, Problem, problem
 
@@ -79,6 +79,7 @@ SHAPES: tuple[type, ...] = (
     Analytics,
     EventRecord,
     ScheduleView,
+    *alert_shapes.SHAPES,
     Problem,
 )
 

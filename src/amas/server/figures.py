@@ -1,10 +1,13 @@
 """The fleet in figures: what the metrics page and `GET /api/metrics` show, read from the engine in a bounded handful of calls."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 
 from amas.clock import monotonic_s, now_ms
+from amas.controllers.alerts import read_alerts
 from amas.controllers.figures import Figures
+from amas.engine.alerts import AlertStore
 from amas.engine.journal import Journal
 from amas.errors import EngineError, RecordsError
 from amas.observe import names
@@ -46,6 +49,7 @@ async def snapshot(plane: ControlPlane) -> Snapshot | None:
             bounds = await plane.bounds.read()
             hosts, agents = await plane.board.hosts(), await plane.board.agents()
             lag_s = await recorder_lag_s(plane.journal, plane.records)
+            _, watched = await read_alerts(AlertStore(plane.engine))
             held, messages = await plane.inboxes.backlog(), await plane.inboxes.totals()
     except (EngineError, TimeoutError):
         return None
@@ -71,6 +75,9 @@ async def snapshot(plane: ControlPlane) -> Snapshot | None:
             "other": max(0, spent.tokens - spent.input_tokens - spent.output_tokens),
         },
         model_requests=spent.calls,
+        alerts=Counter(
+            (alert.rule, alert.severity, alert.status) for alert in watched.alerts.values() if alert.status != "resolved"
+        ),
     )
 
 

@@ -19,6 +19,7 @@ from amas.errors import CapabilityUnknown
 from amas.model.fleet import FleetSpec
 from amas.model.limits import Reserve, reserves_of
 from amas.model.task import RetryPolicy, Submission, TaskSpec
+from amas.server.alert_shapes import NewRun, NewSilence, NewTestAlert, RunAnswer
 from amas.server.message_shapes import NewMessage, NewQuestion
 from amas.server.problems import Fault, Refusal, fault_of
 from amas.server.shapes import (
@@ -43,7 +44,7 @@ IDEMPOTENCY_CHARS_MAX = 200
 Shape = TypeVar(
     "Shape",
     NewTask, NewGoal, NewSchedule, NewLimit, NewBudget, NewWorkflow, NewSignal, TaskSignal, NewRerun, NewAnswer, TaskIds,
-    NewMessage, NewQuestion,
+    NewMessage, NewQuestion, NewTestAlert, NewSilence, NewRun, RunAnswer,
 )  # fmt: skip
 
 JSON, NDJSON, MSGPACK = "application/json", "application/x-ndjson", "application/msgpack"
