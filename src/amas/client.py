@@ -26,6 +26,7 @@ from amas.clock import new_ids
 from amas.core.conditions import compiled
 from amas.engine.coalesce import Coalescer
 from amas.engine.connection import Engine
+from amas.engine.desired import DesiredState
 from amas.engine.expected import Expected
 from amas.engine.limits import Limits
 from amas.engine.payload import INLINE_BYTES_MAX, encode_value
@@ -172,19 +173,18 @@ class Fleet:
         The fleet in a home says so itself; with an engine's URL alone nobody does, and large values are refused.
         `wait_for_room_s`: how long submissions wait while a queue is full before they raise QueueFull; 0 is not at all.
         """
-        declared = None
+        asked = False
         artifacts = ArtifactSettings.read()
         artifacts_url = artifacts_url or artifacts.url
         if not engine_url:
-            from amas.fleet.load import load_fleet
             from amas.platforms.local.control import running_fleet
 
             state = running_fleet(home)
-            engine_url, cell, declared = state.engine_url, state.cell, load_fleet(state.fleet_file)
-            artifacts_url = state.artifacts_url
+            engine_url, cell, artifacts_url, asked = state.engine_url, state.cell, state.artifacts_url, True
         store = ArtifactStore(artifacts_url) if artifacts_url else None
         async with Engine(engine_url, cell=cell, settings=EngineSettings.read()) as engine:
             await engine.check()
+            declared = (await DesiredState(engine).read()).spec if asked else None
             values = LargeValues(store, bytes_max=artifacts.payload_bytes)
             fleet = cls(engine, declared=declared, values=values, wait_for_room_s=wait_for_room_s)
             async with fleet._replies.listening():

@@ -18,7 +18,7 @@ from amas.controllers.readings import Memory, Meter, submitted_ms
 from amas.engine.alerts import AlertStore
 from amas.engine.connection import Engine
 from amas.engine.desired import DesiredState, Wish
-from amas.engine.hosts import AgentCard, HostAbout, HostFigures, HostRegistry
+from amas.engine.hosts import HostAbout, HostFigures, HostRegistry, PoolCard
 from amas.engine.queue import Slots, TaskQueue, make_submission
 from amas.errors import AlertsChanged
 from amas.model.alerts import FIGURES, AlertRule, AlertsSpec, Readings, Silence, Webhook, parsed
@@ -62,7 +62,7 @@ class Leader:
         self.notifier = Notifier(self.store, self.latest, self.settings)
 
     async def host(self, host_id: str = "h1", *, agents: int = 3, lag_s: float = 0.0, at_ms: int = START) -> None:
-        cards = tuple(AgentCard(f"worker-{n}", "worker", "specialist", "", "", "1", 1) for n in range(1, agents + 1))
+        cards = (PoolCard("worker", "specialist", "", "", "1", 1, ((1, agents),)),)
         await self.hosts.register(host_id, HostAbout(1, "here", "1", cards), lease_s=1e6, now_ms=at_ms)
         await self.beat(host_id, lag_s=lag_s, at_ms=at_ms)
 

@@ -1,9 +1,10 @@
 """Hosts, their leases and deaths; who leads."""
 
+import msgspec
 import pytest
 from tests.engine.cell import LEASE_S, Cell, task
 
-from amas.engine.hosts import AgentCard, HostAbout, HostFigures, Leadership
+from amas.engine.hosts import HostAbout, HostFigures, Leadership, PoolCard
 from amas.model.journal import EntryKind
 
 HOSTS_LOST_MAX = 8
@@ -97,7 +98,7 @@ async def test_a_late_host_that_nobody_swept_keeps_its_tasks(cell: Cell) -> None
 
 
 async def test_a_view_of_the_hosts(cell: Cell) -> None:
-    card = AgentCard("worker-1", "worker", "execution", "lead", "Worker", "1", 2)
+    card = PoolCard("worker", "execution", "lead", "Worker", "1", 2, ((1, 1),))
     await cell.hosts.register("h2", HostAbout(7, "box", "1", (card,)), lease_s=LEASE_S, now_ms=cell.now)
     await cell.host("h1")
     await cell.hosts.renew("h2", HostFigures(cpu_s=1.5), lease_s=2 * LEASE_S, now_ms=cell.now)
@@ -105,7 +106,7 @@ async def test_a_view_of_the_hosts(cell: Cell) -> None:
     await cell.run("t", host="h2")
     first, second = await cell.hosts.all()
     assert (first.id, first.running, first.figures) == ("h1", {}, HostFigures())
-    assert (second.id, second.running, second.about.agents) == ("h2", {"t": "agent-0"}, (card,))
+    assert (second.id, second.running, second.about.pools) == ("h2", {"t": "agent-0"}, (card,))
     assert (second.figures.cpu_s, second.since_ms, second.lease_until_ms) == (1.5, cell.now, cell.now + 12_000)
 
 
@@ -123,3 +124,22 @@ async def test_one_leads_until_its_lease_ends_or_it_resigns(cell: Cell) -> None:
     await two.resign("reaper", now_ms=cell.now)
     assert (await acquire(one), await acquire(two)) == (3, 0)
     assert await two.acquire("recorder", lease_s=LEASE_S, now_ms=cell.now) == 1
+
+
+async def test_a_live_host_says_anew_what_it_has_and_nothing_else_changes(cell: Cell) -> None:
+    await cell.submit(task("t"))
+    await cell.run("t")
+    before = {view.id: view for view in await cell.hosts.all()}["h1"]
+    card = PoolCard(
+        "worker", "execution", "lead", "Worker", "1", 2, ((1, 15_000), (20_001, 35_000)), ("x.y",), {"family": "x"}, "none"
+    )
+    about = HostAbout(7, "box", "1", (card,), 12)
+    assert await cell.hosts.announce("h1", about, now_ms=cell.now + 1000)
+    after = {view.id: view for view in await cell.hosts.all()}["h1"]
+    assert (after.about, after.about.agents) == (about, 30_000)
+    assert (after.running, after.lease_until_ms, after.since_ms) == (before.running, before.lease_until_ms, before.since_ms)
+    assert about.card_of("worker-20001") is card and about.card_of("worker-15001") is None
+    assert len(msgspec.msgpack.encode(about)) < 300
+    await cell.hosts.leave("h1", now_ms=cell.now)
+    assert not await cell.hosts.announce("h1", about, now_ms=cell.now)
+    assert "h1" not in {view.id for view in await cell.hosts.all()}

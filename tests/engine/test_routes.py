@@ -9,7 +9,7 @@ import pytest
 from tests.engine.cell import LEASE_S, WHY, Cell, task
 
 from amas.engine.bounds import QueueBounds
-from amas.engine.hosts import AgentCard, HostAbout
+from amas.engine.hosts import HostAbout, PoolCard
 from amas.engine.queue import Slots
 from amas.engine.routes import Routes, branch
 from amas.errors import QueueFull
@@ -42,7 +42,7 @@ class RoutedCell:
 
     async def hosts(self) -> None:
         for pool in ("a", "b"):
-            card = AgentCard(f"{pool}-1", pool, "specialist", "", pool, "1", 100)
+            card = PoolCard(pool, "specialist", "", pool, "1", 100, ((1, 1),))
             await self.cell.hosts.register(f"h{pool}", HostAbout(1, "here", "1", (card,)), lease_s=LEASE_S, now_ms=self.cell.now)
 
     async def claim(self, pool: str, limit: int = 100) -> list[Claimed]:

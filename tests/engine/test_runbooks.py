@@ -13,7 +13,7 @@ from amas.controllers.runbooks import Actions, Parts, RunBooks, answer, read_run
 from amas.engine.alerts import AlertStore
 from amas.engine.connection import Engine
 from amas.engine.desired import DesiredState
-from amas.engine.hosts import AgentCard, HostAbout, HostFigures, HostRegistry
+from amas.engine.hosts import HostAbout, HostFigures, HostRegistry, PoolCard
 from amas.engine.queue import Slots, TaskQueue, make_submission
 from amas.errors import AlertsChanged, EngineError, RunBookRefused
 from amas.fleet.alerts import load_runbooks
@@ -52,7 +52,7 @@ class Leader:
         self.runbooks = RunBooks(self.store, Parts(engine, records), self.latest)
 
     async def host(self, host_id: str = "h1", *, at_s: float = 0) -> None:
-        cards = tuple(AgentCard(f"worker-{n}", "worker", "specialist", "", "", "1", 1) for n in range(1, 4))
+        cards = (PoolCard("worker", "specialist", "", "", "1", 1, ((1, 3),)),)
         about = HostAbout(1, "here", "1", cards)
         await self.hosts.register(host_id, about, lease_s=20.0, now_ms=START + round(at_s * 1000))
 

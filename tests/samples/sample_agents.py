@@ -12,6 +12,7 @@ from pathlib import Path
 
 from amas import BaseAgent, Context, GiveUp, RateLimited, RetryLater, SubTask, SyncContext, agent
 from amas.errors import TaskCancelled
+from amas.model.fleet import PoolSpec
 from amas.model.task import Json
 
 begun: dict[str, asyncio.Event] = {}
@@ -168,6 +169,17 @@ async def grouped(task: Context) -> Json:
     async with asyncio.TaskGroup() as group:
         spawned = group.create_task(task.spawn([SubTask(key="only", capability="test.echo", input="g")]))
     return spawned.result()["only"].result["echo"]
+
+
+class Unmakeable(BaseAgent):
+    """Has a constructor that fails."""
+
+    def __init__(self, agent_id: str, pool: PoolSpec) -> None:
+        super().__init__(agent_id, pool)
+        raise ValueError("no such server")
+
+    async def process_task(self, task: Context) -> Json:
+        return None
 
 
 class Choosy(BaseAgent):

@@ -23,6 +23,8 @@ AgentFunction = Callable[[Context], Awaitable[Json]] | Callable[[SyncContext], J
 class BaseAgent(ABC):
     """An addressable worker with an identity, a status and capabilities (B2)."""
 
+    __slots__ = ("agent_id", "agent_type", "busy_s", "capabilities", "options", "status", "tasks_failed", "tasks_succeeded")
+
     def __init__(self, agent_id: str, pool: PoolSpec) -> None:
         self.agent_id = agent_id
         self.agent_type = pool.name
@@ -78,11 +80,12 @@ class BaseAgent(ABC):
 class FunctionAgent(BaseAgent):
     """An agent made from a function; a blocking one is called in a thread by the host."""
 
+    __slots__ = ("_escalation", "_reader", "blocking", "function")
+
     def __init__(self, agent_id: str, pool: PoolSpec, definition: "AgentDefinition") -> None:
         super().__init__(agent_id, pool)
         self.function, self._escalation, self._reader = definition.function, definition.escalation, definition.reader
-        function = self.function
-        self.blocking = not inspect.iscoroutinefunction(function)
+        self.blocking = definition.blocking
 
     async def process_task(self, task: Context) -> Json:
         """Call the function; the host wraps a blocking one before it comes here."""
@@ -109,6 +112,7 @@ class AgentDefinition:
 
     def __init__(self, function: AgentFunction, capabilities: tuple[str, ...]) -> None:
         self.function, self.capabilities = function, capabilities
+        self.blocking = not inspect.iscoroutinefunction(function)
         self.escalation: Callable[[Context], Awaitable[Json]] | None = None
         self.reader: Callable[[MessageContext, Message], Awaitable[None]] | None = None
         self.__doc__ = function.__doc__

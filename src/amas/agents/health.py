@@ -20,9 +20,9 @@ CHECKS_AT_ONCE = 64
 """A fleet that starts asks all its agents; many of the checks call a model or a server."""
 
 
-def has_check(agent: BaseAgent) -> bool:
-    """Return whether an agent has a health check of its own."""
-    return type(agent).health_check is not BaseAgent.health_check
+def has_check(kind: type[BaseAgent]) -> bool:
+    """Return whether agents of this class have a health check of their own."""
+    return kind.health_check is not BaseAgent.health_check
 
 
 class HealthWatch:
@@ -32,17 +32,24 @@ class HealthWatch:
         """`healthy` is set whenever slots are restored."""
         self._slots, self._log, self._draw, self._healthy = slots, log, draw, healthy
         self._due: asyncio.Queue[Seat] = asyncio.Queue()
-        self._asked: set[str] = set()
+        self._asked: dict[str, Seat] = {}
         self._at_once = asyncio.Semaphore(CHECKS_AT_ONCE)
         self.troubled: set[str] = set()
 
-    def check(self, seat: Seat) -> None:
-        """Withhold an agent's slots until its check says that it can work."""
-        agent_id = seat.agent.agent_id
-        if has_check(seat.agent) and agent_id not in self._asked:
-            self._asked.add(agent_id)
-            self._slots.withhold(agent_id)
-            self._due.put_nowait(seat)
+    def check(self, *seats: Seat) -> None:
+        """Withhold agents' slots until their checks say that they can work."""
+        due = [seat for seat in seats if has_check(type(seat.agent)) and seat.agent.agent_id not in self._asked]
+        if due:
+            self._slots.withhold([seat.agent.agent_id for seat in due])
+            for seat in due:
+                self._asked[seat.agent.agent_id] = seat
+                self._due.put_nowait(seat)
+
+    def forget(self, seat: Seat) -> None:
+        """Ask an agent no more: it has left."""
+        if self._asked.get(seat.agent.agent_id) is seat:
+            del self._asked[seat.agent.agent_id]
+            self.troubled.discard(seat.agent.agent_id)
 
     async def run(self) -> None:
         """Ask those that are due, until cancelled."""
@@ -53,20 +60,25 @@ class HealthWatch:
 
     async def _nurse(self, seat: Seat) -> None:
         agent, tries = seat.agent, 0
-        while not await self._ask(agent):
+        while not await self._ask(agent) and self._asks(seat):
             tries += 1
             agent.status = AgentStatus.ERROR
             self.troubled.add(agent.agent_id)
             if tries == 1:
                 self._log.warning("an agent can't work", event=events.AGENT_UNHEALTHY, agent_id=agent.agent_id)
             await asyncio.sleep(pause_s(tries, least_s=PAUSE_MIN_S, most_s=PAUSE_MAX_S, draw=self._draw))
+        if not self._asks(seat):
+            return
         if tries:
             self._log.info("an agent can work again", event=events.AGENT_HEALTHY, agent_id=agent.agent_id)
         agent.status = AgentStatus.WORKING if seat.running else AgentStatus.IDLE
         self.troubled.discard(agent.agent_id)
-        self._asked.discard(agent.agent_id)
+        del self._asked[agent.agent_id]
         self._slots.restore(agent.agent_id)
         self._healthy.set()
+
+    def _asks(self, seat: Seat) -> bool:
+        return self._asked.get(seat.agent.agent_id) is seat
 
     async def _ask(self, agent: BaseAgent) -> bool:
         async with self._at_once:

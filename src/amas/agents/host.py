@@ -2,7 +2,8 @@
 
 It registers, keeps one lease (`lease.py`), claims by free capacity and reports outcomes (`pump.py`), runs attempts
 (`attempt.py`), asks its agents how they are (`health.py`), and leaves in good order when it is drained. Killed at any point it
-loses nothing: the reaper gives its tasks to other hosts, and journaled steps are not done again.
+loses nothing: the reaper gives its tasks to other hosts, and journaled steps are not done again. Agents come and go while it
+works (`reseat`): who goes takes no more tasks and leaves when it has done those that it runs.
 
 Made by a host's process entry, which calls `drain` on SIGTERM; by the local platform and by tests. It never starts processes
 other than isolated agents' and never decides what a failure means to a workflow.
@@ -12,6 +13,7 @@ import asyncio
 import os
 import random
 import socket
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from importlib.metadata import version
@@ -19,17 +21,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from amas.agents.attempt import STOP_GRACE_S, Attempt, Outcome, Seat, Stop
-from amas.agents.base import load_agent, make_agent
+from amas.agents.crews import Crew, Unmade
 from amas.agents.flow_agents import flow_pool
 from amas.agents.health import HealthWatch
 from amas.agents.insist import insist
-from amas.agents.isolation import ProcessAgent
 from amas.agents.lease import LeaseKeeper, Stall, Watched, process_figures
 from amas.agents.mail import Surroundings, no_mail
 from amas.agents.mailroom import Bus, Mailroom
 from amas.agents.progress import ProgressPost
 from amas.agents.pump import Pump
-from amas.agents.slots import FreeSlots
+from amas.agents.slots import FreeSlots, PoolSlots
 from amas.agents.task_context import Services, TaskContext, needs_coalescer, step_coalescer
 from amas.agents.threads import DaemonThreads
 from amas.artifacts.store import ArtifactStore
@@ -38,12 +39,14 @@ from amas.clock import monotonic_s
 from amas.core.authority import Hierarchy
 from amas.engine.bell import Bell
 from amas.engine.connection import Engine
-from amas.engine.hosts import AgentCard, HostAbout, HostFigures, HostRegistry
+from amas.engine.hosts import HostAbout, HostFigures, HostRegistry
 from amas.engine.limits import Limits
 from amas.engine.queue import TaskQueue
 from amas.errors import EngineError
+from amas.model.desired import Numbers, Seats
 from amas.model.fleet import PoolSpec
 from amas.model.gate import GateSpec
+from amas.model.numbers import expand, ranges
 from amas.model.states import AgentStatus
 from amas.model.task import Claimed, Completion
 from amas.observe import events
@@ -56,7 +59,7 @@ FLUSH_S = 10.0
 
 
 BusOpener = Callable[[Engine, Sequence[str]], Bus]
-"""Opens the fleet's message bus for the agents of one host, by their ids."""
+"""Opens the fleet's message bus for a host; the ids are of agents that receive there from the start."""
 
 
 class HostState(StrEnum):
@@ -96,12 +99,12 @@ class Host:
         gate: GateSpec | None = None,
         bus: BusOpener | None = None,
     ) -> None:
-        """Make the agents; FleetError when a pool's can't be imported.
+        """Take up the agents; FleetError when a pool's can't be imported.
 
         `gate`: the fleet's. `bus`: how its agents write to others; without one they can't. `numbers`: this host's share of the
         agents, by pool (see `core.placement`); all of them by default.
         """
-        self.host_id, self._pools = host_id, pools
+        self.host_id, self._revision = host_id, 0
         self._engine_settings, self._settings, self._home, self._rng = engine, settings, home, rng
         self._open_bus = bus
         self._mail: Mailroom | None = None
@@ -112,15 +115,21 @@ class Host:
         self._idle = asyncio.Event()
         self._idle.set()
         self._unreported = 0
-        self._slots = FreeSlots(batch_max=settings.claim_batch, threads=settings.threads)
+        self._slots = FreeSlots(batch_max=settings.claim_batch, threads=settings.threads, left=self._left)
         self._threads = DaemonThreads(settings.threads, name="agent")
         self.seats: dict[str, Seat] = {}
-        """Every agent, by its id."""
-        self._succeeded: dict[str, int] = {}
-        self._failed: dict[str, int] = {}
+        """Every agent that was made so far, by its id: most are when they get their first task."""
+        self._succeeded: Counter[str] = Counter()
+        self._failed: Counter[str] = Counter()
+        self._busy_s: dict[str, float] = {}
+        self._crews: dict[str, Crew] = {}
+        self._crew_of: dict[PoolSlots, Crew] = {}
+        self._flow: Crew | None = None
+        self._about_lock = asyncio.Lock()
+        self._hierarchy = Hierarchy.of(pool.member for pool in pools)
         for pool in pools:
-            self._seat(pool, range(1, pool.replicas + 1) if numbers is None else numbers.get(pool.name, ()))
-        self._carry_flow_agent(flow_pool(host_id, gate))
+            self._staff(pool, ranges(range(1, pool.replicas + 1) if numbers is None else numbers.get(pool.name, ())))
+        self._carry_flow_agent(gate)
 
     def drain(self) -> None:
         """Ask the host to finish what it runs and leave; `run` returns when it has."""
@@ -146,24 +155,6 @@ class Host:
 
     # -- starting
 
-    def _seat(self, pool: PoolSpec, numbers: Sequence[int]) -> None:
-        isolated = pool.isolation == "process"
-        definition = None if isolated else load_agent(pool.agent)
-        ids = [f"{pool.name}-{number}" for number in numbers]
-        blocking = False
-        for agent_id in ids:
-            agent = ProcessAgent(agent_id, pool) if definition is None else make_agent(definition, agent_id, pool)
-            seat = self.seats[agent_id] = Seat(agent, pool)
-            blocking = seat.blocking is not None
-        self._slots.add_pool(pool.queues, ids, each=pool.tasks_per_agent, blocking=blocking)
-
-    def _carry_flow_agent(self, pool: PoolSpec) -> None:
-        """Make the agent that every host has for maps and flows; it is nobody's, so it isn't told of among the agents."""
-        definition = load_agent(pool.agent)
-        agent_id = f"{pool.name}-1"
-        self._flow_seat = Seat(make_agent(definition, agent_id, pool), pool)
-        self._slots.add_pool(pool.queues, [agent_id], each=pool.tasks_per_agent, blocking=False)
-
     async def _reach(self, engine: Engine) -> bool:
         """Wait for the engine; return False when the host was drained meanwhile."""
         reach = asyncio.ensure_future(insist(engine.check, draw=self._rng.random))
@@ -181,12 +172,7 @@ class Host:
         self._registry = HostRegistry(engine, retention_s=self._engine_settings.retention_s)
         log, open_bus = self._home.log.bind(host_id=self.host_id), self._open_bus
         if open_bus is not None:
-            self._mail = Mailroom(
-                lambda: open_bus(engine, list(self.seats)),
-                self.seats.values(),
-                log=log,
-                draw=self._rng.random,
-            )
+            self._mail = Mailroom(lambda: open_bus(engine, ()), self._surroundings, log=log, draw=self._rng.random)
         self._services = Services(
             host_id=self.host_id,
             queue=queue,
@@ -202,7 +188,7 @@ class Host:
             draw=self._rng.random,
             stale=self._stale,
             loop=asyncio.get_running_loop(),
-            hierarchy=Hierarchy.of(pool.member for pool in self._pools),
+            hierarchy=self._hierarchy,
             mail=self._mail.carry_out if self._mail else no_mail,
             seal=lambda delivered: seal(delivered, self._home.secret),
         )
@@ -215,25 +201,150 @@ class Host:
             settings=self._settings,
         )
 
+    def _about(self) -> HostAbout:
+        cards = tuple(crew.card for crew in self._crews.values() if crew.numbers)
+        return HostAbout(os.getpid(), socket.gethostname(), version("amas"), cards, self._revision)
+
     async def _register(self) -> None:
-        cards = tuple(
-            AgentCard(agent_id, pool.name, pool.layer, pool.lead, pool.title, pool.version, pool.tasks_per_agent)
-            for agent_id, pool in ((seat.agent.agent_id, seat.pool) for seat in self.seats.values())
-        )
-        about = HostAbout(os.getpid(), socket.gethostname(), version("amas"), cards)
-        await insist(lambda: self._registry.register(self.host_id, about, lease_s=self._settings.lease_s), draw=self._rng.random)
+        async with self._about_lock:  # what was said last is true
+            await insist(
+                lambda: self._registry.register(self.host_id, self._about(), lease_s=self._settings.lease_s),
+                draw=self._rng.random,
+            )
 
     async def _register_anew(self) -> None:
         await self._register()
         self._keeper.registration += 1
+
+    async def _announce(self) -> None:
+        async with self._about_lock:
+            held = await insist(lambda: self._registry.announce(self.host_id, self._about()), draw=self._rng.random)
+        if not held:
+            self._pump.lose_lease()  # registers anew, and says it then
+
+    # -- agents come and go
+
+    async def reseat(
+        self, pools: Sequence[PoolSpec], seats: Sequence[Seats], *, gate: GateSpec | None = None, revision: int = 0
+    ) -> None:
+        """Run these agents of these pools, and no others; returns when the engine knows, while those that go may still work.
+
+        An agent whose pool has changed is made anew when it has done what it runs, which ends with the code that it began with;
+        a pool that can't be imported keeps the agents that it has. `pools`: the whole fleet's. `gate`: the fleet's. `revision`:
+        of what is wanted, told to the engine. Does nothing unless the host works.
+        """
+        if self.state is not HostState.WORKING:
+            return
+        specs = {pool.name: pool for pool in pools}
+        wanted: dict[str, list[int]] = {}
+        for seat in seats:
+            if seat.pool in specs:
+                wanted.setdefault(seat.pool, []).extend(expand(seat.numbers))
+        for name in [name for name in self._crews if name not in wanted]:
+            self._dismiss(name)
+        for name, numbers in wanted.items():
+            try:
+                self._staff(specs[name], ranges(numbers))
+            except Exception as error:  # noqa: BLE001  importing an agent runs its author's code
+                self._services.log.warning("a pool's agents can't be made", event=events.POOL_UNMADE, pool=name, why=str(error))
+        self._hierarchy = Hierarchy.of(pool.member for pool in pools)
+        self._services = self._services._replace(hierarchy=self._hierarchy)
+        self._carry_flow_agent(gate)
+        going = self._slots.left_soon
+        self._crew_of = {
+            slots: crew for slots, crew in self._crew_of.items() if slots in going or crew in (*self._crews.values(), self._flow)
+        }
+        self._revision = revision
+        self._pump.wake.set()
+        await self._announce()
+
+    def _staff(self, pool: PoolSpec, numbers: Numbers) -> None:
+        """Have these agents in a pool, and no others."""
+        old = self._crews.get(pool.name)
+        if old is not None and old.makes(pool):
+            if old.numbers != numbers:
+                before, after = set(expand(old.numbers)), set(expand(numbers))
+                self._slots.move(old.ids(ranges(before - after)), None)
+                self._join(old, ranges(after - before))
+                old.numbers = numbers
+            return
+        crew = self._crews[pool.name] = self._new_crew(pool)
+        crew.numbers = numbers
+        if old is not None:
+            self._slots.move(old.ids(ranges(set(expand(old.numbers)) - set(expand(numbers)))), None)
+        self._join(crew, numbers)
+        if old is not None:
+            self._slots.drop_pool(old.slots)
+
+    def _dismiss(self, name: str) -> None:
+        crew = self._crews.pop(name)
+        self._slots.move(crew.ids(crew.numbers), None)
+        self._slots.drop_pool(crew.slots)
+
+    def _new_crew(self, pool: PoolSpec) -> Crew:
+        crew = Crew(pool, self._slots)
+        self._crew_of[crew.slots] = crew
+        return crew
+
+    def _join(self, crew: Crew, numbers: Numbers) -> None:
+        """Have agents stand in a crew, at once or from when they have done what they do in another."""
+        ids = crew.ids(numbers)
+        new = [agent_id for agent_id in ids if self._slots.pool_of(agent_id) is None] if crew.early else []
+        self._slots.move(ids, crew.slots)
+        self._make_early(crew, new)
+
+    def _make_early(self, crew: Crew, agent_ids: Sequence[str]) -> None:
+        seats = [self._seat(agent_id) for agent_id in agent_ids] if crew.early else []
+        if seats and self.state is not HostState.STARTING:
+            self._health.check(*seats)
+            if self._mail:
+                self._mail.admit(seats)
+
+    def _left(self, agent_id: str) -> None:
+        """Forget an agent that has left its crew; another crew may have it already."""
+        seat = self.seats.pop(agent_id, None)
+        if seat is not None:
+            self._health.forget(seat)
+        if self._mail:
+            self._mail.dismiss(agent_id)
+        slots = self._slots.pool_of(agent_id)
+        if slots is not None:
+            self._make_early(self._crew_of[slots], [agent_id])
+
+    def _carry_flow_agent(self, gate: GateSpec | None) -> None:
+        """Have the agent that every host has for maps and flows; it is nobody's, so it isn't told of among the agents."""
+        pool, old = flow_pool(self.host_id, gate), self._flow
+        if old is not None and old.makes(pool):
+            return
+        crew = self._flow = self._new_crew(pool)
+        if old is not None:
+            self._slots.move(old.ids(old.numbers), None)
+            self._slots.drop_pool(old.slots)
+        number = old.numbers[0][0] + 1 if old else 1  # another one, so that it needn't wait for what the old one still does
+        crew.numbers = ((number, number),)
+        self._slots.move(crew.ids(crew.numbers), crew.slots)
+
+    def _seat(self, agent_id: str) -> Seat:
+        """Return an agent that may have a task, made now where it wasn't."""
+        seat = self.seats.get(agent_id)
+        if seat is None:
+            slots = self._slots.pool_of(agent_id)
+            assert slots is not None, f"{agent_id} got a task that it didn't ask for"
+            crew = self._crew_of[slots]
+            try:
+                seat = self.seats[agent_id] = crew.seat(agent_id)
+            except Exception as error:  # noqa: BLE001  the agent's author's constructor may raise anything
+                return Seat(Unmade(agent_id, crew.pool, error), crew.pool)
+        return seat
 
     # -- working
 
     async def _serve(self, engine: Engine) -> None:
         handlers = {"bell": self._pump.rung, f"host:{self.host_id}": self._pump.told_to_stop}
         bell = Bell(engine, handlers, connected=self._pump.listening)
-        for seat in self.seats.values():
-            self._health.check(seat)
+        self._health.check(*self.seats.values())
+        if self._mail:
+            self._mail.admit(self.seats.values())
         async with asyncio.TaskGroup() as group:
             duties = [
                 group.create_task(duty, name=name)
@@ -242,14 +353,14 @@ class Host:
                     ("poll", self._pump.poll()),
                     ("progress", self._services.progress.run()),
                     ("health", self._health.run()),
-                    *([("mail", self._mail.run(self._surroundings))] if self._mail else []),
+                    *([("mail", self._mail.run())] if self._mail else []),
                 )
             ]
             pump = group.create_task(self._pump.run(), name="pump")
             self.state = HostState.WORKING
             self.working.set()
             self._services.log.info(
-                "a host works", event=events.HOST_STARTED, pid=os.getpid(), agents=len(self.seats), pools=len(self._pools)
+                "a host works", event=events.HOST_STARTED, pid=os.getpid(), agents=self._about().agents, pools=len(self._crews)
             )
             await self._drain_asked.wait()
             await self._drain(pump)
@@ -266,7 +377,7 @@ class Host:
         """Seat claimed tasks; the pump starts them."""
         attempts = []
         for claimed in batch:
-            seat = self.seats.get(claimed.agent_id, self._flow_seat)
+            seat = self.seats.get(claimed.agent_id) or self._seat(claimed.agent_id)
             if not seat.running:
                 seat.agent.status = AgentStatus.WORKING
                 if seat.idle:
@@ -282,14 +393,16 @@ class Host:
         """Count an attempt's end and send it on its way."""
         agent = attempt.seat.agent
         took_s = monotonic_s() - attempt.started_s
+        pool = attempt.seat.pool.name
         agent.busy_s += took_s
+        self._busy_s[pool] = self._busy_s.get(pool, 0.0) + took_s
         if isinstance(outcome, Completion):
             self._pump.lessons.add(attempt.claimed.spec.capability, took_s)
             agent.tasks_succeeded += 1
-            self._succeeded[agent.agent_id] = agent.tasks_succeeded
+            self._succeeded[pool] += 1
         elif outcome is not None:
             agent.tasks_failed += 1
-            self._failed[agent.agent_id] = agent.tasks_failed
+            self._failed[pool] += 1
             self._health.check(attempt.seat)
         self._unreported -= 1
         if not self._unreported:
@@ -319,10 +432,11 @@ class Host:
             cpu_s,
             rss_bytes,
             lag_s,
-            self._succeeded.copy(),
-            self._failed.copy(),
+            dict(self._succeeded),
+            dict(self._failed),
             tuple(sorted(self._health.troubled.copy())),
             self._mail.latencies if self._mail else None,
+            dict(self._busy_s),
         )
 
     def _lose_lease(self, registration: int) -> None:

@@ -34,6 +34,8 @@ _READ_BYTES = 1 << 16
 class ProcessAgent(BaseAgent):
     """Stands in the host for an agent whose code runs in children only; its module isn't imported here."""
 
+    __slots__ = ("pool",)
+
     def __init__(self, agent_id: str, pool: PoolSpec) -> None:
         super().__init__(agent_id, pool)
         self.pool = pool

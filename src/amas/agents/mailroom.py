@@ -2,7 +2,8 @@
 
 An agent's handler gets one message at a time, when the agent is idle; the message is acknowledged after the handler returned,
 comes again after its claim where the handler raised or the host died, and is among the dead when that happened too often. A host
-without handlers whose agents neither receive nor ask opens no bus and makes no call.
+without handlers whose agents neither receive nor ask opens no bus and makes no call. The bus is told of an agent when it first
+wants mail, so a host of thousands that never do says nothing of them; what comes for them waits in their inboxes.
 """
 
 import asyncio
@@ -27,6 +28,7 @@ from amas.agents.mail import (
     Surroundings,
 )
 from amas.core.retry import Draw
+from amas.engine.coalesce import Coalescer
 from amas.errors import EngineError, InboxFull
 from amas.model.latency import Latencies
 from amas.model.message import Message, MessageType
@@ -35,6 +37,8 @@ from amas.model.task import Json
 from amas.observe import events
 from amas.observe.logging import Log
 
+MOVES_IN_A_CALL = 500
+"""Agents that come or go; as the messages in one, some milliseconds of the engine's time."""
 WAIT_S = 60.0
 """Seconds for which a reader waits before it looks again whether its agent is idle."""
 HOLD_S = 5.0
@@ -71,6 +75,12 @@ class Bus(Protocol):
     @property
     def latencies(self) -> Latencies:
         """How long messages took to come here."""
+
+    async def attach(self, agents: Iterable[str]) -> None:
+        """Receive for these agents, too."""
+
+    async def detach(self, agents: Iterable[str]) -> None:
+        """Receive for these agents no more."""
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -112,6 +122,9 @@ class Bus(Protocol):
     async def receive(self, agent_id: str, *, limit: int = 100, wait_s: float = 0.0) -> list[Message]:
         """Return messages."""
 
+    async def always_read(self, agent_id: str) -> None:
+        """Hear that an agent's mail is always read."""
+
     async def acknowledge(self, messages: Sequence[Message]) -> list[str]:
         """Return the ids of those that are another's now."""
 
@@ -119,24 +132,24 @@ class Bus(Protocol):
 class Mailroom:
     """One host's mail."""
 
-    def __init__(self, open_bus: Callable[[], Bus], seats: Iterable[Seat], *, log: Log, draw: Draw) -> None:
-        """`open_bus` is called when the first agent needs it."""
-        self._open, self._log, self._draw = open_bus, log, draw
+    def __init__(self, open_bus: Callable[[], Bus], around: Callable[[Seat], Surroundings], *, log: Log, draw: Draw) -> None:
+        """`open_bus` is called when the first agent needs it. `around`: what a handler has about it."""
+        self._open, self._around, self._log, self._draw = open_bus, around, log, draw
         self._bus: Bus | None = None
-        self._opened, self._closing = asyncio.Event(), False
-        self._readers: dict[asyncio.Task[None], Seat] = {}
+        self._wanted, self._closing = asyncio.Event(), False
+        self._readers: dict[str, asyncio.Task[None]] = {}
         self._handling: set[asyncio.Task[None]] = set()
-        self._reading = [seat for seat in seats if seat.agent.reads_messages]
-        for seat in self._reading:
-            seat.idle = asyncio.Event()
-            seat.idle.set()
+        self._here: set[str] = set()
+        self._moves = Coalescer(self._move, limit=MOVES_IN_A_CALL)
+        self._group: asyncio.TaskGroup | None = None
+        self._admitted: list[Seat] = []
 
     @property
     def bus(self) -> Bus:
         """The host's bus, opened now where it wasn't."""
         if self._bus is None:
             self._bus = self._open()
-            self._opened.set()
+            self._wanted.set()
         return self._bus
 
     @property
@@ -144,20 +157,73 @@ class Mailroom:
         """How long messages took to come here."""
         return self._bus.latencies if self._bus else Latencies()
 
-    async def run(self, around: Callable[[Seat], Surroundings]) -> None:
-        """Listen for those who wait, and hand out mail to handlers, until cancelled. `around`: what a handler has about it."""
-        if not self._reading:
-            await self._opened.wait()
+    async def run(self) -> None:
+        """Listen for those who wait, and hand out mail to handlers, until cancelled."""
+        await self._wanted.wait()
         async with asyncio.TaskGroup() as group:
+            self._group = group
             group.create_task(self.bus.run(), name="bus")
-            for seat in self._reading:
-                context = MessageContext(around(seat), self.carry_out)
-                self._readers[group.create_task(self._read(seat, context), name=f"mail of {context.agent_id}")] = seat
+            self.admit(self._admitted)
+
+    # -- who is here
+
+    def admit(self, seats: Iterable[Seat]) -> None:
+        """Hand out mail to those of these agents that have a handler, from now on."""
+        for seat in seats:
+            if not seat.agent.reads_messages or self._closing:
+                continue
+            if seat.idle is None:
+                seat.idle = asyncio.Event()
+                if not seat.running:
+                    seat.idle.set()
+            if self._group is None:
+                self._admitted.append(seat)
+                self._wanted.set()
+            else:
+                agent_id = seat.agent.agent_id
+                context = MessageContext(self._around(seat), self.carry_out)
+                self._readers[agent_id] = self._group.create_task(self._read(seat, context), name=f"mail of {agent_id}")
+
+    def dismiss(self, agent_id: str) -> None:
+        """Hand out no more mail to an agent, which has left; what it hasn't acknowledged is its next host's."""
+        self._admitted = [seat for seat in self._admitted if seat.agent.agent_id != agent_id]
+        reader = self._readers.pop(agent_id, None)
+        if reader and reader not in self._handling:
+            reader.cancel()
+        if agent_id in self._here and self._group:
+            self._here.discard(agent_id)
+            self._group.create_task(self._part(agent_id, reader), name=f"leave of {agent_id}")
+
+    async def _part(self, agent_id: str, reader: asyncio.Task[None] | None) -> None:
+        if reader:
+            await asyncio.wait((reader,))
+        if agent_id not in self._here:  # it hasn't come back meanwhile
+            with contextlib.suppress(EngineError):  # whoever receives for it next takes it from us
+                await self._moves.put((agent_id, False))
+
+    async def _present(self, agent_id: str) -> None:
+        """Have the mail of an agent come to this process."""
+        if agent_id not in self._here:
+            self._here.add(agent_id)
+            try:
+                await self._moves.put((agent_id, True))
+            except BaseException:
+                self._here.discard(agent_id)
+                raise
+
+    async def _move(self, moves: list[tuple[str, bool]]) -> list[None]:
+        """Tell the bus who came and went, in that order for each: what an agent did last counts."""
+        last = dict(moves)
+        if gone := [agent_id for agent_id, here in last.items() if not here]:
+            await self.bus.detach(gone)
+        if come := [agent_id for agent_id, here in last.items() if here]:
+            await self.bus.attach(come)
+        return [None] * len(moves)
 
     async def drain(self, limit_s: float) -> None:
         """Hand out nothing more, and give handlers that are at work up to `limit_s` seconds."""
         self._closing = True
-        for reader in self._readers:
+        for reader in self._readers.values():
             if reader not in self._handling:
                 reader.cancel()
         if self._handling:
@@ -188,6 +254,7 @@ class Mailroom:
                 )
                 return Reached(told.ids, {one: error.retry_after_s for one, error in told.full.items()})
             case Ask():
+                await self._present(agent_id)
                 return await bus.request(
                     sender_id=agent_id,
                     recipient_id=said.recipient,
@@ -196,6 +263,7 @@ class Mailroom:
                     timeout_s=said.timeout_s,
                 )
             case Receive():
+                await self._present(agent_id)
                 return await self._receive(agent_id, limit=said.limit, wait_s=said.wait_s)
             case Acknowledge():
                 return await self._acknowledge([msgspec.structs.replace(one, recipient=agent_id) for one in said.messages])
@@ -215,7 +283,9 @@ class Mailroom:
     async def _read(self, seat: Seat, context: MessageContext) -> None:
         reader, idle = asyncio.current_task(), seat.idle
         assert reader is not None and idle is not None
-        while not self._closing:
+        await self._present(context.agent_id)
+        await self.bus.always_read(context.agent_id)
+        while not self._closing and self._readers.get(context.agent_id) is reader:
             await idle.wait()
             try:
                 messages = await self._receive(context.agent_id, limit=1, wait_s=WAIT_S)

@@ -79,25 +79,15 @@ def agents(agent_id: str, folder: Path | None, *, layer: str, as_json: bool) -> 
         print_json(agent) if as_json else print_fields(agent)
         return
     page = api.get("/api/agents", layer=layer, limit=1000)
-    print_page(
-        page,
-        ["agent", "title", "layer", "reports to", "status", "done", "failed", "working on"],
-        [
-            [
-                item["agent_id"],
-                item["title"],
-                item["layer"],
-                item["lead"],
-                item["status"],
-                item["tasks_succeeded"],
-                item["tasks_failed"],
-                ", ".join(item["current_tasks"]),
-            ]
-            for item in page["items"]
-        ],
-        as_json=as_json,
-        nothing="no agent is registered: `amas status` says why",
-    )
+    columns, rows = agent_rows(page["items"])
+    print_page(page, columns, rows, as_json=as_json, nothing="no agent is registered: `amas status` says why")
+
+
+def agent_rows(items: list[dict[str, Any]]) -> tuple[list[str], list[list[object]]]:
+    """Return the columns and rows of a table of agents."""
+    columns = ["agent", "title", "layer", "reports to", "skill", "status", "host", "working on"]
+    fields = ("agent_id", "title", "layer", "lead", "skill", "status", "host_id")
+    return columns, [[*(item[field] for field in fields), ", ".join(item["current_tasks"])] for item in items]
 
 
 def cancel(an_id: str, folder: Path | None, *, as_json: bool) -> None:

@@ -15,6 +15,9 @@ import typer.core
 
 from amas.cli.exit import ExitCode
 from amas.cli.groups import ShowFirst as _ShowFirst
+from amas.cli.local_model import model_app
+from amas.cli.operating import app as operating
+from amas.cli.options import HomeOption, Json
 from amas.cli.watching import alert_app, run_app, runbooks
 
 app = typer.Typer(
@@ -27,8 +30,6 @@ app = typer.Typer(
 )
 
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-HomeOption = Annotated[Path | None, typer.Option("--home", help="The fleet's data folder (AMAS_HOME, by default ~/.amas).")]
 FleetOption = Annotated[str, typer.Option("--fleet", help="A fleet file, or the name of one that ships with amas.")]
 Port = Annotated[int | None, typer.Option("--port", help="The API's port (AMAS_PORT, by default 8000; 0 for any free one).")]
 MetricsPort = Annotated[
@@ -333,6 +334,28 @@ def agents(
 
 
 @app.command()
+def ps(
+    pool: Annotated[str, typer.Argument(help="List this pool's agents.")] = "",
+    agents: Annotated[bool, typer.Option("--agents", help="List agents, and not how many of each pool do what.")] = False,
+    layer: Annotated[str, typer.Option(help="Only this layer's agents.")] = "",
+    capability: Annotated[str, typer.Option(help="Only agents that can do this.")] = "",
+    status: Annotated[str, typer.Option(help="Only agents that are idle, working, error or healing.")] = "",
+    host: Annotated[str, typer.Option(help="Only this host's agents.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="At most this many agents.")] = 100,
+    home: HomeOption = None,
+    json: Json = False,
+) -> None:
+    """Show how many agents of each pool are idle, working or in trouble; with a pool or a filter, the agents themselves."""
+    from amas.cli import ps as module
+
+    filters = {"pool": pool, "layer": layer, "capability": capability, "status": status, "host": host}
+    if agents or any(filters.values()):
+        module.agents(home, filters=filters, limit=limit, as_json=json)
+    else:
+        module.pools(home, as_json=json)
+
+
+@app.command()
 def limits(home: HomeOption = None, json: Json = False) -> None:
     """List concurrency keys and providers: what they allow, what is taken, who waits."""
     from amas.cli import limits as module
@@ -548,28 +571,9 @@ def serve(home: HomeOption = None) -> None:
 app.add_typer(alert_app, name="alerts")
 app.command()(runbooks)
 app.add_typer(run_app, name="runbook")
+app.add_typer(operating)
 
-model_app = typer.Typer(
-    help="A small language model on this machine, for tests and for goals without a key.", no_args_is_help=True
-)
 app.add_typer(model_app, name="model")
-
-
-@model_app.command("install")
-def install_model() -> None:
-    """Install it into this Python; AMAS_MODEL=local has a fleet start it."""
-    from amas.platforms.local import model
-
-    model.install()
-    print("the local model is installed: AMAS_MODEL=local has a fleet use it")
-
-
-@model_app.command("serve")
-def serve_model(port: Annotated[int, typer.Option(min=0, max=65_535, help="The port; 0 for any free one.")] = 0) -> None:
-    """Serve it in the foreground, on loopback, for whatever speaks OpenAI's chat completions."""
-    from amas.platforms.local import model
-
-    model.serve(port)
 
 
 def main() -> None:

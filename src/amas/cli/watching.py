@@ -1,14 +1,12 @@
 """The options of `amas alerts`, `amas runbooks` and `amas runbook`; their work is in `alerts.py`, loaded when one is called."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from amas.cli.groups import ShowFirst
+from amas.cli.options import HomeOption, Json
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Home = Annotated[Path | None, typer.Option("--home", help="The fleet's data folder (AMAS_HOME, by default ~/.amas).")]
 By = Annotated[str, typer.Option("--by", help="Who says so; by default your user name.")]
 RunId = Annotated[str, typer.Argument(metavar="ID", help="The run's id, from `amas runbooks`.")]
 
@@ -21,7 +19,7 @@ def show(
     status: Annotated[str, typer.Option(help="Only these: pending, firing or resolved.")] = "",
     watch: Annotated[bool, typer.Option("--watch", help="Go on, and print what changes; Ctrl-C ends it.")] = False,
     rules: Annotated[bool, typer.Option("--rules", help="List the rules in force instead.")] = False,
-    home: Home = None,
+    home: HomeOption = None,
     json: Json = False,
 ) -> None:
     """List alerts, silences and who is told; `show` may be left out."""
@@ -43,7 +41,7 @@ def silence(
     label: Annotated[list[str] | None, typer.Option(help="Only alerts with this label, such as host=host-2.")] = None,
     end: Annotated[bool, typer.Option("--end", help="End the silence of this id.")] = False,
     by: By = "",
-    home: Home = None,
+    home: HomeOption = None,
     json: Json = False,
 ) -> None:
     """Have nobody told of an alert, and no run-book follow it, for a while."""
@@ -56,7 +54,7 @@ def silence(
 
 
 @alert_app.command("test")
-def test(by: By = "", home: Home = None, json: Json = False) -> None:
+def test(by: By = "", home: HomeOption = None, json: Json = False) -> None:
     """Send a test alert to everybody who is told, and say who got it."""
     from amas.cli import alerts
 
@@ -66,7 +64,7 @@ def test(by: By = "", home: Home = None, json: Json = False) -> None:
 def runbooks(
     audit: Annotated[bool, typer.Option("--audit", help="List what was done, by whom, and what came of it.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many runs, or lines of the audit, newest first.")] = 20,
-    home: Home = None,
+    home: HomeOption = None,
     json: Json = False,
 ) -> None:
     """List run-books and their newest runs."""
@@ -84,7 +82,7 @@ def run(
     subject: Annotated[list[str] | None, typer.Option(help="What it is about, such as host=host-2.")] = None,
     why: Annotated[str, typer.Option(help="For the audit.")] = "",
     by: By = "",
-    home: Home = None,
+    home: HomeOption = None,
     json: Json = False,
 ) -> None:
     """Start a run-book; the fleet follows it."""
@@ -94,7 +92,7 @@ def run(
 
 
 @run_app.command("show")
-def show_run(run_id: RunId, home: Home = None, json: Json = False) -> None:
+def show_run(run_id: RunId, home: HomeOption = None, json: Json = False) -> None:
     """Show a run with its steps."""
     from amas.cli import alerts
 
@@ -107,7 +105,7 @@ def confirm(
     refuse: Annotated[bool, typer.Option("--refuse", help="Say no: the step fails.")] = False,
     why: Annotated[str, typer.Option(help="For the audit.")] = "",
     by: By = "",
-    home: Home = None,
+    home: HomeOption = None,
     json: Json = False,
 ) -> None:
     """Say yes to the step at which a run waits for a person, or no."""
@@ -121,7 +119,7 @@ def cancel(
     run_id: RunId,
     why: Annotated[str, typer.Option(help="For the audit.")] = "",
     by: By = "",
-    home: Home = None,
+    home: HomeOption = None,
     json: Json = False,
 ) -> None:
     """Do no further step of a run; what was done stays done."""

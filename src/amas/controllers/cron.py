@@ -10,7 +10,7 @@ from amas.core import cron
 from amas.engine.queue import make_submission
 from amas.engine.schedules import DueSchedule, Firing, Schedules
 from amas.errors import AmasError, EngineError
-from amas.model.fleet import FleetLimits
+from amas.model.fleet import FleetLimits, FleetSpec
 from amas.model.schedule import Schedule
 from amas.model.task import TaskSpec
 from amas.observe import events
@@ -29,6 +29,10 @@ class Cron:
 
     def __init__(self, schedules: Schedules, figures: Figures, *, limits: FleetLimits) -> None:
         self._schedules, self._figures, self._limits = schedules, figures, limits
+
+    def follow(self, fleet: FleetSpec) -> None:
+        """Submit goals under the limits of this fleet from now on."""
+        self._limits = fleet.limits
 
     async def run_once(self) -> float:
         """Fire what is due and return the seconds until something is due again, a second at most."""

@@ -57,6 +57,8 @@ class Figures(msgspec.Struct):
     tasks_promoted: int = 0
     workflows_overdue: int = 0
     """Ended because their time was up."""
+    placements: int = 0
+    """How often agents were dealt out anew."""
     schedules_fired: int = 0
     schedules_refused: int = 0
     """Times at which what a schedule submits was refused."""

@@ -214,7 +214,7 @@ def spent_share(budget: BudgetView) -> float | None:
 
 def placed(host: HostView) -> Counter[str]:
     """Return how many agents of each pool a host says that it has."""
-    return Counter(card.pool for card in host.about.agents)
+    return Counter({card.pool: card.count for card in host.about.pools})
 
 
 def _held(desired: Desired) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """The router: learns from outcomes which pools do a capability well, and tells the engine how to share its tasks among them.
 
-Only capabilities that more than one live pool carries have a route; a fleet that declares none costs one look an hour. Outcomes
-are what the engine itself counts of routed tasks as they end (`engine/functions/07_routes.lua`), in sums that never begin anew:
+Only capabilities that more than one live pool carries have a route; a fleet that declares none costs a look now and then.
+Outcomes are what the engine itself counts of routed tasks as they end (`engine/functions/07_routes.lua`), in sums that never begin anew:
 what is new is the difference to what was seen, and both stand in one value that is written in one call. So a router that is
 killed anywhere forgets nothing and counts nothing twice. The same sweep sends on what waits for a pool that lost its agents.
 """
@@ -21,8 +21,8 @@ from amas.observe.logging import process_log
 
 PAUSE_S = 1.0
 """A pool that loses its agents is known to within this, beyond its hosts' lease."""
-REST_S = 3600.0
-"""Between sweeps of a fleet in which no two pools can do the same."""
+REST_S = 10.0
+"""Between sweeps of a fleet in which no two pools can do the same; another may be declared meanwhile."""
 ANEW_MS = 10_000
 """A route of which nothing is new is decided again after this, since the old counts for less and less."""
 ROUTED_POOLS = 2
@@ -66,19 +66,26 @@ class Router:
     name = "router"
 
     def __init__(self, routes: Routes, fleet: FleetSpec) -> None:
-        self._routes, self._spec = routes, fleet.routing
-        self._shared = shared_capabilities(fleet) if fleet.routing.enabled else {}
-        self._carriers = frozenset(pool for pools in self._shared.values() for pool in pools)
+        self._routes = routes
+        self.follow(fleet)
         self._hosts: dict[str, HostSeen] = {}
         self._decided: dict[str, tuple[object, int]] = {}
         self._versions: dict[str, dict[str, str]] | None = None
+
+    def follow(self, fleet: FleetSpec) -> None:
+        """Route among the pools of this fleet from now on."""
+        self._spec = fleet.routing
+        self._shared = shared_capabilities(fleet) if fleet.routing.enabled else {}
+        self._carriers = frozenset(pool for pools in self._shared.values() for pool in pools)
+        self._cleared = False
 
     async def run_once(self) -> float:
         """Learn what is new, publish what changes, send on what is stranded; return the seconds until the next sweep."""
         table = await self._routes.table()
         if not self._shared:
-            if table.version:
+            if table.version and not self._cleared:
                 await self._routes.publish((), {}, memory=await self._routes.memory())
+            self._cleared = True
             return PAUSE_S if await self._send_on(frozenset()) else REST_S
         self._hosts = await self._routes.hosts(self._hosts)
         live = live_pools(self._hosts, self._carriers)
@@ -180,16 +187,16 @@ def live_pools(hosts: Mapping[str, HostSeen], pools: Set[str]) -> dict[str, Live
     slots: dict[str, int] = {}
     versions: dict[str, set[str]] = {}
     for host in hosts.values():
-        for card in host.about.agents:
+        for card in host.about.pools:
             if card.pool in pools:
-                slots[card.pool] = slots.get(card.pool, 0) + card.slots
+                slots[card.pool] = slots.get(card.pool, 0) + card.slots * card.count
                 versions.setdefault(card.pool, set()).add(card.version)
     return {pool: LivePool(count, tuple(sorted(versions[pool]))) for pool, count in slots.items() if count > 0}
 
 
 def _versions(hosts: Mapping[str, HostSeen], pools: Set[str]) -> dict[str, dict[str, str]]:
     found = {
-        host_id: {card.pool: card.version for card in host.about.agents if card.pool in pools} for host_id, host in hosts.items()
+        host_id: {card.pool: card.version for card in host.about.pools if card.pool in pools} for host_id, host in hosts.items()
     }
     return {host_id: of for host_id, of in found.items() if of}
 

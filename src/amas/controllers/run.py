@@ -9,15 +9,18 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from amas.clock import monotonic_s
 from amas.controllers.alerts import Alerts, Latest
 from amas.controllers.cron import Cron
 from amas.controllers.deadlines import Deadlines
+from amas.controllers.declarer import Declarer
 from amas.controllers.figures import Figures
 from amas.controllers.notices import Notifier
+from amas.controllers.placer import Placer
 from amas.controllers.readings import Meter
 from amas.controllers.reaper import Reaper
 from amas.controllers.recorder import Recorder
@@ -25,7 +28,10 @@ from amas.controllers.router import Router
 from amas.controllers.runbooks import Parts, RunBooks
 from amas.controllers.timers import Timers
 from amas.engine.alerts import AlertStore
+from amas.engine.bell import Bell
+from amas.engine.bounds import QueueBounds
 from amas.engine.connection import Engine
+from amas.engine.desired import DesiredState
 from amas.engine.hosts import HostRegistry, Leadership
 from amas.engine.journal import Journal
 from amas.engine.limits import Limits
@@ -60,20 +66,36 @@ class Duty(Protocol):
         ...
 
 
+@runtime_checkable
+class WokenDuty(Duty, Protocol):
+    """One that needn't wait for its next sweep."""
+
+    woken_by: str
+    """The channel on which it is told that there is something to do."""
+
+
 def make_duties(engine: Engine, records: Records, figures: Figures, *, fleet: FleetSpec, home: Path | None = None) -> list[Duty]:
-    """Return every duty of a cell, set as the environment says. `home`: the folder whose disk alerts look at."""
+    """Return every duty of a cell, set as the environment says; `fleet` holds until one is declared in the engine.
+
+    `home`: the folder whose disk alerts look at.
+    """
     settings = EngineSettings.read()
     queue = TaskQueue(engine, retention_s=settings.retention_s)
     hosts = HostRegistry(engine, retention_s=settings.retention_s)
     timeout_s = OrchestrationLimits.read().workflow_timeout_h * 3600
     workflows = Workflows(engine, retention_s=settings.retention_s)
     resources = Limits(engine, retention_s=settings.retention_s)
+    cron = Cron(Schedules(engine, retention_s=settings.retention_s), figures, limits=fleet.limits)
+    router = Router(Routes(engine, retention_s=settings.retention_s), fleet)
+    desired = DesiredState(engine)
     return [
         Timers(queue, workflows, resources, figures),
         Reaper(hosts, figures, lease_s=HostSettings.read().lease_s),
-        Cron(Schedules(engine, retention_s=settings.retention_s), figures, limits=fleet.limits),
+        cron,
         Deadlines(queue, figures, timeout_s=timeout_s),
-        Router(Routes(engine, retention_s=settings.retention_s), fleet),
+        Declarer(desired, queue, resources, QueueBounds(engine), [cron, router]),
+        Placer(desired, figures),
+        router,
         Recorder(Journal(engine), records, figures),
         *_watching(engine, records, figures, fleet=fleet, home=home),
     ]
@@ -98,7 +120,7 @@ class Controllers:
         self, engine: Engine, duties: Sequence[Duty], figures: Figures, *, holder: str, lease_s: float = LEASE_S
     ) -> None:
         """`holder`: this process's name, unlike any other's."""
-        self._duties, self._figures = duties, figures
+        self._duties, self._figures, self._engine = duties, figures, engine
         self._leadership, self._lease_s = Leadership(engine, holder), lease_s
         self._holder = holder
 
@@ -126,10 +148,16 @@ class Controllers:
         process_log().info("leads the controllers", event=events.LEADER_BEGAN, holder=self._holder, epoch=epoch)
         try:
             async with asyncio.TaskGroup() as group:
-                duties = [group.create_task(keep_at(duty, self._figures), name=duty.name) for duty in self._duties]
+                wakers = [Waker(duty.woken_by if isinstance(duty, WokenDuty) else "") for duty in self._duties]
+                running = [
+                    group.create_task(keep_at(duty, self._figures, sleep=waker.sleep), name=duty.name)
+                    for duty, waker in zip(self._duties, wakers, strict=True)
+                ]
+                if bell := _bell(self._engine, wakers):
+                    running.append(group.create_task(bell.run(), name="bell"))
                 await self._keep_lead(epoch)
-                for running in duties:
-                    running.cancel()
+                for each in running:
+                    each.cancel()
         finally:
             self._figures.epoch = 0
         process_log().warning("leads the controllers no longer", event=events.LEADER_LOST, holder=self._holder, epoch=epoch)
@@ -150,6 +178,41 @@ class Controllers:
             if found != epoch:
                 return
             until_s = asked_s + self._lease_s
+
+
+class Waker:
+    """A duty's rest, which a ring ends."""
+
+    def __init__(self, channel: str = "") -> None:
+        """`channel`: where it is rung; "" for one that sleeps its time."""
+        self.channel, self._rung = channel, asyncio.Event()
+
+    def ring(self) -> None:
+        """End the rest, or the next one if the duty is at work."""
+        self._rung.set()
+
+    async def sleep(self, seconds: float) -> None:
+        """Rest so long, or until the ring."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._rung.wait()
+        self._rung.clear()
+
+
+def _bell(engine: Engine, wakers: Sequence[Waker]) -> Bell | None:
+    """Return what rings for the duties, if any is rung for; when it listens again after a break, all look."""
+    channels = {waker.channel for waker in wakers if waker.channel}
+
+    def ring(channel: str, _: bytes = b"") -> None:
+        for waker in wakers:
+            if waker.channel == channel:
+                waker.ring()
+
+    def ring_all() -> None:
+        for channel in channels:
+            ring(channel)
+
+    return Bell(engine, {channel: partial(ring, channel) for channel in channels}, connected=ring_all) if channels else None
 
 
 async def keep_at(duty: Duty, figures: Figures, *, sleep: Sleep = asyncio.sleep) -> None:

@@ -1,20 +1,213 @@
-"""Which host runs which agents: pure, so that every host works out its own share without asking anybody."""
+"""Which hosts run which agents: pure, on ranges of agents' numbers, so that a million agents cost as little as a hundred.
 
-from collections.abc import Sequence
+`place` deals the agents of every pool over the hosts that may have them, and moves as few as it can:
 
+- every agent has one host, as long as a host is open; of each pool any two open hosts have the same number, or one more;
+- what is left over of the pools goes where the load is least, so that pools of few agents don't all land on one host. Dealt
+  anew, two hosts' loads differ by at most the weight of the heaviest agent;
+- a host that goes away moves its own agents alone, a new one gets only its share, and a pool that grows or shrinks moves agents
+  of no other; the agents that a pool loses are those with the highest numbers;
+- what was dealt already stays as it is: placing again changes nothing.
+
+A cordoned host keeps what it has and gets no more. One that is drained, or gone, isn't among the hosts at all.
+"""
+
+import heapq
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from amas.model.desired import Desired, Seats
 from amas.model.fleet import PoolSpec
 
+ISOLATED_WEIGHT = 8
+"""An isolated agent's task is a process of its own: it takes several times the memory of one in the host's, and a fork."""
 
-def agent_numbers(pools: Sequence[PoolSpec], *, index: int, hosts: int) -> dict[str, list[int]]:
-    """Return, by pool, the numbers of the agents (1 for `name-1`) that host `index` of `hosts` runs, `index` from 0.
 
-    Agents are dealt out in turn over all pools, so that pools of one agent don't all land on the first host.
+def agent_weight(pool: PoolSpec) -> int:
+    """Return what one agent of a pool weighs: the tasks it runs at a time, each by its isolation."""
+    return pool.tasks_per_agent * (ISOLATED_WEIGHT if pool.isolation == "process" else 1)
+
+
+def open_hosts(desired: Desired, live: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return those of the live hosts that may get agents, and those that only keep what they have."""
+    may_get, may_keep = [], []
+    for host in sorted(live):
+        order = desired.orders.get(host)
+        if order is None or not (order.drained or order.cordoned):
+            may_get.append(host)
+        elif not order.drained:
+            may_keep.append(host)
+    return may_get, may_keep
+
+
+def place(
+    pools: Sequence[PoolSpec],
+    hosts: Sequence[str],
+    present: Mapping[str, Iterable[Seats]],
+    *,
+    cordoned: Collection[str] = (),
+) -> dict[str, tuple[Seats, ...]]:
+    """Return each host's seats; a host without any isn't named.
+
+    `hosts` may get agents and `cordoned` keep theirs; `present` is what was dealt before, to whomever.
     """
-    numbers: dict[str, list[int]] = {}
-    dealt = 0
+    if not pools:
+        return {}
+    pieces = _pieces(present, {*hosts, *cordoned})
+    held = {pool.name: _held(pool, pieces.get(pool.name, [])) for pool in pools}
+    counts = {name: {host: _count(ranges) for host, ranges in of.items()} for name, of in held.items()}
+    wanted = _shares(pools, hosts, counts, cordoned) if hosts else counts
+    seats: dict[str, list[Seats]] = {}
     for pool in pools:
-        mine = [number for number in range(1, pool.replicas + 1) if (dealt + number - 1) % hosts == index]
-        dealt += pool.replicas
-        if mine:
-            numbers[pool.name] = mine
-    return numbers
+        for host, ranges in _deal(pool.replicas, held[pool.name], wanted[pool.name]).items():
+            if ranges:
+                seats.setdefault(host, []).append(Seats(pool.name, tuple(ranges)))
+    return {host: tuple(of) for host, of in seats.items()}
+
+
+Ranges = list[tuple[int, int]]
+
+
+def _pieces(present: Mapping[str, Iterable[Seats]], hosts: Collection[str]) -> dict[str, list[tuple[int, int, str]]]:
+    """Return, by pool, what these hosts have: (first, last, host)."""
+    pieces: dict[str, list[tuple[int, int, str]]] = {}
+    for host, of in present.items():
+        if host in hosts:
+            for seats in of:
+                pieces.setdefault(seats.pool, []).extend((first, last, host) for first, last in seats.numbers)
+    return pieces
+
+
+def _held(pool: PoolSpec, pieces: list[tuple[int, int, str]]) -> dict[str, Ranges]:
+    """Return what each host has of a pool and may keep: numbers that the pool still has, none of them twice."""
+    held: dict[str, Ranges] = {}
+    after = 1
+    for first, last, host in sorted(pieces):
+        begin, end = max(first, after), min(last, pool.replicas)
+        if begin <= end:
+            held.setdefault(host, []).append((begin, end))
+            after = end + 1
+    return held
+
+
+def _shares(
+    pools: Sequence[PoolSpec], hosts: Sequence[str], counts: Mapping[str, Mapping[str, int]], cordoned: Collection[str]
+) -> dict[str, dict[str, int]]:
+    """Return how many agents of each pool each host is to have."""
+    fresh = [host for host in hosts if not any(of.get(host) for of in counts.values())]
+    shares: dict[str, dict[str, int]] = {}
+    extras: dict[str, int] = {}
+    weights = {pool.name: agent_weight(pool) for pool in pools}
+    for pool in pools:
+        has = counts[pool.name]
+        shares[pool.name] = {host: has[host] for host in cordoned if has.get(host)}
+        each, extras[pool.name] = divmod(pool.replicas - sum(shares[pool.name].values()), len(hosts))
+        shares[pool.name].update(dict.fromkeys(hosts, each))
+    load = dict.fromkeys(hosts, 0)  # beyond what all of them have alike
+    for name in _lightest_last(weights):  # who has one more keeps it
+        floor = shares[name][hosts[0]]
+        above = [host for host in hosts if counts[name].get(host, 0) > floor]
+        keep = heapq.nsmallest(extras[name], above, key=lambda host: (load[host], -counts[name][host], host))
+        _add(shares[name], load, keep, weights[name])
+        extras[name] -= len(keep)
+    for name in _lightest_last(weights):
+        floor = min(shares[name][host] for host in hosts)
+        below = [host for host in hosts if shares[name][host] == floor]
+        _add(shares[name], load, heapq.nsmallest(extras[name], below, key=lambda host: (load[host], host)), weights[name])
+    if fresh and len(fresh) < len(hosts):
+        _fill(fresh, hosts, shares, load, weights)
+    return shares
+
+
+def _lightest_last(weights: Mapping[str, int]) -> list[str]:
+    return sorted(weights, key=lambda name: -weights[name])
+
+
+def _add(share: dict[str, int], load: dict[str, int], chosen: Iterable[str], weight: int) -> None:
+    for host in chosen:
+        share[host] += 1
+        load[host] += weight
+
+
+def _fill(
+    fresh: Sequence[str],
+    hosts: Sequence[str],
+    shares: Mapping[str, dict[str, int]],
+    load: dict[str, int],
+    weights: Mapping[str, int],
+) -> None:
+    """Give hosts that have nothing yet their share of the pools that have too few agents for all."""
+    while True:
+        to = min(fresh, key=lambda host: (load[host], host))
+        for giver in sorted(hosts, key=lambda host: (-load[host], host)):
+            gap = load[giver] - load[to]
+            fitting = [name for name, share in shares.items() if share[giver] > share[to] and weights[name] < gap]
+            if fitting:
+                name = max(fitting, key=lambda name: (weights[name], name))
+                _add(shares[name], load, (to,), weights[name])
+                shares[name][giver] -= 1
+                load[giver] -= weights[name]
+                break
+        else:
+            return
+
+
+def _deal(replicas: int, held: Mapping[str, Ranges], wanted: Mapping[str, int]) -> dict[str, Ranges]:
+    """Return each host's numbers: what it has, without the highest where that is too much, and of the free ones what it lacks."""
+    kept = {host: _lowest(held.get(host, []), count) for host, count in wanted.items()}
+    free = _without(replicas, sorted(piece for ranges in kept.values() for piece in ranges))
+    for host, count in wanted.items():
+        lacking = count - _count(kept[host])
+        if lacking:
+            kept[host] = _joined(kept[host] + _take(free, lacking))
+    return kept
+
+
+def _count(ranges: Iterable[tuple[int, int]]) -> int:
+    return sum(last - first + 1 for first, last in ranges)
+
+
+def _lowest(ranges: Ranges, count: int) -> Ranges:
+    """Return the lowest `count` numbers of ranges in order."""
+    found: Ranges = []
+    for first, last in ranges:
+        if count <= 0:
+            break
+        found.append((first, min(last, first + count - 1)))
+        count -= last - first + 1
+    return found
+
+
+def _without(replicas: int, taken: Ranges) -> Ranges:
+    """Return the numbers from 1 to `replicas` that aren't taken, the highest first, as a stack whose end is the lowest."""
+    free, after = [], 1
+    for first, last in taken:
+        if first > after:
+            free.append((after, first - 1))
+        after = last + 1
+    if after <= replicas:
+        free.append((after, replicas))
+    return free[::-1]
+
+
+def _take(free: Ranges, count: int) -> Ranges:
+    """Take the lowest `count` numbers off a stack of free ones."""
+    found: Ranges = []
+    while count:
+        first, last = free.pop()
+        end = min(last, first + count - 1)
+        found.append((first, end))
+        count -= end - first + 1
+        if end < last:
+            free.append((end + 1, last))
+    return found
+
+
+def _joined(ranges: Ranges) -> Ranges:
+    """Return ranges in order, neighbours made one."""
+    found: Ranges = []
+    for first, last in sorted(ranges):
+        if found and found[-1][1] + 1 == first:
+            found[-1] = (found[-1][0], last)
+        else:
+            found.append((first, last))
+    return found

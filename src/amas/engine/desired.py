@@ -4,12 +4,13 @@
 when the document has changed since (`change(..., expect=)`): read again, decide again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
 from amas.clock import SERVER_CLOCK
+from amas.core.difference import scales_kept
 from amas.engine.connection import Engine
 from amas.errors import DesiredChanged
 from amas.model.desired import SECTIONS, Desired, DesiredChange
@@ -18,6 +19,8 @@ from amas.model.fleet import FleetSpec
 CHANNEL = "desired"
 """Where the revision is published after a change, for a `Bell`."""
 FLEET = "fleet"
+SESSIONS = b"remote-"
+"""How the ids of hosts begin that take no seats."""
 
 _fleet = msgspec.msgpack.Decoder(FleetSpec)
 _values = {kind: (attribute, msgspec.msgpack.Decoder(of)) for kind, (attribute, of) in SECTIONS.items()}
@@ -44,17 +47,16 @@ class DesiredState:
     async def read(self) -> Desired:
         """Return the document."""
         (found,) = await self._engine.read([("HGETALL", self._engine.key(CHANNEL))])
-        fields: dict[str, Any] = {attribute: {} for attribute, _ in _values.values()}
-        for name, value in found.items():
-            kind, _, about = name.decode().partition(":")
-            if kind == "rev":
-                fields["revision"] = int(value)
-            elif kind == FLEET:
-                fields["fleet"] = _fleet.decode(value)
-            elif kind in _values:  # a newer amas may have put others there
-                attribute, decoder = _values[kind]
-                fields[attribute][about] = decoder.decode(value)
-        return Desired(**fields)
+        return _document(found)
+
+    async def read_with_hosts(self) -> tuple[Desired, frozenset[str]]:
+        """Return the document, and the hosts that live: those with a lease, or whose lease nobody has found to be over.
+
+        Sessions of agents that run elsewhere hold leases too, but have agents of their own: they aren't among these.
+        """
+        commands = [("HGETALL", self._engine.key(CHANNEL)), ("ZRANGE", self._engine.key("hosts"), "0", "-1")]
+        found, hosts = await self._engine.read(commands)
+        return _document(found), frozenset(host.decode() for host in hosts if not host.startswith(SESSIONS))
 
     async def change(
         self, wishes: Iterable[Wish], *, by: str, why: str = "", expect: int | None = None, now_ms: int = SERVER_CLOCK
@@ -71,6 +73,23 @@ class DesiredState:
         if not made:
             raise DesiredChanged(f"what is wanted of the fleet has changed meanwhile: revision {revision}, not {expect}")
         return int(revision)
+
+    async def apply(self, fleet: FleetSpec, *, by: str, why: str, expect: int | None = None, now_ms: int = SERVER_CLOCK) -> int:
+        """Declare a fleet in place of the one that is, drop the scales that it doesn't allow, and return the revision.
+
+        `expect`: as with `change`. Without it, what others change meanwhile doesn't matter.
+        """
+        while True:
+            found = await self.read()
+            dropped = found.scales.keys() - scales_kept(found.scales, fleet).keys()
+            wishes = [Wish(FLEET, fleet), *(Wish(f"scale:{pool}", None) for pool in sorted(dropped))]
+            try:
+                return await self.change(
+                    wishes, by=by, why=why, expect=found.revision if expect is None else expect, now_ms=now_ms
+                )
+            except DesiredChanged:
+                if expect is not None:
+                    raise
 
     async def history(self, *, limit: int = 100) -> list[DesiredChange]:
         """Return the newest changes that say why, newest first."""
@@ -91,3 +110,17 @@ def _change(held: dict[bytes, bytes]) -> DesiredChange:
         why=held[b"why"].decode(),
         fields=tuple(held[b"fields"].decode().split("\n")),
     )
+
+
+def _document(found: Mapping[bytes, bytes]) -> Desired:
+    fields: dict[str, Any] = {attribute: {} for attribute, _ in _values.values()}
+    for name, value in found.items():
+        kind, _, about = name.decode().partition(":")
+        if kind == "rev":
+            fields["revision"] = int(value)
+        elif kind == FLEET:
+            fields["fleet"] = _fleet.decode(value)
+        elif kind in _values:  # a newer amas may have put others there
+            attribute, decoder = _values[kind]
+            fields[attribute][about] = decoder.decode(value)
+    return Desired(**fields)

@@ -7,7 +7,7 @@ Called by `orchestration/bus.py`, which signs them and decides who may send what
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from struct import Struct
-from typing import NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import msgspec
 
@@ -72,6 +72,8 @@ class Delivery(NamedTuple):
     id: str
     deliveries: int
     body: bytes
+    pushed: bool = False
+    """It was pushed before, and this is the first claim since."""
 
 
 class Refusal(msgspec.Struct, frozen=True, array_like=True):
@@ -106,16 +108,15 @@ class Inboxes:
 
     def __init__(self, engine: Engine, settings: MessageSettings) -> None:
         self._engine, self._settings = engine, settings
-        self._window_ms = round(settings.replay_window_s * 1000)
+        self._window_ms, self._claim_ms = round(settings.replay_window_s * 1000), round(settings.claim_s * 1000)
 
     async def send(self, letters: Sequence[Letter], *, resend: bool = False, now_ms: int = SERVER_CLOCK) -> list[Receipt]:
         """Put letters into their inboxes in one call; return what became of each.
 
         `resend`: this very call was made before and its answer got lost, so what is there already is no replay.
         """
-        refused = await self._engine.call(
-            "msg_send", now_ms, self._window_ms, self._settings.backlog_critical, "1" if resend else "", _encode(letters)
-        )
+        critical, again, claim_ms = self._settings.backlog_critical, "1" if resend else "", self._claim_ms
+        refused = await self._engine.call("msg_send", now_ms, self._window_ms, critical, again, _encode(letters), claim_ms)
         receipts = [_TAKEN] * len(letters)
         for at, fate, held, retry_ms in refused:
             receipts[at] = Receipt(Fate(fate.decode()), int(held), int(retry_ms))
@@ -136,18 +137,17 @@ class Inboxes:
         AMAS_MESSAGE_CLAIM_S comes again. An inbox that another receiver has claims in gives nothing; with `here`, neither does
         that of an agent that `listen` gave to another receiver.
         """
-        claim_ms = round(self._settings.claim_s * 1000)
         answers = await self._engine.call(
             "msg_receive",
             now_ms,
             receiver,
-            claim_ms,
+            self._claim_ms,
             self._settings.retries,
             most,
             _encode(wanted),
             "1" if here else "",
         )
-        return [[_delivery(entry) for entry in answer] if isinstance(answer, list) else None for answer in answers]
+        return [_deliveries(answer) if isinstance(answer, list) else None for answer in answers]
 
     async def acknowledge(
         self, receiver: str, done: Sequence[tuple[str, Sequence[str]]], *, now_ms: int = SERVER_CLOCK
@@ -161,13 +161,33 @@ class Inboxes:
             stale[at].append(message_id.decode())
         return stale
 
-    async def listen(self, receiver: str, agents: Sequence[str] = (), *, gone: Sequence[str] = (), take: bool = True) -> None:
+    async def listen(
+        self,
+        receiver: str,
+        agents: Sequence[str] = (),
+        *,
+        gone: Sequence[str] = (),
+        reads: Sequence[str] = (),
+        take: bool = True,
+    ) -> None:
         """Have the bell `mail:<receiver>` rung for the mail of `agents`, and no more for that of those who are `gone`.
 
         `take`: they are here now, and what another receiver holds of their mail comes here at once; without it, only those whom
-        no receiver has.
+        no receiver has. `reads`: those whose mail is always read here; a message that comes into their empty inbox is handed out
+        in that moment, on the channel `post:<receiver>` (`posted` reads it).
         """
-        await self._engine.call("msg_listen", SERVER_CLOCK, receiver, "1" if take else "", _encode(agents), _encode(gone))
+        said = ("1" if take else "", _encode(agents), _encode(gone), _encode(reads))
+        await self._engine.call("msg_listen", SERVER_CLOCK, receiver, *said)
+
+    async def holding(self, inboxes: Sequence[str]) -> list[str]:
+        """Return those of these inboxes that hold something, waiting or handed out."""
+        (found,) = await self._engine.read([("HMGET", self._engine.key("inboxes"), *inboxes)])
+        return [name for name, held in zip(inboxes, found, strict=True) if held]
+
+    @property
+    def claim_s(self) -> float:
+        """How long what was handed out waits for its receiver's word."""
+        return self._settings.claim_s
 
     async def subscribe(self, agent_id: str, topic: str, *, wanted: bool = True) -> None:
         """Have an agent among those that hear of a topic, or not any more."""
@@ -204,6 +224,18 @@ class Inboxes:
         """Return what was counted, ever: sent, delivered, redelivered, acknowledged, expired, dead, refused_*."""
         (found,) = await self._engine.read([("HGETALL", self._engine.key("mtotals"))])
         return {name.decode(): int(count) for name, count in found.items()}
+
+
+def posted(said: bytes) -> tuple[str, Delivery]:
+    """Return (inbox, message) of what was pushed on the channel `post:<receiver>`."""
+    end = 2 + int.from_bytes(said[:2], "big")
+    return said[2:end].decode(), _delivery(said[end:])
+
+
+def _deliveries(answer: list[Any]) -> list[Delivery]:
+    if answer and answer[0] == 1:
+        return [_delivery(answer[1])._replace(pushed=True), *map(_delivery, answer[2:])]
+    return [_delivery(entry) for entry in answer]
 
 
 def _delivery(entry: bytes) -> Delivery:

@@ -39,10 +39,11 @@ class Outcomes(NamedTuple):
 
 
 class HostSeen(msgspec.Struct, frozen=True):
-    """A live host: since when (ms), and what it says of itself."""
+    """A live host: since when (ms), how often it has said anew what it has, and what it says of itself."""
 
     since_ms: int
     about: HostAbout
+    said: int = 0
 
 
 class Routes:
@@ -111,12 +112,12 @@ class Routes:
         """Return every host that holds a lease; what those in `known` say of themselves isn't read again."""
         (ids,) = await self._engine.read([("ZRANGEBYSCORE", self._engine.key("hosts"), str(self.now_ms()), "+inf")])
         names = [found.decode() for found in ids]
-        since = await self._engine.read([("HGET", self._engine.key("h", name), "since") for name in names])
-        seen = {name: int(at or 0) for name, at in zip(names, since, strict=True)}
-        new = [name for name, at in seen.items() if name not in known or known[name].since_ms != at]
+        since = await self._engine.read([("HMGET", self._engine.key("h", name), "since", "said") for name in names])
+        seen = {name: (int(at or 0), int(said or 0)) for name, (at, said) in zip(names, since, strict=True)}
+        new = [name for name, when in seen.items() if name not in known or (known[name].since_ms, known[name].said) != when]
         told = await self._engine.read([("HGET", self._engine.key("h", name), "about") for name in new])
         fresh = {
-            name: HostSeen(seen[name], msgspec.msgpack.decode(about, type=HostAbout))
+            name: HostSeen(seen[name][0], msgspec.msgpack.decode(about, type=HostAbout), seen[name][1])
             for name, about in zip(new, told, strict=True)
             if about
         }

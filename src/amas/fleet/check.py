@@ -108,9 +108,8 @@ def _of_place(pool: PoolSpec, spec: FleetSpec) -> Iterator[Problem]:
         return
     above = [each.name for each in spec.pools if _RANK[each.layer] < _RANK[pool.layer]]
     if not pool.lead:
-        yield Problem(
-            "lead", f"is missing: name the pool that {pool.name!r} reports to" + (f", such as {above[0]}" if above else "")
-        )
+        if above:  # a fleet of one layer has nobody to report to
+            yield Problem("lead", f"is missing: name the pool that {pool.name!r} reports to, such as {above[0]}")
         return
     leads = [each for each in spec.pools if each.name == pool.lead]
     if not leads:

@@ -42,10 +42,13 @@ class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     """One pool."""
 
     name: str
-    capabilities: tuple[str, ...]
+    capabilities: tuple[str, ...] = ()
+    """Where it has `skills`, those of its skills."""
     agent: str = ""
     model_agent: str = ""
     """The path of a model agent's spec, from the fleet file's folder, in place of `agent`."""
+    skills: dict[str, str] = msgspec.field(default_factory=dict)
+    """By capability, the `module:attribute` of the agent that does it, in place of `agent`: one agent of many trades."""
     title: str = ""
     layer: Layer = Layer.SPECIALIST
     lead: str = ""
@@ -63,6 +66,7 @@ class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     budget: Amounts | None = None
     rights: tuple[str, ...] = ()
     """Added to its layer's; with a `-` before it, taken away."""
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class DeclaredLimits(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from amas.agents.generalist import SKILLS
 from amas.core.gates import mistakes
 from amas.errors import FleetError
 from amas.fleet.alerts import AlertsReading, load_runbooks
@@ -48,6 +49,8 @@ WEIGHT_POINTS_MAX = 1e6
 
 MODEL_AGENT = "amas.agents.model_agent:ModelAgent"
 """What `model_agent` is short for."""
+GENERALIST = "amas.agents.generalist:Generalist"
+"""What works where a pool has `skills`."""
 
 REPLANS_MAX = 10
 """As with rounds; each may pay a model and runs parts of a plan."""
@@ -167,7 +170,7 @@ class _Reading:
         return PoolSpec(
             name=said.name,
             agent=agent,
-            capabilities=said.capabilities,
+            capabilities=said.capabilities or tuple(said.skills),
             title=said.title or said.name.replace("-", " ").capitalize(),
             layer=said.layer,
             lead=said.lead,
@@ -191,6 +194,7 @@ class _Reading:
             estimate=self._amounts(said.estimate, f"{at}.estimate"),
             budget=self._amounts(said.budget, f"{at}.budget"),
             rights=self._rights(said, at),
+            labels=said.labels,
         )
 
     def _rights(self, said: DeclaredPool, at: str) -> frozenset[Right] | None:
@@ -201,8 +205,13 @@ class _Reading:
 
     def _agent(self, said: DeclaredPool, at: str) -> tuple[str, dict[str, Json]]:
         """Return what a pool's agents are made from, and their options."""
-        if bool(said.agent) == bool(said.model_agent):
-            raise self._file.invalid("needs an agent: say either agent: module:attribute or model_agent: spec.yaml", at)
+        if [bool(said.agent), bool(said.model_agent), bool(said.skills)].count(True) != 1:
+            ways = "agent: module:attribute, model_agent: spec.yaml, or skills: with an agent for each capability"
+            raise self._file.invalid(f"needs an agent: say one of {ways}", at)
+        if said.skills:
+            if said.capabilities:
+                raise self._file.invalid("are those of its skills: remove this line", f"{at}.capabilities")
+            return GENERALIST, {**said.options, SKILLS: said.skills}
         if not said.model_agent:
             return said.agent, said.options
         spec = (Path(self._file.path).parent / said.model_agent).absolute()

@@ -62,17 +62,28 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     """By host."""
     seats: dict[str, tuple[Seats, ...]] = {}
     """By host."""
+    anew: dict[str, int] = {}
+    """By pool: how often its agents were asked to be made anew."""
 
     @property
     def pools(self) -> tuple[PoolSpec, ...]:
         """The pools as they are to run: declared, with the replicas that are wanted now."""
         if self.fleet is None:
             return ()
-        scales = self.scales
-        return tuple(
-            msgspec.structs.replace(pool, replicas=scales[pool.name].replicas) if pool.name in scales else pool
-            for pool in self.fleet.pools
-        )
+        return tuple(self._as_wanted(pool) for pool in self.fleet.pools)
+
+    def _as_wanted(self, pool: PoolSpec) -> PoolSpec:
+        changes: dict[str, int] = {}
+        if scale := self.scales.get(pool.name):
+            changes["replicas"] = scale.replicas
+        if life := self.anew.get(pool.name):
+            changes["life"] = life
+        return msgspec.structs.replace(pool, **changes) if changes else pool
+
+    @property
+    def spec(self) -> FleetSpec | None:
+        """The fleet as it is to run now: as declared, with `pools`."""
+        return None if self.fleet is None else msgspec.structs.replace(self.fleet, pools=self.pools)
 
 
 class DesiredChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,5 +101,6 @@ SECTIONS: Mapping[str, tuple[str, Any]] = {
     "scale": ("scales", Scale),
     "order": ("orders", Order),
     "seats": ("seats", tuple[Seats, ...]),
+    "anew": ("anew", int),
 }
 """Kind of a field -> the mapping of `Desired` that it fills, by the name after the colon, and its values' type."""

@@ -16,6 +16,9 @@ from amas.model.task import DEFAULT_RETRY, Json, RetryPolicy
 DELAYED = "delayed"
 """In the place of a queue: the delayed tasks of all queues together."""
 
+STAND_IN = "amas.agents.stand_in:StandIn"
+"""The agent that holds the place of one whose skill doesn't exist yet: it answers with what it was given."""
+
 Isolation = Literal["shared", "process"]
 """`shared`: in the host's own process (blocking functions in threads). `process`: each attempt in a child that can be killed."""
 
@@ -41,7 +44,7 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
     """For people: `Quality Supervisor`."""
     layer: Layer = Layer.SPECIALIST
     lead: str = ""
-    """The pool that this one reports to; empty only in the executive layer."""
+    """The pool that this one reports to; empty only where no pool stands above it, as in the executive layer."""
     replicas: int = 1
     tasks_per_agent: int = 1
     isolation: Isolation = "shared"
@@ -62,6 +65,15 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What all its tasks may spend, ever."""
     rights: frozenset[Right] | None = None
     """What its agents may do; None: what `AUTHORITY` gives its layer."""
+    labels: dict[str, str] = {}
+    """For people and programs that look for agents: `family`, `speciality`, ..."""
+    life: int = 0
+    """How often its agents were asked to be made anew, which hosts do when a pool isn't what it was; no file says it."""
+
+    @property
+    def skill(self) -> str:
+        """What its agents really know: the name of their code, `none` where they only hold the place of a skill to come."""
+        return "none" if self.agent == STAND_IN else self.agent.partition(":")[2]
 
     @property
     def member(self) -> Member:

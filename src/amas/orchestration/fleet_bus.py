@@ -31,4 +31,27 @@ def fleet_bus(
     engine: Engine, fleet: FleetSpec, settings: MessageSettings, *, agents: Sequence[str] = ()
 ) -> AgentCommunicationBus:
     """Return the bus of `fleet`; `agents`: who receives in this process. SettingInvalid without a secret."""
-    return AgentCommunicationBus(engine, msgspec.structs.replace(fleet, pools=(*fleet.pools, _OPERATOR)), settings, agents=agents)
+    return AgentCommunicationBus(engine, _with_operator(fleet), settings, agents=agents)
+
+
+class FollowingBus:
+    """Opens the bus of a fleet that changes while the process runs, and keeps it to what the fleet is now."""
+
+    def __init__(self, fleet: FleetSpec, settings: MessageSettings) -> None:
+        self._fleet, self._settings = fleet, settings
+        self._bus: AgentCommunicationBus | None = None
+
+    def __call__(self, engine: Engine, agents: Sequence[str]) -> AgentCommunicationBus:
+        """Return the bus, opened now."""
+        self._bus = fleet_bus(engine, self._fleet, self._settings, agents=agents)
+        return self._bus
+
+    def follow(self, fleet: FleetSpec) -> None:
+        """Let the fleet be this one from now on."""
+        self._fleet = fleet
+        if self._bus is not None:
+            self._bus.follow(_with_operator(fleet))
+
+
+def _with_operator(fleet: FleetSpec) -> FleetSpec:
+    return msgspec.structs.replace(fleet, pools=(*fleet.pools, _OPERATOR))

@@ -1,11 +1,11 @@
 """`AgentHierarchyManager`: the hierarchy as it stands, from what the hosts say of themselves (A2, A6)."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 from amas.client import Fleet
-from amas.engine.hosts import HostRegistry, HostView
+from amas.engine.hosts import HostRegistry
+from amas.engine.roster import Roster
 from amas.model.fleet import FleetSpec
 from amas.model.states import AgentStatus, Layer
 from amas.model.task import Json
@@ -56,10 +56,8 @@ class AgentHierarchyManager:
 
 async def _status(fleet: Fleet, spec: FleetSpec) -> dict[str, Any]:
     registry = HostRegistry(fleet.engine)
-    hosts, now_ms = await registry.all(), registry.now_ms()
-    seen: dict[str, Counter[str]] = {pool.name: Counter() for pool in spec.pools}
-    for pool, status in _agents(hosts, now_ms):
-        seen.setdefault(pool, Counter())[status.value] += 1
+    hosts = await registry.all()
+    roster = Roster(hosts, now_ms=registry.now_ms())
     layers = {
         layer.value: {
             pool.name: {
@@ -67,14 +65,14 @@ async def _status(fleet: Fleet, spec: FleetSpec) -> dict[str, Any]:
                 "lead": pool.lead,
                 "capabilities": list(pool.capabilities),
                 "declared": pool.replicas,
-                "agents": _by_status(seen[pool.name]),
+                "agents": _by_status(roster.count(pools=[pool.name])),
             }
             for pool in spec.pools
             if pool.layer is layer
         }
         for layer in Layer
     }
-    everybody = sum(seen.values(), Counter())
+    everybody = roster.count()
     return {
         "fleet": spec.name,
         "hosts": len(hosts),
@@ -84,18 +82,5 @@ async def _status(fleet: Fleet, spec: FleetSpec) -> dict[str, Any]:
     }
 
 
-def _agents(hosts: Iterable[HostView], now_ms: int) -> Iterator[tuple[str, AgentStatus]]:
-    """Yield each agent's pool and status."""
-    for host in hosts:
-        working, troubled = frozenset(host.running.values()), frozenset(host.figures.troubled)
-        for card in host.about.agents:
-            if host.lease_until_ms < now_ms:
-                yield card.pool, AgentStatus.HEALING
-            elif card.id in troubled:
-                yield card.pool, AgentStatus.ERROR
-            else:
-                yield card.pool, AgentStatus.WORKING if card.id in working else AgentStatus.IDLE
-
-
-def _by_status(counted: Counter[str]) -> dict[str, int]:
-    return {status.value: counted[status.value] for status in AgentStatus}
+def _by_status(counted: Counter[AgentStatus]) -> dict[str, int]:
+    return {status.value: counted[status] for status in AgentStatus}

@@ -23,6 +23,7 @@ from amas.errors import AgentUnknown, CapabilityUnknown, FleetError, TaskFailed
 from amas.fleet.load import load_fleet
 from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.flow import ESCALATION_CAPABILITY
+from amas.model.numbers import expand
 from amas.model.states import TaskState
 from amas.model.task import Json
 from amas.observe.logging import open_log
@@ -100,15 +101,16 @@ def _pool(spec: FleetSpec, name: str) -> PoolSpec:
 
 
 async def _free_numbers(fleet: Fleet, spec: FleetSpec, pool: PoolSpec, count: int) -> list[int]:
-    cards = [card for host in await HostRegistry(fleet.engine).all() for card in host.about.agents]
-    taken = {int(card.id.rpartition("-")[2]) for card in cards if card.pool == pool.name}
+    cards = [card for host in await HostRegistry(fleet.engine).all() for card in host.about.pools]
+    taken = {number for card in cards if card.pool == pool.name for number in expand(card.numbers)}
+    total = sum(card.count for card in cards)
     most = max(spec.limits.max_agents_per_pool, pool.replicas)
     if count < 1 or len(taken) + count > most:
         raise FleetError(
             f"the pool {pool.name!r} has {len(taken)} agents, its limit (max_agents_per_pool) is {most}: {count} don't fit"
         )
-    if len(cards) + count > spec.limits.max_total_agents:
-        raise FleetError(f"the fleet has {len(cards)} agents; its limit (max_total_agents) is {spec.limits.max_total_agents}")
+    if total + count > spec.limits.max_total_agents:
+        raise FleetError(f"the fleet has {total} agents; its limit (max_total_agents) is {spec.limits.max_total_agents}")
     first = max(taken, default=0) + 1
     return list(range(first, first + count))
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from amas.model.states import TaskState
-from amas.records.tables import OPEN, tasks
+from amas.records.tables import OPEN, attempts, tasks
 from amas.records.views import Analytics, Group
 
 _SUCCEEDED, _FAILED, _CANCELLED = (state.value for state in (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED))
@@ -45,6 +45,20 @@ async def mean_of_newest(connection: AsyncConnection, since_ms: int, *, limit: i
     )
     mean = sa.select(sa.func.avg(newest.c.took_ms)).where(newest.c.state == _SUCCEEDED)
     return _seconds((await connection.execute(mean)).scalar())
+
+
+async def work_of(connection: AsyncConnection, agent_id: str) -> tuple[int, int]:
+    """Return how many tasks an agent has done, and how many of its attempts failed, found by the agent's indexes."""
+    here = attempts.c.task_id == tasks.c.id, attempts.c.attempt == tasks.c.attempt
+    succeeded = sa.select(sa.func.count()).where(tasks.c.agent_id == agent_id, tasks.c.state == _SUCCEEDED)
+    in_tasks = sa.select(sa.func.count()).where(tasks.c.agent_id == agent_id, tasks.c.state == _FAILED, ~sa.exists().where(*here))
+    in_attempts = sa.select(sa.func.count()).where(attempts.c.agent_id == agent_id, attempts.c.state == _FAILED)
+    row = (
+        await connection.execute(
+            sa.select(succeeded.scalar_subquery(), (in_tasks.scalar_subquery() + in_attempts.scalar_subquery()))
+        )
+    ).one()
+    return row[0], row[1]
 
 
 _NOTHING = Group(name="all", succeeded=0, failed=0, cancelled=0, success_rate=None, mean_s=None, p50_s=None, p99_s=None)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from amas.model.goal import Goal
 from amas.model.states import TaskState, WorkflowState
 from amas.model.task import Failure, TaskSpec, TaskView
-from amas.records.analytics import analyse, mean_of_newest
+from amas.records.analytics import analyse, mean_of_newest, work_of
 from amas.records.costs import CostsBy, Span, calls_of, groups, total, usd_of
 from amas.records.database import Database
 from amas.records.tables import AMISS, OPEN, attempts, entry_id, entry_number, events, goals, tasks, workflows
@@ -117,6 +117,11 @@ class History:
         """Return figures of what ended since a time, and of what is open."""
         async with self._database.reading() as connection:
             return await analyse(connection, since_ms)
+
+    async def work_of(self, agent_id: str) -> tuple[int, int]:
+        """Return how many tasks an agent has done, and how many of its attempts failed."""
+        async with self._database.reading() as connection:
+            return await work_of(connection, agent_id)
 
     async def mean_response_s(self, since_ms: int, *, limit: int = PAGE_MAX) -> float | None:
         """Return the mean seconds of those that succeeded of the newest `limit` tasks that ended since a time, or None."""

@@ -1,13 +1,14 @@
 """The agents as people see them, from what live hosts say of themselves. One look serves half a second of requests."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 
 from amas.clock import monotonic_s
-from amas.engine.hosts import AgentCard, HostRegistry, HostView
-from amas.model.fleet import FleetSpec
+from amas.engine.hosts import HostRegistry, HostView, PoolCard
+from amas.engine.roster import Roster, Seen
 from amas.model.states import AgentStatus
-from amas.server.shapes import AgentFigures, AgentShape
+from amas.server.shapes import AgentFigures, AgentShape, PoolShape
 
 FRESH_S = 0.5
 """Hosts beat every 2 s: a younger look rarely shows anything new."""
@@ -16,11 +17,10 @@ FRESH_S = 0.5
 class AgentBoard:
     """The hosts and their agents as they were at most `FRESH_S` ago."""
 
-    def __init__(self, hosts: HostRegistry, fleet: FleetSpec) -> None:
+    def __init__(self, hosts: HostRegistry) -> None:
         self._hosts = hosts
-        self._capabilities = {pool.name: pool.capabilities for pool in fleet.pools}
         self._seen: list[HostView] = []
-        self._agents: list[AgentShape] = []
+        self._roster = Roster((), now_ms=0)
         self._seen_at = float("-inf")
         self._looking = asyncio.Lock()
 
@@ -29,59 +29,73 @@ class AgentBoard:
         await self._look()
         return self._seen
 
-    async def agents(self) -> list[AgentShape]:
-        """Return every agent of every such host, by name."""
+    async def roster(self) -> Roster:
+        """Return the agents of all such hosts."""
         await self._look()
-        return self._agents
+        return self._roster
+
+    async def pools(self) -> list[PoolShape]:
+        """Return every pool that has agents on such a host, by name."""
+        await self._look()
+        return list(self._pools())
 
     async def _look(self) -> None:
         async with self._looking:  # those who come meanwhile share the answer
             if monotonic_s() - self._seen_at > FRESH_S:
                 self._seen = await self._hosts.all()
-                at_ms = self._hosts.now_ms()
-                agents = (agent for host in self._seen for agent in self._of_host(host, at_ms))
-                self._agents = sorted(agents, key=lambda agent: agent.agent_id)
+                self._roster = Roster(self._seen, now_ms=self._hosts.now_ms())
                 self._seen_at = monotonic_s()
 
-    def _of_host(self, host: HostView, at_ms: int) -> Iterator[AgentShape]:
-        busy: dict[str, list[str]] = {}
-        for task_id, agent_id in host.running.items():
-            busy.setdefault(agent_id, []).append(task_id)
-        silent, troubled = host.lease_until_ms < at_ms, frozenset(host.figures.troubled)
-        for card in host.about.agents:
-            tasks = tuple(sorted(busy.get(card.id, ())))
-            yield self._shape(host, card, tasks, status_of(silent=silent, troubled=card.id in troubled, working=bool(tasks)))
-
-    def _shape(self, host: HostView, card: AgentCard, tasks: tuple[str, ...], status: AgentStatus) -> AgentShape:
-        return AgentShape(
-            agent_id=card.id,
-            agent_type=card.pool,
-            title=card.title,
-            layer=card.layer,
-            lead=card.lead,
-            capabilities=self._capabilities.get(card.pool, ()),
-            status=status,
-            current_tasks=tasks,
-            slots=card.slots,
-            host_id=host.id,
-            version=card.version,
-            tasks_succeeded=host.figures.succeeded.get(card.id, 0),
-            tasks_failed=host.figures.failed.get(card.id, 0),
-        )
+    def _pools(self) -> Iterator[PoolShape]:
+        succeeded: Counter[str] = Counter()
+        failed: Counter[str] = Counter()
+        for host in self._seen:
+            succeeded.update(host.figures.succeeded)
+            failed.update(host.figures.failed)
+        for pool, spans in self._roster.spans.items():
+            card = max(spans, key=lambda span: span.host.since_ms).card
+            yield PoolShape(
+                pool=pool,
+                title=card.title,
+                layer=card.layer,
+                lead=card.lead,
+                capabilities=card.capabilities,
+                labels=card.labels,
+                skill=card.skill,
+                versions=sorted({span.card.version for span in spans}),
+                hosts=sorted({span.host.id for span in spans}),
+                agents=tally(self._roster.count(pools=(pool,))),
+                slots=sum((span.last - span.first + 1) * span.card.slots for span in spans),
+                tasks_succeeded=succeeded[pool],
+                tasks_failed=failed[pool],
+            )
 
 
-def status_of(*, silent: bool, troubled: bool, working: bool) -> AgentStatus:
-    """Return an agent's status: `healing` while its host is silent beyond its lease and about to be replaced."""
-    if silent:
-        return AgentStatus.HEALING
-    if troubled:
-        return AgentStatus.ERROR
-    return AgentStatus.WORKING if working else AgentStatus.IDLE
+def agent_shape(seen: Seen) -> AgentShape:
+    """Return an agent as people see it."""
+    card: PoolCard = seen.span.card
+    return AgentShape(
+        agent_id=seen.agent_id,
+        agent_type=card.pool,
+        title=card.title,
+        layer=card.layer,
+        lead=card.lead,
+        capabilities=card.capabilities,
+        labels=card.labels,
+        skill=card.skill,
+        status=seen.status,
+        current_tasks=seen.tasks,
+        slots=card.slots,
+        host_id=seen.span.host.id,
+        version=card.version,
+    )
 
 
-def tally(agents: list[AgentShape]) -> AgentFigures:
+def slots_of(hosts: list[HostView]) -> int:
+    """Return how many tasks these hosts' agents can do at a time."""
+    return sum(card.count * card.slots for host in hosts for card in host.about.pools)
+
+
+def tally(counted: Counter[AgentStatus]) -> AgentFigures:
     """Return how many agents have which status."""
-    by_status = dict.fromkeys(AgentStatus, 0)
-    for agent in agents:
-        by_status[agent.status] += 1
-    return AgentFigures(total=len(agents), **{status.value: n for status, n in by_status.items()})
+    return AgentFigures(total=counted.total(), **{status.value: counted[status] for status in AgentStatus})

@@ -12,10 +12,12 @@ from amas.server.routes import (
     approvals,
     costs,
     dead_letters,
+    desired,
     fleet,
     flows,
     limits,
     messages,
+    pools,
     quality,
     routing,
     runbooks,
@@ -43,7 +45,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
     )
     app.state.plane = plane
     work = (tasks, workflows, flows, approvals, dead_letters, schedules, quality)
-    people = (agents, fleet, messages, routing, limits, costs, alerts, runbooks)
+    people = (agents, pools, fleet, desired, messages, routing, limits, costs, alerts, runbooks)
     routers = [part.router for part in (*work, *people)]
     for router in routers:
         app.include_router(router)

@@ -20,7 +20,7 @@ from amas.model.routing import RouteTable
 from amas.model.schedule import ScheduleView
 from amas.orchestration.routing import Why
 from amas.records.views import Analytics, EventRecord
-from amas.server import alert_shapes, message_shapes, shapes
+from amas.server import alert_shapes, desired_shapes, message_shapes, shapes
 from amas.server.gate_shapes import WorkflowQuality
 from amas.server.problems import MEDIA_TYPE, Problem, problem
 
@@ -64,6 +64,7 @@ SHAPES: tuple[type, ...] = (
     shapes.WorkflowDetail,
     shapes.AgentShape,
     shapes.AgentPage,
+    shapes.PoolList,
     shapes.LogPage,
     shapes.FleetFigures,
     message_shapes.NewMessage,
@@ -76,6 +77,7 @@ SHAPES: tuple[type, ...] = (
     message_shapes.DeadMessagePage,
     shapes.Live,
     shapes.Ready,
+    *desired_shapes.SHAPES,
     Analytics,
     EventRecord,
     ScheduleView,

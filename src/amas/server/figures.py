@@ -13,7 +13,7 @@ from amas.errors import EngineError, RecordsError
 from amas.observe import names
 from amas.observe.metrics import Histogrammed, Snapshot
 from amas.records.store import Records
-from amas.server.agents import tally
+from amas.server.agents import slots_of, tally
 from amas.server.plane import ControlPlane
 from amas.server.shapes import CostFigures, FleetFigures, HostFigure, TaskFigures
 
@@ -47,13 +47,13 @@ async def snapshot(plane: ControlPlane) -> Snapshot | None:
         async with asyncio.timeout(SCRAPE_TIMEOUT_S):
             totals, queued = await plane.queue.totals(), await plane.queue.depths()
             bounds = await plane.bounds.read()
-            hosts, agents = await plane.board.hosts(), await plane.board.agents()
+            hosts, roster = await plane.board.hosts(), await plane.board.roster()
             lag_s = await recorder_lag_s(plane.journal, plane.records)
             _, watched = await read_alerts(AlertStore(plane.engine))
             held, messages = await plane.inboxes.backlog(), await plane.inboxes.totals()
     except (EngineError, TimeoutError):
         return None
-    by_status, spent = tally(agents), plane.figures.spent
+    by_status, spent = tally(roster.count()), plane.figures.spent
     plane.rate.take(ended(totals), at_s=monotonic_s())
     plane.deliveries.take(hosts)
     return Snapshot(
@@ -108,12 +108,12 @@ def durations(kept: Figures) -> list[Histogrammed]:
 async def figures(plane: ControlPlane) -> FleetFigures:
     """Return the figures for people and dashboards."""
     totals, queued = await plane.queue.totals(), await plane.queue.depths()
-    hosts, agents = await plane.board.hosts(), await plane.board.agents()
+    hosts, roster = await plane.board.hosts(), await plane.board.roster()
     tried = totals.get("succeeded", 0) + totals.get("failed", 0)
-    slots = sum(agent.slots for agent in agents)
+    slots = slots_of(hosts)
     running = sum(len(host.running) for host in hosts)
     return FleetFigures(
-        agents=tally(agents),
+        agents=tally(roster.count()),
         tasks=TaskFigures(
             **{name: totals.get(name, 0) for name in ("succeeded", "failed", "cancelled", "retried", "delayed", "dead_letters")},
             running=running,
@@ -123,7 +123,7 @@ async def figures(plane: ControlPlane) -> FleetFigures:
         hosts=[
             HostFigure(
                 id=host.id,
-                agents=len(host.about.agents),
+                agents=host.about.agents,
                 running=len(host.running),
                 cpu_s=host.figures.cpu_s,
                 rss_bytes=host.figures.rss_bytes,

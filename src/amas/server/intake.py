@@ -20,6 +20,7 @@ from amas.model.fleet import FleetSpec
 from amas.model.limits import Reserve, reserves_of
 from amas.model.task import RetryPolicy, Submission, TaskSpec
 from amas.server.alert_shapes import NewRun, NewSilence, NewTestAlert, RunAnswer
+from amas.server.desired_shapes import NewAgent, NewFleet, NewScale, Wished
 from amas.server.message_shapes import NewMessage, NewQuestion
 from amas.server.problems import Fault, Refusal, fault_of
 from amas.server.shapes import (
@@ -45,6 +46,7 @@ Shape = TypeVar(
     "Shape",
     NewTask, NewGoal, NewSchedule, NewLimit, NewBudget, NewWorkflow, NewSignal, TaskSignal, NewRerun, NewAnswer, TaskIds,
     NewMessage, NewQuestion, NewTestAlert, NewSilence, NewRun, RunAnswer,
+    Wished, NewFleet, NewScale, NewAgent,
 )  # fmt: skip
 
 JSON, NDJSON, MSGPACK = "application/json", "application/x-ndjson", "application/msgpack"

@@ -11,6 +11,7 @@ from amas.artifacts.values import BYTES_MAX, LargeValues
 from amas.controllers.figures import Figures
 from amas.engine.bounds import QueueBounds
 from amas.engine.connection import Engine
+from amas.engine.desired import DesiredState
 from amas.engine.hosts import HostRegistry
 from amas.engine.inbox import Inboxes
 from amas.engine.journal import Journal
@@ -39,6 +40,7 @@ class ControlPlane:
     engine: Engine
     records: Records
     fleet: FleetSpec
+    """As it is to run now; `follow` replaces it."""
     settings: ServerSettings
     home: Path
     """The fleet's data folder, whose `logs/` holds what hosts write."""
@@ -61,6 +63,7 @@ class ControlPlane:
     limits: Limits = field(init=False)
     bounds: QueueBounds = field(init=False)
     hosts: HostRegistry = field(init=False)
+    desired: DesiredState = field(init=False)
     journal: Journal = field(init=False)
     schedules: Schedules = field(init=False)
     distributor: TaskDistributor = field(init=False)
@@ -80,13 +83,19 @@ class ControlPlane:
         self.hosts = HostRegistry(self.engine, retention_s=self.retention_s)
         self.journal = Journal(self.engine)
         self.schedules = Schedules(self.engine, retention_s=self.retention_s, carry=self.values.carried)
-        self.distributor = TaskDistributor(Routes(self.engine, retention_s=self.retention_s), self.limits, self.fleet)
-        self.board = AgentBoard(self.hosts, self.fleet)
+        self.desired = DesiredState(self.engine)
+        self.board = AgentBoard(self.hosts)
         self.live = LiveEvents(self.journal, self.queue)
         self.rate = Rate()
-        self.bus = fleet_bus(self.engine, self.fleet, self.messages) if self.messages.secret else None
         self.inboxes = Inboxes(self.engine, self.messages)
         self.deliveries = Deliveries()
+        self.follow(self.fleet)
+
+    def follow(self, fleet: FleetSpec) -> None:
+        """Let the fleet be this one from now on, also for what was made with the one before."""
+        self.fleet = fleet
+        self.distributor = TaskDistributor(Routes(self.engine, retention_s=self.retention_s), self.limits, fleet)
+        self.bus = fleet_bus(self.engine, fleet, self.messages) if self.messages.secret else None
 
 
 async def _plane_of(request: Request) -> ControlPlane:  # a plain function would be called in a thread, for each request

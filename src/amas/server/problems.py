@@ -76,6 +76,7 @@ STATUS: tuple[tuple[type[errors.AmasError], int], ...] = (
     (errors.GoalError, 422),
     (errors.AlertsChanged, 409),
     (errors.RunBookRefused, 409),
+    (errors.DesiredChanged, 409),
     (errors.FleetError, 422),
     (errors.ArtifactLost, 410),
     (errors.ArtifactError, 503),

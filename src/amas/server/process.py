@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 
 from amas.agents.insist import insist
+from amas.controllers.declarer import declare
 from amas.controllers.figures import Figures
 from amas.controllers.run import Controllers, make_duties
-from amas.engine.bounds import QueueBounds
 from amas.engine.connection import Engine
 from amas.fleet.load import load_fleet
 from amas.observe.logging import open_log, use_log
@@ -22,6 +22,7 @@ from amas.platforms.local.home import Home
 from amas.platforms.local.ready import on_stop, tell_ready
 from amas.platforms.local.secret import message_settings
 from amas.records.store import Records
+from amas.server.following import Following
 from amas.server.plane import ControlPlane
 from amas.server.serve import serve
 from amas.settings import ArtifactSettings, EngineSettings, HomeSettings, OrchestrationLimits, RecordsSettings, ServerSettings
@@ -59,15 +60,16 @@ async def _control_plane(home: Home) -> None:
             figures=figures,
             messages=message_settings(home),
         )
-        weights = {name: tenant.weight for name, tenant in plane.fleet.tenants.items()}
-        await insist(lambda: plane.queue.weigh(weights), draw=random.random)
-        await insist(lambda: plane.limits.declare(plane.fleet), draw=random.random)
-        await insist(lambda: QueueBounds(engine).set(plane.fleet.queue_bounds), draw=random.random)
+        following = Following(plane)
+        await insist(following.look, draw=random.random)
+        await insist(lambda: declare(plane.fleet, plane.queue, plane.limits, plane.bounds), draw=random.random)
         duties = make_duties(engine, records, figures, fleet=plane.fleet, home=home.folder)
         controllers = Controllers(engine, duties, figures, holder=f"control-plane-{os.getpid()}")
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(serve(plane, ready=lambda _, __: tell_ready()), name="server")
             leading = group.create_task(controllers.run(), name="controllers")
+            followed = group.create_task(following.run(), name="desired state")
             await stopping.wait()
             serving.cancel()
             leading.cancel()
+            followed.cancel()

@@ -41,10 +41,10 @@ class Server(uvicorn.Server):
 
 def metrics_app(plane: ControlPlane) -> ASGIApp:
     """Return the application behind the metrics port: `/metrics`, and nothing else."""
-    queues = frozenset(queue for pool in plane.fleet.pools for queue in pool.queues)
 
     async def metrics(_: Request) -> Response:
         found = await snapshot(plane)  # first: it adds up what hosts say of messages
+        queues = frozenset(queue for pool in plane.fleet.pools for queue in pool.queues)
         histograms = [*durations(plane.figures), plane.deliveries.shown()]
         return Response(plane.metrics.page(found, histograms, queues=queues), media_type=PAGE_TYPE)
 

@@ -450,6 +450,10 @@ class AgentShape(msgspec.Struct, frozen=True, kw_only=True):
     layer: str
     lead: str
     capabilities: tuple[str, ...]
+    labels: dict[str, str]
+    """As its pool is declared."""
+    skill: str
+    """The name of its code; `none` for an agent that only holds the place of a skill to come."""
     status: AgentStatus
     current_tasks: tuple[str, ...]
     """Ids of what it works on."""
@@ -457,9 +461,10 @@ class AgentShape(msgspec.Struct, frozen=True, kw_only=True):
     """Tasks that it takes at a time."""
     host_id: str
     version: str
-    tasks_succeeded: int
-    """Since its host started."""
-    tasks_failed: int
+    tasks_succeeded: int | None = None
+    """As the records know it, which may be a moment behind; null in a list, and where the records don't answer."""
+    tasks_failed: int | None = None
+    """Attempts that failed, as the records know it."""
 
 
 class AgentPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -469,6 +474,35 @@ class AgentPage(msgspec.Struct, frozen=True, kw_only=True):
     total: int
     """That the filters let through."""
     next: str | None
+
+
+class PoolShape(msgspec.Struct, frozen=True, kw_only=True):
+    """A pool that has agents on live hosts."""
+
+    pool: str
+    title: str
+    layer: str
+    lead: str
+    capabilities: tuple[str, ...]
+    labels: dict[str, str]
+    skill: str
+    """The name of its agents' code; `none` where they only hold the place of a skill to come."""
+    versions: list[str]
+    """Of its agents; several while new ones take the places of old ones."""
+    hosts: list[str]
+    agents: "AgentFigures"
+    slots: int
+    """Tasks that all its agents take at a time."""
+    tasks_succeeded: int
+    """Since its hosts started."""
+    tasks_failed: int
+
+
+class PoolList(msgspec.Struct, frozen=True, kw_only=True):
+    """Pools by name, and all their agents together."""
+
+    items: list[PoolShape]
+    agents: "AgentFigures"
 
 
 class LogPage(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from routing_agents import mood
 
 from amas.controllers.figures import Figures
 from amas.controllers.reaper import Reaper
-from amas.controllers.router import Memory, Router
+from amas.controllers.router import REST_S, Memory, Router
 from amas.engine.hosts import HostRegistry
 from amas.engine.routes import Routes, branch
 from amas.model.fleet import FleetSpec, PoolSpec
@@ -131,7 +131,7 @@ async def test_a_fleet_without_alternatives_is_not_touched(bench: Bench) -> None
     routes = Routes(bench.engine)
     router = Router(routes, FleetSpec(name="one", pools=(STEADY,)))
     async with bench.host([STEADY], "h-steady"):
-        assert await router.run_once() >= 3600
+        assert await router.run_once() >= REST_S
         task_id = await bench.submit(WORK)
         await bench.ended(task_id)
         assert await routes.of_task(task_id) == (WORK, None)
@@ -142,7 +142,7 @@ async def test_a_fleet_without_alternatives_is_not_touched(bench: Bench) -> None
 async def test_switching_routing_off_sends_everything_back(fleet: Fleet) -> None:
     await fleet.round()
     off = Router(fleet.routes, msgspec.structs.replace(fleet.spec, routing=RoutingSpec(enabled=False)))
-    assert await off.run_once() >= 3600
+    assert await off.run_once() >= REST_S
     assert (await fleet.routes.table()).version == 0
     task_id = await fleet.bench.submit(WORK)
     assert await fleet.routes.of_task(task_id) == (WORK, None)

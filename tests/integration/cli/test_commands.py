@@ -78,6 +78,21 @@ def test_agents_are_listed_and_shown(run: Run) -> None:
     assert said(run("agents", "--layer", "management", "--json"))["items"] == []
 
 
+def test_a_fleet_is_seen_at_a_glance_and_agent_by_agent(run: Run, task_id: str) -> None:
+    seen = said(run("ps", "--json"))
+    (pool,) = seen["items"]
+    assert (pool["pool"], pool["skill"], pool["agents"]["total"], seen["agents"]["total"]) == ("ledger", "ledger", 4, 4)
+    assert pool["hosts"] == ["host-1", "host-2"]
+    for_people = run("ps")
+    assert for_people.returncode == 0
+    assert for_people.stdout.splitlines()[-1].split() == ["1", "pools", "4", "4", "0", "0", "0"]
+    first = said(run("ps", "--agents", "--limit", "3", "--json"))
+    assert ([agent["agent_id"] for agent in first["items"]], first["total"]) == (["ledger-1", "ledger-2", "ledger-3"], 4)
+    assert "1 more" in run("ps", "ledger", "--limit", "3").stdout
+    assert said(run("ps", "--status", "working", "--json"))["items"] == []
+    assert run("ps", "--host", "nobody").stdout == "no such agent\n"
+
+
 def test_a_task_shows_its_attempts_and_result(run: Run, task_id: str) -> None:
     shown = said(run("tasks", task_id, "--json"))
     assert (shown["state"], shown["result"]) == ("succeeded", ["done 0", "done 1"])

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from amas.engine.connection import Engine
-from amas.engine.hosts import AgentCard, HostAbout
+from amas.engine.hosts import HostAbout, PoolCard
 from amas.engine.payload import encode_payload
 from amas.engine.queue import Slots
 from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec
@@ -38,9 +38,8 @@ class Hands:
     def __init__(self, plane: ControlPlane) -> None:
         self.plane = plane
         self.cards = tuple(
-            AgentCard(f"{pool.name}-{n}", pool.name, pool.layer, pool.lead, pool.title, "1", 2)
+            PoolCard(pool.name, pool.layer, pool.lead, pool.title, "1", 2, ((1, pool.replicas),), pool.capabilities)
             for pool in FLEET.pools
-            for n in range(1, pool.replicas + 1)
         )
 
     async def register(self, *, lease_s: float = 60.0) -> None:

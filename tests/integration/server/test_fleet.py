@@ -53,7 +53,7 @@ async def test_without_an_engine_it_lives_but_is_not_ready(plane: ControlPlane, 
 async def test_agents_are_listed_filtered_and_paged(client, plane: ControlPlane, hands) -> None:
     await client.post("/api/tasks", json={"capability": WORK})
     (claimed,) = await hands.claim(agent="worker-2")
-    figures = HostFigures(succeeded={"worker-1": 4}, failed={"worker-1": 1}, troubled=("coordinator-1",))
+    figures = HostFigures(succeeded={"worker": 4}, failed={"worker": 1}, troubled=("coordinator-1",))
     await plane.hosts.renew("h1", figures, lease_s=60)
     page = (await client.get("/api/agents", params={"limit": 2})).json()
     rest = (await client.get("/api/agents", params={"limit": 2, "cursor": page["next"]})).json()
@@ -66,18 +66,38 @@ async def test_agents_are_listed_filtered_and_paged(client, plane: ControlPlane,
         "worker-2": "working",
     }
     assert agents["worker-2"]["current_tasks"] == [claimed.id]
-    assert (agents["worker-1"]["tasks_succeeded"], agents["worker-1"]["tasks_failed"]) == (4, 1)
+    assert (agents["worker-1"]["tasks_succeeded"], agents["worker-1"]["tasks_failed"]) == (None, None)
     for filters, expected in (
         ({"status": "working"}, ["worker-2"]),
         ({"pool": "worker"}, ["worker-1", "worker-2"]),
         ({"layer": "executive"}, ["coordinator-1"]),
         ({"capability": WORK}, ["worker-1", "worker-2"]),
+        ({"host": "h1", "status": "idle"}, ["worker-1"]),
+        ({"host": "h2"}, []),
+        ({"cursor": "worker-1"}, ["worker-2"]),
     ):
-        found = (await client.get("/api/agents", params=filters)).json()["items"]
-        assert [agent["agent_id"] for agent in found] == expected
-    assert (await client.get("/api/agents/worker-1")).json() == agents["worker-1"]
+        found = (await client.get("/api/agents", params=filters)).json()
+        assert [agent["agent_id"] for agent in found["items"]] == expected
+        assert "cursor" in filters or found["total"] == len(expected)
+    (coordinator, worker) = (await client.get("/api/pools")).json()["items"]
+    assert (coordinator["pool"], coordinator["agents"]["error"], coordinator["hosts"]) == ("coordinator", 1, ["h1"])
+    assert worker["agents"] == {"total": 2, "idle": 1, "working": 1, "error": 0, "healing": 0}
+    assert (worker["tasks_succeeded"], worker["tasks_failed"], worker["slots"]) == (4, 1, 4)
     assert (await client.get("/api/agents/nobody")).json()["code"] == "agent_unknown"
     assert (await client.get("/api/agents", params={"status": "asleep"})).json()["errors"][0]["parameter"] == "status"
+
+
+@pytest.mark.requirement("B9")
+async def test_what_one_agent_has_done_comes_from_the_records(client, hands) -> None:
+    for _ in range(4):
+        await client.post("/api/tasks", json={"capability": WORK})
+    for _ in range(2):
+        await hands.finish((await hands.claim())[0], 1)
+    await hands.fail((await hands.claim())[0], "gave_up", "no")
+    await hands.fail((await hands.claim(agent="worker-2"))[0], "gave_up", "no")
+    await hands.record()
+    agent = (await client.get("/api/agents/worker-1")).json()
+    assert (agent["tasks_succeeded"], agent["tasks_failed"], agent["status"]) == (2, 1, "idle")
 
 
 @pytest.mark.requirement("B9")

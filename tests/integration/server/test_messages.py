@@ -149,7 +149,7 @@ async def test_latency_is_added_up_over_hosts_that_come_and_go(plane: ControlPla
         for each in seconds:
             messages.add(each)
         await plane.hosts.renew("h1", HostFigures(messages=messages), lease_s=60)
-        plane.board = AgentBoard(plane.hosts, plane.fleet)  # which hasn't looked yet
+        plane.board = AgentBoard(plane.hosts)  # which hasn't looked yet
         return await scrape(plane)
 
     first = await beat(0.001, 0.005)

@@ -78,10 +78,10 @@ def test_blocking_agents_are_asked_for_only_while_threads_are_free() -> None:
 
 def test_a_withheld_agent_gets_nothing_until_restored() -> None:
     slots = two_pools()
-    slots.withhold("a-1")
+    slots.withhold(["a-1"])
     ask = slots.ask()
     assert ask is not None and ask.groups[0].agent_ids == ["a-2", "a-2"]
-    slots.withhold("a-2")
+    slots.withhold(["a-2"])
     slots.answered(ask, [])
     slots.ring_all()
     assert asked(slots) == ["b-1", "b-2", "b-3"]
@@ -89,3 +89,51 @@ def test_a_withheld_agent_gets_nothing_until_restored() -> None:
     slots.restore("a-1")
     slots.ring_all()
     assert Counter(asked(slots)) == {"a-1": 2, "a-2": 2}
+
+
+def test_who_goes_has_left_when_the_last_slot_is_back() -> None:
+    left: list[str] = []
+    slots = FreeSlots(batch_max=100, threads=10, left=left.append)
+    pool = slots.add_pool(("x", "@a"), ["a-1", "a-2", "a-3"], each=2, blocking=True)
+    slots.withhold(["a-3"])
+    ask = slots.ask()
+    assert ask is not None
+    slots.answered(ask, ["a-1", "a-1", "a-2"])
+    slots.move(["a-1", "a-2", "a-3"], None)
+    assert left == ["a-3"]
+    slots.drop_pool(pool)
+    slots.give("a-2")
+    slots.give("a-1")
+    assert left == ["a-3", "a-2"] and slots.left_soon == {pool}
+    slots.give("a-1")
+    assert left == ["a-3", "a-2", "a-1"] and slots.pool_of("a-1") is None and not slots.left_soon
+    slots.ring_all()
+    assert slots.ask() is None
+    assert slots._threads == 10
+
+
+def test_who_changes_pools_is_offered_there_once_it_has_done_what_it_does() -> None:
+    slots = FreeSlots(batch_max=100, threads=10)
+    slots.add_pool(("x", "@a"), ["a-1", "a-2"], each=1, blocking=True)
+    under_way = slots.ask()
+    assert under_way is not None
+    slots.answered(under_way, ["a-1"])
+    new = slots.add_pool(("y", "@a"), (), each=2, blocking=False)
+    slots.move(["a-1", "a-2", "a-4"], new)
+    assert asked(slots) == ["a-4", "a-2", "a-4", "a-2"]
+    slots.withhold(["a-1"])  # its last task fails, and its agent, which goes, is asked how it is
+    slots.give("a-1")
+    assert asked(slots) == ["a-1", "a-1"]
+    assert slots._threads == 10
+
+
+def test_a_claim_under_way_for_agents_that_went_gives_nothing_back_to_their_pool() -> None:
+    slots = two_pools()
+    ask = slots.ask()
+    assert ask is not None
+    slots.move(["b-1", "b-2", "b-3"], None)
+    slots.answered(ask, ["b-2"])
+    slots.ring_all()
+    assert Counter(asked(slots)) == {"a-1": 2, "a-2": 2}
+    slots.give("b-2")
+    assert slots.pool_of("b-2") is None

@@ -33,3 +33,17 @@ def test_the_four_layers_have_all_that_is_named() -> None:
 
 def test_it_can_do_what_the_playbooks_ask_for() -> None:
     assert load_fleet("amas", environ={}).capabilities == CONTRACT
+
+
+@pytest.mark.requirement("N1")
+def test_noor_is_eleven_agents_of_whom_the_orchestrator_leads_ten() -> None:
+    spec = load_fleet("noor", agents=True, environ={})
+    assert [pool.replicas for pool in spec.pools] == [1] * 11
+    assert {"Orchestrator", "AURORA", "Frontend", "Backend", "DevOps", "QA"} <= {pool.title for pool in spec.pools}
+    assert [pool.lead for pool in spec.pools] == ["", *["orchestrator"] * 10]
+    research = {
+        one
+        for one in CONTRACT
+        if one in {"execution.collect"} or (one.startswith("research.") and one != "research.project_profile")
+    }
+    assert spec.capabilities == CONTRACT - research, "all that goals about code bases ask for"

@@ -232,6 +232,40 @@ def test_agents_beside_the_file_are_imported_and_compared_with_what_the_pool_pro
         assert refused(tmp_path, text.replace("my_agents:write", agent), agents=True).startswith(message)
 
 
+SKILLED = """
+name: small
+pools:
+  - name: dev
+    layer: executive
+    skills:
+      text.write: skills_of_a_test:write
+      text.read: skills_of_a_test:read
+"""
+
+
+def test_an_agent_of_many_trades_has_the_capabilities_of_its_skills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.path", [*sys.path])
+    (tmp_path / "skills_of_a_test.py").write_text(
+        "from amas import agent\n\n"
+        "@agent('text.write')\nasync def write(ctx):\n    return 'written'\n\n"
+        "@agent('text.read')\nasync def read(ctx):\n    return 'read'\n\n"
+        "@agent('text.print')\ndef blocks(ctx):\n    return 1\n"
+    )
+    (pool,) = load_fleet(write(tmp_path, SKILLED), agents=True, environ={}).pools
+    assert pool.capabilities == ("text.write", "text.read")
+    cases = {
+        "skills_of_a_test:read": "pools[0].agent: skill skills_of_a_test:read can't do 'text.write', but only text.read",
+        "skills_of_a_test:missing": "pools[0].agent: agent 'skills_of_a_test:missing': 'missing' is neither",
+    }
+    for skill, message in cases.items():
+        assert message in refused(tmp_path, SKILLED.replace("skills_of_a_test:write", skill), agents=True)
+    blocks = SKILLED.replace("text.write: skills_of_a_test:write", "text.print: skills_of_a_test:blocks")
+    assert "blocks or has on_message: give it a pool of its own" in refused(tmp_path, blocks, agents=True)
+    both = SKILLED + "    capabilities: [text.more]\n"
+    assert "fleet.yaml:9: pools[0].capabilities: are those of its skills: remove this line" in refused(tmp_path, both)
+    assert "say one of agent:" in refused(tmp_path, SKILLED + "    agent: a:b\n")
+
+
 def test_a_declaration_in_python_is_checked_alike() -> None:
     pool = PoolSpec(name="boss", agent="no_such_module_at_all:a", capabilities=("a.b",), layer=Layer.EXECUTIVE)
     spec = FleetSpec(name="f", pools=(pool,))

@@ -3,8 +3,6 @@
 import pytest
 
 from amas.errors import SettingInvalid
-from amas.model.states import AgentStatus
-from amas.server.agents import status_of
 from amas.server.events import order
 from amas.server.rate import WINDOW_S, Rate
 from amas.settings import ServerSettings
@@ -42,11 +40,3 @@ def test_a_rate_needs_two_looks_a_second_apart_and_forgets() -> None:
 
 def test_entries_sort_by_number_and_not_by_letter() -> None:
     assert sorted(["10-0", "9-10", "9-9"], key=order) == ["9-9", "9-10", "10-0"]
-
-
-@pytest.mark.requirement("B2")
-def test_a_silent_host_s_agents_are_healing_whatever_they_did() -> None:
-    assert status_of(silent=True, troubled=True, working=True) is AgentStatus.HEALING
-    assert status_of(silent=False, troubled=True, working=True) is AgentStatus.ERROR
-    assert status_of(silent=False, troubled=False, working=True) is AgentStatus.WORKING
-    assert status_of(silent=False, troubled=False, working=False) is AgentStatus.IDLE

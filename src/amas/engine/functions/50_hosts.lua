@@ -23,6 +23,7 @@ local function release(host, lost)
   end
   call('DEL', key('r', host), key('h', host))
   call('ZREM', P .. ':hosts', host)
+  call('PUBLISH', P .. ':desired', call('HGET', P .. ':desired', 'rev') or '0')   -- the placer deals its agents out
   return #running / 2
 end
 
@@ -42,6 +43,7 @@ local function register(keys, args)
   call('ZADD', P .. ':hosts', now + args[4], host)
   call('HSET', key('h', host), 'about', args[5], 'since', now)
   commit('host', {'h', host, 'b', args[5]})
+  call('PUBLISH', P .. ':desired', call('HGET', P .. ':desired', 'rev') or '0')   -- the placer deals agents out to it
   return given_back
 end
 

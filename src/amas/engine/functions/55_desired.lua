@@ -2,7 +2,7 @@
 -- Keys: P:desired       hash    rev the revision; then by field what Python put there: fleet, scale:<pool>, order:<host>, seats:<host>, ...
 --       P:desired:log   stream  what was changed, by whom and why: the newest LOG_KEPT changes that say why
 --       P:desired:fleet stream  the newest FLEETS_KEPT fleets, each with its revision: what a roll-back goes to
--- Channel: P:desired (the revision).
+-- Channel: P:desired (the revision; also rung, with the revision unchanged, when a host comes or goes).
 
 do
   local LOG_KEPT, FLEETS_KEPT = 10000, 50

@@ -6,13 +6,16 @@
 -- Keys: P:m0:<inbox> .. P:m3:<inbox>  list  entries that wait, by priority, in the order in which they came
 --       P:mc:<inbox>  hash  =<id> the end of its claim, its place and the entry, of what is handed out;
 --                           m when the last claim ends, no claim ends before, how many were handed out so far, and the receiver;
---                           f other priorities than 1 may wait; pace: t and g (how many) as refusals saw it, r gone a ms
+--                           f other priorities than 1 may wait; p the place of what was pushed and not asked for since;
+--                           pace: t and g (how many) as refusals saw it, r gone a ms
 --       P:inboxes     hash  inbox -> how many messages it holds, waiting or handed out; none with 0
 --       P:ms:<span>   set   ids of the messages that were signed within a span of time, as long as the replay window
 --       P:mwho        hash  agent -> the receiver that hears of its mail
+--       P:mreads      hash  agent -> the receiver that always reads its mail, so that a message may be pushed to it
 --       P:mt:<topic>  set   agents that asked to hear of it
 --       P:mtotals     hash  counters                          P:mdead, P:maudit  lists, the newest first, capped
--- Channel: P:mail:<receiver>, the inboxes for which something came in: one message for all of a call.
+-- Channels: P:mail:<receiver>, the inboxes for which something came in: one message for all of a call.
+--           P:post:<receiver>, a message that was handed out as it came in: the length of its inbox's name, the name, the entry.
 -- Nothing here is in the journal: a message lives for minutes, and the history has no use for it. An agent without messages costs nothing.
 
 local function messages()   -- a scope of its own: the library's main chunk may hold 200 locals
@@ -137,12 +140,12 @@ local function put_one_back(inbox, id, entry, retries)
   less(inbox, 1)
 end
 
--- How an inbox is handed out: receiver (nil before the first), last and earliest end of a claim, n how many so far, f as above.
+-- How an inbox is handed out: receiver (nil before the first), last and earliest end of a claim, n how many so far, f and p as above.
 local function claims_of(inbox)
-  local v = call('HMGET', key('mc', inbox), 'm', 'f')
+  local v = call('HMGET', key('mc', inbox), 'm', 'f', 'p')
   if not v[1] then return {last = 0, earliest = math.huge, n = 0, f = v[2]} end
   local last, earliest, n = struct.unpack(CLAIMS, v[1])
-  return {last = last, earliest = earliest, n = n, f = v[2], receiver = string.sub(v[1], CLAIMS_BYTES + 1)}
+  return {last = last, earliest = earliest, n = n, f = v[2], p = tonumber(v[3]), receiver = string.sub(v[1], CLAIMS_BYTES + 1)}
 end
 
 local function packed(c) return struct.pack(CLAIMS, c.last, c.earliest, c.n) .. c.receiver end
@@ -225,15 +228,59 @@ local function remember(spans, window)
   end
 end
 
--- Tell receivers of the inboxes for which something came in.
-local function ring(inboxes)
+-- Hand a message out as it comes into its empty inbox, to a receiver that hears us; returns whether one does.
+local function push(inbox, entry, receiver, until_ms)
+  if call('PUBLISH', key('post', receiver), struct.pack('>I2', #inbox) .. inbox .. entry) == 0 then return false end
+  local c, _, _, _, id = claims_of(inbox), head(entry)
+  c.receiver, c.n, c.last, c.earliest = receiver, c.n + 1, math.max(c.last, until_ms), until_ms
+  call('HSET', key('mc', inbox), '=' .. id, struct.pack(CLAIM, until_ms, c.n) .. entry, 'm', packed(c), 'p', c.n)
+  add('delivered', 1)
+  return true
+end
+
+-- Put entries into the lists of an inbox; returns whether there were any.
+local function put(inbox, by_priority)
+  local some = false
+  for priority, entries in pairs(by_priority) do
+    call_many('RPUSH', waiting(priority, inbox), entries)
+    if priority ~= 1 then call('HSET', key('mc', inbox), 'f', 1) end
+    some = true
+  end
+  return some
+end
+
+-- Take the most urgent, oldest message out of what came for an inbox.
+local function take_first(by_priority)
+  for priority = 3, 0, -1 do
+    local entries = by_priority[priority]
+    if entries then
+      local first = table.remove(entries, 1)
+      if not entries[1] then by_priority[priority] = nil end
+      return first
+    end
+  end
+end
+
+-- Put into each inbox what came for it, and tell receivers. The first message for an inbox that held nothing (`were`: inbox -> how many
+-- it held) is pushed, where somebody always reads it: it has then waited for the disk once and not twice.
+local function post(inboxes, puts, were, claim_ms)
   local agents, by_receiver = {}, {}
   for i, inbox in ipairs(inboxes) do agents[i] = agent_of(inbox) end
+  local readers = claim_ms and get_many(P .. ':mreads', agents) or {}
   for i, receiver in ipairs(get_many(P .. ':mwho', agents)) do
-    if receiver then
+    local inbox = inboxes[i]
+    if receiver and readers[i] == receiver and were[inbox] == 0 and inbox == agents[i] then
+      local first = take_first(puts[inbox])
+      if not push(inbox, first, receiver, R.now + claim_ms) then
+        local _, _, priority = head(first)
+        puts[inbox][priority] = puts[inbox][priority] or {}
+        table.insert(puts[inbox][priority], 1, first)
+      end
+    end
+    if put(inbox, puts[inbox]) and receiver then
       local named = by_receiver[receiver] or {}
       by_receiver[receiver] = named
-      named[#named + 1] = inboxes[i]
+      named[#named + 1] = inbox
     end
   end
   for receiver, named in pairs(by_receiver) do call('PUBLISH', key('mail', receiver), cmsgpack.pack(named)) end
@@ -261,16 +308,9 @@ local function sort_out(letters, window)
   return facts, spans, names, holds
 end
 
--- Put entries into the lists of an inbox.
-local function put(inbox, by_priority)
-  for priority, entries in pairs(by_priority) do
-    call_many('RPUSH', waiting(priority, inbox), entries)
-    if priority ~= 1 then call('HSET', key('mc', inbox), 'f', 1) end
-  end
-end
-
 -- msg_send: put messages into inboxes.  caller: Inboxes.send.
---   ARGV: now, replay window (ms), most that an inbox holds, resend ('1': a known id is no replay), [[inbox, sender, signed (ms), entry], ...]
+--   ARGV: now, replay window (ms), most that an inbox holds, resend ('1': a known id is no replay), [[inbox, sender, signed (ms), entry], ...],
+--         claim (ms) of what is pushed; without it nothing is
 --   returns [index, what: 'same' | 'replayed' | 'stale' | 'expired' | 'full', held in that inbox, ms until there may be room] for each that
 --   wasn't taken.  Keeps true: a repeat changes nothing; of one sender's messages to one inbox none overtakes another of its priority,
 --   also where some are refused as 'full', since all that follow in the call are then.  cost: some commands, one for each inbox.
@@ -278,7 +318,7 @@ local function msg_send(keys, args)
   start(keys, args)
   local window, critical, resend, letters = tonumber(args[2]), tonumber(args[3]), args[4] == '1', cmsgpack.unpack(args[5])
   local facts, spans, names, holds = sort_out(letters, window)
-  local known, taken, puts, refused, cleared = known_ids(spans), {}, {}, {}, {}
+  local known, taken, puts, refused, cleared, were = known_ids(spans), {}, {}, {}, {}, {}
   for i, m in ipairs(letters) do
     local inbox, id, priority, span, why = m[1], unpack(facts[i], 1, 4)
     if not why and known[id] then why = resend and 'same' or 'replayed' end
@@ -292,6 +332,7 @@ local function msg_send(keys, args)
       if why ~= 'same' then add('refused_' .. why, 1) end
       if why == 'replayed' or why == 'stale' then push_capped('maudit', {why, id, m[2], agent_of(inbox), R.now}, body_of(m[4])) end
     else
+      were[inbox] = were[inbox] or holds[inbox]
       known[id], holds[inbox] = true, holds[inbox] + 1
       local ids, lists = taken[span] or {}, puts[inbox] or {}
       local entries = lists[priority] or {}
@@ -301,16 +342,13 @@ local function msg_send(keys, args)
   end
   local counts, news = {}, {}
   for _, inbox in ipairs(names) do
-    if puts[inbox] then
-      put(inbox, puts[inbox])
-      news[#news + 1] = inbox
-    end
+    if puts[inbox] then news[#news + 1] = inbox end
     if puts[inbox] or cleared[inbox] then counts[#counts + 1], counts[#counts + 2] = inbox, holds[inbox] end
   end
   add('sent', #letters - #refused)
   remember(taken, window)
   call_many('HSET', P .. ':inboxes', counts)
-  ring(news)
+  post(news, puts, were, tonumber(args[6]))
   sweep_one()
   flush()
   return refused
@@ -364,11 +402,20 @@ local function hand_out(inbox, receiver, c, limit, until_ms)
   return out
 end
 
+-- Return what was pushed to this receiver and is still handed out, if it hasn't asked since: it may not have heard.
+local function pushed(inbox, c)
+  if not c.p then return nil end
+  call('HDEL', key('mc', inbox), 'p')
+  for _, one in ipairs(handed_out(inbox)) do
+    if one[1] == c.p then return one[3] end
+  end
+end
+
 -- msg_receive: hand out what waits in inboxes, the highest priority and the oldest first.  caller: Inboxes.receive.
 --   ARGV: now, receiver, claim (ms), retries, most in all, [[inbox, most of it], ...], '1' to pass over agents that are with another now
 --   returns for each inbox its entries, or 0 where the call had handed out as many as it may before it came there.  Keeps true: an inbox
 --   is handed out to one receiver at a time; what that doesn't acknowledge before its claim's end comes again in its place, `retries`
---   times at most, and then is among the dead.  cost: one command, three for each inbox that holds something.
+--   times at most, and then is among the dead. What was pushed comes first, once more, and a 1 before it.  cost: one command, three for each inbox that holds something.
 local function msg_receive(keys, args)
   local now = start(keys, args)
   local receiver, until_ms, retries, left, out, names = args[2], now + tonumber(args[3]), tonumber(args[4]), tonumber(args[5]), {}, {}
@@ -383,8 +430,11 @@ local function msg_receive(keys, args)
     elseif here and holds[i] then
       local c = claims_of(inbox)
       if seize(inbox, receiver, c, retries) then
-        out[i] = hand_out(inbox, receiver, c, math.min(asked[i][2], left), until_ms)
+        local again = pushed(inbox, c)
+        out[i] = hand_out(inbox, receiver, c, math.min(asked[i][2], left) - (again and 1 or 0), until_ms)
+        if again then table.insert(out[i], 1, again) end
         left = left - #out[i]
+        if again then table.insert(out[i], 1, 1) end
       end
     end
   end
@@ -437,10 +487,11 @@ local function msg_done(keys, args)
 end
 
 -- msg_listen: a receiver has agents, and hears of their mail from now on.  caller: Inboxes.listen.
---   ARGV: now, receiver, '1' to take them from another receiver, [agent, ...] that it has, [agent, ...] that it has no more
+--   ARGV: now, receiver, '1' to take them from another receiver, [agent, ...] that it has, [agent, ...] that it has no more, [agent, ...]
+--         whose mail it reads as long as it has them: a message may be pushed to it
 local function msg_listen(keys, args)
   begin(keys, args)
-  local receiver, name = args[2], P .. ':mwho'
+  local receiver, name, reads = args[2], P .. ':mwho', P .. ':mreads'
   local wanted, others = cmsgpack.unpack(args[4]), cmsgpack.unpack(args[5])
   for i, has in ipairs(get_many(name, wanted)) do
     if has ~= receiver and (not has or args[3] == '1') then call('HSET', name, wanted[i], receiver) end
@@ -448,6 +499,10 @@ local function msg_listen(keys, args)
   for i, has in ipairs(get_many(name, others)) do
     if has == receiver then call('HDEL', name, others[i]) end
   end
+  for i, has in ipairs(get_many(reads, others)) do
+    if has == receiver then call('HDEL', reads, others[i]) end
+  end
+  for _, agent in ipairs(args[6] and cmsgpack.unpack(args[6]) or {}) do call('HSET', reads, agent, receiver) end
 end
 
 -- msg_topic: an agent asks to hear of a topic, or no more.  caller: Inboxes.subscribe.  ARGV: now, topic, agent, '1' or '0'

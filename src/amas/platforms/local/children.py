@@ -44,7 +44,7 @@ class Child:
 def stages(request: StartRequest, home: Home, state: FleetState) -> list[list[Child]]:
     """Return the parts that `request` wants, in the order in which they start; they stop in reverse."""
     control_plane = _control_plane(request, home, state)
-    hosts = [_host(request, home, state, f"host-{number + 1}") for number in range(request.hosts)]
+    hosts = [host_child(request, home, state, host_name(number + 1)) for number in range(request.hosts)]
     engine = [] if request.engine_url else [_engine(request, home)]
     model = [_model(request, home, state)] if request.local_model else []
     return [stage for stage in ([*engine, *model], [control_plane], hosts) if stage]
@@ -68,6 +68,18 @@ async def load_functions(url: str, cell: str) -> None:
         await engine.check(load=True)
 
 
+async def declare_fleet(url: str, request: StartRequest) -> None:
+    """Let what the request's file declares be what is wanted."""
+    from amas.engine.connection import Engine
+    from amas.engine.desired import DesiredState
+
+    assert request.fleet is not None
+    async with Engine(url, cell=request.cell) as engine:
+        state = DesiredState(engine)
+        if (await state.read()).fleet != request.fleet:
+            await state.apply(request.fleet, by="amas up", why=f"started with {request.fleet_file}")
+
+
 def embedded_engine(request: StartRequest, home: Home) -> EmbeddedEngine:
     """Return the engine of a fleet that has its own."""
     binary = Path(request.engine_binary) if request.engine_binary else None
@@ -77,12 +89,26 @@ def embedded_engine(request: StartRequest, home: Home) -> EmbeddedEngine:
 def _control_plane(request: StartRequest, home: Home, state: FleetState) -> Child:
     command = [*request.program, "serve", "--home", str(home.folder)]
     program = Program("control-plane", command, home, request.fleet_file, model_url=state.model_url)
-    return Child(
-        program.name, program.spawn, program.said_ready, program.failure, stop_s=CONTROL_PLANE_STOP_S, start_s=request.start_s
-    )
+    told = False
+
+    async def spawn() -> Process:
+        """Start it; before its first start the engine is told what this fleet is, and never again: others may change it."""
+        nonlocal told
+        if request.fleet is not None and not told:
+            await declare_fleet(state.engine_url, request)
+            told = True
+        return await program.spawn()
+
+    return Child(program.name, spawn, program.said_ready, program.failure, stop_s=CONTROL_PLANE_STOP_S, start_s=request.start_s)
 
 
-def _host(request: StartRequest, home: Home, state: FleetState, name: str) -> Child:
+def host_name(number: int) -> str:
+    """Return what the local platform calls its hosts; `number` from 1."""
+    return f"host-{number}"
+
+
+def host_child(request: StartRequest, home: Home, state: FleetState, name: str) -> Child:
+    """Return the part that is the host called `name`."""
     arguments = ["host", "--home", str(home.folder), "--host-id", name]
     program = Program(name, [*request.program, *arguments], home, request.fleet_file, model_url=state.model_url)
     return Child(

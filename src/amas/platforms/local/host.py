@@ -1,22 +1,22 @@
 """A host of a local fleet as a process: what `amas host` runs until it is told to stop.
 
-It reads `fleet.json` in the data folder for all it needs, so the supervisor hands over nothing but the folder and a name.
+It reads `fleet.json` in the data folder for all it needs, so the supervisor hands over nothing but the folder and a name. It
+starts without agents, counts as ready when the engine knows it, and from then on runs those that the desired state gives it.
 """
 
 import asyncio
 import random
+import sys
 from pathlib import Path
 
 import msgspec
 
-from amas.core.gates import fleet_gate
-from amas.core.placement import agent_numbers
-from amas.fleet.load import load_fleet
+from amas.engine.connection import Engine
 from amas.model.fleet import FleetSpec
 from amas.model.goal import ROOT_CAPABILITY
 from amas.observe.logging import open_log
 from amas.platforms.local.control import fleet_state
-from amas.platforms.local.home import FleetState, Home
+from amas.platforms.local.home import Home
 from amas.platforms.local.ready import on_stop, tell_ready
 from amas.platforms.local.secret import forget_message_secret, message_settings
 from amas.settings import ArtifactSettings, EngineSettings, HomeSettings, HostSettings, OrchestrationLimits
@@ -41,43 +41,47 @@ def fleet_facts(spec: FleetSpec, home: Home) -> FleetSpec:
     return msgspec.structs.replace(spec, pools=pools)
 
 
-def _share(spec: FleetSpec, state: FleetState, host_id: str) -> dict[str, list[int]]:
-    index = int(host_id.rpartition("-")[2]) - 1
-    return agent_numbers(spec.pools, index=index, hosts=max(state.hosts, index + 1))
-
-
 async def _host(home: Home, host_id: str) -> None:
     from amas.agents.host import Host, HostHome
+    from amas.agents.seating import Seating
     from amas.artifacts.store import ArtifactStore
-    from amas.orchestration.fleet_bus import fleet_bus
+    from amas.orchestration.fleet_bus import FollowingBus
 
     messages = message_settings(home)
     forget_message_secret()  # before an agent's module is imported
     state = fleet_state(home.folder)
-    spec = fleet_facts(load_fleet(state.fleet_file, agents=True), home)
-    level = OrchestrationLimits.read().log_level
+    sys.path.append(str(Path(state.fleet_file).parent))  # agents' modules may stand beside the fleet file
+    settings = msgspec.structs.replace(EngineSettings.read(), url=state.engine_url, cell=state.cell)
+    bus = FollowingBus(FleetSpec(name=state.cell, pools=()), messages)
+
+    def prepare(fleet: FleetSpec) -> FleetSpec:
+        bus.follow(fleet)
+        return fleet_facts(fleet, home)
+
     host = Host(
         host_id,
-        spec.pools,
-        engine=msgspec.structs.replace(EngineSettings.read(), url=state.engine_url, cell=state.cell),
+        (),
+        engine=settings,
         settings=HostSettings.read(),
         home=HostHome(
             home.workspaces,
             ArtifactStore(state.artifacts_url),
-            open_log(home.logs / f"{host_id}.jsonl", level=level, host_id=host_id),
+            open_log(home.logs / f"{host_id}.jsonl", level=OrchestrationLimits.read().log_level, host_id=host_id),
             ArtifactSettings.read().payload_bytes,
             messages.secret,
         ),
         rng=random.Random(),  # noqa: S311  jitter, no secret
-        numbers=_share(spec, state, host_id),
-        gate=fleet_gate(spec.limits),
-        bus=(lambda engine, agents: fleet_bus(engine, spec, messages, agents=agents)) if messages.secret else None,
+        bus=bus if messages.secret else None,
     )
     on_stop(host.drain)
-    async with asyncio.TaskGroup() as group:
+    async with Engine.of(settings) as engine, asyncio.TaskGroup() as group:
         running = group.create_task(host.run(), name=host_id)
         working = group.create_task(host.working.wait(), name="until it works")
         await asyncio.wait((running, working), return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             tell_ready()
+            seating = Seating(engine, host, prepare=prepare, draw=random.random)
+            following = group.create_task(seating.run(), name="seating")
+            await asyncio.wait((running,))
+            following.cancel()
         working.cancel()

@@ -32,7 +32,7 @@ def next_backoff_s(last_s: float, *, ran_s: float) -> float:
 
 
 class Keeper:
-    """The life of one part. `start` once, then `keep` as a task, then `stop`."""
+    """The life of one part. `start` once, then `keep` as a task, then `stop`; `renew` meanwhile."""
 
     def __init__(self, child: Child, changed: Callable[[], None]) -> None:
         self.child = child
@@ -41,6 +41,8 @@ class Keeper:
         self._process: Process | None = None
         self._stopping = asyncio.Event()
         self._starting = asyncio.Lock()
+        self._renewing = False
+        self._up = asyncio.Event()
 
     async def start(self) -> None:
         """Start the part and return once it is ready; its own error, or StartFailed, says why it isn't."""
@@ -55,6 +57,7 @@ class Keeper:
                 await self._end(0.0)
                 raise
             self._show("running", pid=self._process.pid)
+            self._up.set()
 
     async def keep(self) -> None:
         """Start the part again whenever it ends, until `stop`."""
@@ -70,9 +73,18 @@ class Keeper:
             began = monotonic_s()
             await self._restart()
 
+    async def renew(self) -> None:
+        """End the part in good order and return when `keep` has started it again, or `stop` was called."""
+        async with self._starting:
+            self._renewing = self._process is not None and self._process.returncode is None
+            self._up.clear()
+            await self._end(self.child.stop_s)
+        await self._up.wait()
+
     async def stop(self, *, at_once: bool = False) -> None:
         """End the part: SIGTERM and its time to finish, then SIGKILL; straight to that with `at_once`."""
         self._stopping.set()
+        self._up.set()
         async with self._starting:  # a start that is under way sees the event and gives up
             await self._end(0.0 if at_once else self.child.stop_s)
         self._show("stopped")
@@ -84,8 +96,11 @@ class Keeper:
 
     async def _watch(self, process: Process) -> None:
         exit_code = await process.wait()
+        renewing, self._renewing = self._renewing, False
         if not self._stopping.is_set():
             self._process = None
+            if renewing:
+                return
             self._report(self.child.failure(exit_code))
 
     async def _restart(self) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from amas.model.fleet import FleetSpec
 from amas.platforms.local.home import Home
 
 Ports = tuple[int | None, int | None]
@@ -17,6 +18,8 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     home: str
     fleet_file: str
     """An absolute path to a fleet file that was checked already."""
+    fleet: FleetSpec | None = None
+    """What the file declares; it is wanted from this start on. None: what was wanted before still is."""
     hosts: int = 1
     engine_url: str = ""
     """Empty: an embedded one."""
@@ -70,6 +73,7 @@ def request_for(fleet: str, home: Home, *, ports: Ports, bound: bool = False) ->
     return StartRequest(
         home=str(home.folder),
         fleet_file=str(path),
+        fleet=spec,
         hosts=spec.hosts,
         engine_url=engine.url,
         engine_binary=str(engine.binary or ""),

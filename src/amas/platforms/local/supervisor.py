@@ -9,14 +9,16 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from amas import clock
 from amas.errors import HomeUnusable
 from amas.observe import events
 from amas.observe.logging import open_log, process_log, use_log
-from amas.platforms.local.children import Child, embedded_engine, load_functions, stages
+from amas.platforms.local.children import Child, embedded_engine, host_child, load_functions, stages
+from amas.platforms.local.crew import Crew
 from amas.platforms.local.home import FleetState, Home
 from amas.platforms.local.keeper import Keeper
 from amas.platforms.local.ports import claim_ports
@@ -30,8 +32,11 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 class Supervisor:
     """One fleet. `run` returns when it was told to stop and everything is gone."""
 
-    def __init__(self, home: Home, state: FleetState, parts: Sequence[Sequence[Child]], report: Report) -> None:
-        self._home, self._state, self._report = home, state, report
+    def __init__(
+        self, home: Home, state: FleetState, parts: Sequence[Sequence[Child]], report: Report, *, host: Callable[[str], Child]
+    ) -> None:
+        """`parts`: stage after stage, the hosts last. `host`: makes the part of a host that is wanted later, by its name."""
+        self._home, self._state, self._report, self._host = home, state, report, host
         self._stages = [[Keeper(child, self._write) for child in stage] for stage in parts]
         self._stop = asyncio.Event()
         self._signals = 0
@@ -68,11 +73,16 @@ class Supervisor:
         async with asyncio.TaskGroup() as group:
             for keeper in self._keepers():
                 group.create_task(keeper.keep(), name=keeper.child.name)
+            crew = Crew(
+                self._state, self._stages[-1], lambda name: Keeper(self._host(name), self._write), group, self._show_parts
+            )
+            following = group.create_task(crew.follow(), name="desired state")
             self._state.status = "running"
             self._write()
             process_log().info("the fleet is up", event=events.FLEET_UP, parts=len(self._state.parts), api=self._state.api_url)
             self._report(Event(what="up"))
             await self._stop.wait()
+            following.cancel()
             await self._stop_all()  # ends the group's tasks too
 
     async def _start_all(self) -> bool:
@@ -101,6 +111,10 @@ class Supervisor:
         self._state.status = "stopping"
         for stage in reversed(self._stages):
             await asyncio.gather(*(keeper.stop(at_once=self._signals > 1) for keeper in stage))
+
+    def _show_parts(self) -> None:
+        self._state.parts = [keeper.state for keeper in self._keepers()]
+        self._write()
 
     def _write(self) -> None:
         """Write down what runs; a full disk must not take the fleet down with it."""
@@ -138,7 +152,8 @@ async def supervise(request: StartRequest, report: Report) -> None:
         )
         if request.engine_url:
             await load_functions(request.engine_url, request.cell)
-        supervisor = Supervisor(home, state, stages(request, home, state), report)
+        host = partial(host_child, request, home, state)
+        supervisor = Supervisor(home, state, stages(request, home, state), report, host=host)
         async with _stopped_with_starter(supervisor) if request.bound else contextlib.nullcontext():
             await supervisor.run()
 

@@ -1,13 +1,17 @@
 """Agents: list, look, read their logs (B9). They are declared in the fleet file; making and removing them is not done here."""
 
 import asyncio
+from itertools import islice
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
-from amas.errors import AgentUnknown
+from amas.engine.roster import Roster
+from amas.errors import AgentUnknown, RecordsError
 from amas.model.states import AgentStatus, Layer
+from amas.server.agents import agent_shape
 from amas.server.contract import answers, encoded
 from amas.server.logs import LINES_MAX, agent_lines
 from amas.server.plane import ControlPlane, Plane
@@ -24,6 +28,8 @@ _AGENT = AgentShape(
     layer="specialist",
     lead="technical-lead",
     capabilities=("development.code_review",),
+    labels={"family": "development"},
+    skill="ruff_review",
     status=AgentStatus.WORKING,
     current_tasks=("01990d3e-7a10-7c3e-9a44-0a6f5b7c8d9e",),
     slots=3,
@@ -42,27 +48,47 @@ async def list_agents(  # noqa: PLR0913, PLR0917  one query parameter each
     pool: Annotated[str, Query(max_length=200)] = "",
     layer: Annotated[Layer | None, Query()] = None,
     capability: Annotated[str, Query(max_length=200)] = "",
+    host: Annotated[str, Query(max_length=200)] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Annotated[str, Query(max_length=200, description="The `next` of the page before.")] = "",
 ) -> Response:
-    """List the agents of live hosts by name, as they were half a second ago at most."""
-    agents = [
-        agent
-        for agent in await plane.board.agents()
-        if (status is None or agent.status is status)
-        and (not pool or agent.agent_type == pool)
-        and (layer is None or agent.layer == layer)
-        and (not capability or capability in agent.capabilities)
-    ]
-    page = [agent for agent in agents if agent.agent_id > cursor][: limit + 1]
-    following = page[limit - 1].agent_id if len(page) > limit else None
-    return encoded(AgentPage(items=page[:limit], total=len(agents), next=following))
+    """List the agents of live hosts by pool and number, as they were half a second ago at most."""
+    roster = await plane.board.roster()
+    pools = _pools(roster, pool=pool, layer=layer, capability=capability)
+    page = list(islice(roster.agents(pools=pools, status=status, host_id=host, after=cursor), limit + 1))
+    counted = roster.count(pools=pools, host_id=host)
+    return encoded(
+        AgentPage(
+            items=[agent_shape(seen) for seen in page[:limit]],
+            total=counted.total() if status is None else counted[status],
+            next=page[limit - 1].agent_id if len(page) > limit else None,
+        )
+    )
+
+
+def _pools(roster: Roster, *, pool: str, layer: Layer | None, capability: str) -> frozenset[str] | None:
+    """Return the pools that filters let through; None for all."""
+    if not (pool or layer or capability):
+        return None
+    cards = {name: spans[0].card for name, spans in roster.spans.items()}
+    return frozenset(
+        name
+        for name, card in cards.items()
+        if (not pool or name == pool)
+        and (layer is None or card.layer == layer)
+        and (not capability or capability in card.capabilities)
+    )
 
 
 @router.get("/{agent_id}", summary="Look at an agent", **answers(AgentShape, _AGENT, problems=(404, 422, 503)))
 async def get_agent(agent_id: AgentId, plane: Plane) -> Response:
-    """Show one agent."""
-    return encoded(await _agent(plane, agent_id))
+    """Show one agent, with what the records know that it has done."""
+    shape = await _agent(plane, agent_id)
+    try:
+        succeeded, failed = await plane.records.work_of(agent_id)
+    except RecordsError:
+        return encoded(shape)
+    return encoded(msgspec.structs.replace(shape, tasks_succeeded=succeeded, tasks_failed=failed))
 
 
 @router.get(
@@ -79,7 +105,7 @@ async def get_logs(agent_id: AgentId, plane: Plane, limit: Annotated[int, Query(
 
 
 async def _agent(plane: ControlPlane, agent_id: str) -> AgentShape:
-    for agent in await plane.board.agents():
-        if agent.agent_id == agent_id:
-            return agent
-    raise AgentUnknown(f"there is no agent {agent_id!r} on any live host")
+    seen = (await plane.board.roster()).find(agent_id)
+    if seen is None:
+        raise AgentUnknown(f"there is no agent {agent_id!r} on any live host")
+    return agent_shape(seen)

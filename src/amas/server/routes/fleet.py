@@ -88,7 +88,7 @@ async def _hosts(plane: ControlPlane) -> Check:
         return Check(name="hosts", ok=False, detail="can't be known while the engine is away")
     if not hosts:
         return Check(name="hosts", ok=False, detail="no host is live: nothing would take a task")
-    return Check(name="hosts", ok=True, detail=f"{len(hosts)} live with {sum(len(host.about.agents) for host in hosts)} agents")
+    return Check(name="hosts", ok=True, detail=f"{len(hosts)} live with {sum(host.about.agents for host in hosts)} agents")
 
 
 @router.get("/api/metrics", summary="The fleet in figures", **answers(FleetFigures, _FIGURES, problems=(503,)))

@@ -1,0 +1,82 @@
+"""A crew: the agents of one pool on a host as long as the pool stays what it is.
+
+An agent is an id and a free slot until it has something to do: then its object is made, and kept. Only those that have to be
+there before their first task, to be asked how they are or to take mail, are made at once. Used by the host alone.
+"""
+
+import msgspec
+
+from amas.agents.attempt import Seat
+from amas.agents.base import AgentDefinition, BaseAgent, FunctionAgent, load_agent, make_agent, takes_mail
+from amas.agents.context import Context
+from amas.agents.failures import AttemptFailed, failed
+from amas.agents.health import has_check
+from amas.agents.isolation import ProcessAgent
+from amas.agents.slots import FreeSlots, PoolSlots
+from amas.engine.hosts import PoolCard
+from amas.model.desired import Numbers
+from amas.model.fleet import PoolSpec
+from amas.model.task import Json
+
+
+class Crew:
+    """The agents of a pool, made from one definition."""
+
+    __slots__ = ("_definition", "early", "numbers", "pool", "slots")
+
+    def __init__(self, pool: PoolSpec, slots: FreeSlots) -> None:
+        """Import what the agents are made of; FleetError says why that can't be."""
+        self.pool = pool
+        self._definition = found = None if pool.isolation == "process" else load_agent(pool.agent)
+        kind = FunctionAgent if isinstance(found, AgentDefinition) else found
+        self.early = found is not None and (takes_mail(found) or (kind is not None and has_check(kind)))
+        """Whether its agents are made before they have a task."""
+        blocking = isinstance(found, AgentDefinition) and found.blocking
+        self.numbers: Numbers = ()
+        self.slots: PoolSlots = slots.add_pool(pool.queues, (), each=pool.tasks_per_agent, blocking=blocking)
+
+    def makes(self, pool: PoolSpec) -> bool:
+        """Return whether agents of `pool` are as those of this crew; how many there are doesn't matter."""
+        return msgspec.structs.replace(pool, replicas=self.pool.replicas) == self.pool
+
+    def ids(self, numbers: Numbers) -> list[str]:
+        """Return the ids of agents of this pool."""
+        name = self.pool.name
+        return [f"{name}-{number}" for first, last in numbers for number in range(first, last + 1)]
+
+    def seat(self, agent_id: str) -> Seat:
+        """Return a new agent; one whose own code can't make it fails its task and is made again for the next."""
+        if self._definition is None:
+            return Seat(ProcessAgent(agent_id, self.pool), self.pool)
+        return Seat(make_agent(self._definition, agent_id, self.pool), self.pool)
+
+    @property
+    def card(self) -> PoolCard:
+        """What the host says of these agents."""
+        pool = self.pool
+        return PoolCard(
+            pool=pool.name,
+            layer=pool.layer,
+            lead=pool.lead,
+            title=pool.title,
+            version=pool.version,
+            slots=pool.tasks_per_agent,
+            numbers=self.numbers,
+            capabilities=pool.capabilities,
+            labels=pool.labels,
+            skill=pool.skill,
+        )
+
+
+class Unmade(BaseAgent):
+    """Stands for an agent whose own constructor failed, so that its task fails with the reason and the host goes on."""
+
+    __slots__ = ("_why",)
+
+    def __init__(self, agent_id: str, pool: PoolSpec, error: Exception) -> None:
+        super().__init__(agent_id, pool)
+        self._why = f"the agent can't be made: {type(error).__name__}: {error}"
+
+    async def process_task(self, task: Context) -> Json:
+        """Fail."""
+        raise AttemptFailed(failed("agent_unmade", self._why))

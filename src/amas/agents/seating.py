@@ -1,0 +1,71 @@
+"""Makes a host's agents equal to what is wanted of it, now and whenever that changes.
+
+It listens for changes, and looks now and then besides, since a message may be lost with its connection. What it reads is one
+document at one revision, and what it does with it is `Host.reseat`, so doing it twice or skipping a revision does no harm; the
+host tells the engine which revision it has carried out. It never writes what is wanted.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from amas.agents.host import Host
+from amas.core.gates import fleet_gate
+from amas.core.retry import Draw, pause_s
+from amas.engine.bell import Bell
+from amas.engine.connection import Engine
+from amas.engine.desired import CHANNEL, DesiredState
+from amas.errors import EngineError
+from amas.model.fleet import FleetSpec
+
+POLL_S = 5.0
+"""Seconds between looks without a bell, up to twice that: reading one number, so thousands of hosts may."""
+PAUSE_MIN_S, PAUSE_MAX_S = 0.1, 5.0
+
+
+class Seating:
+    """One host's."""
+
+    def __init__(self, engine: Engine, host: Host, *, prepare: Callable[[FleetSpec], FleetSpec], draw: Draw) -> None:
+        """`prepare` returns a fleet with what this host's agents must know besides; called for each that is wanted."""
+        self._engine, self._host, self._prepare, self._draw = engine, host, prepare, draw
+        self._state = DesiredState(engine)
+        self._woken = asyncio.Event()
+        self._carried_out = 0
+
+    async def run(self) -> None:
+        """Follow until cancelled; the host works already."""
+        bell = Bell(self._engine, {CHANNEL: lambda _: self._woken.set()}, connected=self._woken.set)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(bell.run(), name="seating-bell")
+            group.create_task(self._follow(), name="seating")
+
+    async def _follow(self) -> None:
+        tries = 0
+        while True:
+            try:
+                await self.run_once()
+            except EngineError:  # the host's own calls say so
+                tries += 1
+                await asyncio.sleep(pause_s(tries, least_s=PAUSE_MIN_S, most_s=PAUSE_MAX_S, draw=self._draw))
+                continue
+            tries = 0
+            try:
+                async with asyncio.timeout(POLL_S * (1 + self._draw())):
+                    await self._woken.wait()
+            except TimeoutError:
+                pass
+            self._woken.clear()
+
+    async def run_once(self) -> bool:
+        """Carry out what is wanted; return whether that has changed since the last time."""
+        if await self._state.revision() == self._carried_out:
+            return False
+        desired = await self._state.read()
+        pools, gate = desired.pools, None
+        if desired.spec is not None:
+            spec = self._prepare(desired.spec)
+            pools, gate = spec.pools, fleet_gate(spec.limits)
+        seats = desired.seats.get(self._host.host_id, ())
+        await self._host.reseat(pools, seats, gate=gate, revision=desired.revision)
+        self._carried_out = desired.revision
+        return True

@@ -1,0 +1,234 @@
+"""What the commands do that change what is wanted of a running fleet, or show it: through the fleet's API."""
+
+import contextlib
+import getpass
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import typer
+
+from amas.cli.api import Api, home_at
+from amas.cli.exit import ExitCode
+from amas.cli.output import complain, console, moment, print_json
+from amas.clock import monotonic_s
+from amas.errors import InputUnusable
+
+WAIT_S = 120.0
+"""Beyond this something keeps the hosts from it, and the sentence says which."""
+LOOK_EVERY_S = 0.2
+
+
+class Asked(NamedTuple):
+    """What `amas apply` was asked for."""
+
+    file: Path | None
+    revision: int | None
+    why: str
+    yes: bool = False
+    dry_run: bool = False
+    wait: bool = True
+
+
+class Said(NamedTuple):
+    """What goes with every change."""
+
+    why: str
+    wait: bool
+    as_json: bool
+
+    @property
+    def body(self) -> dict[str, str]:
+        """Return who wants it, and why."""
+        return {"by": _who(), "why": self.why}
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return "operator"
+
+
+def apply(asked: Asked, folder: Path | None, *, as_json: bool) -> None:
+    """Show what a file, or an earlier revision, would change, and change it."""
+    if (asked.file is None) == (asked.revision is None):
+        raise InputUnusable("say which fleet: amas apply FILE, or amas apply --revision N")
+    body = _body(asked.file, asked.revision)
+    api = Api.of(home_at(folder))
+    looked = api.post("/api/fleet/apply?dry_run=true", body)
+    same = not looked["difference"]["changes"]
+    if not as_json:
+        _say(looked["told"])
+    if asked.dry_run or same:
+        if as_json:
+            print_json(looked)
+        return
+    if not (asked.yes or as_json):
+        _ask()
+    why = asked.why or (f"applied {asked.file}" if asked.file else f"back to revision {asked.revision}")
+    applied = api.post("/api/fleet/apply", {**body, "by": _who(), "why": why, "expect": looked["revision"]})
+    if asked.wait:
+        _until_done(api, applied["revision"], show=not as_json)
+    if as_json:
+        print_json(applied)
+    else:
+        console().print(f"revision {applied['revision']} " + ("runs" if asked.wait else "is wanted"))
+
+
+def _body(file: Path | None, revision: int | None) -> dict[str, Any]:
+    if file is None:
+        return {"revision": revision}
+    from amas.fleet.load import load_fleet
+
+    return {"fleet": msgspec.to_builtins(load_fleet(file, agents=True))}
+
+
+def _ask() -> None:
+    if not sys.stdin.isatty():
+        raise InputUnusable("nobody can be asked here: say --yes to apply this, or --dry-run to only look")
+    typer.confirm("apply this?", abort=True)
+
+
+def diff(file: Path, folder: Path | None, *, as_json: bool) -> None:
+    """Show what a file would change."""
+    looked = Api.of(home_at(folder)).post("/api/fleet/apply?dry_run=true", _body(file, None))
+    if as_json:
+        print_json(looked)
+    else:
+        _say(looked["told"])
+    if looked["difference"]["changes"]:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def scale(pool: str, replicas: int | None, folder: Path | None, *, said: Said, reset: bool) -> None:
+    """Scale a pool, or end that."""
+    if replicas is None and not reset:
+        raise InputUnusable(f"say how many: amas scale {pool} N, or amas scale {pool} --reset")
+    api = Api.of(home_at(folder))
+    scaled = api.post(f"/api/pools/{pool}/scale", {**said.body, "replicas": replicas})
+    _finish(api, scaled, said, f"{pool} is to have {scaled['replicas']} agents" + (", as its file says" if reset else ""))
+
+
+def restart(what: str, folder: Path | None, *, said: Said) -> None:
+    """Restart a host, or else a pool."""
+    api = Api.of(home_at(folder))
+    if what in {host["id"] for host in api.get("/api/hosts")["items"]}:
+        order(what, "restart", folder, said=said)
+        return
+    restarted = api.post(f"/api/pools/{what}/restart", said.body)
+    _finish(api, restarted, said, f"the {restarted['replicas']} agents of {what} are made anew")
+
+
+_ORDERED = {
+    "drain": "is drained: its {seats} agents go to other hosts",
+    "cordon": "is cordoned: it keeps its {seats} agents and gets no more",
+    "uncordon": "may get agents again",
+    "restart": "is started anew",
+}
+
+
+def order(host: str, what: str, folder: Path | None, *, said: Said) -> None:
+    """Order a host about."""
+    api = Api.of(home_at(folder))
+    ordered = api.post(f"/api/hosts/{host}/{what}", said.body)
+    if what == "drain" and not ordered["open_hosts"]:
+        complain(f"no other host may get agents: those of {host} have nowhere to go until one is started or uncordoned")
+    _finish(api, ordered, said, f"{host} {_ORDERED[what].format(seats=ordered['seats'])}")
+
+
+def hosts(folder: Path | None, *, as_json: bool) -> None:
+    """List hosts."""
+    from amas.cli.tree import table
+
+    found = Api.of(home_at(folder)).get("/api/hosts")
+    if as_json:
+        print_json(found)
+        return
+    rows: list[list[object]] = [
+        [
+            host["id"],
+            "live" if host["live"] else "gone",
+            _wanted(host["order"]),
+            host["seats"],
+            host["running"],
+            host["revision"] or "",
+        ]
+        for host in found["items"]
+    ]
+    console().print(table("", ["host", "", "wanted", "agents", "tasks", "revision"], rows))
+
+
+def _wanted(order: dict[str, Any]) -> str:
+    return ", ".join(name for name in ("drained", "cordoned") if order[name])
+
+
+def history(folder: Path | None, *, limit: int, as_json: bool) -> None:
+    """List changes."""
+    from amas.cli.tree import table
+
+    found = Api.of(home_at(folder)).get("/api/fleet/history", limit=limit)
+    if as_json:
+        print_json(found)
+        return
+    rows: list[list[object]] = [
+        [change["revision"], moment(change["at_ms"]), change["by"], ", ".join(change["fields"]), change["why"]]
+        for change in found["items"]
+    ]
+    console().print(table("", ["revision", "when", "by", "what", "why"], rows))
+    if found["fleets"]:
+        console().print(f"`amas apply --revision N` goes back to a fleet: {', '.join(map(str, found['fleets']))}")
+
+
+def _say(lines: list[str]) -> None:
+    for line in lines:
+        console().print(line, markup=False, soft_wrap=True)
+
+
+def _finish(api: Api, answer: dict[str, Any], said: Said, sentence: str) -> None:
+    if said.wait:
+        _until_done(api, answer["revision"], show=not said.as_json)
+    if said.as_json:
+        print_json(answer)
+    else:
+        console().print(sentence, markup=False)
+
+
+def _until_done(api: Api, revision: int, *, show: bool) -> None:
+    """Return once all agents sit where they should and all hosts have carried it out; exit code 1 when that takes too long."""
+    until_s = monotonic_s() + WAIT_S
+    with _progress(show=show) as say:
+        while waits_for := _waits_for(api, revision):
+            say(waits_for)
+            if monotonic_s() > until_s:
+                complain(
+                    f"revision {revision} is wanted, but after {WAIT_S:g} s it doesn't run: {waits_for}; `amas hosts` shows more"
+                )
+                raise typer.Exit(ExitCode.FAILED)
+            time.sleep(LOOK_EVERY_S)
+
+
+def _waits_for(api: Api, revision: int) -> str:
+    found = api.get("/api/fleet/desired")
+    live = [host["id"] for host in api.get("/api/hosts")["items"] if host["live"]]
+    if found["revision"] < revision or not found["dealt"]:
+        return "agents are dealt out"
+    if len(live) < found["hosts"]:
+        return f"{len(live)} of {found['hosts']} hosts are up"
+    unseated = sum(pool["wanted"] - pool["seated"] for pool in found["pools"])
+    behind = [host for host in found["behind"] if host in live]
+    if behind:
+        return f"{', '.join(behind)} {'is' if len(behind) == 1 else 'are'} behind"
+    return f"{unseated} agents have no host" if unseated and not live else ""
+
+
+@contextlib.contextmanager
+def _progress(*, show: bool) -> Iterator[Any]:
+    if not show:
+        yield lambda _: None
+        return
+    with console().status("waiting for the hosts") as line:
+        yield lambda waits_for: line.update(f"waiting: {waits_for}")

@@ -1,0 +1,118 @@
+"""The commands that change what is wanted of a running fleet; `desired.py` does what they say. Part of the `amas` command."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from amas.cli.options import HomeOption, Json
+
+app = typer.Typer()
+
+Why = Annotated[str, typer.Option("--why", help="A word for the history.")]
+HostArgument = Annotated[str, typer.Argument(metavar="HOST", help="A host's name, such as host-1.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Return once the hosts have carried it out, or at once.")]
+
+
+@app.command()
+def apply(
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A fleet file.")] = None,
+    revision: Annotated[
+        int | None, typer.Option(help="Instead of a file: go back to the fleet that this revision brought.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    why: Why = "",
+    wait: Wait = True,
+    home: HomeOption = None,
+    json: Json = False,
+) -> None:
+    """Make the running fleet what a file declares: say what will change, ask, change it, and wait until it runs so."""
+    from amas.cli import desired
+
+    asked = desired.Asked(file, revision, why, yes=yes, dry_run=dry_run, wait=wait)
+    desired.apply(asked, home, as_json=json)
+
+
+@app.command()
+def diff(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A fleet file.")], home: HomeOption = None, json: Json = False
+) -> None:
+    """Say what applying a file would change; the exit code is 0 for nothing and 1 for something."""
+    from amas.cli import desired
+
+    desired.diff(file, home, as_json=json)
+
+
+@app.command()
+def scale(
+    pool: Annotated[str, typer.Argument(metavar="POOL", help="A pool's name, such as code-reviewer.")],
+    replicas: Annotated[int | None, typer.Argument(metavar="N", min=0, help="How many agents it is to have.")] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="As many as the fleet file says, again.")] = False,
+    why: Why = "",
+    wait: Wait = True,
+    home: HomeOption = None,
+    json: Json = False,
+) -> None:
+    """Let a pool have more or fewer agents than its file says, within the fleet's limits."""
+    from amas.cli import desired
+
+    desired.scale(pool, None if reset else replicas, home, said=desired.Said(why, wait=wait, as_json=json), reset=reset)
+
+
+@app.command()
+def restart(
+    what: Annotated[str, typer.Argument(metavar="HOST|POOL", help="A host to start anew, or a pool whose agents to make anew.")],
+    why: Why = "",
+    wait: Wait = True,
+    home: HomeOption = None,
+    json: Json = False,
+) -> None:
+    """Start a host anew, or make the agents of a pool anew, each once it has done what it runs."""
+    from amas.cli import desired
+
+    desired.restart(what, home, said=desired.Said(why, wait=wait, as_json=json))
+
+
+@app.command()
+def drain(host: HostArgument, why: Why = "", wait: Wait = True, home: HomeOption = None, json: Json = False) -> None:
+    """Move a host's agents to others, each once it has done what it runs; `amas uncordon` takes it back."""
+    from amas.cli import desired
+
+    desired.order(host, "drain", home, said=desired.Said(why, wait=wait, as_json=json))
+
+
+@app.command()
+def cordon(host: HostArgument, why: Why = "", home: HomeOption = None, json: Json = False) -> None:
+    """Let a host keep its agents and get no more; `amas uncordon` ends that."""
+    from amas.cli import desired
+
+    desired.order(host, "cordon", home, said=desired.Said(why, wait=False, as_json=json))
+
+
+@app.command()
+def uncordon(host: HostArgument, why: Why = "", wait: Wait = True, home: HomeOption = None, json: Json = False) -> None:
+    """Let a host that was cordoned or drained get agents again."""
+    from amas.cli import desired
+
+    desired.order(host, "uncordon", home, said=desired.Said(why, wait=wait, as_json=json))
+
+
+@app.command()
+def hosts(home: HomeOption = None, json: Json = False) -> None:
+    """List hosts with their agents and what is wanted of them."""
+    from amas.cli import desired
+
+    desired.hosts(home, as_json=json)
+
+
+@app.command()
+def history(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many changes, newest first.")] = 20,
+    home: HomeOption = None,
+    json: Json = False,
+) -> None:
+    """Say who changed what of what is wanted of the fleet, and why."""
+    from amas.cli import desired
+
+    desired.history(home, limit=limit, as_json=json)

@@ -1,0 +1,57 @@
+"""`amas ps`: a fleet at a glance, a line for each pool; its agents on request, a page of the API at a time."""
+
+from pathlib import Path
+from typing import Any
+
+from amas.cli.api import Api, home_at
+from amas.cli.look import agent_rows
+from amas.cli.output import console, print_json
+
+PAGE = 1000
+"""Agents that the API gives at a time."""
+STATUSES = ("idle", "working", "error", "healing")
+
+
+def pools(folder: Path | None, *, as_json: bool) -> None:
+    """List the pools with how many of their agents do what."""
+    found = Api.of(home_at(folder)).get("/api/pools")
+    if as_json:
+        print_json(found)
+        return
+    if not found["items"]:
+        console().print("no agent is seated yet: `amas status` and `amas hosts` say why")
+        return
+    from amas.cli.tree import table
+
+    rows = [_pool_row(pool) for pool in found["items"]]
+    total = found["agents"]
+    rows.append([f"{len(rows)} pools", "", "", "", total["total"], *(total[status] for status in STATUSES)])
+    console().print(table("", ["pool", "layer", "skill", "version", "agents", *STATUSES, "done", "failed"], rows))
+
+
+def _pool_row(pool: dict[str, Any]) -> list[object]:
+    agents = pool["agents"]
+    counts = [agents["total"], *(agents[status] for status in STATUSES)]
+    versions = ", ".join(pool["versions"])
+    return [pool["pool"], pool["layer"], pool["skill"], versions, *counts, pool["tasks_succeeded"], pool["tasks_failed"]]
+
+
+def agents(folder: Path | None, *, filters: dict[str, str], limit: int, as_json: bool) -> None:
+    """List up to `limit` agents that the filters let through."""
+    api, items, total = Api.of(home_at(folder)), list[dict[str, Any]](), 0
+    cursor: str | None = ""
+    while cursor is not None and len(items) < limit:
+        page = api.get("/api/agents", **filters, limit=min(PAGE, limit - len(items)), cursor=cursor)
+        items += page["items"]
+        total, cursor = page["total"], page["next"]
+    if as_json:
+        print_json({"items": items, "total": total, "next": cursor})
+        return
+    if not items:
+        console().print("no such agent")
+        return
+    from amas.cli.tree import table
+
+    console().print(table("", *agent_rows(items)))
+    if len(items) < total:
+        console().print(f"{total - len(items):,} more: --limit {total} shows all, --pool, --status, --host and others choose")

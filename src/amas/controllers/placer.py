@@ -1,0 +1,91 @@
+"""The placer: deals the fleet's agents out to the live hosts, whenever hosts, pools, scales or orders have changed.
+
+It alone writes seats. What it reads and what it writes is one document with a revision (`engine/desired.py`), and it writes only
+over what it read: whoever changes something meanwhile makes it look and decide again, so nothing is dealt from an old wish. A
+placer that is killed has dealt all or nothing; the next leader's goes on from what stands there.
+
+It looks when it is rung for: after a change, and when a host has come, gone or been given up by the reaper. A host counts as live
+until the reaper gives it up, so that an engine that was away for a while moves nobody.
+"""
+
+from collections.abc import Mapping
+
+from amas.clock import monotonic_s
+from amas.controllers.figures import Figures
+from amas.core.placement import open_hosts, place
+from amas.engine.desired import CHANNEL, DesiredState, Wish
+from amas.errors import DesiredChanged
+from amas.model.desired import Desired, Seats
+from amas.observe import events
+from amas.observe.logging import process_log
+
+BY = "placer"
+PAUSE_S = 2.0
+"""Between looks when nothing rings; a ring may be lost with its connection."""
+GATHER_S = 2.0
+"""How long the first hosts of a fleet that starts wait for the others that it declares, so that the first doesn't get it all."""
+
+
+class Placer:
+    """Writes seats."""
+
+    name = "placer"
+    woken_by = CHANNEL
+
+    def __init__(self, state: DesiredState, figures: Figures) -> None:
+        self._state, self._figures = state, figures
+        self._seen: tuple[int, frozenset[str]] | None = None
+        self._first_s: float | None = None
+
+    async def run_once(self) -> float:
+        """Deal what isn't dealt as it should be and return the seconds until the next look."""
+        desired, live = await self._state.read_with_hosts()
+        seen = desired.revision, live
+        if seen == self._seen or desired.fleet is None:
+            return PAUSE_S
+        if wait_s := self._gathering_s(desired, live):
+            return wait_s
+        placed = seats_of(desired, live)
+        if wishes := _changes(desired.seats, placed):
+            try:
+                revision = await self._state.change(wishes, by=BY, expect=desired.revision)
+            except DesiredChanged:
+                return 0.0
+            self._told(desired, live, placed)
+            seen = revision, live
+        self._seen = seen
+        return PAUSE_S
+
+    def _gathering_s(self, desired: Desired, live: frozenset[str]) -> float:
+        """Return how long to wait for more hosts: while nobody is seated, and not for ever."""
+        assert desired.fleet is not None
+        if not live or len(live) >= desired.fleet.hosts or not live.isdisjoint(desired.seats):
+            self._first_s = None
+            return 0.0
+        now_s = monotonic_s()
+        if self._first_s is None:
+            self._first_s = now_s
+        return max(0.0, self._first_s + GATHER_S - now_s)
+
+    def _told(self, desired: Desired, live: frozenset[str], placed: Mapping[str, tuple[Seats, ...]]) -> None:
+        seated = sum(seats.count for of in placed.values() for seats in of)
+        unseated = sum(pool.replicas for pool in desired.pools) - seated
+        self._figures.placements += 1
+        process_log().info(
+            "dealt the agents out",
+            event=events.SEATS_DEALT,
+            hosts=len(live),
+            agents=seated,
+            unseated=unseated,
+            of=desired.revision,
+        )
+
+
+def seats_of(desired: Desired, live: frozenset[str]) -> dict[str, tuple[Seats, ...]]:
+    """Return how the agents are to sit, given what is wanted and who lives."""
+    may_get, may_keep = open_hosts(desired, live)
+    return place(desired.pools, may_get, desired.seats, cordoned=may_keep)
+
+
+def _changes(before: Mapping[str, tuple[Seats, ...]], after: Mapping[str, tuple[Seats, ...]]) -> list[Wish]:
+    return [Wish(f"seats:{host}", after.get(host)) for host in sorted({*before, *after}) if before.get(host) != after.get(host)]

@@ -1,0 +1,138 @@
+"""The agents of a fleet as they are now, from what live hosts say of themselves: found, counted and listed, never stored.
+
+Agents stand in ranges, so counting costs what works now and not what there is, and a page of a list costs the page. An agent that
+two hosts tell of, which happens while it moves, is shown once, on the host that lives and came last.
+"""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from typing import NamedTuple
+
+from amas.engine.hosts import HostView, PoolCard
+from amas.model.numbers import named
+from amas.model.states import AgentStatus
+
+
+class Span(NamedTuple):
+    """Agents of one pool, one after the other, on one host."""
+
+    first: int
+    last: int
+    card: PoolCard
+    host: HostView
+    silent: bool
+    """The host's lease has run out; it is about to be replaced."""
+
+
+class Seen(NamedTuple):
+    """One agent."""
+
+    agent_id: str
+    span: Span
+    status: AgentStatus
+    tasks: tuple[str, ...]
+    """The ids of what it works on."""
+
+
+class Roster:
+    """The agents of some hosts."""
+
+    def __init__(self, hosts: Iterable[HostView], *, now_ms: int) -> None:
+        self.spans: dict[str, list[Span]] = {}
+        """By pool in the order of names, by number, none over another."""
+        self._tasks: dict[str, list[str]] = {}
+        self._troubled: set[str] = set()
+        found: dict[str, list[Span]] = {}
+        for host in hosts:
+            silent = host.lease_until_ms < now_ms
+            for card in host.about.pools:
+                found.setdefault(card.pool, []).extend(Span(first, last, card, host, silent) for first, last in card.numbers)
+            for task_id, agent_id in host.running.items():
+                self._tasks.setdefault(agent_id, []).append(task_id)
+            self._troubled.update(host.figures.troubled)
+        for pool in sorted(found):
+            self.spans[pool] = _apart(found[pool])
+        self._counts = self._count()
+
+    def _count(self) -> dict[tuple[str, str], Counter[AgentStatus]]:
+        counts: dict[tuple[str, str], Counter[AgentStatus]] = {}
+        for pool, spans in self.spans.items():
+            for span in spans:
+                at = counts.setdefault((pool, span.host.id), Counter())
+                at[AgentStatus.HEALING if span.silent else AgentStatus.IDLE] += span.last - span.first + 1
+        for agent_id in self._tasks.keys() | self._troubled:
+            found = self._span(agent_id)
+            if found is not None and not found.silent:
+                at = counts[found.card.pool, found.host.id]
+                at[AgentStatus.IDLE] -= 1
+                at[self._status(agent_id, found)] += 1
+        return counts
+
+    def count(self, *, pools: Collection[str] | None = None, host_id: str = "") -> Counter[AgentStatus]:
+        """Return how many agents have which status: of these pools, of this host; by default of all."""
+        total: Counter[AgentStatus] = Counter()
+        for (pool, host), counted in self._counts.items():
+            if (pools is None or pool in pools) and (not host_id or host == host_id):
+                total.update(counted)
+        return total
+
+    def find(self, agent_id: str) -> Seen | None:
+        """Return one agent, or None when no live host has it."""
+        span = self._span(agent_id)
+        return self._seen(agent_id, span) if span else None
+
+    def agents(
+        self, *, pools: Collection[str] | None = None, status: AgentStatus | None = None, host_id: str = "", after: str = ""
+    ) -> Iterator[Seen]:
+        """Yield agents by pool and number, those that come after the agent `after`."""
+        from_pool, from_number = named(after)
+        for pool, spans in self.spans.items():
+            if pool < from_pool or (pools is not None and pool not in pools):
+                continue
+            least = from_number + 1 if pool == from_pool else 1
+            for span in spans:
+                if host_id and span.host.id != host_id:
+                    continue
+                for number in range(max(span.first, least), span.last + 1):
+                    agent_id = f"{pool}-{number}"
+                    if status is None or self._status(agent_id, span) is status:
+                        yield self._seen(agent_id, span)
+
+    def _span(self, agent_id: str) -> Span | None:
+        pool, number = named(agent_id)
+        spans = self.spans.get(pool, [])
+        at = bisect_right(spans, number, key=lambda span: span.first)
+        return spans[at - 1] if at and number <= spans[at - 1].last else None
+
+    def _seen(self, agent_id: str, span: Span) -> Seen:
+        return Seen(agent_id, span, self._status(agent_id, span), tuple(sorted(self._tasks.get(agent_id, ()))))
+
+    def _status(self, agent_id: str, span: Span) -> AgentStatus:
+        """`healing` while its host is silent beyond its lease and about to be replaced."""
+        if span.silent:
+            return AgentStatus.HEALING
+        if agent_id in self._troubled:
+            return AgentStatus.ERROR
+        return AgentStatus.WORKING if agent_id in self._tasks else AgentStatus.IDLE
+
+
+def _apart(spans: list[Span]) -> list[Span]:
+    """Return spans in order, each cut to what no better one has: of a live host before a silent one's, of a later one before."""
+    taken: list[Span] = []
+    for span in sorted(spans, key=lambda each: (each.silent, -each.host.since_ms)):
+        pieces = [(span.first, span.last)]
+        for other in taken:
+            pieces = [piece for first, last in pieces for piece in _without(first, last, other)]
+        taken += [span._replace(first=first, last=last) for first, last in pieces]
+    return sorted(taken, key=lambda each: each.first)
+
+
+def _without(first: int, last: int, other: Span) -> Iterator[tuple[int, int]]:
+    if other.last < first or other.first > last:
+        yield first, last
+        return
+    if first < other.first:
+        yield first, other.first - 1
+    if other.last < last:
+        yield other.last + 1, last

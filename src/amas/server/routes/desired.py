@@ -1,0 +1,234 @@
+"""What is wanted of the fleet: apply a fleet, scale and restart pools, drain, cordon and restart hosts, add and remove agents.
+
+Each is a change of the desired state, whose history says who wanted it and why; the placer, the hosts and the local platform make
+what runs equal to it.
+"""
+
+import re
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request
+from starlette.responses import Response
+
+from amas.core.difference import Change, Difference, FieldChange
+from amas.core.placement import open_hosts
+from amas.engine.hosts import HostView
+from amas.errors import AgentUnknown
+from amas.model.desired import Desired, DesiredChange, Order, Scale
+from amas.model.fleet import FleetSpec
+from amas.server import intake, wishes
+from amas.server.contract import answers, encoded, takes
+from amas.server.desired_shapes import (
+    DesiredShape,
+    FleetApplied,
+    HistoryPage,
+    HostNow,
+    HostPage,
+    NewAgent,
+    NewFleet,
+    NewScale,
+    Ordered,
+    PoolNow,
+    Scaled,
+    Wished,
+)
+from amas.server.plane import ControlPlane, Plane
+from amas.server.problems import Fault, Refusal
+
+router = APIRouter(prefix="/api", tags=["fleet"])
+
+PoolName = Annotated[str, Path(max_length=200, description="A pool's name, such as `code-reviewer`.")]
+HostId = Annotated[str, Path(max_length=200, description="A host's name, such as `host-1`.")]
+HostAction = Annotated[str, Path(pattern="^(drain|cordon|uncordon|restart)$")]
+AgentName = Annotated[str, Path(max_length=200, description="An agent's name, such as `code-reviewer-3`.")]
+_NUMBERED = re.compile(r"(.+)-(\d+)")
+
+_DIFFERENCE = Difference(
+    changes=(Change("pool code-reviewer", "changed", 2, (FieldChange("replicas", 3, 5),)),),
+    agents_before=40,
+    agents_after=42,
+    hosts_before=1,
+    hosts_after=1,
+)
+_TOLD = ["~ pool code-reviewer (+2 agents)", "    replicas: 3 -> 5", "40 -> 42 agents (+2) on 1 host"]
+_APPLIED = FleetApplied(revision=12, applied=True, difference=_DIFFERENCE, told=_TOLD)
+_SCALE = Scale(replicas=5, by="ann", why="the sale", at_ms=1_757_000_000_000)
+_DESIRED = DesiredShape(
+    revision=12,
+    fleet="amas",
+    hosts=1,
+    pools=[PoolNow(name="code-reviewer", declared=3, wanted=5, seated=5, scale=_SCALE)],
+    dealt=True,
+    behind=[],
+)
+_HOSTS = HostPage(items=[HostNow(id="host-1", live=True, seats=42, order=Order(), revision=12, running=4)])
+_CHANGE = DesiredChange(revision=12, at_ms=1_757_000_000_000, by="ann", why="the sale", fields=("scale:code-reviewer",))
+_SCALED = Scaled(pool="code-reviewer", replicas=5, revision=12)
+_ORDERED = Ordered(host="host-1", order=Order(drained=True), revision=13, seats=42, open_hosts=1)
+_WISHED = Wished(by="ann", why="the sale")
+_FAULTS = (400, 409, 413, 415, 422, 503)
+
+
+@router.post(
+    "/fleet/apply",
+    summary="Declare a fleet",
+    openapi_extra=takes(NewFleet, NewFleet(revision=7, by="ann", why="the new one was too slow", expect=11)),
+    **answers(FleetApplied, _APPLIED, problems=_FAULTS),
+)
+async def apply_fleet(
+    request: Request, plane: Plane, dry_run: Annotated[bool, Query(description="Only say what would change.")] = False
+) -> Response:
+    """Declare a fleet in place of the one that is; queued tasks that nobody can do any more stay queued until somebody can."""
+    new = await intake.read_one(request, NewFleet)
+    fleet = await _fleet(plane, new)
+    if dry_run:
+        desired, found, told = await wishes.judged(plane, fleet)
+        return encoded(FleetApplied(revision=desired.revision, applied=False, difference=found, told=told))
+    why = new.why or (f"back to revision {new.revision}" if new.revision is not None else "applied over the API")
+    found, told, revision = await wishes.apply(plane, fleet, by=new.by, why=why, expect=new.expect)
+    return encoded(FleetApplied(revision=revision, applied=True, difference=found, told=told))
+
+
+async def _fleet(plane: ControlPlane, new: NewFleet) -> FleetSpec:
+    if (new.fleet is None) == (new.revision is None):
+        raise Refusal(Fault(detail="say either a fleet or the revision that brought one", pointer="#"))
+    if new.fleet is not None:
+        return new.fleet
+    assert new.revision is not None
+    return await wishes.earlier(plane.desired, new.revision)
+
+
+@router.get("/fleet/desired", summary="What is wanted", **answers(DesiredShape, _DESIRED, problems=(503,)))
+async def get_desired(plane: Plane) -> Response:
+    """Show what is wanted of every pool, and whether the hosts have carried it out."""
+    desired, live = await plane.desired.read_with_hosts()
+    hosts = await plane.hosts.all()
+    return encoded(_shown(desired, live, hosts))
+
+
+def _shown(desired: Desired, live: frozenset[str], hosts: list[HostView]) -> DesiredShape:
+    seated: dict[str, int] = {}
+    for host, of in desired.seats.items():
+        for seats in of:
+            seated[seats.pool] = seated.get(seats.pool, 0) + (seats.count if host in live else 0)
+    declared = {pool.name: pool.replicas for pool in desired.fleet.pools} if desired.fleet else {}
+    return DesiredShape(
+        revision=desired.revision,
+        fleet=desired.fleet.name if desired.fleet else "",
+        hosts=desired.fleet.hosts if desired.fleet else 0,
+        pools=[
+            PoolNow(
+                name=pool.name,
+                declared=declared[pool.name],
+                wanted=pool.replicas,
+                seated=seated.get(pool.name, 0),
+                scale=desired.scales.get(pool.name),
+            )
+            for pool in desired.pools
+        ],
+        dealt=wishes.dealt(desired, live),
+        behind=[host.id for host in hosts if 0 < host.about.revision < desired.revision],
+    )
+
+
+@router.get(
+    "/fleet/history",
+    summary="Who changed what",
+    **answers(HistoryPage, HistoryPage(items=[_CHANGE], fleets=[7]), problems=(422, 503)),
+)
+async def get_history(plane: Plane, limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> Response:
+    """Show the changes of what is wanted, newest first, and which revisions brought fleets that can be applied again."""
+    return encoded(
+        HistoryPage(items=await plane.desired.history(limit=limit), fleets=sorted(await plane.desired.fleets(), reverse=True))
+    )
+
+
+@router.post(
+    "/pools/{name}/scale",
+    summary="Scale a pool",
+    openapi_extra=takes(NewScale, NewScale(replicas=5, by="ann", why="the sale")),
+    **answers(Scaled, _SCALED, problems=_FAULTS),
+)
+async def scale_pool(name: PoolName, request: Request, plane: Plane) -> Response:
+    """Let a pool have so many agents, whatever the fleet file says, within the fleet's limits; null ends that."""
+    new = await intake.read_one(request, NewScale)
+    why = new.why or ("as the fleet file says" if new.replicas is None else f"scaled to {new.replicas}")
+    size, revision = await wishes.scale(plane, name, new.replicas, by=new.by, why=why)
+    return encoded(Scaled(pool=name, replicas=size, revision=revision))
+
+
+@router.post(
+    "/pools/{name}/restart",
+    summary="Make a pool's agents anew",
+    openapi_extra=takes(Wished, _WISHED),
+    **answers(Scaled, _SCALED, problems=_FAULTS),
+)
+async def restart_pool(name: PoolName, request: Request, plane: Plane) -> Response:
+    """Have each agent of a pool made anew once it has done what it runs."""
+    new = await intake.read_one(request, Wished)
+    revision = await wishes.make_anew(plane, name, by=new.by, why=new.why or "restarted")
+    size = next(pool.replicas for pool in (await plane.desired.read()).pools if pool.name == name)
+    return encoded(Scaled(pool=name, replicas=size, revision=revision))
+
+
+@router.get("/hosts", summary="List hosts", **answers(HostPage, _HOSTS, problems=(503,)))
+async def list_hosts(plane: Plane) -> Response:
+    """Show every host that lives, or of which something is wanted: its orders, its seats and what it runs."""
+    desired, live = await plane.desired.read_with_hosts()
+    views = {host.id: host for host in await plane.hosts.all()}
+    items = []
+    for host in sorted({*live, *desired.orders, *desired.seats}):
+        view = views.get(host)
+        items.append(
+            HostNow(
+                id=host,
+                live=host in live,
+                seats=sum(seats.count for seats in desired.seats.get(host, ())),
+                order=desired.orders.get(host, Order()),
+                revision=view.about.revision if view else 0,
+                running=len(view.running) if view else 0,
+            )
+        )
+    return encoded(HostPage(items=items))
+
+
+@router.post(
+    "/hosts/{host_id}/{action}",
+    summary="Drain, cordon, uncordon or restart a host",
+    openapi_extra=takes(Wished, _WISHED),
+    **answers(Ordered, _ORDERED, problems=(404, *_FAULTS)),
+)
+async def order_host(host_id: HostId, action: HostAction, request: Request, plane: Plane) -> Response:
+    """Drain: its agents go to other hosts. Cordon: it gets no more. Uncordon: as before. Restart: the platform starts it anew."""
+    new = await intake.read_one(request, Wished)
+    wanted, revision = await wishes.order(plane, host_id, action, by=new.by, why=new.why or action)
+    desired, live = await plane.desired.read_with_hosts()
+    may_get, _ = open_hosts(desired, live)
+    seats = sum(seats.count for seats in desired.seats.get(host_id, ()))
+    return encoded(Ordered(host=host_id, order=wanted, revision=revision, seats=seats, open_hosts=len(may_get)))
+
+
+@router.post(
+    "/agents",
+    summary="Add an agent",
+    openapi_extra=takes(NewAgent, NewAgent(pool="code-reviewer", by="ann", why="the sale")),
+    **answers(Scaled, _SCALED, status=201, problems=_FAULTS),
+)
+async def add_agent(request: Request, plane: Plane) -> Response:
+    """Let a pool have one agent more than it has; it gets the next number."""
+    new = await intake.read_one(request, NewAgent)
+    size, revision = await wishes.scale(plane, new.pool, None, by=new.by, why=new.why or "one agent more", more=1)
+    return encoded(Scaled(pool=new.pool, replicas=size, revision=revision), 201)
+
+
+@router.delete("/agents/{agent_id}", summary="Remove an agent", **answers(Scaled, _SCALED, problems=(404, 409, 422, 503)))
+async def remove_agent(agent_id: AgentName, plane: Plane) -> Response:
+    """Let a pool have one agent fewer: the one with the highest number, since a pool's agents are interchangeable."""
+    size, revision = await wishes.retire(plane, *_named(agent_id), by="api", why=f"removed {agent_id}")
+    return encoded(Scaled(pool=_named(agent_id)[0], replicas=size, revision=revision))
+
+
+def _named(agent_id: str) -> tuple[str, int]:
+    if (found := _NUMBERED.fullmatch(agent_id)) is None:
+        raise AgentUnknown(f"{agent_id!r} is no agent's name: it is its pool's, a hyphen and a number")
+    return found[1], int(found[2])

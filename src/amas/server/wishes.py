@@ -1,0 +1,154 @@
+"""What people change of what is wanted of the fleet, over REST: each a change of one document, said again when others change it.
+
+A wish follows from what it was decided on: who applies a fleet names the revision whose difference they looked at, and is refused
+when another fleet was applied since. Scales and orders are the last one's to say.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TypeVar
+
+import msgspec
+
+from amas.controllers.placer import seats_of
+from amas.core.difference import Difference, difference, told, why_not
+from amas.engine.desired import FLEET, DesiredState, Wish
+from amas.errors import AgentUnknown, DesiredChanged, FleetError
+from amas.fleet.check import problems
+from amas.model.desired import Desired, Order, Scale
+from amas.model.fleet import FleetSpec
+from amas.server.plane import ControlPlane
+from amas.server.problems import Fault, Refusal
+
+Answer = TypeVar("Answer")
+
+TRIES_MAX = 20
+"""Others may change the document meanwhile, but not without end."""
+
+
+async def judged(plane: ControlPlane, fleet: FleetSpec) -> tuple[Desired, Difference, list[str]]:
+    """Return what is wanted now, and how that would differ, in words too; Refusal where the fleet isn't sound."""
+    if faults := [Fault(detail=f"{field}: {message}") for field, message in problems(fleet)]:
+        raise Refusal(*faults, code="fleet_invalid")
+    desired = await plane.desired.read()
+    found = difference(desired, fleet)
+    return desired, found, told(found, await plane.queue.depths())
+
+
+async def earlier(state: DesiredState, revision: int) -> FleetSpec:
+    """Return the fleet that a revision brought; Refusal with those that are known."""
+    known = await state.fleets()
+    if revision not in known:
+        kept = ", ".join(map(str, known)) or "none"
+        raise Refusal(
+            Fault(detail=f"revision {revision} brought no fleet that is kept; these did: {kept}"), code="revision_unknown"
+        )
+    return known[revision]
+
+
+async def apply(
+    plane: ControlPlane, fleet: FleetSpec, *, by: str, why: str, expect: int | None
+) -> tuple[Difference, list[str], int]:
+    """Declare a fleet; return what that changed, in words too, and the revision. Refusal when another came between."""
+
+    async def attempt() -> tuple[Difference, list[str], int]:
+        desired, found, lines = await judged(plane, fleet)
+        if expect is not None:
+            await _same_fleet_since(plane.desired, expect)
+        return found, lines, await plane.desired.apply(fleet, by=by, why=why, expect=desired.revision)
+
+    return await again(attempt)
+
+
+async def _same_fleet_since(state: DesiredState, revision: int) -> None:
+    for change in await state.history():
+        if change.revision > revision and FLEET in change.fields:
+            what = f"{change.by} applied another fleet meanwhile (revision {change.revision}: {change.why})"
+            raise Refusal(Fault(detail=f"{what}: look at the difference again"), status=409, code=DesiredChanged.code)
+
+
+async def scale(plane: ControlPlane, pool: str, replicas: int | None, *, by: str, why: str, more: int = 0) -> tuple[int, int]:
+    """Let a pool have so many agents, or `more` than it has, or None for what the file says; return its size and the revision."""
+
+    async def attempt() -> tuple[int, int]:
+        desired = await plane.desired.read()
+        sizes = {one.name: one.replicas for one in desired.pools}
+        declared = {one.name: one.replicas for one in desired.fleet.pools} if desired.fleet else {}
+        size = sizes.get(pool, 0) + more if more else declared.get(pool, 0) if replicas is None else replicas
+        if problem := why_not(desired, pool, size):
+            raise FleetError(problem)
+        value = None if replicas is None and not more else Scale(replicas=size, by=by, why=why, at_ms=plane.engine.now_ms())
+        return size, await plane.desired.change([Wish(f"scale:{pool}", value)], by=by, why=why, expect=desired.revision)
+
+    return await again(attempt)
+
+
+async def retire(plane: ControlPlane, pool: str, number: int, *, by: str, why: str) -> tuple[int, int]:
+    """Let a pool have its highest agent no more, which `number` must be; return its size and the revision."""
+
+    async def attempt() -> tuple[int, int]:
+        desired = await plane.desired.read()
+        size = next((one.replicas for one in desired.pools if one.name == pool), 0)
+        if not 1 <= number <= size:
+            raise AgentUnknown(f"there is no agent {pool}-{number}")
+        if number != size:
+            mend = f"remove {pool}-{size}, or restart the pool"
+            raise Refusal(
+                Fault(detail=f"the agents of {pool} are interchangeable, and the highest number goes first: {mend}"),
+                status=409,
+                code="agent_not_last",
+            )
+        wish = Wish(f"scale:{pool}", Scale(replicas=size - 1, by=by, why=why, at_ms=plane.engine.now_ms()))
+        return size - 1, await plane.desired.change([wish], by=by, why=why, expect=desired.revision)
+
+    return await again(attempt)
+
+
+async def make_anew(plane: ControlPlane, pool: str, *, by: str, why: str) -> int:
+    """Have a pool's agents made anew, each once it has done what it runs; return the revision."""
+
+    async def attempt() -> int:
+        desired = await plane.desired.read()
+        if problem := why_not(desired, pool, 0):
+            raise FleetError(problem)
+        wish = Wish(f"anew:{pool}", desired.anew.get(pool, 0) + 1)
+        return await plane.desired.change([wish], by=by, why=why, expect=desired.revision)
+
+    return await again(attempt)
+
+
+async def order(plane: ControlPlane, host: str, what: str, *, by: str, why: str) -> tuple[Order, int]:
+    """Drain, cordon, uncordon or restart a host; return its order and the revision. Refusal for a host that nobody knows."""
+
+    async def attempt() -> tuple[Order, int]:
+        desired, live = await plane.desired.read_with_hosts()
+        if host not in live and host not in desired.orders:
+            known = ", ".join(sorted(live)) or "none"
+            raise Refusal(Fault(detail=f"there is no host {host!r}: these live: {known}"), status=404, code="host_unknown")
+        old = desired.orders.get(host, Order())
+        match what:
+            case "drain":
+                new = msgspec.structs.replace(old, drained=True)
+            case "cordon":
+                new = msgspec.structs.replace(old, cordoned=True)
+            case "uncordon":
+                new = msgspec.structs.replace(old, cordoned=False, drained=False)
+            case _:
+                new = msgspec.structs.replace(old, restarts=old.restarts + 1)
+        value = None if new == Order() else new
+        return new, await plane.desired.change([Wish(f"order:{host}", value)], by=by, why=why, expect=desired.revision)
+
+    return await again(attempt)
+
+
+def dealt(desired: Desired, live: frozenset[str]) -> bool:
+    """Return whether all agents sit as they should."""
+    return desired.fleet is None or seats_of(desired, live) == desired.seats
+
+
+async def again(attempt: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Return what `attempt` returns once nobody changes the document while it decides."""
+    for _ in range(TRIES_MAX - 1):
+        with suppress(DesiredChanged):
+            return await attempt()
+    return await attempt()
