@@ -1,8 +1,8 @@
 """The router: learns from outcomes which pools do a capability well, and tells the engine how to share its tasks among them.
 
 Only capabilities that more than one live pool carries have a route; a fleet that declares none costs a look now and then.
-Outcomes are what the engine itself counts of routed tasks as they end (`engine/functions/07_routes.lua`), in sums that never begin anew:
-what is new is the difference to what was seen, and both stand in one value that is written in one call. So a router that is
+Outcomes are what the engine itself counts of routed tasks as they end (`engine/functions/07_routes.lua`), in sums that never begin
+anew: what is new is the difference to what was seen, and both stand in one value that is written in one call. So a router that is
 killed anywhere forgets nothing and counts nothing twice. The same sweep sends on what waits for a pool that lost its agents.
 """
 
