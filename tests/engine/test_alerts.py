@@ -20,7 +20,7 @@ from amas.engine.connection import Engine
 from amas.engine.desired import DesiredState, Wish
 from amas.engine.hosts import HostAbout, HostFigures, HostRegistry, PoolCard
 from amas.engine.queue import Slots, TaskQueue, make_submission
-from amas.errors import AlertsChanged
+from amas.errors import AlertsChanged, EngineUnreachable
 from amas.model.alerts import FIGURES, AlertRule, AlertsSpec, Readings, Silence, Webhook, parsed
 from amas.model.desired import Order
 from amas.model.fleet import FleetSpec, PoolSpec, TenantSpec
@@ -255,6 +255,24 @@ async def test_a_receiver_that_fails_is_told_later_and_holds_up_no_other(
     assert (hook.queued, hook.failures, hook.told) == (0, 0, 1)
     assert receiver.posts[0].headers["Amas-Delivery"] == receiver.posts[1].headers["Amas-Delivery"]
     assert "Amas-Signature" not in receiver.posts[1].headers, "there is no secret"
+
+
+async def test_an_engine_that_goes_away_while_somebody_is_told_is_the_duty_s_trouble(
+    engine: Engine, records: Records, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader = Leader(engine, records, hooked(receiver))
+    await leader.host(lag_s=20)
+    await leader.look(0)
+
+    async def away(*_: object) -> None:
+        raise EngineUnreachable("the engine is away")
+
+    monkeypatch.setattr(AlertStore, "told", away)
+    with pytest.raises(EngineUnreachable):
+        await leader.notifier.run_once()
+    monkeypatch.undo()
+    await leader.notifier.run_once()
+    assert len({got.headers["Amas-Delivery"] for got in receiver.posts}) == 1, "who gets it twice can tell"
 
 
 async def test_a_webhook_hears_only_of_what_it_asks_for(engine: Engine, records: Records, receiver: Receiver) -> None:

@@ -12,7 +12,7 @@ from amas.controllers.readings import Meter
 from amas.controllers.runbooks import Actions, Parts, RunBooks, answer, read_runs, start
 from amas.engine.alerts import AlertStore
 from amas.engine.connection import Engine
-from amas.engine.desired import DesiredState
+from amas.engine.desired import DesiredState, Wish
 from amas.engine.hosts import HostAbout, HostFigures, HostRegistry, PoolCard
 from amas.engine.queue import Slots, TaskQueue, make_submission
 from amas.errors import AlertsChanged, EngineError, RunBookRefused
@@ -222,15 +222,24 @@ async def test_a_run_can_be_refused_or_cancelled_by_a_person(engine: Engine, rec
 
 
 async def test_a_pool_gets_more_agents_but_not_beyond_what_the_step_allows(engine: Engine, records: Records) -> None:
-    book = book_of(Step(do="scale", name="more", pool="$pool", by=5, most=6), Step(do="scale", name="none", pool="nobody", to=1))
+    book = book_of(
+        Step(do="scale", name="more", pool="$pool", by=5, most=4),
+        Step(do="restart_pool", name="anew", pool="$pool"),
+        Step(do="scale", name="too many", pool="$pool", to=900, on_failure="continue"),
+        Step(do="scale", name="none", pool="nobody", to=1),
+    )
     leader = Leader(engine, records, fleet_of(book))
+    await leader.desired.change([Wish("fleet", leader.latest.fleet)], by="test")
     run = await start(leader.store, leader.latest.fleet, "book", {"pool": "worker"}, by="ada", why="busy")
     await leader.sweep((run.begun_ms - START) / 1000)
-    scale = (await leader.desired.read()).scales["worker"]
-    assert (scale.replicas, scale.by, scale.why) == (6, "run-book book", "busy")
+    desired = await leader.desired.read()
+    scale = desired.scales["worker"]
+    assert (scale.replicas, scale.by, scale.why) == (4, "run-book book", "busy")
+    assert desired.anew == {"worker": 1}
     found = await leader.only()
-    assert found.steps[0].memo == {"pool": "worker", "was": 3, "to": 6}
-    assert (found.status, found.steps[1].outcome) == ("failed", "there is no pool 'nobody'")
+    assert found.steps[0].memo == {"pool": "worker", "was": 3, "to": 4}
+    assert found.steps[2].outcome.startswith("900 agents of worker can't be: this fleet allows from 0 to 5 in a pool")
+    assert (found.status, found.steps[3].outcome) == ("failed", "there is no pool 'nobody': this fleet has worker")
 
 
 async def test_an_action_whose_end_was_not_stored_is_done_again_and_reaches_the_same(

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from amas.controllers.readings import Fleet, Memory, Meter
+from amas.controllers.readings import Memory, Meter
 from amas.core.alerts import evaluate
 from amas.engine.alerts import STATE, AlertStore
 from amas.errors import AlertsChanged
@@ -40,7 +40,6 @@ class Latest:
         self.fleet = fleet
         """As it is declared now."""
         self.readings: Readings | None = None
-        self.seen: Fleet | None = None
         self.alerts: dict[str, Alert] = {}
 
     @property
@@ -82,8 +81,8 @@ class Alerts:
         latest = self._latest
         revision, record = await read_alerts(self._store)
         wanted = {rule.when.figure for rule in latest.spec.rules} | figures_of(latest.fleet.runbooks)
-        readings, memory, seen = await self._meter.look(record.memory, wanted, now_ms=now_ms)
-        latest.fleet = seen.desired.fleet or latest.fleet
+        readings, memory, desired = await self._meter.look(record.memory, wanted, now_ms=now_ms)
+        latest.fleet = desired.fleet or latest.fleet
         silences = await self._store.silences()
         found = evaluate(latest.spec.rules, record.alerts, readings, silences)
         try:
@@ -96,7 +95,7 @@ class Alerts:
             )
         except AlertsChanged:  # another leader looked meanwhile: what it found counts
             return
-        latest.readings, latest.seen, latest.alerts = readings, seen, found.alerts
+        latest.readings, latest.alerts = readings, found.alerts
         await self._forget(each.id for each in silences if each.until_ms + SILENCE_KEPT_MS < readings.at_ms)
 
     async def _forget(self, silences: Iterable[str]) -> None:

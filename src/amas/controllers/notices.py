@@ -54,10 +54,14 @@ class Notifier:
         due = [name for name in names if self._again_at.get(name, 0.0) <= monotonic_s()]
         states = await self._store.receivers(due)
         resend = await self._to_resend() if ALERTMANAGER in due else []
-        async with asyncio.TaskGroup() as group:  # so that a slow one holds up none
-            for state in states:
-                if state.queued or (resend and state.name == ALERTMANAGER):
-                    group.create_task(self._serve(state, resend if state.name == ALERTMANAGER else []))
+        serving = [
+            self._serve(state, resend if state.name == ALERTMANAGER else [])
+            for state in states
+            if state.queued or (resend and state.name == ALERTMANAGER)
+        ]
+        for trouble in await asyncio.gather(*serving, return_exceptions=True):  # at once: a slow one holds up none
+            if trouble is not None:
+                raise trouble
         return PAUSE_S
 
     async def _to_resend(self) -> list[Alert]:
@@ -98,7 +102,9 @@ class Notifier:
             )
 
     async def _tell_webhook(self, name: str, queued: Iterable[Queued], got: list[bytes]) -> None:
-        hook = next(hook for hook in self._latest.spec.webhooks if name == f"webhook:{hook.name}")
+        hook = next((hook for hook in self._latest.spec.webhooks if name == f"webhook:{hook.name}"), None)
+        if hook is None:  # another fleet was applied meanwhile
+            return
         for each in queued:
             if each.notice.alert.severity in hook.severities:
                 body = msgspec.json.encode(body_of(each.notice, fleet=self._latest.fleet.name))

@@ -62,16 +62,6 @@ class Memory(msgspec.Struct, frozen=True):
     """Hosts whose lease ran out, and when that was found."""
 
 
-class Fleet(msgspec.Struct, frozen=True, kw_only=True):
-    """What a sweep knows of the fleet beside its figures."""
-
-    desired: Desired
-    pools: tuple[PoolSpec, ...]
-    """As they are to run now."""
-    hosts: tuple[str, ...]
-    """That hold a lease."""
-
-
 class Meter:
     """Reads all figures of one cell."""
 
@@ -85,8 +75,8 @@ class Meter:
         self._slow_at, self._slow_for = float("-inf"), frozenset[str]()
         self._recoveries = (figures.recoveries.count, figures.recoveries.sum_s)
 
-    async def look(self, memory: Memory, wanted: Set[str], *, now_ms: int = 0) -> tuple[Readings, Memory, Fleet]:
-        """Return the figures as they are now, what the next look needs, and the fleet; `wanted`: figures that somebody names."""
+    async def look(self, memory: Memory, wanted: Set[str], *, now_ms: int = 0) -> tuple[Readings, Memory, Desired]:
+        """Return the figures as they are now, what the next look needs, and the desired state; `wanted`: figures that count."""
         now_ms = now_ms or self._queue.now_ms()
         hosts, desired = await self._hosts.all(), await self._desired.read()
         fleet = desired.fleet or self._fleet
@@ -107,7 +97,7 @@ class Meter:
             found += await self._oldest(pools, depths, now_ms)
         await self._look_slowly(fleet, wanted, now_ms)
         readings = Readings(at_ms=now_ms, values=(*found, *self._slow), unread=self._slow_unread)
-        return readings, memory, Fleet(desired=desired, pools=pools, hosts=tuple(host.id for host in hosts))
+        return readings, memory, desired
 
     def _of_tasks(self, memory: Memory, totals: Mapping[str, int]) -> Iterator[Reading]:
         yield Reading("dead_letters", float(totals.get("dead_letters", 0)))

@@ -14,9 +14,9 @@ import msgspec
 
 from amas.clock import new_id
 from amas.controllers.alerts import Latest, receivers_of
-from amas.controllers.readings import Fleet
 from amas.controllers.recover import recover
 from amas.core.alerts import fingerprint
+from amas.core.difference import why_not
 from amas.core.runbooks import (
     Act,
     Cause,
@@ -38,7 +38,7 @@ from amas.engine.queue import RETENTION_S, TaskQueue
 from amas.engine.workflows import Workflows
 from amas.errors import AlertsChanged, DesiredChanged, EngineError, RecordsError, RunBookRefused
 from amas.model.alerts import Alert, Notice
-from amas.model.desired import Order, Scale
+from amas.model.desired import Desired, Order, Scale
 from amas.model.fleet import FleetSpec
 from amas.model.runbook import Run, Step
 from amas.model.task import Json
@@ -133,7 +133,7 @@ class RunBooks:
     async def _done(self, act: Act, run: Run, now_ms: int) -> Transition | None:
         try:
             if act.kind == "prepare":
-                return started(run, await self._actions.prepare(act.step, run, self._latest.seen), now_ms)
+                return started(run, await self._actions.prepare(act.step, run), now_ms)
             outcome = await self._actions.carry_out(act.step, run, self._latest.fleet, now_ms=now_ms)
         except CannotDo as error:
             return settled(run, ok=False, outcome=str(error), now_ms=now_ms)
@@ -154,17 +154,13 @@ class Actions:
         self._desired = DesiredState(parts.engine)
         self._queue, self._workflows = TaskQueue(parts.engine), Workflows(parts.engine, retention_s=parts.retention_s)
 
-    async def prepare(self, step: Step, run: Run, seen: Fleet | None) -> dict[str, Json]:
+    async def prepare(self, step: Step, run: Run) -> dict[str, Json]:
         """Return what the step is to reach; CannotDo when there is no such host or pool."""
         match step.do:
-            case "restart_host":
-                host = _host(step, run)
-                orders = (await self._desired.read()).orders
-                return {"host": host, "restarts": orders.get(host, Order()).restarts + 1}
+            case "restart_host" | "restart_pool" | "scale":
+                return _goal(step, run, await self._desired.read())
             case "cordon" | "uncordon" | "drain" | "undrain":
                 return {"host": _host(step, run)}
-            case "scale":
-                return _scale(step, run, seen)
             case "pause_workflows":
                 return {"workflows": list(await self._running_workflows())}
             case "resume_workflows":
@@ -183,6 +179,13 @@ class Actions:
                 wish = Wish(f"scale:{pool}", Scale(replicas=replicas, by=by, why=run.why, at_ms=now_ms))
                 await self._desired.change([wish], by=by, why=run.why or step.name)
                 return f"{pool} is to have {replicas} agents"
+            case "restart_pool":
+                pool, desired = str(memo["pool"]), await self._desired.read()
+                times = max(desired.anew.get(pool, 0), _number(memo["times"]))
+                await self._desired.change(
+                    [Wish(f"anew:{pool}", times)], by=by, why=run.why or step.name, expect=desired.revision
+                )
+                return f"the agents of {pool} are to be made anew, each once it has done what it runs"
             case "pause_workflows" | "resume_workflows":
                 change = self._workflows.pause if step.do == "pause_workflows" else self._workflows.resume
                 ids = memo["workflows"]
@@ -226,13 +229,24 @@ def _host(step: Step, run: Run) -> str:
     return host
 
 
-def _scale(step: Step, run: Run, seen: Fleet | None) -> dict[str, Json]:
+def _goal(step: Step, run: Run, desired: Desired) -> dict[str, Json]:
+    """Return what a step that counts is to reach, from what is wanted now."""
+    if step.do == "restart_host":
+        host = _host(step, run)
+        return {"host": host, "restarts": desired.orders.get(host, Order()).restarts + 1}
     name = filled(step.pool, run.subject)
-    now = next((pool.replicas for pool in seen.pools if pool.name == name), None) if seen else None
-    if now is None:
-        raise CannotDo(f"there is no pool {name!r}")
-    wanted = now + step.by if step.to is None else step.to
-    return {"pool": name, "was": now, "to": max(0, min(wanted, step.most))}
+    now = next((pool.replicas for pool in desired.pools if pool.name == name), 0)
+    if step.do == "restart_pool":
+        _check(desired, name, now)
+        return {"pool": name, "times": desired.anew.get(name, 0) + 1}
+    wanted = max(0, min(now + step.by if step.to is None else step.to, step.most))
+    _check(desired, name, wanted)
+    return {"pool": name, "was": now, "to": wanted}
+
+
+def _check(desired: Desired, pool: str, replicas: int) -> None:
+    if problem := why_not(desired, pool, replicas):
+        raise CannotDo(problem)
 
 
 def _number(value: Json) -> int:

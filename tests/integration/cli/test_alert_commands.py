@@ -2,10 +2,12 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,14 +33,20 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[Run]:
-    folder = tmp_path_factory.mktemp("fleet")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("fleet")
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path, receiver: Receiver) -> Iterator[Run]:
     declared = (SAMPLES / "ledger.yaml").read_text() + f"    options: {{ledger: {folder / 'ledger'}, steps: 1}}\n"
     alerts = (
         "alerts:\n  defaults: false\n"
-        "  rules: [{name: HostsLive, when: hosts > 0, severity: info, clear: 0}]\n"
+        "  rules:\n"
+        "    - {name: HostsLive, when: hosts > 0, severity: info, clear: 0}\n"
+        "    - {name: Lost, when: host_lost > 0, severity: critical, clear: 0, runbook: host-lost}\n"
         f"  webhooks: [{{name: ops, url: '{receiver.url}'}}]\n"
-        "runbooks: [./take-out.yaml]\n"
+        "runbooks: [./take-out.yaml, host-lost]\n"
     )
     (folder / "fleet.yaml").write_text(declared + alerts)
     (folder / "take-out.yaml").write_text(BOOK)
@@ -53,6 +61,11 @@ def run(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterato
     assert up.returncode == 0, up.stderr
     yield call
     assert call("down").returncode == 0
+
+
+def pid_of(folder: Path, part: str) -> int:
+    parts = json.loads((folder / "home" / "fleet.json").read_text())["parts"]
+    return next(int(each["pid"]) for each in parts if each["name"] == part)
 
 
 def said(done: "subprocess.CompletedProcess[str]") -> Any:
@@ -111,3 +124,19 @@ def test_a_run_book_is_run_and_confirmed(run: Run) -> None:
     assert lines[0]["outcome"] == "host-9: cordon ordered"
     refused = run("runbook", "cancel", begun["id"])
     assert (refused.returncode, "there is nothing to cancel" in refused.stderr) == (2, True)
+
+
+@pytest.mark.requirement("M11")
+def test_a_host_that_is_killed_is_told_of_and_followed_up_without_anybody(run: Run, receiver: Receiver, folder: Path) -> None:
+    os.kill(pid_of(folder, "host-2"), signal.SIGKILL)
+
+    def followed() -> list[Any]:
+        runs = said(run("runbooks", "--json"))["runs"]
+        return [each for each in runs if each["book"]["name"] == "host-lost" and each["status"] != "running"]
+
+    (ended,) = until(followed)
+    assert (ended["status"], ended["subject"], ended["by"]) == ("succeeded", {"host": "host-2"}, "alert Lost")
+    lines = said(run("runbooks", "--audit", "--json"))
+    whats = [line["what"] for line in reversed(lines) if line["run"] == ended["id"]]
+    assert whats[0] == "began" and whats[-1] == "succeeded" and "started" in whats
+    until(lambda: {"firing", "resolved"} <= {got.json["status"] for got in receiver.posts if got.json["alert"] == "Lost"})
