@@ -2,8 +2,10 @@
 
 import asyncio
 import hmac
+import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -325,6 +327,24 @@ def test_a_post_is_refused_before_it_connects_and_follows_no_redirect(receiver: 
         with pytest.raises(PostFailed, match="answered 307"):
             post(receiver.url, b"{}", {}, link_local=False, timeout_s=10)
         assert other.posts == []
+
+
+def test_the_address_that_was_checked_is_the_one_that_is_reached(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    lookup = socket.getaddrinfo
+
+    def turns_bad(host: str, *given: Any, **named: Any) -> Any:
+        """Resolve the name to an allowed address once, and to the metadata service ever after."""
+        if host != "ops.example":
+            return lookup(host, *given, **named)
+        asked.append(host)
+        return lookup("127.0.0.1" if len(asked) == 1 else "169.254.169.254", *given, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", turns_bad)
+    port = receiver.server.server_port
+    post(f"http://ops.example:{port}/hook", b"{}", {}, link_local=False, timeout_s=10)
+    assert asked == ["ops.example"]
+    assert [(got.path, got.headers["Host"]) for got in receiver.posts] == [("/hook", f"ops.example:{port}")]
 
 
 @pytest.mark.requirement("M6")
