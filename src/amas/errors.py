@@ -10,6 +10,9 @@ AmasError
 │   ├── FleetFileInvalid
 │   ├── RolloutRefused        it can't be begun, approved, promoted or aborted as it stands
 │   └── DesiredChanged        nobody     somebody else changed what is wanted meanwhile: look again
+│   ├── DesiredChanged        nobody     somebody else changed what is wanted meanwhile: look again
+│   ├── AlertsChanged         nobody     somebody else changed an alert or a run-book's run meanwhile: look again
+│   └── RunBookRefused        author     there is no such run-book or run, or it can't do that now
 ├── ScheduleInvalid           author     a schedule can never be due, or has nothing to submit
 ├── TaskError                 nobody     one task's or attempt's fate
 │   ├── AttemptStale
@@ -167,6 +170,19 @@ class RolloutRefused(FleetError):
     """A roll-out can't be started, approved, promoted or aborted as it stands; the message says why and what would do."""
 
     code = "rollout_refused"
+
+
+class AlertsChanged(FleetError):
+    """Somebody else changed an alert or a run-book's run meanwhile: look again, decide again."""
+
+    code = "alerts_changed"
+    act = "nobody"
+
+
+class RunBookRefused(FleetError):
+    """There is no such run-book, run or silence, or it can't do what was asked of it now."""
+
+    code = "runbook_refused"
 
 
 class TaskError(AmasError):

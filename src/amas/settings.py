@@ -376,6 +376,23 @@ class ModelSettings(Settings, frozen=True, kw_only=True):
             raise SettingInvalid("AMAS_MODEL_URL is set, but AMAS_MODEL is not: set it to the model's name on that server")
 
 
+class AlertSettings(Settings, frozen=True, kw_only=True):
+    """Who is told of alerts, beside the webhooks of the fleet file."""
+
+    alertmanager_url: Annotated[
+        str,
+        Variable("AMAS_ALERTMANAGER_URL", pattern=r"https?://[^\s@]+", meaning="an address such as http://127.0.0.1:9093"),
+    ] = ""
+    """Of Prometheus's Alertmanager; notices go to its API v2."""
+    secret: Annotated[str, Variable("AMAS_ALERT_SECRET", meaning="a secret of at least 16 characters without spaces")] = ""
+    """What posts to webhooks are signed with; without one they are unsigned."""
+
+    def check(self) -> None:
+        """A secret can't be guessed."""
+        if self.secret and not re.fullmatch(r"[!-~]{16,}", self.secret):
+            raise SettingInvalid("AMAS_ALERT_SECRET must be at least 16 visible ASCII characters without spaces")
+
+
 class HomeSettings(Settings, frozen=True, kw_only=True):
     """Where a local fleet keeps everything."""
 
@@ -398,6 +415,7 @@ GROUPS: tuple[type[Settings], ...] = (
     ArtifactSettings,
     BackupSettings,
     ModelSettings,
+    AlertSettings,
     HomeSettings,
 )
 

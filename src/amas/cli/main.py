@@ -8,18 +8,21 @@ can't be used (the operator must act) · 4 cancelled · 130 interrupted.
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 import typer.core
 
 from amas.cli import backup_commands
 from amas.cli.exit import ExitCode
+from amas.cli.groups import ShowFirst as _ShowFirst
 from amas.cli.healing_commands import app as healing
+from amas.cli.local_model import model_app
 from amas.cli.looking import app as looking
 from amas.cli.operating import app as operating
 from amas.cli.options import HomeOption, Json
 from amas.cli.rolling import app as rolling
+from amas.cli.watching import alert_app, run_app, runbooks
 
 app = typer.Typer(
     name="amas",
@@ -143,15 +146,6 @@ def plan(
 
 
 backup_commands.add_to(app)
-
-
-class _ShowFirst(typer.core.TyperGroup):
-    """A group whose first command may be left out: `amas workflows ID` is `amas workflows show ID`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if not args or (args[0] not in self.commands and args[0] != "--help"):
-            args = ["show", *args]
-        return super().parse_args(ctx, args)
 
 
 workflow_app = typer.Typer(cls=_ShowFirst, help="List workflows, show one, start one from a file, or act on one.")
@@ -554,30 +548,13 @@ def serve(home: HomeOption = None) -> None:
 
 
 app.add_typer(looking)
+app.add_typer(alert_app, name="alerts")
+app.command()(runbooks)
+app.add_typer(run_app, name="runbook")
 app.add_typer(operating)
 app.add_typer(healing)
 
-model_app = typer.Typer(
-    help="A small language model on this machine, for tests and for goals without a key.", no_args_is_help=True
-)
 app.add_typer(model_app, name="model")
-
-
-@model_app.command("install")
-def install_model() -> None:
-    """Install it into this Python; AMAS_MODEL=local has a fleet start it."""
-    from amas.platforms.local import model
-
-    model.install()
-    print("the local model is installed: AMAS_MODEL=local has a fleet use it")
-
-
-@model_app.command("serve")
-def serve_model(port: Annotated[int, typer.Option(min=0, max=65_535, help="The port; 0 for any free one.")] = 0) -> None:
-    """Serve it in the foreground, on loopback, for whatever speaks OpenAI's chat completions."""
-    from amas.platforms.local import model
-
-    model.serve(port)
 
 
 def main() -> None:

@@ -10,22 +10,28 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from amas.clock import monotonic_s
+from amas.controllers.alerts import Alerts, Latest
 from amas.controllers.autoscaler import Autoscaler
 from amas.controllers.backup import Backups, FleetBackups
 from amas.controllers.cron import Cron
 from amas.controllers.deadlines import Deadlines
 from amas.controllers.declarer import Declarer
 from amas.controllers.figures import Figures
+from amas.controllers.notices import Notifier
 from amas.controllers.placer import Placer
+from amas.controllers.readings import Meter
 from amas.controllers.reaper import Reaper
 from amas.controllers.recorder import Recorder
 from amas.controllers.recovering import Recovering, Warden
 from amas.controllers.rollouts import Rollouts
 from amas.controllers.router import Router
+from amas.controllers.runbooks import Parts, RunBooks
 from amas.controllers.timers import Timers
+from amas.engine.alerts import AlertStore
 from amas.engine.bell import Bell
 from amas.engine.bounds import QueueBounds
 from amas.engine.connection import Engine
@@ -45,7 +51,7 @@ from amas.model.fleet import FleetSpec
 from amas.observe import events
 from amas.observe.logging import process_log
 from amas.records.store import Records
-from amas.settings import EngineSettings, HostSettings, MessageSettings, OrchestrationLimits
+from amas.settings import AlertSettings, EngineSettings, HostSettings, MessageSettings, OrchestrationLimits
 
 DUTY = "controllers"
 LEASE_S = 3.0
@@ -76,9 +82,18 @@ class WokenDuty(Duty, Protocol):
 
 
 def make_duties(
-    engine: Engine, records: Records, figures: Figures, *, fleet: FleetSpec, backups: FleetBackups | None = None
+    engine: Engine,
+    records: Records,
+    figures: Figures,
+    *,
+    fleet: FleetSpec,
+    backups: FleetBackups | None = None,
+    home: Path | None = None,
 ) -> list[Duty]:
-    """Return every duty of a cell, set as the environment says; `fleet` holds until one is declared in the engine."""
+    """Return every duty of a cell, set as the environment says; `fleet` holds until one is declared in the engine.
+
+    `home`: the folder whose disk alerts look at.
+    """
     settings = EngineSettings.read()
     queue = TaskQueue(engine, retention_s=settings.retention_s)
     hosts = HostRegistry(engine, retention_s=settings.retention_s)
@@ -102,6 +117,19 @@ def make_duties(
         Router(routes, fleet, desired),
         Rollouts(desired, routes, fleet),
         Recorder(Journal(engine), records, figures),
+        *_watching(engine, records, figures, fleet=fleet, home=home),
+    ]
+
+
+def _watching(engine: Engine, records: Records, figures: Figures, *, fleet: FleetSpec, home: Path | None) -> list[Duty]:
+    """Return the duties of alerts and run-books, which share what they see."""
+    store, latest, settings = AlertStore(engine), Latest(fleet), AlertSettings.read()
+    meter, has_manager = Meter(engine, records, figures, fleet, home=home), bool(settings.alertmanager_url)
+    parts = Parts(engine, records, EngineSettings.read().retention_s)
+    return [
+        Alerts(store, meter, latest, alertmanager=has_manager),
+        Notifier(store, latest, settings),
+        RunBooks(store, parts, latest, alertmanager=has_manager),
     ]
 
 

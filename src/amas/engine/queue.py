@@ -390,6 +390,11 @@ class TaskQueue:
         sizes = await self._engine.read([("ZCARD", self._engine.key("q", queue)) for queue in queues])
         return dict(zip(queues, map(int, sizes), strict=True))
 
+    async def heads(self, queues: Sequence[str]) -> dict[str, str]:
+        """Return the task that each of these queues gives out next; empty queues are left out."""
+        found = await self._engine.read([("ZRANGE", self._engine.key("q", queue), 0, 0) for queue in queues])
+        return {queue: head[0].decode() for queue, head in zip(queues, found, strict=True) if head}
+
     async def totals(self) -> dict[str, int]:
         """Return the counters kept since the engine began, and what there is now.
 

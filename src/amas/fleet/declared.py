@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from amas.model.alerts import Severity
 from amas.model.fleet import Isolation
 from amas.model.gate import GateSpec
 from amas.model.limits import Amounts
@@ -219,6 +220,40 @@ class DeclaredBreaker(msgspec.Struct, frozen=True, kw_only=True):
     open: Time = 30.0
 
 
+class DeclaredRule(msgspec.Struct, frozen=True, kw_only=True):
+    """One rule for alerts."""
+
+    name: str
+    when: str
+    severity: Severity = "warning"
+    hold: Time = msgspec.field(name="for", default=0.0)
+    clear: Time = 30.0
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+    runbook: str = ""
+    summary: str = ""
+
+
+class DeclaredWebhook(msgspec.Struct, frozen=True, kw_only=True):
+    """One receiver of alerts."""
+
+    name: str
+    url: str
+    severities: tuple[Severity, ...] = ("critical", "warning", "info")
+    link_local: bool = False
+
+
+class DeclaredAlerts(msgspec.Struct, frozen=True, kw_only=True):
+    """The part `alerts` of a fleet file."""
+
+    defaults: bool = True
+    """Whether the rules that every fleet has are its too."""
+    off: tuple[str, ...] = ()
+    """Of those, the ones that it doesn't want."""
+    rules: tuple[DeclaredRule, ...] = ()
+    """Its own; one with the name of a default takes its place."""
+    webhooks: tuple[DeclaredWebhook, ...] = ()
+
+
 class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -242,6 +277,9 @@ class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     rollout: DeclaredRollout | None = None
     """How new versions of its pools are brought in; not said: at once, unless `amas rollout` is asked."""
     backup: DeclaredBackup | None = None
+    alerts: DeclaredAlerts = DeclaredAlerts()
+    runbooks: tuple[str, ...] = ()
+    """Names of shipped run-books or paths; empty for all that ship with the product."""
 
 
 def seconds(time: Time) -> float:

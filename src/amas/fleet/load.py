@@ -13,6 +13,7 @@ import msgspec
 from amas.agents.generalist import SKILLS
 from amas.core.gates import mistakes
 from amas.errors import FleetError
+from amas.fleet.alerts import AlertsReading, load_runbooks
 from amas.fleet.authority import RightsInvalid, layer_rights, pool_rights
 from amas.fleet.check import agent_problems, problems
 from amas.fleet.declared import (
@@ -153,6 +154,7 @@ class _Reading:
             self._authority = layer_rights(said.authority)
         except RightsInvalid as error:
             raise self._file.invalid(str(error), error.field) from error
+        books = load_runbooks([self._beside(name) for name in said.runbooks])
         return FleetSpec(
             name=said.name,
             title=said.title or said.name,
@@ -168,6 +170,8 @@ class _Reading:
             remote=msgspec.convert(msgspec.structs.asdict(said.remote) | self._remote, RemoteSpec),
             rollout=self._rollout(said.rollout, "rollout"),
             backup=self._backup(said.backup),
+            alerts=AlertsReading(self._file, books).spec(said.alerts),
+            runbooks=tuple(books.values()),
         )
 
     def _gate(self, said: GateSpec) -> GateSpec:

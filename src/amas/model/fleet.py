@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from amas.model.alerts import AlertsSpec
 from amas.model.authority import AUTHORITY, Member, Right
 from amas.model.backup import BackupSpec
 from amas.model.breaker import BreakerSpec
@@ -13,6 +14,7 @@ from amas.model.limits import Amounts
 from amas.model.remote import RemoteSpec
 from amas.model.rollout_spec import RolloutSpec
 from amas.model.routing import RoutingSpec
+from amas.model.runbook import RunBook
 from amas.model.scaling import ScalingSpec
 from amas.model.states import Layer
 from amas.model.task import DEFAULT_RETRY, Json, RetryPolicy
@@ -183,6 +185,8 @@ class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
     """How new versions of its pools are brought in; None: where it is asked for, by the defaults, and else at once."""
     backup: BackupSpec | None = None
     """None: it isn't backed up by itself."""
+    alerts: AlertsSpec = AlertsSpec()
+    runbooks: tuple[RunBook, ...] = ()
 
     @property
     def capabilities(self) -> frozenset[str]:

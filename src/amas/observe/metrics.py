@@ -82,6 +82,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Agents."""
     breakers: Mapping[str, BreakerState] = msgspec.field(default_factory=dict)
     """By the dependency's name, which authors choose: few, and none an id."""
+    alerts: Mapping[tuple[str, str, str], int] = msgspec.field(default_factory=dict)
+    """By rule, severity and status: of how many subjects."""
 
 
 class Histogrammed(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +140,17 @@ class _Scraped(Collector):
             yield from self._spent(found)
             yield from self._healing(found)
             yield from self._breakers(found)
+            yield self._alerts(found)
+
+    def _alerts(self, found: Snapshot) -> Metric:
+        alerts = GaugeMetricFamily(
+            names.ALERTS,
+            "Alerts by rule that are pending or firing, each for a subject such as a host.",
+            labels=("alertname", "severity", "alertstate"),
+        )
+        for labels, count in sorted(found.alerts.items()):
+            alerts.add_metric(labels, count)
+        return alerts
 
     def _healing(self, found: Snapshot) -> Iterator[Metric]:
         recoveries = HistogramMetricFamily(

@@ -8,6 +8,7 @@ from amas.server.guard import Guard
 from amas.server.plane import ControlPlane
 from amas.server.routes import (
     agents,
+    alerts,
     approvals,
     backups,
     costs,
@@ -23,6 +24,7 @@ from amas.server.routes import (
     remote,
     rollouts,
     routing,
+    runbooks,
     scaling,
     schedules,
     tasks,
@@ -48,7 +50,23 @@ def create_app(plane: ControlPlane) -> FastAPI:
     )
     app.state.plane = plane
     work = (tasks, workflows, flows, approvals, dead_letters, schedules, quality)
-    people = (agents, pools, fleet, desired, messages, routing, rollouts, scaling, limits, costs, healing, remote, backups)
+    people = (
+        agents,
+        pools,
+        fleet,
+        desired,
+        messages,
+        routing,
+        rollouts,
+        scaling,
+        limits,
+        costs,
+        healing,
+        alerts,
+        runbooks,
+        remote,
+        backups,
+    )
     routers = [part.router for part in (*work, *people)]
     for router in routers:
         app.include_router(router)

@@ -21,7 +21,16 @@ from amas.model.scaling import PoolScaling, ScalingBoard
 from amas.model.schedule import ScheduleView
 from amas.orchestration.routing import Why
 from amas.records.views import Analytics, EventRecord
-from amas.server import backup_shapes, desired_shapes, healing_shapes, message_shapes, remote_shapes, rollout_shapes, shapes
+from amas.server import (
+    alert_shapes,
+    backup_shapes,
+    desired_shapes,
+    healing_shapes,
+    message_shapes,
+    remote_shapes,
+    rollout_shapes,
+    shapes,
+)
 from amas.server.gate_shapes import WorkflowQuality
 from amas.server.problems import MEDIA_TYPE, Problem, problem
 
@@ -94,6 +103,7 @@ SHAPES: tuple[type, ...] = (
     ScheduleView,
     PoolScaling,
     ScalingBoard,
+    *alert_shapes.SHAPES,
     Problem,
 )
 

@@ -1,11 +1,14 @@
 """The fleet in figures: what the metrics page and `GET /api/metrics` show, read from the engine in a bounded handful of calls."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 
 from amas.clock import monotonic_s, now_ms
+from amas.controllers.alerts import read_alerts
 from amas.controllers.figures import Figures
 from amas.core.healing import pools_down
+from amas.engine.alerts import AlertStore
 from amas.engine.desired import DesiredState
 from amas.engine.journal import Journal
 from amas.engine.scaling import ScalingState
@@ -49,6 +52,7 @@ async def snapshot(plane: ControlPlane) -> Snapshot | None:
             bounds = await plane.bounds.read()
             hosts, roster = await plane.board.hosts(), await plane.board.roster()
             lag_s = await recorder_lag_s(plane.journal, plane.records)
+            _, watched = await read_alerts(AlertStore(plane.engine))
             held, messages = await plane.inboxes.backlog(), await plane.inboxes.totals()
             recoveries, wanted = await plane.recoveries.figures(), await plane.desired.read()
             breakers = await plane.breakers.all()
@@ -84,6 +88,9 @@ async def snapshot(plane: ControlPlane) -> Snapshot | None:
         recoveries=recoveries,
         quarantined=len(wanted.quarantines),
         breakers={view.name: view.state for view in breakers},
+        alerts=Counter(
+            (alert.rule, alert.severity, alert.status) for alert in watched.alerts.values() if alert.status != "resolved"
+        ),
     )
 
 

@@ -19,6 +19,7 @@ from amas.errors import CapabilityUnknown
 from amas.model.fleet import VARIANT, FleetSpec
 from amas.model.limits import Reserve, reserves_of
 from amas.model.task import RetryPolicy, Submission, TaskSpec
+from amas.server.alert_shapes import NewRun, NewSilence, NewTestAlert, RunAnswer
 from amas.server.backup_shapes import NewBackup
 from amas.server.desired_shapes import NewAgent, NewFleet, NewScale, Wished
 from amas.server.healing_shapes import BreakerName, NewQuarantine
@@ -62,7 +63,7 @@ Shape = TypeVar(
     NewSession, NewClaim, NewBeat, NewResult, NewFailure, NewProgress, NewStep, NewRemoteMessage, NewRemoteQuestion, NewReceive,
     NewReceipt,
     NewTask, NewGoal, NewSchedule, NewLimit, NewBudget, NewWorkflow, NewSignal, TaskSignal, NewRerun, NewAnswer, TaskIds,
-    NewMessage, NewQuestion, NewRollout, RolloutWord, NewQuarantine, BreakerName,
+    NewMessage, NewQuestion, NewRollout, RolloutWord, NewQuarantine, BreakerName, NewTestAlert, NewSilence, NewRun, RunAnswer,
     Wished, NewFleet, NewScale, NewAgent, NewBackup,
 )  # fmt: skip
 

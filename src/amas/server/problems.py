@@ -78,6 +78,8 @@ STATUS: tuple[tuple[type[errors.AmasError], int], ...] = (
     (errors.SettingInvalid, 503),
     (errors.SubmissionError, 422),
     (errors.GoalError, 422),
+    (errors.AlertsChanged, 409),
+    (errors.RunBookRefused, 409),
     (errors.DesiredChanged, 409),
     (errors.FleetError, 422),
     (errors.BackupUnknown, 404),

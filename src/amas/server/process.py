@@ -75,7 +75,7 @@ async def _control_plane(home: Home) -> None:
         following = Following(plane)
         await insist(following.look, draw=random.random)
         await insist(lambda: declare(plane.fleet, plane.queue, plane.limits, plane.bounds), draw=random.random)
-        duties = make_duties(engine, records, figures, fleet=plane.fleet, backups=plane.backups)
+        duties = make_duties(engine, records, figures, fleet=plane.fleet, backups=plane.backups, home=home.folder)
         controllers = Controllers(engine, duties, figures, holder=f"control-plane-{os.getpid()}")
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(serve(plane, ready=lambda _, __: tell_ready()), name="server")

@@ -1,0 +1,60 @@
+"""What docs/alerts.md and docs/runbooks.md say is what there is."""
+
+import hmac
+import re
+from pathlib import Path
+
+from amas.fleet.alerts import load_runbooks
+from amas.fleet.load import load_fleet
+from amas.model.alert_defaults import DEFAULT_RULES
+from amas.model.alerts import FIGURES
+from amas.model.runbook import TAKES
+from amas.policy.outbound import signature
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def block(page: str, language: str) -> str:
+    (found,) = re.findall(rf"```{language}\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+    return str(found)
+
+
+def test_the_fleet_of_the_alerts_page_is_a_fleet(tmp_path: Path) -> None:
+    (tmp_path / "fleet.yaml").write_text(block("alerts.md", "yaml"))
+    spec = load_fleet(tmp_path / "fleet.yaml", environ={})
+    by_name = {rule.name: rule for rule in spec.alerts.rules}
+    assert "LearningDegradation" not in by_name
+    assert (by_name["CodersBehind"].for_s, by_name["HighCPUUsage"].for_s) == (120, 600)
+    assert spec.alerts.webhooks[0].severities == ("critical", "warning")
+
+
+def test_every_figure_and_its_label_stand_on_the_page() -> None:
+    rows = [line for line in (DOCS / "alerts.md").read_text().splitlines() if line.startswith("| `")]
+    named = {name: row for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    for name, figure in FIGURES.items():
+        assert re.findall(r"`(\w+)`", named[name].split("|")[3]) == list(figure.labels), name
+
+
+def test_the_page_checks_a_signature_as_we_make_it() -> None:
+    names: dict[str, object] = {"hmac": hmac}
+    exec(block("alerts.md", "python"), names)
+    headers = {"Amas-Timestamp": "17", "Amas-Signature": signature(b"{}", "secret", at_s=17)}
+    assert names["is_ours"](headers, b"{}", "secret")  # type: ignore[operator]
+    assert not names["is_ours"](headers, b"{ }", "secret")  # type: ignore[operator]
+
+
+def test_the_run_book_of_the_page_is_one(tmp_path: Path) -> None:
+    (tmp_path / "book.yaml").write_text(block("runbooks.md", "yaml"))
+    book = load_runbooks(folder=tmp_path)["coders-behind"]
+    assert (book.needs, book.cooldown_s, book.steps[1].most) == (("pool",), 1800, 10)
+
+
+def test_every_action_and_every_run_book_that_ships_stand_on_the_page() -> None:
+    page = (DOCS / "runbooks.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    named = {name: row for row in rows for name in re.findall(r"`([\w-]+)`", row.split("|")[1])}
+    for action, (needs, more) in TAKES.items():
+        assert set(re.findall(r"`(\w+)`", named[action].split("|")[2])) == {*needs, *more}, action
+    for name in load_runbooks():
+        started_by = {rule.name for rule in DEFAULT_RULES if rule.runbook == name}
+        assert set(re.findall(r"`(\w+)`", named[name].split("|")[2])) == started_by, name

@@ -1,0 +1,142 @@
+"""Alerts and run-books on the command line, over a fleet that runs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from host_bench import SAMPLES
+from receivers import Receiver
+
+LIMIT_S = 60
+pytestmark = pytest.mark.xdist_group("alert-cli")  # one fleet for the module
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+BOOK = """
+name: take-out
+title: Take a host out
+steps:
+  - {name: no more work, do: cordon, host: $host, confirm: person}
+"""
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("fleet")
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path, receiver: Receiver) -> Iterator[Run]:
+    declared = (SAMPLES / "ledger.yaml").read_text() + f"    options: {{ledger: {folder / 'ledger'}, steps: 1}}\n"
+    alerts = (
+        "alerts:\n  defaults: false\n"
+        "  rules:\n"
+        "    - {name: HostsLive, when: hosts > 0, severity: info, clear: 0}\n"
+        "    - {name: Lost, when: host_lost > 0, severity: critical, clear: 0, runbook: host-lost}\n"
+        f"  webhooks: [{{name: ops, url: '{receiver.url}'}}]\n"
+        "runbooks: [./take-out.yaml, host-lost]\n"
+    )
+    (folder / "fleet.yaml").write_text(declared + alerts)
+    (folder / "take-out.yaml").write_text(BOOK)
+    (folder / "sample_agents.py").write_text((SAMPLES / "sample_agents.py").read_text())
+    environment = {**os.environ, "AMAS_HOME": str(folder / "home"), "COLUMNS": "250"}
+
+    def call(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "amas", *arguments]
+        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+
+    up = call("up", "--fleet", "./fleet.yaml", "--port", "0", "--metrics-port", "0")
+    assert up.returncode == 0, up.stderr
+    yield call
+    assert call("down").returncode == 0
+
+
+def pid_of(folder: Path, part: str) -> int:
+    parts = json.loads((folder / "home" / "fleet.json").read_text())["parts"]
+    return next(int(each["pid"]) for each in parts if each["name"] == part)
+
+
+def said(done: "subprocess.CompletedProcess[str]") -> Any:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def until(look: Callable[[], Any]) -> Any:
+    give_up_at = time.monotonic() + LIMIT_S
+    while not (found := look()):
+        assert time.monotonic() < give_up_at
+        time.sleep(0.1)
+    return found
+
+
+def test_alerts_are_listed_silenced_and_tested(run: Run, receiver: Receiver) -> None:
+    (alert,) = until(lambda: said(run("alerts", "--status", "firing", "--json"))["items"])
+    assert (alert["rule"], alert["severity"]) == ("HostsLive", "info")
+    assert ", above 0" in run("alerts").stdout
+    assert "HostsLive" in run("alerts", "--rules").stdout
+    until(lambda: [got for got in receiver.posts if got.json["alert"] == "HostsLive"])
+    silence = said(run("alerts", "silence", "HostsLive", "--for", "2h", "--why", "we know", "--by", "ada", "--json"))
+    assert silence["until_ms"] - silence["from_ms"] == 7_200_000
+    assert "we know" in run("alerts").stdout
+    assert "is over" in run("alerts", "silence", silence["id"], "--end").stdout
+    tested = said(run("alerts", "test", "--json"))
+    assert {each["name"]: each["queued"] for each in tested["receivers"]} == {"log": 0, "webhook:ops": 0}
+    assert tested["id"] in [got.headers["Amas-Delivery"] for got in receiver.posts]
+    for wrong, sentence in (
+        (("alerts", "silence", "HostsLive"), "say why"),
+        (("alerts", "silence", "HostLive", "--why", "x"), "did you mean 'HostsLive'?"),
+    ):
+        refused = run(*wrong)
+        assert (refused.returncode, sentence in refused.stderr) == (2, True), refused.stderr
+
+
+def test_a_receiver_that_cannot_be_told_is_named(run: Run, receiver: Receiver) -> None:
+    receiver.status = 500
+    try:
+        tested = run("alerts", "test")
+        assert tested.returncode == 3
+        assert "answered 500: because" in tested.stdout
+    finally:
+        receiver.status = 200
+    until(lambda: not any(each["queued"] for each in said(run("alerts", "--json"))["receivers"]))
+
+
+def test_a_run_book_is_run_and_confirmed(run: Run) -> None:
+    begun = said(run("runbook", "run", "take-out", "--subject", "host=host-9", "--why", "drill", "--by", "ada", "--json"))
+    asks = until(lambda: "waits for a person" in (shown := run("runbooks").stdout) and shown)
+    assert begun["id"] in asks and "Take a host out" in asks
+    assert run("runbook", "confirm", begun["id"], "--by", "bob").returncode == 0
+    until(lambda: "succeeded" in run("runbook", "show", begun["id"]).stdout.splitlines()[0])
+    lines = said(run("runbooks", "--audit", "--json"))
+    assert [line["what"] for line in reversed(lines)] == ["began", "asked", "confirmed", "started", "succeeded"]
+    assert lines[0]["outcome"] == "host-9: cordon ordered"
+    refused = run("runbook", "cancel", begun["id"])
+    assert (refused.returncode, "there is nothing to cancel" in refused.stderr) == (2, True)
+
+
+@pytest.mark.requirement("M11")
+def test_a_host_that_is_killed_is_told_of_and_followed_up_without_anybody(run: Run, receiver: Receiver, folder: Path) -> None:
+    os.kill(pid_of(folder, "host-2"), signal.SIGKILL)
+
+    def followed() -> list[Any]:
+        runs = said(run("runbooks", "--json"))["runs"]
+        return [each for each in runs if each["book"]["name"] == "host-lost" and each["status"] != "running"]
+
+    (ended,) = until(followed)
+    assert (ended["status"], ended["subject"], ended["by"]) == ("succeeded", {"host": "host-2"}, "alert Lost")
+    lines = said(run("runbooks", "--audit", "--json"))
+    whats = [line["what"] for line in reversed(lines) if line["run"] == ended["id"]]
+    assert whats[0] == "began" and whats[-1] == "succeeded" and "started" in whats
+    until(lambda: {"firing", "resolved"} <= {got.json["status"] for got in receiver.posts if got.json["alert"] == "Lost"})

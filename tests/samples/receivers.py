@@ -1,0 +1,104 @@
+"""Receivers of alerts for tests: a real HTTP server on loopback, and a real Alertmanager where the machine has one."""
+
+import json
+import shutil
+import socket
+import subprocess
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ALERTMANAGER = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
+LIMIT_S = 60.0
+
+
+class Post(NamedTuple):
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Receiver:
+    """Takes posts; answers with `status`, a redirect to `elsewhere` included."""
+
+    def __init__(self) -> None:
+        self.posts: list[Post] = []
+        self.status = 200
+        self.elsewhere = ""
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                outer.posts.append(Post(self.path, dict(self.headers), body))
+                self.send_response(outer.status)
+                if outer.elsewhere:
+                    self.send_header("Location", outer.elsewhere)
+                self.end_headers()
+                self.wfile.write(b"because")
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+        self._thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
+
+    def __enter__(self) -> "Receiver":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self._thread.join()
+        self.server.server_close()
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def get_json(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return json.load(answer)
+
+
+@contextmanager
+def alertmanager(folder: Path) -> Iterator[str]:
+    """Run Alertmanager in a folder and give its address."""
+    assert ALERTMANAGER is not None
+    (folder / "alertmanager.yml").write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
+    port = free_port()
+    command = [
+        ALERTMANAGER,
+        f"--config.file={folder / 'alertmanager.yml'}",
+        f"--storage.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--cluster.listen-address=",
+    ]
+    with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            give_up_at = time.monotonic() + LIMIT_S
+            while True:
+                try:
+                    get_json(f"{url}/api/v2/status")
+                    break
+                except OSError:
+                    assert process.poll() is None and time.monotonic() < give_up_at, (folder / "log").read_text()
+                    time.sleep(0.05)
+            yield url
+        finally:
+            process.terminate()
+            process.wait()
