@@ -22,6 +22,7 @@ from amas.engine.connection import Engine
 from amas.engine.desired import DesiredState, Wish
 from amas.engine.hosts import HostAbout, HostFigures, HostRegistry, PoolCard
 from amas.engine.queue import Slots, TaskQueue, make_submission
+from amas.engine.recoveries import Recoveries
 from amas.errors import AlertsChanged, EngineUnreachable
 from amas.model.alerts import FIGURES, AlertRule, AlertsSpec, Readings, Silence, Webhook, parsed
 from amas.model.desired import Order
@@ -139,7 +140,8 @@ async def test_figures_are_what_they_say(engine: Engine, records: Records) -> No
     await leader.beat("h2", cpu_s=10.0, troubled=("worker-1",))
     await queue.submit([make_submission(new_id(), TaskSpec(capability="work")) for _ in range(4)])
     leader.figures.lost("h9", START)
-    leader.figures.recoveries.add(7.0)
+    recoveries = Recoveries(engine)
+    await recoveries.note("host_lost", "before", since_ms=START - 99_000, now_ms=START)
     memory, wanted = Memory(), set(FIGURES)
 
     async def look(at_s: float) -> Readings:
@@ -157,7 +159,7 @@ async def test_figures_are_what_they_say(engine: Engine, records: Records) -> No
     assert value(readings, "hosts") == 2
     assert value(readings, "hosts_missing") == 0
     assert value(readings, "host_lost", host="h9") == 1
-    assert value(readings, "recovery_s") == 7
+    assert not readings.of("recovery_s"), "how long earlier ones took is nobody's alarm now"
     assert value(readings, "agents_missing", pool="worker") == 0
     assert value(readings, "agents_unhealthy", host="h2") == 1
     assert value(readings, "agents", status="error") == 1
@@ -167,12 +169,13 @@ async def test_figures_are_what_they_say(engine: Engine, records: Records) -> No
     assert not readings.of("success_rate"), "nothing has ended"
     assert 0 < value(readings, "disk_free") < 1
     await leader.beat("h2", cpu_s=12.5)
+    await recoveries.note("stuck", "worker-1", since_ms=START - 7_000, now_ms=START)
     await queue.claim("h1", [Slots(("work",), ["worker-1"])], now_ms=START)
     readings = await look(5)
     assert value(readings, "host_cpu", host="h2") == pytest.approx(0.5)
     assert value(readings, "host_idle_s", host="h1") == 0, "it runs something"
     assert value(readings, "host_idle_s", host="h2") == 5, "work waits that it could do"
-    assert not readings.of("recovery_s"), "nothing was recovered since"
+    assert value(readings, "recovery_s") == 7
     await DesiredState(engine).change([Wish("order:h2", Order(cordoned=True))], by="test")
     assert value(await look(10), "host_idle_s", host="h2") == 0, "it is to get no work"
     assert not (await look(301)).of("host_lost")

@@ -1,4 +1,4 @@
-"""The tree at the top of errors.py is the tree that is there."""
+"""The tree at the top of the errors is the tree that is there."""
 
 import re
 
@@ -8,7 +8,7 @@ from amas import errors
 def _tree(kind: type[errors.AmasError]) -> list[str]:
     return [
         kind.__name__,
-        *(name for child in kind.__subclasses__() if child.__module__ == errors.__name__ for name in _tree(child)),
+        *(name for child in kind.__subclasses__() if child.__module__.startswith(errors.__name__) for name in _tree(child)),
     ]
 
 

@@ -1,0 +1,260 @@
+"""Every error that amas raises, in one tree. `code` is stable and public; `act` says who must do something about it.
+
+AmasError
+├── GoalError                 author     the goal can't be planned as it stands
+│   ├── NoPlaybook
+│   ├── PlanRefused
+│   ├── GoalOverBudget
+│   └── InputUnusable
+├── FleetError                author     the fleet or playbook file is wrong
+│   ├── FleetFileInvalid
+│   ├── RolloutRefused        it can't be begun, approved, promoted or aborted as it stands
+│   ├── DesiredChanged        nobody     somebody else changed what is wanted meanwhile: look again
+│   ├── AlertsChanged         nobody     somebody else changed an alert or a run-book's run meanwhile: look again
+│   └── RunBookRefused        author     there is no such run-book or run, or it can't do that now
+├── ScheduleInvalid           author     a schedule can never be due, or has nothing to submit
+├── TaskError                 nobody     one task's or attempt's fate
+│   ├── AttemptStale
+│   ├── TaskCancelled
+│   ├── TaskUnknown
+│   ├── WorkflowUnknown
+│   ├── AgentUnknown
+│   ├── AgentTaken            author     another live session has an agent of this name
+│   ├── SessionLost           nobody     a remote session's lease ran out: register anew
+│   ├── ScheduleUnknown
+│   ├── TaskFailed
+│   ├── LimitUnknown
+│   ├── BudgetExhausted       raised in agents, by what they spend
+│   ├── SignalRefused         author     it was answered before, or waits for no signal
+│   ├── ResetRefused          author     these tasks can't run again as they are
+│   ├── ModelUnavailable      raised in model agents
+│   ├── RetryLater            raised by agents
+│   ├── RateLimited           raised by agents
+│   ├── DependencyDown        raised in agents, while a dependency's breaker is open
+│   └── GiveUp                raised by agents
+│       ├── SignalExpired     raised in agents
+│       └── NotAllowed        raised in agents, by what they may not do
+├── SubmissionError           author     a submission was refused whole; nothing was stored
+│   ├── DependencyUnknown
+│   ├── CapabilityUnknown
+│   ├── QueueFull
+│   ├── IdempotencyConflict
+│   ├── ExpressionInvalid
+│   ├── FlowInvalid
+│   └── PayloadTooLarge
+├── MessageError              author     a message was not sent
+│   ├── MessageForbidden
+│   ├── MessageRefused
+│   ├── InboxFull
+│   └── ReplyOverdue          nobody     nobody answered a request in time
+├── EngineError               operator   the engine can't be used
+│   ├── EngineUnreachable
+│   │   └── EngineUnconfirmed
+│   ├── EngineUnsupported
+│   ├── EngineFunctionsMismatch
+│   ├── EngineDiskFull
+│   ├── EngineStartFailed
+│   ├── EngineFolderInUse
+│   └── EngineDataDamaged
+├── PlatformError             operator   a box can't be started or stopped
+│   ├── FleetNotRunning
+│   ├── FleetAlreadyRunning
+│   ├── PortInUse
+│   ├── HomeUnusable
+│   ├── StartFailed
+│   ├── StageIncomplete
+│   ├── IntakeClosed
+│   └── ModelNotInstalled
+├── RecordsError              operator   the history can't be written or read
+├── ArtifactError             operator   the artifact store can't take or give a large value
+│   ├── ArtifactLost          it won't be there the next time either
+│   │   ├── ArtifactMissing
+│   │   └── ArtifactDamaged
+│   ├── ArtifactStoreUnknown
+│   └── ArtifactStoreUnusable
+├── BackupError               operator   a back-up can't be made, read or restored
+│   ├── BackupUnusable
+│   ├── BackupUnknown
+│   ├── BackupKeyWrong
+│   ├── BackupDamaged
+│   ├── BackupBusy            somebody else is at work there: try again
+│   └── RestoreRefused
+├── DeliveryUnreadable        author     a folder holds no record of a delivery
+└── SettingInvalid            operator   an environment variable's value can't be taken
+"""
+
+from amas.errors.author import (
+    AlertsChanged,
+    CapabilityUnknown,
+    DeliveryUnreadable,
+    DependencyUnknown,
+    DesiredChanged,
+    ExpressionInvalid,
+    FleetError,
+    FleetFileInvalid,
+    FlowInvalid,
+    GoalError,
+    GoalOverBudget,
+    IdempotencyConflict,
+    InboxFull,
+    InputUnusable,
+    MessageError,
+    MessageForbidden,
+    MessageRefused,
+    NoPlaybook,
+    PayloadTooLarge,
+    PlanRefused,
+    QueueFull,
+    ReplyOverdue,
+    RolloutRefused,
+    RunBookRefused,
+    ScheduleInvalid,
+    SubmissionError,
+)
+from amas.errors.base import (
+    Actor,
+    AmasError,
+)
+from amas.errors.operator import (
+    ArtifactDamaged,
+    ArtifactError,
+    ArtifactLost,
+    ArtifactMissing,
+    ArtifactStoreUnknown,
+    ArtifactStoreUnusable,
+    BackupBusy,
+    BackupDamaged,
+    BackupError,
+    BackupKeyWrong,
+    BackupUnknown,
+    BackupUnusable,
+    EngineDataDamaged,
+    EngineDiskFull,
+    EngineError,
+    EngineFolderInUse,
+    EngineFunctionsMismatch,
+    EngineStartFailed,
+    EngineUnconfirmed,
+    EngineUnreachable,
+    EngineUnsupported,
+    FleetAlreadyRunning,
+    FleetNotRunning,
+    HomeUnusable,
+    IntakeClosed,
+    ModelNotInstalled,
+    PlatformError,
+    PortInUse,
+    RecordsError,
+    RestoreRefused,
+    SettingInvalid,
+    StageIncomplete,
+    StartFailed,
+)
+from amas.errors.tasks import (
+    AgentTaken,
+    AgentUnknown,
+    AttemptStale,
+    BudgetExhausted,
+    DependencyDown,
+    GiveUp,
+    LimitUnknown,
+    ModelUnavailable,
+    NotAllowed,
+    RateLimited,
+    ResetRefused,
+    RetryLater,
+    ScheduleUnknown,
+    SessionLost,
+    SignalExpired,
+    SignalRefused,
+    TaskCancelled,
+    TaskError,
+    TaskFailed,
+    TaskUnknown,
+    WorkflowUnknown,
+)
+
+__all__ = [
+    "Actor",
+    "AgentTaken",
+    "AgentUnknown",
+    "AlertsChanged",
+    "AmasError",
+    "ArtifactDamaged",
+    "ArtifactError",
+    "ArtifactLost",
+    "ArtifactMissing",
+    "ArtifactStoreUnknown",
+    "ArtifactStoreUnusable",
+    "AttemptStale",
+    "BackupBusy",
+    "BackupDamaged",
+    "BackupError",
+    "BackupKeyWrong",
+    "BackupUnknown",
+    "BackupUnusable",
+    "BudgetExhausted",
+    "CapabilityUnknown",
+    "DeliveryUnreadable",
+    "DependencyDown",
+    "DependencyUnknown",
+    "DesiredChanged",
+    "EngineDataDamaged",
+    "EngineDiskFull",
+    "EngineError",
+    "EngineFolderInUse",
+    "EngineFunctionsMismatch",
+    "EngineStartFailed",
+    "EngineUnconfirmed",
+    "EngineUnreachable",
+    "EngineUnsupported",
+    "ExpressionInvalid",
+    "FleetAlreadyRunning",
+    "FleetError",
+    "FleetFileInvalid",
+    "FleetNotRunning",
+    "FlowInvalid",
+    "GiveUp",
+    "GoalError",
+    "GoalOverBudget",
+    "HomeUnusable",
+    "IdempotencyConflict",
+    "InboxFull",
+    "InputUnusable",
+    "IntakeClosed",
+    "LimitUnknown",
+    "MessageError",
+    "MessageForbidden",
+    "MessageRefused",
+    "ModelNotInstalled",
+    "ModelUnavailable",
+    "NoPlaybook",
+    "NotAllowed",
+    "PayloadTooLarge",
+    "PlanRefused",
+    "PlatformError",
+    "PortInUse",
+    "QueueFull",
+    "RateLimited",
+    "RecordsError",
+    "ReplyOverdue",
+    "ResetRefused",
+    "RestoreRefused",
+    "RetryLater",
+    "RolloutRefused",
+    "RunBookRefused",
+    "ScheduleInvalid",
+    "ScheduleUnknown",
+    "SessionLost",
+    "SettingInvalid",
+    "SignalExpired",
+    "SignalRefused",
+    "StageIncomplete",
+    "StartFailed",
+    "SubmissionError",
+    "TaskCancelled",
+    "TaskError",
+    "TaskFailed",
+    "TaskUnknown",
+    "WorkflowUnknown",
+]
