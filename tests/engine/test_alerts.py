@@ -169,7 +169,7 @@ async def test_figures_are_what_they_say(engine: Engine, records: Records) -> No
     assert not readings.of("success_rate"), "nothing has ended"
     assert 0 < value(readings, "disk_free") < 1
     await leader.beat("h2", cpu_s=12.5)
-    await recoveries.note("stuck", "worker-1", since_ms=START - 7_000, now_ms=START)
+    await recoveries.note("agent_stuck", "worker-1", since_ms=START - 7_000, now_ms=START)
     await queue.claim("h1", [Slots(("work",), ["worker-1"])], now_ms=START)
     readings = await look(5)
     assert value(readings, "host_cpu", host="h2") == pytest.approx(0.5)
