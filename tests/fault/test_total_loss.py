@@ -1,6 +1,7 @@
 """A whole local fleet whose engine is killed and its data deleted in the middle of work: the history brings the work back."""
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -103,7 +104,8 @@ async def _lose_engine(amas: Commands, *, whole_fleet: bool) -> str:
     home = amas.home
     (engine,), supervisor = _pids(home, "engine"), home.read_state().supervisor_pid
     os.kill(supervisor, signal.SIGKILL if whole_fleet else signal.SIGSTOP)
-    os.kill(engine, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):  # it dies with its supervisor
+        os.kill(engine, signal.SIGKILL)
     await _until("the engine is dead", lambda: _dead(engine))
     shutil.rmtree(home.engine)
     if whole_fleet:

@@ -19,6 +19,8 @@ S = TaskState
 HOSTS = ("h1", "h2", "h3")
 RETRIES_MAX = 2
 NEAR = 12
+ENDLESS = {"journal", "totals", "queues", "qs:work", "lobby:turns", "recovering", "recovered", "recoveries"}
+"""Keys that outlive all work: the cell's own, a field for each host, leader, cause or queue, or with a bound."""
 """Tasks and workflows that calls choose from are the latest ones, so that they meet each other."""
 KEYS = ("yes", "no", "go")
 PAYLOADS: tuple[Any, ...] = (1, {"approved": True}, REFUSAL)
@@ -395,4 +397,4 @@ class Life:
             pass
         left = await self.cell.keys()
         endless = {name for name in left if await self.cell.engine.client.pttl(self.cell.engine.key(name)) == -1}
-        assert endless <= {"journal", "totals", "queues", "qs:work", "lobby:turns"}
+        assert endless <= ENDLESS

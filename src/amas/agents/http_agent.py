@@ -25,7 +25,9 @@ import msgspec
 
 from amas.agents.base import BaseAgent
 from amas.agents.context import Context
+from amas.agents.dependency import Dependency
 from amas.agents.threads import DaemonThreads
+from amas.core.breaker import Outcome, outcome_of
 from amas.core.conditions import compiled, resolved, value_of
 from amas.errors import ExpressionInvalid, FleetError, GiveUp, RateLimited, RetryLater
 from amas.model.fleet import PoolSpec
@@ -121,8 +123,9 @@ class HttpAgent(BaseAgent):
             "idempotency-key": task.id,  # another attempt at a task is the same request
             **self._headers,
         }
-        answer = await self._talk("POST", self.spec.url, headers, msgspec.json.encode(body))
-        _judge(answer)
+        async with Dependency(task, f"http/{urlsplit(self.spec.url).netloc}", judge=_outcome):
+            answer = await self._talk("POST", self.spec.url, headers, msgspec.json.encode(body))
+            _judge(answer)
         try:
             said = msgspec.json.decode(answer.body) if answer.body else None
         except msgspec.DecodeError as error:
@@ -231,6 +234,11 @@ def _within(parts: SplitResult, location: str) -> SplitResult:
     if not location or (target.scheme, target.netloc) != (parts.scheme, parts.netloc):
         raise GiveUp(f"{parts.netloc} redirects to {target.netloc or 'nowhere'}, which isn't declared", code="redirect_refused")
     return target
+
+
+def _outcome(error: BaseException | None) -> Outcome:
+    """Return what the breaker of a server is told: one that is away or in trouble fails, one that refuses a task has answered."""
+    return "error" if isinstance(error, RetryLater) else outcome_of(error)
 
 
 def _judge(answer: Answer) -> None:

@@ -18,8 +18,8 @@ from amas.agents.http_agent import HttpAgent, HttpSpec, _Pinned
 from amas.errors import FleetError, FleetFileInvalid
 from amas.fleet.load import load_fleet
 from amas.model.fleet import FleetSpec, PoolSpec
-from amas.model.states import AgentStatus
-from amas.model.task import TaskView
+from amas.model.states import AgentStatus, TaskState
+from amas.model.task import RetryPolicy, TaskView
 
 pytestmark = pytest.mark.requirement("T1")
 CAN = "text.translate"
@@ -132,6 +132,22 @@ async def test_a_busy_servers_tasks_wait_and_none_has_failed(bench: Bench, serve
     server.script = [(429, {"Retry-After": "1"}, "slowly")] * 2
     task = await done(bench, pool(server.url))
     assert (task.result, task.failures, task.attempt) == ("cba", 0, 3)
+
+
+async def test_a_server_that_keeps_failing_is_left_alone(bench: Bench, server: Server) -> None:
+    server.script = [(500, {"Retry-After": "0"}, "oh")] * 9
+    async with bench.host([pool(server.url)]):
+        task_id = await bench.submit(CAN, {"text": "abc"}, retry=RetryPolicy(retries=20, backoff_s=0.0, backoff_max_s=0.0))
+        await bench.until(lambda: _turned_away(bench, task_id))
+    assert len(server.asked) == 5, "the breaker opened"
+    view = await bench.queue.task(task_id)
+    assert view is not None
+    assert (view.state, view.failures) == (TaskState.DELAYED, 5), "being turned away is no failure"
+
+
+async def _turned_away(bench: Bench, task_id: str) -> bool:
+    view = await bench.queue.task(task_id)
+    return view is not None and view.attempt == 6 and view.state is TaskState.DELAYED
 
 
 @pytest.mark.parametrize(

@@ -231,8 +231,8 @@ def test_a_fleet_file_names_a_spec_beside_it(tmp_path: Path) -> None:
     ("lines", "message"),
     [
         ("    model_agent: writer.yaml\n", "wants the tool 'model_tools:word_count', which its pool doesn't allow"),
-        ("    model_agent: writer.yaml\n    agent: a:b\n", "say either agent: module:attribute or model_agent: spec.yaml"),
-        ("    title: Writer\n", "say either agent: module:attribute or model_agent: spec.yaml"),
+        ("    model_agent: writer.yaml\n    agent: a:b\n", "say one of agent: module:attribute, model_agent: spec.yaml"),
+        ("    title: Writer\n", "say one of agent: module:attribute, model_agent: spec.yaml"),
         ("    model_agent: no.yaml\n", "can't be read"),
         ("    model_agent: writer.yaml\n    options: {tool: []}\n", "unknown field `tool`"),
     ],

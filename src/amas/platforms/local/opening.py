@@ -66,9 +66,15 @@ class Opening:
         self._engine, self._by, self._report = engine, by, report
         self._state, self._hosts = DesiredState(engine), HostRegistry(engine)
 
-    async def reached(self) -> int | None:
-        """Return the stage that is wanted now; None when all are."""
-        return (await self._state.read()).stage
+    async def wait(self, *, patience_s: float) -> None:
+        """Return once every agent that is wanted sits on a live host; StageIncomplete names the pools that lack some."""
+        until_s, began = monotonic_s() + patience_s, monotonic_s()
+        self._report(Event(what="starting", part="agents"))
+        while lacking := lacks(await self._state.read(), await self._hosts.all(), None).missing:
+            if monotonic_s() > until_s:
+                raise StageIncomplete(f"after {patience_s:g} s {Lacking(lacking, ())}; `amas hosts` and `amas logs` say more")
+            await asyncio.sleep(LOOK_S)
+        self._report(Event(what="ready", part="agents", seconds=monotonic_s() - began))
 
     async def open(self, upto: int, *, patience_s: float) -> None:
         """Start every stage up to `upto`, each within `patience_s` seconds; those that are open already are looked at again.
@@ -148,9 +154,9 @@ class Opening:
         await inboxes.acknowledge(inbox, [(inbox, [got[0].id])])
 
 
-def lacks(desired: Desired, hosts: Iterable[HostView], stage: int) -> Lacking:
-    """Return what the stages up to `stage` still wait for."""
-    wanted = {pool.name: pool.replicas for pool in desired.pools if pool.stage <= stage}
+def lacks(desired: Desired, hosts: Iterable[HostView], stage: int | None) -> Lacking:
+    """Return what the stages up to `stage` still wait for; None: all of them."""
+    wanted = {pool.name: pool.replicas for pool in desired.pools if stage is None or pool.stage <= stage}
     unwell: list[str] = []
     for host in hosts:
         for card in host.about.pools:
@@ -180,11 +186,14 @@ async def reached(fleet: FleetState) -> int | None:
 
 
 async def open_stages(fleet: FleetState, phase: str, report: Report | None) -> None:
-    """Open a running fleet's stages up to `phase`, where it has several; StageIncomplete says what is lacking."""
+    """Open a running fleet's stages up to `phase`, or wait for its agents where it has one; StageIncomplete says who lacks."""
     async with Engine(fleet.engine_url, cell=fleet.cell) as engine:
         opening = Opening(engine, by="amas up", report=report or _silent)
-        if (declared := (await DesiredState(engine).read()).fleet) is not None and await opening.reached() is not None:
-            await opening.open(last_stage(declared, phase), patience_s=STAGE_S)
+        desired = await DesiredState(engine).read()
+        if desired.fleet is not None and desired.stage is not None:
+            await opening.open(last_stage(desired.fleet, phase), patience_s=STAGE_S)
+        else:
+            await opening.wait(patience_s=STAGE_S)
 
 
 async def close_stages(fleet: FleetState, report: Report | None) -> list[str]:
