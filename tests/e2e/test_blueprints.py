@@ -40,7 +40,9 @@ def test_mas_starts_in_order_and_goes_on_where_a_start_was_told_to_stop(amas: Co
     assert sizes() == {"resource-manager": 2, "monitoring-agent": 3, "learning-agent": 2}
     rest = amas("up")
     assert rest.returncode == 0, rest
-    assert sizes() == {"resource-manager": 2, "monitoring-agent": 3, "learning-agent": 2, "coordinator": 3, "task-executor": 5}
+    whole = sizes()
+    assert 3 <= whole.pop("task-executor") <= 20, "they follow their work"
+    assert whole == {"resource-manager": 2, "monitoring-agent": 3, "learning-agent": 2, "coordinator": 3}
     folder = project(**{"a.py": FINE, "test_a.py": TESTS})
     ended = amas("run", GOAL, "--input", str(folder), "--json")
     assert json.loads(ended.stdout)["workflow"]["result"]["approved"] is True

@@ -2,9 +2,11 @@
 
 import pytest
 from tests.engine.cell import Cell, done
+from tests.engine.test_resources import keyed
 
 from amas.controllers.cron import Cron
 from amas.controllers.figures import Figures
+from amas.engine.limits import Limits
 from amas.engine.schedules import Firing, Schedules
 from amas.errors import SubmissionError
 from amas.model.fleet import FleetLimits
@@ -46,6 +48,21 @@ async def test_a_due_schedule_submits_once_and_moves_on(cell: Cell, schedules: S
     assert view is not None
     assert (view.fired, view.last_id) == (1, got.id)
     assert view.next_ms > cell.engine.now_ms()
+
+
+async def test_schedules_and_limits_each_have_a_list_of_their_own_of_what_is_due(
+    cell: Cell, schedules: Schedules, duty: Cron
+) -> None:
+    await put_due(schedules, nightly())
+    await cell.submit(keyed("t", ("k", 1)))
+    await cell.complete(await cell.run("t"))  # when its key may be forgotten, stands in the list of limits
+    await duty.run_once()
+    await put_due(schedules, nightly())
+    await Limits(cell.engine).refill(now_ms=cell.now + 2 * HOUR_MS)
+    await duty.run_once()
+    view = await schedules.get("nightly")
+    assert view is not None
+    assert view.fired == 2
 
 
 async def test_two_leaders_at_once_submit_once(cell: Cell, schedules: Schedules) -> None:

@@ -96,7 +96,7 @@ class Schedules:
         return list(held)
 
     async def _views(self, blobs: dict[str, bytes]) -> list[ScheduleView]:
-        due = await self._engine.read([("ZSCORE", self._engine.key("due"), name) for name in blobs])
+        due = await self._engine.read([("ZSCORE", self._engine.key("schedules:due"), name) for name in blobs])
         names = ("fired", "passed_over", "last", "id")
         about = await self._engine.read([("HMGET", self._engine.key("schedule", name), *names) for name in blobs])
         return [

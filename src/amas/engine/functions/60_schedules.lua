@@ -1,4 +1,4 @@
--- Schedules: P:schedules hash name -> blob, P:due zset name by next time, P:schedule:<name> hash fired, passed_over, last, id, w.
+-- Schedules: P:schedules hash name -> blob, P:schedules:due zset name by next time, P:schedule:<name> hash fired, passed_over, last, id, w.
 
 do   -- a block of its own: Lua takes 200 local names in one, and these are nobody else's
 
@@ -8,14 +8,14 @@ local SUBMIT_NOTHING = ''
 local function schedule(keys, args)
   begin(keys, args)
   local name, due = args[2], args[4]
-  if due == '' then call('ZREM', P .. ':due', name) else call('ZADD', P .. ':due', due, name) end
+  if due == '' then call('ZREM', P .. ':schedules:due', name) else call('ZADD', P .. ':schedules:due', due, name) end
   return call('HSET', P .. ':schedules', name, args[3])
 end
 
 -- unschedule: drop a schedule; what it submitted goes on.  ARGV: now, name.  returns 1, or 0 when there is none
 local function unschedule(keys, args)
   begin(keys, args)
-  call('ZREM', P .. ':due', args[2])
+  call('ZREM', P .. ':schedules:due', args[2])
   call('DEL', key('schedule', args[2]))
   return call('HDEL', P .. ':schedules', args[2])
 end
@@ -24,8 +24,8 @@ end
 --   returns [now, when the next one is due or 0, name, due, blob, ...].  Changes nothing.
 local function due(keys, args)
   local now = begin(keys, args)
-  local held = call('ZRANGEBYSCORE', P .. ':due', '-inf', now, 'WITHSCORES', 'LIMIT', 0, args[2])
-  local after = call('ZRANGEBYSCORE', P .. ':due', '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  local held = call('ZRANGEBYSCORE', P .. ':schedules:due', '-inf', now, 'WITHSCORES', 'LIMIT', 0, args[2])
+  local after = call('ZRANGEBYSCORE', P .. ':schedules:due', '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
   local out = {now, tonumber(after[2] or 0)}
   for i = 1, #held, 2 do
     out[#out + 1] = held[i]
@@ -49,7 +49,7 @@ end
 local function fire(keys, args)
   begin(keys, args)
   local name, batch = args[3], args[10]
-  if tonumber(call('ZSCORE', P .. ':due', name) or 0) ~= tonumber(args[4]) then return {'moved'} end
+  if tonumber(call('ZSCORE', P .. ':schedules:due', name) or 0) ~= tonumber(args[4]) then return {'moved'} end
   local about, told = key('schedule', name), 'fired'
   if batch == SUBMIT_NOTHING or (args[6] == 'skip' and still_open(call('HMGET', about, 'id', 'w'))) then
     told = 'passed_over'
@@ -61,7 +61,7 @@ local function fire(keys, args)
     call('HSET', about, 'last', args[7], 'id', args[8])
     if args[9] ~= '' then call('HSET', about, 'w', 1) else call('HDEL', about, 'w') end
   end
-  if args[5] == '' then call('ZREM', P .. ':due', name) else call('ZADD', P .. ':due', args[5], name) end
+  if args[5] == '' then call('ZREM', P .. ':schedules:due', name) else call('ZADD', P .. ':schedules:due', args[5], name) end
   return {told}
 end
 
