@@ -69,7 +69,7 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     stage: int | None = None
     """How far a start or a stop in stages has come: pools of later stages have no agents. None: all are wanted."""
     closed: str = ""
-    """Why no goals and tasks are taken from outside; "": they are."""
+    """Why no goals and tasks are taken over REST; "": they are. What programs give the engine themselves is kept and waits."""
     rollouts: dict[str, Rollout] = {}
     """By pool."""
     anew: dict[str, int] = {}

@@ -2,7 +2,7 @@
 
 A stage begins when every agent of the one before sits on a live host and is well. How far it has come stands in the desired
 state, so a start that fails, or is told to go to a stage and no further, leaves what runs running, and `amas up` goes on from
-there. A stop takes no more goals and tasks from outside, then takes the stages away, the last first: agents finish what they run.
+there. A stop takes no more goals and tasks over REST, then takes the stages away, the last first: agents finish what they run.
 """
 
 import asyncio
