@@ -5,6 +5,7 @@ import pytest
 from tests.engine.cell import LEASE_S, Cell, task
 
 from amas.engine.hosts import HostAbout, HostFigures, Leadership, PoolCard
+from amas.engine.recoveries import Recoveries
 from amas.model.journal import EntryKind
 
 HOSTS_LOST_MAX = 8
@@ -39,6 +40,16 @@ async def test_a_host_that_comes_back_under_its_name_has_died(cell: Cell) -> Non
     assert (await cell.queue.totals())["hosts_lost"] == 1
     (host,) = await cell.hosts.all()
     assert (host.about.pid, set(host.running)) == (2, {"t1", "t2"})
+
+
+async def test_a_host_that_died_idle_has_died_too(cell: Cell) -> None:
+    """A registration made again, because its answer was lost, is no death."""
+    first, second = HostAbout(2, "machine", "1", ()), HostAbout(3, "machine", "1", ())
+    for about, lost in ((first, 0), (first, 0), (second, 1)):
+        assert await cell.hosts.register("h1", about, lease_s=LEASE_S, now_ms=cell.now) == 0
+        assert (await cell.queue.totals()).get("hosts_lost", 0) == lost
+    (recovery,) = await Recoveries(cell.engine).made_good()
+    assert (recovery.cause, recovery.subject, recovery.task_ids) == ("host_lost", "h1", [])
 
 
 async def test_one_sweep_takes_one_host_the_longest_silent(cell: Cell) -> None:

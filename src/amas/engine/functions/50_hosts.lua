@@ -32,11 +32,13 @@ end
 -- register: a host says that it is here.  caller: HostRegistry.register.
 --   ARGV: now, retention_ms, host, lease_ms, what it says of itself.  returns how many tasks were given back.
 --   A host that comes back under its name has died: what it ran is given back at once, without waiting for its lease to end.
+--   One that ran nothing is known by its process id: another one has come, unless this is the same call made again.
 local function register(keys, args)
   local now = begin(keys, args)
   R.retention = tonumber(args[2])
   local host, given_back = args[3], 0
-  if call('EXISTS', key('r', host)) == 1 then
+  local earlier = call('HGET', key('h', host), 'about')
+  if call('EXISTS', key('r', host)) == 1 or (earlier and cmsgpack.unpack(earlier).pid ~= cmsgpack.unpack(args[5]).pid) then
     given_back = release(host, true)
     count('hosts_lost')
     commit('lost', {'h', host})
