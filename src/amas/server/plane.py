@@ -37,6 +37,7 @@ from amas.server.deliveries import Deliveries
 from amas.server.live import LiveEvents
 from amas.server.rate import Rate
 from amas.server.remote import RemoteDesk
+from amas.server.usage import UsageMeter
 from amas.settings import MessageSettings, RemoteSettings, ServerSettings
 
 
@@ -89,6 +90,7 @@ class ControlPlane:
     remote: RemoteDesk = field(init=False)
     """Hears bells only where somebody runs it: `serve` does."""
     rate: Rate = field(init=False)
+    usage: UsageMeter = field(init=False)
     values: LargeValues = field(init=False)
 
     def __post_init__(self) -> None:
@@ -111,6 +113,7 @@ class ControlPlane:
             self.engine, self.queue, self.values, self.fleet, settings=self.remote_settings, retention_s=self.retention_s
         )
         self.rate = Rate()
+        self.usage = UsageMeter(self.engine, self.home)
         self.inboxes = Inboxes(self.engine, self.messages)
         self.deliveries = Deliveries()
         self.follow(self.fleet)
