@@ -393,6 +393,17 @@ class AlertSettings(Settings, frozen=True, kw_only=True):
             raise SettingInvalid("AMAS_ALERT_SECRET must be at least 16 visible ASCII characters without spaces")
 
 
+class TracingSettings(Settings, frozen=True, kw_only=True):
+    """Whether traces are told; where they go say OTEL_EXPORTER_OTLP_ENDPOINT and its kin, which the exporter reads itself."""
+
+    enabled: Annotated[bool, Variable("ORCHESTRATION_ENABLE_TRACING", meaning="true or false")] = False
+    """Needs the extra `tracing`."""
+    sampler: Annotated[str, Variable("OTEL_TRACES_SAMPLER", meaning="a sampler of OpenTelemetry's")] = ""
+    """Empty: a request that belongs to a trace is kept as that is, of all others the share below."""
+    ratio: Annotated[float, Variable("OTEL_TRACES_SAMPLER_ARG", "share of traces", 0, 1)] = 0.1
+    """M6: one goal in ten tells enough of all."""
+
+
 class HomeSettings(Settings, frozen=True, kw_only=True):
     """Where a local fleet keeps everything."""
 
@@ -416,6 +427,7 @@ GROUPS: tuple[type[Settings], ...] = (
     BackupSettings,
     ModelSettings,
     AlertSettings,
+    TracingSettings,
     HomeSettings,
 )
 

@@ -31,6 +31,7 @@ from amas.server.routes import (
     workflows,
 )
 from amas.server.timing import Timed
+from amas.server.tracing import Traced
 
 DESCRIPTION = """\
 Submit goals and tasks to a fleet of agents, watch them, and get results.
@@ -71,6 +72,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
     for router in routers:
         app.include_router(router)
     problems.install(app)
+    app.add_middleware(Traced)
     app.add_middleware(Guard, settings=plane.settings, remote_token=plane.remote_settings.token)
     app.add_middleware(Timed, metrics=plane.metrics)
     app.openapi = openapi_of(app, routers, locked=bool(plane.settings.token))  # type: ignore[method-assign]
