@@ -1,5 +1,6 @@
-"""`amas keys` and `amas audit`: through the API of the running fleet, but for `verify`, which reads a file."""
+"""`amas keys`, `amas audit` and `amas kill`: through the API of the running fleet, but for `verify`, which reads a file."""
 
+import getpass
 import re
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,27 @@ def verify_audit(file: Path, key: Path | None, *, as_json: bool) -> None:
         print_json({"lines": lines, "digest": digest})
     else:
         console().print(f"{lines} lines, all sound; the last one's digest is {digest}")
+
+
+def kill(who: str, folder: Path | None, *, said: dict[str, Any], as_json: bool) -> None:
+    """Kill, or lift a kill; a name with a number at its end is an agent's."""
+    kind = "agent" if who.rpartition("-")[2].isdigit() else "pool"
+    found = Api.of(home_at(folder)).post("/api/kill", {**said, kind: who, "by": _me()})
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        ["the whole fleet" if item["target"] == "*" else item["target"], item["why"], item["by"], moment(item["at_ms"])]
+        for item in found["items"]
+    ]
+    _print(["killed", "why", "by", "since"], rows, nothing="nothing is killed")
+
+
+def _me() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return "operator"
 
 
 def _print(columns: list[str], rows: list[list[object]], *, nothing: str) -> None:

@@ -1,4 +1,4 @@
-"""`amas keys`, `amas audit`; `access.py` does what they say. Part of the `amas` command."""
+"""`amas keys`, `amas audit`, `amas kill`; `access.py` does what they say. Part of the `amas` command."""
 
 from pathlib import Path
 from typing import Annotated
@@ -74,3 +74,18 @@ def verify_audit(
     from amas.cli import access
 
     access.verify_audit(file, key, as_json=json)
+
+
+@app.command()
+def kill(
+    who: Annotated[str, typer.Argument(metavar="AGENT|POOL", help="The agent, such as coder-3, or the pool.")] = "",
+    fleet: Annotated[bool, typer.Option("--fleet", help="All agents of the fleet.")] = False,
+    why: Annotated[str, typer.Option(help="The reason, for those who find it tomorrow.")] = "killed by an operator",
+    lift: Annotated[bool, typer.Option("--lift", help="Let it work again; without a name, all that is killed.")] = False,
+    home: HomeOption = None,
+    json: Json = False,
+) -> None:
+    """Stop an agent, a pool or the fleet at once: what it runs is taken back, and it gets nothing until the kill is lifted."""
+    from amas.cli import access
+
+    access.kill(who, home, said={"fleet": fleet, "why": why, "lift": lift}, as_json=json)

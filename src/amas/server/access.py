@@ -121,6 +121,8 @@ PUT    /api/budgets/{scope}/{about}                     operate
 GET    /api/quarantine                                  look
 PUT    /api/quarantine/{agent_id}                       operate
 DELETE /api/quarantine/{agent_id}                       operate
+GET    /api/kill                                        look
+POST   /api/kill                                        operate
 GET    /api/recoveries                                  look
 GET    /api/breakers                                    look
 POST   /api/breakers/reset                              operate

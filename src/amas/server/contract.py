@@ -91,6 +91,8 @@ SHAPES: tuple[type, ...] = (
     healing_shapes.RecoveryPage,
     healing_shapes.BreakerPage,
     healing_shapes.BreakerName,
+    healing_shapes.NewKill,
+    healing_shapes.KillPage,
     *remote_shapes.SHAPES,
     *rollout_shapes.SHAPES,
     backup_shapes.NewBackup,

@@ -23,7 +23,7 @@ from amas.server.access_shapes import NewKey, NewSignIn
 from amas.server.alert_shapes import NewRun, NewSilence, NewTestAlert, RunAnswer
 from amas.server.backup_shapes import NewBackup
 from amas.server.desired_shapes import NewAgent, NewFleet, NewScale, Wished
-from amas.server.healing_shapes import BreakerName, NewQuarantine
+from amas.server.healing_shapes import BreakerName, NewKill, NewQuarantine
 from amas.server.identity import as_caller, caller_of
 from amas.server.message_shapes import NewMessage, NewQuestion
 from amas.server.problems import Fault, Refusal, fault_of
@@ -67,7 +67,7 @@ Shape = TypeVar(
     NewTask, NewGoal, NewSchedule, NewLimit, NewBudget, NewWorkflow, NewSignal, TaskSignal, NewRerun, NewAnswer, TaskIds,
     NewMessage, NewQuestion, NewRollout, RolloutWord, NewQuarantine, BreakerName, NewTestAlert, NewSilence, NewRun, RunAnswer,
     Wished, NewFleet, NewScale, NewAgent, NewBackup,
-    NewKey, NewSignIn,
+    NewKey, NewSignIn, NewKill,
 )  # fmt: skip
 
 JSON, NDJSON, MSGPACK = "application/json", "application/x-ndjson", "application/msgpack"
