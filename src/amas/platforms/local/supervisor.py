@@ -23,7 +23,7 @@ from amas.platforms.local.home import FleetState, Home
 from amas.platforms.local.keeper import Keeper
 from amas.platforms.local.ports import claim_ports
 from amas.platforms.local.request import Event, Report, StartRequest
-from amas.platforms.local.secret import make_message_secret
+from amas.platforms.local.secret import make_api_key, make_message_secret
 from amas.settings import MessageSettings, OrchestrationLimits
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -136,6 +136,7 @@ async def supervise(request: StartRequest, report: Report) -> None:
         use_log(open_log(home.logs / "supervisor.jsonl", level=OrchestrationLimits.read().log_level))
         if not MessageSettings.read().secret:
             make_message_secret(home)
+        make_api_key(home)
         ports = claim_ports(request.host, {"--port": request.port, "--metrics-port": request.metrics_port})
         model_port = claim_ports("127.0.0.1", {"model": 0})["model"] if request.local_model else 0
         state = FleetState(
