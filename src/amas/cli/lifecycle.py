@@ -70,9 +70,7 @@ def status(folder: Path | None, *, as_json: bool) -> None:
         return
     from amas.cli.tree import table
 
-    console().print(
-        f"fleet [bold]{state.name}[/bold] {state.status} since {moment(state.started_ms)}  {state.api_url}"
-    )
+    console().print(f"fleet [bold]{state.name}[/bold] {state.status} since {moment(state.started_ms)}  {state.api_url}")
     rows: list[list[object]] = [
         [part.name, part.status, part.pid or "", part.restarts or "", part.reason] for part in state.parts
     ]
