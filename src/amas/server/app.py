@@ -22,6 +22,7 @@ from amas.server.routes import (
     pools,
     quality,
     remote,
+    report,
     rollouts,
     routing,
     runbooks,
@@ -66,6 +67,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
         runbooks,
         remote,
         backups,
+        report,
     )
     routers = [part.router for part in (*work, *people)]
     for router in routers:
