@@ -250,3 +250,18 @@ def test_budgets_say_what_is_left_of_them(run: Run) -> None:
     shown = run("budgets").stdout
     assert "$2.5000, 7 calls" in row_of(shown, "tenant/acme")
     assert "90.0 s" in row_of(shown, "pool/ledger")
+
+
+def test_a_report_is_printed_and_written_as_one_page(run: Run, task_id: str, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    done = run("report", "--since", "1h", "--output", str(page))
+    assert done.returncode == 0, done.stderr
+    for word in ("none lost", "Availability", "By family", "Live hosts"):
+        assert word in done.stdout
+    assert "<svg" in page.read_text()
+    found = said(run("report", "--json"))
+    assert found["tasks"]["lost"] == []
+    assert found["tasks"]["succeeded"] >= 1
+    wrong = run("report", "--since", "soon")
+    assert wrong.returncode == 2
+    assert "write 10m, 1h or 7d" in wrong.stderr
