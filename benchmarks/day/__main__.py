@@ -3,8 +3,9 @@
     python -m benchmarks.day [--minutes 10] [--seed N] [--rate 40] [--json FILE] [--report FILE]
 
 Tasks arrive as on a day: few at night, two peaks. Meanwhile hosts, the control plane and the engine are killed at random moments,
-a bad version of a pool is rolled out, which the fleet must take back by itself, a host is drained, and a back-up is made, restored
-and tried out afterwards. Nothing may be lost or doubled. It exits with 1 where a check fails; the seed makes the same plan again.
+a bad version of a pool is rolled out, which the fleet must take back by itself, a host is drained, and a back-up is made, and
+afterwards restored and tried out. Nothing may be lost or doubled. It exits with 1 where a check fails; the same seed makes the
+same plan again.
 """
 
 import argparse

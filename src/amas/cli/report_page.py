@@ -28,6 +28,8 @@ HURRY_S = 30.0
 GOOD = 0.98
 """Success that a fleet promises (T)."""
 PLOTTED_FAMILIES = 12
+DAY_S, MINUTES_S = 86_400, 1200
+"""Plots of longer windows name days, of shorter ones seconds."""
 
 Rows = Sequence[Sequence[Cell]]
 
@@ -102,7 +104,9 @@ def _tone(share: float | None) -> Tone:
 
 def _over_time(found: FleetReport) -> Section:
     points, blocks = found.timeline, []
-    times = [moment(point.at_ms)[11:16] for point in points]
+    span_s = (found.to_ms - found.from_ms) / 1000
+    shown = slice(5, 16) if span_s > DAY_S else slice(11, 16) if span_s > MINUTES_S else slice(11, 19)
+    times = [moment(point.at_ms)[shown] for point in points]
     layers = [
         Layer("succeeded", [point.succeeded for point in points], "good"),
         Layer("failed", [point.failed for point in points], "error"),

@@ -157,9 +157,10 @@ def _draw_columns(shown: Sequence[Layer], times: Sequence[str]) -> str:
         css=(), js=(), disable_xml_declaration=True, no_prefix=True, explicit_size=False,
         width=WIDTH, height=160, margin=4, margin_left=8, spacing=4, rounded_bars=0, show_legend=False, show_y_guides=False,
         style=pygal.style.Style(label_font_size=12, major_label_font_size=12), range=(0, most),
-        x_labels_major_every=max(1, len(times) // 4), show_minor_x_labels=False, value_formatter=_number, y_labels=[0, most],
+        truncate_label=-1, value_formatter=_number, y_labels=[0, most],
     )  # fmt: skip
-    chart.x_labels = list(times)
+    every = max(1, len(times) // 4)  # as many as stand beside each other
+    chart.x_labels = [time if place % every == 0 else "" for place, time in enumerate(times)]
     for layer in shown:
         chart.add("", [{"value": value, "style": f"fill: var(--{_coloured(layer.colour)})"} for value in layer.values])
     drawn: str = chart.render(is_unicode=True)
