@@ -62,7 +62,7 @@ class Leader:
         self.meter = Meter(engine, records, self.figures, fleet, home=Path("/"))
         self.settings = AlertSettings(**settings)
         self.duty = Alerts(self.store, self.meter, self.latest, alertmanager=bool(self.settings.alertmanager_url))
-        self.notifier = Notifier(self.store, self.latest, self.settings)
+        self.notifier = Notifier(self.store, self.latest, self.settings, patience_s=60.0)
 
     async def host(self, host_id: str = "h1", *, agents: int = 3, lag_s: float = 0.0, at_ms: int = START) -> None:
         cards = (PoolCard("worker", "specialist", "", "", "1", 1, ((1, agents),)),)
@@ -290,6 +290,24 @@ async def test_a_webhook_hears_only_of_what_it_asks_for(engine: Engine, records:
     assert hook.queued == 0
 
 
+async def test_a_receiver_that_takes_its_time_holds_up_no_other(
+    engine: Engine, records: Records, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("amas.controllers.notices.POST_TIMEOUT_S", 120.0)
+    receiver.answering.clear()
+    leader = Leader(engine, records, hooked(receiver))
+    leader.notifier._patience_s = 0.0
+    await leader.host(lag_s=20)
+    await leader.look(0)
+    async with asyncio.timeout(60):
+        while not (await leader.store.receivers(["log"]))[0].told:
+            await leader.notifier.run_once()
+    (hook,) = await leader.store.receivers(["webhook:ops"])
+    assert (hook.queued, hook.told) == (1, 0), "it is told still"
+    receiver.answering.set()
+    leader.notifier.errands.drop()
+
+
 async def test_a_queue_keeps_the_newest_thousand_notices(engine: Engine, records: Records) -> None:
     leader = Leader(engine, records, fleet_of(*RULES))
     await leader.host(lag_s=20)
@@ -330,6 +348,15 @@ def test_a_post_is_refused_before_it_connects_and_follows_no_redirect(receiver: 
         with pytest.raises(PostFailed, match="answered 307"):
             post(receiver.url, b"{}", {}, link_local=False, timeout_s=10)
         assert other.posts == []
+
+
+def test_who_answers_a_byte_at_a_time_is_cut_off(receiver: Receiver) -> None:
+    receiver.answering.clear()
+    try:
+        with pytest.raises(PostFailed, match="no whole answer within 1 s"):
+            post(receiver.url, b"{}", {}, link_local=False, timeout_s=1)
+    finally:
+        receiver.answering.set()
 
 
 def test_the_address_that_was_checked_is_the_one_that_is_reached(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:

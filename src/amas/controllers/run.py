@@ -20,6 +20,7 @@ from amas.controllers.backup import Backups, FleetBackups
 from amas.controllers.cron import Cron
 from amas.controllers.deadlines import Deadlines
 from amas.controllers.declarer import Declarer
+from amas.controllers.errands import Errands
 from amas.controllers.figures import Figures
 from amas.controllers.notices import Notifier
 from amas.controllers.placer import Placer
@@ -79,6 +80,13 @@ class WokenDuty(Duty, Protocol):
 
     woken_by: str
     """The channel on which it is told that there is something to do."""
+
+
+@runtime_checkable
+class ErrandDuty(Duty, Protocol):
+    """One that begins what may outlast a sweep."""
+
+    errands: Errands
 
 
 def make_duties(
@@ -237,6 +245,14 @@ def _bell(engine: Engine, wakers: Sequence[Waker]) -> Bell | None:
 
 async def keep_at(duty: Duty, figures: Figures, *, sleep: Sleep = asyncio.sleep) -> None:
     """Run a duty's sweeps until cancelled; one that the engine or the records refuse is tried again, after growing pauses."""
+    try:
+        await _keep_at(duty, figures, sleep=sleep)
+    finally:
+        if isinstance(duty, ErrandDuty):
+            duty.errands.drop()
+
+
+async def _keep_at(duty: Duty, figures: Figures, *, sleep: Sleep) -> None:
     troubles = 0
     while True:
         try:
