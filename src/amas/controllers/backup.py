@@ -5,7 +5,7 @@ one was. One that fails is told loudly, in the log and in the metrics, and tried
 """
 
 import asyncio
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from amas.backup.key import read_secret
 from amas.backup.make import Sources, make
@@ -19,7 +19,10 @@ from amas.model.backup import BackupSpec, Kind, Manifest
 from amas.model.fleet import FleetSpec
 from amas.observe import events
 from amas.observe.logging import process_log
-from amas.settings import BackupSettings
+from amas.settings import BackupSettings, EngineSettings
+
+if TYPE_CHECKING:
+    from amas.backup.check import Verdict
 
 LOOK_EVERY_S = 60.0
 """How soon a changed fleet file is noticed."""
@@ -100,6 +103,16 @@ class FleetBackups:
             took_s=made.took_s,
         )
         return made
+
+    async def verify(self) -> "Verdict":
+        """Try the newest back-up out and return what was found; BackupDamaged says what is wrong with it."""
+        from amas.backup.check import complain, verify  # with an engine of its own, which nobody else here needs
+
+        repository = await self._repository(await self.url(), create=False)
+        newest = await asyncio.to_thread(repository.find, "latest")
+        verdict = await verify(repository, newest, binary=EngineSettings.read().binary)
+        complain(verdict)
+        return verdict
 
     def tell(self, error: AmasError) -> None:
         """Say loudly that back-ups fail, each time."""

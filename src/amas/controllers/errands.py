@@ -1,4 +1,4 @@
-"""What a duty began that may take longer than one of its sweeps: one errand at a time under a name, so that none holds up the others.
+"""What a duty began that may take longer than one of its sweeps: one at a time under a name, so that none holds up the others.
 
 Who begins errands gives them a moment at the end of each sweep; those that need longer go on between sweeps, and what became of
 them is seen by a later one. They end with the term of the leader that began them (`run.keep_at`).

@@ -46,9 +46,7 @@ class Notifier:
 
     name = "notices"
 
-    def __init__(
-        self, store: AlertStore, latest: Latest, settings: AlertSettings, *, patience_s: float = PATIENCE_S
-    ) -> None:
+    def __init__(self, store: AlertStore, latest: Latest, settings: AlertSettings, *, patience_s: float = PATIENCE_S) -> None:
         """`patience_s`: what receivers get within a sweep."""
         self._store, self._latest, self._settings, self._patience_s = store, latest, settings, patience_s
         self.errands = Errands()

@@ -9,7 +9,7 @@ def _rule(name: str, severity: Severity, when: str, for_s: float, summary: str, 
 
 DEFAULT_RULES: tuple[AlertRule, ...] = (
     _rule("HostLost", "critical", "host_lost > 0", 0, "A host stopped beating; its tasks went to others.", "host-lost"),
-    _rule("AgentFailure", "critical", "agents_unhealthy > 0", 0, "Agents' health checks say no.", "agent-unresponsive"),
+    _rule("AgentFailure", "critical", "agents_unhealthy > 0", 0, "Agents' health checks say no.", "agent-unwell"),
     _rule("AgentsMissing", "critical", "agents_missing > 0", 60, "Fewer agents live than are wanted."),
     _rule(
         "HostIdle", "critical", "host_idle_s > 60", 30, "A host beats and does nothing while work waits.", "agent-unresponsive"
