@@ -52,7 +52,11 @@ class FleetBackups:
     @property
     def now(self) -> Now:
         """What goes on."""
-        return Now(self._making.locked(), self._failed)
+        return Now(self._making.locked() or self._is_asked, self._failed)
+
+    @property
+    def _is_asked(self) -> bool:
+        return self._asked is not None and not self._asked.done()
 
     async def spec(self) -> BackupSpec | None:
         """Return what is declared now, with an address; None when the fleet isn't to be backed up by itself."""
@@ -81,9 +85,9 @@ class FleetBackups:
 
     async def start(self, *, full: bool) -> None:
         """Begin a back-up and return at once; BackupBusy while one is being made here, BackupError when it can't begin."""
-        if self._making.locked() or (self._asked and not self._asked.done()):
-            raise BackupBusy("a back-up is being made already: try again when that is over")
         await self._repository(await self.url(), create=True)
+        if self.now.running:  # looked at last: of two who ask at once, one is refused
+            raise BackupBusy("a back-up is being made already: try again when that is over")
         self._asked = asyncio.create_task(self._make_and_tell(full=full), name="back-up")
 
     async def make(self, kind: Kind) -> Manifest:
@@ -137,7 +141,7 @@ class FleetBackups:
             self.tell(error)
 
     async def _repository(self, url: str, *, create: bool) -> Repository:
-        if self._opened is None or self._opened.url != url:
+        if create or self._opened is None or self._opened.url != url:  # what is written is written with the key that is there
             self._opened = await asyncio.to_thread(Repository.open, url, read_secret(), create=create)
         return self._opened
 
