@@ -1,4 +1,4 @@
-"""`amas monitoring`; `monitoring.py` does what it says. Part of the `amas` command."""
+"""`amas monitoring` and `amas diagnose`; `monitoring.py` and `diagnose.py` do what they say. Part of the `amas` command."""
 
 from pathlib import Path
 from typing import Annotated
@@ -29,3 +29,21 @@ def write_monitoring(
 
     asked = monitoring.Asked(folder, tuple(target or ()), token_file, tuple(alertmanager or ()))
     monitoring.write(asked, home, as_json=json)
+
+
+@app.command()
+def diagnose(
+    profile: Annotated[
+        float, typer.Option(min=0, max=20, help="Profile the control plane for so many seconds instead, for speedscope.app.")
+    ] = 0,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where the profile goes; else it is printed.")] = None,
+    home: HomeOption = None,
+    json: Json = False,
+) -> None:
+    """Say what every part of the running fleet is doing, how late it is, what is slow and what is stuck."""
+    from amas.cli import diagnose as module
+
+    if profile:
+        module.profile(home, profile, output)
+    else:
+        module.diagnose(home, as_json=json)

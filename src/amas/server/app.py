@@ -15,11 +15,13 @@ from amas.server.routes import (
     costs,
     dead_letters,
     desired,
+    diagnostics,
     fleet,
     flows,
     healing,
     kill,
     limits,
+    logs,
     messages,
     pools,
     quality,
@@ -58,6 +60,8 @@ def create_app(plane: ControlPlane) -> FastAPI:
     work = (tasks, workflows, flows, approvals, dead_letters, schedules, quality)
     people = (
         agents,
+        logs,
+        diagnostics,
         pools,
         fleet,
         desired,

@@ -96,6 +96,10 @@ class ControlPlane:
     """Hears bells only where somebody runs it: `serve` does."""
     rate: Rate = field(init=False)
     usage: UsageMeter = field(init=False)
+    profiling: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while this process is profiled."""
+    log_followers: int = 0
+    """Streams of logs that are open."""
     reporting: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a report is made: one at a time."""
     values: LargeValues = field(init=False)
