@@ -382,6 +382,11 @@ class TaskQueue:
             task_id: (workflow or b"").decode() for task_id, (state, workflow) in zip(task_ids, answers, strict=True) if state
         }
 
+    async def tenants_of(self, task_ids: Sequence[str]) -> dict[str, str]:
+        """Return the tenant of each task that the engine knows, "" for none."""
+        answers = await self._engine.read([("HMGET", self._engine.key("t", task_id), "s", "T") for task_id in task_ids])
+        return {task_id: (tenant or b"").decode() for task_id, (state, tenant) in zip(task_ids, answers, strict=True) if state}
+
     async def open_workflows(self, *, limit: int) -> dict[str, int]:
         """Return the oldest workflows that run: id -> when it opened, in ms."""
         (found,) = await self._engine.read([("ZRANGE", self._engine.key("open"), 0, limit - 1, "WITHSCORES")])
