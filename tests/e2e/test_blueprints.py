@@ -67,5 +67,13 @@ def test_the_specialists_of_tta_answer_a_question_together_and_who_has_no_skill_
     report = (Path(result["folder"]) / "report.md").read_text()
     assert "The competitor pricing went up by 5 % in May." in report and "Globex" in report
     pools = {pool["pool"]: pool["skill"] for pool in json.loads(amas("ps", "--json").stdout)["items"]}
-    assert {name for name, skill in pools.items() if skill == "none"} == {"input-processor", "world-builder", "narrative-generator"}
+    assert {name for name, skill in pools.items() if skill == "none"} == {
+        "input-processor",
+        "world-builder",
+        "narrative-generator",
+    }
+    restarted = amas("restart", "reader-1", "--why", "it leaks")
+    assert (restarted.returncode, restarted.stdout.strip()) == (0, "reader-1 is made anew"), restarted
+    unknown = amas("restart", "reader-9")
+    assert unknown.returncode != 0 and "there is no agent reader-9: reader has the numbers 1 to 2" in unknown.stderr, unknown
     assert "proxy" not in pools, "a proxy is registered where the fleet's file enables it"
