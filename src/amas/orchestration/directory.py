@@ -11,16 +11,13 @@ from functools import lru_cache
 from amas.core.messaging import forbidden, leads_of
 from amas.model.authority import Member
 from amas.model.fleet import FleetSpec
-from amas.model.flow import RESERVED_PREFIX
 from amas.model.message import TO_CAPABILITY, TO_LAYER, TO_POOL, TO_TEAM, MessageType
 from amas.model.numbers import expand
-from amas.model.remote import is_remote
+from amas.model.remote import REMOTE_POOL, is_remote
 
 AGENTS_KNOWN_MAX = 100_000
 """Three times the largest fleet: names that nobody has are remembered, too, and must not fill the memory."""
 PAIRS_KNOWN_MAX = 100_000
-REMOTE_POOL = f"{RESERVED_PREFIX}remote"
-"""The place of agents that run elsewhere; no fleet file can name a pool so."""
 _NUMBERED = re.compile(r"(.+)-\d+")
 
 

@@ -16,6 +16,7 @@ from amas.errors import AgentUnknown
 from amas.model.desired import Desired, DesiredChange, Order, Scale
 from amas.model.fleet import FleetSpec
 from amas.model.numbers import named
+from amas.model.remote import is_remote
 from amas.server import intake, wishes
 from amas.server.contract import answers, encoded, takes
 from amas.server.desired_shapes import (
@@ -246,6 +247,9 @@ async def restart_agent(agent_id: AgentName, request: Request, plane: Plane) -> 
 
 def _named(agent_id: str) -> tuple[str, int]:
     """Return an agent's pool and number."""
+    if is_remote(agent_id):
+        why = f"{agent_id} runs elsewhere: restart or end it there, and its session takes it out"
+        raise Refusal(Fault(detail=why), status=409, code="agent_elsewhere")
     pool, number = named(agent_id)
     if not pool:
         raise AgentUnknown(f"{agent_id!r} is no agent's name: it is its pool's, a hyphen and a number")
