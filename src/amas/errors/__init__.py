@@ -20,6 +20,7 @@ AmasError
 │   ├── WorkflowUnknown
 │   ├── AgentUnknown
 │   ├── AgentTaken            author     another live session has an agent of this name
+│   ├── RemoteRefused         author     the control plane refused what a remote agent said
 │   ├── SessionLost           nobody     a remote session's lease ran out: register anew
 │   ├── ScheduleUnknown
 │   ├── TaskFailed
@@ -161,6 +162,7 @@ from amas.errors.tasks import (
     ModelUnavailable,
     NotAllowed,
     RateLimited,
+    RemoteRefused,
     ResetRefused,
     RetryLater,
     ScheduleUnknown,
@@ -237,6 +239,7 @@ __all__ = [
     "QueueFull",
     "RateLimited",
     "RecordsError",
+    "RemoteRefused",
     "ReplyOverdue",
     "ResetRefused",
     "RestoreRefused",
