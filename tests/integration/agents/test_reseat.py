@@ -145,6 +145,25 @@ async def test_one_agent_is_restarted_and_its_task_is_done_by_whoever_is_free(be
         assert late == {0: "stale"}
 
 
+async def test_nothing_is_lost_or_fails_while_agents_are_restarted_all_the_time(bench: Bench) -> None:
+    hold = pool("hold")
+    async with bench.host([hold], numbers={"hold": [1, 2, 3]}, claim_batch=2) as host:
+        ids = [await bench.submit("test.hold", f"held/{n}") for n in range(6)]
+        restarts: dict[str, int] = {}
+
+        async def at_work() -> bool:
+            return bool(host._pump.running)
+
+        for n in range(12):
+            await bench.until(at_work)
+            restarts[f"hold-{1 + n % 3}"] = bench.engine.now_ms() + n + 1
+            await host.reseat([hold], seats(hold=3), restarts=dict(restarts))
+        sample_agents.release.set()
+        views = [await bench.ended(task_id) for task_id in ids]
+    assert [(view.state, view.failures) for view in views] == [(TaskState.SUCCEEDED, 0)] * 6
+    assert sum(view.attempt for view in views) > 6, "some were given back"
+
+
 async def test_a_pool_that_can_not_be_imported_keeps_the_agents_that_it_has(bench: Bench) -> None:
     async with bench.host([ECHO]) as host:
         await host.reseat([pool("echo", agent="nowhere:echo"), WAIT], seats(echo=2, wait=1))
