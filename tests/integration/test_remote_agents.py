@@ -149,13 +149,19 @@ def test_the_example_in_typescript(url: str, compiled: Path) -> None:
         assert shown["id"] == "remote.turn-ts"
 
 
-def test_the_example_in_python(url: str) -> None:
+def test_the_example_in_python(url: str, home: Path) -> None:
     assert len((EXAMPLES / "agent.py").read_text().splitlines()) <= 20
     with agent([sys.executable, str(EXAMPLES / "agent.py")], url, AGENT_NAME="words-py") as process:
         tasks = [submit(url, "text.words", {"text": "word " * count}) for count in (1, 7, 30)]
         assert [result(url, task_id) for task_id in tasks] == [{"words": 1}, {"words": 7}, {"words": 30}]
         shown = say(url, "GET", "/api/agents/remote.words-py")
         assert (shown["status"], shown["labels"], shown["slots"]) == ("idle", {"lang": "py"}, 4)
+        command = [sys.executable, "-m", "amas", "ps", "--home", str(home)]
+        listed = subprocess.run(
+            command, env={**os.environ, "COLUMNS": "160"}, capture_output=True, text=True, timeout=LIMIT_S, check=True
+        )
+        (line,) = [line for line in listed.stdout.splitlines() if "remote.words-py" in line]
+        assert "idle" in line and shown["host_id"] in line
         asked = {"recipient": "remote.words-py", "payload": "hello", "timeout_s": 60}
         assert say(url, "POST", "/api/messages/ask", asked)["payload"] == "remote.words-py read 'hello'"
     assert process.returncode == 0, "SIGTERM ends it in good order"

@@ -340,6 +340,9 @@ class Agent:
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
         """Return what `work` returns, None where the agent is told to stop before."""
+        if self._stopping.is_set():  # not even its first step is taken
+            work.close()
+            return None
         working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(self._stopping.wait())
         try:
             await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)

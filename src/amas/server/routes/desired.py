@@ -229,7 +229,7 @@ async def add_agent(request: Request, plane: Plane) -> Response:
 
 @router.delete("/agents/{agent_id}", summary="Remove an agent", **answers(Scaled, _SCALED, problems=(404, 409, 422, 503)))
 async def remove_agent(agent_id: AgentName, plane: Plane, caller: Calling) -> Response:
-    """Let a pool have one agent fewer, and this one no more, once it has done what it runs; its number isn't given out again."""
+    """Let a pool have one agent fewer, and this one no more, once it has done what it runs; the others keep their numbers."""
     pool, number = _named(agent_id)
     size, revision = await wishes.retire(plane, pool, number, by=caller.says("api"), why=f"removed {agent_id}")
     return encoded(Scaled(pool=pool, replicas=size, revision=revision))
