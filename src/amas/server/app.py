@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from amas.server import problems
+from amas.server import pages, problems
 from amas.server.contract import VERSION, openapi_of
 from amas.server.guard import Guard
 from amas.server.plane import ControlPlane
@@ -13,8 +13,10 @@ from amas.server.routes import (
     backups,
     costs,
     dead_letters,
+    deliverables,
     desired,
     fleet,
+    fleet_map,
     flows,
     healing,
     limits,
@@ -70,6 +72,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
     routers = [part.router for part in (*work, *people)]
     for router in routers:
         app.include_router(router)
+    app.router.routes.extend([*fleet_map.routes, *deliverables.routes, *pages.routes()])
     problems.install(app)
     app.add_middleware(Guard, settings=plane.settings, remote_token=plane.remote_settings.token)
     app.add_middleware(Timed, metrics=plane.metrics)

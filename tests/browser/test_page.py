@@ -1,0 +1,95 @@
+"""The web page in a real Chromium on a real fleet: a goal from words to deliverable, the map by keyboard, and who can read it."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from .conftest import LIMIT_MS, REPOSITORY
+
+pytestmark = pytest.mark.xdist_group("browser")
+Visit = Callable[..., Page]
+AXE = REPOSITORY / "web" / "node_modules" / "axe-core" / "axe.min.js"
+GOAL = "Review the code and write a report"
+PAGES = {"/": "Overview", "/fleet": "Fleet", "/goals": "Goals", "/agents/code-reviewer-1": "code-reviewer-1"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient() -> None:
+    expect.set_options(timeout=LIMIT_MS)
+
+
+@pytest.fixture(scope="session")
+def goal(browser, address: str, project: Path) -> str:
+    """Submit a goal on the page, and wait there until its deliverable can be read; return its page's path."""
+    page = browser.new_page()
+    page.set_default_timeout(LIMIT_MS)
+    page.goto(f"{address}/goals")
+    page.get_by_label("What is wanted").fill(GOAL)
+    page.get_by_label("Input folder").fill(str(project))
+    page.get_by_role("button", name="Submit the goal").click()
+    expect(page.get_by_role("heading", name="Deliverable")).to_be_visible(timeout=LIMIT_MS)
+    expect(page.frame_locator("iframe").get_by_role("heading", name="small 1")).to_be_visible(timeout=LIMIT_MS)
+    path = page.url.removeprefix(address)
+    page.close()
+    return path
+
+
+@pytest.mark.requirement("B10")
+def test_the_overview_shows_the_fleet_s_figures_as_they_come(visit: Visit, goal: str) -> None:
+    page = visit("/")
+    agents = page.get_by_role("region", name="Agents working")
+    expect(agents).to_contain_text(re.compile(r"of 57: \d+ idle"))
+    expect(page.get_by_role("region", name="Success")).to_contain_text("100%")
+    expect(page.get_by_role("region", name="CPU of the hosts")).to_contain_text(re.compile(r"\d cores"))  # takes two looks
+    expect(page.get_by_role("row", name=re.compile("host-1"))).to_be_visible()
+
+
+def test_a_goal_s_tasks_lead_to_each_task_and_its_agent(visit: Visit, goal: str) -> None:
+    page = visit(goal)
+    expect(page.get_by_text("succeeded").first).to_be_visible()
+    page.get_by_role("button", name="Graph").click()
+    expect(page.get_by_role("group", name="Write the report, succeeded")).to_be_visible()
+    page.get_by_role("button", name="Hierarchy").click()
+    page.get_by_role("region", name="Hierarchy of tasks").get_by_role("link", name="Defects").first.click()
+    expect(page.get_by_role("heading", name="Why this agent")).to_be_visible()
+    page.get_by_role("table").get_by_role("link").first.click()
+    expect(page.get_by_role("heading", name="Latest tasks")).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile("Defects"))).to_be_visible()
+
+
+def test_the_map_is_used_by_keyboard_and_search_alone(visit: Visit) -> None:
+    page = visit("/fleet")
+    fleet = page.get_by_role("application")
+    fleet.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("PageDown")
+    expect(page.get_by_text("task-coordinator-1, ")).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="task-coordinator-1")).to_be_visible()
+    page.go_back()
+    page.get_by_role("searchbox").fill("code-reviewer-2")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="code-reviewer-2")).to_be_visible()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious(visit: Visit, address: str, goal: str, theme: str) -> None:
+    page = visit("/", color_scheme=theme)
+    for path, heading in {**PAGES, goal: GOAL}.items():
+        page.goto(f"{address}{path}")
+        expect(page.get_by_role("heading", name=heading, level=1)).to_be_visible()
+        page.evaluate(AXE.read_text())
+        found = page.evaluate("() => axe.run(document, { resultTypes: ['violations'] })")
+        grave = [one for one in found["violations"] if one["impact"] in ("serious", "critical")]
+        assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in grave] == [], path
+
+
+def test_a_phone_shows_every_page_without_scrolling_sideways(visit: Visit, address: str, goal: str) -> None:
+    page = visit("/", viewport={"width": 360, "height": 740})
+    for path, heading in {**PAGES, goal: GOAL}.items():
+        page.goto(f"{address}{path}")
+        expect(page.get_by_role("heading", name=heading, level=1)).to_be_visible()
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= 360, path
