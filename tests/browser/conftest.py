@@ -23,7 +23,8 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-LIMIT_MS = 60_000
+LIMIT_S = 60
+LIMIT_MS = LIMIT_S * 1000
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,10 @@ const routes = [
   createRoute({ ...under, path: "/goals", component: lazyRouteComponent(() => import("./pages/goals/Goals"), "Goals") }),
   createRoute({ ...under, path: "/goals/$id", component: lazyRouteComponent(() => import("./pages/goals/Goal"), "Goal") }),
   createRoute({ ...under, path: "/tasks/$id", component: lazyRouteComponent(() => import("./pages/Task"), "Task") }),
+  createRoute({ ...under, path: "/queues", component: lazyRouteComponent(() => import("./pages/Queues"), "Queues") }),
+  createRoute({ ...under, path: "/costs", component: lazyRouteComponent(() => import("./pages/Costs"), "Costs") }),
+  createRoute({ ...under, path: "/rollouts", component: lazyRouteComponent(() => import("./pages/Rollouts"), "Rollouts") }),
+  createRoute({ ...under, path: "/alerts", component: lazyRouteComponent(() => import("./pages/Alerts"), "Alerts") }),
 ] as const;
 
 export const router = createRouter({ routeTree: root.addChildren(routes), defaultPreload: "intent", scrollRestoration: true });

@@ -72,7 +72,9 @@ def create_app(plane: ControlPlane) -> FastAPI:
     routers = [part.router for part in (*work, *people)]
     for router in routers:
         app.include_router(router)
-    app.router.routes.extend([*fleet_map.routes, *deliverables.routes, *pages.routes()])
+    for part in (fleet_map, deliverables):  # the page's own
+        app.include_router(part.router)
+    app.router.routes.extend(pages.routes())
     problems.install(app)
     app.add_middleware(Guard, settings=plane.settings, remote_token=plane.remote_settings.token)
     app.add_middleware(Timed, metrics=plane.metrics)

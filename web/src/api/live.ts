@@ -79,6 +79,7 @@ function open(): () => void {
   let stop = () => source.close();
   const source = new EventSource("/api/live");
   source.addEventListener("figures", (event) => take(JSON.parse((event as MessageEvent<string>).data)));
+  source.addEventListener("away", (event) => publish({ trouble: JSON.parse((event as MessageEvent<string>).data).detail }));
   source.onerror = () => {
     if (source.readyState === EventSource.CLOSED) stop = poll(); // refused, not interrupted: the browser won't try again
     else publish({ trouble: "the live figures are interrupted: connecting again" });

@@ -1,8 +1,10 @@
-import { useMutation, useQuery } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
 import { answer, api } from "../api/client";
+import { useSession } from "../api/session";
 import { count, moment } from "../lib/format";
 import { Refusal } from "../parts/Failed";
+import { Order } from "../parts/Order";
 import { State } from "../parts/State";
 import { TaskTable } from "../parts/TaskTable";
 
@@ -75,17 +77,17 @@ const TaskLink = ({ id }: { id: string }) => (
 
 /** A pool's agents are made anew together, each once it has done what it runs. */
 function Restart({ pool }: { pool: string }) {
-  const restart = useMutation({
-    mutationFn: () => answer(api.POST("/api/pools/{name}/restart", { params: { path: { name: pool } }, body: { by: "web", why: "asked for on the page" } })),
-  });
+  const by = useSession().name || "web";
+  const asked = { params: { path: { name: pool } }, body: { by, why: "asked for on the page" } };
   return (
-    <p className="row actions">
-      <button type="button" className="quiet" disabled={restart.isPending} onClick={() => restart.mutate()}>
-        Restart the agents of {pool}
-      </button>
-      {restart.isSuccess && <span role="status">Ordered: each is made anew once it has done what it runs.</span>}
-      <Refusal error={restart.error} />
-    </p>
+    <div className="row actions">
+      <Order
+        label={`Restart the agents of ${pool}`}
+        changes="agent"
+        done="Ordered: each is made anew once it has done what it runs."
+        run={() => answer(api.POST("/api/pools/{name}/restart", asked))}
+      />
+    </div>
   );
 }
 

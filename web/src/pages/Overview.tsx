@@ -3,6 +3,7 @@ import { type Sample, useLive } from "../api/live";
 import { bytes, count, dollars, rate, seconds, share } from "../lib/format";
 import { Refusal } from "../parts/Failed";
 import { Plot } from "../parts/Plot";
+import { Table } from "../parts/Table";
 
 export function Overview() {
   const { figures, samples, trouble } = useLive();
@@ -44,19 +45,7 @@ export function Overview() {
       {figures && (
         <section>
           <h2>Hosts</h2>
-          <div className="wide">
-            <table>
-              <thead>
-                <tr>
-                  <th scope="col">Host</th>
-                  <th scope="col">Agents</th>
-                  <th scope="col">Running</th>
-                  <th scope="col">CPU so far</th>
-                  <th scope="col">Memory</th>
-                  <th scope="col">Loop lag</th>
-                </tr>
-              </thead>
-              <tbody>
+          <Table label="Hosts" columns={["Host", "Agents", "Running", "CPU so far", "Memory", "Loop lag"]}>
                 {figures.hosts.map((host) => (
                   <tr key={host.id}>
                     <th scope="row">{host.id}</th>
@@ -67,9 +56,7 @@ export function Overview() {
                     <td>{seconds(host.loop_lag_s)}</td>
                   </tr>
                 ))}
-              </tbody>
-            </table>
-          </div>
+          </Table>
         </section>
       )}
     </>

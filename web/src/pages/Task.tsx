@@ -1,9 +1,11 @@
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
 import { answer, api, type Shape } from "../api/client";
 import { count, dollars, moment, seconds } from "../lib/format";
 import { Refusal } from "../parts/Failed";
+import { Order } from "../parts/Order";
 import { State } from "../parts/State";
+import { Table } from "../parts/Table";
 
 const EVERY_MS = 2_000;
 
@@ -88,24 +90,17 @@ function Facts({ task }: { task: Shape["TaskDetail"] }) {
           {dollars(cost.usd)}, {count(cost.tokens)} tokens in {count(cost.calls)} requests, {seconds(cost.agent_s)} of an agent's time
         </dd>
       </dl>
-      {!task.finished_ms && <Cancel id={task.id} />}
+      {!task.finished_ms && (
+        <div className="row actions">
+          <Order
+            label="Cancel it"
+            changes="task"
+            confirm="Cancel this task and what it spawned?"
+            run={() => answer(api.POST("/api/tasks/{task_id}/cancel", { params: { path: { task_id: task.id } } }))}
+          />
+        </div>
+      )}
     </section>
-  );
-}
-
-function Cancel({ id }: { id: string }) {
-  const client = useQueryClient();
-  const cancel = useMutation({
-    mutationFn: () => answer(api.POST("/api/tasks/{task_id}/cancel", { params: { path: { task_id: id } } })),
-    onSettled: () => client.invalidateQueries({ queryKey: ["task", id] }),
-  });
-  return (
-    <p className="row actions">
-      <button type="button" className="quiet" disabled={cancel.isPending} onClick={() => cancel.mutate()}>
-        Cancel it
-      </button>
-      <Refusal error={cancel.error} />
-    </p>
   );
 }
 
@@ -128,20 +123,7 @@ function Attempts({ attempts }: { attempts: Shape["AttemptShape"][] }) {
   return (
     <section>
       <h2>Attempts</h2>
-      <div className="wide">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Attempt</th>
-              <th scope="col">Outcome</th>
-              <th scope="col">Agent</th>
-              <th scope="col">Host</th>
-              <th scope="col">Began</th>
-              <th scope="col">Took</th>
-              <th scope="col">Failure</th>
-            </tr>
-          </thead>
-          <tbody>
+      <Table label="Attempts" columns={["Attempt", "Outcome", "Agent", "Host", "Began", "Took", "Failure"]}>
             {attempts.map((one) => (
               <tr key={one.attempt}>
                 <th scope="row">{one.attempt}</th>
@@ -159,9 +141,7 @@ function Attempts({ attempts }: { attempts: Shape["AttemptShape"][] }) {
                 <td>{one.failure?.message}</td>
               </tr>
             ))}
-          </tbody>
-        </table>
-      </div>
+      </Table>
     </section>
   );
 }

@@ -4,9 +4,9 @@ import type { ErrorComponentProps } from "@tanstack/react-router";
 export function Refusal({ error }: { error: Error | null }) {
   if (!error) return null;
   return (
-    <p role="alert" className="refusal">
+    <div role="alert" className="refusal">
       {error.message}
-    </p>
+    </div>
   );
 }
 

@@ -2,23 +2,12 @@ import { Link } from "@tanstack/react-router";
 import type { Shape } from "../api/client";
 import { moment, seconds } from "../lib/format";
 import { State } from "./State";
+import { Table } from "./Table";
 
 export function TaskTable({ tasks }: { tasks: Shape["TaskShape"][] }) {
   if (tasks.length === 0) return <p className="note">None.</p>;
   return (
-    <div className="wide">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Task</th>
-            <th scope="col">State</th>
-            <th scope="col">Capability</th>
-            <th scope="col">Agent</th>
-            <th scope="col">Began</th>
-            <th scope="col">Took</th>
-          </tr>
-        </thead>
-        <tbody>
+    <Table label="Tasks" columns={["Task", "State", "Capability", "Agent", "Began", "Took"]}>
           {tasks.map((task) => (
             <tr key={task.id}>
               <th scope="row">
@@ -41,8 +30,6 @@ export function TaskTable({ tasks }: { tasks: Shape["TaskShape"][] }) {
               <td>{task.started_ms ? seconds(task.seconds) : ""}</td>
             </tr>
           ))}
-        </tbody>
-      </table>
-    </div>
+    </Table>
   );
 }

@@ -7,6 +7,10 @@ const PAGES = [
   ["/", "Overview"],
   ["/fleet", "Fleet"],
   ["/goals", "Goals"],
+  ["/queues", "Queues"],
+  ["/costs", "Costs"],
+  ["/rollouts", "Roll-outs"],
+  ["/alerts", "Alerts"],
 ] as const;
 
 export function Shell() {

@@ -8,12 +8,15 @@ import mimetypes
 from pathlib import Path
 from typing import Any
 
-from starlette.requests import Request
+from fastapi import APIRouter
 from starlette.responses import Response
-from starlette.routing import Route
 
 from amas.server.lookups import workflow_detail
+from amas.server.plane import Plane
 from amas.server.problems import Fault, Refusal
+from amas.server.routes.workflows import WorkflowId
+
+router = APIRouter(prefix="/api/workflows", include_in_schema=False)  # no JSON, so nothing that the API's document could say
 
 BYTES_MAX = 32 << 20
 """A report that is larger than this is no reading matter."""
@@ -26,10 +29,10 @@ _TEXT = frozenset({".md", ".json", ".txt", ".csv", ".yaml", ".log"})
 """Shown as they are, whatever the machine's own list of types says."""
 
 
-async def get_file(request: Request) -> Response:
+@router.get("/{workflow_id}/deliverable/{name:path}")
+async def get_file(workflow_id: WorkflowId, name: str, plane: Plane) -> Response:
     """Answer with one file of a finished goal's deliverable."""
-    plane, name = request.app.state.plane, request.path_params["name"]
-    detail = await workflow_detail(plane, request.path_params["workflow_id"])
+    detail = await workflow_detail(plane, workflow_id)
     found = await asyncio.to_thread(_read, detail.result, name)
     if found is None:
         raise Refusal(Fault(detail=f"the deliverable has no file {name!r}"), status=404, code="file_unknown")
@@ -56,6 +59,3 @@ def _media_type(name: str) -> str:
     if Path(name).suffix in _TEXT:
         return "text/plain"
     return mimetypes.guess_type(name)[0] or "application/octet-stream"
-
-
-routes = [Route("/api/workflows/{workflow_id}/deliverable/{name:path}", get_file)]

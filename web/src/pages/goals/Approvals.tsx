@@ -1,6 +1,7 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { answer, api, type Shape } from "../../api/client";
+import { useSession } from "../../api/session";
 import { Refusal } from "../../parts/Failed";
 import type { Detail } from "./fold";
 
@@ -27,10 +28,11 @@ export function Approvals({ workflow }: { workflow: Detail }) {
 
 function Ask({ asked }: { asked: Shape["Approval"] }) {
   const client = useQueryClient();
+  const by = useSession().name || "web";
   const [comment, setComment] = useState("");
   const say = useMutation({
     mutationFn: (approved: boolean) =>
-      answer(api.POST("/api/approvals/{task_id}", { params: { path: { task_id: asked.task_id } }, body: { approved, comment, by: "web" } })),
+      answer(api.POST("/api/approvals/{task_id}", { params: { path: { task_id: asked.task_id } }, body: { approved, comment, by } })),
     onSettled: () => client.invalidateQueries({ queryKey: ["approvals", asked.workflow_id] }),
   });
   function approve(event: FormEvent) {

@@ -1,9 +1,9 @@
-import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useParams } from "@tanstack/react-router";
 import { lazy, Suspense, useState } from "react";
 import { answer, api } from "../../api/client";
 import { count, dollars, moment, seconds, share } from "../../lib/format";
 import { Refusal } from "../../parts/Failed";
+import { Order } from "../../parts/Order";
 import { State } from "../../parts/State";
 import { Approvals } from "./Approvals";
 import { Deliverable } from "./Deliverable";
@@ -48,26 +48,22 @@ function Summary({ workflow }: { workflow: Detail }) {
   );
 }
 
-function Orders({ workflow }: { workflow: Detail }) {
-  const client = useQueryClient();
-  const path = { params: { path: { workflow_id: workflow.id } } };
-  const order = useMutation({
-    mutationFn: async (what: "cancel" | "pause" | "resume") => {
-      await answer<unknown>(api.POST(`/api/workflows/{workflow_id}/${what}`, path));
-    },
-    onSettled: () => client.invalidateQueries({ queryKey: ["workflow", workflow.id] }),
-  });
-  const other = workflow.state === "paused" ? "resume" : "pause";
+function Orders({ workflow: { id, state } }: { workflow: Detail }) {
+  const path = { params: { path: { workflow_id: id } } };
   return (
-    <p className="row actions">
-      <button type="button" className="quiet" disabled={order.isPending} onClick={() => order.mutate(other)}>
-        {other === "pause" ? "Pause" : "Go on"}
-      </button>
-      <button type="button" className="quiet" disabled={order.isPending} onClick={() => order.mutate("cancel")}>
-        Cancel it
-      </button>
-      <Refusal error={order.error} />
-    </p>
+    <div className="row actions">
+      {state === "paused" ? (
+        <Order label="Go on" changes="workflow" run={() => answer(api.POST("/api/workflows/{workflow_id}/resume", path))} />
+      ) : (
+        <Order label="Pause" changes="workflow" run={() => answer(api.POST("/api/workflows/{workflow_id}/pause", path))} />
+      )}
+      <Order
+        label="Cancel it"
+        changes="workflow"
+        confirm="End it now? What is open in it is cancelled."
+        run={() => answer(api.POST("/api/workflows/{workflow_id}/cancel", path))}
+      />
+    </div>
   );
 }
 

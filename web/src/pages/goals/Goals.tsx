@@ -5,6 +5,7 @@ import { answer, api, type Shape } from "../../api/client";
 import { count, moment, seconds, share } from "../../lib/format";
 import { Refusal } from "../../parts/Failed";
 import { State } from "../../parts/State";
+import { Table } from "../../parts/Table";
 import { goalText } from "./goalText";
 
 const EVERY_MS = 3_000;
@@ -25,7 +26,7 @@ export function Goals() {
       <h2>Goals and flows, newest first</h2>
       <Refusal error={list.error} />
       {list.isSuccess && found.length === 0 && <p className="note">None yet.</p>}
-      {found.length > 0 && <Table workflows={found} />}
+      {found.length > 0 && <Listed workflows={found} />}
       {list.hasNextPage && (
         <button type="button" className="quiet" disabled={list.isFetchingNextPage} onClick={() => void list.fetchNextPage()}>
           Show older ones
@@ -83,21 +84,9 @@ function Submit() {
   );
 }
 
-function Table({ workflows }: { workflows: Shape["WorkflowShape"][] }) {
+function Listed({ workflows }: { workflows: Shape["WorkflowShape"][] }) {
   return (
-    <div className="wide">
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">Goal</th>
-            <th scope="col">State</th>
-            <th scope="col">Done</th>
-            <th scope="col">Tasks</th>
-            <th scope="col">Began</th>
-            <th scope="col">Took</th>
-          </tr>
-        </thead>
-        <tbody>
+    <Table label="Goals and flows" columns={["Goal", "State", "Done", "Tasks", "Began", "Took"]}>
           {workflows.map((one) => (
             <tr key={one.id}>
               <th scope="row">
@@ -114,8 +103,6 @@ function Table({ workflows }: { workflows: Shape["WorkflowShape"][] }) {
               <td>{seconds(one.seconds)}</td>
             </tr>
           ))}
-        </tbody>
-      </table>
-    </div>
+    </Table>
   );
 }
