@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 
 PAGE := src/amas/_web/index.html
 
-.PHONY: help setup demo test lint bench bench-peers bench-science bench-page soak local-model clean
+.PHONY: help setup demo test lint bench bench-peers bench-science bench-page soak local-model screenshots clean
 
 help:  ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ soak: setup  ## the long fault runs
 local-model: setup  ## install the small language model and run the goals that it plans
 	$(BIN)/amas model install
 	$(BIN)/python -m pytest -m local_model tests
+
+screenshots: setup  ## docs/pictures again, from fleets at work
+	$(BIN)/python scripts/pictures.py
 
 clean:  ## remove what the targets made
 	rm -rf $(VENV) amas-out src/amas/_web web/node_modules .mypy_cache .ruff_cache .pytest_cache

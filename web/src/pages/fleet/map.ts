@@ -90,9 +90,6 @@ const HEADING = 30;
 const GAP = 14;
 const LABEL_WIDTH = 120;
 const CELLS = [16, 14, 12, 10, 9, 8, 7, 6, 5, 4, 3];
-/** A block is wider than high, as screens are. */
-const ASPECT = 1.8;
-
 const LAYERS = ["executive", "management", "specialist", "execution"];
 const rank = ([pool]: Pool[]) => LAYERS.indexOf(pool?.layer ?? "");
 
@@ -107,32 +104,32 @@ function byFamily(pools: Pool[]): Map<string, Pool[]> {
 
 /** Families below each other, the pools of each beside each other; cells as large as fit the height, which they may exceed at 3. */
 export function lay(pools: Pool[], width: number, height: number): Layout {
-  const layouts = CELLS.map((cell) => () => layWith(pools, width, cell));
-  for (const make of layouts) {
-    const made = make();
-    if (made.height <= height || made.cell === CELLS.at(-1)) return made;
+  const families = byFamily(pools);
+  for (const cell of CELLS) {
+    const made = layWith(families, width, cell);
+    if (made.height <= height || cell === CELLS.at(-1)) return made;
   }
   throw new Error("there is a smallest cell");
 }
 
-function layWith(pools: Pool[], width: number, cell: number): Layout {
+function layWith(families: Map<string, Pool[]>, width: number, cell: number): Layout {
   const sections: Section[] = [];
   const blocks: Block[] = [];
   let y = 0;
-  for (const [family, members] of byFamily(pools)) {
+  for (const [family, members] of families) {
     sections.push({ family, y });
     y += HEADING;
+    const rows = rowsOf(members, width, cell);
     let x = 0;
     let tallest = 0;
     for (const pool of members) {
-      const wanted = Math.ceil(Math.sqrt(pool.agents * ASPECT));
-      const columns = Math.min(Math.max(wanted, Math.floor(LABEL_WIDTH / cell)), Math.floor(width / cell));
-      const own = Math.max(columns * cell, Math.min(LABEL_WIDTH, width));
+      const own = Math.min(widthOf(pool, rows, cell), width);
       if (x > 0 && x + own > width) {
         x = 0;
         y += tallest + GAP;
         tallest = 0;
       }
+      const columns = Math.floor(own / cell);
       blocks.push({ pool, x, y, width: own, columns });
       tallest = Math.max(tallest, LABEL + Math.ceil(pool.agents / columns) * cell);
       x += own + GAP;
@@ -140,6 +137,20 @@ function layWith(pools: Pool[], width: number, cell: number): Layout {
     y += tallest + GAP;
   }
   return { cell, height: y, sections, blocks };
+}
+
+const widthOf = (pool: Pool, rows: number, cell: number) => Math.max(Math.ceil(pool.agents / rows) * cell, LABEL_WIDTH);
+
+/** How many rows let a family's pools stand in one line; where their labels alone are wider, as many as make a line of the largest. */
+function rowsOf(pools: Pool[], width: number, cell: number): number {
+  const room = width - GAP * (pools.length - 1);
+  const largest = Math.max(...pools.map((pool) => pool.agents));
+  const inLine = pools.length * LABEL_WIDTH <= room;
+  const fits = (rows: number) =>
+    inLine ? pools.reduce((sum, pool) => sum + widthOf(pool, rows, cell), 0) <= room : Math.ceil(largest / rows) * cell <= width;
+  let rows = 1;
+  while (rows < largest && !fits(rows)) rows++;
+  return rows;
 }
 
 /** Which agent's dot is at a point; -1 for none. */

@@ -46,8 +46,8 @@ export class Painter {
     const { context } = this;
     const { cell } = this.layout;
     context.fillStyle = context.strokeStyle = this.colours[code]!;
-    const quiet = STATUSES[code] === "idle";
-    const inset = quiet ? Math.max(1, Math.floor(cell / 4)) : Math.max(0.5, Math.floor(cell / 8));
+    const idle = STATUSES[code] === "idle";
+    const inset = cell < SHAPED ? (idle ? 0.5 : 0) : Math.floor(cell / (idle ? 4 : 8));
     for (let i = 0; i < corners.length; i += 2) {
       const x = corners[i]!;
       const y = corners[i + 1]!;
