@@ -29,14 +29,14 @@ _TEXT = frozenset({".md", ".json", ".txt", ".csv", ".yaml", ".log"})
 """Shown as they are, whatever the machine's own list of types says."""
 
 
-@router.get("/{workflow_id}/deliverable/{name:path}")
-async def get_file(workflow_id: WorkflowId, name: str, plane: Plane) -> Response:
+@router.get("/{workflow_id}/deliverable/{file:path}")
+async def get_file(workflow_id: WorkflowId, file: str, plane: Plane) -> Response:
     """Answer with one file of a finished goal's deliverable."""
     detail = await workflow_detail(plane, workflow_id)
-    found = await asyncio.to_thread(_read, detail.result, name)
+    found = await asyncio.to_thread(_read, detail.result, file)
     if found is None:
-        raise Refusal(Fault(detail=f"the deliverable has no file {name!r}"), status=404, code="file_unknown")
-    return Response(found, headers=_HEADERS, media_type=_media_type(name))
+        raise Refusal(Fault(detail=f"the deliverable has no file {file!r}"), status=404, code="file_unknown")
+    return Response(found, headers=_HEADERS, media_type=_media_type(file))
 
 
 def _read(result: Any, name: str) -> bytes | None:
