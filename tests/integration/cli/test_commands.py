@@ -17,7 +17,7 @@ from host_bench import SAMPLES
 from amas.artifacts.store import ArtifactStore
 
 REPORT_PAGE = Path(__file__).parents[3] / "docs" / "report.md"
-LIMIT_S = 60
+LIMIT_S = 240
 pytestmark = pytest.mark.xdist_group("cli")  # one fleet for the module
 AMAS = [sys.executable, "-m", "amas"]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
