@@ -34,6 +34,7 @@ from amas.orchestration.routing import TaskDistributor
 from amas.records.store import Records
 from amas.server.agents import AgentBoard
 from amas.server.deliveries import Deliveries
+from amas.server.feed import Feed
 from amas.server.live import LiveEvents
 from amas.server.rate import Rate
 from amas.server.remote import RemoteDesk
@@ -86,6 +87,8 @@ class ControlPlane:
     board: AgentBoard = field(init=False)
     live: LiveEvents = field(init=False)
     """Runs only where somebody runs it: `serve` does."""
+    feed: Feed = field(default_factory=Feed)
+    """The same."""
     remote: RemoteDesk = field(init=False)
     """Hears bells only where somebody runs it: `serve` does."""
     rate: Rate = field(init=False)
