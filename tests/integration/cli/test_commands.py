@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -22,18 +23,22 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """Run commands against one fleet, which lasts as long as the module."""
+def place(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Where commands are called."""
     folder = tmp_path_factory.mktemp("fleet")
+    return {"cwd": folder, "env": {**os.environ, "AMAS_HOME": str(folder / "home"), "COLUMNS": "200"}, "text": True}
+
+
+@pytest.fixture(scope="module")
+def run(place: dict[str, Any]) -> Iterator[Run]:
+    """Run commands against one fleet, which lasts as long as the module."""
+    folder = place["cwd"]
     declared = (SAMPLES / "ledger.yaml").read_text()
     (folder / "fleet.yaml").write_text(f"{declared}    options: {{ledger: {folder / 'ledger'}, steps: 2}}\n")
     (folder / "sample_agents.py").write_text((SAMPLES / "sample_agents.py").read_text())
-    environment = {**os.environ, "AMAS_HOME": str(folder / "home"), "COLUMNS": "200"}
 
     def call(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [*AMAS, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
-        )
+        return subprocess.run([*AMAS, *arguments], **place, capture_output=True, timeout=LIMIT_S, check=False)
 
     up = call("up", "--fleet", "./fleet.yaml", "--port", "0", "--metrics-port", "0")
     assert up.returncode == 0, up.stderr
@@ -250,3 +255,20 @@ def test_budgets_say_what_is_left_of_them(run: Run) -> None:
     shown = run("budgets").stdout
     assert "$2.5000, 7 calls" in row_of(shown, "tenant/acme")
     assert "90.0 s" in row_of(shown, "pool/ledger")
+
+
+def test_top_prints_a_snapshot_and_asks_for_a_terminal_otherwise(run: Run, task_id: str) -> None:
+    shown = said(run("top", "--json"))
+    assert shown["figures"]["agents"]["total"] == 4
+    assert [pool["pool"] for pool in shown["pools"]] == ["ledger"]
+    assert shown["failures"] == []
+    piped = run("top")
+    assert (piped.returncode, piped.stderr) == (2, "amas: this is no terminal: `amas top --json` prints one snapshot\n")
+
+
+def test_a_list_is_watched_until_interrupted(run: Run, place: dict[str, Any]) -> None:
+    with subprocess.Popen([*AMAS, "ps", "--watch"], **place, stdout=subprocess.PIPE) as going:
+        shown = [going.stdout.readline().split()[0] for _ in range(6)]
+        assert shown == ["pool", "ledger", "1"] * 2, "the same table again"
+        going.send_signal(signal.SIGINT)
+        assert going.wait(LIMIT_S) == 130
