@@ -117,6 +117,7 @@ PROBLEMS: dict[int, tuple[str, str]] = {
         "artifact_missing",
         "the artifact sha256:... isn't in the store /home/me/.amas/artifacts: it was removed, or is in another store",
     ),
+    412: ("desired_changed", "ann applied another fleet meanwhile (revision 12: the sale): look at the difference again"),
     413: ("body_too_large", "the body is larger than 32 MiB: send fewer tasks at a time"),
     415: ("media_type_unknown", "send application/json"),
     421: ("host_refused", "this server answers to localhost only; the Host header names something else"),

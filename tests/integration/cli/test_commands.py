@@ -17,6 +17,7 @@ from host_bench import SAMPLES
 from amas.artifacts.store import ArtifactStore
 
 LIMIT_S = 60
+LOAD_SCRIPT = Path(__file__).parents[3] / "scripts" / "load-test-orchestration.js"
 pytestmark = pytest.mark.xdist_group("cli")  # one fleet for the module
 AMAS = [sys.executable, "-m", "amas"]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -272,3 +273,24 @@ def test_a_list_is_watched_until_interrupted(run: Run, place: dict[str, Any]) ->
         assert shown == ["pool", "ledger", "1"] * 2, "the same table again"
         going.send_signal(signal.SIGINT)
         assert going.wait(LIMIT_S) == 130
+
+
+@pytest.mark.requirement("A8")
+def test_the_load_script_drives_a_fleet(run: Run, place: dict[str, Any], tmp_path: Path) -> None:
+    """Small: that every check holds. Its thresholds are for a machine of the fleet's own (k6 ends with 99 when one is missed)."""
+    url = f"http://127.0.0.1:{said(run('status', '--json'))['fleet']['port']}"
+    load = {"AMAS_URL": url, "CAPABILITY": "test.ledger", "DURATION": "2s", "READS": "10", "BATCHES": "1", "BATCH": "5"}
+    asked = ["run", "--quiet", "--no-usage-report", "--summary-export", tmp_path / "summary.json", LOAD_SCRIPT]
+    k6 = Path(sys.executable).with_name("k6")
+    more = {**place, "env": {**place["env"], **load, "LISTENERS": "2"}}
+    done = subprocess.run([k6, *asked], **more, capture_output=True, timeout=240, check=False)
+    assert done.returncode in (0, 99), done.stderr
+    found = json.loads((tmp_path / "summary.json").read_text())
+    assert {name for name, each in found["root_group"]["checks"].items() if each["fails"]} == set()
+    assert set(found["root_group"]["checks"]) == {
+        "a read is answered", "a task is taken", "a batch is taken", "outcomes are told",
+    }  # fmt: skip
+    metrics = found["metrics"]
+    assert metrics["tasks_done"]["count"] == 5 * found["root_group"]["checks"]["outcomes are told"]["passes"] > 0
+    assert metrics["task_success"]["value"] == 1
+    assert metrics["task_response_ms"]["avg"] > 0

@@ -17,12 +17,12 @@ from .conftest import WORK, Hands, make_plane
 
 
 @asynccontextmanager
-async def serving(plane: ControlPlane) -> AsyncIterator[tuple[int, int]]:
+async def serving(plane: ControlPlane, *, limit_s: float = 60) -> AsyncIterator[tuple[int, int]]:
     """Serve for as long as the block lasts; give both ports."""
     ports: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
     running = asyncio.create_task(serve(plane, ready=lambda *found: ports.set_result(found)))
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(limit_s):
             yield await ports
     finally:
         running.cancel()

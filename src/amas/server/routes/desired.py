@@ -7,13 +7,14 @@ what runs equal to it.
 import re
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+import msgspec
+from fastapi import APIRouter, Header, Path, Query, Request
 from starlette.responses import Response
 
 from amas.core.difference import Change, Difference, FieldChange
 from amas.core.placement import open_hosts
 from amas.engine.hosts import HostView
-from amas.errors import AgentUnknown
+from amas.errors import AgentUnknown, DesiredChanged
 from amas.model.desired import Desired, DesiredChange, Order, Scale
 from amas.model.fleet import FleetSpec
 from amas.server import intake, wishes
@@ -41,6 +42,7 @@ PoolName = Annotated[str, Path(max_length=200, description="A pool's name, such 
 HostId = Annotated[str, Path(max_length=200, description="A host's name, such as `host-1`.")]
 HostAction = Annotated[str, Path(pattern="^(drain|cordon|uncordon|restart)$")]
 AgentName = Annotated[str, Path(max_length=200, description="An agent's name, such as `code-reviewer-3`.")]
+_ENTITY = r'^(\*|"\d{1,15}")?$'
 _NUMBERED = re.compile(r"(.+)-(\d+)")
 
 _DIFFERENCE = Difference(
@@ -73,20 +75,36 @@ _FAULTS = (400, 409, 413, 415, 422, 503)
     "/fleet/apply",
     summary="Declare a fleet",
     openapi_extra=takes(NewFleet, NewFleet(revision=7, by="ann", why="the new one was too slow", expect=11)),
-    **answers(FleetApplied, _APPLIED, problems=_FAULTS),
+    **answers(FleetApplied, _APPLIED, problems=(*_FAULTS, 412)),
 )
 async def apply_fleet(
-    request: Request, plane: Plane, dry_run: Annotated[bool, Query(description="Only say what would change.")] = False
+    request: Request,
+    plane: Plane,
+    dry_run: Annotated[bool, Query(description="Only say what would change.")] = False,
+    if_match: Annotated[
+        str, Header(pattern=_ENTITY, description="The `ETag` of `GET /api/fleet/desired`: 412 when another fleet came since.")
+    ] = "",
 ) -> Response:
     """Declare a fleet in place of the one that is; queued tasks that nobody can do any more stay queued until somebody can."""
     new = await intake.read_one(request, NewFleet)
+    if if_match not in ("", "*"):
+        new = msgspec.structs.replace(new, expect=int(if_match.strip('"')))
     fleet, back = await _fleet(plane, new), new.revision is not None
     if dry_run:
         seen = await wishes.judged(plane, fleet, at_once=back)
         return encoded(FleetApplied(revision=seen.desired.revision, applied=False, difference=seen.found, told=seen.told))
     why = new.why or (f"back to revision {new.revision}" if new.revision is not None else "applied over the API")
-    seen, revision = await wishes.apply(plane, fleet, by=new.by, why=why, expect=new.expect, at_once=back)
-    return encoded(FleetApplied(revision=revision, applied=True, difference=seen.found, told=seen.told))
+    try:
+        seen, revision = await wishes.apply(plane, fleet, by=new.by, why=why, expect=new.expect, at_once=back)
+    except Refusal as refused:
+        if if_match and refused.code == DesiredChanged.code:
+            refused.status = 412
+        raise
+    return encoded(FleetApplied(revision=revision, applied=True, difference=seen.found, told=seen.told), headers=_tag(revision))
+
+
+def _tag(revision: int) -> dict[str, str]:
+    return {"etag": f'"{revision}"'}
 
 
 async def _fleet(plane: ControlPlane, new: NewFleet) -> FleetSpec:
@@ -103,7 +121,7 @@ async def get_desired(plane: Plane) -> Response:
     """Show what is wanted of every pool, and whether the hosts have carried it out."""
     desired, live = await plane.desired.read_with_hosts()
     hosts = await plane.hosts.all()
-    return encoded(_shown(desired, live, hosts))
+    return encoded(_shown(desired, live, hosts), headers=_tag(desired.revision))
 
 
 def _shown(desired: Desired, live: frozenset[str], hosts: list[HostView]) -> DesiredShape:
