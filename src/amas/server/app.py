@@ -5,6 +5,7 @@ from fastapi import FastAPI
 from amas.server import problems
 from amas.server.contract import VERSION, openapi_of
 from amas.server.guard import Guard
+from amas.server.patience import Patience
 from amas.server.plane import ControlPlane
 from amas.server.routes import (
     agents,
@@ -74,6 +75,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
         app.include_router(router)
     problems.install(app)
     app.add_middleware(Guard, settings=plane.settings, remote_token=plane.remote_settings.token)
+    app.add_middleware(Patience)
     app.add_middleware(Timed, metrics=plane.metrics)
     app.openapi = openapi_of(app, routers, locked=bool(plane.settings.token))  # type: ignore[method-assign]
     return app

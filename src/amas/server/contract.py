@@ -112,6 +112,7 @@ PROBLEMS: dict[int, tuple[str, str]] = {
     401: ("token_needed", "send the fleet's token as `Authorization: Bearer <AMAS_TOKEN>`"),
     403: ("origin_refused", "a web page of another origin may not use this server"),
     404: ("task_unknown", "there is no task '0198...', neither in the engine nor in the records"),
+    408: ("request_overdue", "the body came too slowly: send it again, or in smaller parts"),
     409: ("task_failed", "the project's tests could not be collected"),
     410: (
         "artifact_missing",
@@ -127,7 +128,7 @@ PROBLEMS: dict[int, tuple[str, str]] = {
     504: ("reply_overdue", "code-reviewer-1 didn't answer message 0198... within 10 s"),
     503: ("engine_unreachable", "the engine at unix:///home/me/.amas/engine/engine.sock doesn't answer"),
 }
-EVERYWHERE = (401, 403, 421, 500)
+EVERYWHERE = (401, 403, 408, 421, 500)
 """Any route behind the guard may answer these."""
 
 

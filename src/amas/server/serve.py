@@ -24,6 +24,7 @@ from amas.server.app import create_app
 from amas.server.figures import durations, figures, snapshot
 from amas.server.guard import Guard
 from amas.server.live import end
+from amas.server.patience import ImpatientProtocol
 from amas.server.plane import ControlPlane
 
 STOP_S = 1
@@ -75,6 +76,7 @@ def listen(host: str, port: int, *, variable: str) -> socket.socket:
 def _server(app: ASGIApp) -> Server:
     config = uvicorn.Config(
         app,
+        http=ImpatientProtocol,
         lifespan="off",
         log_config=None,
         access_log=False,  # one line a request says nothing that the metrics don't
