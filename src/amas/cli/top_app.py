@@ -98,6 +98,11 @@ class Top(App[None]):
         self._over.set()
         self._wake.set()
 
+    @property
+    def _stands(self) -> bool:
+        """Whether the screen isn't being taken down: answers may come until the threads have seen it."""
+        return bool(self.query(DataTable))
+
     def _follow(self) -> None:
         while not self._over.is_set():
             try:
@@ -126,6 +131,8 @@ class Top(App[None]):
 
     def on_figured(self, message: Figured) -> None:
         """Show the figures."""
+        if not self._stands:
+            return
         first, self._figures = self._figures is None, message.figures
         self._rates.append(message.figures["tasks_per_second"] or 0.0)
         self.query_one("#figures", Static).update("\n".join(headline(message.figures)))
@@ -136,12 +143,14 @@ class Top(App[None]):
 
     def on_looked(self, message: Looked) -> None:
         """Show the rows, unless another view was chosen meanwhile."""
-        if message.view is self._trail[-1]:
+        if self._stands and message.view is self._trail[-1]:
             self._rows = message.rows
             self._fill()
 
     def on_troubled(self, message: Troubled) -> None:
         """Say what is wrong; the last figures stay."""
+        if not self._stands:
+            return
         trouble = self.query_one("#trouble", Static)
         trouble.update(message.why)
         trouble.display = True

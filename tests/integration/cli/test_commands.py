@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from host_bench import SAMPLES
 
 from amas.artifacts.store import ArtifactStore
 
+REPORT_PAGE = Path(__file__).parents[3] / "docs" / "report.md"
 LIMIT_S = 60
 LOAD_SCRIPT = Path(__file__).parents[3] / "scripts" / "load-test-orchestration.js"
 pytestmark = pytest.mark.xdist_group("cli")  # one fleet for the module
@@ -24,16 +26,20 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the fleet's file and its home are."""
+    return tmp_path_factory.mktemp("fleet")
+
+
+@pytest.fixture(scope="module")
+def place(folder: Path) -> dict[str, Any]:
     """Where commands are called."""
-    folder = tmp_path_factory.mktemp("fleet")
     return {"cwd": folder, "env": {**os.environ, "AMAS_HOME": str(folder / "home"), "COLUMNS": "200"}, "text": True}
 
 
 @pytest.fixture(scope="module")
-def run(place: dict[str, Any]) -> Iterator[Run]:
+def run(folder: Path, place: dict[str, Any]) -> Iterator[Run]:
     """Run commands against one fleet, which lasts as long as the module."""
-    folder = place["cwd"]
     declared = (SAMPLES / "ledger.yaml").read_text()
     (folder / "fleet.yaml").write_text(f"{declared}    options: {{ledger: {folder / 'ledger'}, steps: 2}}\n")
     (folder / "sample_agents.py").write_text((SAMPLES / "sample_agents.py").read_text())
@@ -294,3 +300,22 @@ def test_the_load_script_drives_a_fleet(run: Run, place: dict[str, Any], tmp_pat
     assert metrics["tasks_done"]["count"] == 5 * found["root_group"]["checks"]["outcomes are told"]["passes"] > 0
     assert metrics["task_success"]["value"] == 1
     assert metrics["task_response_ms"]["avg"] > 0
+
+
+def test_the_reports_of_its_page_are_printed_and_written(run: Run, folder: Path, task_id: str) -> None:
+    (shown,) = re.findall(r"```bash\n(.*?)```", REPORT_PAGE.read_text(), re.DOTALL)
+    program = f'set -eu\namas() {{ {sys.executable} -m amas "$@"; }}\npython() {{ {sys.executable} "$@"; }}\n{shown}'
+    environment = {**os.environ, "AMAS_HOME": str(folder / "home"), "COLUMNS": "200"}
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", program], cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT_S
+    )
+    assert done.returncode == 0, done.stderr
+    for word in ("none lost", "Availability", "Families", "Live hosts"):
+        assert word in done.stdout
+    assert "<svg" in (folder / "report.html").read_text()
+    found = said(run("report", "--json"))
+    assert found["tasks"]["lost"] == []
+    assert found["tasks"]["succeeded"] >= 1
+    wrong = run("report", "--since", "soon")
+    assert wrong.returncode == 2
+    assert "write 10m, 1h or 7d" in wrong.stderr

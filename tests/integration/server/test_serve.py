@@ -26,7 +26,7 @@ async def serving(plane: ControlPlane, *, limit_s: float = 60) -> AsyncIterator[
             yield await ports
     finally:
         running.cancel()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await asyncio.wait([running])
         assert running.cancelled()
 
@@ -44,7 +44,7 @@ async def test_a_stream_over_a_socket_tells_a_task_s_life_and_ends_with_the_serv
     async with httpx.AsyncClient(timeout=10) as client:
         async with serving(served) as (port, metrics_port):
             api = f"http://127.0.0.1:{port}"
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await served.live.following.wait()
             assert (await client.get(f"{api}/ready/orchestration")).status_code == 200
             request = client.build_request("GET", f"{api}/api/events")
