@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = {"rich.console", "httpx", "redis", "sqlalchemy", "fastapi", "structlog", "yaml", "griffe", "asyncio"}
+HEAVY = {"rich.console", "httpx", "redis", "sqlalchemy", "fastapi", "structlog", "yaml", "griffe", "asyncio", "textual"}
 """Not pydantic: typer itself loads it to check a command's own options."""
 
 

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from amas.cli.options import HomeOption, Json
+from amas.cli.options import HomeOption, Json, Watch
+from amas.cli.output import watched
 
 app = typer.Typer()
 
@@ -19,6 +20,7 @@ def ps(
     status: Annotated[str, typer.Option(help="Only agents that are idle, working, error or healing.")] = "",
     host: Annotated[str, typer.Option(help="Only this host's agents.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="At most this many agents.")] = 100,
+    watch: Watch = False,
     home: HomeOption = None,
     json: Json = False,
 ) -> None:
@@ -27,9 +29,17 @@ def ps(
 
     filters = {"pool": pool, "layer": layer, "capability": capability, "status": status, "host": host}
     if agents or any(filters.values()):
-        module.agents(home, filters=filters, limit=limit, as_json=json)
+        watched(lambda: module.agents(home, filters=filters, limit=limit, as_json=json), watch=watch)
     else:
-        module.pools(home, as_json=json)
+        watched(lambda: module.pools(home, as_json=json), watch=watch)
+
+
+@app.command()
+def top(home: HomeOption = None, json: Json = False) -> None:
+    """Watch the fleet on one screen: figures, pools, queues, hosts, newest failures; q quits."""
+    from amas.cli import top as module
+
+    module.top(home, as_json=json)
 
 
 @app.command()

@@ -22,7 +22,8 @@ from amas.cli.local_model import model_app
 from amas.cli.looking import app as looking
 from amas.cli.observing import app as observing
 from amas.cli.operating import app as operating
-from amas.cli.options import HomeOption, Json
+from amas.cli.options import HomeOption, Json, Watch
+from amas.cli.output import watched
 from amas.cli.rolling import app as rolling
 from amas.cli.watching import alert_app, run_app, runbooks
 
@@ -160,12 +161,13 @@ def show_workflows(
     workflow_id: Annotated[str, typer.Argument(help="Show this one as a tree.")] = "",
     home: HomeOption = None,
     limit: Annotated[int, typer.Option(help="How many to list, newest first.")] = 20,
+    watch: Watch = False,
     json: Json = False,
 ) -> None:
     """List workflows, or show one; `show` may be left out."""
     from amas.cli import look
 
-    look.workflows(workflow_id, home, limit=limit, as_json=json)
+    watched(lambda: look.workflows(workflow_id, home, limit=limit, as_json=json), watch=watch)
 
 
 @workflow_app.command("start")
@@ -307,12 +309,14 @@ def tasks(
     state: Annotated[str, typer.Option(help="Only those in this state.")] = "",
     home: HomeOption = None,
     limit: Annotated[int, typer.Option(help="How many to list, newest first.")] = 50,
+    watch: Watch = False,
     json: Json = False,
 ) -> None:
     """List tasks, or show one."""
     from amas.cli import look
 
-    look.tasks(task_id, home, filters={"workflow_id": workflow, "state": state}, limit=limit, as_json=json)
+    filters = {"workflow_id": workflow, "state": state}
+    watched(lambda: look.tasks(task_id, home, filters=filters, limit=limit, as_json=json), watch=watch)
 
 
 @task_app.command("why")

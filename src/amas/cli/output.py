@@ -3,7 +3,9 @@
 import json
 import os
 import sys
+import time
 import unicodedata
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 
 
 PIPE_COLUMNS = 200
+WATCH_EVERY_S = 2.0
+"""As often as hosts tell what they do."""
 
 
 @cache
@@ -51,6 +55,22 @@ def print_json(value: Any) -> None:
 def complain(sentence: str) -> None:
     """Say on standard error what is wrong, in one line."""
     print(f"amas: {' '.join(sentence.split())}", file=sys.stderr)
+
+
+def plain(text: str) -> str:
+    """Return a text that does nothing to a terminal: what isn't printable becomes a dot, but for the ends of lines."""
+    return "".join(char if char.isprintable() or char == "\n" else "·" for char in text)
+
+
+def watched(show: Callable[[], None], *, watch: bool) -> None:
+    """Show something once, or anew every `WATCH_EVERY_S` seconds until interrupted; a terminal has it in the same place."""
+    show()
+    while watch:
+        sys.stdout.flush()
+        time.sleep(WATCH_EVERY_S)
+        if sys.stdout.isatty():
+            console().clear()
+        show()
 
 
 def moment(ms: int | None) -> str:

@@ -113,10 +113,10 @@ class AuditLog:
         """Hold the log alone within the block, its end known and nothing torn there."""
         if self._key is None:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._key = _key_in(self._folder)
         handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
+            self._key = self._key or _key_in(self._folder)  # one key, however many begin at the same moment
             if os.fstat(handle).st_size != self._size and (torn := self._find_end(handle)):
                 said = Act(who="amas", kind="amas", role="", tenant="", act="cut off a torn line", on=f"{torn} bytes", outcome=0)
                 self._append(handle, said)

@@ -5,6 +5,7 @@ from fastapi import Depends, FastAPI
 from amas.server import pages, problems
 from amas.server.contract import VERSION, openapi_of
 from amas.server.guard import Guard
+from amas.server.patience import Patience
 from amas.server.plane import ControlPlane
 from amas.server.routes import (
     access,
@@ -23,6 +24,7 @@ from amas.server.routes import (
     healing,
     kill,
     limits,
+    live,
     logs,
     messages,
     pools,
@@ -66,6 +68,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
         diagnostics,
         pools,
         fleet,
+        live,
         desired,
         messages,
         routing,
@@ -91,6 +94,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
     problems.install(app)
     app.add_middleware(Traced)
     app.add_middleware(Guard, settings=plane.settings, identity=plane.identity, audit=plane.audit)
+    app.add_middleware(Patience)
     app.add_middleware(Timed, metrics=plane.metrics)
     app.openapi = openapi_of(app, routers, locked=bool(plane.settings.token))  # type: ignore[method-assign]
     return app

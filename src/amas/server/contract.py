@@ -120,11 +120,13 @@ PROBLEMS: dict[int, tuple[str, str]] = {
     401: ("token_needed", "send an API key or the fleet's token as `Authorization: Bearer <AMAS_TOKEN>`"),
     403: ("origin_refused", "a web page of another origin may not use this server"),
     404: ("task_unknown", "there is no task '0198...', neither in the engine nor in the records"),
+    408: ("request_overdue", "the body came too slowly: send it again, or in smaller parts"),
     409: ("task_failed", "the project's tests could not be collected"),
     410: (
         "artifact_missing",
         "the artifact sha256:... isn't in the store /home/me/.amas/artifacts: it was removed, or is in another store",
     ),
+    412: ("desired_changed", "ann applied another fleet meanwhile (revision 12: the sale): look at the difference again"),
     413: ("body_too_large", "the body is larger than 32 MiB: send fewer tasks at a time"),
     415: ("media_type_unknown", "send application/json"),
     421: ("host_refused", "this server answers to localhost only; the Host header names something else"),
@@ -134,7 +136,7 @@ PROBLEMS: dict[int, tuple[str, str]] = {
     504: ("reply_overdue", "code-reviewer-1 didn't answer message 0198... within 10 s"),
     503: ("engine_unreachable", "the engine at unix:///home/me/.amas/engine/engine.sock doesn't answer"),
 }
-EVERYWHERE = (401, 403, 421, 500)
+EVERYWHERE = (401, 403, 408, 421, 500)
 """Any route behind the guard may answer these."""
 
 

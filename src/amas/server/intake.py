@@ -26,6 +26,7 @@ from amas.server.backup_shapes import NewBackup
 from amas.server.desired_shapes import NewAgent, NewFleet, NewScale, Wished
 from amas.server.healing_shapes import BreakerName, NewKill, NewQuarantine
 from amas.server.identity import as_caller, caller_of
+from amas.server.media import ALIASES, JSON, MSGPACK, NDJSON
 from amas.server.message_shapes import NewMessage, NewQuestion
 from amas.server.problems import Fault, Refusal, fault_of
 from amas.server.remote_shapes import (
@@ -71,8 +72,6 @@ Shape = TypeVar(
     NewKey, NewSignIn, NewKill,
 )  # fmt: skip
 
-JSON, NDJSON, MSGPACK = "application/json", "application/x-ndjson", "application/msgpack"
-
 
 def _no_extension(code: int, _: memoryview) -> object:
     """Refuse what JSON can't say; ours are references to the artifact store, which nobody but us may make."""
@@ -82,13 +81,12 @@ def _no_extension(code: int, _: memoryview) -> object:
 _json_batch = msgspec.json.Decoder(list[NewTask])
 _msgpack_batch = msgspec.msgpack.Decoder(list[NewTask], ext_hook=_no_extension)
 _line = msgspec.json.Decoder(NewTask)
-_ALIASES = {"application/ndjson": NDJSON, "application/x-msgpack": MSGPACK, "application/vnd.msgpack": MSGPACK}
 
 
 def media_type(request: Request, known: Sequence[str]) -> str:
     """Return the body's media type; Refusal (415) when it isn't one of `known`."""
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    kind = _ALIASES.get(given, given)
+    kind = ALIASES.get(given, given)
     if kind not in known:
         raise Refusal(
             Fault(detail=f"send {' or '.join(known)}, not {given or 'a body without a content type'}", parameter="content-type"),
@@ -104,12 +102,15 @@ def _malformed(error: msgspec.MsgspecError | UnicodeDecodeError, *, within: str 
     return Refusal(Fault(detail=f"the body can't be read: {error}", pointer=f"#{within}"), status=400, code="body_malformed")
 
 
-async def read_one(request: Request, shape: type[Shape]) -> Shape:
-    """Return the JSON body as `shape`; Refusal says where it isn't one."""
-    media_type(request, [JSON])
+async def read_one(request: Request, shape: type[Shape], *, known: Sequence[str] = (JSON,)) -> Shape:
+    """Return the body, JSON or another of `known`, as `shape`; Refusal says where it isn't one."""
+    kind = media_type(request, known)
     body = await request.body()
     try:
-        found = msgspec.json.decode(body, type=shape)
+        if kind == MSGPACK:
+            found = msgspec.msgpack.decode(body, type=shape, ext_hook=_no_extension)
+        else:
+            found = msgspec.json.decode(body, type=shape)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _malformed(error) from error
     return as_caller(caller_of(request), found)

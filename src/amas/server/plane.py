@@ -36,6 +36,7 @@ from amas.policy.audit import AuditLog
 from amas.records.store import Records
 from amas.server.agents import AgentBoard
 from amas.server.deliveries import Deliveries
+from amas.server.feed import Feed
 from amas.server.fleet_map import FleetMap
 from amas.server.identity import Identity
 from amas.server.live import LiveEvents
@@ -94,6 +95,8 @@ class ControlPlane:
     fleet_map: FleetMap = field(init=False)
     live: LiveEvents = field(init=False)
     """Runs only where somebody runs it: `serve` does."""
+    feed: Feed = field(default_factory=Feed)
+    """The same."""
     remote: RemoteDesk = field(init=False)
     """Hears bells only where somebody runs it: `serve` does."""
     rate: Rate = field(init=False)

@@ -15,6 +15,7 @@ import msgspec
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from amas import errors
@@ -174,6 +175,14 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         return problem_response(_of_validation(error))
 
+    async def bottomless(_: Request, error: Exception) -> Response:
+        del error  # its traceback is a thousand times the same line
+        return problem_response(problem(400, "body_malformed", "the body is nested too deeply"))
+
+    async def gone(_: Request, error: Exception) -> Response:
+        del error
+        return problem_response(problem(400, "body_malformed", "the body ended before its end"))  # nobody is there to read it
+
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         code = _HTTP_CODES.get(error.status_code, "http_error")
@@ -193,5 +202,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(errors.AmasError, ours)
     app.add_exception_handler(Refusal, invalid)
     app.add_exception_handler(RequestValidationError, refused)
+    app.add_exception_handler(RecursionError, bottomless)
+    app.add_exception_handler(ClientDisconnect, gone)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, unforeseen)

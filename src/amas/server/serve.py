@@ -9,6 +9,7 @@ import contextlib
 import errno
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import uvicorn
 from starlette.applications import Starlette
@@ -20,9 +21,10 @@ from starlette.types import ASGIApp
 from amas.errors import PortInUse, StartFailed
 from amas.observe.metrics import PAGE_TYPE
 from amas.server.app import create_app
-from amas.server.figures import durations, snapshot
+from amas.server.figures import durations, figures, snapshot
 from amas.server.guard import Guard
 from amas.server.live import end
+from amas.server.patience import ImpatientProtocol
 from amas.server.plane import ControlPlane
 
 STOP_S = 1
@@ -55,8 +57,9 @@ def metrics_app(plane: ControlPlane) -> ASGIApp:
 def listen(host: str, port: int, *, variable: str) -> socket.socket:
     """Return a socket that listens; PortInUse when another program does, StartFailed when nothing can."""
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind)
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # With its protocol: asyncio turns Nagle's algorithm off for what says that it is TCP, and answers wait 40 ms otherwise.
+        listener = socket.socket(family, kind, protocol)
     except OSError as error:
         raise StartFailed(f"AMAS_HOST is {host!r}, which isn't an address of this machine: {error.strerror}") from error
     try:
@@ -74,6 +77,7 @@ def listen(host: str, port: int, *, variable: str) -> socket.socket:
 def _server(app: ASGIApp) -> Server:
     config = uvicorn.Config(
         app,
+        http=ImpatientProtocol,
         lifespan="off",
         log_config=None,
         access_log=False,  # one line a request says nothing that the metrics don't
@@ -89,20 +93,23 @@ async def serve(plane: ControlPlane, *, ready: Callable[[int, int], None] | None
     settings = plane.settings
     with contextlib.ExitStack() as sockets:
         api = sockets.enter_context(listen(settings.host, settings.port, variable="AMAS_PORT"))
-        figures = sockets.enter_context(listen(settings.host, settings.metrics_port, variable="AMAS_METRICS_PORT"))
-        servers = [(_server(create_app(plane)), api), (_server(metrics_app(plane)), figures)]
+        scraped = sockets.enter_context(listen(settings.host, settings.metrics_port, variable="AMAS_METRICS_PORT"))
+        servers = [(_server(create_app(plane)), api), (_server(metrics_app(plane)), scraped)]
         async with asyncio.TaskGroup() as group:
             following = group.create_task(plane.live.run(), name="live events")
             hearing = group.create_task(plane.remote.run(), name="remote sessions")
+            feeding = group.create_task(plane.feed.run(partial(figures, plane)), name="live figures")
             running = [group.create_task(server.serve([each]), name="server") for server, each in servers]
             try:
                 if ready is not None:
-                    ready(api.getsockname()[1], figures.getsockname()[1])
+                    ready(api.getsockname()[1], scraped.getsockname()[1])
                 await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 for server, _ in servers:
                     server.should_exit = True
                 plane.live.close()
+                plane.feed.close()
                 await asyncio.wait(running, timeout=STOP_S + 2)
                 await end(following)
                 await end(hearing)
+                await end(feeding)

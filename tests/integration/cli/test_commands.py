@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from amas.artifacts.store import ArtifactStore
 
 REPORT_PAGE = Path(__file__).parents[3] / "docs" / "report.md"
 LIMIT_S = 240
+LOAD_SCRIPT = Path(__file__).parents[3] / "scripts" / "load-test-orchestration.js"
 pytestmark = pytest.mark.xdist_group("cli")  # one fleet for the module
 AMAS = [sys.executable, "-m", "amas"]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -30,17 +32,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(folder: Path) -> Iterator[Run]:
+def place(folder: Path) -> dict[str, Any]:
+    """Where commands are called."""
+    return {"cwd": folder, "env": {**os.environ, "AMAS_HOME": str(folder / "home"), "COLUMNS": "200"}, "text": True}
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path, place: dict[str, Any]) -> Iterator[Run]:
     """Run commands against one fleet, which lasts as long as the module."""
     declared = (SAMPLES / "ledger.yaml").read_text()
     (folder / "fleet.yaml").write_text(f"{declared}    options: {{ledger: {folder / 'ledger'}, steps: 2}}\n")
     (folder / "sample_agents.py").write_text((SAMPLES / "sample_agents.py").read_text())
-    environment = {**os.environ, "AMAS_HOME": str(folder / "home"), "COLUMNS": "200"}
 
     def call(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [*AMAS, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
-        )
+        return subprocess.run([*AMAS, *arguments], **place, capture_output=True, timeout=LIMIT_S, check=False)
 
     up = call("up", "--fleet", "./fleet.yaml", "--port", "0", "--metrics-port", "0")
     assert up.returncode == 0, up.stderr
@@ -273,6 +278,44 @@ def test_budgets_say_what_is_left_of_them(run: Run) -> None:
     shown = run("budgets").stdout
     assert "$2.5000, 7 calls" in row_of(shown, "tenant/acme")
     assert "90.0 s" in row_of(shown, "pool/ledger")
+
+
+def test_top_prints_a_snapshot_and_asks_for_a_terminal_otherwise(run: Run, task_id: str) -> None:
+    shown = said(run("top", "--json"))
+    assert shown["figures"]["agents"]["total"] == 4
+    assert [pool["pool"] for pool in shown["pools"]] == ["ledger"]
+    assert shown["failures"] == []
+    piped = run("top")
+    assert (piped.returncode, piped.stderr) == (2, "amas: this is no terminal: `amas top --json` prints one snapshot\n")
+
+
+def test_a_list_is_watched_until_interrupted(run: Run, place: dict[str, Any]) -> None:
+    with subprocess.Popen([*AMAS, "ps", "--watch"], **place, stdout=subprocess.PIPE) as going:
+        shown = [going.stdout.readline().split()[0] for _ in range(6)]
+        assert shown == ["pool", "ledger", "1"] * 2, "the same table again"
+        going.send_signal(signal.SIGINT)
+        assert going.wait(LIMIT_S) == 130
+
+
+@pytest.mark.requirement("A8")
+def test_the_load_script_drives_a_fleet(run: Run, place: dict[str, Any], tmp_path: Path) -> None:
+    """Small: that every check holds. Its thresholds are for a machine of the fleet's own (k6 ends with 99 when one is missed)."""
+    url = f"http://127.0.0.1:{said(run('status', '--json'))['fleet']['port']}"
+    load = {"AMAS_URL": url, "CAPABILITY": "test.ledger", "DURATION": "2s", "READS": "10", "BATCHES": "1", "BATCH": "5"}
+    asked = ["run", "--quiet", "--no-usage-report", "--summary-export", tmp_path / "summary.json", LOAD_SCRIPT]
+    k6 = Path(sys.executable).with_name("k6")
+    more = {**place, "env": {**place["env"], **load, "LISTENERS": "2"}}
+    done = subprocess.run([k6, *asked], **more, capture_output=True, timeout=240, check=False)
+    assert done.returncode in (0, 99), done.stderr
+    found = json.loads((tmp_path / "summary.json").read_text())
+    assert {name for name, each in found["root_group"]["checks"].items() if each["fails"]} == set()
+    assert set(found["root_group"]["checks"]) == {
+        "a read is answered", "a task is taken", "a batch is taken", "outcomes are told",
+    }  # fmt: skip
+    metrics = found["metrics"]
+    assert metrics["tasks_done"]["count"] == 5 * found["root_group"]["checks"]["outcomes are told"]["passes"] > 0
+    assert metrics["task_success"]["value"] == 1
+    assert metrics["task_response_ms"]["avg"] > 0
 
 
 def test_the_reports_of_its_page_are_printed_and_written(run: Run, folder: Path, task_id: str) -> None:

@@ -64,7 +64,7 @@ async def test_every_route_answers_as_documented(client, hands) -> None:
     for template, methods in document["paths"].items():
         path = re.sub(r"\{\w+\}", "none", template)
         for method, route in methods.items():
-            if template == "/api/events":
+            if template in ("/api/events", "/api/live"):  # they have no end
                 continue
             queries = [{}] + [{one["name"]: "\x00nonsense"} for one in route.get("parameters", []) if one["in"] == "query"]
             for query in queries:

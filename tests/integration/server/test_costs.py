@@ -57,6 +57,13 @@ async def test_pages_go_on_after_the_last_name(client: httpx.AsyncClient, hands:
     assert found == ["", "a", "b"]
 
 
+async def test_an_empty_cursor_of_days_is_the_first_page(client: httpx.AsyncClient, hands: Hands) -> None:
+    await spend(client, hands, "a")
+    first = await client.get("/api/costs", params={"by": "day"})
+    assert len(first.json()["items"]) == 1
+    assert (await client.get("/api/costs", params={"by": "day", "cursor": ""})).json() == first.json()
+
+
 @pytest.mark.parametrize("query", [{"by": "colour"}, {"since": "yesterday"}, {"by": "day", "cursor": "x"}, {"limit": 0}])
 async def test_what_cannot_be_asked_is_said(client: httpx.AsyncClient, query: dict[str, Any]) -> None:
     assert (await client.get("/api/costs", params=query)).status_code == 422

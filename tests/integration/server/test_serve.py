@@ -1,6 +1,7 @@
 """Both servers for real: sockets, streams, ports that are taken, and an end in good order."""
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,12 +17,12 @@ from .conftest import WORK, Hands, make_plane
 
 
 @asynccontextmanager
-async def serving(plane: ControlPlane) -> AsyncIterator[tuple[int, int]]:
+async def serving(plane: ControlPlane, *, limit_s: float = 120) -> AsyncIterator[tuple[int, int]]:
     """Serve for as long as the block lasts; give both ports."""
     ports: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
     running = asyncio.create_task(serve(plane, ready=lambda *found: ports.set_result(found)))
     try:
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(limit_s):
             yield await ports
     finally:
         running.cancel()
@@ -78,3 +79,28 @@ async def test_a_port_in_use_is_one_sentence(served: ControlPlane) -> None:
             with pytest.raises(PortInUse) as refused:
                 await serve(make_plane(served.engine, served.records, served.home, **settings))
             assert str(refused.value) == f"port {port} is taken by another program: stop that, or choose another with {variable}"
+
+
+@pytest.mark.requirement("B10")
+async def test_the_figures_are_followed_over_a_socket_and_the_feed_ends_with_the_server(served: ControlPlane) -> None:
+    await Hands(served).register()
+    async with httpx.AsyncClient(timeout=60) as client:
+        async with serving(served) as (port, _):
+            api = f"http://127.0.0.1:{port}"
+            stream = await client.send(client.build_request("GET", f"{api}/api/live"), stream=True)
+            assert stream.headers["content-type"].startswith("text/event-stream")
+            lines = stream.aiter_lines()
+            async for line in lines:
+                if line.startswith("data: "):
+                    asked = (await client.get(f"{api}/api/metrics")).json()
+                    assert json.loads(line.removeprefix("data: ")).keys() == asked.keys()
+                    break
+            await client.post(f"{api}/api/tasks", json={"capability": WORK})
+            async for line in lines:
+                if line.startswith("data: ") and json.loads(line.removeprefix("data: "))["tasks"]["queued"] == {WORK: 1}:
+                    break
+            refused = await client.get(f"{api}/api/live", headers={"last-event-id": "yesterday"})
+            assert refused.json()["code"] == "request_invalid"
+        assert "event: figures" not in [line async for line in lines][-2:]
+        await stream.aclose()
+    assert served.feed.listeners == 0

@@ -1,10 +1,11 @@
 """The tree of the hierarchy at work, as text."""
 
+from io import StringIO
 from typing import Any
 
 from rich.console import Console
 
-from amas.cli.tree import SHOWN_MAX, workflow_view
+from amas.cli.tree import SHOWN_MAX, table, workflow_view
 
 
 def _task(task_id: str, parent: str = "", **more: Any) -> dict[str, Any]:
@@ -58,3 +59,10 @@ def test_of_a_large_team_those_at_work_are_named_and_the_others_counted() -> Non
 def test_names_from_a_reviewed_project_are_not_markup() -> None:
     text = _text([_task("root", title="[red]review[/red] of [/]")])
     assert "[red]review[/red] of [/]" in text
+
+
+def test_what_agents_write_does_not_steer_the_terminal() -> None:
+    console = Console(file=StringIO(), width=200)
+    console.print(table("", ["note"], [["done\x1b]0;mine\x07\x9b31m"]]))
+    shown = console.file.getvalue()
+    assert "done·]0;mine··31m" in shown

@@ -1,7 +1,9 @@
 """The audit's chain: what a changed, removed or inserted line does to it, and what a crash leaves."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -52,6 +54,19 @@ def test_a_line_that_was_changed_removed_or_put_in_is_found(log: AuditLog, harm:
     log.path.write_bytes(b"".join(each + b"\n" for each in harm(log.path.read_bytes().splitlines())))
     with pytest.raises(AuditDamaged, match=f"line {line} of "):
         verify(log.path)
+
+
+def test_writers_that_begin_at_the_same_moment_share_one_key(tmp_path: Path) -> None:
+    together = Barrier(8)
+
+    def begin(number: int) -> None:
+        own = AuditLog(tmp_path / "audit")
+        together.wait()
+        own.write(act(number))
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(begin, range(8)))
+    assert verify(tmp_path / "audit" / LOG)[0] == 8
 
 
 def test_lines_that_another_key_signed_are_found(log: AuditLog, tmp_path: Path) -> None:

@@ -41,8 +41,10 @@ async def get_costs(  # noqa: PLR0913, PLR0917  one for each word of the query
 
     `total` is that of all pages. It is read from the records, which may be a moment behind.
     """
-    if by == "day" and cursor:
-        _check_day(cursor)
+    if by == "day":  # every day has a name, so the empty one is no place to go on from
+        cursor = cursor or None
+        if cursor:
+            _check_day(cursor)
     span = Span(
         since_ms=_ms(since) if since else 0,
         until_ms=_ms(until) if until else Span().until_ms,

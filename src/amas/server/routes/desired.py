@@ -6,13 +6,14 @@ what runs equal to it.
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+import msgspec
+from fastapi import APIRouter, Header, Path, Query, Request
 from starlette.responses import Response
 
 from amas.core.difference import Change, Difference, FieldChange
 from amas.core.placement import open_hosts
 from amas.engine.hosts import HostView
-from amas.errors import AgentUnknown
+from amas.errors import AgentUnknown, DesiredChanged
 from amas.model.desired import Desired, DesiredChange, Order, Scale
 from amas.model.fleet import FleetSpec
 from amas.model.numbers import named
@@ -44,6 +45,7 @@ PoolName = Annotated[str, Path(max_length=200, description="A pool's name, such 
 HostId = Annotated[str, Path(max_length=200, description="A host's name, such as `host-1`.")]
 HostAction = Annotated[str, Path(pattern="^(drain|cordon|uncordon|restart)$")]
 AgentName = Annotated[str, Path(max_length=200, description="An agent's name, such as `code-reviewer-3`.")]
+_ENTITY = r'^(\*|"\d{1,15}")?$'
 
 _DIFFERENCE = Difference(
     changes=(Change("pool code-reviewer", "changed", 2, (FieldChange("replicas", 3, 5),)),),
@@ -76,18 +78,35 @@ _FAULTS = (400, 409, 413, 415, 422, 503)
     "/fleet/apply",
     summary="Declare a fleet",
     openapi_extra=takes(NewFleet, NewFleet(revision=7, by="ann", why="the new one was too slow", expect=11)),
-    **answers(FleetApplied, _APPLIED, problems=_FAULTS),
+    **answers(FleetApplied, _APPLIED, problems=(*_FAULTS, 412)),
 )
 async def apply_fleet(
-    request: Request, plane: Plane, dry_run: Annotated[bool, Query(description="Only say what would change.")] = False
+    request: Request,
+    plane: Plane,
+    dry_run: Annotated[bool, Query(description="Only say what would change.")] = False,
+    if_match: Annotated[
+        str, Header(pattern=_ENTITY, description="The `ETag` of `GET /api/fleet/desired`: 412 when another fleet came since.")
+    ] = "",
 ) -> Response:
     """Declare a fleet in place of the one that is; queued tasks that nobody can do any more stay queued until somebody can."""
     new = await intake.read_one(request, NewFleet)
+    if if_match not in ("", "*"):
+        new = msgspec.structs.replace(new, expect=int(if_match.strip('"')))
     fleet, how = await _fleet(plane, new), wishes.How(at_once=new.revision is not None, again=new.again)
     if dry_run:
         return encoded(_applied(seen := await wishes.judged(plane, fleet, how), seen.desired.revision, applied=False))
     why = new.why or (f"back to revision {new.revision}" if new.revision is not None else "applied over the API")
-    return encoded(_applied(*await wishes.apply(plane, fleet, how, by=new.by, why=why, expect=new.expect), applied=True))
+    try:
+        seen, revision = await wishes.apply(plane, fleet, how, by=new.by, why=why, expect=new.expect)
+    except Refusal as refused:
+        if if_match and refused.code == DesiredChanged.code:
+            refused.status = 412
+        raise
+    return encoded(_applied(seen, revision, applied=True), headers=_tag(revision))
+
+
+def _tag(revision: int) -> dict[str, str]:
+    return {"etag": f'"{revision}"'}
 
 
 def _applied(seen: wishes.Judged, revision: int, *, applied: bool) -> FleetApplied:
@@ -109,7 +128,7 @@ async def get_desired(plane: Plane) -> Response:
     """Show what is wanted of every pool, and whether the hosts have carried it out."""
     desired, live = await plane.desired.read_with_hosts()
     hosts = await plane.hosts.all()
-    return encoded(_shown(desired, live, hosts))
+    return encoded(_shown(desired, live, hosts), headers=_tag(desired.revision))
 
 
 def _shown(desired: Desired, live: frozenset[str], hosts: list[HostView]) -> DesiredShape:

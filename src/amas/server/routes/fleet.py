@@ -19,7 +19,7 @@ router = APIRouter(tags=["fleet"])
 
 _LIVE = Live(version=VERSION)
 _READY = Ready(ready=True, version=VERSION, checks=[Check(name="engine", ok=True, detail="version 9.1.0")])
-_FIGURES = FleetFigures(
+FIGURES = FleetFigures(
     agents=AgentFigures(total=40, idle=36, working=4, error=0, healing=0),
     tasks=TaskFigures(
         succeeded=960,
@@ -91,7 +91,7 @@ async def _hosts(plane: ControlPlane) -> Check:
     return Check(name="hosts", ok=True, detail=f"{len(hosts)} live with {sum(host.about.agents for host in hosts)} agents")
 
 
-@router.get("/api/metrics", summary="The fleet in figures", **answers(FleetFigures, _FIGURES, problems=(503,)))
+@router.get("/api/metrics", summary="The fleet in figures", **answers(FleetFigures, FIGURES, problems=(503,)))
 async def get_metrics(plane: Plane) -> Response:
     """Show agents, tasks, rates and hosts as they are; what can't be known is null."""
     return encoded(await figures(plane))

@@ -15,8 +15,8 @@ from amas.records.views import Cost
 from amas.server import intake
 from amas.server.contract import answers, encoded, reference, takes
 from amas.server.identity import Calling
-from amas.server.intake import MSGPACK, NDJSON
 from amas.server.lookups import failure_shape, find_task, task_detail, task_shape
+from amas.server.media import JSON, MSGPACK, NDJSON, also, answered
 from amas.server.plane import TAKING, ControlPlane, Plane
 from amas.server.shapes import (
     AttemptShape,
@@ -115,6 +115,10 @@ async def submit_task(request: Request, plane: Plane, caller: Calling) -> Respon
     return encoded(Submitted(id=ids[0]), 201, headers)
 
 
+_BATCHED = answers(SubmittedBatch, SubmittedBatch(ids=[_ID]), status=201, problems=(400, 413, 415, 422, 429, 503))
+also(_BATCHED["responses"], 201, reference(SubmittedBatch), 'One `{"id": ...}` a line.')
+
+
 @router.post(
     "/batch",
     summary="Submit tasks together",
@@ -133,7 +137,7 @@ async def submit_task(request: Request, plane: Plane, caller: Calling) -> Respon
         },
         "parameters": [IDEMPOTENCY_HEADER],
     },
-    **answers(SubmittedBatch, SubmittedBatch(ids=[_ID]), status=201, problems=(400, 413, 415, 422, 429, 503)),
+    **_BATCHED,
 )
 async def submit_batch(request: Request, plane: Plane, caller: Calling) -> Response:
     """Store up to 1000 tasks, all of them or none; `needs` may name keys of tasks before it in the batch."""
@@ -142,7 +146,8 @@ async def submit_batch(request: Request, plane: Plane, caller: Calling) -> Respo
     made = await intake.submissions(tasks, await plane.remote.fleet_for(tasks), plane.values)
     answer = "\n".join(submission.id for submission in made).encode()
     ids, replayed = await _store(plane, made, intake.idempotency(request, tasks, answer))
-    return encoded(SubmittedBatch(ids=ids), 201, {REPLAYED: "true"} if replayed else None)
+    headers = {REPLAYED: "true"} if replayed else None
+    return answered(request, SubmittedBatch(ids=ids), [Submitted(id=each) for each in ids], status=201, headers=headers)
 
 
 async def _store(plane: ControlPlane, made: list[Submission], key: Idempotency | None) -> tuple[list[str], bool]:
@@ -150,15 +155,16 @@ async def _store(plane: ControlPlane, made: list[Submission], key: Idempotency |
     return (first.decode().split("\n"), True) if first is not None else ([submission.id for submission in made], False)
 
 
+_ENDED = OutcomeShape(id=_ID, state=TaskState.SUCCEEDED, result={"findings": 3})
+_OUTCOMES = answers(Outcomes, Outcomes(ended=[_ENDED], open=[]), problems=(400, 413, 415, 422, 503))
+also(_OUTCOMES["responses"], 200, reference(Outcomes), "One of `ended` a line; those that are missing are open.")
+
+
 @router.post(
     "/outcomes",
     summary="Get how tasks ended",
-    openapi_extra=takes(TaskIds, TaskIds(ids=[_ID])),
-    **answers(
-        Outcomes,
-        Outcomes(ended=[OutcomeShape(id=_ID, state=TaskState.SUCCEEDED, result={"findings": 3})], open=[]),
-        problems=(400, 413, 415, 422, 503),
-    ),
+    openapi_extra=takes(TaskIds, TaskIds(ids=[_ID]), **{MSGPACK: {"schema": reference(TaskIds)}}),
+    **_OUTCOMES,
 )
 async def get_outcomes(
     request: Request,
@@ -170,7 +176,7 @@ async def get_outcomes(
 
     It knows what the engine does: tasks outside workflows for an hour after their end, by default.
     """
-    asked = await intake.read_one(request, TaskIds)
+    asked = await intake.read_one(request, TaskIds, known=(JSON, MSGPACK))
     own = await own_tasks(plane, caller, asked.ids)
     found: dict[str, TaskOutcome] = {}
     give_up_at, pause_s = monotonic_s() + wait, LOOK_AGAIN_MIN_S
@@ -183,7 +189,7 @@ async def get_outcomes(
         pause_s = min(pause_s * 2, LOOK_AGAIN_MAX_S)
     outcomes = await plane.values.outcomes([found[task_id] for task_id in asked.ids if task_id in found])
     ended = [OutcomeShape(id=one.id, state=one.state, result=one.result, failure=failure_shape(one.failure)) for one in outcomes]
-    return encoded(Outcomes(ended=ended, open=[task_id for task_id in asked.ids if task_id not in found]))
+    return answered(request, Outcomes(ended=ended, open=[task_id for task_id in asked.ids if task_id not in found]), ended)
 
 
 @router.get("", summary="List tasks", **answers(TaskPage, TaskPage(items=[_LISTED], next=None), problems=(422, 503)))

@@ -1,0 +1,29 @@
+"""`amas top`: the fleet's figures, pools, queues, hosts and newest failures, live on one screen; or once, for programs."""
+
+import sys
+from pathlib import Path
+
+from amas.cli.api import Api, home_at
+from amas.cli.output import print_json
+from amas.errors import InputUnusable
+
+FAILURES = 20
+
+
+def top(folder: Path | None, *, as_json: bool) -> None:
+    """Show the screen until the user quits, or print one snapshot."""
+    api = Api.of(home_at(folder))
+    if as_json:
+        print_json(
+            {
+                "figures": api.get("/api/metrics"),
+                "pools": api.get("/api/pools")["items"],
+                "failures": api.get("/api/tasks", state="failed", limit=FAILURES)["items"],
+            }
+        )
+        return
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise InputUnusable("this is no terminal: `amas top --json` prints one snapshot")
+    from amas.cli.top_app import Top
+
+    Top(api).run()

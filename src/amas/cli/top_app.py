@@ -1,0 +1,231 @@
+"""The screen of `amas top`. Two threads ask the fleet, for its figures and for the view's rows, and neither is waited for.
+
+The only module of the command line that loads textual.
+"""
+
+import threading
+from collections import deque
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import DataTable, Footer, Input, Sparkline, Static
+
+from amas.cli.api import Api
+from amas.cli.top_views import VIEWS, Figures, Row, View, headline
+from amas.errors import AmasError
+
+EVERY_S = 2.0
+"""Between looks at the view's rows; the figures come once a second by themselves."""
+AGAIN_S = 1.0
+"""Between looks at the figures where they don't come by themselves."""
+RATES = 60
+"""Seconds of the curve."""
+
+
+class Figured(Message):
+    """The fleet's figures are these."""
+
+    def __init__(self, figures: Figures) -> None:
+        super().__init__()
+        self.figures = figures
+
+
+class Looked(Message):
+    """A view's rows are these."""
+
+    def __init__(self, view: View, rows: list[Row]) -> None:
+        super().__init__()
+        self.view, self.rows = view, rows
+
+
+class Troubled(Message):
+    """Something can't be shown just now."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__()
+        self.why = why
+
+
+class Top(App[None]):
+    """Figures on top, one table below them."""
+
+    CSS = """
+    #figures { height: 4; padding: 0 1; }
+    #rate { height: 1; margin: 0 1; }
+    #title { height: 1; padding: 0 1; text-style: bold; }
+    #trouble { height: auto; padding: 0 1; color: $error; display: none; }
+    #filter { height: 1; border: none; padding: 0 1; display: none; }
+    DataTable { height: 1fr; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q", "quit", "Quit"),
+        Binding("slash", "filter", "Filter", key_display="/"),
+        Binding("escape", "above", "Back"),
+        *(Binding(str(number), f"view({number})", view.title) for number, view in enumerate(VIEWS, 1)),
+        Binding("left", "turn(-1)", show=False, priority=True),
+        Binding("right", "turn(1)", show=False, priority=True),
+    ]
+    ENABLE_COMMAND_PALETTE = False
+
+    def __init__(self, api: Api) -> None:
+        super().__init__()
+        self._api, self._trail, self._rows = api, [VIEWS[0]], list[Row]()
+        self._figures: Figures | None = None
+        self._shown: tuple[View, list[str]] | None = None
+        self._rates: deque[float] = deque([0.0] * RATES, maxlen=RATES)
+        self._wake, self._over = threading.Event(), threading.Event()
+
+    def compose(self) -> ComposeResult:  # noqa: D102  textual's own
+        yield Static("asking the fleet ...", id="figures", markup=False)
+        yield Sparkline(id="rate")
+        yield Static("", id="trouble", markup=False)
+        yield Static("", id="title", markup=False)
+        yield DataTable[str](cursor_type="row")
+        yield Input(placeholder="show only lines with these words", id="filter")
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Begin to ask; the threads end with the process, whatever they wait for."""
+        self._show_view()
+        for duty in (self._follow, self._look):
+            threading.Thread(target=duty, name=duty.__name__, daemon=True).start()
+
+    def on_unmount(self) -> None:
+        """Let the threads end."""
+        self._over.set()
+        self._wake.set()
+
+    @property
+    def _stands(self) -> bool:
+        """Whether the screen isn't being taken down: answers may come until the threads have seen it."""
+        return bool(self.query(DataTable))
+
+    def _follow(self) -> None:
+        while not self._over.is_set():
+            try:
+                for _, told in self._api.events("/api/live"):
+                    if self._over.is_set():
+                        return
+                    self.post_message(Troubled(told["detail"]) if "detail" in told else Figured(told))
+            except AmasError:  # a control plane without the stream, or too many who follow it
+                pass
+            try:
+                self.post_message(Figured(self._api.get("/api/metrics")))
+            except AmasError as error:
+                self.post_message(Troubled(str(error)))
+            self._over.wait(AGAIN_S)
+
+    def _look(self) -> None:
+        while not self._over.is_set():
+            self._wake.clear()
+            view, figures = self._trail[-1], self._figures
+            if figures is not None:
+                try:
+                    self.post_message(Looked(view, view.rows(self._api, figures)))
+                except AmasError as error:
+                    self.post_message(Troubled(str(error)))
+            self._wake.wait(EVERY_S)
+
+    def on_figured(self, message: Figured) -> None:
+        """Show the figures."""
+        if not self._stands:
+            return
+        first, self._figures = self._figures is None, message.figures
+        self._rates.append(message.figures["tasks_per_second"] or 0.0)
+        self.query_one("#figures", Static).update("\n".join(headline(message.figures)))
+        self.query_one(Sparkline).data = list(self._rates)
+        self.query_one("#trouble").display = False
+        if first:
+            self._wake.set()
+
+    def on_looked(self, message: Looked) -> None:
+        """Show the rows, unless another view was chosen meanwhile."""
+        if self._stands and message.view is self._trail[-1]:
+            self._rows = message.rows
+            self._fill()
+
+    def on_troubled(self, message: Troubled) -> None:
+        """Say what is wrong; the last figures stay."""
+        if not self._stands:
+            return
+        trouble = self.query_one("#trouble", Static)
+        trouble.update(message.why)
+        trouble.display = True
+
+    def on_input_changed(self) -> None:
+        """Show only what the words are in."""
+        self._fill()
+
+    def on_input_submitted(self) -> None:
+        """Go back to the table, which stays filtered."""
+        self.query_one(DataTable).focus()
+
+    def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
+        """Show what lies below a row."""
+        below, key = self._trail[-1].below, event.row_key.value
+        if below is not None and key is not None:
+            self._trail.append(below(key))
+            self._show_view()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave the arrows to whoever writes a filter."""
+        del parameters
+        return action != "turn" or not self.query_one(Input).has_focus
+
+    def action_filter(self) -> None:
+        """Let the user write words."""
+        field = self.query_one(Input)
+        field.display = True
+        field.focus()
+
+    def action_above(self) -> None:
+        """Drop the filter, or else go back to the view above."""
+        if self.query_one(Input).display:
+            self._drop_filter()
+            self._fill()
+        elif len(self._trail) > 1:
+            self._trail.pop()
+            self._show_view()
+
+    def action_view(self, number: int) -> None:
+        """Show one of the views that have a number."""
+        self._trail = [VIEWS[number - 1]]
+        self._show_view()
+
+    def action_turn(self, by: int) -> None:
+        """Show the view beside this one."""
+        self.action_view((VIEWS.index(self._trail[0]) + by) % len(VIEWS) + 1)
+
+    def _show_view(self) -> None:
+        self._rows = []
+        self._drop_filter()
+        self._fill()
+        self._wake.set()
+
+    def _drop_filter(self) -> None:
+        field = self.query_one(Input)
+        with field.prevent(Input.Changed):
+            field.value = ""
+        field.display = False
+        self.query_one(DataTable).focus()
+
+    def _fill(self) -> None:
+        view, words = self._trail[-1], self.query_one(Input).value.lower().split()
+        rows = [row for row in self._rows if all(word in " ".join(row.cells).lower() for word in words)]
+        table: DataTable[Text] = self.query_one(DataTable)
+        at = table.cursor_row
+        chosen = self._shown[1][at] if self._shown and self._shown[0] is view and at < len(self._shown[1]) else ""
+        table.clear(columns=self._shown is None or self._shown[0] is not view)
+        if not table.columns:
+            table.add_columns(*view.columns)
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row.cells), key=row.key)
+        keys = [row.key for row in rows]
+        self._shown = (view, keys)
+        if chosen in keys:
+            table.move_cursor(row=keys.index(chosen))
+        place = " > ".join(each.title for each in self._trail)
+        self.query_one("#title", Static).update(f"{place}  ({len(rows)} of {len(self._rows)})" if words else place)
