@@ -13,6 +13,7 @@ import msgspec
 from amas.agents.insist import insist
 from amas.controllers.closing import close
 from amas.controllers.declarer import declare
+from amas.controllers.engine_away import EngineAway
 from amas.controllers.figures import Figures
 from amas.controllers.run import Controllers, make_duties
 from amas.engine.connection import Engine
@@ -28,6 +29,7 @@ from amas.server.following import Following
 from amas.server.plane import ControlPlane
 from amas.server.serve import serve
 from amas.settings import (
+    AlertSettings,
     ArtifactSettings,
     EngineSettings,
     HomeSettings,
@@ -83,8 +85,10 @@ async def _control_plane(home: Home) -> None:
             serving = group.create_task(serve(plane, ready=lambda _, __: tell_ready()), name="server")
             leading = group.create_task(controllers.run(), name="controllers")
             followed = group.create_task(following.run(), name="desired state")
+            watched = group.create_task(EngineAway(engine, lambda: plane.fleet, AlertSettings.read()).run(), name="engine")
             await stopping.wait()
             serving.cancel()
             leading.cancel()
             followed.cancel()
+            watched.cancel()
         home.write_closing(await close(engine, records, limit_s=records_settings.catch_up_s))
