@@ -71,10 +71,16 @@ class Pump:
             self.wake.set()
 
     def told_to_stop(self, message: bytes) -> None:
-        """Take the host channel's message: tasks that were cancelled."""
-        for task_id in message.decode().split("\n"):
-            if attempt := self.running.pop(task_id, None):
-                attempt.stop(Stop.CANCELLED)
+        """Take the host channel's message: tasks that were cancelled, or attempts, by their numbers, that were taken back."""
+        for line in message.decode().split("\n"):
+            task_id, _, number = line.partition(" ")
+            attempt = self.running.get(task_id)
+            if attempt and number in ("", str(attempt.claimed.attempt)):
+                del self.running[task_id]
+                attempt.stop(Stop.STALE if number else Stop.CANCELLED)
+            elif number:  # its claim's answer may be still under way
+                self._in_doubt = True
+                self.wake.set()
 
     def listening(self) -> None:
         """Note that the bells are heard (again), so that something may have been missed."""

@@ -18,6 +18,10 @@ Numbers = tuple[tuple[int, int], ...]
 """Ranges of agents' numbers, both ends included, in order and apart: ((1, 3), (7, 7)) is name-1, name-2, name-3 and name-7."""
 
 
+FLEET_KILLED = "*"
+"""In an agent's or a pool's place: the whole fleet."""
+
+
 class Scale(msgspec.Struct, frozen=True, kw_only=True):
     """How many agents a pool is to have, in place of what the fleet file says."""
 
@@ -37,6 +41,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """Its agents go to other hosts, each once it has done what it runs."""
     restarts: int = 0
     """Counts the restarts that were asked for; the platform starts it anew when the number grows."""
+
+
+class Kill(msgspec.Struct, frozen=True, kw_only=True):
+    """Agents that must do nothing: what they ran was taken from them, and they get nothing until it is lifted."""
+
+    by: str
+    why: str
+    at_ms: int
 
 
 class Seats(msgspec.Struct, frozen=True, array_like=True):
@@ -66,6 +78,8 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     """By host."""
     quarantines: dict[str, Quarantine] = {}
     """By agent."""
+    kills: dict[str, Kill] = {}
+    """By agent, by pool, or under `FLEET_KILLED` for all."""
     stage: int | None = None
     """How far a start or a stop in stages has come: pools of later stages have no agents. None: all are wanted."""
     closed: str = ""
@@ -118,5 +132,6 @@ SECTIONS: Mapping[str, tuple[str, Any]] = {
     "rollout": ("rollouts", Rollout),
     "quarantine": ("quarantines", Quarantine),
     "anew": ("anew", int),
+    "kill": ("kills", Kill),
 }
 """Kind of a field -> the mapping of `Desired` that it fills, by the name after the colon, and its values' type."""

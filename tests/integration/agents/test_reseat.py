@@ -27,7 +27,7 @@ def seats(**numbers: int) -> list[Seats]:
 
 async def begun(gate: str) -> None:
     event = sample_agents.begun.setdefault(gate, asyncio.Event())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await event.wait()
 
 

@@ -5,6 +5,9 @@
       closing.json     Closing: whether the history was whole when the fleet stopped last; written by its control plane
       fleet.lock       held (flock) by the supervisor for as long as it lives, and holds its process id
       message.secret   what messages between agents are signed with, 0600; see `secret.py`
+      api.key          what commands on this machine show the API, 0600
+      api.closed       an API key was made once: nobody is let in without one
+      audit/           who changed what, and the keys that sign it
       engine/          the embedded engine's append-only file, configuration, lock and socket
       records.sqlite3  the history
       artifacts/       large results        workspaces/  agents' private folders        deliverables/  what goals produced
@@ -51,6 +54,8 @@ class FleetState(msgspec.Struct, kw_only=True):
 
     status: str = "starting"
     """`starting`, `running`, `degraded` (a part is being restarted) or `stopping`."""
+    name: str
+    """As the fleet file says."""
     fleet_file: str
     """An absolute path."""
     engine_url: str
@@ -95,6 +100,7 @@ class Home:
         self.closing_file = self.folder / "closing.json"
         self.lock_file = self.folder / "fleet.lock"
         self.secret_file = self.folder / "message.secret"
+        self.key_file = self.folder / "api.key"
 
     def prepare(self) -> None:
         """Make the folder and those in it, for this user only; HomeUnusable says why that can't be."""

@@ -32,6 +32,7 @@ from amas.server.desired_shapes import (
     Scaled,
     Wished,
 )
+from amas.server.identity import Calling
 from amas.server.plane import ControlPlane, Plane
 from amas.server.problems import Fault, Refusal
 
@@ -225,9 +226,9 @@ async def add_agent(request: Request, plane: Plane) -> Response:
 
 
 @router.delete("/agents/{agent_id}", summary="Remove an agent", **answers(Scaled, _SCALED, problems=(404, 409, 422, 503)))
-async def remove_agent(agent_id: AgentName, plane: Plane) -> Response:
+async def remove_agent(agent_id: AgentName, plane: Plane, caller: Calling) -> Response:
     """Let a pool have one agent fewer: the one with the highest number, since a pool's agents are interchangeable."""
-    size, revision = await wishes.retire(plane, *_named(agent_id), by="api", why=f"removed {agent_id}")
+    size, revision = await wishes.retire(plane, *_named(agent_id), by=caller.says("api"), why=f"removed {agent_id}")
     return encoded(Scaled(pool=_named(agent_id)[0], replicas=size, revision=revision))
 
 
