@@ -8,9 +8,7 @@ from msgspec import Meta
 from amas.core.difference import Difference
 from amas.model.desired import DesiredChange, Order, Scale
 from amas.model.fleet import FleetSpec
-from amas.server.shapes import Given, Line, Name
-
-Reason = Annotated[str, Meta(max_length=500)]
+from amas.server.shapes import Given, Line, Name, Reason
 
 
 class Wished(Given, frozen=True):

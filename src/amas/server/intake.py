@@ -20,7 +20,7 @@ from amas.model.fleet import VARIANT, FleetSpec
 from amas.model.limits import Reserve, reserves_of
 from amas.model.task import RetryPolicy, Submission, TaskSpec
 from amas.server.access_shapes import NewKey, NewSignIn
-from amas.server.alert_shapes import NewRun, NewSilence, NewTestAlert, RunAnswer
+from amas.server.alert_shapes import NewRun, NewSilence, RunAnswer
 from amas.server.backup_shapes import NewBackup
 from amas.server.desired_shapes import NewAgent, NewFleet, NewScale, Wished
 from amas.server.healing_shapes import BreakerName, NewKill, NewQuarantine
@@ -40,7 +40,7 @@ from amas.server.remote_shapes import (
     NewSession,
     NewStep,
 )
-from amas.server.rollout_shapes import NewRollout, RolloutWord
+from amas.server.rollout_shapes import NewRollout
 from amas.server.shapes import (
     NewAnswer,
     NewBudget,
@@ -54,6 +54,7 @@ from amas.server.shapes import (
     NewWorkflow,
     TaskIds,
     TaskSignal,
+    Word,
 )
 
 BATCH_MAX = 1000
@@ -65,7 +66,7 @@ Shape = TypeVar(
     NewSession, NewClaim, NewBeat, NewResult, NewFailure, NewProgress, NewStep, NewRemoteMessage, NewRemoteQuestion, NewReceive,
     NewReceipt,
     NewTask, NewGoal, NewSchedule, NewLimit, NewBudget, NewWorkflow, NewSignal, TaskSignal, NewRerun, NewAnswer, TaskIds,
-    NewMessage, NewQuestion, NewRollout, RolloutWord, NewQuarantine, BreakerName, NewTestAlert, NewSilence, NewRun, RunAnswer,
+    NewMessage, NewQuestion, NewRollout, Word, NewQuarantine, BreakerName, NewSilence, NewRun, RunAnswer,
     Wished, NewFleet, NewScale, NewAgent, NewBackup,
     NewKey, NewSignIn, NewKill,
 )  # fmt: skip
