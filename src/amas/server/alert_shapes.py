@@ -7,7 +7,8 @@ import msgspec
 from amas.engine.alerts import ReceiverState
 from amas.model.alerts import Alert, Severity, Silence
 from amas.model.runbook import AuditLine, Run
-from amas.server.shapes import Given, Line, Reason
+from amas.server.desired_shapes import Reason
+from amas.server.shapes import Given, Line
 
 
 class RuleShape(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,8 @@ from msgspec import Meta
 
 from amas.model.breaker import BreakerView
 from amas.model.healing import Cause
-from amas.server.shapes import Given, Line, Reason
+from amas.server.desired_shapes import Reason
+from amas.server.shapes import Given, Line
 
 
 class QuarantineShape(msgspec.Struct, frozen=True, kw_only=True):

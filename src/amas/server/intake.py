@@ -22,7 +22,7 @@ from amas.model.task import RetryPolicy, Submission, TaskSpec
 from amas.server.access_shapes import NewKey, NewSignIn
 from amas.server.alert_shapes import NewRun, NewSilence, RunAnswer
 from amas.server.backup_shapes import NewBackup
-from amas.server.desired_shapes import NewAgent, NewFleet, NewScale, Wished
+from amas.server.desired_shapes import NewAgent, NewFleet, NewScale, Wished, Word
 from amas.server.healing_shapes import BreakerName, NewKill, NewQuarantine
 from amas.server.identity import as_caller, caller_of
 from amas.server.message_shapes import NewMessage, NewQuestion
@@ -54,7 +54,6 @@ from amas.server.shapes import (
     NewWorkflow,
     TaskIds,
     TaskSignal,
-    Word,
 )
 
 BATCH_MAX = 1000

@@ -6,7 +6,8 @@ import msgspec
 
 from amas.model.rollout_spec import RolloutSpec
 from amas.orchestration.rollouts import RolloutView
-from amas.server.shapes import Given, Line, Word
+from amas.server.desired_shapes import Word
+from amas.server.shapes import Given, Line
 
 
 class NewRollout(Given, frozen=True, omit_defaults=True):

@@ -20,7 +20,6 @@ from amas.records.views import Cost, CostGroup
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Line = Annotated[str, Meta(max_length=200)]
-Reason = Annotated[str, Meta(max_length=500)]
 Path = Annotated[str, Meta(max_length=4096)]
 Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
 Rank = Annotated[int, Meta(ge=0, le=3, description="0 low, 1 normal, 2 high, 3 critical")]
@@ -28,13 +27,6 @@ Rank = Annotated[int, Meta(ge=0, le=3, description="0 low, 1 normal, 2 high, 3 c
 
 class Given(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A body: a field that the contract doesn't name is a mistake, told rather than ignored."""
-
-
-class Word(Given, frozen=True):
-    """Somebody's word, where the address says it all but who gives it."""
-
-    by: Line = "api"
-    """A person, or an agent's pool."""
 
 
 class NewRetry(Given, frozen=True):
@@ -449,11 +441,11 @@ class WorkflowPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AgentShape(msgspec.Struct, frozen=True, kw_only=True):
-    """An agent on a live host."""
+    """An agent on a live host, or one that runs elsewhere."""
 
     agent_id: str
     agent_type: str
-    """Its pool."""
+    """Its pool; `amas/remote` for one that runs elsewhere."""
     title: str
     layer: str
     lead: str

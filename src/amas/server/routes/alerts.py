@@ -17,9 +17,9 @@ from amas.model.yamlfile import did_you_mean
 from amas.server import intake
 from amas.server.alert_shapes import AlertPage, EndedSilence, NewSilence, RuleShape, SilencePage, TestedReceivers
 from amas.server.contract import answers, encoded, takes
+from amas.server.desired_shapes import Word
 from amas.server.plane import ControlPlane, Plane
 from amas.server.problems import Fault, Refusal
-from amas.server.shapes import Word
 from amas.settings import AlertSettings
 
 router = APIRouter(prefix="/api", tags=["alerts"])

@@ -11,9 +11,9 @@ from amas.model.rollout_spec import RolloutSpec
 from amas.orchestration.rollouts import RolloutView
 from amas.server import intake
 from amas.server.contract import answers, encoded, takes
+from amas.server.desired_shapes import Word
 from amas.server.plane import Plane
 from amas.server.rollout_shapes import NewRollout, RolloutPage
-from amas.server.shapes import Word
 
 router = APIRouter(prefix="/api/rollouts", tags=["fleet"])
 
