@@ -126,6 +126,13 @@ class Scaled(msgspec.Struct, frozen=True, kw_only=True):
     revision: int
 
 
+class AgentRestarted(msgspec.Struct, frozen=True, kw_only=True):
+    """An agent that is to be made anew."""
+
+    agent_id: str
+    revision: int
+
+
 class Ordered(msgspec.Struct, frozen=True, kw_only=True):
     """What is wanted of a host from now on."""
 
@@ -148,5 +155,6 @@ SHAPES: tuple[type, ...] = (
     HostPage,
     HistoryPage,
     Scaled,
+    AgentRestarted,
     Ordered,
 )
