@@ -133,6 +133,8 @@ class HostSettings(Settings, frozen=True, kw_only=True):
     """What running attempts get to finish after SIGTERM; then they are given back. Kubernetes kills after 30 by default."""
     stall_max_s: Annotated[float, Variable("AMAS_STALL_MAX_S", "seconds", 1, 86_400)] = 120.0
     """A shared agent that holds up its host's loop longer loses its host, and with it the lease."""
+    stage_s: Annotated[float, Variable("AMAS_STAGE_S", "seconds", 1, 3600)] = 60.0
+    """What the agents of a stage may take to be there and well before `amas up` gives up; those that load models take longer."""
     threads: Annotated[int, Variable("AMAS_THREADS", "threads", 1, 1024)] = 16
     """For blocking agents: most of them wait for a program or a disk, so more than cores."""
     breakers: Annotated[bool, Variable("ORCHESTRATION_ENABLE_CIRCUIT_BREAKER", meaning="true or false")] = True
@@ -297,6 +299,9 @@ class RecordsSettings(Settings, frozen=True, kw_only=True):
             meaning="sqlite:///path or postgresql://user:password@host/database, or empty for SQLite in the data folder",
         ),
     ] = ""
+
+    catch_up_s: Annotated[float, Variable("AMAS_CATCH_UP_S", "seconds", 0, 3600)] = 10.0
+    """What the control plane gets at the end of `amas down` to record what the journal still holds: some 50,000 tasks."""
 
     def url_for(self, home: Path) -> str:
         """Return the address, which is SQLite in `home` unless another is set."""

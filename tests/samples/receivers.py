@@ -8,7 +8,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,7 +44,10 @@ class Receiver:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 outer.posts.append(Post(self.path, dict(self.headers), body))
                 while not outer.answering.wait(0.1):
-                    self.wfile.write(b"H")
+                    with suppress(OSError):  # who posts had enough
+                        self.wfile.write(b"H")
+                        continue
+                    return
                 self.send_response(outer.status)
                 if outer.elsewhere:
                     self.send_header("Location", outer.elsewhere)

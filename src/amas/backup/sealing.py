@@ -28,8 +28,8 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 KEY_BYTES, NONCE_BYTES, SALT_BYTES, SIGNATURE_BYTES = 32, 12, 16, 64
 SCRYPT_N, SCRYPT_R, SCRYPT_P = 1 << 15, 8, 1
 """32 MiB and a tenth of a second for each guess at the secret; OWASP's figure for interactive use."""
-SCRYPT_MEMORY_MAX = 1 << 30
-"""A keyring that asks for more was tampered with."""
+SCRYPT_MEMORY_MAX, SCRYPT_P_MAX = 1 << 30, 16
+"""A keyring that asks for more, of memory or of time, was tampered with."""
 LEVEL = 1
 """zlib's quickest: a third larger than its best, ten times as quick."""
 WORTH = 0.95
@@ -58,7 +58,7 @@ class Keyring(msgspec.Struct, frozen=True, kw_only=True):
 
     def unlock(self, secret: bytes) -> "Keys":
         """Return the keys; WrongKey when `secret` is another."""
-        if 128 * self.n * self.r > SCRYPT_MEMORY_MAX:
+        if 128 * self.n * self.r > SCRYPT_MEMORY_MAX or self.p > SCRYPT_P_MAX:
             raise WrongKey
         try:
             return Keys(AESGCM(self._wrapping(secret)).decrypt(self.nonce, self.wrapped, b"amas keyring"))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from amas.cli.api import Api, home_at
+from amas.cli.api import Api, home_at, quoted
 from amas.cli.exit import ExitCode
 from amas.cli.output import console, moment, print_json
 from amas.cli.who import me
@@ -118,7 +118,7 @@ def silence(said: Silencing, folder: Path | None, *, as_json: bool) -> None:
 
 def end_silence(silence_id: str, folder: Path | None, *, as_json: bool) -> None:
     """Forget a silence."""
-    ended = Api.of(home_at(folder)).delete(f"/api/silences/{silence_id}")
+    ended = Api.of(home_at(folder)).delete(f"/api/silences/{quoted(silence_id)}")
     print_json(ended) if as_json else console().print(f"the silence {silence_id} is over")
 
 
@@ -180,23 +180,20 @@ def audit(folder: Path | None, *, limit: int, as_json: bool) -> None:
 def run(name: str, folder: Path | None, *, subject: list[str], why: str, by: str, as_json: bool) -> None:
     """Start a run."""
     body = {"by": by or me(), "subject": _pairs(subject, "--subject"), "why": why}
-    begun = Api.of(home_at(folder)).post(f"/api/runbooks/{name}/runs", body)
+    begun = Api.of(home_at(folder)).post(f"/api/runbooks/{quoted(name)}/runs", body)
     print_json(begun) if as_json else console().print(f"{name} runs as {begun['id']}: amas runbook show {begun['id']}")
 
 
 def show_run(run_id: str, folder: Path | None, *, as_json: bool) -> None:
     """Show a run."""
-    runs = Api.of(home_at(folder)).get("/api/runbook-runs", limit=1000)["items"]
-    found = next((each for each in runs if each["id"] == run_id), None)
-    if found is None:
-        raise InputUnusable(f"there is no run {run_id!r}: `amas runbooks` lists them")
+    found = Api.of(home_at(folder)).get(f"/api/runbook-runs/{quoted(run_id)}")
     print_json(found) if as_json else _print_run(found)
 
 
 def answer(run_id: str, folder: Path | None, *, body: dict[str, Any], end: bool, as_json: bool) -> None:
     """Confirm, refuse or cancel."""
     said = {**body, "by": body["by"] or me()}
-    found = Api.of(home_at(folder)).post(f"/api/runbook-runs/{run_id}/{'end' if end else 'answer'}", said)
+    found = Api.of(home_at(folder)).post(f"/api/runbook-runs/{quoted(run_id)}/{'end' if end else 'answer'}", said)
     print_json(found) if as_json else _print_run(found)
 
 

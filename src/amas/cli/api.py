@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from amas.errors import AmasError, FleetNotRunning
 from amas.platforms.local.home import Home
@@ -33,6 +33,11 @@ def home_at(folder: Path | None) -> Home:
     from amas.settings import HomeSettings
 
     return Home(folder or HomeSettings.read().folder())
+
+
+def quoted(name: str) -> str:
+    """Return what somebody typed as one part of an address, whatever is in it."""
+    return quote(name, safe="")
 
 
 class Api:

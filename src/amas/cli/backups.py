@@ -197,7 +197,7 @@ def health(home: Home, fleet: str) -> str:
     url = (spec.to if spec else "") or BackupSettings.read().url
     if not url:
         return "none: declare backup: in the fleet file, or set AMAS_BACKUP_URL and AMAS_BACKUP_KEY"
-    found = Repository.open(url, read_secret()).list()
+    found = Repository.open(absolute(url), read_secret()).list()
     if found.damaged:
         raise BackupDamaged("; ".join(found.damaged))
     if not found.whole:

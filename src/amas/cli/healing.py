@@ -2,9 +2,8 @@
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from amas.cli.api import Api, home_at
+from amas.cli.api import Api, home_at, quoted
 from amas.cli.output import console, moment, print_json
 from amas.cli.who import me
 
@@ -16,14 +15,14 @@ def quarantines(folder: Path | None, *, as_json: bool) -> None:
 
 def lift(agent_id: str, folder: Path | None, *, as_json: bool) -> None:
     """Let an agent have tasks again."""
-    path = f"/api/quarantine/{quote(agent_id, safe='')}?by={quote(me(), safe='')}"
+    path = f"/api/quarantine/{quoted(agent_id)}?by={quoted(me())}"
     _print_quarantines(Api.of(home_at(folder)).delete(path), as_json=as_json)
 
 
 def put(agent_id: str, folder: Path | None, *, why: str, for_s: float, as_json: bool) -> None:
     """Give an agent no more tasks."""
     body = {"why": why, "by": me(), "for_s": for_s}
-    found = Api.of(home_at(folder)).put(f"/api/quarantine/{quote(agent_id, safe='')}", body)
+    found = Api.of(home_at(folder)).put(f"/api/quarantine/{quoted(agent_id)}", body)
     _print_quarantines(found, as_json=as_json)
 
 

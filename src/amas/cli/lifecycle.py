@@ -12,10 +12,12 @@ from amas.cli.api import Api, Refused, home_at
 from amas.cli.output import console, moment, print_json
 from amas.cli.recover import tell_what_is_lost
 from amas.errors import FleetAlreadyRunning, FleetNotRunning
+from amas.model.closing import Closing
 from amas.model.fleet import DELAYED
-from amas.platforms.local.control import RunningFleet, fleet_state, start_fleet, stop_fleet
+from amas.platforms.local.control import STOP_MARGIN_S, RunningFleet, fleet_state, start_fleet, stop_fleet
 from amas.platforms.local.home import FleetState, Home
 from amas.platforms.local.request import Event, Ports, Report, request_for
+from amas.settings import HostSettings, RecordsSettings
 
 
 def up(fleet: str, folder: Path | None, *, ports: Ports, phase: str, foreground: bool, as_json: bool) -> None:
@@ -51,13 +53,34 @@ def down(folder: Path | None, *, as_json: bool) -> None:
 
     home = home_at(folder)
     late = asyncio.run(opening.close_stages(fleet_state(home.folder), None if as_json else _say))
-    clean = asyncio.run(stop_fleet(home.folder))
+    clean = asyncio.run(stop_fleet(home.folder, timeout_s=_stop_s()))
+    closing = home.read_closing()
     if as_json:
-        print_json({"stopped": True, "clean": clean, "unfinished": late})
+        print_json({"stopped": True, "clean": clean, "unfinished": late, "records": msgspec.to_builtins(closing)})
         return
     if late:
         console().print(f"not done in time: {', '.join(late)}; their tasks are done after the next start")
     console().print("the fleet is down" if clean else "the fleet didn't end in time and was killed; nothing is lost")
+    console().print(_closed(closing), markup=False, soft_wrap=True)
+
+
+def _stop_s() -> float:
+    """Return the seconds after which a fleet that was told to stop hangs: its hosts and its records have had their time."""
+    return HostSettings.read().drain_s + RecordsSettings.read().catch_up_s + STOP_MARGIN_S
+
+
+def _closed(closing: Closing | None) -> str:
+    if closing is None:
+        return (
+            "nobody could say whether the history is whole: what it lacks is in the engine's journal, the next start records it"
+        )
+    if closing.caught_up:
+        return f"the history holds all that the engine said ({closing.took_s:.1f} s)"
+    lacks = f"the last {closing.lacks_s:,.1f} s of the engine's journal" if closing.lacks_s else "some of the engine's journal"
+    return (
+        f"the history lacks {lacks} after {closing.limit_s:g} s: {closing.why}; nothing is lost, the next start records it; "
+        "AMAS_CATCH_UP_S gives more time"
+    )
 
 
 def status(folder: Path | None, *, as_json: bool) -> None:

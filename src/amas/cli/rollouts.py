@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from amas.cli.api import Api, home_at
+from amas.cli.api import Api, home_at, quoted
 from amas.cli.output import console, moment, print_json
 from amas.cli.who import me
 from amas.errors import InputUnusable
@@ -15,20 +15,20 @@ def start(pool: str, folder: Path | None, *, wanted: dict[str, Any], sets: Seque
     """Begin a roll-out; `sets` are options as `name=value`, each value JSON or text."""
     wanted["by"] = wanted["by"] or me()
     wanted["options"] = dict(_option(each) for each in sets)
-    view = Api.of(home_at(folder)).post(f"/api/rollouts/{pool}", wanted)
+    view = Api.of(home_at(folder)).post(f"/api/rollouts/{quoted(pool)}", wanted)
     _print(view, as_json=as_json)
 
 
 def act(pool: str, what: str, folder: Path | None, *, by: str, as_json: bool) -> None:
     """Approve, promote or abort a roll-out."""
-    _print(Api.of(home_at(folder)).post(f"/api/rollouts/{pool}/{what}", {"by": by or me()}), as_json=as_json)
+    _print(Api.of(home_at(folder)).post(f"/api/rollouts/{quoted(pool)}/{what}", {"by": by or me()}), as_json=as_json)
 
 
 def status(pool: str, folder: Path | None, *, as_json: bool) -> None:
     """Show one pool's roll-out, or all pools'."""
     api = Api.of(home_at(folder))
     if pool:
-        _print(api.get(f"/api/rollouts/{pool}"), as_json=as_json)
+        _print(api.get(f"/api/rollouts/{quoted(pool)}"), as_json=as_json)
         return
     found = api.get("/api/rollouts")
     if as_json:

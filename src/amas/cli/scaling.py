@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from amas.cli.api import Api, home_at
+from amas.cli.api import Api, home_at, quoted
 from amas.cli.output import console, moment, print_json
 
 COLUMNS = ["pool", "agents", "from", "to", "advised", "grown", "shrunk", "why"]
@@ -11,7 +11,7 @@ COLUMNS = ["pool", "agents", "from", "to", "advised", "grown", "shrunk", "why"]
 
 def scaling(pool: str, folder: Path | None, *, as_json: bool) -> None:
     """Show all scaled pools, or one with its signals and last changes."""
-    found = Api.of(home_at(folder)).get(f"/api/scaling/{pool}" if pool else "/api/scaling")
+    found = Api.of(home_at(folder)).get(f"/api/scaling/{quoted(pool)}" if pool else "/api/scaling")
     if as_json:
         print_json(found)
     elif pool:

@@ -78,7 +78,9 @@ class Notifier:
         got: list[bytes] = []
         try:
             if state.name == LOG:
-                got = [_logged(each) for each in queued]
+                for each in queued:
+                    write_to_log(each.notice)
+                got = [each.entry for each in queued]
             elif state.name == ALERTMANAGER:
                 await self._tell_alertmanager([each.notice for each in queued], resend)
                 got = [each.entry for each in queued]
@@ -109,16 +111,9 @@ class Notifier:
             return
         for each in queued:
             if each.notice.alert.severity in hook.severities:
-                body = msgspec.json.encode(body_of(each.notice, fleet=self._latest.fleet.name))
-                await asyncio.to_thread(self._post_signed, hook, each.notice, body)
+                at_s, fleet = self._store.now_ms() // 1000, self._latest.fleet.name
+                await asyncio.to_thread(tell_webhook, hook, each.notice, fleet=fleet, secret=self._settings.secret, at_s=at_s)
             got.append(each.entry)
-
-    def _post_signed(self, hook: Webhook, notice: Notice, body: bytes) -> None:
-        at_s = self._store.now_ms() // 1000
-        headers = {"Amas-Delivery": notice.id, "Amas-Timestamp": str(at_s)}
-        if self._settings.secret:
-            headers["Amas-Signature"] = signature(body, self._settings.secret, at_s=at_s)
-        post(hook.url, body, headers, link_local=hook.link_local, timeout_s=POST_TIMEOUT_S)
 
     async def _tell_alertmanager(self, notices: Sequence[Notice], resend: Sequence[Alert]) -> None:
         now_ms, fleet = self._store.now_ms(), self._latest.fleet.name
@@ -138,9 +133,18 @@ def _after(state: ReceiverState, got: int, *, failures: int = 0, error: str = ""
     )
 
 
-def _logged(queued: Queued) -> bytes:
-    """Write one notice into the log of this process; return its entry."""
-    notice, alert, log = queued.notice, queued.notice.alert, process_log()
+def tell_webhook(hook: Webhook, notice: Notice, *, fleet: str, secret: str, at_s: int) -> None:
+    """Post a notice, signed where there is a secret; PostFailed when it didn't arrive. Blocks."""
+    body = msgspec.json.encode(body_of(notice, fleet=fleet))
+    headers = {"Amas-Delivery": notice.id, "Amas-Timestamp": str(at_s)}
+    if secret:
+        headers["Amas-Signature"] = signature(body, secret, at_s=at_s)
+    post(hook.url, body, headers, link_local=hook.link_local, timeout_s=POST_TIMEOUT_S)
+
+
+def write_to_log(notice: Notice) -> None:
+    """Write a notice into the log of this process."""
+    alert, log = notice.alert, process_log()
     level: Callable[..., None] = _level(log, notice)
     level(
         "an alert",
@@ -152,7 +156,6 @@ def _logged(queued: Queued) -> bytes:
         runbook=alert.runbook,
         notice=notice.id,
     )
-    return queued.entry
 
 
 def _level(log: Log, notice: Notice) -> Callable[..., None]:

@@ -200,18 +200,24 @@ async def answer(store: AlertStore, run_id: str, *, by: str, comment: str, what:
 
     `receivers`: who is told where a refused step says `on_failure: page`.
     """
-    kept = await store.read(f"run:{run_id}")
-    if not kept.revision:
-        raise RunBookRefused(f"there is no run {run_id!r}: `amas runbooks` lists them")
-    run, now_ms = _run.decode(kept.value), store.now_ms()
+    revision, run = await read_run(store, run_id)
+    now_ms = store.now_ms()
     if what == "cancel":
         transition = cancelled(run, by=by, comment=comment, now_ms=now_ms)
     else:
         transition = confirmed(run, by=by, refuse=what == "refuse", comment=comment, now_ms=now_ms)
     if transition is None:
         raise RunBookRefused(f"run {run_id} of {run.book.name} is {run.status}: there is nothing to {what}")
-    await keep(store, transition, expect=kept.revision, receivers=receivers)
+    await keep(store, transition, expect=revision, receivers=receivers)
     return transition.run
+
+
+async def read_run(store: AlertStore, run_id: str) -> tuple[int, Run]:
+    """Return a run's revision and the run; RunBookRefused when there is none."""
+    kept = await store.read(f"run:{run_id}")
+    if not kept.revision:
+        raise RunBookRefused(f"there is no run {run_id!r}: `amas runbooks` lists them")
+    return kept.revision, _run.decode(kept.value)
 
 
 async def read_runs(store: AlertStore, *, limit: int) -> list[Run]:

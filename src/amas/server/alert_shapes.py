@@ -1,11 +1,14 @@
 """What the API says of alerts, silences, run-books and their runs."""
 
+from typing import Annotated
+
 import msgspec
 
 from amas.engine.alerts import ReceiverState
 from amas.model.alerts import Alert, Severity, Silence
 from amas.model.runbook import AuditLine, Run
-from amas.server.shapes import Given
+from amas.server.desired_shapes import Reason
+from amas.server.shapes import Given, Line
 
 
 class RuleShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,12 +32,6 @@ class AlertPage(msgspec.Struct, frozen=True, kw_only=True):
     receivers: list[ReceiverState]
 
 
-class NewTestAlert(Given, frozen=True):
-    """A test of every receiver."""
-
-    by: str = ""
-
-
 class TestedReceivers(msgspec.Struct, frozen=True, kw_only=True):
     """Who is told of a test alert."""
 
@@ -49,8 +46,8 @@ class NewSilence(Given, frozen=True):
     alert: str
     """A rule's name; `*` for all."""
     for_s: float
-    by: str
-    why: str
+    by: Line
+    why: Reason
     labels: dict[str, str] = msgspec.field(default_factory=dict)
     """Only alerts that carry these."""
 
@@ -89,9 +86,9 @@ class RunBookPage(msgspec.Struct, frozen=True, kw_only=True):
 class NewRun(Given, frozen=True):
     """A run of a run-book, asked for by a person."""
 
-    by: str
-    subject: dict[str, str] = msgspec.field(default_factory=dict)
-    why: str = ""
+    by: Line
+    subject: Annotated[dict[Line, Line], msgspec.Meta(max_length=20)] = msgspec.field(default_factory=dict)
+    why: Reason = ""
 
 
 class RunPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,8 +100,8 @@ class RunPage(msgspec.Struct, frozen=True, kw_only=True):
 class RunAnswer(Given, frozen=True):
     """A person's word on a run."""
 
-    by: str
-    comment: str = ""
+    by: Line
+    comment: Reason = ""
     refuse: bool = False
     """Only where a run asks: no instead of yes."""
 
@@ -117,7 +114,6 @@ class AuditPage(msgspec.Struct, frozen=True, kw_only=True):
 
 SHAPES: tuple[type, ...] = (
     AlertPage,
-    NewTestAlert,
     TestedReceivers,
     NewSilence,
     Silence,

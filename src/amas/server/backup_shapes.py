@@ -3,9 +3,10 @@
 import msgspec
 
 from amas.model.backup import Kind, Manifest
+from amas.server.shapes import Given
 
 
-class NewBackup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class NewBackup(Given, frozen=True):
     """A back-up to make now."""
 
     full: bool = False

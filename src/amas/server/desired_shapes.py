@@ -13,10 +13,16 @@ from amas.server.shapes import Given, Line, Name
 Reason = Annotated[str, Meta(max_length=500)]
 
 
-class Wished(Given, frozen=True):
-    """Who wants it and why, for the history."""
+class Word(Given, frozen=True):
+    """Somebody's word, where the address says it all but who gives it."""
 
     by: Line = "api"
+    """A person, or an agent's pool."""
+
+
+class Wished(Word, frozen=True):
+    """Who wants it and why, for the history."""
+
     why: Reason = ""
 
 

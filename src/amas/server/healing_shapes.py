@@ -7,6 +7,8 @@ from msgspec import Meta
 
 from amas.model.breaker import BreakerView
 from amas.model.healing import Cause
+from amas.server.desired_shapes import Reason
+from amas.server.shapes import Given, Line
 
 
 class QuarantineShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,16 +34,16 @@ class QuarantinePage(msgspec.Struct, frozen=True, kw_only=True):
     """Pools all of whose agents are quarantined: their tasks wait."""
 
 
-class NewQuarantine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class NewQuarantine(Given, frozen=True):
     """Why an agent is to get no tasks."""
 
-    why: str
-    by: str = "operator"
+    why: Reason
+    by: Line = "api"
     for_s: float = 0.0
     """Seconds; 0: until somebody lifts it."""
 
 
-class NewKill(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class NewKill(Given, frozen=True):
     """Whom to kill, or whose kill to lift: an agent, a pool, or the whole fleet."""
 
     agent: Annotated[str, Meta(max_length=200)] = ""
@@ -96,7 +98,7 @@ class BreakerPage(msgspec.Struct, frozen=True, kw_only=True):
     items: list[BreakerView]
 
 
-class BreakerName(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class BreakerName(Given, frozen=True):
     """Which breaker is meant."""
 
     name: str

@@ -21,9 +21,9 @@ from amas.model.limits import Reserve, reserves_of
 from amas.model.task import RetryPolicy, Submission, TaskSpec
 from amas.observe.tracing import current
 from amas.server.access_shapes import NewKey, NewSignIn
-from amas.server.alert_shapes import NewRun, NewSilence, NewTestAlert, RunAnswer
+from amas.server.alert_shapes import NewRun, NewSilence, RunAnswer
 from amas.server.backup_shapes import NewBackup
-from amas.server.desired_shapes import NewAgent, NewFleet, NewScale, Wished
+from amas.server.desired_shapes import NewAgent, NewFleet, NewScale, Wished, Word
 from amas.server.healing_shapes import BreakerName, NewKill, NewQuarantine
 from amas.server.identity import as_caller, caller_of
 from amas.server.media import ALIASES, JSON, MSGPACK, NDJSON
@@ -42,7 +42,7 @@ from amas.server.remote_shapes import (
     NewSession,
     NewStep,
 )
-from amas.server.rollout_shapes import NewRollout, RolloutWord
+from amas.server.rollout_shapes import NewRollout
 from amas.server.shapes import (
     NewAnswer,
     NewBudget,
@@ -67,7 +67,7 @@ Shape = TypeVar(
     NewSession, NewClaim, NewBeat, NewResult, NewFailure, NewProgress, NewStep, NewRemoteMessage, NewRemoteQuestion, NewReceive,
     NewReceipt,
     NewTask, NewGoal, NewSchedule, NewLimit, NewBudget, NewWorkflow, NewSignal, TaskSignal, NewRerun, NewAnswer, TaskIds,
-    NewMessage, NewQuestion, NewRollout, RolloutWord, NewQuarantine, BreakerName, NewTestAlert, NewSilence, NewRun, RunAnswer,
+    NewMessage, NewQuestion, NewRollout, Word, NewQuarantine, BreakerName, NewSilence, NewRun, RunAnswer,
     Wished, NewFleet, NewScale, NewAgent, NewBackup,
     NewKey, NewSignIn, NewKill,
 )  # fmt: skip

@@ -11,7 +11,9 @@ from pathlib import Path
 import msgspec
 
 from amas.agents.insist import insist
+from amas.controllers.closing import close
 from amas.controllers.declarer import declare
+from amas.controllers.engine_away import EngineAway
 from amas.controllers.figures import Figures
 from amas.controllers.run import Controllers, make_duties
 from amas.engine.connection import Engine
@@ -28,6 +30,7 @@ from amas.server.following import Following
 from amas.server.plane import ControlPlane
 from amas.server.serve import serve
 from amas.settings import (
+    AlertSettings,
     ArtifactSettings,
     EngineSettings,
     HomeSettings,
@@ -49,13 +52,14 @@ def run_control_plane(folder: Path | None) -> None:
 async def _control_plane(home: Home) -> None:
     state = fleet_state(home.folder)
     settings = msgspec.structs.replace(ServerSettings.read(), host=state.host, port=state.port, metrics_port=state.metrics_port)
-    stopping = asyncio.Event()
+    records_settings, stopping = RecordsSettings.read(), asyncio.Event()
+    home.write_closing(None)
     on_stop(stopping.set)
     use_log(open_log(home.logs / "control-plane.jsonl", level=OrchestrationLimits.read().log_level))
     engine_settings = msgspec.structs.replace(EngineSettings.read(), url=state.engine_url, cell=state.cell)
     async with (
         Engine.of(engine_settings) as engine,
-        await Records.open(RecordsSettings.read().url_for(home.folder), cell=state.cell) as records,
+        await Records.open(records_settings.url_for(home.folder), cell=state.cell) as records,
     ):
         figures = Figures()
         wanted = (await insist(DesiredState(engine).read, draw=random.random)).spec
@@ -84,7 +88,10 @@ async def _control_plane(home: Home) -> None:
             serving = group.create_task(serve(plane, ready=lambda _, __: tell_ready()), name="server")
             leading = group.create_task(controllers.run(), name="controllers")
             followed = group.create_task(following.run(), name="desired state")
+            watched = group.create_task(EngineAway(engine, lambda: plane.fleet, AlertSettings.read()).run(), name="engine")
             await stopping.wait()
             serving.cancel()
             leading.cancel()
             followed.cancel()
+            watched.cancel()
+        home.write_closing(await close(engine, records, limit_s=records_settings.catch_up_s))

@@ -6,29 +6,22 @@ import msgspec
 
 from amas.model.rollout_spec import RolloutSpec
 from amas.orchestration.rollouts import RolloutView
+from amas.server.desired_shapes import Word
+from amas.server.shapes import Given, Line
 
-Line = Annotated[str, msgspec.Meta(max_length=200)]
 
-
-class NewRollout(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class NewRollout(Given, frozen=True, omit_defaults=True):
     """A pool's new version, and what changes with it."""
 
     version: Annotated[str, msgspec.Meta(min_length=1, max_length=40)]
     agent: Line = ""
     """`module:attribute`; empty for the agent that the pool has."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
     """Merged into the pool's; an option that isn't named stays."""
     rollout: RolloutSpec | None = None
     """How it is brought in; left out: as the pool or the fleet says, or by the defaults."""
     by: Line = "api"
     """Who wants it."""
-
-
-class RolloutWord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Somebody's word on a roll-out."""
-
-    by: Line = "api"
-    """Who says so: a person, or a QA agent's pool."""
 
 
 class RolloutPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,4 +30,4 @@ class RolloutPage(msgspec.Struct, frozen=True, kw_only=True):
     items: list[RolloutView]
 
 
-SHAPES: tuple[type, ...] = (NewRollout, RolloutWord, RolloutView, RolloutPage)
+SHAPES: tuple[type, ...] = (NewRollout, Word, RolloutView, RolloutPage)

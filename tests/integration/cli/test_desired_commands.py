@@ -60,7 +60,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     up = call("up", "--fleet", "./one.yaml", "--port", "0", "--metrics-port", "0")
     assert up.returncode == 0, up.stderr
     yield call
-    assert call("down").returncode == 0
+    down = call("down")
+    assert (down.returncode, down.stderr) == (0, "")
+    assert "the history holds all that the engine said" in down.stdout
 
 
 def said(done: "subprocess.CompletedProcess[str]") -> Any:

@@ -92,6 +92,9 @@ async def test_a_run_is_started_confirmed_and_audited(client: httpx.AsyncClient,
     await duties.sweep()
     (listed,) = (await client.get("/api/runbook-runs")).json()["items"]
     assert (listed["id"], listed["status"]) == (run["id"], "asking")
+    assert (await client.get(f"/api/runbook-runs/{run['id']}")).json() == listed
+    unknown = await client.get("/api/runbook-runs/x")
+    assert (unknown.status_code, unknown.json()["detail"]) == (409, "there is no run 'x': `amas runbooks` lists them")
     answer = await client.post(f"/api/runbook-runs/{run['id']}/answer", json={"by": "bob"})
     assert answer.json()["status"] == "running"
     await duties.sweep()

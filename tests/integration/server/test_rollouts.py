@@ -204,3 +204,9 @@ async def test_a_version_that_is_tried_again_has_its_time_to_start_anew(
             await post(client, "worker", body)
         await duty.run_once()
         assert (await client.get("/api/rollouts/worker")).json()["phase"] == phase
+
+
+async def test_a_misspelt_field_is_told_and_nothing_is_rolled_out(client: httpx.AsyncClient) -> None:
+    refused = await post(client, "worker", {"version": "2", "agnet": "x:z"}, status=422)
+    assert "agnet" in refused["detail"]
+    assert (await client.get("/api/rollouts")).json() == {"items": []}

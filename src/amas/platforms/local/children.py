@@ -21,7 +21,7 @@ from amas.platforms.local.request import StartRequest
 Process = asyncio.subprocess.Process
 
 CONTROL_PLANE_STOP_S = 10.0
-"""Open requests and live event streams get this long after SIGTERM."""
+"""Open requests and live event streams get this long after SIGTERM, before the records are closed."""
 MODEL_STOP_S = 5.0
 """The local model keeps nothing; an answer that is under way is asked for again."""
 DRAIN_MARGIN_S = 5.0
@@ -102,7 +102,8 @@ def _control_plane(request: StartRequest, home: Home, state: FleetState) -> Chil
             told = True
         return await program.spawn()
 
-    return Child(program.name, spawn, program.said_ready, program.failure, stop_s=CONTROL_PLANE_STOP_S, start_s=request.start_s)
+    stop_s = CONTROL_PLANE_STOP_S + request.catch_up_s
+    return Child(program.name, spawn, program.said_ready, program.failure, stop_s=stop_s, start_s=request.start_s)
 
 
 def host_name(number: int) -> str:

@@ -170,7 +170,7 @@ async def _ended(process: "subprocess.Popen[bytes]", request: StartRequest) -> N
     """Return once a supervisor whose fleet we don't want any more has taken it down."""
     process.terminate()
     try:
-        await asyncio.to_thread(process.wait, request.drain_s + STOP_MARGIN_S)
+        await asyncio.to_thread(process.wait, request.drain_s + request.catch_up_s + STOP_MARGIN_S)
     except subprocess.TimeoutExpired:
         process.kill()
         await asyncio.to_thread(process.wait)

@@ -2,6 +2,7 @@
 
     <home>/            0700
       fleet.json       FleetState: what runs; written by the supervisor alone, read by every command and child
+      closing.json     Closing: whether the history was whole when the fleet stopped last; written by its control plane
       fleet.lock       held (flock) by the supervisor for as long as it lives, and holds its process id
       message.secret   what messages between agents are signed with, 0600; see `secret.py`
       api.key          what commands on this machine show the API, 0600
@@ -26,6 +27,7 @@ import msgspec
 
 from amas.clock import monotonic_s
 from amas.errors import FleetAlreadyRunning, HomeUnusable
+from amas.model.closing import Closing
 
 LOG_BYTES_MAX = 10 << 20
 """A log that is longer when its process starts becomes `.1`, replacing the one before."""
@@ -95,6 +97,7 @@ class Home:
         self.deliverables = self.folder / "deliverables"
         self.logs = self.folder / "logs"
         self.state_file = self.folder / "fleet.json"
+        self.closing_file = self.folder / "closing.json"
         self.lock_file = self.folder / "fleet.lock"
         self.secret_file = self.folder / "message.secret"
         self.key_file = self.folder / "api.key"
@@ -162,6 +165,21 @@ class Home:
     def clear_state(self) -> None:
         """Forget what ran."""
         self.state_file.unlink(missing_ok=True)
+
+    def write_closing(self, closing: Closing | None) -> None:
+        """Say how the fleet's stop ended; None: it hasn't."""
+        with self.usable():
+            if closing is None:
+                self.closing_file.unlink(missing_ok=True)
+            else:
+                self.closing_file.write_bytes(msgspec.json.format(msgspec.json.encode(closing)))
+
+    def read_closing(self) -> Closing | None:
+        """Return how the last stop ended; None where nobody got to say it."""
+        try:
+            return msgspec.json.decode(self.closing_file.read_bytes(), type=Closing)
+        except (OSError, msgspec.MsgspecError):
+            return None
 
     @contextlib.contextmanager
     def usable(self) -> Iterator[None]:

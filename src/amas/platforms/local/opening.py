@@ -24,8 +24,6 @@ from amas.platforms.local.home import FleetState
 from amas.platforms.local.request import Event, Report, StartRequest
 from amas.settings import HostSettings, MessageSettings
 
-STAGE_S = 60.0
-"""What the agents of a stage may take to be there and well."""
 LOOK_S = 0.1
 CHECK_LIFE_MS = 60_000
 CLOSED = "the fleet is being stopped"
@@ -72,7 +70,8 @@ class Opening:
         self._report(Event(what="starting", part="agents"))
         while lacking := lacks(await self._state.read(), await self._hosts.all(), None).missing:
             if monotonic_s() > until_s:
-                raise StageIncomplete(f"after {patience_s:g} s {Lacking(lacking, ())}; `amas hosts` and `amas logs` say more")
+                mend = "`amas hosts` and `amas logs` say more, AMAS_STAGE_S waits longer"
+                raise StageIncomplete(f"after {patience_s:g} s {Lacking(lacking, ())}; {mend}")
             await asyncio.sleep(LOOK_S)
         self._report(Event(what="ready", part="agents", seconds=monotonic_s() - began))
 
@@ -130,7 +129,8 @@ class Opening:
                 return
             if monotonic_s() > until_s:
                 raise StageIncomplete(
-                    f"stage {number} isn't there after {patience_s:g} s: {lacking}; what runs stays; `amas up` goes on from here"
+                    f"stage {number} isn't there after {patience_s:g} s: {lacking}; what runs stays; "
+                    "`amas up` goes on from here; AMAS_STAGE_S gives stages more time"
                 )
             await asyncio.sleep(LOOK_S)
 
@@ -188,12 +188,12 @@ async def reached(fleet: FleetState) -> int | None:
 async def open_stages(fleet: FleetState, phase: str, report: Report | None) -> None:
     """Open a running fleet's stages up to `phase`, or wait for its agents where it has one; StageIncomplete says who lacks."""
     async with Engine(fleet.engine_url, cell=fleet.cell) as engine:
-        opening = Opening(engine, by="amas up", report=report or _silent)
+        opening, patience_s = Opening(engine, by="amas up", report=report or _silent), HostSettings.read().stage_s
         desired = await DesiredState(engine).read()
         if desired.fleet is not None and desired.stage is not None:
-            await opening.open(last_stage(desired.fleet, phase), patience_s=STAGE_S)
+            await opening.open(last_stage(desired.fleet, phase), patience_s=patience_s)
         else:
-            await opening.wait(patience_s=STAGE_S)
+            await opening.wait(patience_s=patience_s)
 
 
 async def close_stages(fleet: FleetState, report: Report | None) -> list[str]:

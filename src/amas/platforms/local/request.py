@@ -34,6 +34,7 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 8000
     metrics_port: int = 9090
     drain_s: float = 20.0
+    catch_up_s: float = 10.0
     start_s: float = 60.0
     """How long the control plane, or a host, may take to become ready."""
     bound: bool = False
@@ -62,7 +63,7 @@ def request_for(fleet: str, home: Home, *, ports: Ports, bound: bool = False) ->
     from amas.artifacts.store import ArtifactStore
     from amas.fleet.load import find_fleet, load_fleet
     from amas.platforms.local.model import check_installed
-    from amas.settings import ArtifactSettings, EngineSettings, HostSettings, ModelSettings, ServerSettings
+    from amas.settings import ArtifactSettings, EngineSettings, HostSettings, ModelSettings, RecordsSettings, ServerSettings
 
     path = find_fleet(fleet)
     spec = load_fleet(path, agents=True)
@@ -85,5 +86,6 @@ def request_for(fleet: str, home: Home, *, ports: Ports, bound: bool = False) ->
         port=server.port if port is None else port,
         metrics_port=server.metrics_port if metrics_port is None else metrics_port,
         drain_s=hosts.drain_s,
+        catch_up_s=RecordsSettings.read().catch_up_s,
         bound=bound,
     )

@@ -15,8 +15,9 @@ from amas.model.alerts import LABEL_CHARS_MAX, Alert, Notice, Silence, Status
 from amas.model.fleet import FleetSpec
 from amas.model.yamlfile import did_you_mean
 from amas.server import intake
-from amas.server.alert_shapes import AlertPage, EndedSilence, NewSilence, NewTestAlert, RuleShape, SilencePage, TestedReceivers
+from amas.server.alert_shapes import AlertPage, EndedSilence, NewSilence, RuleShape, SilencePage, TestedReceivers
 from amas.server.contract import answers, encoded, takes
+from amas.server.desired_shapes import Word
 from amas.server.plane import ControlPlane, Plane
 from amas.server.problems import Fault, Refusal
 from amas.settings import AlertSettings
@@ -102,12 +103,12 @@ async def list_alerts(plane: Plane, status: Annotated[Status | None, Query()] = 
 @router.post(
     "/alerts/test",
     summary="Tell every receiver of a test",
-    openapi_extra=takes(NewTestAlert, NewTestAlert(by="ada")),
+    openapi_extra=takes(Word, Word(by="ada")),
     **answers(TestedReceivers, _TESTED, status=202, problems=(400, 413, 415, 422, 503)),
 )
 async def test_alerts(request: Request, plane: Plane) -> Response:
     """Put a test notice into the queue of every receiver; `GET /api/alerts` says how telling each goes."""
-    new = await intake.read_one(request, NewTestAlert)
+    new = await intake.read_one(request, Word)
     store, receivers = AlertStore(plane.engine), receivers_in(await declared(plane))
     now_ms, test_id = store.now_ms(), f"test-{new_id()[-12:]}"
     alert = Alert(
@@ -117,7 +118,7 @@ async def test_alerts(request: Request, plane: Plane) -> Response:
         status="firing",
         labels={"test": test_id},
         value=0.0,
-        reason=f"{new.by or 'somebody'} tests who is told",
+        reason=f"{new.by} tests who is told",
         since_ms=now_ms,
         seen_ms=now_ms,
         fired_ms=now_ms,

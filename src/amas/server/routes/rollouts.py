@@ -11,8 +11,9 @@ from amas.model.rollout_spec import RolloutSpec
 from amas.orchestration.rollouts import RolloutView
 from amas.server import intake
 from amas.server.contract import answers, encoded, takes
+from amas.server.desired_shapes import Word
 from amas.server.plane import Plane
-from amas.server.rollout_shapes import NewRollout, RolloutPage, RolloutWord
+from amas.server.rollout_shapes import NewRollout, RolloutPage
 
 router = APIRouter(prefix="/api/rollouts", tags=["fleet"])
 
@@ -38,7 +39,7 @@ _VIEW = RolloutView(
 )
 _SPEC = RolloutSpec(steps=(0.05, 0.25, 0.5), min_tasks=50, min_time_s=60.0)
 _PROBLEMS = (400, 413, 415, 422, 503)
-_WORD = takes(RolloutWord, RolloutWord(by="ann"))
+_WORD = takes(Word, Word(by="ann"))
 
 
 @router.get("", summary="List roll-outs", **answers(RolloutPage, RolloutPage(items=[_VIEW]), problems=(503,)))
@@ -72,19 +73,19 @@ async def begin_rollout(pool: Pool, request: Request, plane: Plane) -> Response:
 )
 async def approve_rollout(pool: Pool, request: Request, plane: Plane) -> Response:
     """Let a new version that is in staging have its first share of the pool's tasks."""
-    await plane.rollouts.approve(pool, by=(await intake.read_one(request, RolloutWord)).by)
+    await plane.rollouts.approve(pool, by=(await intake.read_one(request, Word)).by)
     return encoded(await plane.rollouts.one(pool))
 
 
 @router.post("/{pool}/promote", summary="Promote it", openapi_extra=_WORD, **answers(RolloutView, _VIEW, problems=_PROBLEMS))
 async def promote_rollout(pool: Pool, request: Request, plane: Plane) -> Response:
     """Promote a new version now, whatever its figures say."""
-    await plane.rollouts.promote(pool, by=(await intake.read_one(request, RolloutWord)).by)
+    await plane.rollouts.promote(pool, by=(await intake.read_one(request, Word)).by)
     return encoded(await plane.rollouts.one(pool))
 
 
 @router.post("/{pool}/abort", summary="Abort a roll-out", openapi_extra=_WORD, **answers(RolloutView, _VIEW, problems=_PROBLEMS))
 async def abort_rollout(pool: Pool, request: Request, plane: Plane) -> Response:
     """Take a new version back now; its queued tasks go to the version that stays."""
-    await plane.rollouts.abort(pool, by=(await intake.read_one(request, RolloutWord)).by)
+    await plane.rollouts.abort(pool, by=(await intake.read_one(request, Word)).by)
     return encoded(await plane.rollouts.one(pool))

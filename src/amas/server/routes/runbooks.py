@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
-from amas.controllers.runbooks import answer, read_runs, start
+from amas.controllers.runbooks import answer, read_run, read_runs, start
 from amas.engine.alerts import AlertStore
 from amas.model.runbook import AuditLine, Run, RunBook, Step, StepState
 from amas.server import intake
@@ -84,6 +84,12 @@ async def run_runbook(name: Name, request: Request, plane: Plane) -> Response:
 async def list_runs(plane: Plane, limit: Limit = 100) -> Response:
     """List runs, newest first, with how far each of their steps is."""
     return encoded(RunPage(items=await read_runs(AlertStore(plane.engine), limit=limit)))
+
+
+@router.get("/runbook-runs/{run_id}", summary="Show a run", **answers(Run, _RUN, problems=(409, 422, 503)))
+async def get_run(run_id: RunId, plane: Plane) -> Response:
+    """Show one run, with how far each of its steps is."""
+    return encoded((await read_run(AlertStore(plane.engine), run_id))[1])
 
 
 @router.get("/runbook-audit", summary="What run-books did", **answers(AuditPage, AuditPage(items=[_LINE]), problems=(422, 503)))
