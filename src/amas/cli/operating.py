@@ -20,6 +20,7 @@ def apply(
     revision: Annotated[
         int | None, typer.Option(help="Instead of a file: go back to the fleet that this revision brought.")
     ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Roll versions out once more that were taken back.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
     why: Why = "",
@@ -30,7 +31,7 @@ def apply(
     """Make the running fleet what a file declares: say what will change, ask, change it, and wait until it runs so."""
     from amas.cli import desired
 
-    asked = desired.Asked(file, revision, why, yes=yes, dry_run=dry_run, wait=wait)
+    asked = desired.Asked(file, revision, why, again=again, yes=yes, dry_run=dry_run, wait=wait)
     desired.apply(asked, home, as_json=json)
 
 

@@ -326,6 +326,10 @@ class TaskQueue:
             if state
         }
 
+    async def known(self, task_ids: Sequence[str]) -> list[bool]:
+        """Return of each task whether the engine holds it, in any state."""
+        return [bool(there) for there in await self._engine.read([("EXISTS", self._engine.key("t", each)) for each in task_ids])]
+
     async def agents_of(self, task_ids: Sequence[str]) -> dict[str, str]:
         """Return who claimed each task last, of those that the engine knows and somebody claimed."""
         found = await self._engine.read([("HGET", self._engine.key("t", task_id), "c") for task_id in task_ids])

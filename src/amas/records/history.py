@@ -10,12 +10,14 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from amas.core.report import Slots, Work
 from amas.model.goal import Goal
 from amas.model.states import TaskState, WorkflowState
 from amas.model.task import Failure, TaskSpec, TaskView
 from amas.records.analytics import analyse, mean_of_newest, work_of
 from amas.records.costs import CostsBy, Span, calls_of, groups, total, usd_of
 from amas.records.database import Database
+from amas.records.report import OPEN_MAX, open_ids, work_in
 from amas.records.tables import AMISS, OPEN, attempts, entry_id, entry_number, events, goals, tasks, workflows
 from amas.records.views import (
     Analytics,
@@ -161,6 +163,16 @@ class History:
         """Return what all in `span` cost, and the groups after the one named `after`: newest or in the order of their names."""
         async with self._database.reading() as connection:
             return await total(connection, span), await groups(connection, by, span, limit=_bounded(limit), after=after)
+
+    async def work_in(self, slots: Slots) -> Work:
+        """Return what the tasks did that ended in a window, or are open, added up."""
+        async with self._database.reading() as connection:
+            return await work_in(connection, slots)
+
+    async def open_ids(self, *, limit: int = OPEN_MAX) -> list[str]:
+        """Return the ids of open tasks, the oldest first."""
+        async with self._database.reading() as connection:
+            return await open_ids(connection, limit=limit)
 
     async def _whole_entries(self, rows: Sequence[Any], workflow_id: str, limit: int) -> list[EventRecord]:
         """A page that ended within an entry takes the rest of it along, since the next page begins after that entry."""

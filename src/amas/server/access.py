@@ -90,6 +90,7 @@ POST   /api/schedules/{name}/pause                      work own
 POST   /api/schedules/{name}/resume                     work own
 POST   /api/schedules/{name}/run                        work own
 GET    /api/costs                                       look own
+GET    /api/report                                      look
 GET    /api/events                                      look
 
 GET    /api/agents                                      look

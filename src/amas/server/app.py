@@ -24,6 +24,7 @@ from amas.server.routes import (
     pools,
     quality,
     remote,
+    report,
     rollouts,
     routing,
     runbooks,
@@ -72,6 +73,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
         remote,
         backups,
         access,
+        report,
     )
     routers = [part.router for part in (*work, *people)]
     for router in routers:

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from amas.engine.limits import BudgetView, LimitsView
 from amas.model.artifact import is_reference, shown
+from amas.model.report import FleetReport
 from amas.model.routing import RouteTable
 from amas.model.scaling import PoolScaling, ScalingBoard
 from amas.model.schedule import ScheduleView
@@ -103,6 +104,7 @@ SHAPES: tuple[type, ...] = (
     *desired_shapes.SHAPES,
     Analytics,
     EventRecord,
+    FleetReport,
     ScheduleView,
     PoolScaling,
     ScalingBoard,

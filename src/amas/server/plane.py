@@ -1,5 +1,6 @@
 """What the control plane's API works with, made once by whoever starts it (`amas serve`, tests) and handed to `create_app`."""
 
+import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -93,6 +94,8 @@ class ControlPlane:
     remote: RemoteDesk = field(init=False)
     """Hears bells only where somebody runs it: `serve` does."""
     rate: Rate = field(init=False)
+    reporting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a report is made: one at a time."""
     values: LargeValues = field(init=False)
     identity: Identity = field(init=False)
     audit: AuditLog = field(init=False)

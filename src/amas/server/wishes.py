@@ -13,11 +13,11 @@ import msgspec
 from amas.controllers.placer import seats_of
 from amas.core.difference import Difference, difference, told, why_not
 from amas.engine.desired import FLEET, DesiredState, Wish
-from amas.errors import AgentUnknown, DesiredChanged, FleetError
+from amas.errors import AgentUnknown, DesiredChanged, FleetError, RolloutRefused
 from amas.fleet.check import problems
 from amas.model.desired import Desired, Order, Scale
 from amas.model.fleet import FleetSpec
-from amas.orchestration.rollouts import Begin, rollouts_for
+from amas.orchestration.rollouts import Begin, rollouts_for, why_not_begun
 from amas.server.plane import ControlPlane
 from amas.server.problems import Fault, Refusal
 
@@ -25,6 +25,18 @@ Answer = TypeVar("Answer")
 
 TRIES_MAX = 20
 """Others may change the document meanwhile, but not without end."""
+
+
+class How(NamedTuple):
+    """What becomes of pools with a new version."""
+
+    at_once: bool = False
+    """It takes effect at once and isn't rolled out, as when a person goes back to an earlier fleet."""
+    again: bool = False
+    """It is rolled out although it was taken back before."""
+
+
+PLAINLY = How()
 
 
 class Judged(NamedTuple):
@@ -39,18 +51,39 @@ class Judged(NamedTuple):
     told: list[str]
 
 
-async def judged(plane: ControlPlane, fleet: FleetSpec, *, at_once: bool = False) -> Judged:
-    """Return how what is wanted would differ; Refusal where the fleet isn't sound. `at_once`: no new version is rolled out."""
+async def judged(plane: ControlPlane, fleet: FleetSpec, how: How = PLAINLY) -> Judged:
+    """Return how what is wanted would differ; Refusal where the fleet isn't sound, or can't be rolled out as it says."""
     if faults := [Fault(detail=f"{field}: {message}") for field, message in problems(fleet)]:
         raise Refusal(*faults, code="fleet_invalid")
     desired = await plane.desired.read()
-    begins: list[Begin] = []
-    if desired.fleet is not None and not at_once:
-        fleet, begins = rollouts_for(desired.fleet, fleet)
-    found = difference(desired, fleet)
-    rolled = [each.to for each in begins]
-    lines = [f"~ {pool.name} is rolled out in version {pool.version}: amas rollout status {pool.name}" for pool in rolled]
-    return Judged(desired, fleet, begins, found, [*lines, *told(found, await plane.queue.depths())])
+    if desired.fleet is None or how.at_once:
+        found = difference(desired, fleet)
+        return Judged(desired, fleet, [], found, told(found, await plane.queue.depths()))
+    brought = rollouts_for(desired.fleet, fleet, desired.rollouts, again=how.again)
+    begins = [each for each in brought.begins if not _under_way(desired, each)]
+    if faults := [Fault(detail=why) for each in begins if (why := _why_not(desired, each))]:
+        raise Refusal(*faults, code=RolloutRefused.code)
+    found = difference(desired, brought.fleet)
+    lines = [f"~ {each.to.name} is rolled out in version {each.to.version}" for each in begins]
+    lines += [
+        f"! {last.pool} stays at version {last.was}, since {last.to.version} was taken back ({last.why}): "
+        "`amas apply --again` tries it once more"
+        for last in brought.taken_back
+    ]
+    if found.changes or not begins:
+        lines += told(found, await plane.queue.depths())
+    return Judged(desired, brought.fleet, begins, found, lines)
+
+
+def _under_way(desired: Desired, asked: Begin) -> bool:
+    """Return whether this very version is being rolled out: the file is applied once more meanwhile."""
+    last = desired.rollouts.get(asked.to.name)
+    return last is not None and not last.phase.over and last.to.version == asked.to.version
+
+
+def _why_not(desired: Desired, asked: Begin) -> str:
+    assert desired.fleet is not None
+    return why_not_begun(desired, asked, desired.fleet.pool(asked.to.name))
 
 
 async def earlier(state: DesiredState, revision: int) -> FleetSpec:
@@ -65,15 +98,15 @@ async def earlier(state: DesiredState, revision: int) -> FleetSpec:
 
 
 async def apply(
-    plane: ControlPlane, fleet: FleetSpec, *, by: str, why: str, expect: int | None, at_once: bool = False
+    plane: ControlPlane, fleet: FleetSpec, how: How = PLAINLY, *, by: str, why: str, expect: int | None
 ) -> tuple[Judged, int]:
     """Declare a fleet; return what that changed, and the revision. Refusal when another came between.
 
-    New versions of pools that say how are rolled out, unless it is to be `at_once`.
+    New versions of pools that say how are rolled out.
     """
 
     async def attempt() -> tuple[Judged, int]:
-        seen = await judged(plane, fleet, at_once=at_once)
+        seen = await judged(plane, fleet, how)
         if expect is not None:
             await _same_fleet_since(plane.desired, expect)
         return seen, await plane.desired.apply(seen.fleet, by=by, why=why, expect=seen.desired.revision)

@@ -52,6 +52,8 @@ class FleetState(msgspec.Struct, kw_only=True):
 
     status: str = "starting"
     """`starting`, `running`, `degraded` (a part is being restarted) or `stopping`."""
+    name: str
+    """As the fleet file says."""
     fleet_file: str
     """An absolute path."""
     engine_url: str

@@ -140,6 +140,7 @@ async def supervise(request: StartRequest, report: Report) -> None:
         ports = claim_ports(request.host, {"--port": request.port, "--metrics-port": request.metrics_port})
         model_port = claim_ports("127.0.0.1", {"model": 0})["model"] if request.local_model else 0
         state = FleetState(
+            name=request.fleet.name if request.fleet else Path(request.fleet_file).stem,
             fleet_file=request.fleet_file,
             engine_url=request.engine_url or embedded_engine(request, home).url,
             cell=request.cell,

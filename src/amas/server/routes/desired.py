@@ -81,13 +81,16 @@ async def apply_fleet(
 ) -> Response:
     """Declare a fleet in place of the one that is; queued tasks that nobody can do any more stay queued until somebody can."""
     new = await intake.read_one(request, NewFleet)
-    fleet, back = await _fleet(plane, new), new.revision is not None
+    fleet, how = await _fleet(plane, new), wishes.How(at_once=new.revision is not None, again=new.again)
     if dry_run:
-        seen = await wishes.judged(plane, fleet, at_once=back)
-        return encoded(FleetApplied(revision=seen.desired.revision, applied=False, difference=seen.found, told=seen.told))
+        return encoded(_applied(seen := await wishes.judged(plane, fleet, how), seen.desired.revision, applied=False))
     why = new.why or (f"back to revision {new.revision}" if new.revision is not None else "applied over the API")
-    seen, revision = await wishes.apply(plane, fleet, by=new.by, why=why, expect=new.expect, at_once=back)
-    return encoded(FleetApplied(revision=revision, applied=True, difference=seen.found, told=seen.told))
+    return encoded(_applied(*await wishes.apply(plane, fleet, how, by=new.by, why=why, expect=new.expect), applied=True))
+
+
+def _applied(seen: wishes.Judged, revision: int, *, applied: bool) -> FleetApplied:
+    rollouts = [each.to.name for each in seen.begins]
+    return FleetApplied(revision=revision, applied=applied, difference=seen.found, told=seen.told, rollouts=rollouts)
 
 
 async def _fleet(plane: ControlPlane, new: NewFleet) -> FleetSpec:
