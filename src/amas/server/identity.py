@@ -150,6 +150,13 @@ class Identity:
         key = (await self.keys.all()).get(prefix) if prefix else None
         return _of_key(key) if key and key.live(now_ms()) and key.opened_by(given) else None
 
+    async def holds(self, caller: Caller) -> bool:
+        """Return whether what a caller has shown is still good: it may have been revoked since, or have expired."""
+        if caller.kind != "key":
+            return True
+        key = (await self.keys.all()).get(caller.credential)
+        return key is not None and key.live(now_ms())
+
     async def sign_in(self, caller: Caller) -> str:
         """Return the secret of a new session for a browser."""
         secret = secrets.token_urlsafe(32)
