@@ -57,6 +57,28 @@ GET    /metrics                                         look
 GET    /api/metrics                                     look
 GET    /api/analytics                                   look
 
+GET    /                                                open own
+GET    /icon.svg                                        open own
+GET    /assets/{name}                                   open own
+GET    /fleet                                           open own
+GET    /fleet/*                                         open own
+GET    /agents                                          open own
+GET    /agents/*                                        open own
+GET    /goals                                           open own
+GET    /goals/*                                         open own
+GET    /tasks                                           open own
+GET    /tasks/*                                         open own
+GET    /queues                                          open own
+GET    /queues/*                                        open own
+GET    /costs                                           open own
+GET    /costs/*                                         open own
+GET    /rollouts                                        open own
+GET    /rollouts/*                                      open own
+GET    /alerts                                          open own
+GET    /alerts/*                                        open own
+GET    /audit                                           open own
+GET    /audit/*                                         open own
+
 POST   /api/tasks                                       work own quiet
 POST   /api/tasks/batch                                 work own quiet
 POST   /api/tasks/outcomes                              look own quiet
@@ -72,6 +94,7 @@ GET    /api/workflows                                   look own
 GET    /api/workflows/{workflow_id}                     look own
 GET    /api/workflows/{workflow_id}/events              look own
 GET    /api/workflows/{workflow_id}/quality             look own
+GET    /api/workflows/{workflow_id}/deliverable/*       look own
 POST   /api/workflows/{workflow_id}/cancel              work own
 POST   /api/workflows/{workflow_id}/pause               work own
 POST   /api/workflows/{workflow_id}/resume              work own
@@ -97,6 +120,7 @@ GET    /api/agents                                      look
 POST   /api/agents                                      operate
 GET    /api/agents/{agent_id}                           look
 DELETE /api/agents/{agent_id}                           operate
+POST   /api/agents/{agent_id}/restart                   operate
 GET    /api/agents/{agent_id}/logs                      look
 GET    /api/pools                                       look
 POST   /api/pools/{name}/scale                          operate
@@ -105,6 +129,7 @@ GET    /api/hosts                                       look
 POST   /api/hosts/{host_id}/{action}                    operate
 GET    /api/fleet/desired                               look
 GET    /api/fleet/history                               look
+GET    /api/fleet/map                                   look
 POST   /api/fleet/apply                                 administer
 GET    /api/scaling                                     look
 GET    /api/scaling/{pool}                              look

@@ -2,7 +2,7 @@
 
 from fastapi import Depends, FastAPI
 
-from amas.server import problems
+from amas.server import pages, problems
 from amas.server.contract import VERSION, openapi_of
 from amas.server.guard import Guard
 from amas.server.plane import ControlPlane
@@ -14,8 +14,10 @@ from amas.server.routes import (
     backups,
     costs,
     dead_letters,
+    deliverables,
     desired,
     fleet,
+    fleet_map,
     flows,
     healing,
     kill,
@@ -78,6 +80,9 @@ def create_app(plane: ControlPlane) -> FastAPI:
     routers = [part.router for part in (*work, *people)]
     for router in routers:
         app.include_router(router)
+    for part in (fleet_map, deliverables):  # the page's own
+        app.include_router(part.router)
+    app.router.routes.extend(pages.routes())
     problems.install(app)
     app.add_middleware(Guard, settings=plane.settings, identity=plane.identity, audit=plane.audit)
     app.add_middleware(Timed, metrics=plane.metrics)

@@ -36,6 +36,7 @@ from amas.policy.audit import AuditLog
 from amas.records.store import Records
 from amas.server.agents import AgentBoard
 from amas.server.deliveries import Deliveries
+from amas.server.fleet_map import FleetMap
 from amas.server.identity import Identity
 from amas.server.live import LiveEvents
 from amas.server.rate import Rate
@@ -89,6 +90,7 @@ class ControlPlane:
     distributor: TaskDistributor = field(init=False)
     rollouts: RolloutDesk = field(init=False)
     board: AgentBoard = field(init=False)
+    fleet_map: FleetMap = field(init=False)
     live: LiveEvents = field(init=False)
     """Runs only where somebody runs it: `serve` does."""
     remote: RemoteDesk = field(init=False)
@@ -115,6 +117,7 @@ class ControlPlane:
         self.desired, self.recoveries = DesiredState(self.engine), Recoveries(self.engine)
         self.breakers = Breakers(self.engine)
         self.board = AgentBoard(self.hosts)
+        self.fleet_map = FleetMap(self.board)
         self.live = LiveEvents(self.journal, self.queue)
         self.remote = RemoteDesk(
             self.engine, self.queue, self.values, self.fleet, settings=self.remote_settings, retention_s=self.retention_s

@@ -123,7 +123,7 @@ async def test_the_api_makes_and_lists_backups(fleet: Running, tmp_path: Path, k
             refused = await client.post("/api/backups", json={})
             assert (refused.status_code, refused.json()["code"]) == (409, "backup_busy")
         assert (await client.post("/api/backups", json={"full": True})).status_code == 202
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (page := (await client.get("/api/backups")).json())["items"]:
                 await asyncio.sleep(0.01)
         assert [each["kind"] for each in page["items"]] == ["full"]
