@@ -18,6 +18,8 @@ import msgspec
 
 from amas.errors import SettingInvalid
 
+FILE = "file:"
+
 
 class Variable(NamedTuple):
     """Stands in a field's annotation: the environment's name for it, its unit, and its bounds."""
@@ -28,6 +30,8 @@ class Variable(NamedTuple):
     at_most: float | None = None
     pattern: str = ""
     """A regular expression for the whole text; `meaning` says it in words."""
+    secret: bool = False
+    """It may be `file:` and the path of a file that holds it, as secrets come from Kubernetes or a vault's agent."""
     meaning: str = ""
 
 
@@ -53,6 +57,8 @@ class Field(NamedTuple):
     def parse(self, text: str) -> Any:
         """Return the environment's text as this setting's value; SettingInvalid when it can't be one."""
         text = text.strip()
+        if self.variable.secret:
+            return secret_of(self.variable.name, text)
         if get_origin(self.kind) is Literal:
             text = text.upper()
         if self.kind in (Path, Path | None):
@@ -72,6 +78,18 @@ class Field(NamedTuple):
     def refused(self, value: Any) -> SettingInvalid:
         """Return the error that says what `value` is not."""
         return SettingInvalid(f"{self.variable.name} is {value!r}, but must be {self.wanted}")
+
+
+def secret_of(variable: str, text: str) -> str:
+    """Return the secret that a variable's text is, or is in the file that it names; SettingInvalid when that can't be read."""
+    if not text.startswith(FILE):
+        return text
+    path = Path(text.removeprefix(FILE)).expanduser()
+    try:
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise SettingInvalid(f"{variable} names the file {path}, which can't be read: {why}") from None
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -218,7 +236,9 @@ class MessageSettings(Settings, frozen=True, kw_only=True):
     """What a receiver gets to say that it is done with a message; a dead one's come again after it."""
     replay_window_s: Annotated[float, Variable("AMAS_MESSAGE_REPLAY_WINDOW_S", "seconds", 1, 3600)] = 60.0
     """How old a message may be when it arrives. Each id is remembered so long, which at 10,000 a second takes about 60 MB."""
-    secret: Annotated[str, Variable("AMAS_MESSAGE_SECRET", meaning="a secret of at least 16 characters without spaces")] = ""
+    secret: Annotated[
+        str, Variable("AMAS_MESSAGE_SECRET", meaning="a secret of at least 16 characters without spaces", secret=True)
+    ] = ""
     """What every host of the fleet derives its agents' keys from."""
 
     def check(self) -> None:
@@ -240,8 +260,13 @@ class ServerSettings(Settings, frozen=True, kw_only=True):
     port: Annotated[int, Variable("AMAS_PORT", "0 for any free one", 0, 65_535)] = 8000
     metrics_port: Annotated[int, Variable("AMAS_METRICS_PORT", "0 for any free one", 0, 65_535)] = 9090
 
-    token: Annotated[str, Variable("AMAS_TOKEN", meaning="a secret of at least 16 characters without spaces")] = ""
+    token: Annotated[str, Variable("AMAS_TOKEN", meaning="a secret of at least 16 characters without spaces", secret=True)] = ""
     """Who has it may do everything; asked for by everything but the probes once it is set."""
+    tls_cert: Annotated[Path | None, Variable("AMAS_TLS_CERT", meaning="a path to a PEM file")] = None
+    """The certificate, with those between it and its authority; both ports then speak TLS 1.3 and nothing else."""
+    tls_key: Annotated[Path | None, Variable("AMAS_TLS_KEY", meaning="a path to a PEM file")] = None
+    tls_ca: Annotated[Path | None, Variable("AMAS_TLS_CA", meaning="a path to a PEM file")] = None
+    """Whoever connects must show a certificate of these authorities."""
 
     @property
     def loopback(self) -> bool:
@@ -257,6 +282,10 @@ class ServerSettings(Settings, frozen=True, kw_only=True):
         """One port, one server; a door to other machines has a lock."""
         if self.port and self.port == self.metrics_port:
             raise SettingInvalid(f"AMAS_METRICS_PORT is {self.metrics_port}, but must differ from AMAS_PORT")
+        if (self.tls_cert is None) is not (self.tls_key is None):
+            raise SettingInvalid("AMAS_TLS_CERT and AMAS_TLS_KEY go together: set both or neither")
+        if self.tls_ca and not self.tls_cert:
+            raise SettingInvalid("AMAS_TLS_CA is set, but AMAS_TLS_CERT is not: set it and AMAS_TLS_KEY to the server's own")
         if self.token and not re.fullmatch(r"[!-~]{16,}", self.token):
             raise SettingInvalid("AMAS_TOKEN must be at least 16 visible ASCII characters without spaces")
         if not self.loopback and not self.token:
@@ -272,7 +301,9 @@ class RemoteSettings(Settings, frozen=True, kw_only=True):
         str, Variable("AMAS_REMOTE_AGENTS", pattern="off|listed|declared|any", meaning="off, listed, declared or any")
     ] = ""
     """Which of them a fleet lets in; empty takes what its file says, which is `off` where it says nothing."""
-    token: Annotated[str, Variable("AMAS_REMOTE_TOKEN", meaning="a secret of at least 16 characters without spaces")] = ""
+    token: Annotated[
+        str, Variable("AMAS_REMOTE_TOKEN", meaning="a secret of at least 16 characters without spaces", secret=True)
+    ] = ""
     """Who has it may register agents and nothing else, so that machines elsewhere needn't know AMAS_TOKEN."""
     lease_s: Annotated[float, Variable("AMAS_REMOTE_LEASE_S", "seconds", 1, 3600)] = 30.0
     """What a silent session's tasks wait. Longer than a host's: between these agents and us lies the internet."""
@@ -369,7 +400,7 @@ class ModelSettings(Settings, frozen=True, kw_only=True):
         str, Variable("AMAS_MODEL_URL", pattern=r"https?://\S+", meaning="an address such as http://127.0.0.1:8080/v1")
     ] = ""
     """Of a server that speaks OpenAI's chat completions; empty for the provider that the model's name says."""
-    key: Annotated[str, Variable("AMAS_MODEL_KEY", meaning="the secret that AMAS_MODEL_URL asks for")] = ""
+    key: Annotated[str, Variable("AMAS_MODEL_KEY", meaning="the secret that AMAS_MODEL_URL asks for", secret=True)] = ""
     """Only for AMAS_MODEL_URL, which never gets another provider's key; named providers read their usual variables."""
     price: Annotated[
         str,
@@ -407,7 +438,9 @@ class AlertSettings(Settings, frozen=True, kw_only=True):
         Variable("AMAS_ALERTMANAGER_URL", pattern=r"https?://[^\s@]+", meaning="an address such as http://127.0.0.1:9093"),
     ] = ""
     """Of Prometheus's Alertmanager; notices go to its API v2."""
-    secret: Annotated[str, Variable("AMAS_ALERT_SECRET", meaning="a secret of at least 16 characters without spaces")] = ""
+    secret: Annotated[
+        str, Variable("AMAS_ALERT_SECRET", meaning="a secret of at least 16 characters without spaces", secret=True)
+    ] = ""
     """What posts to webhooks are signed with; without one they are unsigned."""
 
     def check(self) -> None:

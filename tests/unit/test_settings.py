@@ -127,3 +127,24 @@ def test_paths_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_records_default_to_sqlite_in_the_data_folder(tmp_path: Path) -> None:
     assert RecordsSettings().url_for(tmp_path) == f"sqlite:///{tmp_path}/records.sqlite3"
     assert RecordsSettings(url="postgresql://db/amas").url_for(tmp_path) == "postgresql://db/amas"
+
+
+@pytest.mark.requirement("N6", "B12")
+@pytest.mark.parametrize("field", [field for group in GROUPS for field in group.fields() if field.variable.secret], ids=str)
+def test_a_secret_may_lie_in_a_file_and_is_never_shown(field, tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    assert field.parse("the-secret-itself") == "the-secret-itself"
+    path.write_text("a-secret-of-many-letters\n")
+    assert field.parse(f"file:{path}") == "a-secret-of-many-letters"
+    with pytest.raises(SettingInvalid, match=f"{field.variable.name} names the file .*: No such file"):
+        field.parse(f"file:{tmp_path}/none")
+    path.write_bytes(b"\xff\xfe not text")
+    with pytest.raises(SettingInvalid, match="it is no text"):
+        field.parse(f"file:{path}")
+
+
+def test_a_weak_secret_from_a_file_is_refused_without_being_shown(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("a bad one")
+    with pytest.raises(SettingInvalid) as refused:
+        ServerSettings.read({"AMAS_TOKEN": f"file:{tmp_path}/secret"})
+    assert "a bad one" not in str(refused.value)

@@ -82,6 +82,16 @@ def verify_audit(file: Path, key: Path | None, *, as_json: bool) -> None:
         console().print(f"{lines} lines, all sound; the last one's digest is {digest}")
 
 
+def certs(folder: Path, names: list[str]) -> None:
+    """Make certificates and say which variables name them."""
+    from amas.policy.certs import make_certificates
+
+    make_certificates(folder, names)
+    at = folder.absolute()
+    print(f"AMAS_TLS_CERT={at / 'server.pem'}\nAMAS_TLS_KEY={at / 'server.key'}")
+    console().print(f"[dim]clients trust {at / 'ca.pem'}; where AMAS_TLS_CA names it they must show {at / 'client.pem'}[/dim]")
+
+
 def kill(who: str, folder: Path | None, *, said: dict[str, Any], as_json: bool) -> None:
     """Kill, or lift a kill; a name with a number at its end is an agent's."""
     kind = "agent" if who.rpartition("-")[2].isdigit() else "pool"

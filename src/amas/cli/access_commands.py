@@ -1,4 +1,4 @@
-"""`amas keys`, `amas audit`, `amas kill`; `access.py` does what they say. Part of the `amas` command."""
+"""`amas keys`, `amas audit`, `amas certs`, `amas kill`; `access.py` does what they say. Part of the `amas` command."""
 
 from pathlib import Path
 from typing import Annotated
@@ -74,6 +74,17 @@ def verify_audit(
     from amas.cli import access
 
     access.verify_audit(file, key, as_json=json)
+
+
+@app.command()
+def certs(
+    folder: Annotated[Path, typer.Argument(help="Where they are written.")],
+    name: Annotated[list[str] | None, typer.Option(help="A name or address of the server; may be said again.")] = None,
+) -> None:
+    """Make certificates for development: an authority, a server's and a client's, for 90 days; again to renew them."""
+    from amas.cli import access
+
+    access.certs(folder, name or ["localhost", "127.0.0.1", "::1"])
 
 
 @app.command()

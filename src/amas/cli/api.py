@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from amas.errors import AmasError, FleetNotRunning
 from amas.platforms.local.home import Home
+from amas.settings import secret_of
 
 ANSWER_TIMEOUT_S = 30.0
 
@@ -43,11 +44,12 @@ def quoted(name: str) -> str:
 class Api:
     """A client of one fleet's REST API."""
 
-    def __init__(self, url: str, *, key: str = "") -> None:
-        """`key`: what it shows where AMAS_TOKEN names none; that may be an API key, too."""
+    def __init__(self, url: str, *, key: str = "", certificate: str = "") -> None:
+        """`key`: what it shows where AMAS_TOKEN names none; that may be an API key, too. `certificate`: the server's own."""
         parts = urlsplit(url)
+        self._certificate = certificate
         self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
-        token = os.environ.get("AMAS_TOKEN", "") or key
+        token = secret_of("AMAS_TOKEN", os.environ.get("AMAS_TOKEN", "")) or key
         self._headers = {"Accept": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
 
     @classmethod
@@ -56,7 +58,8 @@ class Api:
         from amas.platforms.local.control import fleet_state
         from amas.platforms.local.secret import api_key
 
-        return cls(fleet_state(home.folder).api_url, key=api_key(home))
+        state = fleet_state(home.folder)
+        return cls(state.api_url, key=api_key(home), certificate=state.tls_cert)
 
     def get(self, path: str, **query: object) -> Any:
         """Return the decoded answer of a GET."""
@@ -77,7 +80,7 @@ class Api:
 
     def events(self, path: str, *, after: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield (id, event) of a live stream until the server ends it or the connection breaks."""
-        connection = HTTPConnection(self._host, self._port, timeout=ANSWER_TIMEOUT_S)
+        connection = self._connection()
         try:
             headers = {**self._headers, "Accept": "text/event-stream", **({"Last-Event-ID": after} if after else {})}
             response = self._ask(connection, "GET", path, None, headers)
@@ -96,8 +99,25 @@ class Api:
         finally:
             connection.close()
 
+    def _connection(self) -> HTTPConnection:
+        if not self._certificate:
+            return HTTPConnection(self._host, self._port, timeout=ANSWER_TIMEOUT_S)
+        import ssl
+        from http.client import HTTPSConnection
+
+        try:
+            context = ssl.create_default_context(cafile=self._certificate)
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+            context.check_hostname = False  # it is this very certificate that is trusted, whatever its name
+            if mine := os.environ.get("AMAS_TLS_CLIENT", ""):
+                context.load_cert_chain(mine)
+        except OSError as error:
+            why = f"{error.filename or self._certificate} can't be read as certificates: {error.strerror or error}"
+            raise FleetNotRunning(f"the fleet's API speaks TLS, and {why}") from error
+        return HTTPSConnection(self._host, self._port, timeout=ANSWER_TIMEOUT_S, context=context)
+
     def _json(self, method: str, path: str, body: object, more: dict[str, str] | None = None) -> Any:
-        connection = HTTPConnection(self._host, self._port, timeout=ANSWER_TIMEOUT_S)
+        connection = self._connection()
         try:
             headers = {**self._headers, **(more or {})}
             payload = None

@@ -15,7 +15,7 @@ from amas.errors import FleetAlreadyRunning, FleetNotRunning
 from amas.model.closing import Closing
 from amas.model.fleet import DELAYED
 from amas.platforms.local.control import STOP_MARGIN_S, RunningFleet, fleet_state, start_fleet, stop_fleet
-from amas.platforms.local.home import FleetState, Home
+from amas.platforms.local.home import Home
 from amas.platforms.local.request import Event, Ports, Report, request_for
 from amas.settings import HostSettings, RecordsSettings
 
@@ -87,7 +87,7 @@ def status(folder: Path | None, *, as_json: bool) -> None:
     """Print what runs: processes, readiness, and the fleet's figures."""
     home = home_at(folder)
     state = fleet_state(home.folder)
-    ready, figures = _ask(state)
+    ready, figures = _ask(home)
     if as_json:
         print_json({"fleet": msgspec.to_builtins(state), "ready": ready, "figures": figures})
         return
@@ -118,10 +118,10 @@ def _queue_rows(tasks: dict[str, Any]) -> list[list[object]]:
     return [[queue, depth, bounds.get(queue, "")] for queue, depth in sorted(depths.items(), key=lambda each: -each[1])]
 
 
-def _ask(state: FleetState) -> tuple[dict[str, Any], dict[str, Any]]:
+def _ask(home: Home) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the control plane's word on readiness, and its figures; what it can't say is said in their place."""
-    api = Api(state.api_url)
     try:
+        api = Api.of(home)
         return api.get("/ready/orchestration"), api.get("/api/metrics")
     except (FleetNotRunning, Refused) as error:
         return {"ready": False, "problems": [str(error)]}, {}

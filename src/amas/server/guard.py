@@ -71,7 +71,10 @@ class Guard:
             extra = {"www-authenticate": "Bearer"} if refusal.status == 401 else None
             await problem_response(refusal, extra)(scope, receive, send)
             return
-        await BodyLimit(self._app, receive, send).serve(scope)
+        try:
+            await BodyLimit(self._app, receive, Streamed(send, self._identity, scope)).serve(scope)
+        except KeyGone:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _stranger(self, headers: Headers) -> Problem | None:
         """Return why a request isn't for this server, or comes from a page that isn't its own."""
@@ -145,6 +148,22 @@ class Noted:
                 await asyncio.to_thread(self._audit.write, act)
             except AuditError as error:  # it is done; who comes next is refused before
                 process_log().error("an act has no line in the audit", event=events.AUDIT_FAILED, reason=str(error), act=act.act)
+        await self._send(message)
+
+
+class KeyGone(Exception):
+    """The key that opened a stream opens nothing any more."""
+
+
+class Streamed:
+    """Sends an answer for as long as its caller may have it: a stream ends with the key that opened it, at its next word."""
+
+    def __init__(self, send: Send, identity: Identity, scope: Scope) -> None:
+        self._send, self._identity, self._scope = send, identity, scope
+
+    async def __call__(self, message: Message) -> None:  # noqa: D102  ASGI's own
+        if message.get("more_body") and not await self._identity.holds(self._scope["state"]["caller"]):
+            raise KeyGone
         await self._send(message)
 
 

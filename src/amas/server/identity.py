@@ -9,6 +9,7 @@ import hmac
 import secrets
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -35,8 +36,6 @@ KEYS_LOST_S = 600.0
 """How long the keys that were known count while the engine doesn't answer: it does nothing for anybody meanwhile."""
 CLOSED = "api.closed"
 """A file in the home, made when the first API key is seen: whoever loses the engine doesn't open the door by that."""
-
-
 FOLDERS = ("input_dir", "output_dir")
 """Of a goal: paths on the fleet's machine, where every tenant's files lie."""
 
@@ -84,20 +83,24 @@ class KeyRing:
         self.kept = ApiKeys(engine)
         self._found: Mapping[str, ApiKey] = {}
         self._read_s = float("-inf")
+        self._changes = 0
 
     async def all(self) -> Mapping[str, ApiKey]:
         """Return the keys by prefix, revoked and expired ones included; EngineError when they aren't known."""
-        began_s = time.monotonic()
+        began_s, changes = time.monotonic(), self._changes
         if began_s - self._read_s > KEYS_STALE_S:
             try:
-                self._found, self._read_s = await self.kept.all(), began_s
+                self._found = await self.kept.all()
             except EngineError:
                 if began_s - self._read_s > KEYS_LOST_S:
                     raise
+            else:
+                self._read_s = began_s if changes == self._changes else float("-inf")  # it may be from before the change
         return self._found
 
     def forget(self) -> None:
         """Read anew at the next request: one was made or revoked."""
+        self._changes += 1
         self._read_s = float("-inf")
 
 
@@ -135,7 +138,8 @@ class Identity:
         except EngineError:  # nobody has made a key here as far as this home knows
             return True
         if self._closed:
-            self._mark.touch(mode=0o600)
+            with suppress(OSError):  # it stays closed as long as this process lives in any case
+                self._mark.touch(mode=0o600)
         return not self._closed
 
     async def by_secret(self, given: str) -> Caller | None:
@@ -149,6 +153,13 @@ class Identity:
         prefix = prefix_of(given)
         key = (await self.keys.all()).get(prefix) if prefix else None
         return _of_key(key) if key and key.live(now_ms()) and key.opened_by(given) else None
+
+    async def holds(self, caller: Caller) -> bool:
+        """Return whether what a caller has shown is still good: it may have been revoked since, or have expired."""
+        if caller.kind != "key":
+            return True
+        key = (await self.keys.all()).get(caller.credential)
+        return key is not None and key.live(now_ms())
 
     async def sign_in(self, caller: Caller) -> str:
         """Return the secret of a new session for a browser."""

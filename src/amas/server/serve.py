@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -26,6 +27,7 @@ from amas.server.guard import Guard
 from amas.server.live import end
 from amas.server.patience import ImpatientProtocol
 from amas.server.plane import ControlPlane
+from amas.server.tls import tls_of
 
 STOP_S = 1
 """Seconds that open requests get at the end; streams never end by themselves."""
@@ -74,10 +76,11 @@ def listen(host: str, port: int, *, variable: str) -> socket.socket:
     return listener
 
 
-def _server(app: ASGIApp) -> Server:
+def _server(app: ASGIApp, tls: ssl.SSLContext | None) -> Server:
     config = uvicorn.Config(
         app,
         http=ImpatientProtocol,
+        ssl_context_factory=(lambda _, __: tls) if tls else None,
         lifespan="off",
         log_config=None,
         access_log=False,  # one line a request says nothing that the metrics don't
@@ -91,10 +94,11 @@ def _server(app: ASGIApp) -> Server:
 async def serve(plane: ControlPlane, *, ready: Callable[[int, int], None] | None = None) -> None:
     """Serve until cancelled; `ready` is called once with the API's and the metrics' port, both of them listening."""
     settings = plane.settings
+    tls = tls_of(settings)
     with contextlib.ExitStack() as sockets:
         api = sockets.enter_context(listen(settings.host, settings.port, variable="AMAS_PORT"))
         scraped = sockets.enter_context(listen(settings.host, settings.metrics_port, variable="AMAS_METRICS_PORT"))
-        servers = [(_server(create_app(plane)), api), (_server(metrics_app(plane)), scraped)]
+        servers = [(_server(create_app(plane), tls), api), (_server(metrics_app(plane), tls), scraped)]
         async with asyncio.TaskGroup() as group:
             following = group.create_task(plane.live.run(), name="live events")
             hearing = group.create_task(plane.remote.run(), name="remote sessions")

@@ -26,7 +26,7 @@ async def owned(request: Request, caller: Calling, plane: Plane) -> None:
         raise TaskUnknown(f"there is no task {task_id!r}, neither in the engine nor in the records")
     if (workflow_id := given.get("workflow_id")) is not None and await _tenant_of(plane, workflow_id) != caller.tenant:
         raise WorkflowUnknown(f"there is no workflow {workflow_id!r}, neither in the engine nor in the records")
-    if (name := given.get("name")) is not None:
+    if (name := given.get("name")) is not None and request.url.path.startswith("/api/schedules/"):
         found = await plane.schedules.get(name)
         if found is not None and tenant_of_schedule(found.schedule) != caller.tenant:
             raise ScheduleUnknown(f"there is no schedule {name!r}")

@@ -22,6 +22,7 @@ from amas.server.plane import ControlPlane
 
 from .conftest import WORK, client_of, make_plane
 from .test_contract import TOKEN, problem_of
+from .test_serve import serving
 
 SAME_ORIGIN = {"origin": "http://localhost:8000", "host": "localhost:8000"}
 
@@ -308,3 +309,18 @@ async def test_without_an_audit_nothing_is_changed(client, hands, plane: Control
     assert (answer.status_code, problem_of(answer).code) == (503, "audit_error")
     assert not (await client.get("/api/quarantine")).json()["items"]
     assert (await client.post("/api/tasks", json={"capability": WORK})).status_code == 201
+
+
+async def test_a_stream_ends_with_the_key_that_opened_it(plane: ControlPlane) -> None:
+    served = make_plane(plane.engine, plane.records, plane.home, port=0, metrics_port=0)
+    async with serving(served) as (port, _), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+        admin = bearer((await make(client, "root", "system-admin"))["key"])
+        eve = await make(client, "eve", "viewer", admin)
+        async with asyncio.timeout(60):
+            await served.live.following.wait()
+            async with client.stream("GET", "/api/events", headers=bearer(eve["key"])) as stream:
+                lines = stream.aiter_lines()
+                assert await anext(lines) == "retry: 2000"
+                await client.delete(f"/api/keys/{eve['prefix']}", headers=admin)
+                await client.post("/api/tasks", json={"capability": WORK, "title": "a secret"}, headers=admin)
+                assert "a secret" not in "".join([line async for line in lines])

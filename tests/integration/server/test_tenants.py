@@ -119,7 +119,9 @@ async def test_a_tenant_sees_its_own_everywhere(client, tenants: tuple[Work, Wor
         answer = await client.get(path, headers=acme.caller)
         assert acme.ids[wanted] in answer.text, path
     for rule in RULES:
-        if rule.tenants and rule.method == "GET" and "{" in rule.path and not rule.path.endswith("/events"):
+        if rule.tenants and rule.right == "look" and rule.method == "GET" and "{" in rule.path and rule.path[-1] != "*":
+            if rule.path.endswith("/events"):
+                continue  # it lasts
             answer = await client.get(path_of(rule, acme.ids), headers=acme.caller)
             assert answer.status_code == 200, f"{rule.path}: {answer.text}"
     for action in ("pause", "resume", "cancel"):

@@ -74,11 +74,15 @@ class FleetState(msgspec.Struct, kw_only=True):
     started_ms: int = 0
     parts: list[PartState] = []
 
+    tls_cert: str = ""
+    """The control plane's certificate, which commands on this machine trust; empty where it speaks plain HTTP."""
+
     @property
     def api_url(self) -> str:
         """The control plane's address for clients on this machine."""
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104  it is compared, not bound
-        return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{self.port}"
+        shown = f"[{host}]" if ":" in host and not host.startswith("[") else host
+        return f"{'https' if self.tls_cert else 'http'}://{shown}:{self.port}"
 
     @property
     def model_url(self) -> str:

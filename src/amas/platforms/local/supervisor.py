@@ -24,7 +24,7 @@ from amas.platforms.local.keeper import Keeper
 from amas.platforms.local.ports import claim_ports
 from amas.platforms.local.request import Event, Report, StartRequest
 from amas.platforms.local.secret import make_api_key, make_message_secret
-from amas.settings import MessageSettings, OrchestrationLimits
+from amas.settings import MessageSettings, OrchestrationLimits, ServerSettings
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -146,6 +146,7 @@ async def supervise(request: StartRequest, report: Report) -> None:
             cell=request.cell,
             artifacts_url=request.artifacts_url or str(home.artifacts),
             host=request.host,
+            tls_cert=str(ServerSettings.read().tls_cert or ""),
             port=ports["--port"],
             metrics_port=ports["--metrics-port"],
             model_port=model_port,
