@@ -23,6 +23,8 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--dis
 SHOWN_S = 45.0
 """As long as the plots take to look like some."""
 
+SETTLED_S = 1.0
+"""The graph is laid out again when what tasks need is known."""
 AT_WORK = "place => Number(document.querySelector(place).textContent.replace(/[^0-9]/g, '')) > 100"
 
 
@@ -84,6 +86,7 @@ async def one(browser: Browser) -> None:
         await page.get_by_role("button", name="Submit the goal").click()
         await page.get_by_role("button", name="Graph").click()
         await page.get_by_text("Write the report").wait_for(timeout=300_000)
+        await asyncio.sleep(SETTLED_S)
         await page.screenshot(path=PICTURES / "goal.png")
 
 

@@ -1,7 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
 import { answer, api } from "../api/client";
-import { useSession } from "../api/session";
+import { useBy } from "../api/session";
 import { count, moment } from "../lib/format";
 import { Refusal } from "../parts/Failed";
 import { Order } from "../parts/Order";
@@ -77,7 +77,7 @@ const TaskLink = ({ id }: { id: string }) => (
 
 /** A pool's agents are made anew together, each once it has done what it runs. */
 function Restart({ pool }: { pool: string }) {
-  const by = useSession().name || "web";
+  const by = useBy();
   const asked = { params: { path: { name: pool } }, body: { by, why: "asked for on the page" } };
   return (
     <div className="row actions">

@@ -37,14 +37,14 @@ export default function Graph({ tasks }: { tasks: Task[] }) {
       >
         <Background />
         <Controls showInteractive={false} />
-        <Fitted to={nodes.length} />
+        <Fitted to={places} />
       </ReactFlow>
     </div>
   );
 }
 
-/** Shows the whole graph again whenever tasks came. */
-function Fitted({ to }: { to: number }) {
+/** Shows the whole graph again whenever it was laid out anew. */
+function Fitted({ to }: { to: unknown }) {
   const { fitView } = useReactFlow();
   const measured = useNodesInitialized();
   useEffect(() => {
