@@ -13,13 +13,17 @@ PEAKS = ((10.5, 2.2, 1.0), (16.0, 1.8, 0.8))
 """When most comes in: hour, width in hours, share of the highest rate."""
 WAVE_S = 0.5
 """Seconds of arrivals that are submitted together."""
-GIVES_UP = 0.005
-"""Share of tasks that can't be done: a day without any would be odd."""
+GIVES_UP_EVERY = 250
+"""Of so many tasks one can't be done: a day without any would be odd."""
 SHARES = {
     "quantum_physics.cosmology": 1, "development.code_review": 8, "testing.run": 4, "research.extract": 4, "research.write": 2,
     "documentation.api_docs": 5, "monitoring.infrastructure": 3, "support.tickets": 3, "business.sales": 2,
 }  # fmt: skip
 """How the arrivals are spread over the fleet."""
+ROLLED, ROLLED_CAPABILITY = "code-review", "development.code_review"
+"""The pool that gets the bad version."""
+OVERTIME = {"hold_s": 0.05, "usd": 0.001, "tokens": 100, "gives_up": False}
+"""A task of the evening."""
 HOSTS = ("host-1", "host-2", "host-3")
 KILLS_A_MINUTE = {"host": 2.0, "control-plane": 0.6, "engine": 0.5}
 DRAINED = "host-2"
@@ -96,5 +100,5 @@ def _asked(chance: random.Random, number: int) -> dict[str, int | float | bool]:
         "hold_s": round(chance.uniform(1.0, 4.0) if long else chance.uniform(0.005, 0.25), 3),
         "usd": round(chance.uniform(0.0005, 0.01), 6),
         "tokens": chance.randrange(100, 3000),
-        "gives_up": chance.random() < GIVES_UP,
+        "gives_up": number % GIVES_UP_EVERY == 0,
     }

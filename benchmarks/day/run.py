@@ -18,8 +18,8 @@ from amas.errors import EngineError
 from amas.model.states import TaskState
 from amas.model.task import RetryPolicy
 from amas.platforms.local.control import fleet_state
-from benchmarks.day.plan import Arrival, Event, events, waves
-from benchmarks.day.site import CommandFailed, Site
+from benchmarks.day.plan import OVERTIME, ROLLED_CAPABILITY, Arrival, Event, events, waves
+from benchmarks.day.site import INSIST_S, OVER, PAUSE_S, CommandFailed, Site
 
 SUCCESS = 0.98
 AVAILABLE = 0.95
@@ -98,6 +98,8 @@ class Day:
                 group.create_task(self._arrivals(client, began), name="arrivals")
                 for event in events(self._seed, seconds=self._seconds):
                     group.create_task(self._at(event, began), name=event.words)
+            self._say("evening: the roll-out's end")
+            rolled = await self._overtime(client)
             self._say("evening: the last tasks")
             async with asyncio.timeout(FINISH_S):
                 handles = {task_id: handle for task_id, (handle, _) in self._accepted.items()}
@@ -105,8 +107,6 @@ class Day:
                 await audited(self._auditor, handles)
         follower.cancel()
         await asyncio.gather(follower, return_exceptions=True)
-        self._say("evening: the roll-out's end")
-        rolled = await self.site.rolled()
         self._say("evening: the report")
         since = f"{time.monotonic() - began + 5:.0f}s"
         self._report = await self.site.said("report", "--since", since)
@@ -122,13 +122,26 @@ class Day:
             clock = f"{int(clock_h):02}:{int(clock_h % 1 * 60):02}"
             said = f"{len(self._accepted):,} accepted, {len(self._accepted) - ended:,} open"
             self._bar.update(self._row, completed=wave.at_s, clock=clock, description=said)
-            try:
-                handles = await client.submit_batch(_tasks(wave.arrivals))
-            except EngineError:  # an outage longer than the client's patience; nothing of it counts as accepted
-                self._refused += 1
-                continue
-            for handle, arrival in zip(handles, wave.arrivals, strict=True):
-                self._accepted[handle.id] = handle, bool(arrival.asked["gives_up"])
+            await self._submit(client, wave.arrivals)
+
+    async def _overtime(self, client: Fleet) -> dict[str, Any]:
+        """Have the rolled pool work until its roll-out is over, and return that: a slow machine's day may be too short."""
+        until = time.monotonic() + INSIST_S
+        while True:
+            rolled = await self.site.rollout()
+            if rolled.get("phase") in OVER or time.monotonic() > until:
+                return rolled
+            await self._submit(client, [Arrival(ROLLED_CAPABILITY, {**OVERTIME, "number": number}) for number in range(10)])
+            await asyncio.sleep(PAUSE_S)
+
+    async def _submit(self, client: Fleet, arrivals: list[Arrival]) -> None:
+        try:
+            handles = await client.submit_batch(_tasks(arrivals))
+        except EngineError:  # an outage longer than the client's patience; nothing of it counts as accepted
+            self._refused += 1
+            return
+        for handle, arrival in zip(handles, arrivals, strict=True):
+            self._accepted[handle.id] = handle, bool(arrival.asked["gives_up"])
 
     async def _at(self, event: Event, began: float) -> None:
         await asyncio.sleep(max(0.0, began + event.at_s - time.monotonic()))

@@ -11,14 +11,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from benchmarks.day.plan import Event
+from benchmarks.day.plan import ROLLED, Event
 
 FLEET = Path(__file__).with_name("fleet.yaml")
-ROLLED = "code-review"
 INSIST_S = 120.0
 """How long a command is tried again that finds the fleet's parts away, as an operator would."""
 PAUSE_S = 1.0
 OVER = {"promoted", "rolled_back"}
+"""A roll-out's last phases."""
 
 
 class CommandFailed(Exception):
@@ -91,15 +91,6 @@ class Site:
         """Return the roll-out as it stands; empty before it begins."""
         items = (await self.said("rollout", "status"))["items"]
         return dict(items[0]) if items else {}
-
-    async def rolled(self) -> dict[str, Any]:
-        """Wait until the roll-out is over and return it."""
-        until = time.monotonic() + INSIST_S
-        while True:
-            found = await self.rollout()
-            if not found or found["phase"] in OVER or time.monotonic() > until:
-                return found
-            await asyncio.sleep(PAUSE_S)
 
     async def settled(self, home: Path) -> dict[str, Any]:
         """Wait until nothing is open and return the report of that fleet."""

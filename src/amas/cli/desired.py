@@ -16,6 +16,7 @@ from amas.cli.output import complain, console, moment, print_json
 from amas.cli.who import me
 from amas.clock import monotonic_s
 from amas.errors import InputUnusable
+from amas.model.numbers import named
 
 WAIT_S = 120.0
 """Beyond this something keeps the hosts from it, and the sentence says which."""
@@ -108,10 +109,13 @@ def scale(pool: str, replicas: int | None, folder: Path | None, *, said: Said, r
 
 
 def restart(what: str, folder: Path | None, *, said: Said) -> None:
-    """Restart a host, or else a pool."""
+    """Restart a host, or else a pool, or else an agent."""
     api = Api.of(home_at(folder))
     if what in {host["id"] for host in api.get("/api/hosts")["items"]}:
         order(what, "restart", folder, said=said)
+        return
+    if named(what)[0] and what not in {pool["name"] for pool in api.get("/api/fleet/desired")["pools"]}:
+        _finish(api, api.post(f"/api/agents/{what}/restart", said.body), said, f"{what} is made anew")
         return
     restarted = api.post(f"/api/pools/{what}/restart", said.body)
     _finish(api, restarted, said, f"the {restarted['replicas']} agents of {what} are made anew")

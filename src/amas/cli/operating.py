@@ -63,13 +63,15 @@ def scale(
 
 @app.command()
 def restart(
-    what: Annotated[str, typer.Argument(metavar="HOST|POOL", help="A host to start anew, or a pool whose agents to make anew.")],
+    what: Annotated[
+        str, typer.Argument(metavar="HOST|POOL|AGENT", help="A host to start anew, or a pool or an agent to make anew.")
+    ],
     why: Why = "",
     wait: Wait = True,
     home: HomeOption = None,
     json: Json = False,
 ) -> None:
-    """Start a host anew, or make the agents of a pool anew, each once it has done what it runs."""
+    """Start a host anew, or make agents anew: a pool's once they have done what they run, or one at once, which gives it back."""
     from amas.cli import desired
 
     desired.restart(what, home, said=desired.Said(why, wait=wait, as_json=json))

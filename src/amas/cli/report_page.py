@@ -171,7 +171,7 @@ def _families(found: FleetReport) -> Section:
     return Section(
         "families",
         "Families",
-        [*_table("By family", columns, rows, note=note), *(Block(chart=chart) for chart in charts if chart)],
+        [*_table("Families", columns, rows, note=note), *(Block(chart=chart) for chart in charts if chart)],
     )
 
 
@@ -186,7 +186,7 @@ def _recoveries(found: FleetReport) -> Section:
         ]
         for each in found.recoveries
     ]
-    return Section("recoveries", "Recoveries", _table("By cause", ("cause", "#count", "#p50", "#max", "#tasks held up"), rows))
+    return Section("recoveries", "Recoveries", _table("Recoveries", ("cause", "#count", "#p50", "#max", "#tasks held up"), rows))
 
 
 def _changes(found: FleetReport) -> Section:

@@ -20,6 +20,7 @@ AmasError
 │   ├── WorkflowUnknown
 │   ├── AgentUnknown
 │   ├── AgentTaken            author     another live session has an agent of this name
+│   ├── RemoteRefused         author     the control plane refused what a remote agent said
 │   ├── SessionLost           nobody     a remote session's lease ran out: register anew
 │   ├── ScheduleUnknown
 │   ├── TaskFailed
@@ -169,6 +170,7 @@ from amas.errors.tasks import (
     ModelUnavailable,
     NotAllowed,
     RateLimited,
+    RemoteRefused,
     ResetRefused,
     RetryLater,
     ScheduleUnknown,
@@ -249,6 +251,7 @@ __all__ = [
     "QueueFull",
     "RateLimited",
     "RecordsError",
+    "RemoteRefused",
     "ReplyOverdue",
     "ResetRefused",
     "RestoreRefused",

@@ -120,6 +120,7 @@ GET    /api/agents                                      look
 POST   /api/agents                                      operate
 GET    /api/agents/{agent_id}                           look
 DELETE /api/agents/{agent_id}                           operate
+POST   /api/agents/{agent_id}/restart                   operate
 GET    /api/agents/{agent_id}/logs                      look
 GET    /api/pools                                       look
 POST   /api/pools/{name}/scale                          operate

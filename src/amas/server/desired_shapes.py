@@ -120,6 +120,13 @@ class Scaled(msgspec.Struct, frozen=True, kw_only=True):
     revision: int
 
 
+class AgentRestarted(msgspec.Struct, frozen=True, kw_only=True):
+    """An agent that is to be made anew."""
+
+    agent_id: str
+    revision: int
+
+
 class Ordered(msgspec.Struct, frozen=True, kw_only=True):
     """What is wanted of a host from now on."""
 
@@ -142,5 +149,6 @@ SHAPES: tuple[type, ...] = (
     HostPage,
     HistoryPage,
     Scaled,
+    AgentRestarted,
     Ordered,
 )

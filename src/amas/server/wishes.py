@@ -12,11 +12,13 @@ import msgspec
 
 from amas.controllers.placer import seats_of
 from amas.core.difference import Difference, difference, told, why_not
+from amas.core.placement import taken_out
 from amas.engine.desired import FLEET, DesiredState, Wish
 from amas.errors import AgentUnknown, DesiredChanged, FleetError, RolloutRefused
 from amas.fleet.check import problems
 from amas.model.desired import Desired, Order, Scale
-from amas.model.fleet import FleetSpec
+from amas.model.fleet import FleetSpec, PoolSpec
+from amas.model.numbers import Numbers, within
 from amas.orchestration.rollouts import Begin, rollouts_for, why_not_begun
 from amas.server.plane import ControlPlane
 from amas.server.problems import Fault, Refusal
@@ -25,6 +27,9 @@ Answer = TypeVar("Answer")
 
 TRIES_MAX = 20
 """Others may change the document meanwhile, but not without end."""
+RANGES_TOLD_MAX = 10
+RESTART_KEPT_MS = 3_600_000
+"""A host that lives looks every few seconds: who hasn't heard of a restart for an hour has made its agents since."""
 
 
 class How(NamedTuple):
@@ -135,31 +140,64 @@ async def scale(plane: ControlPlane, pool: str, replicas: int | None, *, by: str
         size = sizes.get(pool, 0) + more if more else declared.get(pool, 0) if replicas is None else replicas
         if problem := why_not(desired, pool, size):
             raise FleetError(problem)
-        value = None if replicas is None and not more else Scale(replicas=size, by=by, why=why, at_ms=plane.engine.now_ms())
-        return size, await plane.desired.change([Wish(f"scale:{pool}", value)], by=by, why=why, expect=desired.revision)
+        if replicas is None and not more:
+            wishes = [Wish(f"scale:{pool}", None), Wish(f"gone:{pool}", None)]
+        else:
+            wishes = [Wish(f"scale:{pool}", Scale(replicas=size, by=by, why=why, at_ms=plane.engine.now_ms()))]
+        return size, await plane.desired.change(wishes, by=by, why=why, expect=desired.revision)
 
     return await again(attempt)
 
 
 async def retire(plane: ControlPlane, pool: str, number: int, *, by: str, why: str) -> tuple[int, int]:
-    """Let a pool have its highest agent no more, which `number` must be; return its size and the revision."""
+    """Let a pool have one agent fewer, and this one no more; return its size and the revision."""
 
     async def attempt() -> tuple[int, int]:
         desired = await plane.desired.read()
-        size = next((one.replicas for one in desired.pools if one.name == pool), 0)
-        if not 1 <= number <= size:
-            raise AgentUnknown(f"there is no agent {pool}-{number}")
-        if number != size:
-            mend = f"remove {pool}-{size}, or restart the pool"
+        spec = _pool_with(desired, pool, number)
+        if spec.variant_of:
+            mend = f"`amas rollout abort {spec.variant_of}` takes all of them back"
             raise Refusal(
-                Fault(detail=f"the agents of {pool} are interchangeable, and the highest number goes first: {mend}"),
-                status=409,
-                code="agent_not_last",
+                Fault(detail=f"{pool}-{number} stands for a version that is rolled out: {mend}"), status=409, code="in_rollout"
             )
-        wish = Wish(f"scale:{pool}", Scale(replicas=size - 1, by=by, why=why, at_ms=plane.engine.now_ms()))
-        return size - 1, await plane.desired.change([wish], by=by, why=why, expect=desired.revision)
+        size = spec.replicas - 1
+        wishes = [
+            Wish(f"scale:{pool}", Scale(replicas=size, by=by, why=why, at_ms=plane.engine.now_ms())),
+            Wish(f"gone:{pool}", taken_out(spec, number) or None),
+        ]
+        return size, await plane.desired.change(wishes, by=by, why=why, expect=desired.revision)
 
     return await again(attempt)
+
+
+async def restart_agent(plane: ControlPlane, pool: str, number: int, *, by: str, why: str) -> int:
+    """Have one agent made anew at once, and what it runs given back; return the revision."""
+
+    async def attempt() -> int:
+        desired = await plane.desired.read()
+        _pool_with(desired, pool, number)
+        now_ms, agent_id = plane.engine.now_ms(), f"{pool}-{number}"
+        old = [Wish(f"restart:{name}", None) for name, at_ms in desired.restarts.items() if at_ms < now_ms - RESTART_KEPT_MS]
+        wish = Wish(f"restart:{agent_id}", max(now_ms, desired.restarts.get(agent_id, 0) + 1))
+        return await plane.desired.change([*old, wish], by=by, why=why, expect=desired.revision)
+
+    return await again(attempt)
+
+
+def _pool_with(desired: Desired, name: str, number: int) -> PoolSpec:
+    """Return the pool that has this agent; AgentUnknown when none has."""
+    spec = next((one for one in desired.pools if one.name == name), None)
+    if spec is None:
+        raise AgentUnknown(f"there is no agent {name}-{number}: this fleet has no pool {name!r}; `amas ps` lists them")
+    if not within(number, spec.numbers):
+        raise AgentUnknown(f"there is no agent {name}-{number}: {name} has {_numbers_told(spec.numbers)}")
+    return spec
+
+
+def _numbers_told(numbers: Numbers) -> str:
+    pieces = [str(first) if first == last else f"{first} to {last}" for first, last in numbers[:RANGES_TOLD_MAX]]
+    more = ", ..." if len(numbers) > RANGES_TOLD_MAX else ""
+    return "the numbers " + ", ".join(pieces) + more if pieces else "no agents"
 
 
 async def make_anew(plane: ControlPlane, pool: str, *, by: str, why: str) -> int:

@@ -267,7 +267,7 @@ def test_the_reports_of_its_page_are_printed_and_written(run: Run, folder: Path,
         ["bash", "-o", "pipefail", "-c", program], cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT_S
     )
     assert done.returncode == 0, done.stderr
-    for word in ("none lost", "Availability", "By family", "Live hosts"):
+    for word in ("none lost", "Availability", "Families", "Live hosts"):
         assert word in done.stdout
     assert "<svg" in (folder / "report.html").read_text()
     found = said(run("report", "--json"))

@@ -333,6 +333,37 @@ async def test_agents_are_found_beside_the_fleets_own(client: httpx.AsyncClient,
     assert problem_of(await client.get("/api/remote/agents", params={"label": "odd"})).status == 422
 
 
+async def test_agents_elsewhere_stand_in_the_list_of_agents_after_the_fleets_own(client: httpx.AsyncClient, hands: Hands) -> None:
+    async def listed(**filters: Any) -> tuple[list[str], int]:
+        ids, cursor = [], ""
+        while cursor is not None:
+            page = (await client.get("/api/agents", params={**filters, "limit": 2, "cursor": cursor})).json()
+            ids += [one["agent_id"] for one in page["items"]]
+            cursor = page["next"]
+        return ids, page["total"]
+
+    await hands.register()
+    session = await opened(client, "ocr-1", "ocr-2")
+    afar = ["remote.ocr-1", "remote.ocr-2"]
+    assert await listed() == (["coordinator-1", "worker-1", "worker-2", *afar], 5)
+    await client.post("/api/tasks", json={"capability": OCR})
+    (task,) = (await session.claim(agents=["remote.ocr-2"]))["tasks"]
+    assert await listed(status="working") == (["remote.ocr-2"], 1)
+    assert await listed(capability=OCR, status="idle") == (["remote.ocr-1"], 1)
+    assert await listed(host=session.id) == (afar, 2)
+    assert await listed(host="h1", pool="worker") == (["worker-1", "worker-2"], 2)
+    assert await listed(pool="amas/remote", layer="execution") == (afar, 2)
+    shown = (await client.get("/api/agents/remote.ocr-2")).json()
+    assert (shown["status"], shown["host_id"], shown["current_tasks"]) == ("working", session.id, [task["task_id"]])
+    unknown = await client.get("/api/agents/remote.nobody")
+    assert (unknown.status_code, "no session has registered it" in unknown.json()["detail"]) == (404, True)
+    for refused in (
+        await client.delete("/api/agents/remote.ocr-1"),
+        await client.post("/api/agents/remote.ocr-1/restart", json={}),
+    ):
+        assert (refused.status_code, refused.json()["code"]) == (409, "agent_elsewhere")
+
+
 async def test_whose_agents_were_taken_over_is_told(client: httpx.AsyncClient) -> None:
     first = await opened(client, "a")
     taken = await client.post(SESSIONS, json={"agents": [{"name": "a", "capabilities": [OCR]}], "take_over": True})
