@@ -49,6 +49,7 @@ from amas.model.journal import WorkflowOpening
 from amas.model.limits import Amounts, Reserve, reserves_of
 from amas.model.states import Priority, TaskState
 from amas.model.task import DEFAULT_RETRY, Json, OnFailure, RetryPolicy, Submission, TaskOutcome, TaskSpec
+from amas.observe.tracing import current
 from amas.orchestration.signals import send_signal
 from amas.orchestration.workflow_handle import WorkflowHandle
 from amas.settings import ArtifactSettings, EngineSettings
@@ -274,7 +275,7 @@ class Fleet:
         """
         task = NewTask(capability=capability, input=input, **options)  # type: ignore[arg-type]
         large = len(encode_value(task.input, f"the input of task {task.key or capability}")) > INLINE_BYTES_MAX
-        if large or idempotency_key:  # the store's slowness is no other's, and neither is the key
+        if large or idempotency_key or current():  # the store's slowness is no other's, and neither are the key and the trace
             return (await self.submit_batch([task], wait_for_room_s=wait_for_room_s, idempotency_key=idempotency_key))[0]
 
         async def store() -> TaskHandle:
@@ -324,6 +325,7 @@ class Fleet:
         for task in tasks:
             if task.when:
                 compiled(task.when)
+        traceparent = current()
         submissions = await self._values.submissions(
             Draft(
                 task_id,
@@ -337,6 +339,8 @@ class Fleet:
                     tenant=task.tenant,
                     deadline_ms=self.queue.now_ms() + round(task.deadline_s * 1000) if task.deadline_s else 0,
                     when=task.when,
+                    traceparent=traceparent,
+                    submitted_ms=self.queue.now_ms() if traceparent else 0,
                 ),
                 {
                     "priority": task.priority,

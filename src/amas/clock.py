@@ -22,6 +22,11 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def now_ns() -> int:
+    """Return the wall clock as nanoseconds since the epoch, for spans."""
+    return time.time_ns()
+
+
 def monotonic_s() -> float:
     """Return a clock in seconds that never goes back, for durations only."""
     return time.monotonic()

@@ -411,6 +411,30 @@ class AlertSettings(Settings, frozen=True, kw_only=True):
             raise SettingInvalid("AMAS_ALERT_SECRET must be at least 16 visible ASCII characters without spaces")
 
 
+class LogSettings(Settings, frozen=True, kw_only=True):
+    """How large logs get and how long they stay (M6). The audit, which is the log of security, isn't among them: it stays."""
+
+    file_mb: Annotated[int, Variable("AMAS_LOG_FILE_MB", "MiB", 1, 1024)] = 64
+    """Then another file takes its place; at midnight UTC, too."""
+    total_mb: Annotated[int, Variable("AMAS_LOG_TOTAL_MB", "MiB", 64, 1_000_000)] = 4096
+    """Of closed files together: then the oldest go, whatever their age, before they fill the disk."""
+    agent_days: Annotated[int, Variable("AMAS_LOG_AGENT_DAYS", "days", 1, 3650)] = 14
+    """What agents and their hosts logged."""
+    system_days: Annotated[int, Variable("AMAS_LOG_SYSTEM_DAYS", "days", 1, 3650)] = 30
+    """What the control plane and the supervisor logged."""
+
+
+class TracingSettings(Settings, frozen=True, kw_only=True):
+    """Whether traces are told; where they go say OTEL_EXPORTER_OTLP_ENDPOINT and its kin, which the exporter reads itself."""
+
+    enabled: Annotated[bool, Variable("ORCHESTRATION_ENABLE_TRACING", meaning="true or false")] = False
+    """Needs the extra `tracing`."""
+    sampler: Annotated[str, Variable("OTEL_TRACES_SAMPLER", meaning="a sampler of OpenTelemetry's")] = ""
+    """Empty: a request that belongs to a trace is kept as that is, of all others the share below."""
+    ratio: Annotated[float, Variable("OTEL_TRACES_SAMPLER_ARG", "share of traces", 0, 1)] = 0.1
+    """M6: one goal in ten tells enough of all."""
+
+
 class HomeSettings(Settings, frozen=True, kw_only=True):
     """Where a local fleet keeps everything."""
 
@@ -434,6 +458,8 @@ GROUPS: tuple[type[Settings], ...] = (
     BackupSettings,
     ModelSettings,
     AlertSettings,
+    LogSettings,
+    TracingSettings,
     HomeSettings,
 )
 

@@ -57,6 +57,7 @@ from amas.model.states import AgentStatus
 from amas.model.task import Claimed, Completion
 from amas.observe import events
 from amas.observe.logging import Log
+from amas.observe.tracing import process_tracing
 from amas.policy.deliveries import seal
 from amas.settings import EngineSettings, HostSettings
 
@@ -203,6 +204,7 @@ class Host:
             hierarchy=self._hierarchy,
             mail=self._mail.carry_out if self._mail else no_mail,
             seal=lambda delivered: seal(delivered, self._home.secret),
+            tracing=process_tracing(),
         )
         self._pump = Pump(self._services, self._slots, self._registry, begin=self._begin, register=self._register_anew)
         means = Means(queue, DesiredState(engine), Recoveries(engine), log, self._rng.random, self._pump.wake)
@@ -439,6 +441,8 @@ class Host:
         agent = attempt.seat.agent
         took_s = monotonic_s() - attempt.started_s
         pool = attempt.seat.pool.name
+        if attempt.context.trace:
+            attempt.context.trace.ended(outcome, took_s=took_s, suspended=attempt.context.suspended)
         agent.busy_s += took_s
         self._busy_s[pool] = self._busy_s.get(pool, 0.0) + took_s
         if isinstance(outcome, Completion):

@@ -27,6 +27,7 @@ from amas.agents.mail import (
     Subscribe,
     Surroundings,
 )
+from amas.agents.traces import handling
 from amas.core.retry import Draw
 from amas.engine.coalesce import Coalescer
 from amas.errors import EngineError, InboxFull
@@ -36,6 +37,7 @@ from amas.model.states import Priority
 from amas.model.task import Json
 from amas.observe import events
 from amas.observe.logging import Log
+from amas.observe.tracing import process_tracing
 
 MOVES_IN_A_CALL = 500
 """Agents that come or go; as the messages in one, some milliseconds of the engine's time."""
@@ -306,7 +308,8 @@ class Mailroom:
         why = ""
         try:
             async with asyncio.timeout(seat.pool.timeout_s or None):
-                await seat.agent.on_message(context, message)
+                with handling(process_tracing(), message, context.agent_id):
+                    await seat.agent.on_message(context, message)
         except asyncio.CancelledError:
             current = asyncio.current_task()
             if current is None or current.cancelling():

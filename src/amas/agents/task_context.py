@@ -16,9 +16,10 @@ import msgspec
 
 from amas.agents.context import Context, Suspended
 from amas.agents.insist import insist
-from amas.agents.mail import Carry, MailCall
+from amas.agents.mail import Acknowledge, Carry, MailCall, Receive, Subscribe
 from amas.agents.progress import NOTE_CHARS_MAX, ProgressPost
 from amas.agents.threads import DaemonThreads
+from amas.agents.traces import AttemptTrace
 from amas.artifacts.store import ArtifactStore
 from amas.artifacts.values import LargeValues
 from amas.clock import monotonic_s, new_id, now_ms
@@ -43,6 +44,7 @@ from amas.model.states import Layer, TaskState
 from amas.model.task import Claimed, Failure, JournaledStep, Json, Submission, TaskOutcome
 from amas.observe import events
 from amas.observe.logging import Log
+from amas.observe.tracing import Tracing
 from amas.policy.deliveries import Delivered
 
 decode = msgspec.msgpack.Decoder().decode
@@ -85,6 +87,8 @@ class Services(NamedTuple):
     """Signs a delivery; empty where the fleet has no secret."""
     mail: Carry
     """Sends and receives messages."""
+    tracing: Tracing | None = None
+    """Where spans go; None: nowhere."""
 
 
 def step_coalescer(queue: TaskQueue) -> Coalescer[JournaledStep, str]:
@@ -154,6 +158,7 @@ class TaskContext(Context):
         "spec",
         "stopping",
         "suspended",
+        "trace",
         "usage",
         "uses",
     )  # fmt: skip
@@ -182,6 +187,8 @@ class TaskContext(Context):
         """What the agent said that it used; None: nothing."""
         self.uses: dict[str, str] = {}
         """The dependencies that it uses just now, by the use's token."""
+        self.trace = AttemptTrace.of(services.tracing, claimed, services.host_id) if claimed.spec.traceparent else None
+        """Tells of it; None: nobody listens."""
         self._resumed = claimed.resumed
         self._generation = claimed.generation
         self._services = services
@@ -336,6 +343,8 @@ class TaskContext(Context):
         if self._steps is None:
             self._steps = await insist(lambda: self._services.queue.steps(self.id), draw=self._services.draw)
         held = self._steps.get(name)
+        if held is None and self.trace:
+            self.trace.begin_step(name)
         return (False, None) if held is None else (True, await self._services.values.get(decode(held)))
 
     @_counted
@@ -348,12 +357,17 @@ class TaskContext(Context):
         held = unwrap(blob)
         assert self._steps is not None, "a step is recalled before it is kept"
         self._steps[name] = held
+        if self.trace:
+            self.trace.end_step(name, calls)
         return await self._services.values.get(decode(held))
 
     @_counted
     async def mail(self, said: MailCall) -> Any:
         """Have the host's mailroom carry it out."""
-        return await self._services.mail(self.agent_id, said)
+        if self.trace is None or isinstance(said, Acknowledge | Subscribe):
+            return await self._services.mail(self.agent_id, said)
+        with self.trace.mailing(type(said).__name__.lower(), sends=not isinstance(said, Receive)):
+            return await self._services.mail(self.agent_id, said)
 
     async def in_thread(self, work: Callable[[], Any]) -> Any:
         """Run a plain step in one of the host's threads."""

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from amas.cli.api import home_at
-from amas.cli.output import console
+from amas.cli.output import console, harmless
+from amas.observe.logfiles import Follower
 
 FOLLOW_EVERY_S = 0.3
 
@@ -29,9 +30,9 @@ class Filter(NamedTuple):
 def logs(wanted: Filter, folder: Path | None, *, lines: int, follow: bool, as_json: bool) -> None:
     """Print the last lines, and new ones until interrupted when following."""
     home = home_at(folder)
-    positions: dict[Path, int] = {}
+    follower = Follower(home.logs)
     recent: deque[dict[str, Any]] = deque(maxlen=max(lines, 1))
-    for line in sorted(_new_lines(home.logs, positions), key=lambda line: str(line.get("at", ""))):
+    for line in sorted(_new_lines(follower), key=lambda line: str(line.get("at", ""))):
         if wanted.wants(line):
             recent.append(line)
     for line in recent:
@@ -40,42 +41,36 @@ def logs(wanted: Filter, folder: Path | None, *, lines: int, follow: bool, as_js
         console().print(f"nothing logged in {home.logs}")
     while follow:
         time.sleep(FOLLOW_EVERY_S)
-        for line in _new_lines(home.logs, positions):
+        for line in _new_lines(follower):
             if wanted.wants(line):
                 _print(line, as_json=as_json)
 
 
-def _new_lines(folder: Path, positions: dict[Path, int]) -> Iterator[dict[str, Any]]:
-    for path in sorted(folder.glob("*.jsonl")):
-        with path.open("rb") as file:
-            file.seek(positions.get(path, 0))
-            for raw in file:
-                if not raw.endswith(b"\n"):
-                    break  # it is being written; the rest comes with the next look
-                positions[path] = positions.get(path, 0) + len(raw)
-                try:
-                    line = json.loads(raw)
-                except ValueError:
-                    continue
-                if isinstance(line, dict):
-                    yield line
+def _new_lines(follower: Follower) -> Iterator[dict[str, Any]]:
+    for raw in follower.new_lines():
+        try:
+            line = json.loads(raw)
+        except ValueError:
+            continue
+        if isinstance(line, dict):
+            yield line
 
 
 def _print(line: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(line))
+        print(json.dumps(line), flush=True)
         return
     from rich.text import Text
 
     said = dict(line)
-    text = Text(str(said.pop("at", ""))[:23], style="dim")
-    level = str(said.pop("level", "info"))
+    text = Text(harmless(said.pop("at", ""))[:23], style="dim")
+    level = harmless(said.pop("level", "info"))
     text.append(f" {level:7}", style={"warning": "yellow", "error": "red", "critical": "red"}.get(level, "green"))
     if said.get("agent_id"):
-        text.append(f" {said.pop('agent_id')}", style="cyan")
+        text.append(f" {harmless(said.pop('agent_id'))}", style="cyan")
     message = said.pop("message", None) or said.pop("event", "")
-    text.append(f" {message}")
+    text.append(f" {harmless(message)}")
     for name, value in said.items():
-        text.append(f"  {name}=", style="dim")
-        text.append(str(value))
+        text.append(f"  {harmless(name)}=", style="dim")
+        text.append(harmless(value))
     console().print(text, soft_wrap=True)

@@ -20,6 +20,7 @@ from amas.cli.groups import ShowFirst as _ShowFirst
 from amas.cli.healing_commands import app as healing
 from amas.cli.local_model import model_app
 from amas.cli.looking import app as looking
+from amas.cli.observing import app as observing
 from amas.cli.operating import app as operating
 from amas.cli.options import HomeOption, Json
 from amas.cli.rolling import app as rolling
@@ -554,6 +555,7 @@ app.command()(runbooks)
 app.add_typer(run_app, name="runbook")
 app.add_typer(operating)
 app.add_typer(healing)
+app.add_typer(observing)
 app.add_typer(access)
 
 app.add_typer(model_app, name="model")

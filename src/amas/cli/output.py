@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import unicodedata
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,24 @@ def console() -> "Console":
     # A pipe has no width: whoever reads it wants whole lines.
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_COLUMNS
     return Console(highlight=False, width=width)
+
+
+def harmless(value: object) -> str:
+    """Return a text that others wrote so that a terminal shows it and obeys nothing in it: `\\x1b` for an escape character.
+
+    Line ends stay, as in tracebacks. Besides control characters, those that turn the direction of writing are shown, since a line
+    can be made to look like another with them.
+    """
+    return "".join(one if one in {"\n", "\t"} or _shows(one) else _spelt(one) for one in str(value))
+
+
+def _shows(character: str) -> bool:
+    return unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
+def _spelt(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def print_json(value: Any) -> None:

@@ -36,6 +36,30 @@ class Durations(msgspec.Struct):
         return buckets
 
 
+class DutyWatch(msgspec.Struct):
+    """What one duty is doing; times by `monotonic_s`."""
+
+    since_s: float = 0.0
+    """When its sweep or its rest began."""
+    due_s: float = 0.0
+    """When its rest ends; 0 while it sweeps."""
+    sweeps: int = 0
+    total_s: float = 0.0
+    longest_s: float = 0.0
+
+    def begin(self, now_s: float) -> None:
+        """Note that a sweep begins."""
+        self.since_s, self.due_s = now_s, 0.0
+
+    def rest(self, now_s: float, pause_s: float) -> None:
+        """Note that it is over, and when the next is due."""
+        took_s = now_s - self.since_s
+        self.sweeps += 1
+        self.total_s += took_s
+        self.longest_s = max(self.longest_s, took_s)
+        self.since_s, self.due_s = now_s, now_s + pause_s
+
+
 class Figures(msgspec.Struct):
     """All of them."""
 
@@ -66,6 +90,8 @@ class Figures(msgspec.Struct):
     """When the oldest entry was written that the recorder has read but not recorded; 0 when there is none."""
     troubles: dict[str, int] = msgspec.field(default_factory=dict)
     """Sweeps that failed because the engine or the records couldn't be used, by duty."""
+    duties: dict[str, DutyWatch] = msgspec.field(default_factory=dict)
+    """What each is doing, while this process leads."""
 
     def recorder_lag_s(self, now_ms: int) -> float:
         """Return how many seconds the history is behind the journal."""

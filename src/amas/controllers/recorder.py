@@ -8,8 +8,10 @@ from collections.abc import Sequence
 
 from amas.controllers.figures import Figures
 from amas.controllers.recover import find_place
+from amas.controllers.traces import tell_workflows
 from amas.engine.journal import Journal
 from amas.model.journal import JournalEntry
+from amas.observe.tracing import process_tracing
 from amas.records.store import Records
 from amas.records.views import Applied
 
@@ -66,6 +68,8 @@ class Recorder:
         applied = await self._records.apply(entries)
         figures.behind_since_ms = 0 if caught_up else entries[-1].at_ms
         self._count(applied)
+        if (tracing := process_tracing()) is not None:
+            await tell_workflows(tracing, self._records, entries)
         return applied.position
 
     def _count(self, applied: Applied) -> None:

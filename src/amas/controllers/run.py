@@ -22,7 +22,8 @@ from amas.controllers.cron import Cron
 from amas.controllers.deadlines import Deadlines
 from amas.controllers.declarer import Declarer
 from amas.controllers.errands import Errands
-from amas.controllers.figures import Figures
+from amas.controllers.figures import DutyWatch, Figures
+from amas.controllers.logs import LogKeeper
 from amas.controllers.notices import Notifier
 from amas.controllers.placer import Placer
 from amas.controllers.readings import Meter
@@ -53,7 +54,7 @@ from amas.model.fleet import FleetSpec
 from amas.observe import events
 from amas.observe.logging import process_log
 from amas.records.store import Records
-from amas.settings import AlertSettings, EngineSettings, HostSettings, MessageSettings, OrchestrationLimits
+from amas.settings import AlertSettings, EngineSettings, HostSettings, LogSettings, MessageSettings, OrchestrationLimits
 
 DUTY = "controllers"
 LEASE_S = 3.0
@@ -110,6 +111,8 @@ def make_duties(
     workflows = Workflows(engine, retention_s=settings.retention_s)
     resources = Limits(engine, retention_s=settings.retention_s)
     also: list[Duty] = [Backups(backups)] if backups else []
+    if home is not None:
+        also.append(LogKeeper(home / "logs", LogSettings.read()))
     cron = Cron(Schedules(engine, retention_s=settings.retention_s), figures, limits=fleet.limits)
     desired, routes = DesiredState(engine), Routes(engine, retention_s=settings.retention_s)
     return [
@@ -188,6 +191,7 @@ class Controllers:
                     each.cancel()
         finally:
             self._figures.epoch = 0
+            self._figures.duties.clear()
         process_log().warning("leads the controllers no longer", event=events.LEADER_LOST, holder=self._holder, epoch=epoch)
 
     async def _keep_lead(self, epoch: int) -> None:
@@ -253,8 +257,9 @@ async def keep_at(duty: Duty, figures: Figures, *, sleep: Sleep = asyncio.sleep)
 
 
 async def _keep_at(duty: Duty, figures: Figures, *, sleep: Sleep) -> None:
-    troubles = 0
+    troubles, watch = 0, figures.duties.setdefault(duty.name, DutyWatch())
     while True:
+        watch.begin(monotonic_s())
         try:
             pause_s = await duty.run_once()
         except (EngineError, RecordsError) as error:
@@ -269,4 +274,5 @@ async def _keep_at(duty: Duty, figures: Figures, *, sleep: Sleep) -> None:
             if troubles:
                 process_log().info("a duty goes on", event=events.DUTY_RESUMED, duty=duty.name)
             troubles = 0
+        watch.rest(monotonic_s(), pause_s)
         await sleep(pause_s)

@@ -99,9 +99,10 @@ class Work(NamedTuple):
 
 
 def slots_of(from_ms: int, to_ms: int) -> Slots:
-    """Return a window cut into seconds, or into whole multiples where these were too many."""
+    """Return a window cut into seconds of the clock, or multiples where these were too many; two reports cut alike agree."""
     seconds = -(-(to_ms - from_ms) // 1000)
-    return Slots(from_ms, to_ms, 1000 * max(1, -(-seconds // SLOTS_MAX)))
+    slot_ms = 1000 * max(1, -(-seconds // SLOTS_MAX))
+    return Slots(from_ms // slot_ms * slot_ms, to_ms, slot_ms)
 
 
 def availability(work: Work, recoveries: Iterable[Recovery]) -> Availability:

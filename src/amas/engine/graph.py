@@ -82,6 +82,7 @@ def submission_of(task: SubTask, owner: Owner) -> Submission:
         traceparent=owner.traceparent,
         tenant=owner.tenant,
         when=task.when,
+        submitted_ms=now_ms() if owner.traceparent else 0,
     )
     options = SubmitOptions(
         needs=[*needs, *(owner.child_id(key) for key in task.runs_after)] or None,

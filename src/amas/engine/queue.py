@@ -458,6 +458,7 @@ def _view(task_id: str, held: Mapping[str, bytes | None]) -> TaskView:
         priority=number("p", 1),
         started_ms=int(started_ms),
         finished_ms=number("z"),
+        traceparent=spec.traceparent,
         input=spec.input,
         result=_any.decode(held["r"]) if held["r"] else None,
         failure=_failure.decode(held["e"]) if held["e"] else None,

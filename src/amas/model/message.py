@@ -57,3 +57,5 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """The task that it is about."""
     deliveries: int = 1
     """How often it was handed out: more than 1 says that an earlier host went away with it."""
+    traceparent: str = ""
+    """W3C trace context of its sending."""

@@ -64,10 +64,12 @@ class TaskSpec(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=Fa
     deadline_ms: int = 0
     """Milliseconds since the epoch; 0 for none."""
     traceparent: str = ""
-    """W3C trace context of the submitter."""
+    """W3C trace context of the submitter; sub-tasks have it unchanged (`model/trace.py`)."""
     tenant: str = ""
     when: str = ""
     """A JMESPath condition over `input` and `needs`; an attempt for which it is false ends at once, with null."""
+    submitted_ms: int = 0
+    """When it was made, for its span; 0 where it has no `traceparent`."""
 
 
 class Choice(msgspec.Struct, frozen=True, array_like=True):
@@ -217,6 +219,8 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     started_ms: int = 0
     """When its first attempt began."""
     finished_ms: int = 0
+    traceparent: str = ""
+    """Of the submitter; empty in lists from the records."""
     input: Json = None
     result: Json = None
     failure: Failure | None = None

@@ -4,8 +4,9 @@ and fields.
     log.info("replaced a silent host", event=events.HOST_REPLACED, host_id=host_id)
     {"level":"info","at":"2026-01-01T00:00:00.000000Z","message":"replaced a silent host","event":"host_replaced","host_id":"h-1"}
 
-A host writes one file, `<home>/logs/<host_id>.jsonl`, with `agent_id`, `task_id` and `workflow_id` on every line of an agent;
-`amas logs --agent X` filters. structlog is loaded by `open_log` only: it takes longer to import than a child process to start.
+A host writes one file, `<home>/logs/<host_id>.jsonl` (rotated, see `logfiles.py`), with `agent_id`, `task_id` and `workflow_id`
+on every line of an agent; `amas logs X` filters. structlog is loaded by `open_log` only: it takes longer to import than a child
+process to start.
 """
 
 import os
@@ -16,6 +17,9 @@ from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
 import msgspec
+
+from amas.observe.logfiles import LogFile
+from amas.settings import LogSettings
 
 LEVELS: Final = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 
@@ -47,7 +51,7 @@ def open_log(path: Path | None, *, level: str = "INFO", **fields: Any) -> Log:
     """Return a log that appends to `path`, or to standard error for None, whatever is at least as grave as `level`."""
     import structlog
 
-    lines = _Lines(path)
+    lines = _StandardError() if path is None else LogFile(path, bytes_max=LogSettings.read().file_mb << 20)
     threshold = LEVELS[level]
 
     class Bound(structlog.BoundLoggerBase):
@@ -101,18 +105,11 @@ def process_log() -> Log:
     return _of_process
 
 
-class _Lines:
-    """Where lines go: each with one write, so that they stay whole also when several processes write.
+class _StandardError:
+    """Where lines go that no file was named for."""
 
-    A line that can't be written, as on a full disk, is lost: nobody's work must end for want of a log.
-    """
-
-    def __init__(self, path: Path | None) -> None:
-        if path is None:
-            self._file = os.dup(sys.stderr.fileno())
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def __init__(self) -> None:
+        self._file = os.dup(sys.stderr.fileno())
 
     def msg(self, line: bytes) -> None:
         with suppress(OSError):

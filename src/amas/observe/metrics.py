@@ -1,14 +1,16 @@
 """The control plane's metrics: what this process observes itself, and what is read where it is known when somebody asks.
 
 `Metrics` holds the former; `page` renders it with a `Snapshot`, which the server takes at scrape time. A
-figure without a source is absent, or a histogram that stays empty; none is ever made up.
+figure without a source is absent, or a histogram that stays empty; none is ever made up. What there is to show stands in
+`catalogue.py`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import isinf
+from typing import NamedTuple
 
 import msgspec
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -16,6 +18,7 @@ from amas.engine.recoveries import RecoveryFigures
 from amas.model.breaker import BreakerState
 from amas.model.healing import Cause
 from amas.observe import names
+from amas.observe.catalogue import BY_NAME
 
 PAGE_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OTHER = "other"
@@ -32,6 +35,27 @@ BREAKERS_MAX = 200
 """On the page; whoever names a dependency by something that varies doesn't fill a database with it."""
 
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Usage(NamedTuple):
+    """What the fleet's processes and the control plane's machine take; a part that can't be told is left out."""
+
+    cpu_s: Mapping[str, float]
+    """Since each began, by part: `engine`, `control_plane`, `hosts`."""
+    memory: Mapping[str, int]
+    """Resident bytes, by part."""
+    network: Mapping[str, int]
+    """The engine's bytes, `received` and `sent`."""
+    storage: Mapping[str, int]
+    """Bytes on disk, by part: `engine`, `records`, `logs`."""
+    machine_cpu_s: Mapping[str, float]
+    """`busy` and `idle`, of all cores together."""
+    machine_memory: Mapping[str, int]
+    """Bytes `used` and `available`."""
+    machine_network: Mapping[str, int]
+    """Bytes `received` and `sent`."""
+    disk: Mapping[str, int]
+    """Bytes `used` and `free`."""
 
 
 class PoolSize(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +84,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     totals: Mapping[str, int]
     """The engine's counters since it began, by name."""
     recorder_lag_s: float | None
+    response_s: float | None = None
+    """As `GET /api/metrics` tells it; None where no task ended lately."""
     messages_held: int
     """In all inboxes."""
     messages: Mapping[str, int]
@@ -84,13 +110,15 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """By the dependency's name, which authors choose: few, and none an id."""
     alerts: Mapping[tuple[str, str, str], int] = msgspec.field(default_factory=dict)
     """By rule, severity and status: of how many subjects."""
+    host_lag_s: float | None = None
+    """By how much the latest host's loop answered late; None without hosts."""
+    usage: Usage | None = None
 
 
 class Histogrammed(msgspec.Struct, frozen=True, kw_only=True):
     """Durations that somebody else counts."""
 
     name: str
-    meaning: str
     buckets: Sequence[tuple[float, int]]
     """Upper bound in seconds, cumulative count; the last bound is infinity."""
     sum_s: float
@@ -100,14 +128,10 @@ class Metrics:
     """What this process observes itself."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each route and status, which tells nothing here
         self.registry = CollectorRegistry()
-        self.http = Histogram(
-            names.HTTP_DURATION,
-            "Seconds from a request's arrival to the end of its answer; streams are left out.",
-            ("method", "route", "status"),
-            registry=self.registry,
-            buckets=_BUCKETS_S,
-        )
+        http = BY_NAME[names.HTTP_DURATION]
+        self.http = Histogram(http.name, http.meaning, http.labels, registry=self.registry, buckets=_BUCKETS_S)
 
     def page(self, snapshot: Snapshot | None, durations: Sequence[Histogrammed], *, queues: frozenset[str]) -> bytes:
         """Return the page in Prometheus's text format; `queues` are the labels that queues may have, the others count as one.
@@ -119,6 +143,33 @@ class Metrics:
         return generate_latest(self.registry) + generate_latest(scraped)
 
 
+Values = Mapping[tuple[str, ...], float]
+"""By the labels' values, in the family's order."""
+
+
+def _family(name: str, values: Values | float) -> Metric:
+    """Return a gauge or a counter; without labels it is one number."""
+    family = BY_NAME[name]
+    kind = GaugeMetricFamily if family.kind == "gauge" else CounterMetricFamily
+    made = kind(name, family.meaning, labels=family.labels)
+    for labels, value in (values if isinstance(values, Mapping) else {(): values}).items():
+        made.add_metric(labels, value)
+    return made
+
+
+def _histogram(name: str, told: Mapping[tuple[str, ...], tuple[Sequence[tuple[float, int]], float]]) -> Metric:
+    """Return a histogram of (cumulative buckets, sum in seconds) by the labels' values."""
+    family = BY_NAME[name]
+    made = HistogramMetricFamily(name, family.meaning, labels=family.labels)
+    for labels, (buckets, sum_s) in told.items():
+        made.add_metric(labels, [("+Inf" if isinf(bound) else repr(bound), count) for bound, count in buckets], sum_s)
+    return made
+
+
+def _by_one(values: Mapping[str, float]) -> Values:
+    return {(label,): value for label, value in values.items()}
+
+
 class _Scraped(Collector):
     """Turns one snapshot into families."""
 
@@ -128,144 +179,87 @@ class _Scraped(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield every family that has a source."""
         for kept in self._durations:
-            buckets = [("+Inf" if isinf(bound) else repr(bound), count) for bound, count in kept.buckets]
-            yield HistogramMetricFamily(kept.name, kept.meaning, buckets, kept.sum_s)
+            yield _histogram(kept.name, {(): (kept.buckets, kept.sum_s)})
         found = self._snapshot
-        yield GaugeMetricFamily(names.ENGINE_UP, "1 when the engine answered this scrape, else 0.", value=int(found is not None))
+        yield _family(names.ENGINE_UP, int(found is not None))
         if found is not None:
-            yield from self._required(found)
             yield from self._tasks(found)
-            yield from self._fleet(found)
-            yield from self._sizes(found)
-            yield from self._spent(found)
-            yield from self._healing(found)
-            yield from self._breakers(found)
-            yield self._alerts(found)
-
-    def _alerts(self, found: Snapshot) -> Metric:
-        alerts = GaugeMetricFamily(
-            names.ALERTS,
-            "Alerts by rule that are pending or firing, each for a subject such as a host.",
-            labels=("alertname", "severity", "alertstate"),
-        )
-        for labels, count in sorted(found.alerts.items()):
-            alerts.add_metric(labels, count)
-        return alerts
-
-    def _healing(self, found: Snapshot) -> Iterator[Metric]:
-        recoveries = HistogramMetricFamily(
-            names.RECOVERY_DURATION,
-            "Seconds from a failure's last sign of life until the work went on, by what failed, since the engine began.",
-            labels=("cause",),
-        )
-        for cause, taken in found.recoveries.items():
-            buckets = [("+Inf" if isinf(bound) else repr(bound), count) for bound, count in taken.buckets]
-            recoveries.add_metric((cause,), buckets, taken.sum_s)
-        yield recoveries
-        yield GaugeMetricFamily(
-            names.AGENTS_QUARANTINED,
-            "Agents that get no tasks, because they kept crashing or somebody said so.",
-            found.quarantined,
-        )
-
-    def _sizes(self, found: Snapshot) -> Iterator[Metric]:
-        agents = GaugeMetricFamily(
-            names.POOL_AGENTS, "Agents by pool: that are wanted, and that hosts have been given.", labels=("pool", "what")
-        )
-        scalings = CounterMetricFamily(
-            names.SCALINGS, "Changes of a pool's size by the autoscaler, ever.", labels=("pool", "direction")
-        )
-        for pool, size in sorted(found.pools.items()):
-            agents.add_metric((pool, "wanted"), size.wanted)
-            agents.add_metric((pool, "seated"), size.seated)
-            scalings.add_metric((pool, "up"), size.grown)
-            scalings.add_metric((pool, "down"), size.shrunk)
-        yield agents
-        yield scalings
-
-    def _spent(self, found: Snapshot) -> Iterator[Metric]:
-        yield CounterMetricFamily(
-            names.COST_USD, "Dollars spent, as the leading control plane recorded them.", value=found.cost_usd
-        )
-        tokens = CounterMetricFamily(
-            names.MODEL_TOKENS, "Tokens used, the same way; cached ones are part of the input.", labels=("kind",)
-        )
-        for kind, count in found.tokens.items():
-            tokens.add_metric((kind,), count)
-        yield tokens
-        yield CounterMetricFamily(names.MODEL_REQUESTS, "Requests to providers, the same way.", value=found.model_requests)
-
-    def _breakers(self, found: Snapshot) -> Iterator[Metric]:
-        breakers = GaugeMetricFamily(
-            names.BREAKER_STATE, "A dependency's circuit breaker: 0 closed, 1 half-open, 2 open.", labels=("dependency",)
-        )
-        for name, state in sorted(found.breakers.items())[:BREAKERS_MAX]:
-            breakers.add_metric((name,), BREAKER_VALUES[state])
-        yield breakers
-
-    def _required(self, found: Snapshot) -> Iterator[Metric]:
-        yield GaugeMetricFamily(names.ACTIVE_WORKFLOWS, "Workflows that are open.", value=found.workflows_open)
-        yield GaugeMetricFamily(
-            names.ACTIVE_AGENTS,
-            "Agents on live hosts that can work or do.",
-            value=sum(map(found.agents.get, ("idle", "working"), (0, 0))),
-        )
-        yield GaugeMetricFamily(
-            names.MESSAGE_QUEUE_DEPTH,
-            "Messages that agents' inboxes hold, handed out or not. Tasks that are queued are counted apart.",
-            value=found.messages_held,
-        )
-        messages = CounterMetricFamily(
-            names.MESSAGES, "Messages between agents, by what became of them, since the engine began.", labels=("what",)
-        )
-        for what in MESSAGE_FATES:
-            messages.add_metric((what,), found.messages.get(what, 0))
-        yield messages
+            yield from _fleet(found)
+            yield from _pools(found)
+            yield from _messages(found)
+            yield from _spent(found)
+            yield from _kept(found)
+            if found.usage is not None:
+                yield from _usage(found.usage)
 
     def _tasks(self, found: Snapshot) -> Iterator[Metric]:
-        ended = CounterMetricFamily(names.TASKS, "Tasks that ended, by how, since the engine began.", labels=("state",))
-        for state in ("succeeded", "failed", "cancelled"):
-            ended.add_metric((state,), found.totals.get(state, 0))
-        yield ended
+        yield _family(names.ACTIVE_WORKFLOWS, found.workflows_open)
+        yield _family(names.TASKS, {(state,): found.totals.get(state, 0) for state in ("succeeded", "failed", "cancelled")})
         depths = dict.fromkeys(sorted(self._queues), 0)
         for queue, depth in found.queued.items():
             label = queue if queue in self._queues else OTHER
             depths[label] = depths.get(label, 0) + depth
-        queued = GaugeMetricFamily(
-            names.TASKS_QUEUED, "Tasks that are queued, by queue: a capability or @pool.", labels=("queue",)
-        )
-        for label, depth in depths.items():
-            queued.add_metric((label,), depth)
-        yield queued
-        bounds = GaugeMetricFamily(
-            names.QUEUE_BOUND,
-            "The most tasks that may be queued, by queue: submissions beyond it wait or are refused.",
-            labels=("queue",),
-        )
-        for queue, bound in sorted(found.bounds.items()):
-            if queue in self._queues:
-                bounds.add_metric((queue,), bound)
-        yield bounds
-        yield GaugeMetricFamily(names.TASKS_RUNNING, "Tasks that are running.", value=found.running)
-        yield GaugeMetricFamily(names.TASKS_DELAYED, "Tasks that wait for a time.", value=found.totals.get("delayed", 0))
-        yield GaugeMetricFamily(names.DEAD_LETTERS, "Tasks that failed for good.", value=found.totals.get("dead_letters", 0))
+        yield _family(names.TASKS_QUEUED, _by_one(depths))
+        bounds = {queue: bound for queue, bound in sorted(found.bounds.items()) if queue in self._queues}
+        yield _family(names.QUEUE_BOUND, _by_one(bounds))
+        yield _family(names.TASKS_RUNNING, found.running)
+        yield _family(names.TASKS_DELAYED, found.totals.get("delayed", 0))
+        yield _family(names.DEAD_LETTERS, found.totals.get("dead_letters", 0))
 
-    def _fleet(self, found: Snapshot) -> Iterator[Metric]:
-        agents = GaugeMetricFamily(names.AGENTS, "Agents on hosts that hold a lease, by status.", labels=("status",))
-        for status, count in sorted(found.agents.items()):
-            agents.add_metric((status,), count)
-        yield agents
-        yield GaugeMetricFamily(names.HOSTS, "Hosts that hold a lease.", value=found.hosts)
-        yield CounterMetricFamily(names.HOSTS_LOST, "Hosts whose lease ran out.", value=found.totals.get("hosts_lost", 0))
-        backups = CounterMetricFamily(names.BACKUPS, "Back-ups that this process made or failed to make.", labels=("result",))
-        backups.add_metric(("made",), found.backups_made)
-        backups.add_metric(("failed",), found.backups_failed)
-        yield backups
-        if found.backup_age_s is not None:
-            yield GaugeMetricFamily(names.BACKUP_AGE, "Seconds since the newest back-up was taken.", value=found.backup_age_s)
-        if found.recorder_lag_s is not None:
-            yield GaugeMetricFamily(
-                names.RECORDER_LAG,
-                "Age in seconds of the oldest change that the records don't hold yet.",
-                value=found.recorder_lag_s,
-            )
+
+def _fleet(found: Snapshot) -> Iterator[Metric]:
+    yield _family(names.ACTIVE_AGENTS, sum(map(found.agents.get, ("idle", "working"), (0, 0))))
+    yield _family(names.AGENTS, _by_one(dict(sorted(found.agents.items()))))
+    yield _family(names.AGENTS_QUARANTINED, found.quarantined)
+    yield _family(names.HOSTS, found.hosts)
+    yield _family(names.HOSTS_LOST, found.totals.get("hosts_lost", 0))
+    if found.host_lag_s is not None:
+        yield _family(names.HOST_LAG, found.host_lag_s)
+    yield _histogram(
+        names.RECOVERY_DURATION, {(cause,): (taken.buckets, taken.sum_s) for cause, taken in found.recoveries.items()}
+    )
+    breakers = sorted(found.breakers.items())[:BREAKERS_MAX]
+    yield _family(names.BREAKER_STATE, {(name,): BREAKER_VALUES[state] for name, state in breakers})
+    yield _family(names.ALERTS, dict(sorted(found.alerts.items())))
+
+
+def _pools(found: Snapshot) -> Iterator[Metric]:
+    agents: dict[tuple[str, ...], float] = {}
+    scalings: dict[tuple[str, ...], float] = {}
+    for pool, size in sorted(found.pools.items()):
+        agents |= {(pool, "wanted"): size.wanted, (pool, "seated"): size.seated}
+        scalings |= {(pool, "up"): size.grown, (pool, "down"): size.shrunk}
+    yield _family(names.POOL_AGENTS, agents)
+    yield _family(names.SCALINGS, scalings)
+
+
+def _messages(found: Snapshot) -> Iterator[Metric]:
+    yield _family(names.MESSAGE_QUEUE_DEPTH, found.messages_held)
+    yield _family(names.MESSAGES, {(what,): found.messages.get(what, 0) for what in MESSAGE_FATES})
+
+
+def _spent(found: Snapshot) -> Iterator[Metric]:
+    yield _family(names.COST_USD, found.cost_usd)
+    yield _family(names.MODEL_TOKENS, _by_one(found.tokens))
+    yield _family(names.MODEL_REQUESTS, found.model_requests)
+
+
+def _kept(found: Snapshot) -> Iterator[Metric]:
+    yield _family(names.BACKUPS, {("made",): found.backups_made, ("failed",): found.backups_failed})
+    if found.backup_age_s is not None:
+        yield _family(names.BACKUP_AGE, found.backup_age_s)
+    if found.response_s is not None:
+        yield _family(names.TASK_RESPONSE, found.response_s)
+    if found.recorder_lag_s is not None:
+        yield _family(names.RECORDER_LAG, found.recorder_lag_s)
+
+
+def _usage(used: Usage) -> Iterator[Metric]:
+    yield _family(names.CPU, _by_one(used.cpu_s))
+    yield _family(names.MEMORY, _by_one(used.memory))
+    yield _family(names.NETWORK, _by_one(used.network))
+    yield _family(names.STORAGE, _by_one(used.storage))
+    yield _family(names.MACHINE_CPU, _by_one(used.machine_cpu_s))
+    yield _family(names.MACHINE_MEMORY, _by_one(used.machine_memory))
+    yield _family(names.MACHINE_NETWORK, _by_one(used.machine_network))
+    yield _family(names.DISK, _by_one(used.disk))

@@ -26,6 +26,7 @@ from amas.model.latency import Latencies
 from amas.model.message import TO_TOPIC, Message, MessageType
 from amas.model.states import Priority
 from amas.model.task import Json
+from amas.observe.tracing import current
 from amas.orchestration.arrivals import Arrivals
 from amas.orchestration.directory import Directory
 from amas.policy.signatures import Keyring
@@ -174,6 +175,7 @@ class AgentCommunicationBus:
             priority=int(priority),
             sent_ms=now,
             expires_ms=now + round(self._settings.timeout_s * 1000),
+            traceparent=current(),
         )
 
     async def _signed(self, messages: Sequence[Message]) -> list[Letter]:

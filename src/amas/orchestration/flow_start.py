@@ -24,6 +24,7 @@ from amas.model.goal import SubTask
 from amas.model.journal import WorkflowOpening
 from amas.model.states import Priority, TaskState
 from amas.model.task import Submission
+from amas.observe.tracing import current
 
 BATCH = 1000
 """Tasks in one call of the engine, which serves nobody else meanwhile: about ten milliseconds."""
@@ -125,5 +126,11 @@ def _batches(tasks: Sequence[SubTask]) -> Iterator[list[SubTask]]:
 
 async def _submissions(starter: Starter, tasks: Sequence[SubTask], workflow_id: str, options: StartOptions) -> list[Submission]:
     deadline_ms = starter.queue.now_ms() + round(options.deadline_s * 1000) if options.deadline_s else 0
-    owner = Owner(id=workflow_id, workflow_id=workflow_id, tenant=options.tenant, deadline_ms=deadline_ms)
+    owner = Owner(
+        id=workflow_id,
+        workflow_id=workflow_id,
+        tenant=options.tenant,
+        deadline_ms=deadline_ms,
+        traceparent=current(),
+    )
     return await starter.values.sub_tasks(tasks, owner)

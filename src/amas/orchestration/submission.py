@@ -18,6 +18,7 @@ from amas.model.goal import ROOT_CAPABILITY, ROOT_KEY, Goal
 from amas.model.journal import WorkflowOpening
 from amas.model.states import Layer
 from amas.model.task import Submission, TaskSpec
+from amas.observe.tracing import current
 
 GOAL_CHARS_MAX = 20_000
 """A goal is a few sentences; what is longer belongs into its input."""
@@ -104,6 +105,7 @@ def _opening(goal: Goal, workflow_id: str, root_id: str, limits: FleetLimits) ->
 
 
 def _root(goal: Goal, *, limits: FleetLimits, workflow_id: str, now_ms: int) -> TaskSpec:
+    traceparent = current()
     return TaskSpec(
         capability=ROOT_CAPABILITY,
         input=goal,
@@ -113,4 +115,6 @@ def _root(goal: Goal, *, limits: FleetLimits, workflow_id: str, now_ms: int) -> 
         workflow_id=workflow_id,
         tenant=goal.tenant,
         deadline_ms=goal_deadline_ms(goal, limits, now_ms=now_ms),
+        traceparent=traceparent,
+        submitted_ms=now_ms if traceparent else 0,
     )

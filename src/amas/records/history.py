@@ -238,6 +238,7 @@ def _workflow(row: Any, counts: Iterable[Any]) -> WorkflowRecord:
 
 def _task(row: Any) -> TaskView:
     held, state = row._mapping, TaskState(row.state)
+    spec = _spec.decode(held["spec"]) if "spec" in held else None
     return TaskView(
         id=row.id,
         state=state,
@@ -259,7 +260,8 @@ def _task(row: Any) -> TaskView:
         created_ms=row.created_ms,
         started_ms=row.started_ms or 0,
         finished_ms=row.finished_ms or 0,
-        input=_spec.decode(held["spec"]).input if "spec" in held else None,
+        traceparent=spec.traceparent if spec else "",
+        input=spec.input if spec else None,
         result=_any.decode(held["result"]) if held.get("result") else None,
         failure=_failure.decode(row.failure) if row.failure else None,
     )

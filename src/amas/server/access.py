@@ -122,6 +122,9 @@ GET    /api/agents/{agent_id}                           look
 DELETE /api/agents/{agent_id}                           operate
 POST   /api/agents/{agent_id}/restart                   operate
 GET    /api/agents/{agent_id}/logs                      look
+GET    /api/agents/{agent_id}/logs/stream               look
+GET    /api/diagnostics                                 look
+POST   /api/diagnostics/profile                         operate
 GET    /api/pools                                       look
 POST   /api/pools/{name}/scale                          operate
 POST   /api/pools/{name}/restart                        operate

@@ -16,12 +16,14 @@ from amas.server.routes import (
     dead_letters,
     deliverables,
     desired,
+    diagnostics,
     fleet,
     fleet_map,
     flows,
     healing,
     kill,
     limits,
+    logs,
     messages,
     pools,
     quality,
@@ -37,6 +39,7 @@ from amas.server.routes import (
 )
 from amas.server.tenancy import owned
 from amas.server.timing import Timed
+from amas.server.tracing import Traced
 
 DESCRIPTION = """\
 Submit goals and tasks to a fleet of agents, watch them, and get results.
@@ -59,6 +62,8 @@ def create_app(plane: ControlPlane) -> FastAPI:
     work = (tasks, workflows, flows, approvals, dead_letters, schedules, quality)
     people = (
         agents,
+        logs,
+        diagnostics,
         pools,
         fleet,
         desired,
@@ -84,6 +89,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
         app.include_router(part.router)
     app.router.routes.extend(pages.routes())
     problems.install(app)
+    app.add_middleware(Traced)
     app.add_middleware(Guard, settings=plane.settings, identity=plane.identity, audit=plane.audit)
     app.add_middleware(Timed, metrics=plane.metrics)
     app.openapi = openapi_of(app, routers, locked=bool(plane.settings.token))  # type: ignore[method-assign]

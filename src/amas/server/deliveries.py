@@ -37,7 +37,6 @@ class Deliveries:
         """Return the histogram."""
         return Histogrammed(
             name=names.MESSAGE_LATENCY,
-            meaning="Seconds from sending a message between agents to its first delivery.",
             buckets=self._sum.buckets(),
             sum_s=self._sum.sum_s,
         )

@@ -71,6 +71,7 @@ async def snapshot(plane: ControlPlane) -> Snapshot | None:
         bounds=bounds,
         totals=totals,
         recorder_lag_s=lag_s,
+        response_s=await _average_response_s(plane.records),
         messages_held=sum(held.values()),
         messages=messages,
         pools=pools,
@@ -91,6 +92,8 @@ async def snapshot(plane: ControlPlane) -> Snapshot | None:
         alerts=Counter(
             (alert.rule, alert.severity, alert.status) for alert in watched.alerts.values() if alert.status != "resolved"
         ),
+        host_lag_s=max((host.figures.loop_lag_s for host in hosts), default=None),
+        usage=await plane.usage.look(hosts),
     )
 
 
@@ -112,21 +115,8 @@ async def _pool_sizes(plane: ControlPlane) -> dict[str, PoolSize]:
 
 def durations(kept: Figures) -> list[Histogrammed]:
     """Return what the duties measured in this process; only the leader's are ever more than empty."""
-    known = (
-        (
-            names.DECOMPOSITION_DURATION,
-            "Seconds from the start of the attempt that planned a goal to its plan.",
-            kept.decompositions,
-        ),
-        (
-            names.ASSIGNMENT_DURATION,
-            "Seconds from when a task of the hierarchy could first be claimed to its first claim by an agent.",
-            kept.assignments,
-        ),
-    )
-    return [
-        Histogrammed(name=name, meaning=meaning, buckets=found.buckets(), sum_s=found.sum_s) for name, meaning, found in known
-    ]
+    known = {names.DECOMPOSITION_DURATION: kept.decompositions, names.ASSIGNMENT_DURATION: kept.assignments}
+    return [Histogrammed(name=name, buckets=found.buckets(), sum_s=found.sum_s) for name, found in known.items()]
 
 
 async def figures(plane: ControlPlane) -> FleetFigures:

@@ -19,6 +19,7 @@ from amas.errors import CapabilityUnknown
 from amas.model.fleet import VARIANT, FleetSpec
 from amas.model.limits import Reserve, reserves_of
 from amas.model.task import RetryPolicy, Submission, TaskSpec
+from amas.observe.tracing import current
 from amas.server.access_shapes import NewKey, NewSignIn
 from amas.server.alert_shapes import NewRun, NewSilence, NewTestAlert, RunAnswer
 from amas.server.backup_shapes import NewBackup
@@ -168,6 +169,8 @@ async def submissions(tasks: Sequence[NewTask], fleet: FleetSpec, values: LargeV
     check_capabilities(tasks, fleet)
     keys: dict[str, str] = {}
     drafts = []
+    traceparent = current()
+    submitted_ms = now_ms() if traceparent else 0
     for task_id, task in zip(new_ids(len(tasks)), tasks, strict=True):
         spec = TaskSpec(
             capability=task.capability,
@@ -180,6 +183,8 @@ async def submissions(tasks: Sequence[NewTask], fleet: FleetSpec, values: LargeV
             tenant=task.tenant,
             deadline_ms=now_ms() + round(task.deadline_s * 1000) if task.deadline_s else 0,
             when=task.when,
+            traceparent=traceparent,
+            submitted_ms=submitted_ms,
         )
         if task.when:
             compiled(task.when)

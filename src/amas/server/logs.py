@@ -29,7 +29,7 @@ def agent_lines(folder: Path, agent_id: str, *, limit: int) -> tuple[list[dict[s
         lines, whole = _tail(path)
         cut = cut or not whole
         found.extend(entry for line in lines if mark.search(line) for entry in _entry(line, agent_id))
-    found.sort(key=lambda entry: str(entry.get("timestamp", "")))
+    found.sort(key=lambda entry: str(entry.get("at", "")))
     return found[-limit:], cut or len(found) > limit
 
 

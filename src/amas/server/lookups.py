@@ -8,6 +8,7 @@ from amas.errors import ArtifactError, RecordsError, TaskUnknown, WorkflowUnknow
 from amas.model.artifact import shown
 from amas.model.states import TaskState, WorkflowState
 from amas.model.task import Failure, Json, TaskView
+from amas.model.trace import parse
 from amas.records.views import AttemptRecord, Cost, WorkflowRecord
 from amas.server.plane import ControlPlane
 from amas.server.shapes import AttemptShape, FailureShape, TaskDetail, TaskShape, WorkflowDetail, WorkflowShape
@@ -36,6 +37,7 @@ async def task_detail(plane: ControlPlane, task_id: str) -> TaskDetail:
         attempts=attempts,
         cost=await _cost(plane, task_id=task_id),
         waits_for=list(waits_for),
+        trace_id=place.trace_id if (place := parse(found.traceparent)) else "",
     )
 
 

@@ -41,6 +41,7 @@ from amas.server.identity import Identity
 from amas.server.live import LiveEvents
 from amas.server.rate import Rate
 from amas.server.remote import RemoteDesk
+from amas.server.usage import UsageMeter
 from amas.settings import MessageSettings, RemoteSettings, ServerSettings
 
 
@@ -96,6 +97,11 @@ class ControlPlane:
     remote: RemoteDesk = field(init=False)
     """Hears bells only where somebody runs it: `serve` does."""
     rate: Rate = field(init=False)
+    usage: UsageMeter = field(init=False)
+    profiling: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while this process is profiled."""
+    log_followers: int = 0
+    """Streams of logs that are open."""
     reporting: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a report is made: one at a time."""
     values: LargeValues = field(init=False)
@@ -123,6 +129,7 @@ class ControlPlane:
             self.engine, self.queue, self.values, self.fleet, settings=self.remote_settings, retention_s=self.retention_s
         )
         self.rate = Rate()
+        self.usage = UsageMeter(self.engine, self.home)
         self.audit = AuditLog(self.home / "audit")
         self.identity = Identity(
             self.engine, self.home, settings=self.settings, home_key=self.home_key, remote_token=self.remote_settings.token

@@ -18,6 +18,7 @@ from amas.engine.connection import Engine
 from amas.engine.desired import DesiredState
 from amas.fleet.load import load_fleet, name_of_fleet
 from amas.observe.logging import open_log, use_log
+from amas.observe.tracing import tracing_of
 from amas.platforms.local.control import fleet_state
 from amas.platforms.local.home import Home
 from amas.platforms.local.ready import on_stop, tell_ready
@@ -41,7 +42,8 @@ def run_control_plane(folder: Path | None) -> None:
     """Run the API and the controllers until SIGTERM."""
     import uvloop
 
-    uvloop.run(_control_plane(Home(folder or HomeSettings.read().folder())))
+    with tracing_of("control_plane", f"control-plane-{os.getpid()}"):
+        uvloop.run(_control_plane(Home(folder or HomeSettings.read().folder())))
 
 
 async def _control_plane(home: Home) -> None:

@@ -391,6 +391,8 @@ class TaskDetail(TaskShape, frozen=True, kw_only=True):
     """So far, from the records."""
     waits_for: list[str]
     """What it waits for though it is queued: `slots:customer-42`, `rate:openai`, `budget:...`; empty for all others."""
+    trace_id: str
+    """Of the W3C trace that it belongs to; empty for none."""
 
 
 class TaskResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from amas.observe.metrics import Metrics
 
 UNMATCHED = "unmatched"
 """The label of requests that no route took, whatever their path."""
-WAITS = ("/events", "/result")
+WAITS = ("/events", "/result", "/stream")
 
 
 class Timed:

@@ -17,7 +17,7 @@ from host_bench import SAMPLES
 from amas.artifacts.store import ArtifactStore
 
 REPORT_PAGE = Path(__file__).parents[3] / "docs" / "report.md"
-LIMIT_S = 60
+LIMIT_S = 240
 pytestmark = pytest.mark.xdist_group("cli")  # one fleet for the module
 AMAS = [sys.executable, "-m", "amas"]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -64,6 +64,22 @@ def task_id(run: Run, tmp_path_factory: pytest.TempPathFactory) -> str:
     with urlopen(f"http://127.0.0.1:{port}/api/tasks/{made}/result?wait=30", timeout=LIMIT_S) as answer:
         assert answer.status == 200
     return str(made)
+
+
+@pytest.mark.requirement("T4", "A13")
+def test_the_fleet_is_diagnosed_profiled_and_monitored(run: Run, folder: Path, task_id: str) -> None:
+    found = said(run("diagnose", "--json"))
+    duties = {each["name"]: each for each in found["duties"]}
+    assert found["leads"] and {"reaper", "recorder", "logs", "timers"} <= set(duties)
+    assert duties["reaper"]["sweeps"] > 0 and duties["reaper"]["longest_s"] >= duties["reaper"]["mean_s"] > 0
+    assert "recorder" in {each["name"] for each in found["tasks"]}
+    shown = run("diagnose").stdout
+    assert "its loop is" in shown and "reaper" in shown and "host-1" in shown
+    assert run("diagnose", "--profile", "0.3", "-o", str(folder / "profile.json")).returncode == 0
+    assert json.loads((folder / "profile.json").read_text())["profiles"][0]["unit"] == "seconds"
+    assert run("monitoring", "write", str(folder / "monitoring")).returncode == 0
+    port = said(run("status", "--json"))["fleet"]["metrics_port"]
+    assert f"- 127.0.0.1:{port}\n" in (folder / "monitoring" / "prometheus.yml").read_text()
 
 
 def test_status_says_what_runs(run: Run) -> None:

@@ -21,7 +21,7 @@ async def serving(plane: ControlPlane) -> AsyncIterator[tuple[int, int]]:
     ports: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
     running = asyncio.create_task(serve(plane, ready=lambda *found: ports.set_result(found)))
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             yield await ports
     finally:
         running.cancel()

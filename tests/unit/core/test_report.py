@@ -80,6 +80,7 @@ def test_a_long_window_has_longer_seconds() -> None:
     month = slots_of(0, 30 * 86_400_000)
     assert (month.slot_ms, month.total) == (30_000, SLOTS_MAX)
     assert slots_of(0, 1500).total == 2, "the last one ends later"
+    assert slots_of(T0 + 1, T0 + 5000) == Slots(T0, T0 + 5000, 1000), "seconds are those of the clock, whenever one asks"
 
 
 def test_the_timeline_adds_up_to_all_that_ended() -> None:

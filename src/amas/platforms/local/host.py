@@ -16,6 +16,7 @@ from amas.engine.connection import Engine
 from amas.model.fleet import FleetSpec
 from amas.model.goal import ROOT_CAPABILITY
 from amas.observe.logging import open_log
+from amas.observe.tracing import tracing_of
 from amas.platforms.local.control import fleet_state
 from amas.platforms.local.home import Home
 from amas.platforms.local.ready import on_stop, tell_ready
@@ -27,7 +28,8 @@ def run_host(folder: Path | None, host_id: str) -> None:
     """Run a host until SIGTERM, then drain it."""
     import uvloop
 
-    uvloop.run(_host(Home(folder or HomeSettings.read().folder()), host_id))
+    with tracing_of("host", host_id):
+        uvloop.run(_host(Home(folder or HomeSettings.read().folder()), host_id))
 
 
 def fleet_facts(spec: FleetSpec, home: Home) -> FleetSpec:

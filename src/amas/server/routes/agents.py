@@ -40,7 +40,7 @@ _AGENT = AgentShape(
     tasks_succeeded=41,
     tasks_failed=1,
 )
-_LINE = {"timestamp": "2026-01-01T12:00:00Z", "level": "info", "event": "reviewed a file", "agent_id": "code-reviewer-1"}
+_LINE = {"at": "2026-01-01T12:00:00Z", "level": "info", "message": "reviewed a file", "agent_id": "code-reviewer-1"}
 
 
 @router.get("", summary="List agents", **answers(AgentPage, AgentPage(items=[_AGENT], total=1, next=None), problems=(422, 503)))

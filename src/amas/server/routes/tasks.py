@@ -93,6 +93,7 @@ _TASK = TaskDetail(
     ],
     cost=Cost(usd=0.004, tokens=240, input_tokens=200, output_tokens=40, calls=2, model_s=1.5, agent_s=2.0),
     waits_for=[],
+    trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
 )
 _LISTED = TaskShape(**{name: getattr(_TASK, name) for name in TaskShape.__struct_fields__})
 

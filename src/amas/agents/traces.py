@@ -1,0 +1,166 @@
+"""What an attempt that is traced tells: its task, itself, its steps, its requests to models, its messages.
+
+Only for attempts whose task came with a `traceparent` that is kept; all others have None in the place of an `AttemptTrace`. The
+task's span is told by the attempt that ends it, so a task that ends without one (cancelled, overdue) has none of its own.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import msgspec
+
+from amas.clock import now_ns
+from amas.model.blob import unwrap
+from amas.model.cost import ModelCall
+from amas.model.message import Message
+from amas.model.task import Claimed, Completion, FailedAttempt, Failure
+from amas.model.trace import TraceContext, attempt_name, span_of
+from amas.observe import tracing
+from amas.observe.tracing import Attributes, Span, Tracing, known, within
+
+STEPS_BEGUN_MAX = 1000
+"""Of an attempt, begun and not kept: agents may look for any number of steps."""
+
+_failure = msgspec.msgpack.Decoder(Failure)
+
+
+class AttemptTrace:
+    """One attempt's spans."""
+
+    __slots__ = ("_begun", "_claimed", "_host_id", "_place", "_tracing")
+
+    def __init__(self, to: Tracing, place: TraceContext, claimed: Claimed, host_id: str) -> None:
+        """`place`: where the task was submitted."""
+        self._tracing, self._claimed, self._host_id = to, claimed, host_id
+        self._place = place._replace(span_id=span_of(attempt_name(claimed.id, claimed.attempt)))
+        self._begun: dict[str, int] = {}
+
+    @classmethod
+    def of(cls, to: Tracing | None, claimed: Claimed, host_id: str) -> "AttemptTrace | None":
+        """Return what tells of an attempt; None where nobody listens or its trace isn't kept."""
+        place = known(claimed.spec.traceparent) if to is not None else None
+        return cls(to, place, claimed, host_id) if to is not None and place is not None else None
+
+    @property
+    def traceparent(self) -> str:
+        """What belongs to this attempt goes on with this."""
+        return str(self._place)
+
+    # -- within
+
+    def begin_step(self, name: str) -> None:
+        """Note when a step that isn't known began."""
+        if len(self._begun) < STEPS_BEGUN_MAX:
+            self._begun[name] = now_ns()
+
+    def end_step(self, name: str, calls: Sequence[ModelCall]) -> None:
+        """Tell of a step that was kept, and of the requests that it took, one after the other: of each the duration is known."""
+        end_ns = now_ns()
+        step = self._place._replace(span_id=span_of(f"{self._place.span_id}/{name}"))
+        self._tell(f"step {name}", self._place, step.span_id, self._begun.pop(name, end_ns), end_ns, _of_step(name))
+        for number, call in reversed(list(enumerate(calls))):
+            start_ns = end_ns - call.duration_ms * 1_000_000
+            about: Attributes = {
+                tracing.GEN_AI_OPERATION: "chat",
+                tracing.GEN_AI_PROVIDER: call.provider,
+                tracing.GEN_AI_MODEL: call.model,
+                tracing.GEN_AI_INPUT_TOKENS: call.input_tokens,
+                tracing.GEN_AI_OUTPUT_TOKENS: call.output_tokens,
+            }
+            span_id = span_of(f"{step.span_id}/{number}")
+            self._tracing.tell(Span(f"chat {call.model}", step, span_id, start_ns, end_ns, about, kind="CLIENT"))
+            end_ns = start_ns
+
+    @contextmanager
+    def mailing(self, what: str, *, sends: bool) -> Iterator[None]:
+        """Tell of an agent that sends or receives messages in the block; those that it sends go on with the span."""
+        start_ns, (_, place), error = now_ns(), self._tracing.begin(self._place, what), ""
+        try:
+            with within(str(place)):
+                yield
+        except Exception as raised:
+            error = repr(raised)
+            raise
+        finally:
+            kind: tracing.Kind = "PRODUCER" if sends else "CONSUMER"
+            about = {"messaging.operation.name": what, "messaging.system": "amas"}
+            self._tracing.tell(
+                Span(f"{what} message", self._place, place.span_id, start_ns, now_ns(), about, kind=kind, error=error)
+            )
+
+    # -- the end
+
+    def ended(self, outcome: Completion | FailedAttempt | None, *, took_s: float, suspended: bool) -> None:
+        """Tell of the attempt, and of its task where that ends with it."""
+        claimed, spec = self._claimed, self._claimed.spec
+        end_ns, error, final = now_ns(), "", isinstance(outcome, Completion)
+        said = "succeeded" if final else "suspended" if suspended else "stopped"
+        if isinstance(outcome, FailedAttempt):
+            failure = _failure.decode(unwrap(outcome.failure))
+            said, error = "failed", f"{failure.code}: {failure.message}"
+            counts = not outcome.later and outcome.provider is None
+            final = outcome.final or (counts and claimed.failures >= spec.retry.retries)
+        start_ns = end_ns - round(took_s * 1e9)
+        about: Attributes = {
+            tracing.GEN_AI_OPERATION: "invoke_agent",
+            tracing.GEN_AI_AGENT_ID: claimed.agent_id,
+            tracing.GEN_AI_AGENT_NAME: claimed.agent_id.rpartition("-")[0],
+            tracing.ATTEMPT: claimed.attempt,
+            tracing.HOST_ID: self._host_id,
+            tracing.OUTCOME: said,
+        }
+        task = self._place._replace(span_id=span_of(claimed.id))
+        self._tell(f"attempt {claimed.attempt}", task, self._place.span_id, start_ns, end_ns, about, error)
+        if final:
+            start_ns = spec.submitted_ms * 1_000_000 or start_ns
+            named = {tracing.CAPABILITY: spec.capability, tracing.TENANT: spec.tenant, "amas.task.key": spec.key}
+            name = f"task {spec.title or spec.key or spec.capability}"
+            self._tell(name, self._parent(), task.span_id, start_ns, end_ns, {**named, tracing.OUTCOME: said}, error)
+
+    def _parent(self) -> TraceContext:
+        """Return the task's parent: another task, its workflow, or who submitted it."""
+        spec = self._claimed.spec
+        place = known(spec.traceparent)
+        assert place is not None, "it was when the attempt began"
+        above = spec.parent_id or spec.workflow_id
+        return place._replace(span_id=span_of(above)) if above else place
+
+    def _tell(  # noqa: PLR0913, PLR0917  a span's parts
+        self, name: str, parent: TraceContext, span_id: str, start_ns: int, end_ns: int, about: Attributes, error: str = ""
+    ) -> None:
+        ours = {tracing.TASK_ID: self._claimed.id, tracing.WORKFLOW_ID: self._claimed.spec.workflow_id}
+        self._tracing.tell(Span(name, parent, span_id, start_ns, end_ns, {**ours, **about}, error=error))
+
+
+def _of_step(name: str) -> Attributes:
+    """Return what the name of a model agent's step says: `tool/<request>/<call>/<retry>`."""
+    kind, _, rest = name.partition("/")
+    if kind != "tool" or rest.count("/") < 2:
+        return {"amas.step": name}
+    return {"amas.step": name, tracing.GEN_AI_OPERATION: "execute_tool", tracing.GEN_AI_TOOL_CALL: rest.split("/")[1]}
+
+
+@contextmanager
+def handling(to: Tracing | None, message: Message, agent_id: str) -> Iterator[None]:
+    """Tell of an agent's work on a message as a part of its sender's trace; what it sends meanwhile goes on with that."""
+    place = known(message.traceparent) if to is not None else None
+    if to is None or place is None:
+        yield
+        return
+    start_ns, (_, own) = now_ns(), to.begin(place, "process")
+    error = ""
+    try:
+        with within(str(own)):
+            yield
+    except BaseException as raised:
+        error = repr(raised)
+        raise
+    finally:
+        about = {
+            "messaging.system": "amas",
+            "messaging.operation.name": "process",
+            "messaging.message.id": message.id,
+            tracing.GEN_AI_AGENT_ID: agent_id,
+        }
+        name = f"process message {message.type}"
+        to.tell(Span(name, place, own.span_id, start_ns, now_ns(), about, kind="CONSUMER", error=error))
