@@ -77,13 +77,14 @@ async def many(browser: Browser) -> None:
 
 
 async def one(browser: Browser) -> None:
-    """Picture a goal's graph once its first parts are done."""
+    """Picture a goal's graph below its deliverable."""
     async with fleet_of("amas") as fleet, looking(browser, f"{fleet.state.api_url}/goals", "light") as page:
         await page.get_by_label("What is wanted").fill("Review the code and write a report")
         await page.get_by_label("Input folder").fill(str(REPOSITORY / "src" / "amas" / "core"))
         await page.get_by_role("button", name="Submit the goal").click()
         await page.get_by_role("button", name="Graph").click()
-        await page.get_by_text("Write the report").wait_for(timeout=300_000)
+        await page.get_by_role("heading", name="Deliverable").wait_for(timeout=300_000)
+        await page.locator(".heading", has_text="Tasks").evaluate("element => element.scrollIntoView()")
         await page.screenshot(path=PICTURES / "goal.png")
 
 

@@ -51,8 +51,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     assert command.left_running() == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(address: str) -> Iterator[Browser]:
+    """A browser that is gone with the module: while it runs, no async test could start an event loop in this thread."""
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield running

@@ -23,15 +23,16 @@ PAGES = {
     "/costs": "Costs",
     "/rollouts": "Roll-outs",
     "/alerts": "Alerts",
+    "/audit": "Audit",
 }
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def patient() -> None:
     expect.set_options(timeout=LIMIT_MS)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def goal(browser, address: str, project: Path) -> str:
     """Submit a goal on the page, and wait there until its deliverable can be read; return its page's path."""
     page = browser.new_page()
@@ -124,12 +125,14 @@ def test_a_task_that_failed_for_good_is_discarded_once_that_is_confirmed(visit: 
 def test_an_alert_is_silenced_with_a_reason_and_told_again_when_that_ends(visit: Visit) -> None:
     page = visit("/alerts")
     silence = page.get_by_role("form", name="Silence an alert")
-    silence.get_by_label("By").fill("ada")
+    silence.get_by_label("By", exact=True).fill("ada")
     silence.get_by_label("Why").fill("the nightly build")
     silence.get_by_role("button", name="Silence it").click()
     row = page.get_by_role("row", name=re.compile("ada the nightly build"))
     row.get_by_role("button", name="End it").click()
     expect(row).to_have_count(0)
+    page.get_by_role("link", name="Audit").click()
+    expect(page.get_by_role("row", name="DELETE /api/silences")).not_to_have_count(0)
 
 
 @pytest.mark.parametrize(("theme", "rules"), [("light", {}), ("dark", {"runOnly": ["color-contrast"]})])

@@ -25,10 +25,14 @@ export async function refusal(response: Response): Promise<Refused> {
   }
 }
 
+/** Heard by the page when a call was refused for want of a session, whoever made it. */
+export const UNKNOWN_CALLER = "amas:unknown-caller";
+
 export const api = createClient<paths>({ baseUrl: window.location.origin });
 
 api.use({
   async onResponse({ response }) {
+    if (response.status === 401) window.dispatchEvent(new Event(UNKNOWN_CALLER));
     if (!response.ok) throw await refusal(response);
   },
   onError() {

@@ -1,41 +1,27 @@
-// Who is signed in. A control plane that knows no sessions answers 404: then nobody need sign in, or the caller's token does it.
+// Who is signed in; nobody has the name "". The browser holds the session in a cookie that no script sees.
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { refusal } from "./client";
-
-export interface Session {
-  name: string;
-  role: string;
-  sign_in: ("key" | "oidc")[];
-  /** The API refused a call for want of one. */
-  needed?: boolean;
-}
+import { answer, api, type Shape } from "./client";
 
 export const SESSION = ["session"];
-const NOBODY: Session = { name: "", role: "", sign_in: ["key"] };
+/** Whoever is on the fleet's own machine while no key was made: there is nothing to sign out of. */
+export const LOCAL = "local";
 
-export function useSession(): Session {
-  const query = useQuery({
-    queryKey: SESSION,
-    staleTime: Infinity,
-    queryFn: async (): Promise<Session> => {
-      const response = await fetch("/api/session");
-      return response.ok ? await response.json() : { ...NOBODY, needed: response.status === 401 };
-    },
-  });
-  return query.data ?? NOBODY;
+export function useSession(): Shape["SessionShape"] | undefined {
+  return useQuery({ queryKey: SESSION, staleTime: Infinity, queryFn: () => answer(api.GET("/api/session")) }).data;
 }
+
+/** In whose name the page asks for a change; the server puts the caller's own in its place where it knows that. */
+export const useBy = (): string => useSession()?.name || "web";
 
 export function useSignIn() {
   const client = useQueryClient();
   return useMutation({
-    mutationFn: async (key: string) => {
-      const response = await fetch("/api/session", {
-        method: "POST",
-        headers: { "content-type": "application/json" },
-        body: JSON.stringify({ key }),
-      });
-      if (!response.ok) throw await refusal(response);
-    },
+    mutationFn: (key: string) => answer(api.POST("/api/session", { body: { key } })),
     onSuccess: () => client.resetQueries(),
   });
+}
+
+export function useSignOut() {
+  const client = useQueryClient();
+  return useMutation({ mutationFn: () => answer(api.DELETE("/api/session")), onSuccess: () => client.resetQueries() });
 }

@@ -1,7 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
 import { answer, api } from "../api/client";
-import { useSession } from "../api/session";
+import { useBy } from "../api/session";
 import { count, moment } from "../lib/format";
 import { Refusal } from "../parts/Failed";
 import { Order } from "../parts/Order";
@@ -58,7 +58,7 @@ export function Agent() {
               {count(found.tasks_succeeded)} succeeded, {count(found.tasks_failed)} failed
             </dd>
           </dl>
-          <Restart pool={found.agent_type} />
+          <Restart id={id} />
         </section>
       )}
       <h2>Latest tasks</h2>
@@ -75,17 +75,15 @@ const TaskLink = ({ id }: { id: string }) => (
   </Link>
 );
 
-/** A pool's agents are made anew together, each once it has done what it runs. */
-function Restart({ pool }: { pool: string }) {
-  const by = useSession().name || "web";
-  const asked = { params: { path: { name: pool } }, body: { by, why: "asked for on the page" } };
+function Restart({ id }: { id: string }) {
+  const asked = { params: { path: { agent_id: id } }, body: { by: useBy(), why: "asked for on the page" } };
   return (
     <div className="row actions">
       <Order
-        label={`Restart the agents of ${pool}`}
+        label="Restart it"
         changes="agent"
-        done="Ordered: each is made anew once it has done what it runs."
-        run={() => answer(api.POST("/api/pools/{name}/restart", asked))}
+        done="Ordered: what it runs is given back, and it is made anew."
+        run={() => answer(api.POST("/api/agents/{agent_id}/restart", asked))}
       />
     </div>
   );

@@ -1,7 +1,7 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import type { FormEvent } from "react";
 import { answer, api, type Shape } from "../api/client";
-import { useSession } from "../api/session";
+import { useBy } from "../api/session";
 import { moment, seconds } from "../lib/format";
 import { Refusal } from "../parts/Failed";
 import { Order } from "../parts/Order";
@@ -74,7 +74,7 @@ function Silences({ rules }: { rules: Shape["RuleShape"][] }) {
 }
 
 function NewSilence({ rules }: { rules: Shape["RuleShape"][] }) {
-  const name = useSession().name;
+  const by = useBy();
   const client = useQueryClient();
   const silence = useMutation({
     mutationFn: (body: Shape["NewSilence"]) => answer(api.POST("/api/silences", { body })),
@@ -104,7 +104,7 @@ function NewSilence({ rules }: { rules: Shape["RuleShape"][] }) {
         </label>
         <label>
           By
-          <input name="by" defaultValue={name} required />
+          <input name="by" defaultValue={by} required />
         </label>
         <label>
           Why

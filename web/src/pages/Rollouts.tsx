@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { answer, api, type Shape } from "../api/client";
-import { useSession } from "../api/session";
+import { useBy } from "../api/session";
 import { moment, rate, share } from "../lib/format";
 import { Refusal } from "../parts/Failed";
 import { Order } from "../parts/Order";
@@ -59,7 +59,7 @@ function Rollout({ view }: { view: Shape["RolloutView"] }) {
 }
 
 function Words({ view: { pool, phase, version } }: { view: Shape["RolloutView"] }) {
-  const by = useSession().name || "web";
+  const by = useBy();
   const said = { params: { path: { pool } }, body: { by } };
   return (
     <div className="row actions">

@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { answer, api, type Shape } from "../api/client";
-import { useSession } from "../api/session";
+import { useBy } from "../api/session";
 import { moment } from "../lib/format";
 import { Refusal } from "../parts/Failed";
 import { Order } from "../parts/Order";
@@ -61,7 +61,7 @@ export function RunBooks() {
 }
 
 function Words({ run }: { run: Shape["Run"] }) {
-  const by = useSession().name || "web";
+  const by = useBy();
   const path = { params: { path: { run_id: run.id } } };
   const say = (refuse: boolean) => answer(api.POST("/api/runbook-runs/{run_id}/answer", { ...path, body: { by, refuse } }));
   const asks = run.steps?.[run.at ?? 0]?.status === "asking";

@@ -1,5 +1,5 @@
 import { Link, Outlet } from "@tanstack/react-router";
-import { useSession } from "../api/session";
+import { LOCAL, useSession, useSignOut } from "../api/session";
 import { toggle, useTheme } from "../lib/theme";
 import { SignIn } from "./SignIn";
 
@@ -11,6 +11,7 @@ const PAGES = [
   ["/costs", "Costs"],
   ["/rollouts", "Roll-outs"],
   ["/alerts", "Alerts"],
+  ["/audit", "Audit"],
 ] as const;
 
 export function Shell() {
@@ -31,12 +32,24 @@ export function Shell() {
             </Link>
           ))}
         </nav>
-        {session.name && <span className="who">{session.name}</span>}
+        {session?.name && session.name !== LOCAL && <SignedIn name={session.name} />}
         <ThemeSwitch />
       </header>
       <main id="main" tabIndex={-1}>
-        {session.needed ? <SignIn ways={session.sign_in} /> : <Outlet />}
+        {session?.name === "" ? <SignIn ways={session.sign_in} /> : <Outlet />}
       </main>
+    </>
+  );
+}
+
+function SignedIn({ name }: { name: string }) {
+  const signOut = useSignOut();
+  return (
+    <>
+      <span className="who">{name}</span>
+      <button type="button" className="quiet" onClick={() => signOut.mutate()}>
+        Sign out
+      </button>
     </>
   );
 }

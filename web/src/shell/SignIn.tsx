@@ -1,8 +1,8 @@
 import type { FormEvent } from "react";
-import { useSignIn, type Session } from "../api/session";
+import { useSignIn } from "../api/session";
 import { Refusal } from "../parts/Failed";
 
-export function SignIn({ ways }: { ways: Session["sign_in"] }) {
+export function SignIn({ ways }: { ways: string[] }) {
   const signIn = useSignIn();
   function submit(event: FormEvent<HTMLFormElement>) {
     event.preventDefault();
@@ -14,7 +14,7 @@ export function SignIn({ ways }: { ways: Session["sign_in"] }) {
       {ways.includes("key") && (
         <form onSubmit={submit} className="stack">
           <label>
-            API key
+            API key, or the fleet's token
             <input name="key" type="password" autoComplete="current-password" required />
           </label>
           <button type="submit" disabled={signIn.isPending}>

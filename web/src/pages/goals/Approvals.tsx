@@ -1,7 +1,7 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { answer, api, type Shape } from "../../api/client";
-import { useSession } from "../../api/session";
+import { useBy } from "../../api/session";
 import { Refusal } from "../../parts/Failed";
 import type { Detail } from "./fold";
 
@@ -28,7 +28,7 @@ export function Approvals({ workflow }: { workflow: Detail }) {
 
 function Ask({ asked }: { asked: Shape["Approval"] }) {
   const client = useQueryClient();
-  const by = useSession().name || "web";
+  const by = useBy();
   const [comment, setComment] = useState("");
   const say = useMutation({
     mutationFn: (approved: boolean) =>

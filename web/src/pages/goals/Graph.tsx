@@ -1,9 +1,9 @@
 // What needs what, laid out by dagre from left to right and shown by React Flow: move, zoom, and every node by Tab.
 import { graphlib, layout } from "@dagrejs/dagre";
 import { useNavigate } from "@tanstack/react-router";
-import { Background, Controls, type Edge, type Node, Position, ReactFlow, useNodesInitialized, useReactFlow } from "@xyflow/react";
+import { Background, Controls, type Edge, type Node, Position, ReactFlow } from "@xyflow/react";
 import "@xyflow/react/dist/base.css";
-import { useEffect, useMemo } from "react";
+import { useMemo } from "react";
 import { useTheme } from "../../lib/theme";
 import { State } from "../../parts/State";
 import type { Task } from "./fold";
@@ -26,6 +26,8 @@ export default function Graph({ tasks }: { tasks: Task[] }) {
   return (
     <div className={`panel ${styles.graph}`}>
       <ReactFlow
+        key={`${tasks.length} ${edges.length}`} // laid out anew, it is shown whole again
+        fitView
         nodes={nodes}
         edges={edges}
         colorMode={theme}
@@ -37,20 +39,9 @@ export default function Graph({ tasks }: { tasks: Task[] }) {
       >
         <Background />
         <Controls showInteractive={false} />
-        <Fitted to={nodes.length} />
       </ReactFlow>
     </div>
   );
-}
-
-/** Shows the whole graph again whenever tasks came. */
-function Fitted({ to }: { to: number }) {
-  const { fitView } = useReactFlow();
-  const measured = useNodesInitialized();
-  useEffect(() => {
-    if (measured) void fitView();
-  }, [fitView, measured, to]);
-  return null;
 }
 
 /** A line from what is needed to what needs it, and a dashed one from who spawned a task to it. */

@@ -1,0 +1,49 @@
+import { useInfiniteQuery } from "@tanstack/react-query";
+import { answer, api } from "../api/client";
+import { moment } from "../lib/format";
+import { Refusal } from "../parts/Failed";
+import { Table } from "../parts/Table";
+
+const EVERY_MS = 10_000;
+
+export function Audit() {
+  const audit = useInfiniteQuery({
+    queryKey: ["audit"],
+    queryFn: ({ pageParam }) => answer(api.GET("/api/audit", { params: { query: { limit: 50, before: pageParam } } })),
+    initialPageParam: 0,
+    getNextPageParam: (page) => page.next,
+    refetchInterval: EVERY_MS,
+  });
+  const found = audit.data?.pages.flatMap((page) => page.items) ?? [];
+  return (
+    <>
+      <h1>Audit</h1>
+      <p className="note">
+        Who changed what, newest first; <code>amas audit verify</code> checks that nothing was taken out or altered.
+      </p>
+      <Refusal error={audit.error} />
+      {audit.isSuccess && found.length === 0 && <p className="note">Nobody has changed anything yet.</p>}
+      {found.length > 0 && (
+        <Table label="Administrative acts" columns={["When", "Who", "As", "What", "On", "Outcome"]}>
+          {found.map((line) => (
+            <tr key={line.seq}>
+              <th scope="row">{moment(Date.parse(line.at))}</th>
+              <td>{line.who}</td>
+              <td>{line.role}</td>
+              <td>
+                <code>{line.act}</code>
+              </td>
+              <td>{line.on}</td>
+              <td>{line.outcome}</td>
+            </tr>
+          ))}
+        </Table>
+      )}
+      {audit.hasNextPage && (
+        <button type="button" className="quiet" onClick={() => void audit.fetchNextPage()}>
+          Show older ones
+        </button>
+      )}
+    </>
+  );
+}
