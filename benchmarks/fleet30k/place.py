@@ -42,7 +42,7 @@ class Place(NamedTuple):
     async def until(self, agents: int) -> None:
         """Return once so many agents are registered, in all."""
         async with asyncio.timeout(SEATED_S):
-            while sum(host.about.agents for host in await self.hosts()) != agents:
+            while sum(host.about.agents for host in await self.hosts()) != agents:  # noqa: ASYNC110  other processes' doing
                 await asyncio.sleep(LOOK_EVERY_S)
 
     async def scale(self, pool: str, replicas: int) -> None:
@@ -51,8 +51,8 @@ class Place(NamedTuple):
         url = f"{self.fleet.state.api_url}/api/pools/{pool}/scale"
 
         def post() -> None:
-            request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310  our own address
-            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+            with urllib.request.urlopen(request, timeout=30) as answer:
                 answer.read()
 
         await asyncio.to_thread(post)
@@ -79,7 +79,7 @@ async def up(fleet_file: str, *, more: str = "", most: int = 0) -> AsyncIterator
 
 
 def _extended(path: Path, folder: Path, pools: str, most: int) -> Path:
-    """Write the fleet with more pools and room for them into `folder`, where the agents of benchmarks/agents.py are found, too."""
+    """Write the fleet with more pools, and room for them, into `folder`, where benchmarks/agents.py is found, too."""
     head, _, rest = path.read_text().partition("\nlimits:")
     limits = {"max_agents_per_pool": max(most, 2000), "max_total_agents": most + 30_000, "max_tasks_per_agent": 64}
     written = folder / "fleet.yaml"
