@@ -94,7 +94,7 @@ async def measure(place: Place, *, kills: int, restarts: int) -> Found:
                 await asyncio.sleep(BEAT_S * number / kills)  # spread over the beat: one that just renewed is missed last
                 gone.append(await _kill(place, DOOMED))
         for _ in range(restarts):
-            again.append(await _kill(place, "host-2"))
+            again.append(await _kill(place, "host-1"))
             await asyncio.sleep(STEADY_S)
     succeeded = await _totals(place) - before
     well = [(await handle.outcome()).state is TaskState.SUCCEEDED for handle in accepted]

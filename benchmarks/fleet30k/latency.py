@@ -13,8 +13,9 @@ from typing import Any
 from amas.client import NewTask
 from benchmarks.fleet import cpu_by_process, recorded
 from benchmarks.fleet30k.place import Found, Place, Row, differences
-from benchmarks.fleet30k.rate import capabilities
-from benchmarks.work import LIMIT_S, PAYLOAD
+from benchmarks.fleet30k.rate import PAYLOAD, capabilities
+from benchmarks.fleet30k.rate import once as work_through
+from benchmarks.work import LIMIT_S
 
 TICK_S = 0.01
 
@@ -56,7 +57,7 @@ async def once(place: Place, per_s: int, seconds: float) -> dict[str, Any]:
 
 async def measure(place: Place, *, per_s: int, seconds: float, runs: int) -> Found:
     """Return the medians of several runs, and the CPU of one task."""
-    await once(place, per_s, min(seconds, 1.0))  # warm
+    await work_through(place.client, capabilities(place.spec), place.agents)  # every agent is made
     found, took = [], []
     for _ in range(runs):
         await recorded(place.fleet)

@@ -1,7 +1,8 @@
 """Tasks a second over all families, and where their CPU goes: beside it, in the same run, the smallest fleet there is.
 
 What both fleets take for one task is CPU time and counts of commands, which other programs on the machine change little; the rate
-itself is a clock's, and worth what the yardstick says.
+itself is a clock's, and worth what the yardstick says. Agents are made when they get their first task: every one has had one
+before anything is measured, since a fleet that works has that behind it.
 """
 
 import statistics
@@ -13,9 +14,11 @@ from amas.engine.connection import Engine
 from amas.model.fleet import FleetSpec
 from benchmarks.fleet import NOOP, cpu_by_process, recorded
 from benchmarks.fleet30k.place import Found, Place, Row, differences
-from benchmarks.work import LIMIT_S, PAYLOAD
+from benchmarks.work import LIMIT_S
 
 BATCH = 1000
+PAYLOAD = {"text": "x" * 116}
+"""128 bytes of JSON. A stand-in answers with them: 256 there and back, as many as an ordinary no-op task's."""
 ORDINARY = NOOP
 """One pool of a few agents, as `make bench` has it."""
 
@@ -49,7 +52,7 @@ async def commands(engine: Engine) -> dict[str, tuple[int, int]]:
 async def measure(place: Place, *, tasks: int, runs: int) -> Found:
     """Return rates and the costs of one task, history included: medians of several runs."""
     names, engine = capabilities(place.spec), place.client.engine
-    await once(place.client, names, min(tasks, 2 * BATCH))  # warm
+    await once(place.client, names, max(place.agents, min(tasks, 2 * BATCH)))  # warm
     rates, took, ran = [], [], []
     for _ in range(runs):
         await recorded(place.fleet)  # a run must not pay for the history of the one before
