@@ -5,16 +5,21 @@ BIN  := $(VENV)/bin
 PYTHON ?= python3
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test lint bench bench-peers bench-science bench-page soak local-model clean
+PAGE := src/amas/_web/index.html
+
+.PHONY: help setup demo test lint bench bench-peers bench-science bench-page soak local-model screenshots clean
 
 help:  ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(STAMP)  ## create .venv and install the project with its development tools
+setup: $(STAMP) $(PAGE)  ## create .venv and install the project with its development tools; build the web page where node is
 
 $(STAMP): pyproject.toml uv.lock
 	@PYTHON="$(PYTHON)" sh scripts/setup.sh $(VENV)
 	@touch $@
+
+$(PAGE): $(shell find web \( -name node_modules -o -name schema.d.ts \) -prune -o -type f -print)
+	@sh scripts/web.sh $@
 
 demo: setup  ## review this project's own source with the whole hierarchy, end to end
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/amas run "Review the code, document its API, check its licences and write a report" --input . --output amas-out/demo
@@ -47,5 +52,8 @@ local-model: setup  ## install the small language model and run the goals that i
 	$(BIN)/amas model install
 	$(BIN)/python -m pytest -m local_model tests
 
+screenshots: setup  ## docs/pictures again, from fleets at work
+	$(BIN)/python scripts/pictures.py
+
 clean:  ## remove what the targets made
-	rm -rf $(VENV) amas-out .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) amas-out src/amas/_web web/node_modules .mypy_cache .ruff_cache .pytest_cache

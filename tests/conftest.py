@@ -6,9 +6,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from amas.engine.connection import Engine
 from amas.engine.embedded import EmbeddedEngine
+
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy one is no fault
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +29,7 @@ def engine_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     async def start() -> None:
         await server.start()
         async with Engine(server.url) as engine:
-            await engine.wait_until_ready(timeout_s=10, load=True)
+            await engine.wait_until_ready(timeout_s=60, load=True)
 
     with asyncio.Runner() as runner:  # the server's process belongs to one loop
         runner.run(start())

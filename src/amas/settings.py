@@ -349,6 +349,8 @@ class BackupSettings(Settings, frozen=True, kw_only=True):
 
 LOCAL_MODEL = "local"
 """As AMAS_MODEL without an address: a small model on this machine, which the fleet starts."""
+LOCAL_ANSWER_TOKENS = 320
+"""A plan by that model takes less."""
 
 
 class ModelSettings(Settings, frozen=True, kw_only=True):
@@ -364,6 +366,22 @@ class ModelSettings(Settings, frozen=True, kw_only=True):
     """Of a server that speaks OpenAI's chat completions; empty for the provider that the model's name says."""
     key: Annotated[str, Variable("AMAS_MODEL_KEY", meaning="the secret that AMAS_MODEL_URL asks for")] = ""
     """Only for AMAS_MODEL_URL, which never gets another provider's key; named providers read their usual variables."""
+    price: Annotated[
+        str,
+        Variable(
+            "AMAS_MODEL_PRICE",
+            pattern=r"\d+(\.\d+)?/\d+(\.\d+)?",
+            meaning="dollars for a million tokens, of requests and of answers, such as 2.5/10",
+        ),
+    ] = ""
+    """Empty: what genai-prices says; a model behind AMAS_MODEL_URL that it doesn't know costs nothing."""
+    answer_tokens: Annotated[int, Variable("AMAS_MODEL_ANSWER_TOKENS", "tokens", 16, 1_000_000)] = 4096
+    """The longest answer that a planner asks for: so much is held back from a goal's budget while it waits for one."""
+
+    @property
+    def answer_tokens_max(self) -> int:
+        """What to ask for: the local model's plans are short, and where it rambles it stops after seconds and not minutes."""
+        return min(self.answer_tokens, LOCAL_ANSWER_TOKENS) if self.model == LOCAL_MODEL else self.answer_tokens
 
     @property
     def local(self) -> bool:

@@ -152,7 +152,7 @@ async def agree(world: World, records: Records) -> None:
 
 
 # Two loops would share a fixture's connection; each example has its own, and its own cell and database.
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(steps, min_size=5, max_size=60), st.lists(st.integers(1, 12), min_size=1, max_size=5), st.integers(0, 4))
 def test_the_history_ends_where_the_engine_does(
     engine_url: str, new_records_url: Callable[[], Awaitable[str]], steps: list[Step], sizes: list[int], repeat: int

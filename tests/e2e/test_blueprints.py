@@ -51,3 +51,29 @@ def test_mas_starts_in_order_and_goes_on_where_a_start_was_told_to_stop(amas: Co
         "✓ stage 5: task-executor stopped",
         "✓ stage 4: coordinator stopped",
     ]
+
+
+@pytest.mark.requirement("T1", "T2")
+def test_the_specialists_of_tta_answer_a_question_together_and_who_has_no_skill_says_so(amas: Command, tmp_path: Path) -> None:
+    documents = tmp_path / "documents"
+    documents.mkdir()
+    (documents / "note.md").write_text("# Prices\n\nThe competitor pricing went up by 5 % in May.\n")
+    (documents / "prices.csv").write_text("Competitor,Pricing\nAcme,$20\nGlobex,$35\n")
+    assert amas("up", "--fleet", "tta").returncode == 0
+    ended = amas("run", "Research competitor pricing and create report", "--input", str(documents), "--json")
+    assert ended.returncode == 0, ended
+    result = json.loads(ended.stdout)["workflow"]["result"]
+    assert (result["approved"], result["signed_by"]) == (True, "policy-manager-1")
+    report = (Path(result["folder"]) / "report.md").read_text()
+    assert "The competitor pricing went up by 5 % in May." in report and "Globex" in report
+    pools = {pool["pool"]: pool["skill"] for pool in json.loads(amas("ps", "--json").stdout)["items"]}
+    assert {name for name, skill in pools.items() if skill == "none"} == {
+        "input-processor",
+        "world-builder",
+        "narrative-generator",
+    }
+    restarted = amas("restart", "reader-1", "--why", "it leaks")
+    assert (restarted.returncode, restarted.stdout.strip()) == (0, "reader-1 is made anew"), restarted
+    unknown = amas("restart", "reader-9")
+    assert unknown.returncode != 0 and "there is no agent reader-9: reader has the numbers 1 to 2" in unknown.stderr, unknown
+    assert "proxy" not in pools, "a proxy is registered where the fleet's file enables it"

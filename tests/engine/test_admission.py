@@ -147,7 +147,7 @@ async def test_an_engine_that_is_killed_loses_nobodys_turn(tmp_path: Path) -> No
     await server.start()
     try:
         async with Engine(server.url) as engine:
-            await engine.wait_until_ready(timeout_s=10, load=True)
+            await engine.wait_until_ready(timeout_s=60, load=True)
             cell = Cell(engine)
             for n in range(5):
                 await submit(cell, f"w{n}")
@@ -157,7 +157,7 @@ async def test_an_engine_that_is_killed_loses_nobodys_turn(tmp_path: Path) -> No
             await server.stop()
         await server.start()
         async with Engine(server.url) as engine:
-            await engine.wait_until_ready(timeout_s=10, load=True)
+            await engine.wait_until_ready(timeout_s=60, load=True)
             cell = Cell(engine)
             for n in range(5, 10):
                 await submit(cell, f"w{n}")

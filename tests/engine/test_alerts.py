@@ -25,6 +25,7 @@ from amas.engine.queue import Slots, TaskQueue, make_submission
 from amas.engine.recoveries import Recoveries
 from amas.errors import AlertsChanged, EngineUnreachable
 from amas.model.alerts import FIGURES, AlertRule, AlertsSpec, Readings, Silence, Webhook, parsed
+from amas.model.backup import BackupSpec
 from amas.model.desired import Order
 from amas.model.fleet import FleetSpec, PoolSpec, TenantSpec
 from amas.model.limits import Amounts
@@ -62,7 +63,7 @@ class Leader:
         self.meter = Meter(engine, records, self.figures, fleet, home=Path("/"))
         self.settings = AlertSettings(**settings)
         self.duty = Alerts(self.store, self.meter, self.latest, alertmanager=bool(self.settings.alertmanager_url))
-        self.notifier = Notifier(self.store, self.latest, self.settings)
+        self.notifier = Notifier(self.store, self.latest, self.settings, patience_s=60.0)
 
     async def host(self, host_id: str = "h1", *, agents: int = 3, lag_s: float = 0.0, at_ms: int = START) -> None:
         cards = (PoolCard("worker", "specialist", "", "", "1", 1, ((1, agents),)),)
@@ -139,9 +140,11 @@ async def test_figures_are_what_they_say(engine: Engine, records: Records) -> No
     await leader.host("h2", agents=1)
     await leader.beat("h2", cpu_s=10.0, troubled=("worker-1",))
     await queue.submit([make_submission(new_id(), TaskSpec(capability="work")) for _ in range(4)])
-    leader.figures.lost("h9", START)
     recoveries = Recoveries(engine)
-    await recoveries.note("host_lost", "before", since_ms=START - 99_000, now_ms=START)
+    await recoveries.note("host_lost", "before", since_ms=START - 499_000, now_ms=START - 400_000)
+    await leader.hosts.register("h9", HostAbout(1, "here", "1", ()), lease_s=1, now_ms=START - 90_000)
+    lost = await leader.hosts.reap(now_ms=START)
+    assert lost is not None and lost.id == "h9"
     memory, wanted = Memory(), set(FIGURES)
 
     async def look(at_s: float) -> Readings:
@@ -169,16 +172,41 @@ async def test_figures_are_what_they_say(engine: Engine, records: Records) -> No
     assert not readings.of("success_rate"), "nothing has ended"
     assert 0 < value(readings, "disk_free") < 1
     await leader.beat("h2", cpu_s=12.5)
-    await recoveries.note("agent_stuck", "worker-1", since_ms=START - 7_000, now_ms=START)
+    await recoveries.note("agent_stuck", "worker-1", since_ms=START - 70_000, now_ms=START)
+    for each in await recoveries.made_good():
+        await recoveries.note(each.cause, each.subject, since_ms=START - 7_000, name=each.name, now_ms=START)
     await queue.claim("h1", [Slots(("work",), ["worker-1"])], now_ms=START)
     readings = await look(5)
     assert value(readings, "host_cpu", host="h2") == pytest.approx(0.5)
     assert value(readings, "host_idle_s", host="h1") == 0, "it runs something"
     assert value(readings, "host_idle_s", host="h2") == 5, "work waits that it could do"
     assert value(readings, "recovery_s") == 7
+    assert value(readings, "host_lost", host="h9") == 1, "whoever leads knows it"
     await DesiredState(engine).change([Wish("order:h2", Order(cordoned=True))], by="test")
     assert value(await look(10), "host_idle_s", host="h2") == 0, "it is to get no work"
     assert not (await look(301)).of("host_lost")
+    assert not readings.of("backup_age_s"), "none is wanted"
+
+
+async def test_a_back_up_that_is_wanted_and_not_made_is_missed_whoever_leads(engine: Engine, records: Records) -> None:
+    fleet = msgspec.structs.replace(fleet_of(), backup=BackupSpec(every_s=3600))
+    leader, memory = Leader(engine, records, fleet), Memory()
+
+    async def look(at_s: float) -> tuple[float, float]:
+        nonlocal memory
+        readings, memory, _ = await leader.meter.look(memory, set(), now_ms=START + round(at_s * 1000))
+        return readings.of("backup_age_s")[0].value, readings.of("backups_missed")[0].value
+
+    assert await look(0) == (0, 0), "there is none, and one is wanted from now on"
+    leader = Leader(engine, records, fleet)
+    assert await look(7199) == (7199, 0), "the first was due at once, the second is on its way"
+    assert await look(7200) == (7200, 1)
+    leader.figures.backup_at_ms = START + 7_000_000
+    assert await look(7210) == (210, 0)
+    leader = Leader(engine, records, fleet)
+    assert await look(7300) == (300, 0), "the next leader hasn't looked yet"
+    leader.figures.backup_at_ms = START - 10_000_000
+    assert await look(7300) == (17_300, 3), "somebody removed the newer ones"
 
 
 async def test_the_rate_of_the_last_minutes_is_that_of_what_ended_in_them(engine: Engine, records: Records) -> None:
@@ -290,6 +318,24 @@ async def test_a_webhook_hears_only_of_what_it_asks_for(engine: Engine, records:
     assert hook.queued == 0
 
 
+async def test_a_receiver_that_takes_its_time_holds_up_no_other(
+    engine: Engine, records: Records, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("amas.controllers.notices.POST_TIMEOUT_S", 120.0)
+    receiver.answering.clear()
+    leader = Leader(engine, records, hooked(receiver))
+    leader.notifier._patience_s = 0.0
+    await leader.host(lag_s=20)
+    await leader.look(0)
+    async with asyncio.timeout(60):
+        while not (await leader.store.receivers(["log"]))[0].told:
+            await leader.notifier.run_once()
+    (hook,) = await leader.store.receivers(["webhook:ops"])
+    assert (hook.queued, hook.told) == (1, 0), "it is told still"
+    receiver.answering.set()
+    leader.notifier.errands.drop()
+
+
 async def test_a_queue_keeps_the_newest_thousand_notices(engine: Engine, records: Records) -> None:
     leader = Leader(engine, records, fleet_of(*RULES))
     await leader.host(lag_s=20)
@@ -330,6 +376,15 @@ def test_a_post_is_refused_before_it_connects_and_follows_no_redirect(receiver: 
         with pytest.raises(PostFailed, match="answered 307"):
             post(receiver.url, b"{}", {}, link_local=False, timeout_s=10)
         assert other.posts == []
+
+
+def test_who_answers_a_byte_at_a_time_is_cut_off(receiver: Receiver) -> None:
+    receiver.answering.clear()
+    try:
+        with pytest.raises(PostFailed, match="no whole answer within 1 s"):
+            post(receiver.url, b"{}", {}, link_local=False, timeout_s=1)
+    finally:
+        receiver.answering.set()
 
 
 def test_the_address_that_was_checked_is_the_one_that_is_reached(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:

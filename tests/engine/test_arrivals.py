@@ -41,7 +41,7 @@ async def host(engine: Engine, *agents: str) -> AsyncIterator[AgentCommunication
     one = AgentCommunicationBus(engine, FLEET, ROOMY)
     listening = asyncio.create_task(one.run())
     await one.attach(agents)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await one._mail._bell.listening.wait()
     assert await one.receive_all() == []
     try:
@@ -120,7 +120,7 @@ async def test_a_server_that_knows_nobody_is_told_who_is_here(engine: Engine, bu
         await engine.client.delete(engine.key("mwho"))
         here._mail._bell.listening.clear()
         await engine.client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await here._mail._bell.listening.wait()
             while await engine.client.hlen(engine.key("mwho")) < len(WORKERS):
                 await asyncio.sleep(0.01)

@@ -170,7 +170,7 @@ OPENED = [("enter", 0), ("error", 0)] * 5 + [("pass", 30_000)]
 
 
 @given(st.sampled_from([[], OPENED]), MOVES)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_any_sequence_of_uses_ends_as_the_model_says(
     engine: Engine, first: list[tuple[str, int]], then: list[tuple[str, int]]
 ) -> None:

@@ -31,7 +31,7 @@ async def running(folder: Path) -> AsyncIterator[tuple[EmbeddedEngine, Redis]]:
 
 async def gone(pid: int) -> None:
     """Return when no process `pid` is left, which init reaps for us."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while Path(f"/proc/{pid}").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text():
             await asyncio.sleep(0.01)
 

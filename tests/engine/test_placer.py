@@ -17,7 +17,7 @@ from amas.engine.queue import TaskQueue
 from amas.model.desired import Order, Scale, Seats
 from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 def fleet(replicas: int = 6, *, hosts: int = 1) -> FleetSpec:

@@ -130,7 +130,7 @@ async def test_the_oldest_redis_that_is_taken(tmp_path: Path) -> None:
     await server.start()
     try:
         async with Engine(server.url) as engine:
-            await asyncio.wait_for(engine.wait_until_ready(timeout_s=10, load=True), 15)
+            await asyncio.wait_for(engine.wait_until_ready(timeout_s=60, load=True), 90)
             await one_life(Cell(engine))
     finally:
         await server.stop()

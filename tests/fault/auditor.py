@@ -5,10 +5,15 @@ a step journaled twice, more at once under a concurrency key than it allows.
 It is written from `model/states.py` and knows nothing of keys or hosts. What it finds is kept as sentences, told at the end.
 """
 
+import asyncio
 from collections import defaultdict
+from collections.abc import Collection
 
 import msgspec
 
+from amas.engine.connection import Engine
+from amas.engine.journal import START, Journal
+from amas.errors import EngineError
 from amas.model.journal import EntryKind, JournalEntry, failed_attempts, task_changes
 from amas.model.states import TERMINAL, TRANSITIONS, TaskState, Transition
 from amas.model.task import JournaledStep, Submission, TaskSpec
@@ -116,3 +121,25 @@ class Auditor:
 
     def _fault(self, entry: JournalEntry, task_id: str, what: str) -> None:
         self.faults.append(f"{entry.id} ({entry.kind}): task {task_id} {what}")
+
+
+async def follow(url: str, cell: str, auditor: Auditor) -> None:
+    """Read the journal into the auditor until cancelled, on a connection of its own that no attack but the engine's reaches."""
+    position = START
+    async with Engine(url, cell=cell) as engine:
+        journal = Journal(engine)
+        while True:
+            try:
+                entries = await journal.read(position, limit=200, wait_ms=500)
+            except EngineError:
+                await asyncio.sleep(0.1)
+                continue
+            for entry in entries:
+                auditor.read(entry)
+                position = entry.id
+
+
+async def audited(auditor: Auditor, task_ids: Collection[str]) -> None:
+    """Wait until the auditor has read the end of every task that it knows, and of these."""
+    while any(not seen.ends for seen in auditor.tasks.values()) or not set(task_ids) <= auditor.tasks.keys():
+        await asyncio.sleep(0.1)

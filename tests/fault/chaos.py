@@ -21,13 +21,11 @@ from pathlib import Path
 
 import msgspec
 from postgres_server import MISSING, PostgresServer, find_postgres
-from tests.fault.auditor import Auditor
+from tests.fault.auditor import Auditor, audited, follow
 from tests.fault.chaos_proxy import ChaosProxy
 
 from amas.client import Fleet, NewTask, TaskHandle
-from amas.engine.connection import Engine
 from amas.engine.embedded import EmbeddedEngine
-from amas.engine.journal import START, Journal
 from amas.errors import EngineError, RecordsError
 from amas.model.limits import Amounts
 from amas.model.states import TaskState
@@ -240,22 +238,6 @@ class Site:
         await asyncio.to_thread(self._postgres.start)
 
 
-async def _follow(url: str, cell: str, auditor: Auditor) -> None:
-    """Read the journal into the auditor until cancelled, on a connection of its own that no attack but the engine's reaches."""
-    position = START
-    async with Engine(url, cell=cell) as engine:
-        journal = Journal(engine)
-        while True:
-            try:
-                entries = await journal.read(position, limit=200, wait_ms=500)
-            except EngineError:
-                await asyncio.sleep(0.1)
-                continue
-            for entry in entries:
-                auditor.read(entry)
-                position = entry.id
-
-
 async def attack(
     folder: Path,
     *,
@@ -271,7 +253,7 @@ async def attack(
     chance = random.Random(seed)
     site, auditor = Site(folder, chance, postgres), Auditor()
     async with site.running():
-        follower = asyncio.create_task(_follow(site.engine.url, "local", auditor), name="auditor")
+        follower = asyncio.create_task(follow(site.engine.url, "local", auditor), name="auditor")
         async with Fleet.connect(site.proxy.url) as client:
             load = Load(client, chance)
             until = time.monotonic() + seconds
@@ -285,7 +267,7 @@ async def attack(
             await asyncio.gather(feeding, return_exceptions=True)
             async with asyncio.timeout(LIMIT_S):
                 outcomes = {task_id: (await each.handle.outcome()).state for task_id, each in load.tasks.items()}
-                await _audited(auditor, load)
+                await audited(auditor, load.tasks)
             spent = (await client.limits.budget(f"tenant/{POOR}")).spent.calls or 0
         follower.cancel()
         recorded = await _recorded(site, load)
@@ -306,12 +288,6 @@ async def _feed(load: Load) -> None:
             with suppress(EngineError):  # an outage longer than the client's patience; nothing of it counts as accepted
                 await load.wave()
         await asyncio.sleep(0.05)
-
-
-async def _audited(auditor: Auditor, load: Load) -> None:
-    """Wait until the auditor has read the end of every task."""
-    while any(not seen.ends for task_id, seen in auditor.tasks.items()) or not load.tasks.keys() <= auditor.tasks.keys():
-        await asyncio.sleep(0.1)
 
 
 async def _recorded(site: Site, load: Load) -> dict[str, TaskState]:

@@ -58,7 +58,7 @@ async def test_the_timers_wait_by_the_engines_clock(bench: Bench, jump_s: int, m
     assert await timers.run_once() == PAUSE_MAX_S, "it neither hurries nor sleeps longer"
     assert (await bench.queue.outcomes(["later"]))["later"].state is TaskState.DELAYED
     await bench.queue.submit([task("soon", delay_ms=20)])
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await bench.queue.outcomes(["soon"]))["soon"].state is TaskState.DELAYED:
             pause_s = await timers.run_once()
             assert 0 < pause_s <= PAUSE_MAX_S, "never a busy loop"

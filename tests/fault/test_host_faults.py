@@ -163,7 +163,7 @@ async def test_an_outcome_outlives_the_engines_death(tmp_path: Path) -> None:
     sample_agents.release.clear()
     try:
         async with Engine(server.url, cell="outage") as engine:
-            await engine.wait_until_ready(timeout_s=10, load=True)
+            await engine.wait_until_ready(timeout_s=60, load=True)
             bench = Bench(engine, server.url, tmp_path)
             async with bench.host([pool("hold")]) as host:
                 task_id = await bench.submit("test.hold", "outage")
@@ -176,7 +176,7 @@ async def test_an_outcome_outlives_the_engines_death(tmp_path: Path) -> None:
                     while not host._pump.outbox and host._pump.running:
                         await asyncio.sleep(0.005)
                 await server.start()
-                await engine.wait_until_ready(timeout_s=10)
+                await engine.wait_until_ready(timeout_s=60)
                 view = await bench.ended(task_id)
                 assert view.state is TaskState.SUCCEEDED and view.result == "held" and view.attempt == 1
                 after = await bench.submit("test.hold", "after")

@@ -46,7 +46,7 @@ async def fleet(home: Path, **changes: object) -> AsyncIterator[control.RunningF
 
 async def until(condition: Callable[[], bool]) -> None:
     """Return once another process made `condition` true."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.02)
 

@@ -8,8 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -19,6 +20,7 @@ import httpx
 import pytest
 from tests.fault.chaos_proxy import ChaosProxy
 
+from amas.errors import GiveUp, RemoteRefused, RetryLater
 from amas.model.remote import RemoteAgent
 from amas.model.states import AgentStatus
 from amas.platforms.local.control import fleet_state, start_fleet
@@ -26,6 +28,7 @@ from amas.platforms.local.home import Home
 from amas.platforms.local.request import request_for
 from amas.programs.link import Link
 from amas.programs.registry import RedisAgentRegistry
+from amas.remote import Agent, Task
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "remote"
 LIMIT_S = 90
@@ -144,6 +147,110 @@ def test_the_example_in_typescript(url: str, compiled: Path) -> None:
         assert [result(url, task_id) for task_id in tasks] == ["cba fed", "x", "eno owt eerht"]
         (shown,) = say(url, "GET", "/api/remote/agents?capability=text.turn&label=lang%3Dts")["items"]
         assert shown["id"] == "remote.turn-ts"
+
+
+def test_the_example_in_python(url: str, home: Path) -> None:
+    assert len((EXAMPLES / "agent.py").read_text().splitlines()) <= 20
+    with agent([sys.executable, str(EXAMPLES / "agent.py")], url, AGENT_NAME="words-py") as process:
+        tasks = [submit(url, "text.words", {"text": "word " * count}) for count in (1, 7, 30)]
+        assert [result(url, task_id) for task_id in tasks] == [{"words": 1}, {"words": 7}, {"words": 30}]
+        shown = say(url, "GET", "/api/agents/remote.words-py")
+        assert (shown["status"], shown["labels"], shown["slots"]) == ("idle", {"lang": "py"}, 4)
+        command = [sys.executable, "-m", "amas", "ps", "--home", str(home)]
+        listed = subprocess.run(
+            command, env={**os.environ, "COLUMNS": "160"}, capture_output=True, text=True, timeout=LIMIT_S, check=True
+        )
+        (line,) = [line for line in listed.stdout.splitlines() if "remote.words-py" in line]
+        assert "idle" in line and shown["host_id"] in line
+        asked = {"recipient": "remote.words-py", "payload": "hello", "timeout_s": 60}
+        assert say(url, "POST", "/api/messages/ask", asked)["payload"] == "remote.words-py read 'hello'"
+    assert process.returncode == 0, "SIGTERM ends it in good order"
+    assert say(url, "GET", "/api/agents/remote.words-py") == (404, "agent_unknown")
+
+
+@asynccontextmanager
+async def serving(one: Agent) -> AsyncIterator[None]:
+    """Have an agent work in this program, and end it in good order."""
+    async with asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as group:
+        group.create_task(one.serve())
+        try:
+            yield
+        finally:
+            one.stop()
+
+
+async def test_an_agent_in_python_works_on_through_cuts_and_a_lost_session(url: str) -> None:
+    async def ended(value: object) -> tuple[str, Any]:
+        task_id = await asyncio.to_thread(submit, url, "test.afar", value)
+        await asyncio.to_thread(say, url, "GET", f"/api/tasks/{task_id}/result?wait=30")
+        shown = await asyncio.to_thread(say, url, "GET", f"/api/tasks/{task_id}")
+        return shown["state"], shown["failure"]["message"] if shown["failure"] else shown["result"]
+
+    done: list[str] = []
+    async with ChaosProxy(("127.0.0.1", int(url.rpartition(":")[2]))).running() as proxy:
+        one = Agent("sturdy", url=proxy.url.replace("redis://127.0.0.1", "http://localhost"), slots=2)
+
+        async def once() -> str:
+            done.append("once")
+            return "kept"
+
+        @one.can("test.afar")
+        async def work(task: Task) -> Any:
+            match task.input:
+                case "later":
+                    kept = await task.step("once", once)
+                    if task.attempt == 1:
+                        raise RetryLater(delay_s=0)
+                    return [task.attempt, kept]
+                case "never":
+                    raise GiveUp("there is no such page")
+            await task.progress(0.5, "half")
+            return task.input
+
+        async with serving(one):
+            assert await ended(1) == ("succeeded", 1)
+            proxy.reset()  # in the middle of a long poll
+            assert await ended("later") == ("succeeded", [2, "kept"])
+            assert done == ["once"], "a later attempt finds its steps"
+            assert await ended("never") == ("failed", "there is no such page")
+            session = one._wire.session
+            assert session is not None
+            path = f"/api/remote/sessions/{session.session_id}"
+            await asyncio.to_thread(say, url, "DELETE", path, None, session.token)
+            assert await ended(2) == ("succeeded", 2)
+            assert one._wire.session is not None and one._wire.session.session_id != session.session_id
+    assert say(url, "GET", "/api/agents/remote.sturdy") == (404, "agent_unknown")
+
+
+async def test_a_tasks_blocking_function_runs_beside_others_and_the_rest_is_given_back_at_the_end(url: str) -> None:
+    begun, release = threading.Semaphore(0), threading.Event()
+    one = Agent("blocking", url=url, slots=2, drain_s=0)
+
+    @one.can("test.afar")
+    def work(task: Task) -> int:
+        begun.release()
+        release.wait(LIMIT_S)
+        return task.attempt
+
+    async with serving(one):
+        tasks = [await asyncio.to_thread(submit, url, "test.afar") for _ in range(2)]
+        for _ in tasks:
+            assert await asyncio.to_thread(begun.acquire, timeout=LIMIT_S)
+    release.set()
+    two = Agent("heir", url=url)
+    two.can("test.afar")(lambda task: task.attempt)
+    async with serving(two):
+        assert [await asyncio.to_thread(result, url, task_id) for task_id in tasks] == [2, 2]
+        shown = [await asyncio.to_thread(say, url, "GET", f"/api/tasks/{task_id}") for task_id in tasks]
+        assert [one["failures"] for one in shown] == [0, 0]
+
+
+async def test_an_agent_that_is_not_let_in_hears_why(url: str) -> None:
+    one = Agent("stranger", url=url)
+    one.can("test.other")(lambda task: None)
+    with pytest.raises(RemoteRefused, match=r"name it under remote\.capabilities") as refused:
+        await one.serve()
+    assert refused.value.refusal == "capability_refused"
 
 
 # -- what a program's registry knows

@@ -3,19 +3,21 @@
 from collections.abc import Mapping, Sequence
 from time import perf_counter
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amas.core.placement import agent_weight, place
+from amas.core.placement import agent_weight, place, taken_out
 from amas.model.desired import Seats
 from amas.model.fleet import PoolSpec
+from amas.model.numbers import Numbers, expand, ranges
 
 HOSTS = [f"host-{number}" for number in range(1, 7)]
 
 Placed = Mapping[str, tuple[Seats, ...]]
 
 
-def _pool(index: int, replicas: int, tasks: int = 1, isolation: str = "shared") -> PoolSpec:
+def _pool(index: int, replicas: int, tasks: int = 1, isolation: str = "shared", gone: Numbers = ()) -> PoolSpec:
     return PoolSpec(
         name=f"pool-{index}",
         agent="tests:agent",
@@ -23,14 +25,16 @@ def _pool(index: int, replicas: int, tasks: int = 1, isolation: str = "shared") 
         replicas=replicas,
         tasks_per_agent=tasks,
         isolation=isolation,  # type: ignore[arg-type]
+        gone=gone,
     )
 
 
 @st.composite
 def _pools(draw: st.DrawFn) -> tuple[PoolSpec, ...]:
     sizes = draw(st.lists(st.integers(1, 40) | st.integers(0, 3), min_size=1, max_size=8))
+    holes = st.sets(st.integers(1, 45), max_size=4).map(ranges)
     return tuple(
-        _pool(index, size, draw(st.integers(1, 3)), draw(st.sampled_from(["shared", "process"])))
+        _pool(index, size, draw(st.integers(1, 3)), draw(st.sampled_from(["shared", "process"])), draw(holes))
         for index, size in enumerate(sizes)
     )
 
@@ -82,7 +86,8 @@ def test_every_agent_sits_once_and_each_pool_is_spread_evenly(
     """Whatever was before: no agent is missing, none sits twice or on a host that is gone, ranges are in order and apart."""
     placed = place(fleet, live, _history(lived))
     where = _agents(placed)
-    assert where.keys() == {(pool.name, number) for pool in fleet for number in range(1, pool.replicas + 1)}
+    assert where.keys() == {(pool.name, number) for pool in fleet for number in expand(pool.numbers)}
+    assert all(pool.replicas == len(set(expand(pool.numbers)) - set(expand(pool.gone))) for pool in fleet)
     assert set(where.values()) <= set(live)
     for pool in fleet:
         counts = _counts(placed, pool, live)
@@ -153,6 +158,24 @@ def test_a_pool_that_changes_size_touches_only_itself(
 
 
 @settings(deadline=None)
+@given(pools, hosts, st.lists(st.integers(0), min_size=1, max_size=5))
+def test_exactly_the_agent_that_is_taken_out_goes(fleet: tuple[PoolSpec, ...], live: list[str], picks: list[int]) -> None:
+    """One after the other, whatever numbers are gone already: the rest stays, and at most one other moves, to even it out."""
+    pool = _pool(99, len(live) + 5, gone=((2, 2), (4, 5)))
+    placed = place((*fleet, pool), live, {})
+    for pick in picks:
+        numbers = list(expand(pool.numbers))
+        number = numbers[pick % len(numbers)]
+        pool = msgspec.structs.replace(pool, replicas=pool.replicas - 1, gone=taken_out(pool, number))
+        after = place((*fleet, pool), live, placed)
+        assert _agents(placed).keys() - _agents(after).keys() == {(pool.name, number)}
+        assert not _agents(after).keys() - _agents(placed).keys()
+        moved = _moved(placed, after)
+        assert {name for name, _ in moved} <= {pool.name} and len(moved) <= 1
+        placed = after
+
+
+@settings(deadline=None)
 @given(pools, st.sets(st.sampled_from(HOSTS), min_size=2).map(sorted), st.data())
 def test_a_cordoned_host_keeps_what_it_has_and_gets_no_more(
     fleet: tuple[PoolSpec, ...], live: list[str], data: st.DataObject
@@ -160,7 +183,7 @@ def test_a_cordoned_host_keeps_what_it_has_and_gets_no_more(
     """Also when a pool grows; with nothing but cordoned hosts left, they still keep theirs."""
     before = place(fleet, live, {})
     cordoned = data.draw(st.sampled_from(live))
-    grown = [_pool(index, pool.replicas + 3, pool.tasks_per_agent, pool.isolation) for index, pool in enumerate(fleet)]
+    grown = [msgspec.structs.replace(pool, replicas=pool.replicas + 3) for pool in fleet]
     after = place(grown, [host for host in live if host != cordoned], before, cordoned=[cordoned])
     assert after.get(cordoned, ()) == before.get(cordoned, ())
     assert place(fleet, [], before, cordoned=[cordoned]) == ({cordoned: before[cordoned]} if cordoned in before else {})

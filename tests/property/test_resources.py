@@ -260,7 +260,7 @@ PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 
 
 @pytest.mark.requirement("T6")
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
+@settings(max_examples=15, suppress_health_check=list(HealthCheck), phases=PHASES)
 @given(steps)
 def test_limits_hold_whatever_happens(engine_url: str, life: list[tuple[str, int]]) -> None:
     async def live() -> None:

@@ -10,7 +10,7 @@ from amas.model.task import Json
 
 @agent("mail.ask")
 async def ask(task: Context) -> Json:
-    answer = await task.request(task.input["of"], task.input["question"], timeout_s=15)
+    answer = await task.request(task.input["of"], task.input["question"], timeout_s=60)
     return {"answer": answer.payload, "by": answer.sender}
 
 
@@ -30,7 +30,7 @@ async def tell(task: Context) -> Json:
 def tell_sync(task: SyncContext) -> Json:
     sent = task.send(task.input["to"], "status", "from a thread")
     reached = task.share_context("team:chief", {"known": 1})
-    answer = task.request("helper-1", 20, timeout_s=15)
+    answer = task.request("helper-1", 20, timeout_s=60)
     return [sent, sorted(reached.ids), answer.payload]
 
 
@@ -44,7 +44,7 @@ async def read(task: Context) -> Json:
 @agent("mail.isolated")
 async def isolated(task: Context) -> Json:
     """Ask, answer and be refused, from a process that knows no secret."""
-    answer = await task.request("helper-1", 4, timeout_s=15)
+    answer = await task.request("helper-1", 4, timeout_s=60)
     (question,) = await task.receive(wait_s=15, limit=1)
     await task.reply(question, question.payload * 2)
     stale = await task.acknowledge(question)

@@ -34,12 +34,17 @@ class Receiver:
         self.posts: list[Post] = []
         self.status = 200
         self.elsewhere = ""
+        self.answering = threading.Event()
+        """Cleared, who posts gets a byte of an answer now and then, and never all of it."""
+        self.answering.set()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 outer.posts.append(Post(self.path, dict(self.headers), body))
+                while not outer.answering.wait(0.1):
+                    self.wfile.write(b"H")
                 self.send_response(outer.status)
                 if outer.elsewhere:
                     self.send_header("Location", outer.elsewhere)

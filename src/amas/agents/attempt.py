@@ -46,6 +46,8 @@ class Stop(StrEnum):
     """The task is another attempt's."""
     LEASE_LOST = "lease_lost"
     DRAINED = "drained"
+    RESTARTED = "restarted"
+    """Its agent is made anew, and somebody else gets the task."""
     STUCK = "stuck"
     """It made no progress for too long."""
 
@@ -255,7 +257,7 @@ class Attempt:
                 return self._failed(failed(STUCK, f"the attempt was stopped: nothing had come of it for {quiet_s:.1f} s"))
             case Stop.DEADLINE_PASSED:
                 return self._failed(failed(why, "the task's deadline has passed", final=True))
-            case Stop.DRAINED if isinstance(outcome, Completion):
+            case Stop.DRAINED | Stop.RESTARTED if isinstance(outcome, Completion):
                 return outcome
             case _:
                 return None

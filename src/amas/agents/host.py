@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from amas.agents.attempt import STOP_GRACE_S, Attempt, Outcome, Seat, Stop
@@ -47,11 +48,11 @@ from amas.engine.limits import Limits
 from amas.engine.queue import TaskQueue
 from amas.engine.recoveries import Recoveries
 from amas.errors import EngineError
-from amas.model.desired import Numbers, Seats
+from amas.model.desired import Seats
 from amas.model.fleet import PoolSpec
 from amas.model.gate import GateSpec
 from amas.model.healing import Crash
-from amas.model.numbers import expand, ranges
+from amas.model.numbers import Numbers, expand, ranges
 from amas.model.states import AgentStatus
 from amas.model.task import Claimed, Completion
 from amas.observe import events
@@ -59,6 +60,7 @@ from amas.observe.logging import Log
 from amas.policy.deliveries import seal
 from amas.settings import EngineSettings, HostSettings
 
+NO_RESTARTS: Mapping[str, int] = MappingProxyType({})
 FLUSH_S = 10.0
 """Seconds for the last outcomes when a host leaves; an engine that is away longer leaves the rest to the reaper."""
 
@@ -109,7 +111,8 @@ class Host:
         `gate`: the fleet's. `bus`: how its agents write to others; without one they can't. `numbers`: this host's share of the
         agents, by pool (see `core.placement`); all of them by default.
         """
-        self.host_id, self._revision = host_id, 0
+        self.host_id, self._revision, self._since_ms = host_id, 0, 0
+        self._restarts = NO_RESTARTS
         self._engine_settings, self._settings, self._home, self._rng = engine, settings, home, rng
         self._open_bus = bus
         self._mail: Mailroom | None = None
@@ -135,7 +138,7 @@ class Host:
         self._about_lock = asyncio.Lock()
         self._hierarchy = Hierarchy.of(pool.member for pool in pools)
         for pool in pools:
-            self._staff(pool, ranges(range(1, pool.replicas + 1) if numbers is None else numbers.get(pool.name, ())))
+            self._staff(pool, pool.numbers if numbers is None else ranges(numbers.get(pool.name, ())))
         self._carry_flow_agent(gate)
 
     def drain(self) -> None:
@@ -177,6 +180,7 @@ class Host:
     def _open(self, engine: Engine) -> None:
         queue = TaskQueue(engine, retention_s=self._engine_settings.retention_s)
         self._registry = HostRegistry(engine, retention_s=self._engine_settings.retention_s)
+        self._since_ms = self._registry.now_ms()
         log, open_bus = self._home.log.bind(host_id=self.host_id), self._open_bus
         if open_bus is not None:
             self._mail = Mailroom(lambda: open_bus(engine, ()), self._surroundings, log=log, draw=self._rng.random)
@@ -235,13 +239,20 @@ class Host:
     # -- agents come and go
 
     async def reseat(
-        self, pools: Sequence[PoolSpec], seats: Sequence[Seats], *, gate: GateSpec | None = None, revision: int = 0
+        self,
+        pools: Sequence[PoolSpec],
+        seats: Sequence[Seats],
+        *,
+        gate: GateSpec | None = None,
+        revision: int = 0,
+        restarts: Mapping[str, int] = NO_RESTARTS,
     ) -> None:
         """Run these agents of these pools, and no others; returns when the engine knows, while those that go may still work.
 
         An agent whose pool has changed is made anew when it has done what it runs, which ends with the code that it began with;
         a pool that can't be imported keeps the agents that it has. `pools`: the whole fleet's. `gate`: the fleet's. `revision`:
-        of what is wanted, told to the engine. Does nothing unless the host works.
+        of what is wanted, told to the engine. `restarts`: when agents were asked to be restarted, by the engine's clock (ms).
+        Does nothing unless the host works.
         """
         if self.state is not HostState.WORKING:
             return
@@ -266,9 +277,23 @@ class Host:
             for slots, squad in self._squad_of.items()
             if slots in going or squad in (*self._squads.values(), self._flow)
         }
+        self._restart(restarts)
         self._revision = revision
         self._pump.wake.set()
         await self._announce()
+
+    def _restart(self, asked: Mapping[str, int]) -> None:
+        """Make agents anew that were asked to be since this host looked last, or is there; what they run is given back."""
+        new = [agent_id for agent_id, at_ms in asked.items() if at_ms > self._restarts.get(agent_id, self._since_ms)]
+        self._restarts = asked
+        for agent_id in new:
+            if seat := self.seats.get(agent_id):  # else it is made when it has something to do
+                given_back = self._pump.give_back(agent_id)
+                self._healer.renew(seat)
+                self._health.check(seat)
+                self._services.log.info(
+                    "an agent was restarted", event=events.AGENT_RENEWED, agent_id=agent_id, given_back=given_back
+                )
 
     def _staff(self, pool: PoolSpec, numbers: Numbers) -> None:
         """Have these agents in a pool, and no others."""

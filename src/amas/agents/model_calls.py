@@ -90,7 +90,8 @@ class Priced(NamedTuple):
         except LookupError:
             raise GiveUp(
                 f"nobody knows the price of the model {self.model.model_id!r}: say metadata.amas.price in its spec, "
-                "dollars for a million tokens, such as {input: 0, output: 0} for a model of your own",
+                "dollars for a million tokens, such as {input: 0, output: 0} for a model of your own; of the one that plans, "
+                "AMAS_MODEL_PRICE",
                 code="model_price_unknown",
             ) from None
 

@@ -14,7 +14,7 @@ from pydantic_ai.exceptions import AgentRunError, UserError
 from pydantic_ai.settings import ModelSettings as CallSettings
 
 from amas.agents.context import Context
-from amas.agents.model_calls import JournaledModel, Price, Priced, Streams
+from amas.agents.model_calls import JournaledModel, Price, Priced
 from amas.agents.named_model import model_of
 from amas.core.gates import Opinion
 from amas.core.quality import Check
@@ -53,7 +53,7 @@ async def model_opinion(ctx: Context, gate: Gate, material: Json, *, step: str) 
     if not settings.model:
         return _silent("", "no model is configured: set AMAS_MODEL, or the gate's model")
     try:
-        model = JournaledModel([Priced(model_of(settings), _price(gate, settings), Streams(wanted=False))], ctx, steps=step)
+        model = JournaledModel([_priced(gate, settings)], ctx, steps=step)
     except (UserError, ImportError, ValueError) as error:
         return _silent(settings.model, str(error))
     try:
@@ -120,10 +120,9 @@ def _settings(gate: Gate) -> ModelSettings:
     return settings
 
 
-def _price(gate: Gate, settings: ModelSettings) -> Price | None:
-    if gate.price is not None:
-        return Price(gate.price.input, gate.price.output)
-    return Price(0.0, 0.0) if settings.url else None
+def _priced(gate: Gate, settings: ModelSettings) -> Priced:
+    model = model_of(settings)
+    return model if gate.price is None else model._replace(price=Price(gate.price.input, gate.price.output))
 
 
 def _silent(by: str, why: str, model: JournaledModel | None = None) -> Opinion:

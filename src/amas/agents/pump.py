@@ -52,17 +52,21 @@ class Pump:
         self.claiming = True
         self._closing = self._lost = False
         self._in_doubt = True  # a host that comes back under its name may have left tasks behind
+        self._returned: list[tuple[str, int] | tuple[str, int, Usage]] = []
+        """Attempts of agents that were restarted, to be given back."""
 
     def take(self, attempt: Attempt, outcome: Outcome) -> None:
         """Take an attempt's end."""
         task_id = attempt.claimed.id
         if self.running.get(task_id) is attempt:
             del self.running[task_id]
-        if outcome is not None:
-            if isinstance(outcome, Completion):
-                self.outbox.complete(outcome)
-            else:
-                self.outbox.fail(outcome)
+        if isinstance(outcome, Completion):
+            self.outbox.complete(outcome)
+        elif outcome is not None:
+            self.outbox.fail(outcome)
+        elif attempt.stopped is Stop.RESTARTED:
+            used = (attempt.context.usage,) if attempt.context.usage else ()
+            self._returned.append((task_id, attempt.claimed.attempt, *used))
         self.wake.set()
 
     def rung(self, message: bytes) -> None:
@@ -71,10 +75,16 @@ class Pump:
             self.wake.set()
 
     def told_to_stop(self, message: bytes) -> None:
-        """Take the host channel's message: tasks that were cancelled."""
-        for task_id in message.decode().split("\n"):
-            if attempt := self.running.pop(task_id, None):
-                attempt.stop(Stop.CANCELLED)
+        """Take the host channel's message: tasks that were cancelled, or attempts, by their numbers, that were taken back."""
+        for line in message.decode().split("\n"):
+            task_id, _, number = line.partition(" ")
+            attempt = self.running.get(task_id)
+            if attempt and number in ("", str(attempt.claimed.attempt)):
+                del self.running[task_id]
+                attempt.stop(Stop.STALE if number else Stop.CANCELLED)
+            elif number:  # its claim's answer may be still under way
+                self._in_doubt = True
+                self.wake.set()
 
     def listening(self) -> None:
         """Note that the bells are heard (again), so that something may have been missed."""
@@ -96,6 +106,13 @@ class Pump:
         for attempt in stopped:
             attempt.stop(why)
         return stopped
+
+    def give_back(self, agent_id: str) -> int:
+        """Stop what an agent runs, so that somebody else does it, without blame; return how many attempts that are."""
+        stopped = [attempt for attempt in self.running.values() if attempt.claimed.agent_id == agent_id]
+        for attempt in stopped:
+            attempt.stop(Stop.RESTARTED)
+        return len(stopped)
 
     def close(self) -> None:
         """Let `run` end as soon as the outbox is empty."""
@@ -136,8 +153,8 @@ class Pump:
         if self._lost:
             await self._register()
             self._lost = False
-        if self._in_doubt:
-            await self._reconcile()
+        if self._returned or self._in_doubt:
+            await self._agree()
         parcel = self.outbox.take()
         ask = self._slots.ask() if self.claiming else None
         if not (ask or parcel.completions or parcel.failures):
@@ -163,6 +180,15 @@ class Pump:
         for task_id, why in answer.refused:
             self._services.log.debug("an outcome was refused", event=events.OUTCOME_REFUSED, task_id=task_id, why=why)
         return True
+
+    async def _agree(self) -> None:
+        """Give back what is to be done elsewhere, and mend what the engine and the host believe differently."""
+        if self._returned:
+            returned = self._returned[:]
+            await self._services.queue.give_back(self._services.host_id, returned)  # said twice, the fence knows them
+            del self._returned[: len(returned)]
+        if self._in_doubt:
+            await self._reconcile()
 
     async def _reconcile(self) -> None:
         """Compare what the engine believes to run here with what does, and mend both sides."""

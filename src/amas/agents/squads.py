@@ -14,8 +14,8 @@ from amas.agents.health import has_check
 from amas.agents.isolation import ProcessAgent
 from amas.agents.slots import FreeSlots, PoolSlots
 from amas.engine.hosts import PoolCard
-from amas.model.desired import Numbers
 from amas.model.fleet import PoolSpec
+from amas.model.numbers import Numbers
 from amas.model.task import Json
 
 
@@ -36,8 +36,8 @@ class Squad:
         self.slots: PoolSlots = slots.add_pool(pool.queues, (), each=pool.tasks_per_agent, blocking=blocking)
 
     def makes(self, pool: PoolSpec) -> bool:
-        """Return whether agents of `pool` are as those of this squad; how many there are doesn't matter."""
-        return msgspec.structs.replace(pool, replicas=self.pool.replicas) == self.pool
+        """Return whether agents of `pool` are as those of this squad; how many and which ones there are doesn't matter."""
+        return msgspec.structs.replace(pool, replicas=self.pool.replicas, gone=self.pool.gone) == self.pool
 
     def ids(self, numbers: Numbers) -> list[str]:
         """Return the ids of agents of this pool."""

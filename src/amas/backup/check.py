@@ -17,7 +17,7 @@ from amas.engine.connection import Engine
 from amas.engine.embedded import EmbeddedEngine
 from amas.engine.journal import Journal
 from amas.engine.snapshot import open_states
-from amas.errors import BackupDamaged, EngineError
+from amas.errors import BackupDamaged, BackupUnusable, EngineError
 from amas.model.backup import Catalog, Manifest
 from amas.records.store import Records
 
@@ -60,8 +60,14 @@ async def verify(
     problems = await restorer.every_chunk(catalog)
     compared = _Compared([], 0, {}, {})
     if not problems:
-        with tempfile.TemporaryDirectory(prefix="amas-verify-") as folder:
-            compared = await _replay(Restorer(repository, manifest), catalog, Path(folder), binary)
+        try:
+            with tempfile.TemporaryDirectory(prefix="amas-verify-") as folder:
+                compared = await _replay(Restorer(repository, manifest), catalog, Path(folder), binary)
+        except OSError as error:
+            place = tempfile.gettempdir()
+            raise BackupUnusable(
+                f"{manifest.id} can't be tried out in {place}: {error.strerror}: make room there, or set TMPDIR to another folder"
+            ) from error
     return Verdict(
         backup=manifest.id,
         chunks=len(catalog.refs) + len(manifest.catalog),

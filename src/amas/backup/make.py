@@ -100,7 +100,8 @@ class _Writer:
 
     async def _store(self, content: bytes, ref: Ref) -> None:
         try:
-            self.stored += await asyncio.to_thread(self.repository.put, content, ref)
+            stored = await asyncio.to_thread(self.repository.put, content, ref)
+            self.stored += stored  # not around the await: others add to it meanwhile
             self.new += 1
         finally:
             self._room.release()
@@ -170,8 +171,7 @@ async def _make(repository: Repository, sources: Sources, *, full: bool, progres
         files=len(files),
         fleet_file=sources.fleet_file,
     )
-    skipped = frozenset(ref for ref in (*catalog.refs, *refs) if ref.name in held)
-    await asyncio.to_thread(_still_there, repository, skipped)
+    await asyncio.to_thread(_still_there, repository, frozenset((*catalog.refs, *refs)))
     await asyncio.to_thread(repository.add, manifest)
     return manifest
 
@@ -181,8 +181,8 @@ def _kind(parent: Manifest | None) -> Kind:
 
 
 def _still_there(repository: Repository, refs: frozenset[Ref]) -> None:
-    """Make sure that what wasn't stored again hasn't been taken away meanwhile by somebody's hand."""
-    gone = {ref.name for ref in refs} - repository.held() if refs else set()
+    """Make sure that nothing was taken away meanwhile: by hand, or by who took us for dead and removed what nothing refers to."""
+    gone = {ref.name for ref in refs} - repository.held()
     if gone:
         raise BackupUnusable(f"{len(gone)} chunks were removed from {repository.url} during the back-up: back up again")
 

@@ -1,6 +1,5 @@
 """`amas alerts`, `amas runbooks` and `amas runbook`, through the API of the running fleet."""
 
-import getpass
 import json
 import time
 from collections.abc import Iterable
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 from amas.cli.api import Api, home_at
 from amas.cli.exit import ExitCode
 from amas.cli.output import console, moment, print_json
+from amas.cli.who import me
 from amas.errors import InputUnusable
 
 WATCH_EVERY_S = 2.0
@@ -25,13 +25,6 @@ class Silencing(NamedTuple):
     why: str
     labels: list[str]
     by: str
-
-
-def _user(by: str) -> str:
-    try:
-        return by or getpass.getuser()
-    except (KeyError, OSError):  # a user without a name
-        raise InputUnusable("say who you are: --by NAME") from None
 
 
 def _pairs(texts: Iterable[str], option: str) -> dict[str, str]:
@@ -115,7 +108,7 @@ def silence(said: Silencing, folder: Path | None, *, as_json: bool) -> None:
         raise InputUnusable(f"--for: {error}") from error
     if not said.why.strip():
         raise InputUnusable("say why, for those who wonder: --why 'the nightly build takes all cores'")
-    body = {"alert": said.name, "for_s": for_s, "by": _user(said.by), "why": said.why, "labels": _pairs(said.labels, "--label")}
+    body = {"alert": said.name, "for_s": for_s, "by": said.by or me(), "why": said.why, "labels": _pairs(said.labels, "--label")}
     kept = Api.of(home_at(folder)).post("/api/silences", body)
     if as_json:
         print_json(kept)
@@ -132,7 +125,7 @@ def end_silence(silence_id: str, folder: Path | None, *, as_json: bool) -> None:
 def test(folder: Path | None, *, by: str, as_json: bool) -> ExitCode:
     """Have everybody told of a test, wait until their queues are empty, and say who got it."""
     api = Api.of(home_at(folder))
-    sent = api.post("/api/alerts/test", {"by": _user(by)})
+    sent = api.post("/api/alerts/test", {"by": by or me()})
     give_up_at = time.monotonic() + TEST_WAIT_S
     while True:
         states = [each for each in api.get("/api/alerts")["receivers"] if each["name"] in sent["receivers"]]
@@ -186,7 +179,7 @@ def audit(folder: Path | None, *, limit: int, as_json: bool) -> None:
 
 def run(name: str, folder: Path | None, *, subject: list[str], why: str, by: str, as_json: bool) -> None:
     """Start a run."""
-    body = {"by": _user(by), "subject": _pairs(subject, "--subject"), "why": why}
+    body = {"by": by or me(), "subject": _pairs(subject, "--subject"), "why": why}
     begun = Api.of(home_at(folder)).post(f"/api/runbooks/{name}/runs", body)
     print_json(begun) if as_json else console().print(f"{name} runs as {begun['id']}: amas runbook show {begun['id']}")
 
@@ -202,7 +195,7 @@ def show_run(run_id: str, folder: Path | None, *, as_json: bool) -> None:
 
 def answer(run_id: str, folder: Path | None, *, body: dict[str, Any], end: bool, as_json: bool) -> None:
     """Confirm, refuse or cancel."""
-    said = {**body, "by": _user(body["by"])}
+    said = {**body, "by": body["by"] or me()}
     found = Api.of(home_at(folder)).post(f"/api/runbook-runs/{run_id}/{'end' if end else 'answer'}", said)
     print_json(found) if as_json else _print_run(found)
 

@@ -38,18 +38,20 @@ def home_at(folder: Path | None) -> Home:
 class Api:
     """A client of one fleet's REST API."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, key: str = "") -> None:
+        """`key`: what it shows where AMAS_TOKEN names none; that may be an API key, too."""
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
-        token = os.environ.get("AMAS_TOKEN", "")
+        token = os.environ.get("AMAS_TOKEN", "") or key
         self._headers = {"Accept": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
 
     @classmethod
     def of(cls, home: Home) -> "Api":
         """Return a client of the fleet that runs in `home`; FleetNotRunning when none does."""
         from amas.platforms.local.control import fleet_state
+        from amas.platforms.local.secret import api_key
 
-        return cls(fleet_state(home.folder).api_url)
+        return cls(fleet_state(home.folder).api_url, key=api_key(home))
 
     def get(self, path: str, **query: object) -> Any:
         """Return the decoded answer of a GET."""

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-HomeOption = Annotated[Path | None, typer.Option("--home", help="The fleet's data folder (AMAS_HOME, by default ~/.amas).")]
+from amas.cli.options import HomeOption, Json
+
 From = Annotated[
     str,
     typer.Option("--from", help="Where the back-ups are: a folder or s3://bucket/prefix (the fleet file's, or AMAS_BACKUP_URL)."),

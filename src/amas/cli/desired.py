@@ -1,7 +1,6 @@
 """What the commands do that change what is wanted of a running fleet, or show it: through the fleet's API."""
 
 import contextlib
-import getpass
 import sys
 import time
 from collections.abc import Iterator
@@ -14,8 +13,10 @@ import typer
 from amas.cli.api import Api, home_at
 from amas.cli.exit import ExitCode
 from amas.cli.output import complain, console, moment, print_json
+from amas.cli.who import me
 from amas.clock import monotonic_s
 from amas.errors import InputUnusable
+from amas.model.numbers import named
 
 WAIT_S = 120.0
 """Beyond this something keeps the hosts from it, and the sentence says which."""
@@ -28,6 +29,7 @@ class Asked(NamedTuple):
     file: Path | None
     revision: int | None
     why: str
+    again: bool = False
     yes: bool = False
     dry_run: bool = False
     wait: bool = True
@@ -43,24 +45,17 @@ class Said(NamedTuple):
     @property
     def body(self) -> dict[str, str]:
         """Return who wants it, and why."""
-        return {"by": _who(), "why": self.why}
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        return "operator"
+        return {"by": me(), "why": self.why}
 
 
 def apply(asked: Asked, folder: Path | None, *, as_json: bool) -> None:
     """Show what a file, or an earlier revision, would change, and change it."""
     if (asked.file is None) == (asked.revision is None):
         raise InputUnusable("say which fleet: amas apply FILE, or amas apply --revision N")
-    body = _body(asked.file, asked.revision)
+    body = {**_body(asked.file, asked.revision), "again": asked.again}
     api = Api.of(home_at(folder))
     looked = api.post("/api/fleet/apply?dry_run=true", body)
-    same = not looked["difference"]["changes"]
+    same = not (looked["difference"]["changes"] or looked["rollouts"])
     if not as_json:
         _say(looked["told"])
     if asked.dry_run or same:
@@ -70,7 +65,7 @@ def apply(asked: Asked, folder: Path | None, *, as_json: bool) -> None:
     if not (asked.yes or as_json):
         _ask()
     why = asked.why or (f"applied {asked.file}" if asked.file else f"back to revision {asked.revision}")
-    applied = api.post("/api/fleet/apply", {**body, "by": _who(), "why": why, "expect": looked["revision"]})
+    applied = api.post("/api/fleet/apply", {**body, "by": me(), "why": why, "expect": looked["revision"]})
     if asked.wait:
         _until_done(api, applied["revision"], show=not as_json)
     if as_json:
@@ -100,7 +95,7 @@ def diff(file: Path, folder: Path | None, *, as_json: bool) -> None:
         print_json(looked)
     else:
         _say(looked["told"])
-    if looked["difference"]["changes"]:
+    if looked["difference"]["changes"] or looked["rollouts"]:
         raise typer.Exit(ExitCode.FAILED)
 
 
@@ -114,10 +109,13 @@ def scale(pool: str, replicas: int | None, folder: Path | None, *, said: Said, r
 
 
 def restart(what: str, folder: Path | None, *, said: Said) -> None:
-    """Restart a host, or else a pool."""
+    """Restart a host, or else a pool, or else an agent."""
     api = Api.of(home_at(folder))
     if what in {host["id"] for host in api.get("/api/hosts")["items"]}:
         order(what, "restart", folder, said=said)
+        return
+    if named(what)[0] and what not in {pool["name"] for pool in api.get("/api/fleet/desired")["pools"]}:
+        _finish(api, api.post(f"/api/agents/{what}/restart", said.body), said, f"{what} is made anew")
         return
     restarted = api.post(f"/api/pools/{what}/restart", said.body)
     _finish(api, restarted, said, f"the {restarted['replicas']} agents of {what} are made anew")

@@ -1,19 +1,12 @@
 """`amas quarantine`, `amas recoveries`, `amas breakers`: how the fleet heals, through the API of the running fleet."""
 
-import getpass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from amas.cli.api import Api, home_at
 from amas.cli.output import console, moment, print_json
-
-
-def _me() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return "operator"
+from amas.cli.who import me
 
 
 def quarantines(folder: Path | None, *, as_json: bool) -> None:
@@ -23,13 +16,13 @@ def quarantines(folder: Path | None, *, as_json: bool) -> None:
 
 def lift(agent_id: str, folder: Path | None, *, as_json: bool) -> None:
     """Let an agent have tasks again."""
-    path = f"/api/quarantine/{quote(agent_id, safe='')}?by={quote(_me(), safe='')}"
+    path = f"/api/quarantine/{quote(agent_id, safe='')}?by={quote(me(), safe='')}"
     _print_quarantines(Api.of(home_at(folder)).delete(path), as_json=as_json)
 
 
 def put(agent_id: str, folder: Path | None, *, why: str, for_s: float, as_json: bool) -> None:
     """Give an agent no more tasks."""
-    body = {"why": why, "by": _me(), "for_s": for_s}
+    body = {"why": why, "by": me(), "for_s": for_s}
     found = Api.of(home_at(folder)).put(f"/api/quarantine/{quote(agent_id, safe='')}", body)
     _print_quarantines(found, as_json=as_json)
 

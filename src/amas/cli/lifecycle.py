@@ -41,7 +41,7 @@ def up(fleet: str, folder: Path | None, *, ports: Ports, phase: str, foreground:
     if as_json:
         print_json(msgspec.to_builtins(state))
     else:
-        console().print(f"fleet [bold]{Path(state.fleet_file).stem}[/bold] is up: {state.api_url}  data in {home.folder}")
+        console().print(f"fleet [bold]{state.name}[/bold] is up: {state.api_url}  data in {home.folder}")
         tell_what_is_lost(home)
 
 
@@ -70,9 +70,7 @@ def status(folder: Path | None, *, as_json: bool) -> None:
         return
     from amas.cli.tree import table
 
-    console().print(
-        f"fleet [bold]{Path(state.fleet_file).stem}[/bold] {state.status} since {moment(state.started_ms)}  {state.api_url}"
-    )
+    console().print(f"fleet [bold]{state.name}[/bold] {state.status} since {moment(state.started_ms)}  {state.api_url}")
     rows: list[list[object]] = [
         [part.name, part.status, part.pid or "", part.restarts or "", part.reason] for part in state.parts
     ]

@@ -1,5 +1,6 @@
-"""The commands that look at a running fleet's agents; `ps.py` and `look.py` do what they say. Part of the `amas` command."""
+"""The commands that look at a running fleet; `ps.py`, `look.py` and `report.py` do what they say. Part of the `amas` command."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -42,3 +43,16 @@ def agents(
     from amas.cli import look
 
     look.agents(agent_id, home, layer=layer, as_json=json)
+
+
+@app.command()
+def report(
+    since: Annotated[str, typer.Option(help="How far back: 10m, 1h, 7d; 30d at most.")] = "1h",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it as one HTML file, too.")] = None,
+    home: HomeOption = None,
+    json: Json = False,
+) -> None:
+    """Report how the fleet did: availability, success, what was lost, recoveries, utilisation and cost of each family."""
+    from amas.cli import report as module
+
+    module.report(home, since=since, output=output, as_json=json)

@@ -14,6 +14,7 @@ import typer
 import typer.core
 
 from amas.cli import backup_commands
+from amas.cli.access_commands import app as access
 from amas.cli.exit import ExitCode
 from amas.cli.groups import ShowFirst as _ShowFirst
 from amas.cli.healing_commands import app as healing
@@ -553,6 +554,7 @@ app.command()(runbooks)
 app.add_typer(run_app, name="runbook")
 app.add_typer(operating)
 app.add_typer(healing)
+app.add_typer(access)
 
 app.add_typer(model_app, name="model")
 

@@ -20,6 +20,7 @@ def apply(
     revision: Annotated[
         int | None, typer.Option(help="Instead of a file: go back to the fleet that this revision brought.")
     ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Roll versions out once more that were taken back.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
     why: Why = "",
@@ -30,7 +31,7 @@ def apply(
     """Make the running fleet what a file declares: say what will change, ask, change it, and wait until it runs so."""
     from amas.cli import desired
 
-    asked = desired.Asked(file, revision, why, yes=yes, dry_run=dry_run, wait=wait)
+    asked = desired.Asked(file, revision, why, again=again, yes=yes, dry_run=dry_run, wait=wait)
     desired.apply(asked, home, as_json=json)
 
 
@@ -62,13 +63,15 @@ def scale(
 
 @app.command()
 def restart(
-    what: Annotated[str, typer.Argument(metavar="HOST|POOL", help="A host to start anew, or a pool whose agents to make anew.")],
+    what: Annotated[
+        str, typer.Argument(metavar="HOST|POOL|AGENT", help="A host to start anew, or a pool or an agent to make anew.")
+    ],
     why: Why = "",
     wait: Wait = True,
     home: HomeOption = None,
     json: Json = False,
 ) -> None:
-    """Start a host anew, or make the agents of a pool anew, each once it has done what it runs."""
+    """Start a host anew, or make agents anew: a pool's once they have done what they run, or one at once, which gives it back."""
     from amas.cli import desired
 
     desired.restart(what, home, said=desired.Said(why, wait=wait, as_json=json))

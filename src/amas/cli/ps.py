@@ -6,21 +6,36 @@ from typing import Any
 from amas.cli.api import Api, home_at
 from amas.cli.look import agent_rows
 from amas.cli.output import console, print_json
+from amas.model.remote import REMOTE_POOL
 
 PAGE = 1000
 """Agents that the API gives at a time."""
+AFAR_SHOWN = 20
+"""Agents that run elsewhere, beside the pools."""
 STATUSES = ("idle", "working", "error", "healing")
 
 
 def pools(folder: Path | None, *, as_json: bool) -> None:
-    """List the pools with how many of their agents do what."""
-    found = Api.of(home_at(folder)).get("/api/pools")
+    """List the pools with how many of their agents do what, and the agents that run elsewhere."""
+    api = Api.of(home_at(folder))
+    found = api.get("/api/pools")
     if as_json:
         print_json(found)
         return
+    from amas.cli.tree import table
+
+    afar = api.get("/api/agents", pool=REMOTE_POOL, limit=AFAR_SHOWN)
     if not found["items"]:
         console().print("no agent is seated yet: `amas status` and `amas hosts` say why")
-        return
+    else:
+        _print_pools(found)
+    if afar["items"]:
+        console().print(table("elsewhere", *agent_rows(afar["items"])))
+    if afar["next"]:
+        console().print(f"{afar['total'] - AFAR_SHOWN:,} more elsewhere: amas ps {REMOTE_POOL} --limit {afar['total']}")
+
+
+def _print_pools(found: dict[str, Any]) -> None:
     from amas.cli.tree import table
 
     rows = [_pool_row(pool) for pool in found["items"]]

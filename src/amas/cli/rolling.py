@@ -10,7 +10,7 @@ app = typer.Typer(
     help="Bring in a pool's new version beside the old one, so that its tasks decide whether it stays.", no_args_is_help=True
 )
 RolloutPool = Annotated[str, typer.Argument(metavar="POOL", help="The pool's name.")]
-By = Annotated[str, typer.Option(help="Who says so.")]
+By = Annotated[str, typer.Option(help="Who says so; by default this machine's user.")]
 
 
 @app.command("start")
@@ -19,7 +19,7 @@ def rollout_start(
     version: Annotated[str, typer.Option(help="The new version.")],
     agent: Annotated[str, typer.Option(help="Its agent, module:attribute; left out: the pool's.")] = "",
     option: Annotated[list[str] | None, typer.Option("--set", help="An option, name=value; may be said again.")] = None,
-    by: By = "cli",
+    by: By = "",
     home: HomeOption = None,
     json: Json = False,
 ) -> None:
@@ -43,7 +43,7 @@ def rollout_status(
 
 
 @app.command("approve")
-def rollout_approve(pool: RolloutPool, by: By = "cli", home: HomeOption = None, json: Json = False) -> None:
+def rollout_approve(pool: RolloutPool, by: By = "", home: HomeOption = None, json: Json = False) -> None:
     """Let a new version leave staging."""
     from amas.cli import rollouts
 
@@ -51,7 +51,7 @@ def rollout_approve(pool: RolloutPool, by: By = "cli", home: HomeOption = None, 
 
 
 @app.command("promote")
-def rollout_promote(pool: RolloutPool, by: By = "cli", home: HomeOption = None, json: Json = False) -> None:
+def rollout_promote(pool: RolloutPool, by: By = "", home: HomeOption = None, json: Json = False) -> None:
     """Promote a new version now, whatever its figures say."""
     from amas.cli import rollouts
 
@@ -59,7 +59,7 @@ def rollout_promote(pool: RolloutPool, by: By = "cli", home: HomeOption = None, 
 
 
 @app.command("abort")
-def rollout_abort(pool: RolloutPool, by: By = "cli", home: HomeOption = None, json: Json = False) -> None:
+def rollout_abort(pool: RolloutPool, by: By = "", home: HomeOption = None, json: Json = False) -> None:
     """Take a new version back now."""
     from amas.cli import rollouts
 

@@ -7,11 +7,13 @@ from typing import Any
 
 from amas.cli.api import Api, home_at
 from amas.cli.output import console, moment, print_json
+from amas.cli.who import me
 from amas.errors import InputUnusable
 
 
 def start(pool: str, folder: Path | None, *, wanted: dict[str, Any], sets: Sequence[str], as_json: bool) -> None:
     """Begin a roll-out; `sets` are options as `name=value`, each value JSON or text."""
+    wanted["by"] = wanted["by"] or me()
     wanted["options"] = dict(_option(each) for each in sets)
     view = Api.of(home_at(folder)).post(f"/api/rollouts/{pool}", wanted)
     _print(view, as_json=as_json)
@@ -19,7 +21,7 @@ def start(pool: str, folder: Path | None, *, wanted: dict[str, Any], sets: Seque
 
 def act(pool: str, what: str, folder: Path | None, *, by: str, as_json: bool) -> None:
     """Approve, promote or abort a roll-out."""
-    _print(Api.of(home_at(folder)).post(f"/api/rollouts/{pool}/{what}", {"by": by}), as_json=as_json)
+    _print(Api.of(home_at(folder)).post(f"/api/rollouts/{pool}/{what}", {"by": by or me()}), as_json=as_json)
 
 
 def status(pool: str, folder: Path | None, *, as_json: bool) -> None:

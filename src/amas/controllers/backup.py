@@ -5,7 +5,7 @@ one was. One that fails is told loudly, in the log and in the metrics, and tried
 """
 
 import asyncio
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from amas.backup.key import read_secret
 from amas.backup.make import Sources, make
@@ -19,7 +19,10 @@ from amas.model.backup import BackupSpec, Kind, Manifest
 from amas.model.fleet import FleetSpec
 from amas.observe import events
 from amas.observe.logging import process_log
-from amas.settings import BackupSettings
+from amas.settings import BackupSettings, EngineSettings
+
+if TYPE_CHECKING:
+    from amas.backup.check import Verdict
 
 LOOK_EVERY_S = 60.0
 """How soon a changed fleet file is noticed."""
@@ -49,7 +52,11 @@ class FleetBackups:
     @property
     def now(self) -> Now:
         """What goes on."""
-        return Now(self._making.locked(), self._failed)
+        return Now(self._making.locked() or self._is_asked, self._failed)
+
+    @property
+    def _is_asked(self) -> bool:
+        return self._asked is not None and not self._asked.done()
 
     async def spec(self) -> BackupSpec | None:
         """Return what is declared now, with an address; None when the fleet isn't to be backed up by itself."""
@@ -78,9 +85,9 @@ class FleetBackups:
 
     async def start(self, *, full: bool) -> None:
         """Begin a back-up and return at once; BackupBusy while one is being made here, BackupError when it can't begin."""
-        if self._making.locked() or (self._asked and not self._asked.done()):
-            raise BackupBusy("a back-up is being made already: try again when that is over")
         await self._repository(await self.url(), create=True)
+        if self.now.running:  # looked at last: of two who ask at once, one is refused
+            raise BackupBusy("a back-up is being made already: try again when that is over")
         self._asked = asyncio.create_task(self._make_and_tell(full=full), name="back-up")
 
     async def make(self, kind: Kind) -> Manifest:
@@ -100,6 +107,16 @@ class FleetBackups:
             took_s=made.took_s,
         )
         return made
+
+    async def verify(self) -> "Verdict":
+        """Try the newest back-up out and return what was found; BackupDamaged says what is wrong with it."""
+        from amas.backup.check import complain, verify  # with an engine of its own, which nobody else here needs
+
+        repository = await self._repository(await self.url(), create=False)
+        newest = await asyncio.to_thread(repository.find, "latest")
+        verdict = await verify(repository, newest, binary=EngineSettings.read().binary)
+        complain(verdict)
+        return verdict
 
     def tell(self, error: AmasError) -> None:
         """Say loudly that back-ups fail, each time."""
@@ -124,7 +141,7 @@ class FleetBackups:
             self.tell(error)
 
     async def _repository(self, url: str, *, create: bool) -> Repository:
-        if self._opened is None or self._opened.url != url:
+        if create or self._opened is None or self._opened.url != url:  # what is written is written with the key that is there
             self._opened = await asyncio.to_thread(Repository.open, url, read_secret(), create=create)
         return self._opened
 

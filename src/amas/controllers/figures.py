@@ -12,9 +12,6 @@ from amas.records.views import Cost
 DURATION_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0)
 """Upper bounds: from a local claim to the 30 s within which A-level recovery must be over, and a planner's time-out."""
 
-LOST_KEPT = 100
-"""Hosts that alerts can name; what is beyond is counted only."""
-
 
 class Durations(msgspec.Struct):
     """A histogram of seconds."""
@@ -49,8 +46,6 @@ class Figures(msgspec.Struct):
     assignments: Durations = msgspec.field(default_factory=Durations)
     """`orchestration_agent_assignment_duration`: see `records.views.Applied.assignments_ms`."""
     hosts_lost: int = 0
-    lost_lately: dict[str, int] = msgspec.field(default_factory=dict)
-    """Hosts whose lease ran out, and when that was found (ms); the newest hundred."""
     tasks_given_back: int = 0
     tasks_promoted: int = 0
     workflows_overdue: int = 0
@@ -71,14 +66,6 @@ class Figures(msgspec.Struct):
     """When the oldest entry was written that the recorder has read but not recorded; 0 when there is none."""
     troubles: dict[str, int] = msgspec.field(default_factory=dict)
     """Sweeps that failed because the engine or the records couldn't be used, by duty."""
-
-    def lost(self, host_id: str, at_ms: int) -> None:
-        """Note a host whose lease ran out."""
-        self.hosts_lost += 1
-        self.lost_lately.pop(host_id, None)
-        self.lost_lately[host_id] = at_ms
-        while len(self.lost_lately) > LOST_KEPT:
-            del self.lost_lately[next(iter(self.lost_lately))]
 
     def recorder_lag_s(self, now_ms: int) -> float:
         """Return how many seconds the history is behind the journal."""

@@ -14,6 +14,7 @@ import msgspec
 
 from amas.clock import monotonic_s
 from amas.controllers.alerts import ALERTMANAGER, LOG, Latest, read_alerts, receivers_of
+from amas.controllers.errands import Errands
 from amas.engine.alerts import AlertStore, Queued, ReceiverState
 from amas.model.alerts import Alert, Notice, Webhook
 from amas.observe import events
@@ -22,6 +23,8 @@ from amas.policy.outbound import PostFailed, post, signature
 from amas.settings import AlertSettings
 
 PAUSE_S = 1.0
+PATIENCE_S = 0.5
+"""What receivers get within a sweep: one that takes longer is told on meanwhile, and holds up no other."""
 BATCH = 50
 POST_TIMEOUT_S = 5.0
 BACKOFF_MIN_S, BACKOFF_MAX_S = 1.0, 300.0
@@ -43,25 +46,24 @@ class Notifier:
 
     name = "notices"
 
-    def __init__(self, store: AlertStore, latest: Latest, settings: AlertSettings) -> None:
-        self._store, self._latest, self._settings = store, latest, settings
+    def __init__(self, store: AlertStore, latest: Latest, settings: AlertSettings, *, patience_s: float = PATIENCE_S) -> None:
+        """`patience_s`: what receivers get within a sweep."""
+        self._store, self._latest, self._settings, self._patience_s = store, latest, settings, patience_s
+        self.errands = Errands()
         self._again_at: dict[str, float] = {}
         self._resent_at = float("-inf")
 
     async def run_once(self) -> float:
         """Tell every receiver what waits for it and return the seconds until the next sweep."""
         names = receivers_of(self._latest.spec, alertmanager=bool(self._settings.alertmanager_url))
-        due = [name for name in names if self._again_at.get(name, 0.0) <= monotonic_s()]
+        due = [name for name in names if self._again_at.get(name, 0.0) <= monotonic_s() and not self.errands.under_way(name)]
         states = await self._store.receivers(due)
         resend = await self._to_resend() if ALERTMANAGER in due else []
-        serving = [
-            self._serve(state, resend if state.name == ALERTMANAGER else [])
-            for state in states
-            if state.queued or (resend and state.name == ALERTMANAGER)
-        ]
-        for trouble in await asyncio.gather(*serving, return_exceptions=True):  # at once: a slow one holds up none
-            if trouble is not None:
-                raise trouble
+        for state in states:
+            again = resend if state.name == ALERTMANAGER else []
+            if state.queued or again:
+                self.errands.begin(state.name, self._serve(state, again))
+        await self.errands.settle(patience_s=self._patience_s)
         return PAUSE_S
 
     async def _to_resend(self) -> list[Alert]:

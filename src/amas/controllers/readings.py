@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from amas.clock import monotonic_s
 from amas.controllers.figures import Figures
@@ -25,17 +26,22 @@ from amas.engine.recoveries import Recoveries
 from amas.engine.routes import Routes
 from amas.errors import LimitUnknown, RecordsError
 from amas.model.alerts import Reading, Readings
+from amas.model.backup import BackupSpec
 from amas.model.desired import Desired
 from amas.model.fleet import FleetSpec, PoolSpec
 from amas.records.store import Records
 from amas.settings import MessageSettings
 
 WINDOW_MS = 300_000
-"""What rates and `host_lost` look back on."""
+"""What rates, `host_lost` and `recovery_s` look back on."""
 ENDED_MIN = 10
 """Fewer ended tasks make no rate."""
 TRIALS_MIN = 20.0
 """What routing has learned from fewer attempts is too little to raise an alert."""
+LOST_MAX = 100
+"""Lost hosts that alerts can name; where more are, `hosts_missing` says it."""
+RECOVERIES_MAX = 1000
+"""All that the engine keeps: crashes of agents mustn't hide a lost host."""
 SLOW_S = 15.0
 HOUR_MS = 3_600_000
 STATUSES = ("idle", "working", "error", "healing")
@@ -59,8 +65,8 @@ class Memory(msgspec.Struct, frozen=True):
     ended: tuple[tuple[int, int, int], ...] = ()
     """(when, succeeded, failed) since the engine began, of the last five minutes and the one look before."""
     hosts: dict[str, HostMemory] = msgspec.field(default_factory=dict)
-    lost: dict[str, int] = msgspec.field(default_factory=dict)
-    """Hosts whose lease ran out, and when that was found."""
+    backup_ms: int = 0
+    """When the newest back-up was taken, or, where there is none, since when one is wanted; 0: none is."""
 
 
 class Meter:
@@ -75,7 +81,6 @@ class Meter:
         self._slow_unread: frozenset[str] = frozenset()
         self._slow_at, self._slow_for = float("-inf"), frozenset[str]()
         self._recoveries = Recoveries(engine)
-        self._recovered: tuple[int, float] | None = None
 
     async def look(self, memory: Memory, wanted: Set[str], *, now_ms: int = 0) -> tuple[Readings, Memory, Desired]:
         """Return the figures as they are now, what the next look needs, and the desired state; `wanted`: figures that count."""
@@ -85,13 +90,15 @@ class Meter:
         pools = desired.pools or self._fleet.pools
         totals, depths = await self._queue.totals(), await self._queue.depths()
         waiting = {pool.name: waits(pool, depths) for pool in pools}
-        memory = _remembered(memory, hosts, totals, self._figures, waiting, now_ms=now_ms, held=_held(desired))
+        memory = _remembered(memory, hosts, totals, waiting, now_ms=now_ms, held=_held(desired))
+        memory = replace(memory, backup_ms=self._figures.backup_at_ms or memory.backup_ms or now_ms if fleet.backup else 0)
         found = [
             *(Reading("queue_depth", float(depth), {"pool": pool}) for pool, depth in waiting.items()),
             *self._of_tasks(memory, totals),
             *_of_agents(hosts, pools, now_ms),
             *_of_hosts(hosts, memory, fleet, now_ms),
-            *await self._of_recovery(),
+            *await self._of_losses(hosts, now_ms),
+            *_of_backups(fleet.backup, memory, now_ms),
             *(Reading(name, value) for name, value in self._machine.look().items()),
             Reading("records_lag_s", self._figures.recorder_lag_s(now_ms)),
         ]
@@ -109,14 +116,16 @@ class Meter:
             yield Reading("success_rate", (ok - first_ok) / ended)
             yield Reading("error_rate", (bad - first_bad) / ended)
 
-    async def _of_recovery(self) -> list[Reading]:
-        """Return how long what was made good since the last look took on average; nothing where there was none."""
-        found = (await self._recoveries.figures()).values()
-        now, before = (sum(each.count for each in found), sum(each.sum_s for each in found)), self._recovered
-        self._recovered = now
-        if before is None or now[0] <= before[0]:
-            return []
-        return [Reading("recovery_s", (now[1] - before[1]) / (now[0] - before[0]))]
+    async def _of_losses(self, hosts: Iterable[HostView], now_ms: int) -> list[Reading]:
+        """Return which hosts were lost and aren't back, and how long it took until the tasks of those lost lately went on."""
+        found = await self._recoveries.newest(limit=RECOVERIES_MAX)
+        made_good = [each for each in found if each.cause == "host_lost" and now_ms - each.at_ms <= WINDOW_MS]
+        waiting = [each.subject for each in await self._recoveries.under_way() if each.cause == "host_lost"]
+        lost = {*waiting, *(each.subject for each in made_good)} - {host.id for host in hosts}
+        readings = [Reading("host_lost", 1.0, {"host": host_id}) for host_id in sorted(lost)[:LOST_MAX]]
+        if made_good:
+            readings.append(Reading("recovery_s", sum(each.duration_ms for each in made_good) / len(made_good) / 1000))
+        return readings
 
     async def _oldest(self, pools: Iterable[PoolSpec], depths: Mapping[str, int], now_ms: int) -> list[Reading]:
         queues = {pool.name: [queue for queue in queues_of(pool, depths) if depths[queue]] for pool in pools}
@@ -211,15 +220,22 @@ def placed(host: HostView) -> Counter[str]:
     return Counter({card.pool: card.count for card in host.about.pools})
 
 
+def _of_backups(spec: BackupSpec | None, memory: Memory, now_ms: int) -> Iterator[Reading]:
+    """Yield how old the newest back-up is, where any are declared; one that is on its way at its time isn't missed."""
+    if spec is not None:
+        age_s = max(0, now_ms - memory.backup_ms) / 1000
+        yield Reading("backup_age_s", age_s)
+        yield Reading("backups_missed", float(max(0, int(age_s // spec.every_s) - 1)))
+
+
 def _held(desired: Desired) -> frozenset[str]:
     return frozenset(host for host, order in desired.orders.items() if order.cordoned or order.drained)
 
 
-def _remembered(  # noqa: PLR0913  all that a look sees
+def _remembered(
     memory: Memory,
     hosts: Iterable[HostView],
     totals: Mapping[str, int],
-    figures: Figures,
     waiting: Mapping[str, int],
     *,
     now_ms: int,
@@ -239,9 +255,7 @@ def _remembered(  # noqa: PLR0913  all that a look sees
         cpu_s = host.figures.cpu_s
         cpu = (cpu_s - last.cpu_s) * 1000 / (now_ms - last.at_ms) if last is not None and now_ms > last.at_ms else -1.0
         seen[host.id] = HostMemory(host.since_ms, now_ms, cpu_s, busy_ms, cpu)
-    lost = {**memory.lost, **figures.lost_lately}
-    lost = {host: at_ms for host, at_ms in lost.items() if now_ms - at_ms <= WINDOW_MS and host not in seen}
-    return Memory((*before, *recent, now), seen, lost)
+    return Memory((*before, *recent, now), seen, memory.backup_ms)
 
 
 def _of_agents(hosts: Iterable[HostView], pools: Iterable[PoolSpec], now_ms: int) -> Iterator[Reading]:
@@ -267,8 +281,6 @@ def _of_agents(hosts: Iterable[HostView], pools: Iterable[PoolSpec], now_ms: int
 def _of_hosts(hosts: list[HostView], memory: Memory, fleet: FleetSpec, now_ms: int) -> Iterator[Reading]:
     yield Reading("hosts", float(len(hosts)))
     yield Reading("hosts_missing", float(max(0, fleet.hosts - len(hosts))))
-    for host_id in memory.lost:
-        yield Reading("host_lost", 1.0, {"host": host_id})
     for host in hosts:
         labels, seen = {"host": host.id}, memory.hosts[host.id]
         yield Reading("host_up_s", (now_ms - host.since_ms) / 1000, labels)

@@ -45,7 +45,7 @@ class Reaper:
             if lost is None:
                 return PAUSE_S
             late_s = lost.late_ms / 1000
-            self._figures.lost(lost.id, self._hosts.now_ms())
+            self._figures.hosts_lost += 1
             self._figures.tasks_given_back += lost.tasks
             process_log().warning(
                 "gave back a silent host's tasks", event=events.HOST_LOST, host_id=lost.id, tasks=lost.tasks, late_s=late_s

@@ -33,8 +33,8 @@ class Rollouts:
     def __init__(self, desired: DesiredState, routes: Routes, fleet: FleetSpec) -> None:
         self._desired, self._routes, self._desk = desired, routes, RolloutDesk(desired, routes, fleet)
         self._revision, self._idle = -1, False
-        self._silent_ms: dict[str, int] = {}
-        """Since when a variant has had no live agent, as this leader saw it."""
+        self._silent_ms: dict[tuple[str, int], int] = {}
+        """Since when a trial has had no live agent, as this leader saw it."""
 
     async def run_once(self) -> float:
         """Take every roll-out as far as it goes now; return the seconds until the next sweep."""
@@ -43,6 +43,7 @@ class Rollouts:
         wanted = await self._desired.read()
         under_way = [each for each in wanted.rollouts.values() if not each.phase.over]
         self._revision, self._idle = wanted.revision, not under_way
+        self._silent_ms = {each: self._silent_ms[each] for each in map(_trial, under_way) if each in self._silent_ms}
         if not under_way:
             return REST_S
         seen = await self._desk.seen()
@@ -86,10 +87,10 @@ class Rollouts:
 
     def _decide(self, wanted: Desired, rollout: Rollout, seen: Seen, now_ms: int) -> list[Wish]:
         if seen.slots.get(rollout.variant, 0):
-            self._silent_ms.pop(rollout.variant, None)
+            self._silent_ms.pop(_trial(rollout), None)
             silent_s = 0.0
         else:
-            silent_s = (now_ms - self._silent_ms.setdefault(rollout.variant, now_ms)) / 1000
+            silent_s = (now_ms - self._silent_ms.setdefault(_trial(rollout), now_ms)) / 1000
         decision = seen.decision(rollout, now_ms=now_ms, silent_s=silent_s)
         if decision.move is Move.STEP_UP:
             trials = seen.side(rollout, rollout.variant).outcomes.trials
@@ -115,6 +116,11 @@ class Rollouts:
             for _ in range(MOVES_MAX):
                 if await self._routes.move(branch(queue, rollout.variant)) < MOVE_SLICE:
                     break
+
+
+def _trial(rollout: Rollout) -> tuple[str, int]:
+    """Return what tells this roll-out from an earlier one of the same version."""
+    return rollout.variant, rollout.started_ms
 
 
 def _overtaken(wanted: Desired, rollout: Rollout) -> str:

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from amas.clock import monotonic_s
+from amas.controllers.actions import Parts
 from amas.controllers.alerts import Alerts, Latest
 from amas.controllers.autoscaler import Autoscaler
 from amas.controllers.backup import Backups, FleetBackups
 from amas.controllers.cron import Cron
 from amas.controllers.deadlines import Deadlines
 from amas.controllers.declarer import Declarer
+from amas.controllers.errands import Errands
 from amas.controllers.figures import Figures
 from amas.controllers.notices import Notifier
 from amas.controllers.placer import Placer
@@ -29,7 +31,7 @@ from amas.controllers.recorder import Recorder
 from amas.controllers.recovering import Recovering, Warden
 from amas.controllers.rollouts import Rollouts
 from amas.controllers.router import Router
-from amas.controllers.runbooks import Parts, RunBooks
+from amas.controllers.runbooks import RunBooks
 from amas.controllers.timers import Timers
 from amas.engine.alerts import AlertStore
 from amas.engine.bell import Bell
@@ -81,6 +83,13 @@ class WokenDuty(Duty, Protocol):
     """The channel on which it is told that there is something to do."""
 
 
+@runtime_checkable
+class ErrandDuty(Duty, Protocol):
+    """One that begins what may outlast a sweep."""
+
+    errands: Errands
+
+
 def make_duties(
     engine: Engine,
     records: Records,
@@ -117,15 +126,14 @@ def make_duties(
         Router(routes, fleet, desired),
         Rollouts(desired, routes, fleet),
         Recorder(Journal(engine), records, figures),
-        *_watching(engine, records, figures, fleet=fleet, home=home),
+        *_watching(Parts(engine, records, settings.retention_s, backups), figures, fleet=fleet, home=home),
     ]
 
 
-def _watching(engine: Engine, records: Records, figures: Figures, *, fleet: FleetSpec, home: Path | None) -> list[Duty]:
+def _watching(parts: Parts, figures: Figures, *, fleet: FleetSpec, home: Path | None) -> list[Duty]:
     """Return the duties of alerts and run-books, which share what they see."""
-    store, latest, settings = AlertStore(engine), Latest(fleet), AlertSettings.read()
-    meter, has_manager = Meter(engine, records, figures, fleet, home=home), bool(settings.alertmanager_url)
-    parts = Parts(engine, records, EngineSettings.read().retention_s)
+    store, latest, settings = AlertStore(parts.engine), Latest(fleet), AlertSettings.read()
+    meter, has_manager = Meter(parts.engine, parts.records, figures, fleet, home=home), bool(settings.alertmanager_url)
     return [
         Alerts(store, meter, latest, alertmanager=has_manager),
         Notifier(store, latest, settings),
@@ -237,6 +245,14 @@ def _bell(engine: Engine, wakers: Sequence[Waker]) -> Bell | None:
 
 async def keep_at(duty: Duty, figures: Figures, *, sleep: Sleep = asyncio.sleep) -> None:
     """Run a duty's sweeps until cancelled; one that the engine or the records refuse is tried again, after growing pauses."""
+    try:
+        await _keep_at(duty, figures, sleep=sleep)
+    finally:
+        if isinstance(duty, ErrandDuty):
+            duty.errands.drop()
+
+
+async def _keep_at(duty: Duty, figures: Figures, *, sleep: Sleep) -> None:
     troubles = 0
     while True:
         try:

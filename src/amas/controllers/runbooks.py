@@ -1,23 +1,24 @@
 """Follows run-books: starts a run for each alert that names one, and does what comes next in those that are open.
 
-`core.runbooks` decides. Each transition is stored, with its line of the audit and what a person is to be told, before anything
-else is done; what a step is to reach is stored before it is done. So a control plane that is killed leaves a run that the
-next one takes up: an action may be carried out twice, but it reaches the same (a host that was to be restarted for the third time
-is). This is a duty and no workflow of the fleet's, since what it mends is the fleet: without hosts no workflow goes on.
-Actions go through the desired state, which hosts and platforms follow, and through what the engine offers anyway.
+`core.runbooks` decides, `actions.py` does. Each transition is stored, with its line of the audit and what a person is to be told,
+before anything else is done; what a step is to reach is stored before it is done. So a control plane that is killed leaves a run
+that the next one takes up: an action may be carried out twice, but it reaches the same. Each run is an errand of its own: one
+whose step takes an hour, such as a back-up, holds up no other. This is a duty and no workflow of the fleet's, since what it mends
+is the fleet: without hosts no workflow goes on.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+import asyncio
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from amas.clock import new_id
+from amas.controllers.actions import Actions, CannotDo, Parts
 from amas.controllers.alerts import Latest, receivers_of
-from amas.controllers.recover import recover
+from amas.controllers.errands import Errands
 from amas.core.alerts import fingerprint
-from amas.core.difference import why_not
 from amas.core.runbooks import (
+    OPEN_MAX,
     Act,
     Cause,
     Transition,
@@ -32,50 +33,25 @@ from amas.core.runbooks import (
     started,
 )
 from amas.engine.alerts import AlertStore
-from amas.engine.connection import Engine
-from amas.engine.desired import DesiredState, Wish
-from amas.engine.queue import RETENTION_S, TaskQueue
-from amas.engine.workflows import Workflows
-from amas.errors import AlertsChanged, DesiredChanged, EngineError, RecordsError, RunBookRefused
+from amas.errors import AlertsChanged, BackupBusy, DesiredChanged, RunBookRefused
 from amas.model.alerts import Alert, Notice
-from amas.model.desired import Desired, Order, Scale
 from amas.model.fleet import FleetSpec
-from amas.model.runbook import Run, Step
-from amas.model.task import Json
+from amas.model.runbook import Run
 from amas.observe import events
 from amas.observe.logging import process_log
-from amas.records.store import Records
 
 PAUSE_OPEN_S, PAUSE_S = 1.0, 2.0
 NEWEST = 200
 """Runs that are looked at for whether an alert has had its run."""
-WORKFLOWS_MAX = 1000
-"""Paused by one step."""
+PATIENCE_S = 0.5
+"""What open runs get within a sweep; what takes longer goes on meanwhile."""
 TURNS_MAX = 100
 """In one run at one sweep: more than its steps have transitions."""
 RUN_ID_CHARS = 12
+ASKED_MAX = 4 * OPEN_MAX
+"""Open runs, each of which every sweep reads; people may start more than alerts may, but not without end."""
 
 _run = msgspec.msgpack.Decoder(Run)
-_ORDERS: Mapping[str, Callable[[Order, Mapping[str, Json]], Order]] = {
-    "restart_host": lambda order, memo: msgspec.structs.replace(order, restarts=max(order.restarts, _number(memo["restarts"]))),
-    "cordon": lambda order, _: msgspec.structs.replace(order, cordoned=True),
-    "uncordon": lambda order, _: msgspec.structs.replace(order, cordoned=False),
-    "drain": lambda order, _: msgspec.structs.replace(order, drained=True),
-    "undrain": lambda order, _: msgspec.structs.replace(order, drained=False),
-}
-"""What an action makes of a host's order; done twice it makes the same."""
-
-
-class CannotDo(Exception):
-    """A step can't be done, now or later; the message says why."""
-
-
-class Parts(NamedTuple):
-    """What actions are done with."""
-
-    engine: Engine
-    records: Records
-    retention_s: float = RETENTION_S
 
 
 class RunBooks:
@@ -83,9 +59,15 @@ class RunBooks:
 
     name = "runbooks"
 
-    def __init__(self, store: AlertStore, parts: Parts, latest: Latest, *, alertmanager: bool = False) -> None:
+    def __init__(
+        self, store: AlertStore, parts: Parts, latest: Latest, *, alertmanager: bool = False, patience_s: float = PATIENCE_S
+    ) -> None:
+        """`patience_s`: what open runs get within a sweep."""
         self._store, self._latest, self._alertmanager = store, latest, alertmanager
-        self._actions = Actions(parts)
+        self._actions, self._patience_s = Actions(parts), patience_s
+        self.errands = Errands()
+        self._now_ms = 0
+        """Of the newest sweep: an errand may outlast the one that began it."""
 
     async def run_once(self) -> float:
         """Start what is due, take every open run as far as it goes, and return the seconds until the next sweep."""
@@ -93,18 +75,13 @@ class RunBooks:
 
     async def sweep(self, now_ms: int) -> float:
         """Do one sweep; tests call it with a time of their own."""
+        self._now_ms = now_ms
         await self._start(now_ms)
-        trouble: EngineError | RecordsError | None = None
         runs = await self._store.open_runs()
         for run_id, kept in runs:
-            try:
-                await self._advance(run_id, kept.revision, _run.decode(kept.value), now_ms)
-            except AlertsChanged:
-                continue  # a person or another leader was there first: the next sweep sees what they did
-            except (EngineError, RecordsError) as error:  # no reason to leave the other runs alone
-                trouble = error
-        if trouble is not None:
-            raise trouble
+            if not self.errands.under_way(run_id):
+                self.errands.begin(run_id, self._advance(run_id, kept.revision, _run.decode(kept.value)))
+        await self.errands.settle(patience_s=self._patience_s)
         return PAUSE_OPEN_S if runs else PAUSE_S
 
     async def _start(self, now_ms: int) -> None:
@@ -119,139 +96,36 @@ class RunBooks:
             except AlertsChanged:
                 continue  # another leader started it
 
-    async def _advance(self, run_id: str, revision: int, run: Run, now_ms: int) -> None:
+    async def _advance(self, run_id: str, revision: int, run: Run) -> None:
         for _ in range(TURNS_MAX):
-            found = following(run, self._latest.readings, now_ms)
-            transition = await self._done(found, run, now_ms) if isinstance(found, Act) else found
+            found = following(run, self._latest.readings, self._now_ms)
+            transition = await self._done(found, run) if isinstance(found, Act) else found
             if transition is None:
                 return
-            revision = await keep(self._store, transition, expect=revision, receivers=self._receivers())
+            try:
+                revision = await keep(self._store, transition, expect=revision, receivers=self._receivers())
+            except AlertsChanged:  # a person or another leader was there first: the next sweep sees what they did
+                return
             run = transition.run
             if not run.is_open:
                 return
 
-    async def _done(self, act: Act, run: Run, now_ms: int) -> Transition | None:
+    async def _done(self, act: Act, run: Run) -> Transition | None:
         try:
             if act.kind == "prepare":
-                return started(run, await self._actions.prepare(act.step, run), now_ms)
-            outcome = await self._actions.carry_out(act.step, run, self._latest.fleet, now_ms=now_ms)
+                return started(run, await self._actions.prepare(act.step, run), self._now_ms)
+            left_s = act.step.timeout_s - (self._now_ms - run.steps[run.at].since_ms) / 1000
+            async with asyncio.timeout(left_s):
+                outcome = await self._actions.carry_out(act.step, run, self._latest.fleet, now_ms=self._now_ms)
         except CannotDo as error:
-            return settled(run, ok=False, outcome=str(error), now_ms=now_ms)
-        except DesiredChanged:
-            return None  # again at the next sweep
-        found = settled(run, ok=True, outcome=outcome, now_ms=now_ms)
+            return settled(run, ok=False, outcome=str(error), now_ms=self._now_ms)
+        except (DesiredChanged, BackupBusy, TimeoutError):
+            return None  # the next sweep does it again, or finds that its time is up
+        found = settled(run, ok=True, outcome=outcome, now_ms=self._now_ms)
         return found._replace(page=filled(act.step.say, run.subject)) if act.step.do == "page" else found
 
     def _receivers(self) -> list[str]:
         return receivers_of(self._latest.spec, alertmanager=self._alertmanager)
-
-
-class Actions:
-    """What steps do. `prepare` finds out what is to be reached, `carry_out` reaches it and may be said again."""
-
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-        self._desired = DesiredState(parts.engine)
-        self._queue, self._workflows = TaskQueue(parts.engine), Workflows(parts.engine, retention_s=parts.retention_s)
-
-    async def prepare(self, step: Step, run: Run) -> dict[str, Json]:
-        """Return what the step is to reach; CannotDo when there is no such host or pool."""
-        match step.do:
-            case "restart_host" | "restart_pool" | "scale":
-                return _goal(step, run, await self._desired.read())
-            case "cordon" | "uncordon" | "drain" | "undrain":
-                return {"host": _host(step, run)}
-            case "pause_workflows":
-                return {"workflows": list(await self._running_workflows())}
-            case "resume_workflows":
-                earlier = zip(run.book.steps[: run.at], run.steps, strict=False)
-                paused = [state.memo.get("workflows") for each, state in earlier if each.do == "pause_workflows"]
-                return {"workflows": [workflow for ids in paused if isinstance(ids, list) for workflow in ids]}
-            case _:
-                return {}
-
-    async def carry_out(self, step: Step, run: Run, fleet: FleetSpec, *, now_ms: int) -> str:
-        """Reach it and return what was done, in words; DesiredChanged and EngineError mean: again."""
-        memo, by = run.steps[run.at].memo, f"run-book {run.book.name}"
-        match step.do:
-            case "scale":
-                pool, replicas = str(memo["pool"]), _number(memo["to"])
-                wish = Wish(f"scale:{pool}", Scale(replicas=replicas, by=by, why=run.why, at_ms=now_ms))
-                await self._desired.change([wish], by=by, why=run.why or step.name)
-                return f"{pool} is to have {replicas} agents"
-            case "restart_pool":
-                pool, desired = str(memo["pool"]), await self._desired.read()
-                times = max(desired.anew.get(pool, 0), _number(memo["times"]))
-                await self._desired.change(
-                    [Wish(f"anew:{pool}", times)], by=by, why=run.why or step.name, expect=desired.revision
-                )
-                return f"the agents of {pool} are to be made anew, each once it has done what it runs"
-            case "pause_workflows" | "resume_workflows":
-                change = self._workflows.pause if step.do == "pause_workflows" else self._workflows.resume
-                ids = memo["workflows"]
-                assert isinstance(ids, list)
-                changed = sum([await change(str(workflow)) for workflow in ids])
-                return f"{changed} of {len(ids)} workflows {'paused' if step.do == 'pause_workflows' else 'go on'}"
-            case "recover":
-                found = await recover(
-                    self._parts.engine,
-                    self._parts.records,
-                    retention_s=self._parts.retention_s,
-                    progress=lambda *_: None,
-                    goals_at_a_time=fleet.limits.max_workflows,
-                )
-                return f"put back {found.tasks} open tasks of {found.workflows} workflows; {found.known} were known"
-            case "page":
-                return "told every receiver"
-            case _:
-                return await self._order(step, memo, by=by, why=run.why or step.name)
-
-    async def _order(self, step: Step, memo: Mapping[str, Json], *, by: str, why: str) -> str:
-        host = str(memo["host"])
-        desired = await self._desired.read()
-        order = _ORDERS[step.do](desired.orders.get(host, Order()), memo)
-        await self._desired.change([Wish(f"order:{host}", order)], by=by, why=why, expect=desired.revision)
-        return f"{host}: {step.do.replace('_', ' ')} ordered"
-
-    async def _running_workflows(self) -> list[str]:
-        found = []
-        for workflow_id in await self._queue.open_workflows(limit=WORKFLOWS_MAX):
-            view = await self._queue.workflow(workflow_id)
-            if view is not None and view["state"] == "running":
-                found.append(workflow_id)
-        return found
-
-
-def _host(step: Step, run: Run) -> str:
-    host = filled(step.host, run.subject)
-    if not host:
-        raise CannotDo("no host is named: say which with --subject host=NAME")
-    return host
-
-
-def _goal(step: Step, run: Run, desired: Desired) -> dict[str, Json]:
-    """Return what a step that counts is to reach, from what is wanted now."""
-    if step.do == "restart_host":
-        host = _host(step, run)
-        return {"host": host, "restarts": desired.orders.get(host, Order()).restarts + 1}
-    name = filled(step.pool, run.subject)
-    now = next((pool.replicas for pool in desired.pools if pool.name == name), 0)
-    if step.do == "restart_pool":
-        _check(desired, name, now)
-        return {"pool": name, "times": desired.anew.get(name, 0) + 1}
-    wanted = max(0, min(now + step.by if step.to is None else step.to, step.most))
-    _check(desired, name, wanted)
-    return {"pool": name, "was": now, "to": wanted}
-
-
-def _check(desired: Desired, pool: str, replicas: int) -> None:
-    if problem := why_not(desired, pool, replicas):
-        raise CannotDo(problem)
-
-
-def _number(value: Json) -> int:
-    assert isinstance(value, int)
-    return value
 
 
 async def keep(store: AlertStore, transition: Transition, *, expect: int, receivers: Sequence[str]) -> int:
@@ -301,7 +175,10 @@ def _page(transition: Transition) -> Notice:
 
 
 async def start(store: AlertStore, fleet: FleetSpec, name: str, subject: Mapping[str, str], *, by: str, why: str) -> Run:
-    """Start a run in a person's name and return it; RunBookRefused when there is none, or it isn't said about what."""
+    """Start a run in a person's name and return it.
+
+    RunBookRefused when there is no such run-book, it isn't said about what, or too many runs are open.
+    """
     book = next((each for each in fleet.runbooks if each.name == name), None)
     if book is None:
         known = ", ".join(each.name for each in fleet.runbooks) or "none"
@@ -309,6 +186,8 @@ async def start(store: AlertStore, fleet: FleetSpec, name: str, subject: Mapping
     missing = [each for each in book.needs if each not in subject]
     if missing:
         raise RunBookRefused(f"{name} is about a {missing[0]}: say which, as {missing[0]}=NAME")
+    if len(await store.open_runs()) >= ASKED_MAX:
+        raise RunBookRefused(f"{ASKED_MAX} runs are open already: wait, or end some with `amas runbook cancel`")
     run_id = new_id()[-RUN_ID_CHARS:]
     about = {each: subject[each] for each in book.needs}
     transition = begun(book, about, Cause(by, why), run_id=run_id, now_ms=store.now_ms())
@@ -316,8 +195,11 @@ async def start(store: AlertStore, fleet: FleetSpec, name: str, subject: Mapping
     return transition.run
 
 
-async def answer(store: AlertStore, run_id: str, *, by: str, comment: str, what: str) -> Run:
-    """Confirm, refuse or cancel a run in a person's name, and return it; RunBookRefused when it can't be now."""
+async def answer(store: AlertStore, run_id: str, *, by: str, comment: str, what: str, receivers: Sequence[str]) -> Run:
+    """Confirm, refuse or cancel a run in a person's name, and return it; RunBookRefused when it can't be now.
+
+    `receivers`: who is told where a refused step says `on_failure: page`.
+    """
     kept = await store.read(f"run:{run_id}")
     if not kept.revision:
         raise RunBookRefused(f"there is no run {run_id!r}: `amas runbooks` lists them")
@@ -328,7 +210,7 @@ async def answer(store: AlertStore, run_id: str, *, by: str, comment: str, what:
         transition = confirmed(run, by=by, refuse=what == "refuse", comment=comment, now_ms=now_ms)
     if transition is None:
         raise RunBookRefused(f"run {run_id} of {run.book.name} is {run.status}: there is nothing to {what}")
-    await keep(store, transition, expect=kept.revision, receivers=())
+    await keep(store, transition, expect=kept.revision, receivers=receivers)
     return transition.run
 
 

@@ -6,7 +6,7 @@
 - what is left over of the pools goes where the load is least, so that pools of few agents don't all land on one host. Dealt
   anew, two hosts' loads differ by at most the weight of the heaviest agent;
 - a host that goes away moves its own agents alone, a new one gets only its share, and a pool that grows or shrinks moves agents
-  of no other; the agents that a pool loses are those with the highest numbers;
+  of no other; the agents that a pool loses are those with the highest numbers, or the one that is taken out (`taken_out`);
 - what was dealt already stays as it is: placing again changes nothing.
 
 A cordoned host keeps what it has and gets no more. One that is drained, or gone, isn't among the hosts at all.
@@ -17,6 +17,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from amas.model.desired import Desired, Seats
 from amas.model.fleet import PoolSpec
+from amas.model.numbers import Numbers, expand, shared
+from amas.model.numbers import ranges as ranges_of
 
 ISOLATED_WEIGHT = 8
 """An isolated agent's task is a process of its own: it takes several times the memory of one in the host's, and a fork."""
@@ -58,10 +60,16 @@ def place(
     wanted = _shares(pools, hosts, counts, cordoned) if hosts else counts
     seats: dict[str, list[Seats]] = {}
     for pool in pools:
-        for host, ranges in _deal(pool.replicas, held[pool.name], wanted[pool.name]).items():
-            if ranges:
-                seats.setdefault(host, []).append(Seats(pool.name, tuple(ranges)))
+        for host, numbers in _deal(pool.numbers, held[pool.name], wanted[pool.name]).items():
+            if numbers:
+                seats.setdefault(host, []).append(Seats(pool.name, tuple(numbers)))
     return {host: tuple(of) for host, of in seats.items()}
+
+
+def taken_out(pool: PoolSpec, number: int) -> Numbers:
+    """Return the numbers that are gone from a pool of one agent fewer when this one of its agents is taken out."""
+    left = set(expand(pool.numbers)) - {number}
+    return ranges_of(set(range(1, max(left, default=0))) - left)
 
 
 Ranges = list[tuple[int, int]]
@@ -80,12 +88,11 @@ def _pieces(present: Mapping[str, Iterable[Seats]], hosts: Collection[str]) -> d
 def _held(pool: PoolSpec, pieces: list[tuple[int, int, str]]) -> dict[str, Ranges]:
     """Return what each host has of a pool and may keep: numbers that the pool still has, none of them twice."""
     held: dict[str, Ranges] = {}
-    after = 1
+    numbers, after = pool.numbers, 1
     for first, last, host in sorted(pieces):
-        begin, end = max(first, after), min(last, pool.replicas)
-        if begin <= end:
-            held.setdefault(host, []).append((begin, end))
-            after = end + 1
+        if mine := list(shared(max(first, after), last, numbers)):
+            held.setdefault(host, []).extend(mine)
+            after = last + 1
     return held
 
 
@@ -151,10 +158,10 @@ def _fill(
             return
 
 
-def _deal(replicas: int, held: Mapping[str, Ranges], wanted: Mapping[str, int]) -> dict[str, Ranges]:
+def _deal(numbers: Numbers, held: Mapping[str, Ranges], wanted: Mapping[str, int]) -> dict[str, Ranges]:
     """Return each host's numbers: what it has, without the highest where that is too much, and of the free ones what it lacks."""
     kept = {host: _lowest(held.get(host, []), count) for host, count in wanted.items()}
-    free = _without(replicas, sorted(piece for ranges in kept.values() for piece in ranges))
+    free = _without(numbers, sorted(piece for of in kept.values() for piece in of))
     for host, count in wanted.items():
         lacking = count - _count(kept[host])
         if lacking:
@@ -177,15 +184,21 @@ def _lowest(ranges: Ranges, count: int) -> Ranges:
     return found
 
 
-def _without(replicas: int, taken: Ranges) -> Ranges:
-    """Return the numbers from 1 to `replicas` that aren't taken, the highest first, as a stack whose end is the lowest."""
-    free, after = [], 1
-    for first, last in taken:
-        if first > after:
-            free.append((after, first - 1))
-        after = last + 1
-    if after <= replicas:
-        free.append((after, replicas))
+def _without(numbers: Numbers, taken: Ranges) -> Ranges:
+    """Return those of the numbers that aren't taken, the highest first, as a stack whose end is the lowest.
+
+    `taken` is in order, and each of its ranges lies within one of the numbers'.
+    """
+    free, at = [], 0
+    for first, last in numbers:
+        after = first
+        while at < len(taken) and taken[at][1] <= last:
+            if taken[at][0] > after:
+                free.append((after, taken[at][0] - 1))
+            after = taken[at][1] + 1
+            at += 1
+        if after <= last:
+            free.append((after, last))
     return free[::-1]
 
 

@@ -87,7 +87,9 @@ class DesiredState:
         while True:
             found = await self.read()
             dropped = found.scales.keys() - scales_kept(found.scales, fleet).keys()
+            left = found.gone.keys() - {pool.name for pool in fleet.pools}
             wishes = [Wish(FLEET, fleet), *(Wish(f"scale:{pool}", None) for pool in sorted(dropped))]
+            wishes += [Wish(f"gone:{pool}", None) for pool in sorted(left)]
             try:
                 return await self.change(
                     wishes, by=by, why=why, expect=found.revision if expect is None else expect, now_ms=now_ms

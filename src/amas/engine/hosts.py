@@ -11,9 +11,8 @@ import msgspec
 from amas.clock import SERVER_CLOCK
 from amas.engine.connection import Engine
 from amas.engine.queue import RETENTION_S
-from amas.model.desired import Numbers
 from amas.model.latency import Latencies
-from amas.model.numbers import count, expand, named, within
+from amas.model.numbers import Numbers, count, expand, named, within
 from amas.model.remote import SESSION_PREFIX
 
 encode = msgspec.msgpack.encode

@@ -326,6 +326,10 @@ class TaskQueue:
             if state
         }
 
+    async def known(self, task_ids: Sequence[str]) -> list[bool]:
+        """Return of each task whether the engine holds it, in any state."""
+        return [bool(there) for there in await self._engine.read([("EXISTS", self._engine.key("t", each)) for each in task_ids])]
+
     async def agents_of(self, task_ids: Sequence[str]) -> dict[str, str]:
         """Return who claimed each task last, of those that the engine knows and somebody claimed."""
         found = await self._engine.read([("HGET", self._engine.key("t", task_id), "c") for task_id in task_ids])
@@ -377,6 +381,11 @@ class TaskQueue:
         return {
             task_id: (workflow or b"").decode() for task_id, (state, workflow) in zip(task_ids, answers, strict=True) if state
         }
+
+    async def tenants_of(self, task_ids: Sequence[str]) -> dict[str, str]:
+        """Return the tenant of each task that the engine knows, "" for none."""
+        answers = await self._engine.read([("HMGET", self._engine.key("t", task_id), "s", "T") for task_id in task_ids])
+        return {task_id: (tenant or b"").decode() for task_id, (state, tenant) in zip(task_ids, answers, strict=True) if state}
 
     async def open_workflows(self, *, limit: int) -> dict[str, int]:
         """Return the oldest workflows that run: id -> when it opened, in ms."""

@@ -89,7 +89,7 @@ class Recoveries:
         return over
 
     async def newest(self, *, limit: int = 100) -> list[Recovery]:
-        """Return the newest recoveries, newest first."""
+        """Return the newest recoveries, newest first; the engine keeps a thousand."""
         (found,) = await self._engine.read([("XREVRANGE", self._engine.key("recoveries"), "+", "-", "COUNT", str(limit))])
         return [
             Recovery(int(held[b"at"]), held[b"cause"].decode(), held[b"subject"].decode(), int(held[b"ms"]), int(held[b"tasks"]))

@@ -195,12 +195,16 @@ class AgentRegistry:
 
     async def find(self, facets: Iterable[str] = (), *, limit: int | None = None) -> list[Enrolled]:
         """Return the agents that have all the facets, by id, `limit` at most; costs by the smallest facet, not by all agents."""
+        return await self.look((await self.names(facets))[:limit])
+
+    async def names(self, facets: Iterable[str] = ()) -> list[str]:
+        """Return the ids of the agents that have all the facets, in order."""
         key, wanted = self._engine.key, list(facets)
         if wanted:
             (found,) = await self._engine.read([("SINTER", *(key("remote", f"by:{facet}") for facet in wanted))])
         else:
             (found,) = await self._engine.read([("HKEYS", key("remote", "of"))])
-        return await self.look([name.decode() for name in sorted(found)[:limit]])
+        return sorted(name.decode() for name in found)
 
     async def look(self, agent_ids: Sequence[str]) -> list[Enrolled]:
         """Return those of the agents that are registered, in order."""

@@ -63,13 +63,21 @@ class Roster:
             for span in spans:
                 at = counts.setdefault((pool, span.host.id), Counter())
                 at[AgentStatus.HEALING if span.silent else AgentStatus.IDLE] += span.last - span.first + 1
-        for agent_id in self._tasks.keys() | self._troubled | self._healing:
-            found = self._span(agent_id)
-            if found is not None and not found.silent:
-                at = counts[found.card.pool, found.host.id]
-                at[AgentStatus.IDLE] -= 1
-                at[self._status(agent_id, found)] += 1
+        for _, span, status in self._unlike():
+            at = counts[span.card.pool, span.host.id]
+            at[AgentStatus.IDLE] -= 1
+            at[status] += 1
         return counts
+
+    def _unlike(self) -> Iterator[tuple[str, Span, AgentStatus]]:
+        for agent_id in self._tasks.keys() | self._troubled | self._healing:
+            span = self._span(agent_id)
+            if span is not None and not span.silent:
+                yield agent_id, span, self._status(agent_id, span)
+
+    def unlike_their_hosts(self) -> Iterator[tuple[str, AgentStatus]]:
+        """Yield the agents that don't idle on a live host; all of a silent host are healing, and not among them."""
+        return ((agent_id, status) for agent_id, _, status in self._unlike())
 
     def count(self, *, pools: Collection[str] | None = None, host_id: str = "") -> Counter[AgentStatus]:
         """Return how many agents have which status: of these pools, of this host; by default of all."""

@@ -24,6 +24,10 @@ _spec = msgspec.msgpack.Decoder(TaskSpec)
 _failure = msgspec.msgpack.Decoder(Failure)
 
 
+TENANT_LOOKS_MAX = 20
+"""Thousands of dead letters that are looked through for one tenant's in one call."""
+
+
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """A task that failed for good, as lists show it; `TaskQueue.task` has the whole."""
 
@@ -34,6 +38,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     title: str
     workflow_id: str
+    tenant: str
     attempt: int
     failures: int
     failure: Failure | None
@@ -122,11 +127,26 @@ class Workflows:
         answer = await self._engine.call("rerun", now_ms, self._retention_ms, workflow_id, task_id)
         return _count_of_reset(answer, workflow_id, task_id)
 
-    async def dead_letters(self, *, limit: int = 100, cursor: str = "", workflow_id: str = "") -> list[DeadLetter]:
+    async def dead_letters(
+        self, *, limit: int = 100, cursor: str = "", workflow_id: str = "", tenant: str = ""
+    ) -> list[DeadLetter]:
         """Return tasks that failed for good, newest first; go on after one by its `cursor`.
 
         With `workflow_id` only that workflow's, of those among the `limit` looked at: a page may be short though more follow.
+        With `tenant` that tenant's, a whole page of them, of the next `TENANT_LOOKS_MAX` thousand letters.
         """
+        if not tenant:
+            return await self._dead_letters(limit, cursor, workflow_id)
+        found: list[DeadLetter] = []
+        for _ in range(TENANT_LOOKS_MAX):
+            page = await self._dead_letters(1000, cursor, "")
+            found += [each for each in page if each.tenant == tenant and workflow_id in ("", each.workflow_id)]
+            if len(found) >= limit or not page:
+                break
+            cursor = page[-1].cursor
+        return found[:limit]
+
+    async def _dead_letters(self, limit: int, cursor: str, workflow_id: str) -> list[DeadLetter]:
         rank = 0
         if cursor:
             rank = await self._rank_after(cursor)
@@ -197,6 +217,7 @@ def _letter(task_id: str, at_ms: int, row: Sequence[bytes | None]) -> DeadLetter
         key=spec.key,
         title=spec.title,
         workflow_id=(workflow or b"").decode(),
+        tenant=spec.tenant,
         attempt=int((claim or b"0").partition(b"\n")[0]),
         failures=int(failures or 0),
         failure=_failure.decode(why) if why else None,

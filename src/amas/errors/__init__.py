@@ -20,6 +20,7 @@ AmasError
 │   ├── WorkflowUnknown
 │   ├── AgentUnknown
 │   ├── AgentTaken            author     another live session has an agent of this name
+│   ├── RemoteRefused         author     the control plane refused what a remote agent said
 │   ├── SessionLost           nobody     a remote session's lease ran out: register anew
 │   ├── ScheduleUnknown
 │   ├── TaskFailed
@@ -79,11 +80,16 @@ AmasError
 │   ├── BackupDamaged
 │   ├── BackupBusy            somebody else is at work there: try again
 │   └── RestoreRefused
+├── AuditError                operator   the audit can't be written: administrative acts are refused until it can
+│   └── AuditDamaged          a line was changed, removed or put in
+├── AccessError               author     a key can't be made or revoked as it was asked
+│   └── KeyUnknown
 ├── DeliveryUnreadable        author     a folder holds no record of a delivery
 └── SettingInvalid            operator   an environment variable's value can't be taken
 """
 
 from amas.errors.author import (
+    AccessError,
     AlertsChanged,
     CapabilityUnknown,
     DeliveryUnreadable,
@@ -98,6 +104,7 @@ from amas.errors.author import (
     IdempotencyConflict,
     InboxFull,
     InputUnusable,
+    KeyUnknown,
     MessageError,
     MessageForbidden,
     MessageRefused,
@@ -122,6 +129,8 @@ from amas.errors.operator import (
     ArtifactMissing,
     ArtifactStoreUnknown,
     ArtifactStoreUnusable,
+    AuditDamaged,
+    AuditError,
     BackupBusy,
     BackupDamaged,
     BackupError,
@@ -161,6 +170,7 @@ from amas.errors.tasks import (
     ModelUnavailable,
     NotAllowed,
     RateLimited,
+    RemoteRefused,
     ResetRefused,
     RetryLater,
     ScheduleUnknown,
@@ -175,6 +185,7 @@ from amas.errors.tasks import (
 )
 
 __all__ = [
+    "AccessError",
     "Actor",
     "AgentTaken",
     "AgentUnknown",
@@ -187,6 +198,8 @@ __all__ = [
     "ArtifactStoreUnknown",
     "ArtifactStoreUnusable",
     "AttemptStale",
+    "AuditDamaged",
+    "AuditError",
     "BackupBusy",
     "BackupDamaged",
     "BackupError",
@@ -222,6 +235,7 @@ __all__ = [
     "InboxFull",
     "InputUnusable",
     "IntakeClosed",
+    "KeyUnknown",
     "LimitUnknown",
     "MessageError",
     "MessageForbidden",
@@ -237,6 +251,7 @@ __all__ = [
     "QueueFull",
     "RateLimited",
     "RecordsError",
+    "RemoteRefused",
     "ReplyOverdue",
     "ResetRefused",
     "RestoreRefused",

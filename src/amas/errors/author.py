@@ -199,3 +199,16 @@ class DeliveryUnreadable(AmasError):
 
     code = "delivery_unreadable"
     act = "author"
+
+
+class AccessError(AmasError):
+    """An API key can't be made or revoked as it was asked."""
+
+    code = "access_error"
+    act = "author"
+
+
+class KeyUnknown(AccessError):
+    """No API key has this prefix."""
+
+    code = "key_unknown"

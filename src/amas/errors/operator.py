@@ -203,6 +203,19 @@ class RestoreRefused(BackupError):
     code = "restore_refused"
 
 
+class AuditError(AmasError):
+    """The audit can't be written: administrative acts are refused until it can."""
+
+    code = "audit_error"
+    act = "operator"
+
+
+class AuditDamaged(AuditError):
+    """A line of the audit was changed, removed or put in: the message names the first that isn't sound."""
+
+    code = "audit_damaged"
+
+
 class SettingInvalid(AmasError):
     """An environment variable's value can't be taken: the message names it, the value and the bounds."""
 

@@ -53,6 +53,17 @@ class AgentTaken(TaskError):
         self.agent_id, self.session_id = agent_id, session_id
 
 
+class RemoteRefused(TaskError):
+    """What a remote agent said was refused by the control plane; `refusal` is the code that it answered."""
+
+    code = "remote_refused"
+    act = "author"
+
+    def __init__(self, detail: str, *, code: str) -> None:
+        super().__init__(detail)
+        self.refusal = code
+
+
 class SessionLost(TaskError):
     """A remote session's lease has run out: what it ran went to others, and its agents must be registered anew."""
 

@@ -33,6 +33,7 @@ class DeclaredStep(msgspec.Struct, frozen=True, kw_only=True):
     do: Action
     name: str = ""
     host: str = ""
+    agent: str = ""
     pool: str = ""
     by: int | None = None
     to: int | None = None
@@ -184,7 +185,7 @@ def _book(file: YamlFile, said: DeclaredRunBook) -> RunBook:
 
 def _step(file: YamlFile, said: DeclaredStep, at: str) -> Step:
     needs, takes = TAKES[said.do]
-    given = {"host": said.host, "pool": said.pool, "that": said.that, "say": said.say}
+    given = {"host": said.host, "agent": said.agent, "pool": said.pool, "that": said.that, "say": said.say}
     given |= {"by": said.by, "to": said.to, "most": said.most, "for": said.wait}  # type: ignore[dict-item]
     for name, value in given.items():
         is_given = value not in ("", None)
@@ -195,6 +196,8 @@ def _step(file: YamlFile, said: DeclaredStep, at: str) -> Step:
             raise file.invalid(f"{said.do} needs the field {name!r}: add it", at)
     if said.do == "scale" and (said.by is None) == (said.to is None):
         raise file.invalid("say either by (agents more or less) or to (agents in all)", at)
+    if said.do == "quarantine" and bool(said.agent) == bool(said.host):
+        raise file.invalid("say either agent (this one) or host (its agents that are unwell)", at)
     for name, text, choices in (
         ("confirm", said.confirm, ("auto", "person")),
         ("on_success", said.on_success, ("continue", "end")),
@@ -206,6 +209,7 @@ def _step(file: YamlFile, said: DeclaredStep, at: str) -> Step:
         do=said.do,
         name=said.name or said.do.replace("_", " "),
         host=said.host,
+        agent=said.agent,
         pool=said.pool,
         by=said.by or 0,
         to=said.to,
@@ -226,10 +230,10 @@ def _step(file: YamlFile, said: DeclaredStep, at: str) -> Step:
 
 def _check_names(file: YamlFile, step: Step, at: str) -> None:
     """Hold that what stands in a place for one name is one: `host-1`, or `$host` whole."""
-    for name, text in (("host", step.host), ("pool", step.pool)):
+    for name, text in (("host", step.host), ("agent", step.agent), ("pool", step.pool)):
         if "$" in text and text != f"${name}":
             raise file.invalid(f"{text!r} is no {name}: write its name, or ${name} for that of the alert", f"{at}.{name}")
-    known = {label for figure in FIGURES.values() for label in figure.labels}
+    known = {"agent", *(label for figure in FIGURES.values() for label in figure.labels)}  # an agent is named by a person
     for name in (name for text in texts_of(step) for name in variables(text)):
         if name not in known:
             raise file.invalid(f"${name} stands for nothing{did_you_mean(name, known)}: there are {', '.join(sorted(known))}", at)

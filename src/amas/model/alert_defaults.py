@@ -9,7 +9,7 @@ def _rule(name: str, severity: Severity, when: str, for_s: float, summary: str, 
 
 DEFAULT_RULES: tuple[AlertRule, ...] = (
     _rule("HostLost", "critical", "host_lost > 0", 0, "A host stopped beating; its tasks went to others.", "host-lost"),
-    _rule("AgentFailure", "critical", "agents_unhealthy > 0", 0, "Agents' health checks say no.", "agent-unresponsive"),
+    _rule("AgentFailure", "critical", "agents_unhealthy > 0", 0, "Agents' health checks say no.", "agent-unwell"),
     _rule("AgentsMissing", "critical", "agents_missing > 0", 60, "Fewer agents live than are wanted."),
     _rule(
         "HostIdle", "critical", "host_idle_s > 60", 30, "A host beats and does nothing while work waits.", "agent-unresponsive"
@@ -26,5 +26,6 @@ DEFAULT_RULES: tuple[AlertRule, ...] = (
     _rule("WaitsLong", "warning", "oldest_waiting_s > 10m", 300, "Work waits long for a pool."),
     _rule("MessageBacklog", "warning", "message_backlog > 1000", 60, "An agent doesn't read its messages."),
     _rule("BudgetNearlySpent", "warning", "budget_spent > 90%", 0, "A budget is nearly spent: what needs it will be parked."),
+    _rule("BackupsMissed", "critical", "backups_missed > 0", 600, "Back-ups that are declared aren't made.", "backups-missed"),
     _rule("RecordsBehind", "warning", "records_lag_s > 60", 60, "The history is behind the engine."),
 )

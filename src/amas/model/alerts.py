@@ -43,7 +43,7 @@ FIGURES: Mapping[str, Figure] = {
     "agents_unhealthy": Figure("agents of a host whose health check says no", ("host",)),
     "hosts": Figure("hosts that hold a lease"),
     "hosts_missing": Figure("hosts that are wanted and hold no lease"),
-    "host_lost": Figure("1 for a host whose lease ran out in the last five minutes and that isn't back", ("host",)),
+    "host_lost": Figure("1 for a host that was lost and isn't back, while its tasks wait and for five minutes more", ("host",)),
     "host_idle_s": Figure("seconds for which a host that beats has run nothing while tasks of its pools waited", ("host",), "s"),
     "host_up_s": Figure("seconds since a host registered", ("host",), "s"),
     "host_lag_s": Figure("seconds by which a host's event loop last answered late", ("host",), "s"),
@@ -52,11 +52,15 @@ FIGURES: Mapping[str, Figure] = {
     "machine_cpu": Figure("share of the control plane's machine's cores that is busy", (), "share"),
     "machine_memory": Figure("share of the control plane's machine's memory that is taken", (), "share"),
     "disk_free": Figure("share of the disk below the fleet's home that is free", (), "share"),
-    "recovery_s": Figure("mean seconds from a lost host's last sign of life to its tasks' return, of the newest losses", (), "s"),
+    "recovery_s": Figure("mean seconds from a lost host's last sign of life until its tasks went on, of five minutes", (), "s"),
     "message_backlog": Figure("messages in the fullest inbox"),
     "budget_spent": Figure("share of a budget that is spent, of the amount that is nearest its end", ("budget",), "share"),
     "cost_per_hour": Figure("dollars spent in the last hour", (), "usd"),
     "records_lag_s": Figure("age of the oldest change that the records don't hold yet", (), "s"),
+    "backup_age_s": Figure(
+        "seconds since the newest back-up, or since the first was wanted, where the fleet file wants any", (), "s"
+    ),
+    "backups_missed": Figure("back-ups that should have been taken since the newest one, by the pause that the fleet file says"),
     "work_lost": Figure("tasks that the records hold open and the engine doesn't know"),
 }
 

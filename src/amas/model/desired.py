@@ -12,10 +12,11 @@ import msgspec
 
 from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.healing import Quarantine
+from amas.model.numbers import Numbers, count
 from amas.model.rollout import Rollout
 
-Numbers = tuple[tuple[int, int], ...]
-"""Ranges of agents' numbers, both ends included, in order and apart: ((1, 3), (7, 7)) is name-1, name-2, name-3 and name-7."""
+FLEET_KILLED = "*"
+"""In an agent's or a pool's place: the whole fleet."""
 
 
 class Scale(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +40,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """Counts the restarts that were asked for; the platform starts it anew when the number grows."""
 
 
+class Kill(msgspec.Struct, frozen=True, kw_only=True):
+    """Agents that must do nothing: what they ran was taken from them, and they get nothing until it is lifted."""
+
+    by: str
+    why: str
+    at_ms: int
+
+
 class Seats(msgspec.Struct, frozen=True, array_like=True):
     """The agents of one pool that one host runs."""
 
@@ -48,7 +57,7 @@ class Seats(msgspec.Struct, frozen=True, array_like=True):
     @property
     def count(self) -> int:
         """How many agents these are."""
-        return sum(last - first + 1 for first, last in self.numbers)
+        return count(self.numbers)
 
 
 class Desired(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +75,8 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     """By host."""
     quarantines: dict[str, Quarantine] = {}
     """By agent."""
+    kills: dict[str, Kill] = {}
+    """By agent, by pool, or under `FLEET_KILLED` for all."""
     stage: int | None = None
     """How far a start or a stop in stages has come: pools of later stages have no agents. None: all are wanted."""
     closed: str = ""
@@ -74,6 +85,10 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     """By pool."""
     anew: dict[str, int] = {}
     """By pool: how often its agents were asked to be made anew."""
+    gone: dict[str, Numbers] = {}
+    """By pool: the numbers of agents that were taken out of it, below its highest."""
+    restarts: dict[str, int] = {}
+    """By agent: when it was last asked to be restarted, by the engine's clock (ms)."""
 
     @property
     def pools(self) -> tuple[PoolSpec, ...]:
@@ -85,13 +100,15 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
         return (*declared, *(under_way[pool.name].variant_pool(pool) for pool in declared if pool.name in under_way))
 
     def _as_wanted(self, pool: PoolSpec) -> PoolSpec:
-        changes: dict[str, int] = {}
+        changes: dict[str, int | Numbers] = {}
         if self.stage is not None and pool.stage > self.stage:
             changes["replicas"] = 0
         elif scale := self.scales.get(pool.name):
             changes["replicas"] = scale.replicas
         if life := self.anew.get(pool.name):
             changes["life"] = life
+        if gone := self.gone.get(pool.name):
+            changes["gone"] = gone
         return msgspec.structs.replace(pool, **changes) if changes else pool
 
     @property
@@ -118,5 +135,8 @@ SECTIONS: Mapping[str, tuple[str, Any]] = {
     "rollout": ("rollouts", Rollout),
     "quarantine": ("quarantines", Quarantine),
     "anew": ("anew", int),
+    "gone": ("gone", Numbers),
+    "restart": ("restarts", int),
+    "kill": ("kills", Kill),
 }
 """Kind of a field -> the mapping of `Desired` that it fills, by the name after the colon, and its values' type."""

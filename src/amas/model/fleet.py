@@ -11,6 +11,7 @@ from amas.model.breaker import BreakerSpec
 from amas.model.gate import GateSpec
 from amas.model.healing import HealingSpec
 from amas.model.limits import Amounts
+from amas.model.numbers import Numbers, lowest
 from amas.model.remote import RemoteSpec
 from amas.model.rollout_spec import RolloutSpec
 from amas.model.routing import RoutingSpec
@@ -44,7 +45,7 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Interchangeable agents of one kind."""
 
     name: str
-    """Lower case with hyphens; its agents are called `name-1`, `name-2`, ..."""
+    """Lower case with hyphens; its agents are called `name-1`, `name-2`, ... (`numbers`)."""
     agent: str
     """`module:attribute` of a `BaseAgent` subclass or an `@agent` function."""
     capabilities: tuple[str, ...]
@@ -82,6 +83,8 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
     """When its agents start: pools of stage 1 are there and well before those of 2 begin; they stop in reverse."""
     life: int = 0
     """How often its agents were asked to be made anew, which hosts do when a pool isn't what it was; no file says it."""
+    gone: Numbers = ()
+    """The numbers of agents that were taken out of it, below its highest; no file says it."""
     rollout: RolloutSpec | None = None
     """How a new version of it is brought in; None: as the fleet says."""
     variant_of: str = ""
@@ -91,6 +94,11 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
     def skill(self) -> str:
         """What its agents really know: the name of their code, `none` where they only hold the place of a skill to come."""
         return "none" if self.agent == STAND_IN else self.agent.partition(":")[2]
+
+    @property
+    def numbers(self) -> Numbers:
+        """Its agents' numbers: from 1 on, without those that are gone."""
+        return lowest(self.replicas, self.gone)
 
     @property
     def member(self) -> Member:

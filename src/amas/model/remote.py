@@ -9,11 +9,14 @@ from typing import Literal
 
 import msgspec
 
+from amas.model.flow import RESERVED_PREFIX
 from amas.model.states import AgentStatus, Layer
 
 SESSION_PREFIX = "remote-"
 """A session's id, which the engine knows as a host's, begins so."""
 AGENT_PREFIX = "remote."
+REMOTE_POOL = f"{RESERVED_PREFIX}remote"
+"""The place of agents that run elsewhere; no fleet file can name a pool so."""
 AGENT_NAME = r"[a-z0-9][a-z0-9._-]{0,119}"
 CAPABILITY = r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+"
 LABEL = r"[A-Za-z0-9][A-Za-z0-9._/-]{0,119}"

@@ -22,9 +22,13 @@ Action = Literal[
     "undrain",
     "restart_pool",
     "scale",
+    "quarantine",
+    "release",
     "pause_workflows",
     "resume_workflows",
     "recover",
+    "back_up",
+    "verify_backup",
     "page",
 ]
 StepStatus = Literal["todo", "asking", "confirmed", "running", "succeeded", "failed", "skipped"]
@@ -40,9 +44,13 @@ TAKES: dict[Action, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "undrain": (("host",), ()),
     "restart_pool": (("pool",), ()),
     "scale": (("pool",), ("by", "to", "most")),
+    "quarantine": ((), ("agent", "host", "for")),
+    "release": ((), ("agent",)),
     "pause_workflows": ((), ()),
     "resume_workflows": ((), ()),
     "recover": ((), ()),
+    "back_up": ((), ()),
+    "verify_backup": ((), ()),
     "page": (("say",), ()),
 }
 """What each action needs, and what else it takes."""
@@ -56,7 +64,9 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     """For people; the action where the file says nothing."""
     host: str = ""
-    """`$host` stands for what the run is about, here and in `pool`, `that` and `say`."""
+    """`$host` stands for what the run is about, here and in `agent`, `pool`, `that` and `say`."""
+    agent: str = ""
+    """Whom `quarantine` means, else a host's that are unwell; and whom `release`, else all that steps above quarantined."""
     pool: str = ""
     by: int = 0
     """Agents more, or less, than the pool is to have now."""
@@ -65,6 +75,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """What `scale` never goes beyond."""
     that: Condition | None = None
     wait_s: float = 0.0
+    """For how long `wait` waits, and `quarantine` lasts; 0: until it is lifted."""
     say: str = ""
     when: Condition | None = None
     """The step is left out unless this holds."""
@@ -159,7 +170,7 @@ def _word(text: str) -> str:
 def texts_of(step: Step) -> Iterable[str]:
     """Return the texts of a step in which a `$name` may stand."""
     conditions = (each for each in (step.that, step.when) if each is not None)
-    return (step.host, step.pool, step.say, *(value for each in conditions for value in each.labels.values()))
+    return (step.host, step.agent, step.pool, step.say, *(value for each in conditions for value in each.labels.values()))
 
 
 def figures_of(books: Iterable[RunBook]) -> set[str]:

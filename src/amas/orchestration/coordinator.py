@@ -29,7 +29,7 @@ from amas.model.limits import Amounts
 from amas.model.task import Json, TaskOutcome
 from amas.observe import events
 from amas.orchestration.decomposer import RulesPlanner
-from amas.orchestration.planner import FleetFacts, Planner, Setback, Spent
+from amas.orchestration.planner import FleetFacts, Planner, Setback
 from amas.orchestration.playbooks import load_playbooks
 from amas.settings import ModelSettings
 
@@ -92,14 +92,14 @@ def facts_of(options: Mapping[str, Json]) -> FleetFacts:
     )
 
 
-def planner(spent: Spent | None = None) -> Planner:
-    """Return the planner with a model where AMAS_MODEL names one, else the rules planner; `spent` hears what the model used."""
+def planner(task: Context | None = None) -> Planner:
+    """Return the planner with a model where AMAS_MODEL names one, else the rules planner; `task` pays for what the model uses."""
     settings = ModelSettings.read()
     if not settings.model:
         return RulesPlanner()
     from amas.orchestration.model_planner import ModelPlanner  # slow to import, and an extra
 
-    return ModelPlanner(settings, spent=spent)
+    return ModelPlanner(settings, task)
 
 
 async def checked_plan(by: Planner, goal: Goal, facts: FleetFacts) -> Plan:
@@ -200,7 +200,7 @@ async def coordinate(ctx: Context) -> Json:
 
     async def plan_it() -> Json:
         goal = with_output(msgspec.convert(ctx.input, Goal), ctx)
-        plan = await checked_plan(planner(spent=ctx.report_usage), goal, facts_of(ctx.options))
+        plan = await checked_plan(planner(ctx), goal, facts_of(ctx.options))
         stored: dict[str, Any] = msgspec.to_builtins(plan)
         return stored
 
@@ -262,7 +262,7 @@ async def _replanned(ctx: Context, setback: Setback) -> PlanChange:
     async def replan_it() -> Json:
         deadline_ms = ctx.spec.deadline_ms
         rest = Rest(await ctx.budget_left(), (deadline_ms - now_ms()) / 1000 if deadline_ms else None)
-        change = await checked_change(planner(spent=ctx.report_usage), setback, facts_of(ctx.options), rest)
+        change = await checked_change(planner(ctx), setback, facts_of(ctx.options), rest)
         ctx.log.info("planned again", event=events.PLAN_CHANGED, number=setback.number, tasks=len(change.tasks))
         ctx.progress(0.5, "; ".join(change.notes))
         stored: dict[str, Any] = msgspec.to_builtins(change)

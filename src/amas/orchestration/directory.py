@@ -11,15 +11,13 @@ from functools import lru_cache
 from amas.core.messaging import forbidden, leads_of
 from amas.model.authority import Member
 from amas.model.fleet import FleetSpec
-from amas.model.flow import RESERVED_PREFIX
 from amas.model.message import TO_CAPABILITY, TO_LAYER, TO_POOL, TO_TEAM, MessageType
-from amas.model.remote import is_remote
+from amas.model.numbers import expand
+from amas.model.remote import REMOTE_POOL, is_remote
 
 AGENTS_KNOWN_MAX = 100_000
 """Three times the largest fleet: names that nobody has are remembered, too, and must not fill the memory."""
 PAIRS_KNOWN_MAX = 100_000
-REMOTE_POOL = f"{RESERVED_PREFIX}remote"
-"""The place of agents that run elsewhere; no fleet file can name a pool so."""
 _NUMBERED = re.compile(r"(.+)-\d+")
 
 
@@ -53,10 +51,13 @@ class Directory:
         """Return the first agent of the pool that an agent reports to, or "" for one that reports to nobody."""
         member = self.member(agent_id)
         lead = next(leads_of(member, self._members), None) if member else None
-        return f"{lead.pool}-1" if lead else ""
+        if lead is None:
+            return ""
+        numbers = self._fleet.pool(lead.pool).numbers
+        return f"{lead.pool}-{numbers[0][0] if numbers else 1}"
 
     def _agents(self, pools: Sequence[Member]) -> list[str]:
-        return [f"{one.pool}-{number}" for one in pools for number in range(1, self._fleet.pool(one.pool).replicas + 1)]
+        return [f"{one.pool}-{number}" for one in pools for number in expand(self._fleet.pool(one.pool).numbers)]
 
     def group(self, prefix: str, name: str) -> list[str] | None:
         """Return the agents of a pool, team, layer or capability; None for a prefix that is none of these."""

@@ -38,8 +38,8 @@ class Discovery:
         facets += [f"capability:{capability}"] if capability else []
         facets += [f"layer:{Layer(layer).value}"] if layer else []
         at_ms = self._registry.now_ms()
-        elsewhere = [_elsewhere(one, at_ms) for one in await self._registry.find(facets, limit=limit if status is None else None)]
-        found = [agent for agent in elsewhere if status is None or agent.status is status]
+        afar = [elsewhere(one, at_ms) for one in await self._registry.find(facets, limit=limit if status is None else None)]
+        found = [agent for agent in afar if status is None or agent.status is status]
         if len(found) < limit:
             roster = Roster(await self._hosts.all(), now_ms=self._hosts.now_ms())
             own = _own(roster, capability, str(layer), wanted, status)
@@ -50,7 +50,7 @@ class Discovery:
         """Return one agent; None where no live host or session has it."""
         if is_remote(agent_id):
             at_ms = self._registry.now_ms()
-            return next((_elsewhere(one, at_ms) for one in await self._registry.look([agent_id])), None)
+            return next((elsewhere(one, at_ms) for one in await self._registry.look([agent_id])), None)
         seen = Roster(await self._hosts.all(), now_ms=self._hosts.now_ms()).find(agent_id)
         return _here(seen) if seen else None
 
@@ -92,7 +92,8 @@ def _here(seen: Seen) -> RegisteredAgent:
     )
 
 
-def _elsewhere(one: Enrolled, at_ms: int) -> RegisteredAgent:
+def elsewhere(one: Enrolled, at_ms: int) -> RegisteredAgent:
+    """Return a remote agent as it is shown at a time of the engine's."""
     agent = one.agent
     status = AgentStatus.WORKING if one.tasks else AgentStatus.IDLE
     return RegisteredAgent(

@@ -11,9 +11,9 @@ from amas.engine.connection import Engine
 from amas.model.authority import Right
 from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.flow import RESERVED_PREFIX
+from amas.model.remote import REMOTE_POOL
 from amas.model.states import Layer
 from amas.orchestration.bus import AgentCommunicationBus
-from amas.orchestration.directory import REMOTE_POOL
 from amas.settings import MessageSettings
 
 _OPERATOR = PoolSpec(

@@ -2,41 +2,51 @@
 
 Nothing that the model says is trusted: its draft becomes a plan only when `core.plan.problems` finds nothing, and what is wrong
 goes back to it, `REPAIRS` times at most. Where it can't (no answer, no time, no sound plan), the rules planner does it, and the
-plan's notes say why. Loaded on first use, because pydantic-ai takes a second; made by `coordinator.planner`. It runs nothing.
+plan's notes say why. Within a task, its requests are journaled steps, announced to the goal's budget before they are sent
+(`agents/model_calls.py`): a coordinator that is killed asks nothing twice, and a goal with too little money is planned by rules.
+Loaded on first use, because pydantic-ai takes a second; made by `coordinator.planner`. It runs nothing.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 from pydantic import BaseModel, Field, create_model
 from pydantic_ai import Agent, ModelRetry, NativeOutput
-from pydantic_ai.exceptions import AgentRunError, UserError
-from pydantic_ai.usage import RunUsage
+from pydantic_ai.exceptions import AgentRunError, ModelAPIError, ModelHTTPError, UserError
+from pydantic_ai.models import Model
+from pydantic_ai.settings import ModelSettings as CallSettings
 
+from amas.agents.context import Context
+from amas.agents.model_calls import HTTP_SERVER_ERROR, JournaledModel, Priced
 from amas.agents.named_model import model_of
 from amas.core.estimate import estimated
 from amas.core.plan import graded, problems
 from amas.core.replan import applied, fallen, part_of
-from amas.errors import GoalError, InputUnusable, NoPlaybook
+from amas.errors import BudgetExhausted, GiveUp, GoalError, InputUnusable, NoPlaybook, NotAllowed
 from amas.model.goal import ROOT_CAPABILITY, Goal, Plan, PlanChange, SubTask
 from amas.model.states import Layer
 from amas.model.task import Json
 from amas.orchestration.decomposer import playbook_plan, rules_plan
-from amas.orchestration.planner import FleetFacts, Setback, Spent
+from amas.orchestration.planner import FleetFacts, Setback
 from amas.orchestration.playbooks import Playbook
 from amas.orchestration.replanning import rules_change
 from amas.settings import ModelSettings
 
 REPAIRS = 2
 """Rounds in which the model may mend its plan; one that three tries didn't make sound won't be by the fourth."""
+PAUSES_S = (0.5, 2.0)
+"""Before another try when the model's server is busy or down; what it answered before isn't asked again."""
+BUSY = 429
 SHARE_OF_TIME = 0.9
 """Of the time for planning that the model gets: the rules planner needs the rest, which is milliseconds, when it fails."""
 BY_MODEL = "model"
 """In the place of a playbook's name: the model made the graph itself."""
 _REASON_CHARS_MAX = 300
+_UNPLANNED = (AgentRunError, UserError, ImportError, GiveUp, BudgetExhausted, NotAllowed)
+"""Why a model makes no plan; the rules planner needs neither a provider nor money."""
 _RESULT_CHARS_MAX = 600
 """Of each result that the model sees when it plans again: enough to know what there is, and fifty of them fit any prompt."""
 
@@ -103,10 +113,10 @@ def _offered(facts: FleetFacts) -> type[Draft]:
 
 
 class ModelPlanner:
-    """Plans with a model, and by rules where the model can't; `spent` hears what each goal's planning used."""
+    """Plans with a model, and by rules where the model can't; `task` journals the requests and pays for them."""
 
-    def __init__(self, settings: ModelSettings, *, spent: Spent | None = None) -> None:
-        self._settings, self._spent = settings, spent
+    def __init__(self, settings: ModelSettings, task: Context | None = None) -> None:
+        self._settings, self._task = settings, task
 
     async def plan(self, goal: Goal, facts: FleetFacts) -> Plan:
         """Return a plan for `goal`; a GoalError says why neither model nor rules have one."""
@@ -115,7 +125,7 @@ class ModelPlanner:
                 return await self._by_model(goal, facts)
         except TimeoutError:
             why = f"it took longer than {facts.limits.decomposition_timeout_s * SHARE_OF_TIME:g} s"
-        except (AgentRunError, UserError, ImportError) as error:
+        except _UNPLANNED as error:
             why = _reason(error)
         return _by_rules(goal, facts, f"the model {self._settings.model} made no plan: {why}")
 
@@ -127,7 +137,7 @@ class ModelPlanner:
                 return await self._mended(setback, facts)
         except TimeoutError:
             why = f"it took longer than {facts.limits.decomposition_timeout_s * SHARE_OF_TIME:g} s"
-        except (AgentRunError, UserError, ImportError) as error:
+        except _UNPLANNED as error:
             why = _reason(error)
         change = rules_change(setback, facts)
         note = f"planned again by rules, since the model {model} made no plan: {why}"
@@ -137,45 +147,71 @@ class ModelPlanner:
         def judge(mend: Mend) -> tuple[list[str], PlanChange | None]:
             return mended(mend, setback, facts)
 
-        change, _ = await self._asked(Mend, judge, prompt=mend_prompt(setback, facts), request=_request(setback.goal))
+        asking = _Asking(Mend, judge, mend_prompt(setback, facts), _request(setback.goal), f"replan-{setback.number}")
+        change, _ = await self._asked(asking)
         return msgspec.structs.replace(change, notes=(*change.notes, f"planned again by the model {self._settings.model}"))
 
     async def _by_model(self, goal: Goal, facts: FleetFacts) -> Plan:
         def judge(draft: Draft) -> tuple[list[str], Plan | None]:
             return judged(draft, goal, facts)
 
-        plan, rounds = await self._asked(_offered(facts), judge, prompt=prompt(facts), request=_request(goal))
+        plan, rounds = await self._asked(_Asking(_offered(facts), judge, prompt(facts), _request(goal), "plan"))
         refused = f", after {rounds - 1} of its plans were refused" if rounds > 1 else ""
         return _noted(plan, f"planned by the model {self._settings.model}{refused}")
 
-    async def _asked(
-        self, kind: type[Said], judge: Callable[[Said], tuple[list[str], Made | None]], *, prompt: str, request: str
-    ) -> tuple[Made, int]:
-        """Return what `judge` makes of the model's answer once it finds nothing wrong with it, and how many requests it took."""
+    async def _asked(self, asking: "_Asking[Said, Made]") -> tuple[Made, int]:
+        """Return what the judge makes of an answer in which it finds nothing wrong, and how many requests that took."""
         model = model_of(self._settings)
+        async with model.model:  # closes its connections
+            for pause_s in PAUSES_S:
+                try:
+                    return await self._once(asking, self._paid(model, asking.steps))
+                except ModelAPIError as error:
+                    if not _passing(error):
+                        raise
+                    await asyncio.sleep(max(pause_s, getattr(error, "retry_after", None) or 0.0))
+            return await self._once(asking, self._paid(model, asking.steps))
+
+    def _paid(self, model: Priced, steps: str) -> Model:
+        return model.model if self._task is None else JournaledModel([model], self._task, steps=steps)
+
+    async def _once(self, asking: "_Asking[Said, Made]", model: Model) -> tuple[Made, int]:
         native = model.profile.get("supports_json_schema_output", False)
-        agent = Agent(model, output_type=NativeOutput(kind) if native else kind, retries=REPAIRS, instructions=prompt)
+        agent = Agent(
+            model,
+            output_type=NativeOutput(asking.kind) if native else asking.kind,
+            retries=REPAIRS,
+            instructions=asking.prompt,
+            model_settings=CallSettings(max_tokens=self._settings.answer_tokens_max, max_retries=0),  # none that isn't announced
+        )
         plans: list[Made] = []
 
         @agent.output_validator
         def sound(said: Said) -> Said:
-            found, plan = judge(said)
+            found, plan = asking.judge(said)
             if plan is None or found:
                 raise ModelRetry("this plan can't run: " + "; ".join(found) + ". Answer with the whole plan, mended.")
             plans.append(plan)
             return said
 
-        usage = RunUsage()
-        try:
-            async with model:  # closes its connections
-                result = await agent.run(request, usage=usage)
-        finally:  # what a plan that failed used was used as well
-            self._tell(usage)
+        result = await agent.run(asking.request)
         return plans[-1], result.usage.requests
 
-    def _tell(self, usage: RunUsage) -> None:
-        if self._spent is not None and usage.requests:
-            self._spent(usd=float(usage.cost or 0), tokens=usage.total_tokens, calls=usage.requests)
+
+class _Asking(NamedTuple, Generic[Said, Made]):
+    """What the model is asked for."""
+
+    kind: type[Said]
+    judge: Callable[[Said], tuple[list[str], Made | None]]
+    prompt: str
+    request: str
+    steps: str
+    """What the names of its journaled requests begin with."""
+
+
+def _passing(error: ModelAPIError) -> bool:
+    """Return whether the same request may be answered a moment later."""
+    return not isinstance(error, ModelHTTPError) or error.status_code == BUSY or error.status_code >= HTTP_SERVER_ERROR
 
 
 def prompt(facts: FleetFacts) -> str:

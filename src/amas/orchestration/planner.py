@@ -29,14 +29,6 @@ class FleetFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Who there is to do it; empty where it isn't known."""
 
 
-class Spent(Protocol):
-    """Hears what planning used; `Context.report_usage` is one."""
-
-    def __call__(self, *, usd: float, tokens: int, calls: int) -> None:
-        """Take it down."""
-        ...
-
-
 class Setback(NamedTuple):
     """A plan of which something failed for good, and what was learned."""
 

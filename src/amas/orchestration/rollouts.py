@@ -85,21 +85,45 @@ class Seen(NamedTuple):
         return decide(rollout, stable, canary, now_ms=now_ms, silent_s=silent_s)
 
 
-def rollouts_for(old: FleetSpec, new: FleetSpec) -> tuple[FleetSpec, list[Begin]]:
-    """Return the fleet to want in place of `new`, and the roll-outs to begin: of pools that have a new version and say how.
+class Brought(NamedTuple):
+    """What applying a fleet means where pools have a new version."""
 
-    Such a pool stays as it was in `old` until its new version has proven itself. Called by whoever applies a fleet file.
+    fleet: FleetSpec
+    """To want in its place: pools whose new version is to prove itself, or was taken back, stay as they were."""
+    begins: list[Begin]
+    """Roll-outs to begin."""
+    taken_back: list[Rollout]
+    """Roll-outs that aren't begun again, since they went wrong from the same version to the same one."""
+
+
+def rollouts_for(old: FleetSpec, new: FleetSpec, before: Mapping[str, Rollout], *, again: bool = False) -> Brought:
+    """Return what applying `new` in the place of `old` means; `before` are the pools' last roll-outs.
+
+    A pool that has a new version and says how stays as it was in `old` until that has proven itself. A version that was taken
+    back isn't tried `again` unless somebody says so: the same file may be applied for other reasons.
     """
-    before = {pool.name: pool for pool in old.pools}
-    begun, pools = [], []
+    was_by_name = {pool.name: pool for pool in old.pools}
+    brought = Brought(new, [], [])
+    pools = []
     for pool in new.pools:
-        spec, was = pool.rollout or new.rollout, before.get(pool.name)
-        if spec and was and was.version != pool.version:
-            begun.append(Begin(pool, spec))
-            pools.append(msgspec.structs.replace(was, replicas=pool.replicas, rollout=pool.rollout))
+        spec, was, last = pool.rollout or new.rollout, was_by_name.get(pool.name), before.get(pool.name)
+        if was is None or was.version == pool.version:
+            pools.append(pool)
+            continue
+        if last and not again and _lost(last, was, pool):
+            brought.taken_back.append(last)
+        elif spec:
+            brought.begins.append(Begin(pool, spec))
         else:
             pools.append(pool)
-    return msgspec.structs.replace(new, pools=tuple(pools)), begun
+            continue
+        pools.append(msgspec.structs.replace(was, replicas=pool.replicas, rollout=pool.rollout))
+    return brought._replace(fleet=msgspec.structs.replace(new, pools=tuple(pools)))
+
+
+def _lost(last: Rollout, was: PoolSpec, to: PoolSpec) -> bool:
+    """Return whether the last roll-out went from this version to that one, and back."""
+    return last.phase in {Phase.WITHDRAWING, Phase.ROLLED_BACK} and (last.was, last.to.version) == (was.version, to.version)
 
 
 class RolloutDesk:
@@ -232,23 +256,26 @@ class RolloutDesk:
         )
 
 
-def begun(wanted: Desired, asked: Begin, base: PoolSpec, seen: Seen, *, by: str, now_ms: int) -> Rollout:
-    """Return the roll-out that begins; RolloutRefused when it can't."""
+def why_not_begun(wanted: Desired, asked: Begin, base: PoolSpec) -> str:
+    """Return why a roll-out can't begin, as a sentence; empty when it can."""
     version, held = asked.to.version, wanted.rollouts.get(base.name)
     if held and not held.phase.over:
-        raise RolloutRefused(
-            f"version {held.to.version} of {base.name!r} is being rolled out: wait for its end, promote or abort it first"
-        )
+        return f"version {held.to.version} of {base.name!r} is being rolled out: wait for its end, promote or abort it first"
     if version == base.version:
-        raise RolloutRefused(f"{base.name!r} has version {version} already: give the new one another version")
+        return f"{base.name!r} has version {version} already: give the new one another version"
     if not _VERSION.fullmatch(version):
-        raise RolloutRefused(f"the version {version!r} must be letters, digits, dots and hyphens, up to 40, such as 2.1")
+        return f"the version {version!r} must be letters, digits, dots and hyphens, up to 40, such as 2.1"
     if asked.to.capabilities != base.capabilities:
-        raise RolloutRefused(
-            f"version {version} of {base.name!r} has other capabilities, so it can't be compared: apply it without a roll-out"
-        )
-    if wrong := asked.spec.problem():
-        raise RolloutRefused(f"rollout.{wrong[0]} {wrong[1]}")
+        return f"version {version} of {base.name!r} has other capabilities, so it can't be compared: leave rollout: out for it"
+    wrong = asked.spec.problem()
+    return f"rollout.{wrong[0]} {wrong[1]}" if wrong else ""
+
+
+def begun(wanted: Desired, asked: Begin, base: PoolSpec, seen: Seen, *, by: str, now_ms: int) -> Rollout:
+    """Return the roll-out that begins; RolloutRefused when it can't."""
+    if problem := why_not_begun(wanted, asked, base):
+        raise RolloutRefused(problem)
+    version = asked.to.version
     phase = Phase.STAGING if asked.spec.environment == "staging" else Phase.CANARY
     share = (
         f"{asked.spec.steps[0]:.0%} of its tasks" if phase is Phase.CANARY else "only tasks that name it, until it is approved"

@@ -11,8 +11,10 @@ import hmac
 import socket
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from threading import Event, Timer
 from urllib.parse import urlsplit
 
 METADATA = frozenset(map(ip_address, ("100.100.100.200", "192.0.0.192", "fd00:ec2::254")))
@@ -39,23 +41,31 @@ def signature(body: bytes, secret: str, *, at_s: int) -> str:
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str], *, link_local: bool, timeout_s: float) -> None:
-    """Post JSON to an address; PostFailed unless the answer is 2xx. Blocks, `timeout_s` a step at most: call it in a thread."""
+    """Post JSON to an address; PostFailed unless the answer is 2xx within `timeout_s` seconds. Blocks: call it in a thread.
+
+    A socket's own time-out counts from the last byte, so who answers a byte at a time would hold the thread for days: what isn't
+    done in time is cut off.
+    """
     parts = urlsplit(url)
-    host = parts.hostname or ""
+    host, late = parts.hostname or "", Event()
     try:
         port = parts.port or (443 if parts.scheme == "https" else 80)
         address = _resolved(host, port, link_local=link_local)
         connection = (_Tls if parts.scheme == "https" else _Plain)(host, port, timeout=timeout_s)
         connection.pinned = address
+        end = Timer(timeout_s, connection.cut, [late])
+        end.start()
         try:
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             connection.request("POST", target, body, {"Content-Type": "application/json", **headers})
             answer = connection.getresponse()
-            said = answer.read(ANSWER_BYTES_MAX)
+            said = b"" if 200 <= answer.status < 300 else answer.read(ANSWER_BYTES_MAX)
         finally:
+            end.cancel()
             connection.close()
     except (OSError, HTTPException, ValueError) as error:
-        raise PostFailed(f"{host} can't be reached: {error or type(error).__name__}") from error
+        why = f"no whole answer within {timeout_s:g} s" if late.is_set() else error or type(error).__name__
+        raise PostFailed(f"{host} can't be reached: {why}") from error
     if not 200 <= answer.status < 300:
         reason = " ".join(said.decode(errors="replace").split())[:200]
         raise PostFailed(f"{host} answered {answer.status}{f': {reason}' if reason else ''}")
@@ -72,16 +82,26 @@ def _resolved(host: str, port: int, *, link_local: bool) -> tuple[str, int]:
     )
 
 
-class _Plain(HTTPConnection):
+class _Cut:
+    """What both kinds of connection have: the address that was checked, and an end that another thread may set."""
+
+    sock: socket.socket | None
     pinned: tuple[str, int] = ("", 0)
 
+    def cut(self, late: Event) -> None:
+        """Have what reads or writes find the connection closed, and say that it was too late."""
+        late.set()
+        if self.sock is not None:
+            with suppress(OSError):  # it ended this moment
+                socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+
+
+class _Plain(_Cut, HTTPConnection):
     def connect(self) -> None:
         self.sock = socket.create_connection(self.pinned, self.timeout)
 
 
-class _Tls(HTTPSConnection):
-    pinned: tuple[str, int] = ("", 0)
-
+class _Tls(_Cut, HTTPSConnection):
     def connect(self) -> None:
-        raw = socket.create_connection(self.pinned, self.timeout)
+        self.sock = raw = socket.create_connection(self.pinned, self.timeout)
         self.sock = ssl.create_default_context().wrap_socket(raw, server_hostname=self.host)

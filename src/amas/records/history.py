@@ -10,12 +10,14 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from amas.core.report import Slots, Work
 from amas.model.goal import Goal
 from amas.model.states import TaskState, WorkflowState
 from amas.model.task import Failure, TaskSpec, TaskView
 from amas.records.analytics import analyse, mean_of_newest, work_of
 from amas.records.costs import CostsBy, Span, calls_of, groups, total, usd_of
 from amas.records.database import Database
+from amas.records.report import OPEN_MAX, open_ids, work_in
 from amas.records.tables import AMISS, OPEN, attempts, entry_id, entry_number, events, goals, tasks, workflows
 from amas.records.views import (
     Analytics,
@@ -56,9 +58,13 @@ class History:
         found = await self._workflows(_workflow_columns.where(workflows.c.id == workflow_id))
         return found[0] if found else None
 
-    async def workflows(self, *, limit: int = PAGE, cursor: str = "", state: WorkflowState | None = None) -> list[WorkflowRecord]:
-        """Return workflows, newest first."""
+    async def workflows(
+        self, *, limit: int = PAGE, cursor: str = "", state: WorkflowState | None = None, tenant: str = ""
+    ) -> list[WorkflowRecord]:
+        """Return workflows, newest first; `tenant`: those that have a task of it, which are its own."""
         query = _page(_workflow_columns, workflows.c.id, limit, cursor)
+        if tenant:
+            query = query.where(sa.exists().where(tasks.c.workflow_id == workflows.c.id, tasks.c.tenant == tenant))
         return await self._workflows(query if state is None else query.where(workflows.c.state == state.value))
 
     async def task(self, task_id: str) -> TaskView | None:
@@ -72,6 +78,7 @@ class History:
         workflow_id: str = "",
         state: TaskState | None = None,
         agent_id: str = "",
+        tenant: str = "",
         limit: int = PAGE,
         cursor: str = "",
     ) -> list[TaskView]:
@@ -79,12 +86,19 @@ class History:
         query = _page(sa.select(*_LISTED), tasks.c.id, limit, cursor)
         if workflow_id:
             query = query.where(tasks.c.workflow_id == workflow_id)
+        if tenant:
+            query = query.where(tasks.c.tenant == tenant)
         if state is not None:
             query = _in_state(query, state)
         if agent_id:
             earlier = sa.select(attempts.c.task_id).where(attempts.c.agent_id == agent_id)
             query = query.where(tasks.c.id.in_(sa.select(tasks.c.id).where(tasks.c.agent_id == agent_id).union(earlier)))
         return [_task(row) for row in await self._rows(query)]
+
+    async def tenants_of(self, task_ids: Sequence[str]) -> dict[str, str]:
+        """Return the tenant of each of these tasks that is known, "" for none; 1000 at most."""
+        query = sa.select(tasks.c.id, tasks.c.tenant).where(tasks.c.id.in_(task_ids)).limit(PAGE_MAX)
+        return {row.id: row.tenant or "" for row in await self._rows(query)}
 
     async def values_in_use(self, *, since_ms: int, cursor: str = "") -> list[ValuesInUse]:
         """Return the inputs and results of tasks that are open or ended since a time, oldest first."""
@@ -149,6 +163,16 @@ class History:
         """Return what all in `span` cost, and the groups after the one named `after`: newest or in the order of their names."""
         async with self._database.reading() as connection:
             return await total(connection, span), await groups(connection, by, span, limit=_bounded(limit), after=after)
+
+    async def work_in(self, slots: Slots) -> Work:
+        """Return what the tasks did that ended in a window, or are open, added up."""
+        async with self._database.reading() as connection:
+            return await work_in(connection, slots)
+
+    async def open_ids(self, *, limit: int = OPEN_MAX) -> list[str]:
+        """Return the ids of open tasks, the oldest first."""
+        async with self._database.reading() as connection:
+            return await open_ids(connection, limit=limit)
 
     async def _whole_entries(self, rows: Sequence[Any], workflow_id: str, limit: int) -> list[EventRecord]:
         """A page that ended within an entry takes the rest of it along, since the next page begins after that entry."""

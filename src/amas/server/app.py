@@ -1,27 +1,32 @@
 """The REST API as an ASGI application."""
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
-from amas.server import problems
+from amas.server import pages, problems
 from amas.server.contract import VERSION, openapi_of
 from amas.server.guard import Guard
 from amas.server.plane import ControlPlane
 from amas.server.routes import (
+    access,
     agents,
     alerts,
     approvals,
     backups,
     costs,
     dead_letters,
+    deliverables,
     desired,
     fleet,
+    fleet_map,
     flows,
     healing,
+    kill,
     limits,
     messages,
     pools,
     quality,
     remote,
+    report,
     rollouts,
     routing,
     runbooks,
@@ -30,6 +35,7 @@ from amas.server.routes import (
     tasks,
     workflows,
 )
+from amas.server.tenancy import owned
 from amas.server.timing import Timed
 
 DESCRIPTION = """\
@@ -47,6 +53,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
         docs_url=None,  # they load their page from a content network, which a fleet may not reach
         redoc_url=None,
         redirect_slashes=False,
+        dependencies=[Depends(owned)],
     )
     app.state.plane = plane
     work = (tasks, workflows, flows, approvals, dead_letters, schedules, quality)
@@ -62,16 +69,22 @@ def create_app(plane: ControlPlane) -> FastAPI:
         limits,
         costs,
         healing,
+        kill,
         alerts,
         runbooks,
         remote,
         backups,
+        access,
+        report,
     )
     routers = [part.router for part in (*work, *people)]
     for router in routers:
         app.include_router(router)
+    for part in (fleet_map, deliverables):  # the page's own
+        app.include_router(part.router)
+    app.router.routes.extend(pages.routes())
     problems.install(app)
-    app.add_middleware(Guard, settings=plane.settings, remote_token=plane.remote_settings.token)
+    app.add_middleware(Guard, settings=plane.settings, identity=plane.identity, audit=plane.audit)
     app.add_middleware(Timed, metrics=plane.metrics)
     app.openapi = openapi_of(app, routers, locked=bool(plane.settings.token))  # type: ignore[method-assign]
     return app

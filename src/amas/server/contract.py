@@ -16,12 +16,14 @@ from starlette.responses import Response
 
 from amas.engine.limits import BudgetView, LimitsView
 from amas.model.artifact import is_reference, shown
+from amas.model.report import FleetReport
 from amas.model.routing import RouteTable
 from amas.model.scaling import PoolScaling, ScalingBoard
 from amas.model.schedule import ScheduleView
 from amas.orchestration.routing import Why
 from amas.records.views import Analytics, EventRecord
 from amas.server import (
+    access_shapes,
     alert_shapes,
     backup_shapes,
     desired_shapes,
@@ -90,6 +92,8 @@ SHAPES: tuple[type, ...] = (
     healing_shapes.RecoveryPage,
     healing_shapes.BreakerPage,
     healing_shapes.BreakerName,
+    healing_shapes.NewKill,
+    healing_shapes.KillPage,
     *remote_shapes.SHAPES,
     *rollout_shapes.SHAPES,
     backup_shapes.NewBackup,
@@ -100,16 +104,18 @@ SHAPES: tuple[type, ...] = (
     *desired_shapes.SHAPES,
     Analytics,
     EventRecord,
+    FleetReport,
     ScheduleView,
     PoolScaling,
     ScalingBoard,
     *alert_shapes.SHAPES,
+    *access_shapes.SHAPES,
     Problem,
 )
 
 PROBLEMS: dict[int, tuple[str, str]] = {
     400: ("body_malformed", "the body can't be read: Input data was truncated"),
-    401: ("token_needed", "send the fleet's token as `Authorization: Bearer <AMAS_TOKEN>`"),
+    401: ("token_needed", "send an API key or the fleet's token as `Authorization: Bearer <AMAS_TOKEN>`"),
     403: ("origin_refused", "a web page of another origin may not use this server"),
     404: ("task_unknown", "there is no task '0198...', neither in the engine nor in the records"),
     409: ("task_failed", "the project's tests could not be collected"),

@@ -27,6 +27,8 @@ class NewFleet(Wished, frozen=True):
     revision: int | None = None
     expect: int | None = None
     """The revision whose difference was looked at: refused when another fleet was applied since."""
+    again: bool = False
+    """Whether versions that were taken back are rolled out once more."""
 
 
 class NewScale(Wished, frozen=True):
@@ -51,6 +53,8 @@ class FleetApplied(msgspec.Struct, frozen=True, kw_only=True):
     difference: Difference
     told: list[str]
     """The same in words, a line each."""
+    rollouts: list[str] = []
+    """Pools whose new version is rolled out: the difference doesn't show it, since it has to prove itself."""
 
 
 class PoolNow(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,6 +120,13 @@ class Scaled(msgspec.Struct, frozen=True, kw_only=True):
     revision: int
 
 
+class AgentRestarted(msgspec.Struct, frozen=True, kw_only=True):
+    """An agent that is to be made anew."""
+
+    agent_id: str
+    revision: int
+
+
 class Ordered(msgspec.Struct, frozen=True, kw_only=True):
     """What is wanted of a host from now on."""
 
@@ -138,5 +149,6 @@ SHAPES: tuple[type, ...] = (
     HostPage,
     HistoryPage,
     Scaled,
+    AgentRestarted,
     Ordered,
 )

@@ -1,44 +1,52 @@
-"""What stands before every route: who may call, under which name, and how much they may send. Pure ASGI, no route knows of it.
+"""What stands before every route: who calls, what they may, how much they may send; and the audit. Pure ASGI: no route knows it.
 
-On loopback there is no password, so a web page that the user happens to look at must not reach the API: requests under a foreign
-host name (DNS rebinding) and requests from foreign origins are refused. Where a token is set, everything but
-the probes asks for it. Source: https://cheatsheetseries.owasp.org (cross-site request forgery, origin checks).
+On loopback nobody need show anything while nothing is configured, so a web page that the user happens to look at must not reach
+the API: requests under a foreign host name (DNS rebinding) and requests from foreign origins are refused. A browser that has
+signed in sends its cookie by itself, so what changes anything by a cookie must come from this server's own pages.
+Source: https://cheatsheetseries.owasp.org (cross-site request forgery, origin checks).
 """
 
-import hmac
+import asyncio
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from amas.server.problems import Problem, problem, problem_response
+from amas.errors import AmasError, AuditError
+from amas.observe import events
+from amas.observe.logging import process_log
+from amas.policy.audit import Act, AuditLog
+from amas.server.access import MAY, Rule, rule_for
+from amas.server.identity import Caller, Identity, cookie
+from amas.server.problems import Problem, of_error, problem, problem_response
 from amas.settings import ServerSettings
 
-PROBES = frozenset({"/health", "/ready", "/health/orchestration", "/ready/orchestration", "/api/health"})
 SESSIONS = "/api/remote/sessions"
 """Agents elsewhere register here, with a token for nothing else; what is below asks for the session's own token itself."""
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 BODY_BYTES_MAX = 32 << 20
 """The largest batch: 1000 tasks rarely reach it, and a control plane holds a few such bodies at once."""
+HEADER_BYTES_MAX = 32 << 10
+"""All headers together; nobody's key, cookie or trace comes near."""
+TOKEN_NEEDED = problem(401, "token_needed", "send an API key or the fleet's token as `Authorization: Bearer <AMAS_TOKEN>`")
+NOBODY = Caller(name="", role="agent", kind="")  # type: ignore[arg-type]
+"""On requests for what is open to anybody."""
 
 
 def _host_name(address: str) -> str:
-    name = urlsplit(f"//{address}").hostname if address else ""
+    try:
+        name = urlsplit(f"//{address}").hostname if address else ""
+    except ValueError:
+        return ""
     return (name or "").lower()
 
 
-def bearer(headers: Headers) -> str:
-    """Return the token that a request carries, "" for none."""
-    kind, _, given = headers.get("authorization", "").partition(" ")
-    return given.strip() if kind.lower() == "bearer" else ""
-
-
 class Guard:
-    """Refuses what may not come in; hands the rest on."""
+    """Refuses what may not come in; hands the rest on, and notes what was changed."""
 
-    def __init__(self, app: ASGIApp, settings: ServerSettings, *, remote_token: str = "") -> None:
-        self._app, self._token, self._remote_token = app, settings.token, remote_token
+    def __init__(self, app: ASGIApp, settings: ServerSettings, *, identity: Identity, audit: AuditLog) -> None:
+        self._app, self._identity, self._audit = app, identity, audit
         self._names = {*LOOPBACK_NAMES, settings.host.lower()} if settings.loopback else None
 
     async def __call__(  # noqa: D102  ASGI's own
@@ -47,41 +55,97 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        refusal = self._refusal(scope, headers)
+        headers, rule = Headers(scope=scope), rule_for(scope["method"], scope["path"])
+        try:
+            refusal = self._stranger(headers) or self._too_large(headers)
+            caller = NOBODY if refusal else await self._caller(headers, rule)
+            refusal = refusal or self._forbidden(caller, headers, rule)
+            if rule.audited and refusal is None:
+                await asyncio.to_thread(self._audit.check)
+        except AmasError as error:
+            caller, refusal = None, of_error(error)
+        scope.setdefault("state", {})["caller"] = caller or NOBODY
+        if rule.audited:
+            send = Noted(send, self._audit, rule, scope)
         if refusal is not None:
             extra = {"www-authenticate": "Bearer"} if refusal.status == 401 else None
             await problem_response(refusal, extra)(scope, receive, send)
             return
         await BodyLimit(self._app, receive, send).serve(scope)
 
-    def _refusal(self, scope: Scope, headers: Headers) -> Problem | None:
+    def _stranger(self, headers: Headers) -> Problem | None:
+        """Return why a request isn't for this server, or comes from a page that isn't its own."""
         if self._names is not None:
             if _host_name(headers.get("host", "")) not in self._names:
                 return problem(421, "host_refused", "this server answers to localhost only; the Host header names something else")
             origin = headers.get("origin", "")
             if origin and _host_name(origin.partition("://")[2]) not in self._names:
-                return problem(403, "origin_refused", "a web page of another origin may not use this server")
-        wanted = self._wanted(scope["path"])
-        if wanted and not self._authorised(headers, wanted):
-            return problem(401, "token_needed", "send the fleet's token as `Authorization: Bearer <AMAS_TOKEN>`")
-        size = headers.get("content-length", "")
-        if size.isdigit() and int(size) > BODY_BYTES_MAX:
-            return TOO_LARGE
+                return FOREIGN
         return None
 
-    def _wanted(self, path: str) -> list[str]:
-        """Return the tokens of which one opens a path; none where it is open."""
-        if path in PROBES or path.startswith(f"{SESSIONS}/"):
-            return []
-        return [token for token in (self._token, self._remote_token if path == SESSIONS else "") if token]
+    def _too_large(self, headers: Headers) -> Problem | None:
+        if sum(len(name) + len(value) for name, value in headers.raw) > HEADER_BYTES_MAX:
+            return problem(431, "headers_too_large", f"the headers are larger than {HEADER_BYTES_MAX >> 10} KiB together")
+        size = headers.get("content-length", "")
+        return TOO_LARGE if size.isdigit() and int(size) > BODY_BYTES_MAX else None
 
-    def _authorised(self, headers: Headers, wanted: list[str]) -> bool:
-        given = bearer(headers).encode()
-        return any(hmac.compare_digest(given, token.encode()) for token in wanted)
+    async def _caller(self, headers: Headers, rule: Rule) -> Caller | None:
+        """Return who calls, as far as the route wants to know; None for one who must show more."""
+        if rule.right in ("open", "session"):
+            return NOBODY
+        found = await self._identity.of(headers, rule)
+        return NOBODY if found is None and rule.right == "greet" else found
+
+    def _forbidden(self, caller: Caller | None, headers: Headers, rule: Rule) -> Problem | None:
+        if caller is None:
+            return TOKEN_NEEDED
+        if caller is NOBODY:
+            signs_in = rule.right == "greet" and rule.method != "GET"
+            return FOREIGN if signs_in and _from_elsewhere(headers) else None
+        if rule.method != "GET" and cookie(headers) and _from_elsewhere(headers):
+            return FOREIGN
+        if not caller.may(rule, MAY[rule.right]):
+            bound = f" of tenant {caller.tenant}" if caller.tenant else ""
+            what = f"{caller.name!r} ({caller.role}{bound}) may not {rule.method} {rule.path}"
+            return problem(403, "role_insufficient", f"{what}: ask a system administrator for a key that may")
+        return None
 
 
+def _from_elsewhere(headers: Headers) -> bool:
+    """Return whether a browser says that a page of another server makes this request."""
+    origin = headers.get("origin", "")
+    if origin:
+        return origin.partition("://")[2].lower() != headers.get("host", "").lower()
+    return headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
+
+
+FOREIGN = problem(403, "origin_refused", "a web page of another origin may not use this server")
 TOO_LARGE = problem(413, "body_too_large", f"the body is larger than {BODY_BYTES_MAX >> 20} MiB: send fewer tasks at a time")
+
+
+class Noted:
+    """Sends an answer once the audit has the line that says so; what somebody unknown tried is none of its business."""
+
+    def __init__(self, send: Send, audit: AuditLog, rule: Rule, scope: Scope) -> None:
+        self._send, self._audit, self._rule, self._scope = send, audit, rule, scope
+
+    async def __call__(self, message: Message) -> None:  # noqa: D102  ASGI's own
+        caller, rule = self._scope["state"]["caller"], self._rule  # a sign-in says only now who it is
+        if message["type"] == "http.response.start" and caller.name:
+            act = Act(
+                who=caller.name,
+                kind=caller.kind,
+                role=caller.role,
+                tenant=caller.tenant,
+                act=f"{rule.method} {rule.path}",
+                on=self._scope["path"],
+                outcome=message["status"],
+            )
+            try:
+                await asyncio.to_thread(self._audit.write, act)
+            except AuditError as error:  # it is done; who comes next is refused before
+                process_log().error("an act has no line in the audit", event=events.AUDIT_FAILED, reason=str(error), act=act.act)
+        await self._send(message)
 
 
 class BodyTooLarge(Exception):

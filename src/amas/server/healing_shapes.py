@@ -1,6 +1,9 @@
-"""What the API shows of healing: quarantines, recoveries, breakers."""
+"""What the API shows of healing: quarantines, the kill switch, recoveries, breakers."""
+
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from amas.model.breaker import BreakerView
 from amas.model.healing import Cause
@@ -36,6 +39,34 @@ class NewQuarantine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     by: str = "operator"
     for_s: float = 0.0
     """Seconds; 0: until somebody lifts it."""
+
+
+class NewKill(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whom to kill, or whose kill to lift: an agent, a pool, or the whole fleet."""
+
+    agent: Annotated[str, Meta(max_length=200)] = ""
+    pool: Annotated[str, Meta(max_length=200)] = ""
+    fleet: bool = False
+    lift: bool = False
+    """Let it work again; without a name, all that is killed."""
+    why: Annotated[str, Meta(max_length=1000)] = ""
+    by: Annotated[str, Meta(max_length=200)] = "operator"
+
+
+class KillShape(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was killed and does nothing until it is lifted."""
+
+    target: str
+    """An agent's or a pool's name, or `*` for the fleet."""
+    by: str
+    why: str
+    at_ms: int
+
+
+class KillPage(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is killed, by name."""
+
+    items: list[KillShape]
 
 
 class RecoveryShape(msgspec.Struct, frozen=True, kw_only=True):

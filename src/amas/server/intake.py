@@ -19,10 +19,12 @@ from amas.errors import CapabilityUnknown
 from amas.model.fleet import VARIANT, FleetSpec
 from amas.model.limits import Reserve, reserves_of
 from amas.model.task import RetryPolicy, Submission, TaskSpec
+from amas.server.access_shapes import NewKey, NewSignIn
 from amas.server.alert_shapes import NewRun, NewSilence, NewTestAlert, RunAnswer
 from amas.server.backup_shapes import NewBackup
 from amas.server.desired_shapes import NewAgent, NewFleet, NewScale, Wished
-from amas.server.healing_shapes import BreakerName, NewQuarantine
+from amas.server.healing_shapes import BreakerName, NewKill, NewQuarantine
+from amas.server.identity import as_caller, caller_of
 from amas.server.message_shapes import NewMessage, NewQuestion
 from amas.server.problems import Fault, Refusal, fault_of
 from amas.server.remote_shapes import (
@@ -65,6 +67,7 @@ Shape = TypeVar(
     NewTask, NewGoal, NewSchedule, NewLimit, NewBudget, NewWorkflow, NewSignal, TaskSignal, NewRerun, NewAnswer, TaskIds,
     NewMessage, NewQuestion, NewRollout, RolloutWord, NewQuarantine, BreakerName, NewTestAlert, NewSilence, NewRun, RunAnswer,
     Wished, NewFleet, NewScale, NewAgent, NewBackup,
+    NewKey, NewSignIn, NewKill,
 )  # fmt: skip
 
 JSON, NDJSON, MSGPACK = "application/json", "application/x-ndjson", "application/msgpack"
@@ -105,9 +108,10 @@ async def read_one(request: Request, shape: type[Shape]) -> Shape:
     media_type(request, [JSON])
     body = await request.body()
     try:
-        return msgspec.json.decode(body, type=shape)
+        found = msgspec.json.decode(body, type=shape)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _malformed(error) from error
+    return as_caller(caller_of(request), found)
 
 
 async def read_batch(request: Request) -> list[NewTask]:
@@ -125,7 +129,8 @@ async def read_batch(request: Request) -> list[NewTask]:
             raise _malformed(error) from error
     if not 1 <= len(tasks) <= BATCH_MAX:
         raise Refusal(Fault(detail=f"a batch has 1 to {BATCH_MAX} tasks, not {len(tasks)}", pointer="#"))
-    return tasks
+    caller = caller_of(request)
+    return [as_caller(caller, task) for task in tasks] if caller.tenant else tasks
 
 
 def _at_fault(body: bytes, kind: str) -> Refusal | None:
@@ -236,7 +241,7 @@ def _some(names: object) -> str:
 
 
 def idempotency(request: Request, body: object, answer: bytes) -> Idempotency | None:
-    """Return what makes this request repeatable, None without an `Idempotency-Key`; the same key serves each path on its own."""
+    """Return what makes this request repeatable, None without an `Idempotency-Key`; each path and tenant has its own keys."""
     key = request.headers.get("idempotency-key", "").strip()
     if not key:
         return None
@@ -245,4 +250,5 @@ def idempotency(request: Request, body: object, answer: bytes) -> Idempotency | 
             Fault(detail=f"an Idempotency-Key has at most {IDEMPOTENCY_CHARS_MAX} characters", parameter="idempotency-key")
         )
     digest = sha256(msgspec.msgpack.encode(body, order="deterministic")).hexdigest()
-    return Idempotency(f"{request.url.path}:{key}", digest, answer)
+    tenant = caller_of(request).tenant
+    return Idempotency(f"{tenant}{request.url.path}:{key}", digest, answer)

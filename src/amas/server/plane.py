@@ -1,5 +1,6 @@
 """What the control plane's API works with, made once by whoever starts it (`amas serve`, tests) and handed to `create_app`."""
 
+import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -31,9 +32,12 @@ from amas.orchestration.bus import AgentCommunicationBus
 from amas.orchestration.fleet_bus import fleet_bus
 from amas.orchestration.rollouts import RolloutDesk
 from amas.orchestration.routing import TaskDistributor
+from amas.policy.audit import AuditLog
 from amas.records.store import Records
 from amas.server.agents import AgentBoard
 from amas.server.deliveries import Deliveries
+from amas.server.fleet_map import FleetMap
+from amas.server.identity import Identity
 from amas.server.live import LiveEvents
 from amas.server.rate import Rate
 from amas.server.remote import RemoteDesk
@@ -67,6 +71,8 @@ class ControlPlane:
     remote_settings: RemoteSettings = field(default_factory=RemoteSettings)
     fleet_file: str = ""
     """As back-ups have it: a path, or the bare name of one that ships with amas."""
+    home_key: str = ""
+    """What commands on this machine show: it lies in the home."""
     backups: FleetBackups = field(init=False)
     bus: AgentCommunicationBus | None = field(init=False)
     inboxes: Inboxes = field(init=False)
@@ -84,12 +90,17 @@ class ControlPlane:
     distributor: TaskDistributor = field(init=False)
     rollouts: RolloutDesk = field(init=False)
     board: AgentBoard = field(init=False)
+    fleet_map: FleetMap = field(init=False)
     live: LiveEvents = field(init=False)
     """Runs only where somebody runs it: `serve` does."""
     remote: RemoteDesk = field(init=False)
     """Hears bells only where somebody runs it: `serve` does."""
     rate: Rate = field(init=False)
+    reporting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a report is made: one at a time."""
     values: LargeValues = field(init=False)
+    identity: Identity = field(init=False)
+    audit: AuditLog = field(init=False)
 
     def __post_init__(self) -> None:
         store = ArtifactStore(self.artifacts_url or self.home / "artifacts")
@@ -106,11 +117,16 @@ class ControlPlane:
         self.desired, self.recoveries = DesiredState(self.engine), Recoveries(self.engine)
         self.breakers = Breakers(self.engine)
         self.board = AgentBoard(self.hosts)
+        self.fleet_map = FleetMap(self.board)
         self.live = LiveEvents(self.journal, self.queue)
         self.remote = RemoteDesk(
             self.engine, self.queue, self.values, self.fleet, settings=self.remote_settings, retention_s=self.retention_s
         )
         self.rate = Rate()
+        self.audit = AuditLog(self.home / "audit")
+        self.identity = Identity(
+            self.engine, self.home, settings=self.settings, home_key=self.home_key, remote_token=self.remote_settings.token
+        )
         self.inboxes = Inboxes(self.engine, self.messages)
         self.deliveries = Deliveries()
         self.follow(self.fleet)

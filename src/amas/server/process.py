@@ -21,7 +21,7 @@ from amas.observe.logging import open_log, use_log
 from amas.platforms.local.control import fleet_state
 from amas.platforms.local.home import Home
 from amas.platforms.local.ready import on_stop, tell_ready
-from amas.platforms.local.secret import message_settings
+from amas.platforms.local.secret import api_key, message_settings
 from amas.records.store import Records
 from amas.server.following import Following
 from amas.server.plane import ControlPlane
@@ -71,6 +71,7 @@ async def _control_plane(home: Home) -> None:
             messages=message_settings(home),
             remote_settings=RemoteSettings.read(),
             fleet_file=name_of_fleet(state.fleet_file),
+            home_key=api_key(home),
         )
         following = Following(plane)
         await insist(following.look, draw=random.random)

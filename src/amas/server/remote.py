@@ -26,7 +26,7 @@ from amas.model.artifact import is_reference
 from amas.model.blob import to_blob
 from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.limits import Usage
-from amas.model.remote import RemoteAgent
+from amas.model.remote import REMOTE_POOL, RemoteAgent
 from amas.model.states import TaskState
 from amas.model.task import (
     DEFAULT_RETRY,
@@ -39,7 +39,6 @@ from amas.model.task import (
     TaskOutcome,
     TaskSpec,
 )
-from amas.orchestration.directory import REMOTE_POOL
 from amas.server.intake import Capable
 from amas.server.problems import Fault, Refusal
 from amas.server.remote_shapes import NewClaim, NewFailure, NewUsage, RemoteTask, RemoteWork

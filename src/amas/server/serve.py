@@ -48,7 +48,8 @@ def metrics_app(plane: ControlPlane) -> ASGIApp:
         histograms = [*durations(plane.figures), plane.deliveries.shown()]
         return Response(plane.metrics.page(found, histograms, queues=queues), media_type=PAGE_TYPE)
 
-    return Guard(Starlette(routes=[Route("/metrics", metrics)]), plane.settings)
+    page = Starlette(routes=[Route("/metrics", metrics)])
+    return Guard(page, plane.settings, identity=plane.identity, audit=plane.audit)
 
 
 def listen(host: str, port: int, *, variable: str) -> socket.socket:

@@ -441,11 +441,11 @@ class WorkflowPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AgentShape(msgspec.Struct, frozen=True, kw_only=True):
-    """An agent on a live host."""
+    """An agent on a live host, or one that runs elsewhere."""
 
     agent_id: str
     agent_type: str
-    """Its pool."""
+    """Its pool; `amas/remote` for one that runs elsewhere."""
     title: str
     layer: str
     lead: str

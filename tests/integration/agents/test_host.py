@@ -18,7 +18,7 @@ from amas.model.task import RetryPolicy, TaskSpec
 
 
 async def begun(gate: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await sample_agents.begun.setdefault(gate, asyncio.Event()).wait()
 
 

@@ -105,7 +105,7 @@ async def test_an_isolated_agent_writes_through_its_host(
 ) -> None:
     async with two_hosts(bench, ["boxed"]):
         boxed = await bench.submit("mail.isolated")
-        answer = await bus.request(sender_id="asker-1", recipient_id="boxed-1", payload=5, timeout_s=15)
+        answer = await bus.request(sender_id="asker-1", recipient_id="boxed-1", payload=5, timeout_s=60)
         view = await bench.ended(boxed)
     assert view.state is TaskState.SUCCEEDED, view.failure
     assert (answer.payload, answer.sender) == (10, "boxed-1")

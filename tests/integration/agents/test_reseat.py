@@ -8,11 +8,13 @@ import sample_agents
 from host_bench import Bench, pool
 
 from amas.engine.hosts import HostFigures, HostRegistry
+from amas.model.blob import to_blob
 from amas.model.desired import Seats
 from amas.model.fleet import FleetSpec
 from amas.model.gate import GateSpec
 from amas.model.message import MessageType
 from amas.model.states import Layer, TaskState
+from amas.model.task import Completion
 from amas.orchestration.fleet_bus import fleet_bus
 from amas.settings import MessageSettings
 
@@ -27,7 +29,7 @@ def seats(**numbers: int) -> list[Seats]:
 
 async def begun(gate: str) -> None:
     event = sample_agents.begun.setdefault(gate, asyncio.Event())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await event.wait()
 
 
@@ -120,6 +122,46 @@ async def test_no_task_is_lost_or_fails_while_agents_come_and_go_all_the_time(be
 
         figures = await bench.until(beat)
         assert set(figures.succeeded) == {"echo"} and not figures.failed
+
+
+async def test_one_agent_is_restarted_and_its_task_is_done_by_whoever_is_free(bench: Bench) -> None:
+    async with bench.host([WAIT], numbers={"wait": [1, 2]}) as host:
+        tasks = {gate: await bench.submit("test.wait", {"gate": gate}) for gate in ("restart/a", "restart/b")}
+        for gate in tasks:
+            await begun(gate)
+        agents = {gate: (await bench.state(task_id, TaskState.RUNNING)).agent_id for gate, task_id in tasks.items()}
+        objects = {gate: host.seats[agent_id].agent for gate, agent_id in agents.items()}
+        sample_agents.begun["restart/a"].clear()
+        asked = {agents["restart/a"]: bench.engine.now_ms() + 1}
+        for _ in range(2):  # what was carried out isn't again
+            await host.reseat([WAIT], seats(wait=2), restarts=asked)
+            await begun("restart/a")
+        view = await bench.state(tasks["restart/a"], TaskState.RUNNING)
+        assert (view.attempt, view.failures) == (2, 0)
+        assert sample_agents.ended.count("restart/a") == 1 and "restart/b" not in sample_agents.ended
+        assert host.seats[agents["restart/a"]].agent is not objects["restart/a"]
+        assert host.seats[agents["restart/b"]].agent is objects["restart/b"]
+        late = await bench.queue.complete("h1", [Completion(tasks["restart/a"], 1, to_blob("late"))])
+        assert late == {0: "stale"}
+
+
+async def test_nothing_is_lost_or_fails_while_agents_are_restarted_all_the_time(bench: Bench) -> None:
+    hold = pool("hold")
+    async with bench.host([hold], numbers={"hold": [1, 2, 3]}, claim_batch=2) as host:
+        ids = [await bench.submit("test.hold", f"held/{n}") for n in range(6)]
+        restarts: dict[str, int] = {}
+
+        async def at_work() -> bool:
+            return bool(host._pump.running)
+
+        for n in range(12):
+            await bench.until(at_work)
+            restarts[f"hold-{1 + n % 3}"] = bench.engine.now_ms() + n + 1
+            await host.reseat([hold], seats(hold=3), restarts=dict(restarts))
+        sample_agents.release.set()
+        views = [await bench.ended(task_id) for task_id in ids]
+    assert [(view.state, view.failures) for view in views] == [(TaskState.SUCCEEDED, 0)] * 6
+    assert sum(view.attempt for view in views) > 6, "some were given back"
 
 
 async def test_a_pool_that_can_not_be_imported_keeps_the_agents_that_it_has(bench: Bench) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import dataclasses
+import errno
+import os
 import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -19,7 +21,8 @@ from amas.backup.restore import Restorer
 from amas.engine.connection import Engine
 from amas.engine.desired import DesiredState, Wish
 from amas.engine.snapshot import open_states
-from amas.errors import RestoreRefused
+from amas.errors import BackupUnusable, RestoreRefused
+from amas.model.backup import Ref
 from amas.model.desired import Scale
 from amas.model.states import TaskState
 
@@ -111,6 +114,45 @@ async def test_an_incremental_backup_stores_only_what_is_new_and_restores_as_a_f
         assert (await DesiredState(there.engine).read()).scales["ledger"].replicas == 3
         assert there.sources.artifacts.get(blob) == b"a large value"
         assert await there.records.position() == await fleet.records.position()
+
+
+async def test_a_backup_says_how_many_bytes_it_added(fleet: Running, repository: Repository, tmp_path: Path) -> None:
+    for number in range(20):
+        fleet.sources.artifacts.put(os.urandom(1000) + bytes([number]))
+    manifest = await fleet.back_up(repository)
+    chunks = [each for each in (tmp_path / "repository/chunks").rglob("*") if each.is_file()]
+    assert (manifest.stored, manifest.new_chunks) == (sum(each.stat().st_size for each in chunks), len(chunks))
+
+
+async def test_a_backup_whose_chunks_are_taken_away_meanwhile_is_none(
+    fleet: Running, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by somebody on another machine who took us for dead."""
+    store = Repository.put
+
+    def takes_away(self: Repository, content: bytes, ref: Ref) -> int:
+        stored = store(self, content, ref)
+        for each in list(self._chunks.list())[:1]:
+            self._chunks.remove(each)
+        return stored
+
+    monkeypatch.setattr(Repository, "put", takes_away)
+    with pytest.raises(BackupUnusable, match=r"chunks were removed from .* during the back-up: back up again"):
+        await fleet.back_up(repository)
+    assert repository.list().whole == []
+
+
+async def test_a_backup_that_finds_no_room_to_be_tried_out_says_where(
+    fleet: Running, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = await fleet.back_up(repository)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("amas.backup.check.Restorer.engine", full)
+    with pytest.raises(BackupUnusable, match="No space left on device: make room there, or set TMPDIR to another folder"):
+        await verify(repository, manifest)
 
 
 async def test_the_home_comes_back_with_its_secret_and_deliverables(

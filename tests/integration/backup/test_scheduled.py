@@ -1,6 +1,7 @@
 """Back-ups that a fleet makes by itself, and those that its API is asked for."""
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import httpx
@@ -15,7 +16,7 @@ from amas.cli.output import moment
 from amas.controllers.backup import Backups, FleetBackups
 from amas.controllers.figures import Figures
 from amas.engine.desired import DesiredState, Wish
-from amas.errors import BackupUnknown
+from amas.errors import BackupBusy, BackupUnknown
 from amas.model.backup import BackupSpec
 from amas.model.fleet import FleetSpec
 from amas.platforms.local.home import Home
@@ -93,6 +94,26 @@ async def test_a_failure_is_told_and_mended_by_itself(fleet: Running, tmp_path: 
     assert (figures.backups_made, figures.backup_at_ms > 0) == (1, True)
 
 
+async def test_back_ups_go_on_whole_where_somebody_removed_the_repository(fleet: Running, tmp_path: Path, key: Path) -> None:
+    backups = FleetBackups(fleet.sources, _declared(tmp_path), Figures())
+    await backups.make("full")
+    shutil.rmtree(tmp_path / "repository")
+    made = await backups.make("full")
+    repository = Repository.open(str(tmp_path / "repository"), SECRET_KEY)
+    assert repository.catalog(repository.find(made.id)).engine, "it was written with the key that is there now"
+
+
+async def test_of_two_who_ask_at_once_one_is_refused(fleet: Running, tmp_path: Path, key: Path) -> None:
+    backups = FleetBackups(fleet.sources, _declared(tmp_path), Figures())
+    asked = await asyncio.gather(*(backups.start(full=True) for _ in range(2)), return_exceptions=True)
+    assert [type(each) for each in asked].count(BackupBusy) == 1
+    assert backups.now.running
+    async with asyncio.timeout(60):
+        while backups.now.running:
+            await asyncio.sleep(0.01)
+    assert len((await backups.listing())[1].whole) == 1
+
+
 async def test_the_api_makes_and_lists_backups(fleet: Running, tmp_path: Path, key: Path) -> None:
     plane = ControlPlane(fleet.engine, fleet.records, _declared(tmp_path), ServerSettings(), fleet.home)
     transport = httpx.ASGITransport(create_app(plane), raise_app_exceptions=False)
@@ -102,7 +123,7 @@ async def test_the_api_makes_and_lists_backups(fleet: Running, tmp_path: Path, k
             refused = await client.post("/api/backups", json={})
             assert (refused.status_code, refused.json()["code"]) == (409, "backup_busy")
         assert (await client.post("/api/backups", json={"full": True})).status_code == 202
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (page := (await client.get("/api/backups")).json())["items"]:
                 await asyncio.sleep(0.01)
         assert [each["kind"] for each in page["items"]] == ["full"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from host_bench import SAMPLES
 
 from amas.artifacts.store import ArtifactStore
 
+REPORT_PAGE = Path(__file__).parents[3] / "docs" / "report.md"
 LIMIT_S = 60
 pytestmark = pytest.mark.xdist_group("cli")  # one fleet for the module
 AMAS = [sys.executable, "-m", "amas"]
@@ -22,9 +24,14 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the fleet's file and its home are."""
+    return tmp_path_factory.mktemp("fleet")
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> Iterator[Run]:
     """Run commands against one fleet, which lasts as long as the module."""
-    folder = tmp_path_factory.mktemp("fleet")
     declared = (SAMPLES / "ledger.yaml").read_text()
     (folder / "fleet.yaml").write_text(f"{declared}    options: {{ledger: {folder / 'ledger'}, steps: 2}}\n")
     (folder / "sample_agents.py").write_text((SAMPLES / "sample_agents.py").read_text())
@@ -250,3 +257,22 @@ def test_budgets_say_what_is_left_of_them(run: Run) -> None:
     shown = run("budgets").stdout
     assert "$2.5000, 7 calls" in row_of(shown, "tenant/acme")
     assert "90.0 s" in row_of(shown, "pool/ledger")
+
+
+def test_the_reports_of_its_page_are_printed_and_written(run: Run, folder: Path, task_id: str) -> None:
+    (shown,) = re.findall(r"```bash\n(.*?)```", REPORT_PAGE.read_text(), re.DOTALL)
+    program = f'set -eu\namas() {{ {sys.executable} -m amas "$@"; }}\npython() {{ {sys.executable} "$@"; }}\n{shown}'
+    environment = {**os.environ, "AMAS_HOME": str(folder / "home"), "COLUMNS": "200"}
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", program], cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT_S
+    )
+    assert done.returncode == 0, done.stderr
+    for word in ("none lost", "Availability", "Families", "Live hosts"):
+        assert word in done.stdout
+    assert "<svg" in (folder / "report.html").read_text()
+    found = said(run("report", "--json"))
+    assert found["tasks"]["lost"] == []
+    assert found["tasks"]["succeeded"] >= 1
+    wrong = run("report", "--since", "soon")
+    assert wrong.returncode == 2
+    assert "write 10m, 1h or 7d" in wrong.stderr

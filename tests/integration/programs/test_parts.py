@@ -68,7 +68,7 @@ def link(home: Path) -> Iterator[Link]:
 
 async def until(executor: WorkflowExecutor, execution_id: str, **wanted: object) -> dict[str, object]:
     """Return the status once it says so."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             status = executor.get_execution_status(execution_id)
             if {name: status[name] for name in wanted} == wanted:

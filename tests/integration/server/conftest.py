@@ -84,7 +84,7 @@ async def plane(engine: Engine, records: Records, tmp_path: Path) -> AsyncIterat
     made = make_plane(engine, records, tmp_path)
     async with asyncio.TaskGroup() as group:
         following = group.create_task(made.live.run())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await made.live.following.wait()
         yield made
         await end(following)

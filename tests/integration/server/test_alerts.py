@@ -87,7 +87,7 @@ async def test_a_run_is_started_confirmed_and_audited(client: httpx.AsyncClient,
     await duties.sweep()
     books = {each["name"]: each for each in (await client.get("/api/runbooks")).json()["items"]}
     assert books["asks"]["steps"] == ["hold: cordon host $host (a person confirms)"]
-    assert books["agent-unresponsive"]["rules"] == ["AgentFailure"]
+    assert books["agent-unwell"]["rules"] == ["AgentFailure"]
     run = (await client.post("/api/runbooks/asks/runs", json={"by": "ada", "subject": {"host": "h1"}, "why": "drill"})).json()
     await duties.sweep()
     (listed,) = (await client.get("/api/runbook-runs")).json()["items"]

@@ -16,6 +16,7 @@ from amas.model.fleet import FleetSpec
 from amas.model.task import TaskSpec
 from amas.server.following import Following
 from amas.server.plane import ControlPlane
+from amas.server.wishes import RESTART_KEPT_MS
 
 BIGGER = msgspec.structs.replace(
     FLEET, pools=(FLEET.pools[0], msgspec.structs.replace(FLEET.pools[1], replicas=4, timeout_s=60.0)), hosts=2
@@ -106,12 +107,41 @@ async def test_pools_are_scaled_within_the_limits_and_back(client: httpx.AsyncCl
 
 
 async def test_agents_come_and_go_by_number(client: httpx.AsyncClient, declared: ControlPlane) -> None:
+    async def numbers() -> tuple[tuple[int, int], ...]:
+        await deal(declared)
+        seats = (await declared.desired.read()).seats["h1"]
+        return next((each.numbers for each in seats if each.pool == "worker"), ())
+
     added = await client.post("/api/agents", json={"pool": "worker"})
     assert (added.status_code, added.json()["replicas"]) == (201, 3)
-    not_last = await client.delete("/api/agents/worker-1")
-    assert (not_last.status_code, "worker-3" in not_last.json()["detail"]) == (409, True)
-    assert (await client.delete("/api/agents/worker-3")).json()["replicas"] == 2
-    assert (await client.delete("/api/agents/worker-9")).status_code == 404
+    assert (await client.delete("/api/agents/worker-1")).json()["replicas"] == 2
+    assert await numbers() == ((2, 3),)
+    for unknown, why in (
+        ("worker-1", "worker has the numbers 2 to 3"),
+        ("worker-x", "no agent's name"),
+        ("nobody-1", "no pool 'nobody'"),
+    ):
+        refused = await client.delete(f"/api/agents/{unknown}")
+        assert (refused.status_code, why in refused.json()["detail"]) == (404, True), refused.text
+    await client.post("/api/agents", json={"pool": "worker"})
+    assert await numbers() == ((2, 4),), "what was taken out doesn't come back by itself"
+    await client.post("/api/pools/worker/scale", json={"replicas": None})
+    assert await numbers() == ((1, 2),), "as the fleet file says"
+    await client.delete("/api/agents/worker-1")
+    await client.post("/api/fleet/apply", json=body(SMALLER))
+    assert (await declared.desired.read()).gone == {}, "nothing is kept of a pool that is gone"
+
+
+async def test_one_agent_is_asked_to_be_restarted_and_old_requests_go(client: httpx.AsyncClient, declared: ControlPlane) -> None:
+    asked = await client.post("/api/agents/worker-1/restart", json={"by": "ann", "why": "it leaks"})
+    assert (asked.status_code, asked.json()["agent_id"]) == (200, "worker-1")
+    first = (await declared.desired.read()).restarts["worker-1"]
+    await client.post("/api/agents/worker-1/restart", json={})
+    assert (await declared.desired.read()).restarts["worker-1"] > first, "again is once more"
+    await declared.desired.change([Wish("restart:worker-2", first - RESTART_KEPT_MS - 1)], by="test")
+    await client.post("/api/agents/coordinator-1/restart", json={})
+    assert (await declared.desired.read()).restarts.keys() == {"worker-1", "coordinator-1"}
+    assert (await client.post("/api/agents/worker-7/restart", json={})).status_code == 404
 
 
 async def test_a_restarted_pool_is_another_to_its_hosts(client: httpx.AsyncClient, declared: ControlPlane) -> None:

@@ -9,6 +9,8 @@ from amas.model.desired import Desired
 from amas.observe import names
 from amas.server.plane import ControlPlane
 
+from .conftest import WORK, Hands
+from .test_contract import problem_of
 from .test_fleet import scrape
 
 
@@ -75,3 +77,30 @@ async def test_a_breaker_is_seen_and_closed_by_hand(client: httpx.AsyncClient, p
     assert (await scrape(plane))[f"{names.BREAKER_STATE}|model/openai"] == 0
     unknown = await client.post("/api/breakers/reset", json={"name": "nobody"})
     assert unknown.status_code == 404 and "amas breakers" in unknown.json()["detail"]
+
+
+@pytest.mark.requirement("B12")
+async def test_the_kill_switch_over_the_api(client: httpx.AsyncClient, hands: Hands, plane: ControlPlane) -> None:
+    task_id = (await client.post("/api/tasks", json={"capability": WORK})).json()["id"]
+    await hands.claim()
+    killed = await client.post("/api/kill", json={"pool": "worker", "why": "it deletes files", "by": "ann"})
+    assert [(item["target"], item["by"], item["why"]) for item in killed.json()["items"]] == [
+        ("worker", "ann", "it deletes files")
+    ]
+    assert (await client.get(f"/api/tasks/{task_id}")).json()["state"] == "queued"
+    assert await hands.claim() == []
+    assert (await client.get("/api/kill")).json() == killed.json()
+    for body, code, status in (
+        ({"agent": "worker-1", "pool": "worker", "why": "x"}, "request_invalid", 422),
+        ({"why": "x"}, "request_invalid", 422),
+        ({"pool": "worker"}, "request_invalid", 422),
+        ({"pool": "wroker", "why": "x"}, "agent_unknown", 404),
+        ({"agent": "wroker-1", "why": "x"}, "agent_unknown", 404),
+        ({"agent": "worker-1", "lift": True}, "agent_unknown", 404),
+    ):
+        answer = await client.post("/api/kill", json=body)
+        assert (answer.status_code, problem_of(answer).code) == (status, code)
+    await client.post("/api/kill", json={"fleet": True, "why": "all of it"})
+    assert (await client.post("/api/kill", json={"lift": True})).json() == {"items": []}
+    assert [claimed.id for claimed in await hands.claim()] == [task_id]
+    assert [change.why for change in await plane.desired.history(limit=2)] == ["all: kill lifted", "* killed: all of it"]

@@ -128,7 +128,7 @@ async def test_what_makes_no_sense_is_refused(client, body: dict[str, str], stat
 async def test_dead_messages_are_listed(client, bus: AgentCommunicationBus) -> None:
     sent = (await client.post("/api/messages", json={"recipient": "worker-1"})).json()
     await bus.receive("worker-1")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (items := (await client.get("/api/messages/dead")).json()["items"]):
             await bus.receive("worker-1")
     assert (items[0]["message_id"], items[0]["inbox"], items[0]["deliveries"]) == (sent["ids"]["worker-1"], "worker-1", 1)

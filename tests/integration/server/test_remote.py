@@ -224,7 +224,7 @@ async def test_an_attempt_that_takes_too_long_is_failed(client: httpx.AsyncClien
     task_id = await submit(client, timeout_s=0.001, retry={"retries": 0})
     task = await session.one()
     stop: list[str] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not stop:
             stop = (await session.say("renew", running=[task_id])).json()["stop"]
     assert stop == [task_id]
@@ -307,7 +307,7 @@ async def test_a_token_of_its_own_registers_agents_and_nothing_else(engine: Engi
         answer = await client.post(SESSIONS, json=new, headers=given)
         assert answer.status_code == 201
         for path in ("/api/tasks", "/api/remote/agents", SESSIONS + "/../../tasks"):
-            assert (await client.get(path, headers=given)).status_code in {401, 404}
+            assert (await client.get(path, headers=given)).status_code in {403, 404}
         session = Session(client, answer.json())
         assert await session.claim() == {"tasks": [], "stop": []}
         assert (await client.get("/api/tasks", headers=session.headers)).status_code == 401
@@ -331,6 +331,37 @@ async def test_agents_are_found_beside_the_fleets_own(client: httpx.AsyncClient,
     assert await found(layer="executive") == ["coordinator-1"]
     assert await found(status="working") == []
     assert problem_of(await client.get("/api/remote/agents", params={"label": "odd"})).status == 422
+
+
+async def test_agents_elsewhere_stand_in_the_list_of_agents_after_the_fleets_own(client: httpx.AsyncClient, hands: Hands) -> None:
+    async def listed(**filters: Any) -> tuple[list[str], int]:
+        ids, cursor = [], ""
+        while cursor is not None:
+            page = (await client.get("/api/agents", params={**filters, "limit": 2, "cursor": cursor})).json()
+            ids += [one["agent_id"] for one in page["items"]]
+            cursor = page["next"]
+        return ids, page["total"]
+
+    await hands.register()
+    session = await opened(client, "ocr-1", "ocr-2")
+    afar = ["remote.ocr-1", "remote.ocr-2"]
+    assert await listed() == (["coordinator-1", "worker-1", "worker-2", *afar], 5)
+    await client.post("/api/tasks", json={"capability": OCR})
+    (task,) = (await session.claim(agents=["remote.ocr-2"]))["tasks"]
+    assert await listed(status="working") == (["remote.ocr-2"], 1)
+    assert await listed(capability=OCR, status="idle") == (["remote.ocr-1"], 1)
+    assert await listed(host=session.id) == (afar, 2)
+    assert await listed(host="h1", pool="worker") == (["worker-1", "worker-2"], 2)
+    assert await listed(pool="amas/remote", layer="execution") == (afar, 2)
+    shown = (await client.get("/api/agents/remote.ocr-2")).json()
+    assert (shown["status"], shown["host_id"], shown["current_tasks"]) == ("working", session.id, [task["task_id"]])
+    unknown = await client.get("/api/agents/remote.nobody")
+    assert (unknown.status_code, "no session has registered it" in unknown.json()["detail"]) == (404, True)
+    for refused in (
+        await client.delete("/api/agents/remote.ocr-1"),
+        await client.post("/api/agents/remote.ocr-1/restart", json={}),
+    ):
+        assert (refused.status_code, refused.json()["code"]) == (409, "agent_elsewhere")
 
 
 async def test_whose_agents_were_taken_over_is_told(client: httpx.AsyncClient) -> None:

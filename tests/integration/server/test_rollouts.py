@@ -10,6 +10,7 @@ from tests.integration.server.conftest import WORK
 from amas.controllers.rollouts import Rollouts
 from amas.engine.desired import DesiredState
 from amas.engine.routes import Routes
+from amas.model.fleet import FleetSpec
 from amas.model.rollout import Phase
 from amas.model.rollout_spec import RolloutSpec
 from amas.orchestration.rollouts import rollouts_for
@@ -105,10 +106,11 @@ async def test_what_a_fleet_file_begins_is_begun_once(plane: ControlPlane) -> No
     old = plane.fleet
     pools = tuple(msgspec.structs.replace(pool, version="2", replicas=7) if pool.name == "worker" else pool for pool in old.pools)
     new = msgspec.structs.replace(old, pools=pools, rollout=RolloutSpec(min_tasks=7))
-    wanted, begin = rollouts_for(old, new)
+    wanted, begin, _ = rollouts_for(old, new, {})
     assert [(pool.version, pool.replicas) for pool in wanted.pools] == [("1", 1), ("1", 7)]  # the size changes at once
     assert [(each.to.name, each.to.version, each.spec.min_tasks) for each in begin] == [("worker", "2", 7)]
-    assert rollouts_for(old, msgspec.structs.replace(new, rollout=None)) == (msgspec.structs.replace(new, rollout=None), [])
+    at_once = msgspec.structs.replace(new, rollout=None)
+    assert rollouts_for(old, at_once, {}) == (at_once, [], [])
     desk = plane.rollouts
     for _ in range(2):  # the file may be applied again while it lasts
         await desk.begin_all(begin, by="ann")
@@ -129,7 +131,8 @@ async def test_applying_a_file_with_a_new_version_begins_a_roll_out_and_going_ba
 
     first = await apply({"fleet": msgspec.to_builtins(old)})
     looked = await apply({"fleet": msgspec.to_builtins(new)}, dry_run=True)
-    assert looked["told"][0] == "~ worker is rolled out in version 2: amas rollout status worker"
+    assert (looked["told"], looked["rollouts"]) == (["~ worker is rolled out in version 2"], ["worker"])
+    assert looked["difference"]["changes"] == []
     assert (await client.get("/api/rollouts")).json() == {"items": []}
     await apply({"fleet": msgspec.to_builtins(new)})
     wanted = await plane.desired.read()
@@ -143,3 +146,61 @@ async def test_applying_a_file_with_a_new_version_begins_a_roll_out_and_going_ba
     await Rollouts(plane.desired, Routes(plane.engine), plane.fleet).run_once()
     view = (await client.get("/api/rollouts/worker")).json()
     assert (view["phase"], view["why"]) == ("rolled_back", "version 1 of worker was applied meanwhile, in place of 2")
+
+
+async def test_a_file_that_is_applied_again_does_not_try_a_version_again_that_was_taken_back(
+    client: httpx.AsyncClient, plane: ControlPlane
+) -> None:
+    old = msgspec.structs.replace(plane.fleet, rollout=RolloutSpec(long_runs="hand_over"))
+    newer = tuple(msgspec.structs.replace(pool, version="2") if pool.name == "worker" else pool for pool in old.pools)
+
+    async def apply(fleet: FleetSpec, **more: Any) -> Any:
+        answer = await client.post("/api/fleet/apply", json={"by": "ann", "fleet": msgspec.to_builtins(fleet), **more})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def phase() -> str:
+        return str((await client.get("/api/rollouts/worker")).json()["phase"])
+
+    await apply(old)
+    new = msgspec.structs.replace(old, pools=newer)
+    assert (await apply(new))["rollouts"] == ["worker"]
+    assert (await apply(new))["rollouts"] == [], "it is under way"
+    await post(client, "worker/abort", {"by": "bob"})
+    for fleet in (new, msgspec.structs.replace(new, rollout=None)):  # neither step by step nor at once
+        applied = await apply(fleet)
+        why = "since 2 was taken back (bob took version 2 back): `amas apply --again` tries it once more"
+        assert applied["told"][0] == f"! worker stays at version 1, {why}"
+        assert (applied["rollouts"], await phase()) == ([], "rolled_back")
+        assert {pool.name: pool.version for pool in (await plane.desired.read()).pools}["worker"] == "1"
+    assert (await apply(new, again=True))["rollouts"] == ["worker"]
+    assert await phase() == "canary"
+
+
+async def test_what_can_not_be_rolled_out_is_refused_before_anything_is_applied(
+    client: httpx.AsyncClient, plane: ControlPlane
+) -> None:
+    old = msgspec.structs.replace(plane.fleet, rollout=RolloutSpec())
+    changed = {"version": "2", "capabilities": (WORK, "other.work")}
+    newer = tuple(msgspec.structs.replace(pool, **changed) if pool.name == "worker" else pool for pool in old.pools)
+    await client.post("/api/fleet/apply", json={"fleet": msgspec.to_builtins(old)})
+    before = (await plane.desired.read()).revision
+    fleet = msgspec.to_builtins(msgspec.structs.replace(old, pools=newer, hosts=2))
+    refused = await client.post("/api/fleet/apply", json={"fleet": fleet})
+    assert (refused.status_code, refused.json()["code"]) == (422, "rollout_refused")
+    assert "has other capabilities, so it can't be compared: leave rollout: out for it" in refused.json()["detail"]
+    assert (await plane.desired.read()).revision == before
+
+
+async def test_a_version_that_is_tried_again_has_its_time_to_start_anew(
+    client: httpx.AsyncClient, plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    routes = Routes(plane.engine)
+    duty, now_ms = Rollouts(plane.desired, routes, plane.fleet), routes.now_ms()
+    body = {"version": "2", "rollout": {"long_runs": "hand_over", "start_limit_s": 10}}
+    for later_ms, phase in ((0, "canary"), (11_000, "rolled_back"), (12_000, "canary")):
+        monkeypatch.setattr(routes, "now_ms", lambda at_ms=now_ms + later_ms: at_ms)
+        if later_ms != 11_000:
+            await post(client, "worker", body)
+        await duty.run_once()
+        assert (await client.get("/api/rollouts/worker")).json()["phase"] == phase

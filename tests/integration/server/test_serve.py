@@ -21,11 +21,11 @@ async def serving(plane: ControlPlane) -> AsyncIterator[tuple[int, int]]:
     ports: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
     running = asyncio.create_task(serve(plane, ready=lambda *found: ports.set_result(found)))
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             yield await ports
     finally:
         running.cancel()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await asyncio.wait([running])
         assert running.cancelled()
 
@@ -43,7 +43,7 @@ async def test_a_stream_over_a_socket_tells_a_task_s_life_and_ends_with_the_serv
     async with httpx.AsyncClient(timeout=10) as client:
         async with serving(served) as (port, metrics_port):
             api = f"http://127.0.0.1:{port}"
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await served.live.following.wait()
             assert (await client.get(f"{api}/ready/orchestration")).status_code == 200
             request = client.build_request("GET", f"{api}/api/events")

@@ -114,7 +114,7 @@ def parsed(chunks: bytes) -> list[tuple[str, str, dict[str, Any]]]:
 
 async def whole(plane: ControlPlane, workflow_id: str, after: str) -> list[tuple[str, str, dict[str, Any]]]:
     """Return a workflow's stream from `after` to its end."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         return parsed(b"".join([chunk async for chunk in events_stream(plane.live, plane.records, workflow_id, after)]))
 
 
@@ -176,7 +176,7 @@ async def test_a_reader_that_is_too_slow_is_told_to_resume(client, plane: Contro
     first = parsed(await reading)[0]
     for _ in range(LISTENER_FRAMES_MAX + 2):
         await client.post("/api/tasks", json={"capability": WORK})
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while plane.live.listeners:  # until the events have overtaken the reader, who reads on too late
             await asyncio.sleep(0)
         rest = parsed(b"".join([chunk async for chunk in stream]))

@@ -43,13 +43,13 @@ async def nothing() -> None:
 
 
 async def all_done(jobs: list[Job]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         for job in jobs:
             await job.done.wait()
 
 
 async def waiting(job: Job) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not job.times_waited:
             await asyncio.sleep(0)
 

@@ -159,7 +159,7 @@ def test_notices_of_one_firing_have_the_same_id_and_of_another_another() -> None
 
 @given(st.lists(st.booleans(), min_size=1, max_size=400), st.sampled_from([0.0, 5.0, 30.0]), st.sampled_from([0.0, 20.0, 60.0]))
 @example([True, False, False] * 130, 0.0, 0.0)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_whatever_flaps_is_told_a_handful_of_times_in_an_hour_and_always_by_turns(
     held: list[bool], for_s: float, clear: float
 ) -> None:

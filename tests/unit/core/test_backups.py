@@ -34,6 +34,22 @@ def test_one_an_hour_and_a_full_one_a_day() -> None:
     assert next_kind(held, SPEC, now_ms=DAY_MS) == "full"
 
 
+@pytest.mark.requirement("M9")
+def test_m9s_three_schedules_are_one_declaration() -> None:
+    spec, held = BackupSpec(to="/x", keep_full_s=90 * 86_400.0), list[Manifest]()
+    for hour in range(120 * 24):
+        now_ms = hour * HOUR_MS
+        assert next_due_ms(held, spec) <= now_ms
+        held.append(made(now_ms, next_kind(held, spec, now_ms=now_ms)))
+        gone = set(outlived(held, spec, now_ms=now_ms))
+        held = [each for each in held if each.id not in gone]
+    last_ms = (120 * 24 - 1) * HOUR_MS
+    ages = {kind: [last_ms - each.at_ms for each in held if each.kind == kind] for kind in ("full", "incremental")}
+    assert len([each for each in held if last_ms - each.at_ms <= 7 * DAY_MS]) == 7 * 24 + 1, "the state of every hour of a week"
+    assert (len(ages["full"]), max(ages["full"]) // DAY_MS) == (90, 89), "all that there is, of every day of a quarter"
+    assert max(ages["incremental"]) <= 7 * DAY_MS
+
+
 def test_hourly_ones_stay_a_week_and_full_ones_a_month() -> None:
     held = [made(0, "full"), made(HOUR_MS), made(7 * DAY_MS + 1), made(31 * DAY_MS, "full")]
     assert outlived(held, SPEC, now_ms=7 * DAY_MS) == []

@@ -16,6 +16,7 @@ from amas.platforms.local.ready import READY_FD, tell_ready
 
 def state(**changes: object) -> FleetState:
     fields = {
+        "name": "amas",
         "fleet_file": "/f.yaml",
         "engine_url": "unix:///e",
         "cell": "local",

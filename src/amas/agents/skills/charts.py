@@ -37,6 +37,14 @@ class Bar(msgspec.Struct, frozen=True):
     colour: str = "accent"
 
 
+class Layer(msgspec.Struct, frozen=True):
+    """A part of every column of a plot over time."""
+
+    label: str
+    values: Sequence[float]
+    colour: str = "accent"
+
+
 class Chart(msgspec.Struct, frozen=True):
     """A drawn plot."""
 
@@ -55,6 +63,17 @@ def bar_chart(name: str, title: str, bars: Sequence[Bar], *, unit: str = "") -> 
         return None
     words = "; ".join(f"{bar.label}: {_number(bar.value)}{unit}" for bar in shown)
     return Chart(name, title, _static(_draw(shown, unit)), f"{title}. {words}.")
+
+
+def time_chart(name: str, title: str, layers: Sequence[Layer], times: Sequence[str]) -> Chart | None:
+    """Return a column for each time, its layers on top of each other; nothing where all are 0."""
+    shown = [layer for layer in layers if any(layer.values)]
+    if not shown:
+        return None
+    words = "; ".join(
+        f"{layer.label}: {_number(sum(layer.values))} in all, {_number(max(layer.values))} at most" for layer in shown
+    )
+    return Chart(name, title, _static(_draw_columns(shown, times)), f"{title}, {times[0]} to {times[-1]}. {words}.")
 
 
 def severity_chart(counts: Mapping[str, int]) -> Chart | None:
@@ -126,7 +145,24 @@ def _draw(bars: Sequence[Bar], unit: str) -> str:
         value_formatter=lambda value: _number(value) + unit,
     )  # fmt: skip
     chart.x_labels = [bar.label for bar in reversed(bars)]
-    chart.add("", [{"value": bar.value, "style": f"fill: var(--{_colour(bar)})"} for bar in reversed(bars)])
+    chart.add("", [{"value": bar.value, "style": f"fill: var(--{_coloured(bar.colour)})"} for bar in reversed(bars)])
+    drawn: str = chart.render(is_unicode=True)
+    return drawn
+
+
+def _draw_columns(shown: Sequence[Layer], times: Sequence[str]) -> str:
+    pygal = _pygal()
+    most = max(map(sum, zip(*(layer.values for layer in shown), strict=True)))
+    chart = pygal.StackedBar(
+        css=(), js=(), disable_xml_declaration=True, no_prefix=True, explicit_size=False,
+        width=WIDTH, height=160, margin=4, margin_left=8, spacing=4, rounded_bars=0, show_legend=False, show_y_guides=False,
+        style=pygal.style.Style(label_font_size=12, major_label_font_size=12), range=(0, most),
+        truncate_label=-1, value_formatter=_number, y_labels=[0, most],
+    )  # fmt: skip
+    every = max(1, len(times) // 4)  # as many as stand beside each other
+    chart.x_labels = [time if place % every == 0 else "" for place, time in enumerate(times)]
+    for layer in shown:
+        chart.add("", [{"value": value, "style": f"fill: var(--{_coloured(layer.colour)})"} for value in layer.values])
     drawn: str = chart.render(is_unicode=True)
     return drawn
 
@@ -151,8 +187,8 @@ def _prune(element: ElementTree.Element) -> None:
             _prune(child)
 
 
-def _colour(bar: Bar) -> str:
-    return bar.colour if bar.colour in _COLOURS else "accent"
+def _coloured(name: str) -> str:
+    return name if name in _COLOURS else "accent"
 
 
 def _shortened(label: str) -> str:

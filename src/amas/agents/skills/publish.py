@@ -102,7 +102,7 @@ def _target(output: Path, name: str) -> Path:
 
 
 def _refuse_foreign(output: Path, source: Path, targets: Mapping[str, Path]) -> None:
-    ours = _ours(output)
+    ours = listed(output)
     for name, target in targets.items():
         if not target.parent.resolve().is_relative_to(output.resolve()):
             raise GiveUp(f"{target.parent} leads out of the output folder", code="output_unusable")
@@ -113,12 +113,13 @@ def _refuse_foreign(output: Path, source: Path, targets: Mapping[str, Path]) -> 
             )
 
 
-def _ours(output: Path) -> frozenset[str]:
+def listed(output: Path) -> frozenset[str]:
+    """Return the names of the files that a deliverable has in a folder; none where no deliverable was published."""
     try:
-        listed = msgspec.json.decode((output / MANIFEST).read_bytes(), type=list[Published])
+        manifest = msgspec.json.decode((output / MANIFEST).read_bytes(), type=list[Published])
     except (FileNotFoundError, msgspec.MsgspecError):
         return frozenset()
-    return frozenset(file.name for file in listed)
+    return frozenset(file.name for file in manifest)
 
 
 def _stage(source: Path, output: Path, targets: Mapping[str, Path]) -> list[Published]:
@@ -131,7 +132,7 @@ def _stage(source: Path, output: Path, targets: Mapping[str, Path]) -> list[Publ
             target.parent.mkdir(parents=True, exist_ok=True)
             staged.append((_write_beside(target, blob), target))
             written.append(Published(name, len(blob), sha256(blob).hexdigest()))
-        kept = [Published(name, 0, "") for name in sorted(_ours(output) - targets.keys())]
+        kept = [Published(name, 0, "") for name in sorted(listed(output) - targets.keys())]
         manifest = output / MANIFEST
         staged.insert(0, (_write_beside(manifest, msgspec.json.encode([*written, *kept])), manifest))
         while staged:

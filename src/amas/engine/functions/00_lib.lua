@@ -19,7 +19,8 @@ local function let_fade(task, state)
 end
 
 -- Leave work to a later call: `tend` takes it up.  `kind`: 'ends' (what waits on the end of task `id`, which stands in `state`),
--- 'cancel' (what is open in workflow `id`), 'resume' (the tasks of workflow `id` that were met while it was held).
+-- 'cancel' (what is open in workflow `id`), 'resume' (the tasks of workflow `id` that were met while it was held),
+-- 'kill' (what killed agents run).
 local function chore(kind, id, state)
   call('RPUSH', P .. ':chores', cmsgpack.pack({kind, id, R.retention, state}))
 end

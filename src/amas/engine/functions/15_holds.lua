@@ -54,6 +54,8 @@ local function do_chores()
       end
     elseif kind == 'resume' then
       take_up(id)
+    elseif kind == 'kill' then
+      healing.stop_killed()
     else
       local w = call('HGET', key('w', id), 's')
       if w and w ~= 'running' then cancel_open(id) end

@@ -11,7 +11,7 @@ local function claim(keys, args)
   local host = args[2]
   if not call('ZSCORE', P .. ':hosts', host) then return 'lost' end
   local choosy, back = call('EXISTS', P .. ':choosy') == 1, {}
-  local anything_held = call('EXISTS', P .. ':held') == 1
+  local anything_held, killed = call('EXISTS', P .. ':held') == 1, healing.killed()
   local out, journal, running, asked, handed = {}, {}, {}, 0, 0
   local holder = '\n' .. host .. '\n'
   resources.look_for_scopes()
@@ -47,7 +47,7 @@ local function claim(keys, args)
   end
 
   for _, group in ipairs(cmsgpack.unpack(args[3])) do
-    local queues, agents = group[1], group[2]
+    local queues, agents = group[1], killed and healing.spared(killed, group[2]) or group[2]
     local given, pool, routed = 0, (R.scoped or routes) and resources.pool_of(queues), nil
     if routes and pool then queues, routed = routing.queues_of(pool, queues) end
     asked = asked + #agents

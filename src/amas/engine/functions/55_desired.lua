@@ -17,12 +17,14 @@ do
     local rev = tonumber(call('HGET', name, 'rev')) or 0
     local expected = tonumber(args[2])
     if expected >= 0 and expected ~= rev then return {0, rev} end
-    local changed = {}
+    local changed, thrown, lifted = {}, {}, {}
     for i = 5, #args, 2 do
       local field, value = args[i], args[i + 1]
       if (call('HGET', name, field) or '') ~= value then
         if value == '' then call('HDEL', name, field) else call('HSET', name, field, value) end
         changed[#changed + 1] = field
+        local killed = string.match(field, '^kill:(.*)$')
+        if killed then table.insert(value == '' and lifted or thrown, killed) end
         if field == 'fleet' then
           call('XADD', P .. ':desired:fleet', 'MAXLEN', FLEETS_KEPT, '*', 'rev', string.format('%d', rev + 1), 'fleet', value)
         end
@@ -36,6 +38,7 @@ do
         'why', args[4], 'fields', table.concat(changed, '\n'))
     end
     call('PUBLISH', name, rev)
+    if thrown[1] or lifted[1] then healing.switch(thrown, lifted) end   -- 63_kill.lua
     return {1, rev}
   end
 

@@ -266,10 +266,10 @@ end
 local function post(inboxes, puts, were, claim_ms)
   local agents, by_receiver = {}, {}
   for i, inbox in ipairs(inboxes) do agents[i] = agent_of(inbox) end
-  local readers = claim_ms and get_many(P .. ':mreads', agents) or {}
+  local readers, killed = claim_ms and get_many(P .. ':mreads', agents) or {}, healing.killed()
   for i, receiver in ipairs(get_many(P .. ':mwho', agents)) do
     local inbox = inboxes[i]
-    if receiver and readers[i] == receiver and were[inbox] == 0 and inbox == agents[i] then
+    if receiver and readers[i] == receiver and were[inbox] == 0 and inbox == agents[i] and not (killed and killed(agents[i])) then
       local first = take_first(puts[inbox])
       if not push(inbox, first, receiver, R.now + claim_ms) then
         local _, _, priority = head(first)
@@ -422,8 +422,9 @@ local function msg_receive(keys, args)
   local asked, agents = cmsgpack.unpack(args[6]), {}
   for i, one in ipairs(asked) do names[i], agents[i] = one[1], agent_of(one[1]) end
   local holds, where = get_many(P .. ':inboxes', names), args[7] == '1' and get_many(P .. ':mwho', agents) or {}
+  local killed = healing.killed()
   for i, inbox in ipairs(names) do
-    local here = not where[i] or where[i] == receiver
+    local here = (not where[i] or where[i] == receiver) and not (killed and killed(agents[i]))
     out[i] = {}
     if here and holds[i] and left <= 0 then
       out[i] = 0

@@ -4,6 +4,9 @@
       fleet.json       FleetState: what runs; written by the supervisor alone, read by every command and child
       fleet.lock       held (flock) by the supervisor for as long as it lives, and holds its process id
       message.secret   what messages between agents are signed with, 0600; see `secret.py`
+      api.key          what commands on this machine show the API, 0600
+      api.closed       an API key was made once: nobody is let in without one
+      audit/           who changed what, and the keys that sign it
       engine/          the embedded engine's append-only file, configuration, lock and socket
       records.sqlite3  the history
       artifacts/       large results        workspaces/  agents' private folders        deliverables/  what goals produced
@@ -49,6 +52,8 @@ class FleetState(msgspec.Struct, kw_only=True):
 
     status: str = "starting"
     """`starting`, `running`, `degraded` (a part is being restarted) or `stopping`."""
+    name: str
+    """As the fleet file says."""
     fleet_file: str
     """An absolute path."""
     engine_url: str
@@ -92,6 +97,7 @@ class Home:
         self.state_file = self.folder / "fleet.json"
         self.lock_file = self.folder / "fleet.lock"
         self.secret_file = self.folder / "message.secret"
+        self.key_file = self.folder / "api.key"
 
     def prepare(self) -> None:
         """Make the folder and those in it, for this user only; HomeUnusable says why that can't be."""

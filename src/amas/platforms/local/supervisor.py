@@ -23,7 +23,7 @@ from amas.platforms.local.home import FleetState, Home
 from amas.platforms.local.keeper import Keeper
 from amas.platforms.local.ports import claim_ports
 from amas.platforms.local.request import Event, Report, StartRequest
-from amas.platforms.local.secret import make_message_secret
+from amas.platforms.local.secret import make_api_key, make_message_secret
 from amas.settings import MessageSettings, OrchestrationLimits
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -136,9 +136,11 @@ async def supervise(request: StartRequest, report: Report) -> None:
         use_log(open_log(home.logs / "supervisor.jsonl", level=OrchestrationLimits.read().log_level))
         if not MessageSettings.read().secret:
             make_message_secret(home)
+        make_api_key(home)
         ports = claim_ports(request.host, {"--port": request.port, "--metrics-port": request.metrics_port})
         model_port = claim_ports("127.0.0.1", {"model": 0})["model"] if request.local_model else 0
         state = FleetState(
+            name=request.fleet.name if request.fleet else Path(request.fleet_file).stem,
             fleet_file=request.fleet_file,
             engine_url=request.engine_url or embedded_engine(request, home).url,
             cell=request.cell,

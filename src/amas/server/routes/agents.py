@@ -10,7 +10,9 @@ from starlette.responses import Response
 
 from amas.engine.roster import Roster
 from amas.errors import AgentUnknown, RecordsError
+from amas.model.remote import is_remote
 from amas.model.states import AgentStatus, Layer
+from amas.server import elsewhere
 from amas.server.agents import agent_shape
 from amas.server.contract import answers, encoded
 from amas.server.logs import LINES_MAX, agent_lines
@@ -52,16 +54,21 @@ async def list_agents(  # noqa: PLR0913, PLR0917  one query parameter each
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Annotated[str, Query(max_length=200, description="The `next` of the page before.")] = "",
 ) -> Response:
-    """List the agents of live hosts by pool and number, as they were half a second ago at most."""
+    """List the agents of live hosts by pool and number, as they were half a second ago at most; then those that run elsewhere."""
     roster = await plane.board.roster()
     pools = _pools(roster, pool=pool, layer=layer, capability=capability)
-    page = list(islice(roster.agents(pools=pools, status=status, host_id=host, after=cursor), limit + 1))
+    own = () if is_remote(cursor) else roster.agents(pools=pools, status=status, host_id=host, after=cursor)
+    items = [agent_shape(seen) for seen in islice(own, limit + 1)]
     counted = roster.count(pools=pools, host_id=host)
+    wanted = elsewhere.Wanted(pool=pool, layer=layer, capability=capability, host=host, status=status)
+    after = cursor if is_remote(cursor) else ""
+    afar, more = await elsewhere.page(plane.remote.registry, wanted, after=after, limit=limit + 1 - len(items))
+    items += afar
     return encoded(
         AgentPage(
-            items=[agent_shape(seen) for seen in page[:limit]],
-            total=counted.total() if status is None else counted[status],
-            next=page[limit - 1].agent_id if len(page) > limit else None,
+            items=items[:limit],
+            total=(counted.total() if status is None else counted[status]) + more,
+            next=items[limit - 1].agent_id if len(items) > limit else None,
         )
     )
 
@@ -105,6 +112,10 @@ async def get_logs(agent_id: AgentId, plane: Plane, limit: Annotated[int, Query(
 
 
 async def _agent(plane: ControlPlane, agent_id: str) -> AgentShape:
+    if is_remote(agent_id):
+        if afar := await elsewhere.find(plane.remote.registry, agent_id):
+            return afar
+        raise AgentUnknown(f"there is no agent {agent_id!r}: no session has registered it, or its lease has run out")
     seen = (await plane.board.roster()).find(agent_id)
     if seen is None:
         raise AgentUnknown(f"there is no agent {agent_id!r} on any live host")

@@ -95,7 +95,7 @@ async def list_alerts(plane: Plane, status: Annotated[Status | None, Query()] = 
         )
         for rule in fleet.alerts.rules
     ]
-    receivers = await store.receivers(_receivers(fleet))
+    receivers = await store.receivers(receivers_in(fleet))
     return encoded(AlertPage(items=items, at_ms=record.at_ms, rules=rules, receivers=receivers))
 
 
@@ -108,7 +108,7 @@ async def list_alerts(plane: Plane, status: Annotated[Status | None, Query()] = 
 async def test_alerts(request: Request, plane: Plane) -> Response:
     """Put a test notice into the queue of every receiver; `GET /api/alerts` says how telling each goes."""
     new = await intake.read_one(request, NewTestAlert)
-    store, receivers = AlertStore(plane.engine), _receivers(await declared(plane))
+    store, receivers = AlertStore(plane.engine), receivers_in(await declared(plane))
     now_ms, test_id = store.now_ms(), f"test-{new_id()[-12:]}"
     alert = Alert(
         fingerprint=fingerprint("AmasTest", {"test": test_id}),
@@ -183,5 +183,6 @@ def _faults(new: NewSilence) -> list[Fault]:
     return faults
 
 
-def _receivers(fleet: FleetSpec) -> list[str]:
+def receivers_in(fleet: FleetSpec) -> list[str]:
+    """Return the names of all who are told of this fleet's alerts."""
     return receivers_of(fleet.alerts, alertmanager=bool(AlertSettings.read().alertmanager_url))

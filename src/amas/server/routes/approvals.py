@@ -9,9 +9,11 @@ from amas.engine.signals import Approval, open_approvals
 from amas.orchestration.workflow_handle import answer
 from amas.server import intake
 from amas.server.contract import answers, encoded, takes
+from amas.server.identity import Calling
 from amas.server.plane import Plane
 from amas.server.routes.tasks import TaskId
 from amas.server.shapes import ApprovalPage, Changed, NewAnswer
+from amas.server.tenancy import own_tasks
 
 router = APIRouter(prefix="/api/approvals", tags=["approvals"])
 
@@ -27,9 +29,11 @@ _APPROVAL = Approval(
 
 
 @router.get("", summary="List open approvals", **answers(ApprovalPage, ApprovalPage(items=[_APPROVAL]), problems=(422, 503)))
-async def list_approvals(plane: Plane, workflow_id: Annotated[str, Query(max_length=100)] = "") -> Response:
+async def list_approvals(plane: Plane, caller: Calling, workflow_id: Annotated[str, Query(max_length=100)] = "") -> Response:
     """List what people are asked just now, of one workflow or of all."""
-    return encoded(ApprovalPage(items=await open_approvals(plane.engine, workflow_id=workflow_id)))
+    found = await open_approvals(plane.engine, workflow_id=workflow_id)
+    own = set(await own_tasks(plane, caller, [approval.task_id for approval in found]))
+    return encoded(ApprovalPage(items=[approval for approval in found if approval.task_id in own]))
 
 
 @router.post(

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from amas.records.costs import CostsBy, Span
 from amas.records.views import Cost, CostGroup
 from amas.server.contract import answers, encoded
+from amas.server.identity import Calling
 from amas.server.plane import Plane
 from amas.server.problems import Fault, Refusal
 from amas.server.shapes import CostPage
@@ -26,6 +27,7 @@ _GROUP = CostGroup(name="acme", **{name: getattr(_COST, name) for name in Cost._
 )
 async def get_costs(  # noqa: PLR0913, PLR0917  one for each word of the query
     plane: Plane,
+    caller: Calling,
     by: Annotated[CostsBy, Query(description="What to add up by; days are UTC.")] = "day",
     since: Annotated[datetime | None, Query(description="A date or time, ISO 8601; UTC unless it says otherwise.")] = None,
     until: Annotated[datetime | None, Query(description="The same; what arose at this time is left out.")] = None,
@@ -44,7 +46,7 @@ async def get_costs(  # noqa: PLR0913, PLR0917  one for each word of the query
     span = Span(
         since_ms=_ms(since) if since else 0,
         until_ms=_ms(until) if until else Span().until_ms,
-        tenant=tenant,
+        tenant=caller.tenant or tenant,
         workflow_id=workflow_id,
         agent_id=agent_id,
     )

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from amas.engine.workflows import DeadLetter
 from amas.errors import ResetRefused
 from amas.server.contract import answers, encoded
+from amas.server.identity import Calling
 from amas.server.lookups import find_task
 from amas.server.plane import Plane
 from amas.server.routes.tasks import TaskId
@@ -39,12 +40,13 @@ _WHY = {
 )
 async def list_dead_letters(
     plane: Plane,
+    caller: Calling,
     workflow_id: Annotated[str, Query(max_length=100)] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     cursor: Annotated[str, Query(pattern=r"^(\d{1,16}:[\w-]{1,100})?$", description="The `next` of the page before.")] = "",
 ) -> Response:
     """List tasks that failed for good and were neither put back nor discarded, newest first."""
-    found = await plane.workflows.dead_letters(limit=limit, cursor=cursor, workflow_id=workflow_id)
+    found = await plane.workflows.dead_letters(limit=limit, cursor=cursor, workflow_id=workflow_id, tenant=caller.tenant)
     following = found[-1].cursor if len(found) == limit else None
     return encoded(DeadLetterPage(items=[_shape(letter) for letter in found], next=following))
 

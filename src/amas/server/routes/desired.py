@@ -4,7 +4,6 @@ Each is a change of the desired state, whose history says who wanted it and why;
 what runs equal to it.
 """
 
-import re
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
@@ -16,9 +15,12 @@ from amas.engine.hosts import HostView
 from amas.errors import AgentUnknown
 from amas.model.desired import Desired, DesiredChange, Order, Scale
 from amas.model.fleet import FleetSpec
+from amas.model.numbers import named
+from amas.model.remote import is_remote
 from amas.server import intake, wishes
 from amas.server.contract import answers, encoded, takes
 from amas.server.desired_shapes import (
+    AgentRestarted,
     DesiredShape,
     FleetApplied,
     HistoryPage,
@@ -32,6 +34,7 @@ from amas.server.desired_shapes import (
     Scaled,
     Wished,
 )
+from amas.server.identity import Calling
 from amas.server.plane import ControlPlane, Plane
 from amas.server.problems import Fault, Refusal
 
@@ -41,7 +44,6 @@ PoolName = Annotated[str, Path(max_length=200, description="A pool's name, such 
 HostId = Annotated[str, Path(max_length=200, description="A host's name, such as `host-1`.")]
 HostAction = Annotated[str, Path(pattern="^(drain|cordon|uncordon|restart)$")]
 AgentName = Annotated[str, Path(max_length=200, description="An agent's name, such as `code-reviewer-3`.")]
-_NUMBERED = re.compile(r"(.+)-(\d+)")
 
 _DIFFERENCE = Difference(
     changes=(Change("pool code-reviewer", "changed", 2, (FieldChange("replicas", 3, 5),)),),
@@ -65,6 +67,7 @@ _HOSTS = HostPage(items=[HostNow(id="host-1", live=True, seats=42, order=Order()
 _CHANGE = DesiredChange(revision=12, at_ms=1_757_000_000_000, by="ann", why="the sale", fields=("scale:code-reviewer",))
 _SCALED = Scaled(pool="code-reviewer", replicas=5, revision=12)
 _ORDERED = Ordered(host="host-1", order=Order(drained=True), revision=13, seats=42, open_hosts=1)
+_RESTARTED = AgentRestarted(agent_id="code-reviewer-3", revision=12)
 _WISHED = Wished(by="ann", why="the sale")
 _FAULTS = (400, 409, 413, 415, 422, 503)
 
@@ -80,13 +83,16 @@ async def apply_fleet(
 ) -> Response:
     """Declare a fleet in place of the one that is; queued tasks that nobody can do any more stay queued until somebody can."""
     new = await intake.read_one(request, NewFleet)
-    fleet, back = await _fleet(plane, new), new.revision is not None
+    fleet, how = await _fleet(plane, new), wishes.How(at_once=new.revision is not None, again=new.again)
     if dry_run:
-        seen = await wishes.judged(plane, fleet, at_once=back)
-        return encoded(FleetApplied(revision=seen.desired.revision, applied=False, difference=seen.found, told=seen.told))
+        return encoded(_applied(seen := await wishes.judged(plane, fleet, how), seen.desired.revision, applied=False))
     why = new.why or (f"back to revision {new.revision}" if new.revision is not None else "applied over the API")
-    seen, revision = await wishes.apply(plane, fleet, by=new.by, why=why, expect=new.expect, at_once=back)
-    return encoded(FleetApplied(revision=revision, applied=True, difference=seen.found, told=seen.told))
+    return encoded(_applied(*await wishes.apply(plane, fleet, how, by=new.by, why=why, expect=new.expect), applied=True))
+
+
+def _applied(seen: wishes.Judged, revision: int, *, applied: bool) -> FleetApplied:
+    rollouts = [each.to.name for each in seen.begins]
+    return FleetApplied(revision=revision, applied=applied, difference=seen.found, told=seen.told, rollouts=rollouts)
 
 
 async def _fleet(plane: ControlPlane, new: NewFleet) -> FleetSpec:
@@ -222,13 +228,33 @@ async def add_agent(request: Request, plane: Plane) -> Response:
 
 
 @router.delete("/agents/{agent_id}", summary="Remove an agent", **answers(Scaled, _SCALED, problems=(404, 409, 422, 503)))
-async def remove_agent(agent_id: AgentName, plane: Plane) -> Response:
-    """Let a pool have one agent fewer: the one with the highest number, since a pool's agents are interchangeable."""
-    size, revision = await wishes.retire(plane, *_named(agent_id), by="api", why=f"removed {agent_id}")
-    return encoded(Scaled(pool=_named(agent_id)[0], replicas=size, revision=revision))
+async def remove_agent(agent_id: AgentName, plane: Plane, caller: Calling) -> Response:
+    """Let a pool have one agent fewer, and this one no more, once it has done what it runs; the others keep their numbers."""
+    pool, number = _named(agent_id)
+    size, revision = await wishes.retire(plane, pool, number, by=caller.says("api"), why=f"removed {agent_id}")
+    return encoded(Scaled(pool=pool, replicas=size, revision=revision))
+
+
+@router.post(
+    "/agents/{agent_id}/restart",
+    summary="Restart an agent",
+    openapi_extra=takes(Wished, _WISHED),
+    **answers(AgentRestarted, _RESTARTED, problems=(404, *_FAULTS)),
+)
+async def restart_agent(agent_id: AgentName, request: Request, plane: Plane) -> Response:
+    """Have one agent made anew at once; what it runs is given back and burns no retry, and the others of its host go on."""
+    pool, number = _named(agent_id)
+    new = await intake.read_one(request, Wished)
+    revision = await wishes.restart_agent(plane, pool, number, by=new.by, why=new.why or f"restarted {agent_id}")
+    return encoded(AgentRestarted(agent_id=agent_id, revision=revision))
 
 
 def _named(agent_id: str) -> tuple[str, int]:
-    if (found := _NUMBERED.fullmatch(agent_id)) is None:
+    """Return an agent's pool and number."""
+    if is_remote(agent_id):
+        why = f"{agent_id} runs elsewhere: restart or end it there, and its session takes it out"
+        raise Refusal(Fault(detail=why), status=409, code="agent_elsewhere")
+    pool, number = named(agent_id)
+    if not pool:
         raise AgentUnknown(f"{agent_id!r} is no agent's name: it is its pool's, a hyphen and a number")
-    return found[1], int(found[2])
+    return pool, number

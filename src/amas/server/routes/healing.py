@@ -23,6 +23,7 @@ from amas.server.healing_shapes import (
     RecoveryPage,
     RecoveryShape,
 )
+from amas.server.identity import Calling
 from amas.server.plane import ControlPlane, Plane
 from amas.server.problems import Fault, Refusal
 
@@ -117,12 +118,12 @@ async def put_quarantine(agent_id: AgentId, request: Request, plane: Plane) -> R
     **answers(QuarantinePage, _PAGE, problems=(404, 422, 503)),
 )
 async def lift_quarantine(
-    agent_id: AgentId, plane: Plane, by: Annotated[str, Query(min_length=1, max_length=100)] = "operator"
+    agent_id: AgentId, plane: Plane, caller: Calling, by: Annotated[str, Query(min_length=1, max_length=100)] = "operator"
 ) -> Response:
     """Let an agent have tasks again; its host makes it anew within seconds."""
     if agent_id not in (await plane.desired.read()).quarantines:
         raise AgentUnknown(f"{agent_id!r} isn't quarantined")
-    await plane.desired.change([Wish(f"quarantine:{agent_id}", None)], by=by, why=f"{agent_id}: lifted")
+    await plane.desired.change([Wish(f"quarantine:{agent_id}", None)], by=caller.says(by), why=f"{agent_id}: lifted")
     return encoded(_page(await plane.desired.read(), plane))
 
 

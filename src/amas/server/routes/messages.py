@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from amas.errors import AgentUnknown, SettingInvalid
 from amas.model.message import MessageType
+from amas.model.numbers import within
 from amas.model.remote import is_remote
 from amas.model.states import Priority
 from amas.orchestration.bus import AgentCommunicationBus, backlog_state
@@ -172,8 +173,7 @@ def _check(plane: ControlPlane, agent_id: str) -> None:
     if is_remote(agent_id):
         return
     named = re.fullmatch(r"(.+)-([1-9]\d{0,8})", agent_id)
-    replicas = {pool.name: pool.replicas for pool in plane.fleet.pools}
-    if named is None or int(named[2]) > replicas.get(named[1], 0):
+    if named is None or not any(within(int(named[2]), pool.numbers) for pool in plane.fleet.pools if pool.name == named[1]):
         raise AgentUnknown(f"this fleet declares no agent {agent_id!r}")
 
 

@@ -17,7 +17,8 @@ from amas.orchestration.bus import AgentCommunicationBus
 from amas.orchestration.discovery import Discovery
 from amas.server import intake
 from amas.server.contract import answers, encoded, takes
-from amas.server.guard import SESSIONS, bearer
+from amas.server.guard import SESSIONS
+from amas.server.identity import bearer
 from amas.server.message_shapes import MessageShape
 from amas.server.plane import ControlPlane, Plane
 from amas.server.problems import Fault, Refusal

@@ -13,7 +13,7 @@ from amas.server.alert_shapes import AuditPage, NewRun, RunAnswer, RunBookPage, 
 from amas.server.contract import answers, encoded, takes
 from amas.server.plane import Plane
 from amas.server.problems import Fault, Refusal
-from amas.server.routes.alerts import declared
+from amas.server.routes.alerts import declared, receivers_in
 
 router = APIRouter(prefix="/api", tags=["run-books"])
 
@@ -119,12 +119,14 @@ async def _answered(run_id: str, request: Request, plane: Plane, what: str) -> R
     if not said.by.strip():
         raise Refusal(Fault(detail="say by whom: the audit names it", pointer="#/by"))
     what = what or ("refuse" if said.refuse else "confirm")
-    return encoded(await answer(AlertStore(plane.engine), run_id, by=said.by, comment=said.comment, what=what))
+    receivers = receivers_in(await declared(plane))
+    answered = await answer(AlertStore(plane.engine), run_id, by=said.by, comment=said.comment, what=what, receivers=receivers)
+    return encoded(answered)
 
 
 def in_words(step: Step) -> str:
     """Return a step as a person reads it."""
-    told = [f"{name} {value}" for name, value in (("host", step.host), ("pool", step.pool)) if value]
+    told = [f"{name} {value}" for name, value in (("agent", step.agent), ("host", step.host), ("pool", step.pool)) if value]
     if step.do == "scale":
         told.append(f"to {step.to}" if step.to is not None else f"by {step.by:+d}, {step.most} at most")
     if step.that is not None:

@@ -14,8 +14,10 @@ from amas.model.task import RetryPolicy
 from amas.orchestration.submission import check_takes_goals
 from amas.server import intake
 from amas.server.contract import answers, encoded, takes
+from amas.server.identity import Calling
 from amas.server.plane import ControlPlane, Plane
 from amas.server.shapes import Dropped, NewGoal, NewSchedule, NewScheduledTask, SchedulePage
+from amas.server.tenancy import tenant_of_schedule
 
 router = APIRouter(prefix="/api/schedules", tags=["schedules"])
 
@@ -39,9 +41,12 @@ _VIEW = ScheduleView(
 
 
 @router.get("", summary="List schedules", **answers(SchedulePage, SchedulePage(items=[_VIEW]), problems=(503,)))
-async def list_schedules(plane: Plane) -> Response:
+async def list_schedules(plane: Plane, caller: Calling) -> Response:
     """List all schedules by name, with when each is due next and what it submitted last."""
-    return encoded(SchedulePage(items=await plane.schedules.all()))
+    found = await plane.schedules.all()
+    if caller.tenant:
+        found = [view for view in found if tenant_of_schedule(view.schedule) == caller.tenant]
+    return encoded(SchedulePage(items=found))
 
 
 @router.get("/{name}", summary="Look at a schedule", **answers(ScheduleView, _VIEW, problems=(404, 422, 503)))

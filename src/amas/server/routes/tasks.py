@@ -14,6 +14,7 @@ from amas.model.task import Submission, TaskOutcome, TaskView
 from amas.records.views import Cost
 from amas.server import intake
 from amas.server.contract import answers, encoded, reference, takes
+from amas.server.identity import Calling
 from amas.server.intake import MSGPACK, NDJSON
 from amas.server.lookups import failure_shape, find_task, task_detail, task_shape
 from amas.server.plane import TAKING, ControlPlane, Plane
@@ -32,6 +33,7 @@ from amas.server.shapes import (
     TaskResult,
     TaskShape,
 )
+from amas.server.tenancy import check_needs, own_tasks
 
 router = APIRouter(prefix="/api/tasks", tags=["tasks"])
 
@@ -102,9 +104,10 @@ _LISTED = TaskShape(**{name: getattr(_TASK, name) for name in TaskShape.__struct
     openapi_extra={**takes(NewTask, _NEW), "parameters": [IDEMPOTENCY_HEADER]},
     **answers(Submitted, Submitted(id=_ID), status=201, problems=(400, 413, 415, 422, 429, 503)),
 )
-async def submit_task(request: Request, plane: Plane) -> Response:
+async def submit_task(request: Request, plane: Plane, caller: Calling) -> Response:
     """Store a task; once this is answered, it is on disk."""
     task = await intake.read_one(request, NewTask)
+    await check_needs(plane, caller, [task])
     made = await intake.submissions([task], await plane.remote.fleet_for([task]), plane.values)
     ids, replayed = await _store(plane, made, intake.idempotency(request, task, made[0].id.encode()))
     headers = {"location": f"/api/tasks/{ids[0]}", **({REPLAYED: "true"} if replayed else {})}
@@ -131,9 +134,10 @@ async def submit_task(request: Request, plane: Plane) -> Response:
     },
     **answers(SubmittedBatch, SubmittedBatch(ids=[_ID]), status=201, problems=(400, 413, 415, 422, 429, 503)),
 )
-async def submit_batch(request: Request, plane: Plane) -> Response:
+async def submit_batch(request: Request, plane: Plane, caller: Calling) -> Response:
     """Store up to 1000 tasks, all of them or none; `needs` may name keys of tasks before it in the batch."""
     tasks = await intake.read_batch(request)
+    await check_needs(plane, caller, tasks)
     made = await intake.submissions(tasks, await plane.remote.fleet_for(tasks), plane.values)
     answer = "\n".join(submission.id for submission in made).encode()
     ids, replayed = await _store(plane, made, intake.idempotency(request, tasks, answer))
@@ -158,6 +162,7 @@ async def _store(plane: ControlPlane, made: list[Submission], key: Idempotency |
 async def get_outcomes(
     request: Request,
     plane: Plane,
+    caller: Calling,
     wait: Annotated[float, Query(ge=0, le=WAIT_MAX_S, description="Seconds to wait until all have ended.")] = 0,
 ) -> Response:
     """Return the outcomes of up to 1000 tasks, once all have ended or the wait is over: far cheaper than to ask for each.
@@ -165,12 +170,13 @@ async def get_outcomes(
     It knows what the engine does: tasks outside workflows for an hour after their end, by default.
     """
     asked = await intake.read_one(request, TaskIds)
+    own = await own_tasks(plane, caller, asked.ids)
     found: dict[str, TaskOutcome] = {}
     give_up_at, pause_s = monotonic_s() + wait, LOOK_AGAIN_MIN_S
-    while missing := [task_id for task_id in asked.ids if task_id not in found]:
+    while missing := [task_id for task_id in own if task_id not in found]:
         found.update((outcome.id, outcome) for outcome in await plane.queue.ended(missing))
         left_s = give_up_at - monotonic_s()
-        if len(found) == len(asked.ids) or left_s <= 0:
+        if len(found) == len(own) or left_s <= 0:
             break
         await asyncio.sleep(min(pause_s, left_s))
         pause_s = min(pause_s * 2, LOOK_AGAIN_MAX_S)
@@ -180,8 +186,9 @@ async def get_outcomes(
 
 
 @router.get("", summary="List tasks", **answers(TaskPage, TaskPage(items=[_LISTED], next=None), problems=(422, 503)))
-async def list_tasks(
+async def list_tasks(  # noqa: PLR0913, PLR0917  one query parameter each
     plane: Plane,
+    caller: Calling,
     workflow_id: Annotated[str, Query(max_length=100)] = "",
     state: Annotated[TaskState | None, Query()] = None,
     agent_id: Annotated[str, Query(max_length=200, description="Only those that this agent worked on.")] = "",
@@ -189,7 +196,9 @@ async def list_tasks(
     cursor: Annotated[str, Query(max_length=100, description="The `next` of the page before.")] = "",
 ) -> Response:
     """List tasks from the records, newest first; one that was just submitted may take a moment to appear."""
-    found = await plane.records.tasks(workflow_id=workflow_id, state=state, agent_id=agent_id, limit=limit, cursor=cursor)
+    found = await plane.records.tasks(
+        workflow_id=workflow_id, state=state, agent_id=agent_id, tenant=caller.tenant, limit=limit, cursor=cursor
+    )
     following = found[-1].id if len(found) == limit else None
     return encoded(TaskPage(items=[task_shape(view) for view in found], next=following))
 

@@ -14,6 +14,7 @@ from amas.records.views import Cost, EventRecord, TaskEvent
 from amas.server import intake
 from amas.server.contract import answers, encoded, reference, refusals, takes
 from amas.server.events import order
+from amas.server.identity import Calling
 from amas.server.live import LISTENERS_MAX, stream
 from amas.server.lookups import workflow_detail, workflow_exists, workflow_shape
 from amas.server.plane import TAKING, ControlPlane, Plane
@@ -127,12 +128,13 @@ async def post_goal(request: Request, plane: Plane) -> Response:
 )
 async def list_workflows(
     plane: Plane,
+    caller: Calling,
     state: Annotated[WorkflowState | None, Query(description="Only those in this state.")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str, Query(max_length=100, description="The `next` of the page before.")] = "",
 ) -> Response:
     """List workflows from the records, newest first; one that was just submitted may take a moment to appear."""
-    found = await plane.records.workflows(limit=limit, cursor=cursor, state=state)
+    found = await plane.records.workflows(limit=limit, cursor=cursor, state=state, tenant=caller.tenant)
     following = found[-1].id if len(found) == limit else None
     return encoded(WorkflowPage(items=[workflow_shape(one) for one in found], next=following))
 

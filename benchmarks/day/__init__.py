@@ -1,0 +1,1 @@
+"""A fleet's day, compressed: `python -m benchmarks.day` (docs/report.md)."""

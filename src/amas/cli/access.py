@@ -1,0 +1,112 @@
+"""`amas keys`, `amas audit` and `amas kill`: through the API of the running fleet, but for `verify`, which reads a file."""
+
+import getpass
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from amas.cli.api import Api, home_at
+from amas.cli.output import console, moment, print_json
+from amas.errors import SettingInvalid
+
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)([dh])")
+_DAYS = {"d": 1.0, "h": 1 / 24}
+
+
+def create(name: str, folder: Path | None, *, said: dict[str, Any], expires: str, as_json: bool) -> None:
+    """Make a key and print it."""
+    span = _SPAN.fullmatch(expires)
+    if span is None:
+        raise SettingInvalid(f"--expires is {expires!r}, but must be a number of days or hours, such as 90d or 12h")
+    made = Api.of(home_at(folder)).post("/api/keys", {"name": name, **said, "expires_days": float(span[1]) * _DAYS[span[2]]})
+    if as_json:
+        print_json(made)
+        return
+    print(made["key"])
+    console().print(f"[dim]{name}, {made['role']}, until {moment(made['expires_ms'])}: it isn't shown again[/dim]")
+
+
+def keys(folder: Path | None, *, as_json: bool) -> None:
+    """List all keys."""
+    found = Api.of(home_at(folder)).get("/api/keys")
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        [
+            key["prefix"],
+            key["name"],
+            key["role"],
+            key["tenant"],
+            ", ".join(key["scopes"]),
+            moment(key["expires_ms"]),
+            f"revoked {moment(key['revoked_ms'])}" if key["revoked_ms"] else "",
+            key["by"],
+        ]
+        for key in found["items"]
+    ]
+    _print(["prefix", "name", "role", "tenant", "scopes", "until", "", "made by"], rows, nothing="no key was ever made")
+
+
+def revoke(prefix: str, folder: Path | None, *, as_json: bool) -> None:
+    """Let a key open nothing any more."""
+    gone = Api.of(home_at(folder)).delete(f"/api/keys/{quote(prefix, safe='')}")
+    if as_json:
+        print_json(gone)
+    else:
+        console().print(f"the key {gone['prefix']} of {gone['name']} is revoked")
+
+
+def audit(folder: Path | None, *, limit: int, as_json: bool) -> None:
+    """List administrative acts."""
+    found = Api.of(home_at(folder)).get("/api/audit", limit=limit)
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        [line["seq"], line["at"], line["who"], line["role"], line["act"].partition(" ")[0], line["on"], line["outcome"]]
+        for line in found["items"]
+    ]
+    _print(["", "at", "who", "role", "did", "on", "outcome"], rows, nothing="nobody has changed anything so far")
+
+
+def verify_audit(file: Path, key: Path | None, *, as_json: bool) -> None:
+    """Check a log; AuditDamaged names the first line that isn't sound."""
+    from amas.policy.audit import verify
+
+    lines, digest = verify(file, key)
+    if as_json:
+        print_json({"lines": lines, "digest": digest})
+    else:
+        console().print(f"{lines} lines, all sound; the last one's digest is {digest}")
+
+
+def kill(who: str, folder: Path | None, *, said: dict[str, Any], as_json: bool) -> None:
+    """Kill, or lift a kill; a name with a number at its end is an agent's."""
+    kind = "agent" if who.rpartition("-")[2].isdigit() else "pool"
+    found = Api.of(home_at(folder)).post("/api/kill", {**said, kind: who, "by": _me()})
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        ["the whole fleet" if item["target"] == "*" else item["target"], item["why"], item["by"], moment(item["at_ms"])]
+        for item in found["items"]
+    ]
+    _print(["killed", "why", "by", "since"], rows, nothing="nothing is killed")
+
+
+def _me() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return "operator"
+
+
+def _print(columns: list[str], rows: list[list[object]], *, nothing: str) -> None:
+    if not rows:
+        console().print(nothing)
+        return
+    from amas.cli.tree import table
+
+    console().print(table("", columns, rows))

@@ -1,0 +1,83 @@
+"""What the API says of callers: keys, sign-ins, the audit."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from amas.model.access import Role
+from amas.policy.audit import Line as AuditLine
+from amas.server.shapes import Given, Line, Name
+
+DAYS_MAX = 3650
+
+
+class NewKey(Given, frozen=True):
+    """An API key to be made."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[\w@.+-]+$")]
+    """Whose it is: what the audit will call its owner."""
+    role: Role = Role.OPERATOR
+    tenant: Line = ""
+    """Whose work alone it sees and changes; empty for all."""
+    scopes: Annotated[tuple[Name, ...], Meta(max_length=50)] = ()
+    """The parts of the API that it opens, such as `tasks` or `workflows:read`; empty for all that its role may."""
+    expires_days: Annotated[float, Meta(gt=0, le=DAYS_MAX)] = 90.0
+
+
+class KeyShape(msgspec.Struct, frozen=True, kw_only=True):
+    """An API key, but for its secret."""
+
+    prefix: str
+    """What finds it: the part after `amas_`."""
+    name: str
+    role: Role
+    tenant: str
+    scopes: tuple[str, ...]
+    created_ms: int
+    expires_ms: int
+    revoked_ms: int
+    """0: it isn't revoked."""
+    by: str
+    """Who made it."""
+
+
+class MadeKey(KeyShape, frozen=True, kw_only=True):
+    """A new API key; its secret is shown this once."""
+
+    key: str
+
+
+class KeyPage(msgspec.Struct, frozen=True, kw_only=True):
+    """All API keys that were ever made, by name."""
+
+    items: list[KeyShape]
+
+
+class NewSignIn(Given, frozen=True):
+    """What a browser signs in with."""
+
+    key: Annotated[str, Meta(max_length=4096)]
+    """An API key or the fleet's token."""
+
+
+class SessionShape(msgspec.Struct, frozen=True, kw_only=True):
+    """Who calls."""
+
+    name: str
+    """Empty: nobody whom this fleet knows."""
+    role: str
+    tenant: str
+    sign_in: list[str]
+    """How one can sign in: `key`."""
+
+
+class AuditRecordPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Administrative acts, newest first."""
+
+    items: list[AuditLine]
+    next: int | None
+    """As `before`, for those that came earlier."""
+
+
+SHAPES = (NewKey, KeyShape, MadeKey, KeyPage, NewSignIn, SessionShape, AuditRecordPage)

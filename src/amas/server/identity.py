@@ -1,0 +1,240 @@
+"""Who calls: from what a request carries to a `Caller`, which the Guard puts on it and routes take as `Calling`.
+
+Known are, in this order: the fleet's token (AMAS_TOKEN), the key in the home that commands on this machine read, the token of
+remote agents, API keys, and browsers that have signed in. Who shows nothing is let in only from this machine and only while
+nothing is configured: no AMAS_TOKEN, and no API key was ever made.
+"""
+
+import hmac
+import secrets
+import time
+from collections.abc import Mapping
+from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from fastapi import Depends, Request
+from starlette.datastructures import Headers
+
+from amas.clock import now_ms
+from amas.engine.access import ApiKeys, WebSessions
+from amas.engine.connection import Engine
+from amas.errors import EngineError
+from amas.model.access import KEY_CHARS_MAX, ApiKey, Role, WebSession, digest_of, prefix_of
+from amas.server.access import Rule
+from amas.server.problems import Fault, Refusal
+from amas.settings import ServerSettings
+
+COOKIE = "amas_session"
+COOKIE_S = 8 * 3600.0
+"""A working day; then the browser signs in again."""
+KEYS_STALE_S = 0.5
+"""A key that another control plane made or revoked counts here after so long; this one's own count at once."""
+KEYS_LOST_S = 600.0
+"""How long the keys that were known count while the engine doesn't answer: it does nothing for anybody meanwhile."""
+CLOSED = "api.closed"
+"""A file in the home, made when the first API key is seen: whoever loses the engine doesn't open the door by that."""
+
+
+FOLDERS = ("input_dir", "output_dir")
+"""Of a goal: paths on the fleet's machine, where every tenant's files lie."""
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """Who makes a request."""
+
+    name: str
+    role: Role
+    tenant: str = ""
+    """Empty: it isn't bound to one."""
+    kind: str
+    """`key`, `token`, `home` (the key in the home), or `local` for whoever is on this machine while nothing is configured."""
+    credential: str = ""
+    scopes: tuple[str, ...] = ()
+
+    @property
+    def named(self) -> bool:
+        """Whether its name says who it is; what several people share says nothing, and then a body's `by` may."""
+        return self.kind == "key"
+
+    def says(self, by: str) -> str:
+        """Return in whose name it acts that says it acts in the name `by`."""
+        return self.name if self.named else by
+
+    def may(self, rule: Rule, roles: frozenset[Role]) -> bool:
+        """Return whether it may use a route that is for these roles."""
+        if self.role not in roles or (self.tenant and not rule.tenants):
+            return False
+        if not self.scopes or rule.right == "greet":
+            return True
+        reading = rule.method == "GET" or rule.right == "look"
+        return rule.area in self.scopes or (reading and f"{rule.area}:read" in self.scopes)
+
+
+LOCAL = Caller(name="local", role=Role.SYSTEM_ADMIN, kind="local")
+
+
+class KeyRing:
+    """The API keys of the cell, as they were less than `KEYS_STALE_S` ago."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.kept = ApiKeys(engine)
+        self._found: Mapping[str, ApiKey] = {}
+        self._read_s = float("-inf")
+
+    async def all(self) -> Mapping[str, ApiKey]:
+        """Return the keys by prefix, revoked and expired ones included; EngineError when they aren't known."""
+        began_s = time.monotonic()
+        if began_s - self._read_s > KEYS_STALE_S:
+            try:
+                self._found, self._read_s = await self.kept.all(), began_s
+            except EngineError:
+                if began_s - self._read_s > KEYS_LOST_S:
+                    raise
+        return self._found
+
+    def forget(self) -> None:
+        """Read anew at the next request: one was made or revoked."""
+        self._read_s = float("-inf")
+
+
+class Identity:
+    """What knows callers by what they show."""
+
+    def __init__(self, engine: Engine, home: Path, *, settings: ServerSettings, home_key: str, remote_token: str) -> None:
+        self.keys, self.sessions = KeyRing(engine), WebSessions(engine)
+        self._mark, self._remote_token, token = home / CLOSED, remote_token, settings.token
+        self._closed = bool(token) or not settings.loopback or self._mark.exists()
+        shared = (
+            (token, Caller(name="admin", role=Role.SYSTEM_ADMIN, kind="token")),
+            (home_key, Caller(name="local", role=Role.SYSTEM_ADMIN, kind="home")),
+            (remote_token, Caller(name="remote", role=Role.AGENT, kind="token")),
+        )
+        self._shared = [
+            (secret.encode(), msgspec.structs.replace(caller, credential=digest_of(secret).hex()))
+            for secret, caller in shared
+            if secret
+        ]
+
+    async def of(self, headers: Headers, rule: Rule) -> Caller | None:
+        """Return who makes a request; None for one whom nobody knows."""
+        caller = await self.by_secret(bearer(headers)) or await self._by_cookie(headers)
+        if caller is not None or not await self.open():
+            return caller
+        return None if rule.right == "join" and self._remote_token else LOCAL
+
+    async def open(self) -> bool:
+        """Return whether whoever is on this machine is let in without showing anything."""
+        if self._closed:
+            return False
+        try:
+            self._closed = bool(await self.keys.all())
+        except EngineError:  # nobody has made a key here as far as this home knows
+            return True
+        if self._closed:
+            self._mark.touch(mode=0o600)
+        return not self._closed
+
+    async def by_secret(self, given: str) -> Caller | None:
+        """Return whose token or API key this is."""
+        if not given:
+            return None
+        said = given.encode()
+        for secret, caller in self._shared:
+            if hmac.compare_digest(said, secret):
+                return caller
+        prefix = prefix_of(given)
+        key = (await self.keys.all()).get(prefix) if prefix else None
+        return _of_key(key) if key and key.live(now_ms()) and key.opened_by(given) else None
+
+    async def sign_in(self, caller: Caller) -> str:
+        """Return the secret of a new session for a browser."""
+        secret = secrets.token_urlsafe(32)
+        fields = {name: getattr(caller, name) for name in WebSession.__struct_fields__}
+        await self.sessions.open(secret, WebSession(**fields), lasts_s=COOKIE_S)
+        return secret
+
+    async def _by_cookie(self, headers: Headers) -> Caller | None:
+        secret = cookie(headers)
+        session = await self.sessions.get(secret) if secret else None
+        if session is None:
+            return None
+        key = (await self.keys.all()).get(session.credential)
+        if key is not None:
+            return _of_key(key) if key.live(now_ms()) else None
+        known = any(caller.credential == session.credential for _, caller in self._shared)
+        return Caller(**msgspec.structs.asdict(session)) if known else None
+
+
+def _of_key(key: ApiKey) -> Caller:
+    return Caller(name=key.name, role=key.role, tenant=key.tenant, kind="key", credential=key.prefix, scopes=key.scopes)
+
+
+def as_caller(caller: Caller, said: T) -> T:
+    """Return a body as this caller may say it: in its own name, and for its own tenant; Refusal where it names another."""
+    if not (caller.named or caller.tenant):
+        return said
+    changes: dict[str, Any] = {}
+    if caller.named and "by" in said.__struct_fields__:
+        changes["by"] = caller.name
+    if caller.tenant:
+        changes |= _bound(caller, said)
+    return msgspec.structs.replace(said, **changes) if changes else said
+
+
+def _bound(caller: Caller, said: msgspec.Struct) -> dict[str, Any]:
+    """Return what a tenant's caller may not choose in a body."""
+    changes: dict[str, Any] = {}
+    for name in FOLDERS:
+        if getattr(said, name, ""):
+            raise Refusal(
+                Fault(detail="folders of the fleet's machine aren't a tenant's to name", pointer=f"#/{name}"),
+                status=403,
+                code="folder_refused",
+            )
+    if "tenant" in said.__struct_fields__:
+        if getattr(said, "tenant", "") not in ("", caller.tenant):
+            detail = f"{caller.name!r} works for the tenant {caller.tenant!r} alone"
+            raise Refusal(Fault(detail=detail, pointer="#/tenant"), status=403, code="tenant_refused")
+        changes["tenant"] = caller.tenant
+    for name in ("task", "goal"):  # of a schedule
+        inner = getattr(said, name, None)
+        if isinstance(inner, msgspec.Struct):
+            changes[name] = as_caller(caller, inner)
+    return changes
+
+
+def bearer(headers: Headers) -> str:
+    """Return the token that a request carries, "" for none."""
+    kind, _, given = headers.get("authorization", "").partition(" ")
+    return given.strip() if kind.lower() == "bearer" else ""
+
+
+def cookie(headers: Headers) -> str:
+    """Return what a browser's cookie says, "" for none."""
+    given = headers.get("cookie", "")
+    if COOKIE not in given:
+        return ""
+    try:
+        found = SimpleCookie(given).get(COOKIE)
+    except CookieError:
+        return ""
+    return found.value if found and len(found.value) <= KEY_CHARS_MAX else ""
+
+
+def caller_of(request: Request) -> Caller:
+    """Return who makes a request, as the Guard found out."""
+    caller = request.scope["state"]["caller"]
+    assert isinstance(caller, Caller)
+    return caller
+
+
+async def _calling(request: Request) -> Caller:  # a plain function would be called in a thread, for each request
+    return caller_of(request)
+
+
+Calling = Annotated[Caller, Depends(_calling)]
+"""How a route gets it."""

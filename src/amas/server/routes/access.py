@@ -1,0 +1,169 @@
+"""Who may call: API keys, browsers that sign in, and the audit of what callers did (docs/access.md)."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request
+from starlette.responses import Response
+
+from amas.clock import now_ms
+from amas.errors import KeyUnknown
+from amas.model.access import ApiKey, Role, digest_of, new_key
+from amas.policy.audit import FIRST
+from amas.policy.audit import Line as AuditLine
+from amas.server import intake
+from amas.server.access import AREAS
+from amas.server.access_shapes import AuditRecordPage, KeyPage, KeyShape, MadeKey, NewKey, NewSignIn, SessionShape
+from amas.server.contract import answers, encoded, takes
+from amas.server.identity import COOKIE, COOKIE_S, Caller, Calling, cookie
+from amas.server.plane import Plane
+from amas.server.problems import Fault, Refusal
+
+router = APIRouter(prefix="/api", tags=["access"])
+
+DAY_MS = 86_400_000
+
+_KEY = KeyShape(
+    prefix="3f9c01d2aa07",
+    name="ada",
+    role=Role.OPERATOR,
+    tenant="",
+    scopes=(),
+    created_ms=1_757_000_000_000,
+    expires_ms=1_764_776_000_000,
+    revoked_ms=0,
+    by="admin",
+)
+_MADE = MadeKey(**{name: getattr(_KEY, name) for name in KeyShape.__struct_fields__}, key="amas_3f9c01d2aa07_...")
+_SESSION = SessionShape(name="ada", role="operator", tenant="", sign_in=["key"])
+_LINE = AuditLine(
+    seq=1,
+    at="2026-11-21T22:30:00.123Z",
+    who="ada",
+    kind="key",
+    role="operator",
+    tenant="",
+    act="POST /api/pools/{name}/scale",
+    on="/api/pools/coder/scale",
+    outcome=200,
+    previous=FIRST,
+    signature="...",
+)
+
+
+@router.get("/keys", summary="List API keys", **answers(KeyPage, KeyPage(items=[_KEY]), problems=(503,)))
+async def list_keys(plane: Plane) -> Response:
+    """List all keys that were ever made; their secrets are kept nowhere."""
+    found = (await plane.identity.keys.kept.all()).values()
+    return encoded(KeyPage(items=[_shape(key) for key in sorted(found, key=lambda key: (key.name, key.created_ms))]))
+
+
+@router.post(
+    "/keys",
+    summary="Make an API key",
+    openapi_extra=takes(NewKey, NewKey(name="ada")),
+    **answers(MadeKey, _MADE, status=201, problems=(400, 409, 413, 415, 422, 503)),
+)
+async def make_key(request: Request, caller: Calling, plane: Plane) -> Response:
+    """Make a key and show it, this once. From the first one on, nobody is let in without showing something."""
+    new = await intake.read_one(request, NewKey)
+    for index, scope in enumerate(new.scopes):
+        if scope.removesuffix(":read") not in AREAS:
+            raise Refusal(
+                Fault(detail=f"there is no scope {scope!r}; there are {', '.join(sorted(AREAS))}", pointer=f"#/scopes/{index}")
+            )
+    prefix, text = new_key()
+    made_ms = now_ms()
+    key = ApiKey(
+        prefix=prefix,
+        name=new.name,
+        role=new.role,
+        tenant=new.tenant,
+        scopes=new.scopes,
+        digest=digest_of(text),
+        created_ms=made_ms,
+        expires_ms=made_ms + round(new.expires_days * DAY_MS),
+        by=caller.name,
+    )
+    await plane.identity.keys.kept.add(key)
+    plane.identity.keys.forget()
+    return encoded(MadeKey(**_fields(key), key=text), 201, {"cache-control": "no-store"})
+
+
+@router.delete("/keys/{prefix}", summary="Revoke an API key", **answers(KeyShape, _KEY, problems=(404, 422, 503)))
+async def revoke_key(prefix: Annotated[str, Path(max_length=100)], plane: Plane) -> Response:
+    """Let a key open nothing from now on, nor browsers that signed in with it."""
+    keys = plane.identity.keys
+    await keys.kept.revoke(prefix)
+    keys.forget()
+    found = (await keys.all()).get(prefix)
+    if found is None:
+        raise KeyUnknown(f"there is no API key {prefix!r}")
+    return encoded(_shape(found))
+
+
+@router.get("/session", summary="Say who calls", **answers(SessionShape, _SESSION, problems=(503,)))
+async def get_session(caller: Calling) -> Response:
+    """Say who makes this request, and how one signs in; nobody is an answer, too."""
+    return encoded(_session(caller))
+
+
+@router.post(
+    "/session",
+    summary="Sign in",
+    openapi_extra=takes(NewSignIn, NewSignIn(key="amas_...")),
+    **answers(SessionShape, _SESSION, problems=(400, 413, 415, 422, 503)),
+)
+async def sign_in(request: Request, plane: Plane) -> Response:
+    """Let a browser in, by a cookie that its pages can't read, until it signs out or eight hours have passed."""
+    given = (await intake.read_one(request, NewSignIn)).key
+    caller = await plane.identity.by_secret(given.strip())
+    if caller is None:
+        raise Refusal(Fault(detail="this key opens nothing: it is wrong, expired or revoked"), status=401, code="key_refused")
+    request.scope["state"]["caller"] = caller  # for the audit
+    answer = encoded(_session(caller), 200, {"cache-control": "no-store"})
+    secure = request.url.scheme == "https"
+    secret = await plane.identity.sign_in(caller)
+    answer.set_cookie(COOKIE, secret, max_age=round(COOKIE_S), httponly=True, samesite="strict", secure=secure)
+    return answer
+
+
+@router.delete(
+    "/session",
+    summary="Sign out",
+    **answers(SessionShape, SessionShape(name="", role="", tenant="", sign_in=["key"]), problems=(503,)),
+)
+async def sign_out(request: Request, plane: Plane) -> Response:
+    """End the browser's session, here and in the engine."""
+    if secret := cookie(request.headers):
+        await plane.identity.sessions.close(secret)
+    answer = encoded(SessionShape(name="", role="", tenant="", sign_in=["key"]))
+    answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return answer
+
+
+@router.get(
+    "/audit",
+    summary="List administrative acts",
+    **answers(AuditRecordPage, AuditRecordPage(items=[_LINE], next=None), problems=(422, 503)),
+)
+def list_audit(
+    plane: Plane,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    before: Annotated[int, Query(ge=0, le=1 << 53, description="The `next` of the page before.")] = 0,
+) -> Response:
+    """List who changed what, newest first, with the chain and the signatures: `amas audit verify` checks them."""
+    found = plane.audit.newest(limit, before=before)
+    return encoded(AuditRecordPage(items=found, next=found[-1].seq if found and found[-1].seq > 1 else None))
+
+
+def _fields(key: ApiKey) -> dict[str, Any]:
+    return {name: getattr(key, name) for name in KeyShape.__struct_fields__}
+
+
+def _shape(key: ApiKey) -> KeyShape:
+    return KeyShape(**_fields(key))
+
+
+def _session(caller: Caller) -> SessionShape:
+    role = caller.role if caller.name else ""
+    return SessionShape(name=caller.name, role=role, tenant=caller.tenant, sign_in=["key"])

@@ -1,0 +1,61 @@
+"""The files of a goal's deliverable, to be read in a browser. What agents wrote is foreign: no script of it runs here.
+
+Only what publishing listed in its folder is handed out: a result that merely looks like a deliverable opens no other file.
+"""
+
+import asyncio
+import mimetypes
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from amas.server.lookups import workflow_detail
+from amas.server.plane import Plane
+from amas.server.problems import Fault, Refusal
+from amas.server.routes.workflows import WorkflowId
+
+router = APIRouter(prefix="/api/workflows", include_in_schema=False)  # no JSON, so nothing that the API's document could say
+
+BYTES_MAX = 32 << 20
+"""A report that is larger than this is no reading matter."""
+_HEADERS = {
+    "content-security-policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-cache",
+}
+_TEXT = frozenset({".md", ".json", ".txt", ".csv", ".yaml", ".log"})
+"""Shown as they are, whatever the machine's own list of types says."""
+
+
+@router.get("/{workflow_id}/deliverable/{file:path}")
+async def get_file(workflow_id: WorkflowId, file: str, plane: Plane) -> Response:
+    """Answer with one file of a finished goal's deliverable."""
+    detail = await workflow_detail(plane, workflow_id)
+    found = await asyncio.to_thread(_read, detail.result, file)
+    if found is None:
+        raise Refusal(Fault(detail=f"the deliverable has no file {file!r}"), status=404, code="file_unknown")
+    return Response(found, headers=_HEADERS, media_type=_media_type(file))
+
+
+def _read(result: Any, name: str) -> bytes | None:
+    """Return a listed file; None where it isn't listed, isn't there or is too large."""
+    from amas.agents.skills.publish import listed  # with the skills' own libraries
+
+    if not isinstance(result, dict) or not isinstance(result.get("folder"), str):
+        return None
+    folder = Path(result["folder"])
+    path = folder / name
+    try:
+        if name not in listed(folder) or not path.resolve().is_relative_to(folder.resolve()) or path.stat().st_size > BYTES_MAX:
+            return None
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _media_type(name: str) -> str:
+    if Path(name).suffix in _TEXT:
+        return "text/plain"
+    return mimetypes.guess_type(name)[0] or "application/octet-stream"

@@ -1,0 +1,70 @@
+"""The kill switch: stop an agent, a pool or the whole fleet at once (docs/access.md).
+
+It is a wish in the desired state. The call that writes it takes back what the killed run, and no claim hands them anything from
+that moment on (`engine/functions/63_kill.lua`); hosts are told to stop the attempts, and whatever those say later is refused.
+"""
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from amas.core.healing import pool_of
+from amas.engine.desired import Wish
+from amas.errors import AgentUnknown
+from amas.model.desired import FLEET_KILLED, Desired, Kill
+from amas.server import intake
+from amas.server.contract import answers, encoded, takes
+from amas.server.healing_shapes import KillPage, KillShape, NewKill
+from amas.server.plane import ControlPlane, Plane
+from amas.server.problems import Fault, Refusal
+
+router = APIRouter(prefix="/api", tags=["healing"])
+
+_PAGE = KillPage(items=[KillShape(target="coder", by="ann", why="it deletes files", at_ms=1_757_000_000_000)])
+
+
+@router.get("/kill", summary="List what is killed", **answers(KillPage, _PAGE, problems=(503,)))
+async def list_kills(plane: Plane) -> Response:
+    """List agents and pools that do nothing until their kill is lifted."""
+    return encoded(_page(await plane.desired.read()))
+
+
+@router.post(
+    "/kill",
+    summary="Kill, or lift a kill",
+    openapi_extra=takes(NewKill, NewKill(pool="coder", why="it deletes files")),
+    **answers(KillPage, _PAGE, problems=(400, 404, 409, 413, 415, 422, 503)),
+)
+async def post_kill(request: Request, plane: Plane) -> Response:
+    """Take from an agent, a pool or the fleet what it runs and give it nothing more, until the kill is lifted."""
+    new = await intake.read_one(request, NewKill)
+    named = [name for name in (new.agent, new.pool, FLEET_KILLED if new.fleet else "") if name]
+    if len(named) > 1 or not (named or new.lift):
+        raise Refusal(Fault(detail="name one: an agent, a pool, or the fleet", pointer="#"))
+    wanted = await plane.desired.read()
+    if new.lift:
+        missing = [name for name in named if name not in wanted.kills]
+        if missing:
+            raise AgentUnknown(f"{missing[0]!r} isn't killed; what is: {', '.join(sorted(wanted.kills)) or 'nothing'}")
+        wishes = [Wish(f"kill:{name}", None) for name in named or wanted.kills]
+    else:
+        if not new.why.strip():
+            raise Refusal(Fault(detail="say why, for those who find it tomorrow", pointer="#/why"))
+        await _check(plane, wanted, new)
+        wishes = [Wish(f"kill:{named[0]}", Kill(by=new.by, why=new.why, at_ms=plane.engine.now_ms()))]
+    what = ", ".join(named) or "all"
+    await plane.desired.change(wishes, by=new.by, why=f"{what}: kill lifted" if new.lift else f"{what} killed: {new.why}")
+    return encoded(_page(await plane.desired.read()))
+
+
+async def _check(plane: ControlPlane, wanted: Desired, new: NewKill) -> None:
+    """Raise AgentUnknown for a name that nobody has: a slip in an emergency must not look as if it had worked."""
+    pools = {pool.name for pool in wanted.pools or plane.fleet.pools}
+    if new.pool and new.pool not in pools:
+        raise AgentUnknown(f"the fleet has no pool {new.pool!r}; it has {', '.join(sorted(pools)[:20])}")
+    if new.agent and pool_of(new.agent) not in pools and not await plane.remote.registry.look([new.agent]):
+        raise AgentUnknown(f"neither the fleet's pools nor remote sessions have an agent {new.agent!r}")
+
+
+def _page(wanted: Desired) -> KillPage:
+    items = [KillShape(target=name, by=held.by, why=held.why, at_ms=held.at_ms) for name, held in sorted(wanted.kills.items())]
+    return KillPage(items=items)

@@ -1,0 +1,160 @@
+"""Two tenants on one fleet: neither sees, changes or learns of what is the other's, whichever route it asks."""
+
+import re
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+
+from amas.server.access import RULES, Rule
+from amas.server.plane import ControlPlane
+
+from .conftest import WORK, Hands
+from .test_access import bearer, make, problem_of
+
+Headers = dict[str, str]
+ACME, RIVAL = "acme", "rival"
+FLOW = {"name": "f", "tasks": [{"key": "ask", "approval": "Is it good?"}]}
+
+
+class Work(NamedTuple):
+    """What one tenant has."""
+
+    caller: Headers
+    ids: dict[str, str]
+    """By the name of a path's parameter."""
+    secrets: tuple[str, ...]
+    """What may stand in no answer to the other tenant."""
+
+
+async def work_of(client: httpx.AsyncClient, admin: Headers, hands: Hands, tenant: str) -> Work:
+    caller = bearer((await make(client, f"a-{tenant}", "operator", admin, tenant=tenant))["key"])
+
+    async def post(path: str, body: Any) -> dict[str, Any]:
+        answer = await client.post(path, json=body, headers=caller)
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    dead = (await post("/api/tasks", {"capability": WORK, "input": f"in-{tenant}"}))["id"]
+    await hands.fail((await hands.claim())[0], "gave_up", f"it failed for {tenant}")
+    task = (await post("/api/tasks", {"capability": WORK, "input": f"input-{tenant}"}))["id"]
+    await hands.finish((await hands.claim())[0], f"result-{tenant}")
+    workflow = (await post("/api/workflows", {"flow": FLOW}))["workflow_id"]
+    schedule = {"cron": "0 4 * * *", "task": {"capability": WORK, "input": f"nightly-{tenant}"}}
+    assert (await client.put(f"/api/schedules/{tenant}", json=schedule, headers=caller)).status_code == 201
+    approval = (await client.get("/api/approvals", headers=caller)).json()["items"][0]["task_id"]
+    ids = {"task_id": task, "workflow_id": workflow, "name": tenant, "approval": approval, "dead": dead}
+    return Work(caller, ids, (tenant, *ids.values()))
+
+
+@pytest.fixture
+async def tenants(client, hands: Hands) -> tuple[Work, Work]:
+    admin = bearer((await make(client, "root", "system-admin"))["key"])
+    found = [await work_of(client, admin, hands, tenant) for tenant in (ACME, RIVAL)]
+    await hands.record()
+    return found[0], found[1]
+
+
+def path_of(rule: Rule, ids: dict[str, str]) -> str:
+    special = {"/api/approvals": "approval", "/api/dead-letters": "dead"}
+    name = next((name for prefix, name in special.items() if rule.path.startswith(prefix)), "task_id")
+    return re.sub(r"{(\w+)}", lambda found: ids.get(name if found[1] == "task_id" else found[1], "none"), rule.path)
+
+
+BODIES: dict[str, Any] = {
+    "/api/tasks/{task_id}/signal": {"name": "go", "value": 1},
+    "/api/workflows/{workflow_id}/rerun": {"task": "ask"},
+    "/api/workflows/{workflow_id}/signal": {"key": "ask", "value": True},
+    "/api/approvals/{task_id}": {"approved": True},
+    "/api/schedules/{name}": {"cron": "0 4 * * *", "task": {"capability": WORK}},
+}
+
+
+async def snapshot(client: httpx.AsyncClient, work: Work) -> list[Any]:
+    found = []
+    for path in (
+        "/api/tasks/{task_id}",
+        "/api/tasks/{dead}",
+        "/api/workflows/{workflow_id}",
+        "/api/schedules/{name}",
+        "/api/approvals",
+    ):
+        answer = (await client.get(path.format(**work.ids), headers=work.caller)).json()
+        found.append({name: value for name, value in answer.items() if name not in ("seconds", "last_event_id", "tasks")})
+    return found
+
+
+@pytest.mark.requirement("A15")
+async def test_another_tenant_s_ids_are_unknown_on_every_route(client, tenants: tuple[Work, Work]) -> None:
+    acme, rival = tenants
+    before = await snapshot(client, rival)
+    for rule in RULES:
+        if not rule.path.startswith("/api/") or rule.right in ("open", "greet", "session"):
+            continue
+        path = path_of(rule, rival.ids)
+        answer = await client.request(rule.method, path, json=BODIES.get(rule.path), headers=acme.caller)
+        where = f"{rule.method} {path}: {answer.status_code} {answer.text[:200]}"
+        if not rule.tenants:
+            assert problem_of(answer).code == "role_insufficient", where
+        elif "{" in rule.path:
+            assert answer.status_code == 404, where
+            if rule.method != "PUT":  # that one would make it
+                nobody = await client.request(rule.method, path_of(rule, {}), json=BODIES.get(rule.path), headers=acme.caller)
+                assert (nobody.status_code, problem_of(nobody).code) == (404, problem_of(answer).code), where
+        elif rule.method == "GET" and rule.path != "/openapi.json":
+            assert answer.status_code == 200, where
+            assert not [secret for secret in rival.secrets if secret in answer.text], where
+    assert await snapshot(client, rival) == before
+
+
+async def test_a_tenant_sees_its_own_everywhere(client, tenants: tuple[Work, Work]) -> None:
+    acme, _ = tenants
+    for path, wanted in (
+        ("/api/tasks", "task_id"),
+        ("/api/workflows", "workflow_id"),
+        ("/api/schedules", "name"),
+        ("/api/approvals", "approval"),
+        ("/api/dead-letters", "dead"),
+    ):
+        answer = await client.get(path, headers=acme.caller)
+        assert acme.ids[wanted] in answer.text, path
+    for rule in RULES:
+        if rule.tenants and rule.method == "GET" and "{" in rule.path and not rule.path.endswith("/events"):
+            answer = await client.get(path_of(rule, acme.ids), headers=acme.caller)
+            assert answer.status_code == 200, f"{rule.path}: {answer.text}"
+    for action in ("pause", "resume", "cancel"):
+        assert (await client.post(f"/api/workflows/{acme.ids['workflow_id']}/{action}", headers=acme.caller)).status_code == 200
+    assert (await client.post(f"/api/dead-letters/{acme.ids['dead']}/retry", headers=acme.caller)).status_code == 200
+
+
+async def test_queries_and_bodies_get_no_further(client, tenants: tuple[Work, Work], plane: ControlPlane) -> None:
+    acme, rival = tenants
+    for query in (f"tasks?workflow_id={rival.ids['workflow_id']}", f"approvals?workflow_id={rival.ids['workflow_id']}"):
+        assert (await client.get(f"/api/{query}", headers=acme.caller)).json()["items"] == []
+    costs = (await client.get(f"/api/costs?by=tenant&tenant={RIVAL}", headers=acme.caller)).json()
+    assert {item["name"] for item in costs["items"]} <= {ACME}
+    asked = {"ids": [acme.ids["task_id"], rival.ids["task_id"]]}
+    outcomes = (await client.post("/api/tasks/outcomes", json=asked, headers=acme.caller)).json()
+    assert [one["id"] for one in outcomes["ended"]] == [acme.ids["task_id"]]
+    stolen = {"capability": WORK, "needs": [rival.ids["task_id"]]}
+    for path, body in (("/api/tasks", stolen), ("/api/tasks/batch", [stolen])):
+        assert problem_of(await client.post(path, json=body, headers=acme.caller)).code == "task_unknown"
+    for body, code in (
+        ({"capability": WORK, "tenant": RIVAL}, "tenant_refused"),
+        ({"text": "look", "tenant": RIVAL}, "tenant_refused"),
+        ({"text": "look", "input_dir": "/"}, "folder_refused"),
+    ):
+        path = "/api/tasks" if "capability" in body else "/api/goals"
+        assert problem_of(await client.post(path, json=body, headers=acme.caller)).code == code
+    nested = {"cron": "0 4 * * *", "task": {"capability": WORK, "tenant": RIVAL}}
+    assert problem_of(await client.put("/api/schedules/mine", json=nested, headers=acme.caller)).code == "tenant_refused"
+    made = (await client.post("/api/tasks/batch", json=[{"capability": WORK}], headers=acme.caller)).json()["ids"]
+    assert await plane.queue.tenants_of(made) == {made[0]: ACME}
+
+
+async def test_an_idempotency_key_is_each_tenant_s_own(client, tenants: tuple[Work, Work]) -> None:
+    ids = set()
+    for work in (*tenants, tenants[0]):
+        answer = await client.post("/api/tasks", json={"capability": WORK}, headers={**work.caller, "idempotency-key": "k"})
+        ids.add(answer.json()["id"])
+    assert len(ids) == 2

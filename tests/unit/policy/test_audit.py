@@ -1,0 +1,90 @@
+"""The audit's chain: what a changed, removed or inserted line does to it, and what a crash leaves."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from amas.errors import AuditDamaged, AuditError
+from amas.policy.audit import FIRST, LOG, PUBLIC_KEY, Act, AuditLog, verify
+
+Lines = list[bytes]
+
+
+def act(number: int) -> Act:
+    on = f'/api/pools/{number}/scale","signature":"ä\n'
+    return Act(who="ada", kind="key", role="operator", tenant="", act="POST /api/pools/{name}/scale", on=on, outcome=200)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> AuditLog:
+    made = AuditLog(tmp_path / "audit")
+    for number in range(5):
+        made.write(act(number))
+    return made
+
+
+def test_a_log_as_it_was_written_is_sound(log: AuditLog) -> None:
+    lines, digest = verify(log.path)
+    assert lines == 5
+    assert digest != FIRST
+    assert [line.on for line in log.newest(2)] == [act(4).on, act(3).on]
+    assert (log.path.stat().st_mode & 0o777, log.path.with_name("audit.key").stat().st_mode & 0o777) == (0o600, 0o600)
+
+
+@pytest.mark.requirement("A15")
+@pytest.mark.parametrize(
+    ("harm", "line"),
+    [
+        (lambda lines: lines[2:3] + lines[3:], 1),
+        (lambda lines: [*lines[:2], *lines[3:]], 3),
+        (lambda lines: [*lines[:2], lines[2].replace(b"ada", b"eve"), *lines[3:]], 3),
+        (lambda lines: [*lines[:2], lines[2].replace(b'"outcome":200', b'"outcome":403'), *lines[3:]], 3),
+        (lambda lines: [*lines[:4], lines[4].replace(b'"seq":5', b'"seq":6')], 5),
+        (lambda lines: [*lines[:3], lines[1], *lines[3:]], 4),
+        (lambda lines: [lines[1], lines[0], *lines[2:]], 1),
+        (lambda lines: [*lines[:3], b"{}", *lines[3:]], 4),
+        (lambda lines: [*lines[:3], b"", *lines[3:]], 4),
+        (lambda lines: [*lines[:4], lines[4][:-2]], 5),
+    ],
+)
+def test_a_line_that_was_changed_removed_or_put_in_is_found(log: AuditLog, harm: Callable[[Lines], Lines], line: int) -> None:
+    log.path.write_bytes(b"".join(each + b"\n" for each in harm(log.path.read_bytes().splitlines())))
+    with pytest.raises(AuditDamaged, match=f"line {line} of "):
+        verify(log.path)
+
+
+def test_lines_that_another_key_signed_are_found(log: AuditLog, tmp_path: Path) -> None:
+    forged = AuditLog(tmp_path / "forged")
+    for number in range(5):
+        forged.write(act(number))
+    with pytest.raises(AuditDamaged, match="line 1 of "):
+        verify(forged.path, log.path.with_name(PUBLIC_KEY))
+    assert verify(forged.path)[0] == 5
+
+
+def test_a_torn_line_is_cut_off_and_said(log: AuditLog) -> None:
+    whole = log.path.read_bytes()
+    log.path.write_bytes(whole + whole.splitlines()[0][:77])
+    with pytest.raises(AuditDamaged, match="torn"):
+        verify(log.path)
+    AuditLog(log.path.parent).write(act(5))
+    assert log.path.read_bytes().startswith(whole)
+    assert verify(log.path)[0] == 7
+    said = log.newest(2)[1]
+    assert (said.who, said.act, said.on) == ("amas", "cut off a torn line", "77 bytes")
+
+
+def test_two_writers_make_one_chain(log: AuditLog) -> None:
+    other = AuditLog(log.path.parent)
+    for number in range(4):
+        (log if number % 2 else other).write(act(number))
+    assert verify(log.path)[0] == 9
+
+
+def test_a_log_that_cannot_be_written_or_read_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "audit").write_text("")
+    with pytest.raises(AuditError, match="can't be written"):
+        AuditLog(tmp_path / "audit").check()
+    with pytest.raises(AuditError, match="name it with --key"):
+        verify(tmp_path / LOG)

@@ -1,0 +1,102 @@
+// The fleet's figures as they change, and the last minutes of them for plots. One stream for the whole page, closed when no
+// part of it looks. Where there is no stream, the figures are asked for every two seconds.
+import { useSyncExternalStore } from "react";
+import { answer, api, type Shape } from "./client";
+
+export type Figures = Shape["FleetFigures"];
+
+export interface Sample {
+  at_s: number;
+  working: number;
+  tasks_per_second: number | null;
+  response_s: number | null;
+  /** Cores in use by all hosts. */
+  cpu: number | null;
+  rss_bytes: number;
+}
+
+export interface Live {
+  figures: Figures | null;
+  samples: readonly Sample[];
+  /** Why there is nothing new, "" while there is. */
+  trouble: string;
+}
+
+/** Ten minutes at a sample a second: a page that is open all day holds no more. */
+export const SAMPLES_MAX = 600;
+const POLL_MS = 2_000;
+
+let live: Live = { figures: null, samples: [], trouble: "" };
+let cpuBefore: { at_s: number; hosts: Map<string, number> } | null = null;
+const listeners = new Set<() => void>();
+let close: (() => void) | null = null;
+
+function publish(change: Partial<Live>) {
+  live = { ...live, ...change };
+  for (const tell of listeners) tell();
+}
+
+/** Cores used since the last look, by the hosts that were there at both. */
+function cores(figures: Figures, at_s: number): number | null {
+  const before = cpuBefore;
+  cpuBefore = { at_s, hosts: new Map(figures.hosts.map((host) => [host.id, host.cpu_s])) };
+  if (!before || at_s <= before.at_s) return null;
+  const used = figures.hosts.reduce((sum, host) => sum + Math.max(0, host.cpu_s - (before.hosts.get(host.id) ?? host.cpu_s)), 0);
+  return used / (at_s - before.at_s);
+}
+
+export function take(figures: Figures, at_s = Date.now() / 1000) {
+  const sample: Sample = {
+    at_s,
+    working: figures.agents.working,
+    tasks_per_second: figures.tasks_per_second,
+    response_s: figures.average_response_s,
+    cpu: cores(figures, at_s),
+    rss_bytes: figures.hosts.reduce((sum, host) => sum + host.rss_bytes, 0),
+  };
+  publish({ figures, samples: [...live.samples.slice(1 - SAMPLES_MAX), sample], trouble: "" });
+}
+
+function poll(): () => void {
+  let stopped = false;
+  let timer = 0;
+  async function look() {
+    try {
+      take(await answer(api.GET("/api/metrics")));
+    } catch (error) {
+      publish({ trouble: (error as Error).message });
+    }
+    if (!stopped) timer = window.setTimeout(look, POLL_MS);
+  }
+  void look();
+  return () => {
+    stopped = true;
+    window.clearTimeout(timer);
+  };
+}
+
+function open(): () => void {
+  let stop = () => source.close();
+  const source = new EventSource("/api/live");
+  source.addEventListener("figures", (event) => take(JSON.parse((event as MessageEvent<string>).data)));
+  source.addEventListener("away", (event) => publish({ trouble: JSON.parse((event as MessageEvent<string>).data).detail }));
+  source.onerror = () => {
+    if (source.readyState === EventSource.CLOSED) stop = poll(); // refused, not interrupted: the browser won't try again
+    else publish({ trouble: "the live figures are interrupted: connecting again" });
+  };
+  return () => stop();
+}
+
+function listen(tell: () => void) {
+  listeners.add(tell);
+  close ??= open();
+  return () => {
+    listeners.delete(tell);
+    if (listeners.size === 0) {
+      close?.();
+      close = null;
+    }
+  };
+}
+
+export const useLive = (): Live => useSyncExternalStore(listen, () => live);

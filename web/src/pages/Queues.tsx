@@ -1,0 +1,90 @@
+import { useInfiniteQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
+import { answer, api, type Shape } from "../api/client";
+import { useLive } from "../api/live";
+import { count, moment } from "../lib/format";
+import { Refusal } from "../parts/Failed";
+import { Order } from "../parts/Order";
+import { Table } from "../parts/Table";
+
+const EVERY_MS = 5_000;
+
+export function Queues() {
+  const { figures } = useLive();
+  const queued = Object.entries(figures?.tasks.queued ?? {}).sort(([, a], [, b]) => b - a);
+  return (
+    <>
+      <h1>Queues</h1>
+      {figures && queued.length === 0 && <p className="note">Nothing is queued; {count(figures.tasks.delayed)} tasks are delayed.</p>}
+      {figures && queued.length > 0 && (
+        <Table label="Queues" columns={["Queue", "Queued", "At most"]}>
+          {queued.map(([name, depth]) => (
+            <tr key={name}>
+              <th scope="row">{name}</th>
+              <td>{count(depth)}</td>
+              <td>{count(figures.tasks.bounds[name])}</td>
+            </tr>
+          ))}
+        </Table>
+      )}
+      <DeadLetters />
+    </>
+  );
+}
+
+function DeadLetters() {
+  const letters = useInfiniteQuery({
+    queryKey: ["dead-letters"],
+    queryFn: ({ pageParam }) => answer(api.GET("/api/dead-letters", { params: { query: { limit: 50, cursor: pageParam } } })),
+    initialPageParam: "",
+    getNextPageParam: (page) => page.next,
+    refetchInterval: EVERY_MS,
+  });
+  const found = letters.data?.pages.flatMap((page) => page.items) ?? [];
+  return (
+    <section>
+      <h2>Dead letters, newest first</h2>
+      <Refusal error={letters.error} />
+      {letters.isSuccess && found.length === 0 && <p className="note">No task has failed for good.</p>}
+      {found.length > 0 && (
+        <Table label="Dead letters" columns={["Task", "Failed", "Capability", "Why", "What to do"]}>
+          {found.map((letter) => (
+            <Letter key={letter.task_id} letter={letter} />
+          ))}
+        </Table>
+      )}
+      {letters.hasNextPage && (
+        <button type="button" className="quiet" onClick={() => void letters.fetchNextPage()}>
+          Show older ones
+        </button>
+      )}
+    </section>
+  );
+}
+
+function Letter({ letter }: { letter: Shape["DeadLetterShape"] }) {
+  const path = { params: { path: { task_id: letter.task_id } } };
+  return (
+    <tr>
+      <th scope="row">
+        <Link to="/tasks/$id" params={{ id: letter.task_id }}>
+          {letter.title || letter.key || letter.task_id}
+        </Link>
+      </th>
+      <td>{moment(letter.at_ms)}</td>
+      <td>{letter.capability}</td>
+      <td>{letter.failure?.message}</td>
+      <td>
+        <div className="row">
+          <Order label="Put back" changes="dead-letters" run={() => answer(api.POST("/api/dead-letters/{task_id}/retry", path))} />
+          <Order
+            label="Discard"
+            changes="dead-letters"
+            confirm="Discard it? It stays failed."
+            run={() => answer(api.POST("/api/dead-letters/{task_id}/discard", path))}
+          />
+        </div>
+      </td>
+    </tr>
+  );
+}

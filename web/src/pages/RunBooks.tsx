@@ -1,0 +1,80 @@
+import { useQuery } from "@tanstack/react-query";
+import { answer, api, type Shape } from "../api/client";
+import { useSession } from "../api/session";
+import { moment } from "../lib/format";
+import { Refusal } from "../parts/Failed";
+import { Order } from "../parts/Order";
+import { State } from "../parts/State";
+import { Table } from "../parts/Table";
+
+const EVERY_MS = 3_000;
+
+/** What the fleet does about alerts by itself, what it is doing, and what it asks a person before it goes on. */
+export function RunBooks() {
+  const books = useQuery({ queryKey: ["runbooks"], queryFn: () => answer(api.GET("/api/runbooks")) });
+  const runs = useQuery({
+    queryKey: ["runbook-runs"],
+    queryFn: () => answer(api.GET("/api/runbook-runs", { params: { query: { limit: 20 } } })),
+    refetchInterval: EVERY_MS,
+  });
+  return (
+    <section>
+      <h2>Run-books</h2>
+      <Refusal error={books.error ?? runs.error} />
+      {books.data && (
+        <Table label="Run-books" columns={["Run-book", "Started by", "Steps"]}>
+          {books.data.items.map((book) => (
+            <tr key={book.name}>
+              <th scope="row">{book.title || book.name}</th>
+              <td>{book.rules.join(", ") || "people"}</td>
+              <td>
+                <ol>
+                  {book.steps.map((step) => (
+                    <li key={step}>{step}</li>
+                  ))}
+                </ol>
+              </td>
+            </tr>
+          ))}
+        </Table>
+      )}
+      <h2>Runs, newest first</h2>
+      {runs.data?.items.length === 0 && <p className="note">None yet.</p>}
+      {runs.data && runs.data.items.length > 0 && (
+        <Table label="Runs" columns={["Run-book", "About", "Status", "Begun", "By", "What to do"]}>
+          {runs.data.items.map((run) => (
+            <tr key={run.id}>
+              <th scope="row">{run.book.name}</th>
+              <td>{Object.values(run.subject).join(", ")}</td>
+              <td>
+                <State of={run.status} />
+              </td>
+              <td>{moment(run.begun_ms)}</td>
+              <td>{run.by}</td>
+              <td>{!run.ended_ms && <Words run={run} />}</td>
+            </tr>
+          ))}
+        </Table>
+      )}
+    </section>
+  );
+}
+
+function Words({ run }: { run: Shape["Run"] }) {
+  const by = useSession().name || "web";
+  const path = { params: { path: { run_id: run.id } } };
+  const say = (refuse: boolean) => answer(api.POST("/api/runbook-runs/{run_id}/answer", { ...path, body: { by, refuse } }));
+  const asks = run.steps?.[run.at ?? 0]?.status === "asking";
+  return (
+    <div className="row">
+      {asks && <Order label="Confirm" changes="runbook-runs" run={() => say(false)} />}
+      {asks && <Order label="Refuse" changes="runbook-runs" run={() => say(true)} />}
+      <Order
+        label="End it"
+        changes="runbook-runs"
+        confirm="Do no further step? What was done stays done."
+        run={() => answer(api.POST("/api/runbook-runs/{run_id}/end", { ...path, body: { by } }))}
+      />
+    </div>
+  );
+}

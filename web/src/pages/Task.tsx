@@ -1,0 +1,158 @@
+import { useQuery } from "@tanstack/react-query";
+import { Link, useParams } from "@tanstack/react-router";
+import { answer, api, type Shape } from "../api/client";
+import { count, dollars, moment, seconds } from "../lib/format";
+import { Refusal } from "../parts/Failed";
+import { Order } from "../parts/Order";
+import { State } from "../parts/State";
+import { Table } from "../parts/Table";
+
+const EVERY_MS = 2_000;
+
+export function Task() {
+  const { id } = useParams({ from: "/tasks/$id" });
+  const path = { params: { path: { task_id: id } } };
+  const task = useQuery({
+    queryKey: ["task", id],
+    queryFn: () => answer(api.GET("/api/tasks/{task_id}", path)),
+    refetchInterval: ({ state }) => (state.data?.finished_ms ? false : EVERY_MS),
+  });
+  const found = task.data;
+  if (!found) return task.error ? <Refusal error={task.error} /> : <p role="status">Looking…</p>;
+  return (
+    <>
+      <h1>{found.title || found.key || found.id}</h1>
+      <Facts task={found} />
+      {found.failure && <Refusal error={new Error(found.failure.message)} />}
+      <Why id={id} />
+      <Attempts attempts={found.attempts} />
+      <Value name="Input" value={found.input} />
+      {found.state === "succeeded" && <Value name="Result" value={found.result} />}
+    </>
+  );
+}
+
+function Facts({ task }: { task: Shape["TaskDetail"] }) {
+  const { cost } = task;
+  return (
+    <section className="panel">
+      <dl>
+        <dt>State</dt>
+        <dd>
+          <State of={task.state} /> {task.note && `${task.note}`}
+        </dd>
+        <dt>Capability</dt>
+        <dd>{task.capability}</dd>
+        {task.waits_for.length > 0 && (
+          <>
+            <dt>Waits for</dt>
+            <dd>{task.waits_for.join(", ")}</dd>
+          </>
+        )}
+        {task.workflow_id && (
+          <>
+            <dt>Goal</dt>
+            <dd>
+              <Link to="/goals/$id" params={{ id: task.workflow_id }}>
+                {task.workflow_id}
+              </Link>
+            </dd>
+          </>
+        )}
+        {task.parent_id && (
+          <>
+            <dt>Spawned by</dt>
+            <dd>
+              <Link to="/tasks/$id" params={{ id: task.parent_id }}>
+                {task.parent_id}
+              </Link>
+            </dd>
+          </>
+        )}
+        {task.needs.length > 0 && (
+          <>
+            <dt>Needs</dt>
+            <dd className="links">
+              {task.needs.map((need) => (
+                <Link key={need} to="/tasks/$id" params={{ id: need }}>
+                  {need}
+                </Link>
+              ))}
+            </dd>
+          </>
+        )}
+        <dt>Times</dt>
+        <dd>
+          submitted {moment(task.created_ms)}, began {moment(task.started_ms)}, took {seconds(task.seconds)}
+        </dd>
+        <dt>Cost</dt>
+        <dd>
+          {dollars(cost.usd)}, {count(cost.tokens)} tokens in {count(cost.calls)} requests, {seconds(cost.agent_s)} of an agent's time
+        </dd>
+      </dl>
+      {!task.finished_ms && (
+        <div className="row actions">
+          <Order
+            label="Cancel it"
+            changes="task"
+            confirm="Cancel this task and what it spawned?"
+            run={() => answer(api.POST("/api/tasks/{task_id}/cancel", { params: { path: { task_id: task.id } } }))}
+          />
+        </div>
+      )}
+    </section>
+  );
+}
+
+function Why({ id }: { id: string }) {
+  const why = useQuery({
+    queryKey: ["why", id],
+    queryFn: () => answer(api.GET("/api/tasks/{task_id}/why", { params: { path: { task_id: id } } })),
+  });
+  return (
+    <section>
+      <h2>Why this agent</h2>
+      <Refusal error={why.error} />
+      {why.data && <p>{why.data.sentence}</p>}
+    </section>
+  );
+}
+
+function Attempts({ attempts }: { attempts: Shape["AttemptShape"][] }) {
+  if (attempts.length === 0) return null;
+  return (
+    <section>
+      <h2>Attempts</h2>
+      <Table label="Attempts" columns={["Attempt", "Outcome", "Agent", "Host", "Began", "Took", "Failure"]}>
+            {attempts.map((one) => (
+              <tr key={one.attempt}>
+                <th scope="row">{one.attempt}</th>
+                <td>
+                  <State of={one.outcome.replace("_", " ")} />
+                </td>
+                <td>
+                  <Link to="/agents/$id" params={{ id: one.agent_id }}>
+                    {one.agent_id}
+                  </Link>
+                </td>
+                <td>{one.host_id}</td>
+                <td>{moment(one.started_ms)}</td>
+                <td>{one.finished_ms ? seconds((one.finished_ms - one.started_ms) / 1000) : ""}</td>
+                <td>{one.failure?.message}</td>
+              </tr>
+            ))}
+      </Table>
+    </section>
+  );
+}
+
+function Value({ name, value }: { name: string; value: unknown }) {
+  return (
+    <section>
+      <h2>{name}</h2>
+      <pre className="panel" tabIndex={0} aria-label={name}>
+        {JSON.stringify(value, null, 2)}
+      </pre>
+    </section>
+  );
+}

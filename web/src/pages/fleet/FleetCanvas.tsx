@@ -1,0 +1,126 @@
+// The canvas with what lies over it: labels of families and pools, the mark of the agent under the pointer or the keys.
+import { type KeyboardEvent, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
+import { count } from "../../lib/format";
+import { useTheme } from "../../lib/theme";
+import { agentAt, type FleetMap, hit, lay, type Layout, type Pool, spot, STATUSES, step } from "./map";
+import styles from "./fleet.module.css";
+import { Painter } from "./paint";
+
+const KEYS = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End", "PageUp", "PageDown"];
+
+interface Props {
+  map: FleetMap;
+  /** Pools whose name, title or family has these letters stand out. */
+  search: string;
+  /** The agent that the search names; -1 for none. */
+  found: number;
+  open: (agent: string) => void;
+}
+
+export function FleetCanvas({ map, search, found, open }: Props) {
+  const frame = useRef<HTMLDivElement>(null);
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const painter = useRef<Painter>(null);
+  const width = useWidth(frame);
+  const theme = useTheme();
+  const shape = JSON.stringify(map.pools); // the same fleet keeps its layout, however often its agents change
+  const layout = useMemo(() => (width ? lay(map.pools, width, window.innerHeight - 200) : null), [shape, width]);
+  const [at, setAt] = useState(-1);
+  const marked = found >= 0 ? found : at;
+
+  useLayoutEffect(() => {
+    painter.current = layout && canvas.current ? new Painter(canvas.current, layout, width) : null;
+  }, [layout, theme, width]);
+  useLayoutEffect(() => void painter.current?.paint(map), [map, layout, theme]);
+
+  function press(event: KeyboardEvent) {
+    if (event.key === "Enter" && marked >= 0) open(agentAt(map.pools, marked)!);
+    if (!KEYS.includes(event.key) || !layout) return;
+    event.preventDefault();
+    setAt(step(layout, marked, event.key));
+  }
+
+  const pointed = (event: React.PointerEvent | React.MouseEvent) =>
+    layout ? hit(layout, event.nativeEvent.offsetX, event.nativeEvent.offsetY) : -1;
+
+  return (
+    <>
+      <p className={styles.reading} aria-live="polite">
+        {marked >= 0 ? describe(map, marked) : "Point at a dot, or use the arrow keys on the map; Enter opens the agent."}
+      </p>
+      <div
+        ref={frame}
+        className={styles.frame}
+        role="application"
+        aria-label={`Map of ${count(map.codes.length)} agents. Arrows move, Page Up and Page Down change the pool, Enter opens.`}
+        tabIndex={0}
+        onKeyDown={press}
+      >
+        <canvas
+          ref={canvas}
+          className={styles.canvas}
+          style={{ width, height: layout?.height }}
+          onPointerMove={(event) => setAt(pointed(event))}
+          onClick={(event) => {
+            const id = agentAt(map.pools, pointed(event));
+            if (id) open(id);
+          }}
+        />
+        {layout && <Labels layout={layout} search={search} />}
+        {layout && <Mark layout={layout} at={marked} />}
+      </div>
+    </>
+  );
+}
+
+function describe({ pools, codes }: FleetMap, at: number): string {
+  const pool = pools.find((one) => at >= one.from && at < one.from + one.agents);
+  return `${agentAt(pools, at)}, ${STATUSES[codes[at]!]}: ${pool?.title || pool?.name}`;
+}
+
+const matches = (pool: Pool, search: string) => [pool.name, pool.title, pool.family].some((text) => text.toLowerCase().includes(search));
+
+function Labels({ layout, search }: { layout: Layout; search: string }) {
+  const dim = search !== "" && layout.blocks.some(({ pool }) => matches(pool, search));
+  return (
+    <>
+      {layout.sections.map(({ family, y }) => (
+        <h2 key={family} className={styles.family} style={{ top: y }}>
+          {family}
+        </h2>
+      ))}
+      {layout.blocks.map(({ pool, x, y, width }) => (
+        <span
+          key={pool.name}
+          className={dim && matches(pool, search) ? styles.found : styles.pool}
+          style={{ left: x, top: y, maxWidth: width }}
+          title={`${pool.title || pool.name}: ${count(pool.agents)} agents`}
+        >
+          {pool.name}
+        </span>
+      ))}
+    </>
+  );
+}
+
+function Mark({ layout, at }: { layout: Layout; at: number }) {
+  const element = useRef<HTMLDivElement>(null);
+  const place = spot(layout, at);
+  useEffect(() => {
+    element.current?.scrollIntoView({ block: "nearest" });
+  }, [at]);
+  if (!place) return null;
+  const size = layout.cell + 4;
+  return <div ref={element} className={styles.mark} style={{ left: place.x - 2, top: place.y - 2, width: size, height: size }} />;
+}
+
+function useWidth(frame: React.RefObject<HTMLDivElement | null>): number {
+  const [width, setWidth] = useState(0);
+  useLayoutEffect(() => {
+    const element = frame.current!;
+    const sized = new ResizeObserver(() => setWidth(Math.floor(element.clientWidth)));
+    sized.observe(element);
+    return () => sized.disconnect();
+  }, [frame]);
+  return width;
+}

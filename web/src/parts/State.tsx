@@ -1,0 +1,23 @@
+/** A state as a word with a mark of its own shape, so that colour is never all that tells it. */
+const MARK: Record<string, string> = {
+  idle: "○",
+  working: "●",
+  running: "●",
+  succeeded: "✓",
+  error: "✕",
+  failed: "✕",
+  healing: "◐",
+  cancelled: "–",
+  queued: "○",
+  waiting: "◌",
+  delayed: "◌",
+  paused: "‖",
+};
+
+export function State({ of }: { of: string }) {
+  return (
+    <span className={`state state-${of}`}>
+      <span aria-hidden="true">{MARK[of] ?? "·"}</span> {of}
+    </span>
+  );
+}
