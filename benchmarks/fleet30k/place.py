@@ -21,6 +21,8 @@ from benchmarks.fleet import NOOP
 SEATED_S = 300.0
 """Seconds after which a start, or a change of sizes, is stuck."""
 LOOK_EVERY_S = 0.02
+POOL_MAX, FLEET_MAX = 100_000, 1_000_000
+"""The most agents that a pool, and a fleet, may have."""
 
 
 class Place(NamedTuple):
@@ -81,7 +83,11 @@ async def up(fleet_file: str, *, more: str = "", most: int = 0) -> AsyncIterator
 def _extended(path: Path, folder: Path, pools: str, most: int) -> Path:
     """Write the fleet with more pools, and room for them, into `folder`, where benchmarks/agents.py is found, too."""
     head, _, rest = path.read_text().partition("\nlimits:")
-    limits = {"max_agents_per_pool": max(most, 2000), "max_total_agents": most + 30_000, "max_tasks_per_agent": 64}
+    limits = {
+        "max_agents_per_pool": min(max(most, 2000), POOL_MAX),
+        "max_total_agents": min(most + 30_000, FLEET_MAX),
+        "max_tasks_per_agent": 64,
+    }
     written = folder / "fleet.yaml"
     written.write_text(f"{head}\nlimits: {json.dumps(limits)}\n{rest[rest.index('pools:') :].rstrip()}\n{pools}")
     (folder / "agents.py").symlink_to(NOOP.with_name("agents.py"))

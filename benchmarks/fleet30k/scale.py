@@ -10,11 +10,8 @@ from typing import Any
 
 from amas.engine.desired import DesiredState
 from benchmarks.fleet import cpu_by_process
-from benchmarks.fleet30k.place import Found, Place, Row, differences
+from benchmarks.fleet30k.place import POOL_MAX, Found, Place, Row, differences
 from benchmarks.fleet30k.rate import commands
-
-POOL_MAX = 100_000
-"""The most agents that one pool may have."""
 
 
 def names(agents: int) -> list[str]:
