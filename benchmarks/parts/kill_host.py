@@ -31,7 +31,7 @@ LIMIT_S = 120.0
 
 
 @asynccontextmanager
-async def _host(fleet: RunningFleet, client: Fleet, name: str) -> AsyncIterator["subprocess.Popen[bytes]"]:
+async def host_beside(fleet: RunningFleet, client: Fleet, name: str) -> AsyncIterator["subprocess.Popen[bytes]"]:
     """Run a host that no supervisor looks after."""
     command = [sys.executable, "-m", "amas", "host", "--home", str(fleet.home.folder), "--host-id", name]
     environ = os.environ | {"PYTHONPATH": str(NAPS.parent)}
@@ -77,7 +77,7 @@ async def measure(*, quick: bool) -> Measured:
     ):
         for number in range(kills):
             say(f"kill {number + 1} of {kills}")
-            async with _host(fleet, client, name) as process:
+            async with host_beside(fleet, client, name) as process:
                 await asyncio.sleep(0.2 + BEAT_S * number / kills)
                 found.append(await _kill(process, name, client, watch))
     return Measured({"host_kill_recovery_s_p99": max(kill["last_s"] for kill in found)}, {"kills": found})

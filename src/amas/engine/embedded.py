@@ -80,6 +80,8 @@ maxmemory-policy noeviction
 # a task's hash, specification included, stays one allocation
 hash-max-listpack-entries 32
 hash-max-listpack-value 1024
+# a queue of some tasks is no list to be searched from its start for each that comes; a flow's few numbers are
+zset-max-listpack-entries 16
 lazyfree-lazy-user-del yes
 # a snapshot for a back-up begins at once, and leaves nothing behind that later writes would pay for
 repl-diskless-sync yes

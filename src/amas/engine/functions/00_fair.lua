@@ -27,7 +27,7 @@ local function queue_state(queue)
   if not state then
     local held = call('HMGET', key('qs', queue), 'v', 'c', 'n')
     if not held[2] then held[2] = routing.learned_cost(queue) end
-    state = {v = tonumber(held[1]) or 0, cost = tonumber(held[2]) or COST, counted = held[3]}
+    state = {v = tonumber(held[1]) or 0, cost = tonumber(held[2]) or COST, counted = held[3], flows = {}}
     R.queues[queue] = state
   end
   return state
@@ -35,11 +35,15 @@ end
 
 -- The finish times of one tenant's flows of one priority in a queue, of those that have more than virtual time gives them.
 local function flows_of(queue, priority, tenant)
-  local name = key('fl', queue .. '\n' .. priority .. '\n' .. tenant)
-  local flows = R.flows[name]
+  local state = queue_state(queue)
+  local by_tenant = state.flows[priority]   -- found without making the key, which would be made for each task
+  if not by_tenant then by_tenant = {}; state.flows[priority] = by_tenant end
+  local flows = by_tenant[tenant]
   if not flows then
-    call('ZREMRANGEBYSCORE', name, '-inf', string.format('%.17g', queue_state(queue).v))
-    flows = {count = call('ZCARD', name), finish = {}, weight = tonumber(call('HGET', P .. ':weights', tenant) or 1)}
+    local name = key('fl', queue .. '\n' .. priority .. '\n' .. tenant)
+    call('ZREMRANGEBYSCORE', name, '-inf', string.format('%.17g', state.v))
+    flows = {name = name, count = call('ZCARD', name), finish = {}, weight = tonumber(call('HGET', P .. ':weights', tenant) or 1)}
+    by_tenant[tenant] = flows
     R.flows[name] = flows
   end
   return flows
@@ -50,8 +54,7 @@ local function start_in_flow(queue, priority, tenant, workflow, cost)
   local state, flows = queue_state(queue), flows_of(queue, priority, tenant)
   local start = flows.finish[workflow]
   if not start then
-    local name = key('fl', queue .. '\n' .. priority .. '\n' .. tenant)
-    start = tonumber(call('ZSCORE', name, workflow) or nil)
+    start = tonumber(call('ZSCORE', flows.name, workflow) or nil)
     if not start then
       start = state.v
       flows.count = flows.count + 1
@@ -148,11 +151,10 @@ local function learn(spent)
   end
 end
 
--- Write what the call changed. Numbers go as text, since Lua's own conversion keeps 14 digits.
+-- Write what the call changed. Scores go as numbers, which the server writes exactly, at less cost than text; whole ones below 2^53.
 local function write_queues()
   local names = {}
   for queue, list in pairs(R.ready) do
-    for i = 1, #list, 2 do list[i] = string.format('%d', list[i]) end   -- whole numbers, all below 2^53
     call_many('ZADD', key('q', queue), list)
     local state = R.queues[queue]
     if state and state.counted then call('HINCRBY', key('qs', queue), 'n', #list / 2) end

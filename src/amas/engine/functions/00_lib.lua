@@ -14,8 +14,8 @@ local NIL = '\192'   -- msgpack's nil
 -- Note that an ended task outside any workflow can be forgotten in time. '+' before those that have more than their hash, '!' before
 -- those that may be put back.
 local function let_fade(task, state)
-  local mark = state ~= 'succeeded' and '!' or (task.S or task.D or task.C) and '+' or ''
-  R.gone[#R.gone + 1] = mark .. task.id
+  local mark = state ~= 'succeeded' and '!' or (task.S or task.D or task.C) and '+'
+  R.gone[#R.gone + 1] = mark and mark .. task.id or task.id
 end
 
 -- Leave work to a later call: `tend` takes it up.  `kind`: 'ends' (what waits on the end of task `id`, which stands in `state`),
@@ -44,7 +44,8 @@ local function ended(task, state, result, failure)
     local parts = R.replies[task.y]
     if not parts then parts = {}; R.replies[task.y] = parts; R.reply_counts[task.y] = 0 end
     R.reply_counts[task.y] = R.reply_counts[task.y] + 1
-    parts[#parts + 1] = '\148' .. cmsgpack.pack(task.id, state) .. (result or NIL) .. (failure or NIL)
+    local n = #parts   -- pieces, joined once: a joined string of each outcome would be hashed and copied once more
+    parts[n + 1], parts[n + 2], parts[n + 3], parts[n + 4] = '\148', cmsgpack.pack(task.id, state), result or NIL, failure or NIL
   end
   if task.D or task.C then R.ends[#R.ends + 1] = {task, state} end
 end
@@ -77,9 +78,10 @@ end
 local function load_for_success(id)
   local v = call('HMGET', key('t', id), 's', 'c', 'y', 'k')
   if not v[1] then return nil end
-  local attempt, host = claim_of(v[2])
-  if v[4] or attempt > 1 then return load(id) end
-  return {id = id, s = v[1], a = attempt, h = host, y = v[3], f = 0}
+  if v[4] or not v[2] then return load(id) end
+  local attempt, host = string.match(v[2], '^(%d+)\n([^\n]*)')   -- no more of it than is needed: it is read for each task
+  if attempt ~= '1' then return load(id) end
+  return {id = id, s = v[1], a = 1, h = host, y = v[3], f = 0}
 end
 
 -- The fence: the task if `attempt` owns it, else nil and why not ('same': this very outcome was recorded before, so the task

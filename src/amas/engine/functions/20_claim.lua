@@ -12,14 +12,15 @@ local function claim(keys, args)
   if not call('ZSCORE', P .. ':hosts', host) then return 'lost' end
   local choosy, back = call('EXISTS', P .. ':choosy') == 1, {}
   local anything_held, killed = call('EXISTS', P .. ':held') == 1, healing.killed()
-  local out, journal, running, asked = {}, {}, {}, 0
+  local out, journal, running, asked, handed = {}, {}, {}, 0, 0
   local holder = '\n' .. host .. '\n'
   resources.look_for_scopes()
   local routes = routing.read()
 
   -- queued -> running, by `agent`; false when the task is gone, not queued any more, of a workflow that is held, or lacks a resource.
   local function start(id, score, agent, pool)
-    local v = call('HMGET', key('t', id), 's', 'c', 'k', 'b', 'v')
+    local name = key('t', id)
+    local v = call('HMGET', name, 's', 'c', 'k', 'b', 'v')
     if v[1] ~= 'queued' then return false end
     if anything_held and v[3] and set_aside(id, score) then
       if v[5] then resources.set_down(id) end
@@ -29,18 +30,19 @@ local function claim(keys, args)
     local attempt, started, history, generation = 1, R.stamp, NEW, nil
     if v[2] then   -- not its first
       local last, _, _, first = claim_of(v[2])
-      local held = call('HMGET', key('t', id), 'f', 'S', 'C', 'G')
+      local held = call('HMGET', name, 'f', 'S', 'C', 'G')
       attempt, started = last + 1, first
       history = cmsgpack.pack(tonumber(held[1]) or 0, (held[2] or held[3]) and true or false)
       generation = tonumber(held[4] or nil)
     end
-    call('HSET', key('t', id), 's', 'running', 'c', attempt .. holder .. agent .. '\n' .. started)
-    running[#running + 1] = id
-    running[#running + 1] = agent
-    local words = cmsgpack.pack(id, attempt, agent)
-    journal[#journal + 1] = '\147' .. words
-    out[#out + 1] = (generation and '\151' or '\150') .. words .. history
-    out[#out + 1] = generation and v[4] .. cmsgpack.pack(generation) or v[4]
+    call('HSET', name, 's', 'running', 'c', attempt .. holder .. agent .. '\n' .. started)
+    local words, n = cmsgpack.pack(id, attempt, agent), 2 * handed
+    handed = handed + 1
+    running[n + 1], running[n + 2] = id, agent
+    journal[n + 1], journal[n + 2] = '\147', words   -- pieces, joined once: strings joined before would be hashed and copied again
+    n = 2 * n
+    out[n + 1], out[n + 2], out[n + 3] = generation and '\151' or '\150', words, history
+    out[n + 4] = generation and v[4] .. cmsgpack.pack(generation) or v[4]
     return true
   end
 
@@ -64,13 +66,13 @@ local function claim(keys, args)
     end
   end
   choices.put_back(back)
-  if #journal > 0 or R.res then
+  if handed > 0 or R.res then
     call_many('HSET', key('r', host), running)
-    if #journal > 0 then count('claimed', #journal) end
-    commit('claim', {'h', host, 'b', array_header(#journal) .. table.concat(journal)})
+    if handed > 0 then count('claimed', handed) end
+    commit('claim', {'h', host, 'b', array_header(handed) .. table.concat(journal)})
   end
-  if #journal < asked then tend_in_passing(keys, args) end
-  return array_header(#journal) .. table.concat(out)
+  if handed < asked then tend_in_passing(keys, args) end
+  return array_header(handed) .. table.concat(out)
 end
 
 redis.register_function('amas1_claim', claim)
