@@ -55,6 +55,7 @@ DELETE /api/session                                     greet own
 GET    /openapi.json                                    look own
 GET    /metrics                                         look
 GET    /api/metrics                                     look
+GET    /api/live                                        look
 GET    /api/analytics                                   look
 
 GET    /                                                open own
@@ -163,6 +164,7 @@ DELETE /api/silences/{silence_id}                       operate
 GET    /api/runbooks                                    look
 POST   /api/runbooks/{name}/runs                        operate
 GET    /api/runbook-runs                                look
+GET    /api/runbook-runs/{run_id}                       look
 GET    /api/runbook-audit                               look
 POST   /api/runbook-runs/{run_id}/answer                operate
 POST   /api/runbook-runs/{run_id}/end                   operate
