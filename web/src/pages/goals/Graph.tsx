@@ -3,9 +3,10 @@ import { graphlib, layout } from "@dagrejs/dagre";
 import { useNavigate } from "@tanstack/react-router";
 import { Background, Controls, type Edge, type Node, Position, ReactFlow } from "@xyflow/react";
 import "@xyflow/react/dist/base.css";
-import { useMemo } from "react";
+import { type ReactNode, useMemo, useState } from "react";
 import { useTheme } from "../../lib/theme";
 import { State } from "../../parts/State";
+import { type Bundle, bundled, told } from "./bundle";
 import type { Task } from "./fold";
 import styles from "./goals.module.css";
 
@@ -17,16 +18,26 @@ const NODES_MAX = 600;
 export default function Graph({ tasks }: { tasks: Task[] }) {
   const navigate = useNavigate();
   const theme = useTheme();
-  const edges = useMemo(() => edgesOf(tasks), [tasks]);
+  const [open, setOpen] = useState<ReadonlySet<string>>(new Set());
+  const { shown, bundles } = useMemo(() => bundled(tasks, open), [tasks, open]);
+  const edges = useMemo(() => edgesOf(shown, bundles), [shown, bundles]);
+  const ids = [...shown.map((task) => task.id), ...bundles.map(nameOf)];
   const links = edges.map((edge) => edge.id).join(" ");
-  const ids = tasks.map((task) => task.id).join(" ");
-  const places = useMemo(() => (tasks.length <= NODES_MAX ? layOut(tasks, edges) : null), [ids, links]);
-  const nodes = useMemo(() => places && tasks.map((task) => nodeOf(task, places)), [tasks, places]);
+  const places = useMemo(() => (ids.length <= NODES_MAX ? layOut(ids, edges) : null), [ids.join(" "), links]);
+  const nodes = useMemo(
+    () => places && [...shown.map((task) => nodeOf(task, places)), ...bundles.map((bundle) => nodeOfMany(bundle, places))],
+    [shown, bundles, places],
+  );
   if (!nodes) return <p className="note">These are {tasks.length} tasks; a graph shows {NODES_MAX} at most. The hierarchy has all of them.</p>;
+  const follow = (id: string) => {
+    const bundle = bundles.find((each) => nameOf(each) === id);
+    if (bundle) setOpen(new Set([...open, bundle.parent]));
+    else void navigate({ to: "/tasks/$id", params: { id } });
+  };
   return (
     <div className={`panel ${styles.graph}`}>
       <ReactFlow
-        key={`${tasks.length} ${edges.length}`} // laid out anew, it is shown whole again
+        key={`${ids.length} ${edges.length}`} // laid out anew, it is shown whole again
         fitView
         nodes={nodes}
         edges={edges}
@@ -35,7 +46,7 @@ export default function Graph({ tasks }: { tasks: Task[] }) {
         nodesDraggable={false}
         nodesConnectable={false}
         edgesFocusable={false}
-        onNodeClick={(_, node) => void navigate({ to: "/tasks/$id", params: { id: node.id } })}
+        onNodeClick={(_, node) => follow(node.id)}
       >
         <Background />
         <Controls showInteractive={false} />
@@ -44,40 +55,51 @@ export default function Graph({ tasks }: { tasks: Task[] }) {
   );
 }
 
-/** A line from what is needed to what needs it, and a dashed one from who spawned a task to it. */
-function edgesOf(tasks: Task[]): Edge[] {
+const nameOf = (bundle: Bundle) => `${bundle.parent}/*`;
+
+/** A line from what is needed to what needs it, and a dashed one from who spawned a task, or many, to it. */
+function edgesOf(tasks: Task[], bundles: Bundle[]): Edge[] {
   const ids = new Set(tasks.map((task) => task.id));
-  return tasks.flatMap((task) => [
-    ...task.needs.filter((need) => ids.has(need)).map((need) => ({ id: `${need}>${task.id}`, source: need, target: task.id })),
-    ...(ids.has(task.parent_id) ? [{ id: `${task.parent_id}/${task.id}`, source: task.parent_id, target: task.id, className: styles.spawned }] : []),
-  ]);
+  const spawned = (parent: string, id: string) => ({ id: `${parent}/${id}`, source: parent, target: id, className: styles.spawned });
+  return [
+    ...tasks.flatMap((task) => [
+      ...task.needs.filter((need) => ids.has(need)).map((need) => ({ id: `${need}>${task.id}`, source: need, target: task.id })),
+      ...(ids.has(task.parent_id) ? [spawned(task.parent_id, task.id)] : []),
+    ]),
+    ...bundles.map((bundle) => spawned(bundle.parent, nameOf(bundle))),
+  ];
 }
 
-function layOut(tasks: Task[], edges: Edge[]): graphlib.Graph {
+function layOut(ids: string[], edges: Edge[]): graphlib.Graph {
   const graph = new graphlib.Graph().setGraph({ rankdir: "LR", nodesep: 14, ranksep: 60 }).setDefaultEdgeLabel(() => ({}));
-  for (const task of tasks) graph.setNode(task.id, { width: WIDTH, height: HEIGHT });
+  for (const id of ids) graph.setNode(id, { width: WIDTH, height: HEIGHT });
   for (const edge of edges) graph.setEdge(edge.source, edge.target);
   layout(graph);
   return graph;
 }
 
-function nodeOf(task: Task, places: graphlib.Graph): Node {
-  const { x, y } = places.node(task.id) as { x: number; y: number };
-  const name = task.title || task.key || task.capability;
+const nodeOf = (task: Task, places: graphlib.Graph) =>
+  node(task.id, places, task.title || task.key || task.capability, <State of={task.state} />, task.state);
+
+const nodeOfMany = (bundle: Bundle, places: graphlib.Graph) =>
+  node(nameOf(bundle), places, `${bundle.tasks.length} tasks side by side`, told(bundle), `${told(bundle)}; opens them`);
+
+function node(id: string, places: graphlib.Graph, name: string, state: ReactNode, said: string): Node {
+  const { x, y } = places.node(id) as { x: number; y: number };
   return {
-    id: task.id,
+    id,
     position: { x: x - WIDTH / 2, y: y - HEIGHT / 2 },
     width: WIDTH,
     height: HEIGHT,
     sourcePosition: Position.Right,
     targetPosition: Position.Left,
     className: styles.node,
-    ariaLabel: `${name}, ${task.state}`,
+    ariaLabel: `${name}, ${said}`,
     data: {
       label: (
         <>
           <span className={styles.name}>{name}</span>
-          <State of={task.state} />
+          <span className={styles.name}>{state}</span>
         </>
       ),
     },
