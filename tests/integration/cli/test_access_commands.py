@@ -56,7 +56,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(home: Path) -> Iterator[Run]:
-    environment = {**os.environ, "AMAS_HOME": str(home), "COLUMNS": "200"}
+    environment = {**os.environ, "AMAS_HOME": str(home), "AMAS_DRAIN_S": "1", "COLUMNS": "200"}  # its task never ends
 
     def call(*arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "amas", *arguments]

@@ -1,12 +1,18 @@
 """Ports: free ones found, taken ones told with who holds them. Called before anything that listens is started."""
 
 import errno
+import random
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 from amas.errors import PortInUse, StartFailed
 
 _LISTEN = "0A"  # the state's number in /proc/net/tcp
+_ANY = range(10_000, 32_768)
+"""Where a free port is looked for: below those that the system gives to outgoing connections, of which one could take the port
+before the program that it is meant for listens, or while that is restarted."""
+_TRIES = 100
 
 
 def claim_ports(host: str, wanted: dict[str, int]) -> dict[str, int]:
@@ -17,11 +23,18 @@ def claim_ports(host: str, wanted: dict[str, int]) -> dict[str, int]:
     bound: list[socket.socket] = []
     try:
         for option, port in wanted.items():
-            bound.append(_bound(host, port, option))
+            bound.append(_bound(host, port, option) if port else _bound_to_any(host, option))
         return {option: each.getsockname()[1] for option, each in zip(wanted, bound, strict=True)}
     finally:
         for each in bound:
             each.close()
+
+
+def _bound_to_any(host: str, option: str) -> socket.socket:
+    for port in random.sample(_ANY, _TRIES):
+        with suppress(PortInUse):
+            return _bound(host, port, option)
+    return _bound(host, 0, option)  # a crowded machine: whatever the system has
 
 
 def _bound(host: str, port: int, option: str) -> socket.socket:
