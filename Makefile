@@ -30,9 +30,8 @@ lint: setup  ## ruff, mypy --strict, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# three processes on two cores: fleets that start, leases that end and failovers are waited for, which takes no core
 test: lint  ## lint, then every test that this machine can run
-	$(BIN)/python -m pytest -n 3 --dist loadgroup tests
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests
 
 bench: setup  ## measure this machine; tables, plots, benchmarks/results.json and docs/benchmarks.md
 	$(BIN)/python -m benchmarks

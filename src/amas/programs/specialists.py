@@ -18,6 +18,7 @@ from amas.artifacts.store import ArtifactStore
 from amas.client import Fleet, TaskHandle
 from amas.clock import new_id
 from amas.core.authority import Hierarchy
+from amas.engine.desired import DesiredState
 from amas.engine.hosts import HostRegistry
 from amas.errors import AgentUnknown, CapabilityUnknown, FleetError, TaskFailed
 from amas.fleet.load import load_fleet
@@ -102,7 +103,10 @@ def _pool(spec: FleetSpec, name: str) -> PoolSpec:
 
 async def _free_numbers(fleet: Fleet, spec: FleetSpec, pool: PoolSpec, count: int) -> list[int]:
     cards = [card for host in await HostRegistry(fleet.engine).all() for card in host.about.pools]
-    taken = {number for card in cards if card.pool == pool.name for number in expand(card.numbers)}
+    seen = {number for card in cards if card.pool == pool.name for number in expand(card.numbers)}
+    desired = await DesiredState(fleet.engine).read()
+    wanted = next((each for each in desired.pools if each.name == pool.name), pool)
+    taken = seen.union(expand(wanted.numbers))  # hosts may be about to have those that none has yet
     total = sum(card.count for card in cards)
     most = max(spec.limits.max_agents_per_pool, pool.replicas)
     if count < 1 or len(taken) + count > most:
@@ -111,7 +115,7 @@ async def _free_numbers(fleet: Fleet, spec: FleetSpec, pool: PoolSpec, count: in
         )
     if total + count > spec.limits.max_total_agents:
         raise FleetError(f"the fleet has {total} agents; its limit (max_total_agents) is {spec.limits.max_total_agents}")
-    first = max(taken, default=0) + 1
+    first = max((*taken, *expand(wanted.gone)), default=0) + 1
     return list(range(first, first + count))
 
 
