@@ -1,6 +1,5 @@
 """`amas keys`, `amas audit` and `amas kill`: through the API of the running fleet, but for `verify`, which reads a file."""
 
-import getpass
 import re
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from urllib.parse import quote
 
 from amas.cli.api import Api, home_at
 from amas.cli.output import console, moment, print_json
+from amas.cli.who import me
 from amas.errors import SettingInvalid
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)([dh])")
@@ -95,7 +95,7 @@ def certs(folder: Path, names: list[str]) -> None:
 def kill(who: str, folder: Path | None, *, said: dict[str, Any], as_json: bool) -> None:
     """Kill, or lift a kill; a name with a number at its end is an agent's."""
     kind = "agent" if who.rpartition("-")[2].isdigit() else "pool"
-    found = Api.of(home_at(folder)).post("/api/kill", {**said, kind: who, "by": _me()})
+    found = Api.of(home_at(folder)).post("/api/kill", {**said, kind: who, "by": me()})
     if as_json:
         print_json(found)
         return
@@ -104,13 +104,6 @@ def kill(who: str, folder: Path | None, *, said: dict[str, Any], as_json: bool) 
         for item in found["items"]
     ]
     _print(["killed", "why", "by", "since"], rows, nothing="nothing is killed")
-
-
-def _me() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return "operator"
 
 
 def _print(columns: list[str], rows: list[list[object]], *, nothing: str) -> None:
