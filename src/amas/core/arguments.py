@@ -19,6 +19,8 @@ LONG_MAX = (1 << 63) - 1
 """The largest whole number that a policy knows, and its negative the least; what is beyond counts as that."""
 PLACE_CHARS_MAX = 4096
 """A longer text is neither path nor URL."""
+DEPTH_MAX = 32
+"""Of lists and mappings within each other; what is deeper isn't told."""
 _RESERVED = {"__entity", "__extn", "__expr"}
 """Cedar's JSON takes objects with these for something else than records."""
 
@@ -73,7 +75,7 @@ def facts(arguments: Mapping[str, Json], names: Iterable[str]) -> dict[str, Json
     return {**told, "given": list(given)}
 
 
-def plain(value: Json) -> Json:
+def plain(value: Json, depth: int = 0) -> Json:
     """Return a value as a policy language without nothing, fractions and large numbers can have it; None for what can't be.
 
     Fractions become numbers of four digits behind the point. What can't be is left out of lists and mappings.
@@ -87,15 +89,15 @@ def plain(value: Json) -> Json:
         return {"__extn": {"fn": "decimal", "arg": f"{value:.4f}"}} if fits else None
     if isinstance(value, str):
         return _utf8(value)
-    return _plain_parts(value)
+    return _plain_parts(value, depth + 1) if depth < DEPTH_MAX else None
 
 
-def _plain_parts(value: Json) -> Json:
+def _plain_parts(value: Json, depth: int) -> Json:
     if isinstance(value, list | tuple):
-        return [each for each in map(plain, value) if each is not None]
+        return [made for each in value if (made := plain(each, depth)) is not None]
     if not isinstance(value, dict) or _RESERVED & value.keys():
         return None
-    return {_utf8(name): made for name, each in value.items() if (made := plain(each)) is not None}
+    return {_utf8(name): made for name, each in value.items() if (made := plain(each, depth)) is not None}
 
 
 def _utf8(text: str) -> str:

@@ -11,7 +11,7 @@ A fleet file names them (`policies: policies/`, or a list of files and folders);
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -205,3 +205,30 @@ def _limit(said: DeclaredCallLimit, place: Place) -> CallLimit:
 def policy_paths(said: str | Sequence[str], folder: Path) -> list[Path]:
     """Return the paths that a fleet file names, as they are meant: from its folder."""
     return [(folder / each).absolute() for each in _texts(said if isinstance(said, str) else tuple(said))]
+
+
+class Expectation(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a table of expected decisions."""
+
+    agent: str
+    tool: str
+    expect: Literal["allow", "refuse"]
+    arguments: dict[str, Any] = msgspec.field(default_factory=dict)
+    tenant: str = ""
+    rule: str = ""
+    """Of those that decide; empty for whichever."""
+
+
+class Expectations(msgspec.Struct, frozen=True, kw_only=True):
+    """A file with a table of expected decisions."""
+
+    tests: tuple[Expectation, ...]
+
+
+def load_expectations(path: Path) -> tuple[Expectation, ...]:
+    """Return the table in a file; FleetFileInvalid names the first mistake's line and field."""
+    file = YamlFile.read(path)
+    found = file.decode(Expectations).tests
+    if not found:
+        raise file.invalid("is empty: add a line such as {agent: coder-1, tool: shell, expect: refuse}", "tests")
+    return found

@@ -102,7 +102,7 @@ class PolicyRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`file:line`."""
 
 
-class Refusal(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """A call that was refused, as the engine keeps it."""
 
     at_ms: int

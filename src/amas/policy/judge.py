@@ -194,7 +194,10 @@ class Judge:
 
 def refusal(call: ToolCall, decision: Decision, *, at_ms: int) -> Refusal:
     """Return what is kept of a call that was refused."""
-    arguments = json.dumps(call.arguments, default=str, ensure_ascii=True)
+    try:
+        arguments = json.dumps(call.arguments, default=str, ensure_ascii=True)
+    except RecursionError:
+        arguments = "(nested too deeply to be shown)"
     if len(arguments) > ARGUMENTS_CHARS_MAX:
         arguments = arguments[: ARGUMENTS_CHARS_MAX - 3] + "..."
     return Refusal(

@@ -27,7 +27,7 @@ from amas.model.policy import Decision, PolicyRule, Refusal, ToolCall
 from amas.observe import events
 from amas.observe.logging import Log
 from amas.policy.cedar import CedarInvalid
-from amas.policy.judge import Judge, refusal
+from amas.policy.judge import Judge, Ruling, refusal
 
 TELL_EVERY_S = 1.0
 UNTOLD_MAX = 100
@@ -93,24 +93,24 @@ class PolicyManager:
         EngineError when a limit can't be asked for.
         """
         ruling = self._judge.decide(call)
-        decision = ruling.decision
-        if ruling.alternatives or ruling.caps:
-            every = [_take(rule, call) for rule in ruling.caps]
-            decision = await self._within(call, decision, every, [_take(rule, call) for rule in ruling.alternatives])
+        limited = ruling.alternatives or ruling.caps
+        decision = await self._within(call, ruling) if limited else ruling.decision
         self._note(call, decision)
         return decision
 
-    async def _within(self, call: ToolCall, decision: Decision, every: list[Take], one_of: list[Take]) -> Decision:
-        ledger = self._ledger
+    async def _within(self, call: ToolCall, ruling: Ruling) -> Decision:
+        ledger, rules = self._ledger, {rule.name: rule for rule in (*ruling.caps, *ruling.alternatives)}
         if ledger is None:
             why = f"{call.agent} may not use {call.tool!r} here: its limit is kept in the engine, and there is none"
-            return Decision(allowed=False, why=why, rules=tuple(take.rule for take in (*every, *one_of)))
+            return Decision(allowed=False, why=why, rules=tuple(rules))
+        every, one_of = ([_take(rule, call) for rule in of] for of in (ruling.caps, ruling.alternatives))
         taken: Taken = await self._patient(lambda: ledger.take(every, one_of))
         if taken.granted:
-            return msgspec.structs.replace(decision, rules=(taken.limit.rule,)) if taken.limit else decision
-        assert taken.limit is not None
+            return msgspec.structs.replace(ruling.decision, rules=(taken.limit.rule,)) if taken.limit else ruling.decision
+        assert taken.limit is not None, "what isn't granted lacks room in some limit"
         used_up = f"the limit of {taken.limit.rule!r} is used up ({limit_told(taken.limit.limit)})"
-        why = f"{call.agent} may not use {call.tool!r} now: {used_up}; there is room again in {taken.retry_after_s:.0f} s"
+        said = f": {why}" if (why := rules[taken.limit.rule].why) else ""
+        why = f"{call.agent} may not use {call.tool!r} now: {used_up}{said}; there is room again in {taken.retry_after_s:.0f} s"
         return Decision(allowed=False, why=why, rules=(taken.limit.rule,), retry_after_s=taken.retry_after_s)
 
     def _note(self, call: ToolCall, decision: Decision) -> None:
