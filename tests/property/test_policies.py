@@ -53,7 +53,7 @@ def decided(said: list[PolicyRule], call: ToolCall) -> Decision:
     return PolicyManager(FleetSpec(name="fleet", pools=POOLS, policies=tuple(said))).decide(call)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(rules, max_size=6, unique_by=lambda rule: rule.name), rules, calls, st.randoms())
 def test_a_denial_wins_and_nothing_else_matters(said: list[PolicyRule], more: PolicyRule, call: ToolCall, random: object) -> None:
     before = decided(said, call)
