@@ -23,7 +23,7 @@ from amas.cli.looking import app as looking
 from amas.cli.observing import app as observing
 from amas.cli.operating import app as operating
 from amas.cli.options import HomeOption, Json, Watch
-from amas.cli.output import watched
+from amas.cli.output import complain, watched
 from amas.cli.rolling import app as rolling
 from amas.cli.watching import alert_app, run_app, runbooks
 
@@ -576,5 +576,5 @@ def main() -> None:
 
         if not isinstance(error, AmasError):
             raise
-        print(f"amas: {error}", file=sys.stderr)
+        complain(error)
         sys.exit(ExitCode.WRONG_INPUT if error.act == "author" else ExitCode.UNUSABLE)
