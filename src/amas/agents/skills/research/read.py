@@ -30,7 +30,7 @@ DOCUMENT_BYTES_MAX = 64 * 2**20
 UNPACKED_BYTES_MAX = 512 * 2**20
 """What an Office file may unpack to: a bomb is far above, a book far below."""
 NESTING_MAX = 200
-"""Elements of HTML within one another: browsers give up at 512, and what a cell holds is gone through once for each table around."""
+"""Elements of HTML within one another: browsers give up at 512, and a cell is gone through once for each table around it."""
 ROWS_MAX = 2_000
 """Rows read of one table; a table that has more is cut, and that is said."""
 PASSAGE_CHARS_MAX = 1_500
@@ -120,7 +120,7 @@ def read_html(blob: bytes) -> Iterator[Block]:
 
 def _blocks(soup: "BeautifulSoup") -> "dict[int, Tag | None]":
     """Return by an element's `id` what its words belong to: the innermost table around them, else the innermost block."""
-    found: "dict[int, tuple[int, Tag | None]]" = {id(soup): (0, None)}
+    found: dict[int, tuple[int, Tag | None]] = {id(soup): (0, None)}
     for element in soup.find_all(True):
         depth, around = found[id(element.parent)]
         if depth == NESTING_MAX:
