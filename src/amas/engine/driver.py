@@ -6,29 +6,9 @@ every process of a fleet would pay for them. The driver takes their absence as a
 those figures of its own connections imports `opentelemetry.sdk.metrics` before amas.
 """
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from amas.imports import absent
 
-_METRICS = ("opentelemetry.metrics", "opentelemetry.sdk.metrics")
-
-
-@contextmanager
-def _absent(modules: tuple[str, ...]) -> Iterator[None]:
-    """Let an import of these modules fail within the block, where they aren't imported already: None says so to the machinery.
-
-    Source: https://docs.python.org/3/reference/import.html#the-module-cache
-    """
-    hidden = [name for name in modules if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
-    try:
-        yield
-    finally:
-        for name in hidden:
-            del sys.modules[name]
-
-
-with _absent(_METRICS):
+with absent("opentelemetry.metrics", "opentelemetry.sdk.metrics"):
     from redis import exceptions
     from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
     from redis.asyncio.connection import AbstractConnection
