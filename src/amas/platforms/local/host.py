@@ -22,6 +22,7 @@ from amas.observe.logging import open_log
 from amas.observe.tracing import tracing_of
 from amas.orchestration.fleet_bus import FollowingBus
 from amas.platforms.local.control import fleet_state
+from amas.platforms.local.cycles import look_seldom
 from amas.platforms.local.home import Home
 from amas.platforms.local.ready import on_stop, tell_ready
 from amas.platforms.local.secret import forget_message_secret, message_settings
@@ -85,6 +86,7 @@ async def _host(home: Home, host_id: str) -> None:
         await asyncio.wait((running, working), return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             tell_ready()
+            look_seldom()
             seating = Seating(engine, host, prepare=prepare, draw=random.random)
             following = group.create_task(seating.run(), name="seating")
             await asyncio.wait((running,))
