@@ -137,6 +137,10 @@ GET    /api/fleet/desired                               look
 GET    /api/fleet/history                               look
 GET    /api/fleet/map                                   look
 POST   /api/fleet/apply                                 administer
+GET    /api/policies                                    look
+PUT    /api/policies                                    administer
+POST   /api/policies/test                               look quiet
+GET    /api/policies/refusals                           look
 GET    /api/scaling                                     look
 GET    /api/scaling/{pool}                              look
 GET    /api/routes                                      look
