@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from amas.core.scaling import Turn, decide
+from amas.core.scaling import Turn, decide, viewed
 from amas.core.scaling_history import ScalingMemory
 from amas.engine.desired import DesiredState, Wish
 from amas.engine.inbox import Inboxes
@@ -20,7 +20,7 @@ from amas.engine.scaling import HostLoad, QueueSeen, ScalingState
 from amas.errors import DesiredChanged, RecordsError
 from amas.model.desired import Desired, Scale
 from amas.model.fleet import PoolSpec
-from amas.model.scaling import AUTOSCALER, Observation, PoolScaling, ScalingSpec, ScalingStep
+from amas.model.scaling import AUTOSCALER, Observation, PoolScaling, ScalingSpec
 from amas.observe import events
 from amas.observe.logging import process_log
 from amas.records.costs import Span
@@ -32,7 +32,6 @@ WAKE_S = 0.25
 """While a pool has no agents: what comes for it waits no longer than this, and the agents' own start."""
 AGAIN_S = 0.1
 KEEP_MS = 30_000
-STEPS_KEPT = 10
 CPU_MS = 10_000
 """Over which a host's CPU is measured: beats come every two seconds."""
 COSTS_MS, SPAN_MS = 60_000, 3_600_000
@@ -284,25 +283,12 @@ def _viewed(size: _Size, before: PoolScaling | None) -> PoolScaling:
     """Return what people are shown after a decision."""
     made, spec = size.turn.decision, size.pool.scaling
     assert spec is not None
-    steps, grown, shrunk = (before.steps, before.grown, before.shrunk) if before else ((), 0, 0)
-    new_advice = spec.recommend_only and made.replicas != (before.recommended if before else made.before)
-    if made.replicas != made.before and (size.applied or new_advice):
-        step = ScalingStep(at_ms=made.at_ms, before=made.before, replicas=made.replicas, reason=made.reason)
-        steps = (step, *steps)[:STEPS_KEPT]
-    if size.applied:
-        grown, shrunk = grown + (made.replicas > made.before), shrunk + (made.replicas < made.before)
-    return PoolScaling(
+    now = PoolScaling(
         pool=size.pool.name,
         replicas=made.replicas if size.applied else size.pool.replicas,
         min=spec.min,
         max=spec.max,
-        recommended=made.replicas,
-        reason=made.reason,
         pinned_by=size.pinned_by,
         recommend_only=spec.recommend_only,
-        at_ms=made.at_ms,
-        signals=made.signals,
-        steps=steps,
-        grown=grown,
-        shrunk=shrunk,
     )
+    return viewed(made, before, now)

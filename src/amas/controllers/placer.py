@@ -67,7 +67,7 @@ class Placer:
         if self._since_s is None:
             self._since_s = now_s
         wait_s = self._since_s + GATHER_S - now_s
-        self._gathered = self._gathered or len(live) >= desired.fleet.hosts or wait_s <= 0
+        self._gathered = self._gathered or len(live) >= desired.hosts or wait_s <= 0
         return 0.0 if self._gathered else wait_s
 
     def _told(self, desired: Desired, live: frozenset[str], placed: Mapping[str, tuple[Seats, ...]]) -> None:

@@ -13,7 +13,7 @@ from amas.clock import SERVER_CLOCK
 from amas.core.difference import scales_kept
 from amas.engine.connection import Engine
 from amas.errors import DesiredChanged
-from amas.model.desired import SECTIONS, Desired, DesiredChange
+from amas.model.desired import SECTIONS, Desired, DesiredChange, Scale
 from amas.model.fleet import FleetSpec
 
 CHANNEL = "desired"
@@ -27,6 +27,7 @@ _single: dict[str, msgspec.msgpack.Decoder[Any]] = {
     FLEET: _fleet,
     "stage": msgspec.msgpack.Decoder(int),
     "closed": msgspec.msgpack.Decoder(str),
+    "host_scale": msgspec.msgpack.Decoder(Scale),
 }
 _values = {kind: (attribute, msgspec.msgpack.Decoder(of)) for kind, (attribute, of) in SECTIONS.items()}
 

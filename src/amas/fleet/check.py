@@ -41,6 +41,7 @@ def problems(spec: FleetSpec) -> Iterator[Problem]:
         yield Problem("name", f"{spec.name!r} must be {_NAME_WORDS}, such as my-fleet")
     if not 1 <= spec.hosts <= HOSTS_MAX:
         yield Problem("hosts", f"is {spec.hosts}, but must be from 1 to {HOSTS_MAX}")
+    yield from _of_hosts(spec)
     if not spec.pools:
         yield Problem("pools", "is empty: a fleet needs at least one pool")
     names = Counter(pool.name for pool in spec.pools)
@@ -64,6 +65,17 @@ def problems(spec: FleetSpec) -> Iterator[Problem]:
     if total > spec.limits.max_total_agents:
         most = spec.limits.max_total_agents
         yield Problem("pools", f"have {total} agents, over the limit of {most}: lower replicas, or raise limits.max_total_agents")
+
+
+def _of_hosts(spec: FleetSpec) -> Iterator[Problem]:
+    if (follows := spec.host_scaling) is None:
+        return
+    for field, message in mistakes(follows.scaling):
+        yield Problem(f"hosts.{field.removeprefix('targets.')}", message)
+    if follows.scaling.max > HOSTS_MAX:
+        yield Problem("hosts.max", f"is {follows.scaling.max}, but must be from 1 to {HOSTS_MAX}")
+    if follows.agents < 1:
+        yield Problem("hosts.agents", f"is {follows.agents}, but a host seats 1 agent at least")
 
 
 def _of_pool(pool: PoolSpec) -> Iterator[Problem]:

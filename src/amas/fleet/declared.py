@@ -92,6 +92,17 @@ class DeclaredScaling(msgspec.Struct, frozen=True, kw_only=True):
     recommend_only: bool = False
 
 
+class DeclaredHosts(msgspec.Struct, frozen=True, kw_only=True):
+    """How many hosts there are, where that follows load."""
+
+    max: int
+    min: int = 1
+    agents: int = 10_000
+    cpu: float = 0.7
+    up: DeclaredPace = DeclaredPace()
+    down: DeclaredPace = DeclaredPace()
+
+
 class DeclaredHttp(msgspec.Struct, frozen=True, kw_only=True):
     """How a foreign agent is called, as `agents/http_agent.py` says."""
 
@@ -262,7 +273,7 @@ class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     title: str = ""
     limits: DeclaredLimits = DeclaredLimits()
     playbooks: tuple[str, ...] = ()
-    hosts: int = 1
+    hosts: int | DeclaredHosts = 1
     providers: dict[str, DeclaredProvider] = msgspec.field(default_factory=dict)
     tenants: dict[str, DeclaredTenant] = msgspec.field(default_factory=dict)
     authority: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)

@@ -30,7 +30,7 @@ from amas.fleet.declared import (
     Time,
     seconds,
 )
-from amas.fleet.scaling import scaling_spec
+from amas.fleet.scaling import host_scaling, scaling_spec
 from amas.model.authority import Right
 from amas.model.backup import BackupSpec
 from amas.model.breaker import BreakerSpec
@@ -161,7 +161,8 @@ class _Reading:
             pools=tuple(self._pool(pool, f"pools[{index}]") for index, pool in enumerate(said.pools)),
             limits=msgspec.structs.replace(self._limits(said.limits), gate=self._gate(said.gate)),
             playbooks=tuple(self._beside(name) for name in said.playbooks),
-            hosts=said.hosts,
+            hosts=said.hosts if isinstance(said.hosts, int) else said.hosts.min,
+            host_scaling=None if isinstance(said.hosts, int) else host_scaling(said.hosts, "hosts", self._seconds),
             folder=str(Path(self._file.path).parent.absolute()),
             providers=tuple(self._provider(name, provider) for name, provider in said.providers.items()),
             tenants={name: self._tenant(tenant, f"tenants.{name}") for name, tenant in said.tenants.items()},

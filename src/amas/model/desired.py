@@ -69,6 +69,8 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     """As declared."""
     scales: dict[str, Scale] = {}
     """By pool."""
+    host_scale: Scale | None = None
+    """How many hosts there are to be, where their number follows load."""
     orders: dict[str, Order] = {}
     """By host."""
     seats: dict[str, tuple[Seats, ...]] = {}
@@ -112,9 +114,19 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(pool, **changes) if changes else pool
 
     @property
+    def hosts(self) -> int:
+        """How many hosts the local platform is to run."""
+        if self.fleet is None:
+            return 0
+        follows, scale = self.fleet.host_scaling, self.host_scale
+        if follows is None or scale is None:
+            return self.fleet.hosts
+        return min(max(scale.replicas, follows.scaling.min), follows.scaling.max)
+
+    @property
     def spec(self) -> FleetSpec | None:
-        """The fleet as it is to run now: as declared, with `pools`."""
-        return None if self.fleet is None else msgspec.structs.replace(self.fleet, pools=self.pools)
+        """The fleet as it is to run now: as declared, with `pools` and `hosts`."""
+        return None if self.fleet is None else msgspec.structs.replace(self.fleet, pools=self.pools, hosts=self.hosts)
 
 
 class DesiredChange(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from amas.model.remote import RemoteSpec
 from amas.model.rollout_spec import RolloutSpec
 from amas.model.routing import RoutingSpec
 from amas.model.runbook import RunBook
-from amas.model.scaling import ScalingSpec
+from amas.model.scaling import HostScaling, ScalingSpec
 from amas.model.states import Layer
 from amas.model.task import DEFAULT_RETRY, Json, RetryPolicy
 
@@ -180,7 +180,9 @@ class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
     playbooks: tuple[str, ...] = ()
     """Names of shipped playbooks or paths; empty for all that ship with the product."""
     hosts: int = 1
-    """Host processes that the local platform starts."""
+    """Host processes that the local platform starts; where their number follows load, the fewest."""
+    host_scaling: HostScaling | None = None
+    """How the number of hosts follows load; None: it stays as declared."""
     folder: str = ""
     """Where its file lies, an absolute path: agents' modules may stand beside it. Empty for one that no file declared."""
     providers: tuple[ProviderSpec, ...] = ()

@@ -78,6 +78,25 @@ class ScalingSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Say what would be done and do nothing."""
 
 
+class HostScaling(msgspec.Struct, frozen=True, kw_only=True):
+    """How the number of the local platform's hosts follows load."""
+
+    agents: int = 10_000
+    """That one host seats, by weight: an agent counts by the tasks it takes at a time, an isolated one several times."""
+    scaling: ScalingSpec
+    """Bounds, paces and the target of `cpu`; what else a pool's says plays no part."""
+
+
+class HostsSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """What is seen of all hosts at a time."""
+
+    at_ms: int
+    weight: int = 0
+    """Of the agents that are wanted."""
+    cpu: tuple[float, ...] = ()
+    """CPUs that each host uses of which that is known by now."""
+
+
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """What is seen of a pool at a time."""
 
@@ -139,9 +158,9 @@ class PoolScaling(msgspec.Struct, frozen=True, kw_only=True):
     """That are wanted now."""
     min: int
     max: int
-    recommended: int
+    recommended: int = 0
     """The last decision; another number than `replicas` where that isn't carried out."""
-    reason: str
+    reason: str = ""
     pinned_by: str = ""
     """Who set the size by hand; empty where the autoscaler decides."""
     recommend_only: bool = False
@@ -158,3 +177,5 @@ class ScalingBoard(msgspec.Struct, frozen=True, kw_only=True):
     """All pools whose size follows their work, by name."""
 
     pools: tuple[PoolScaling, ...] = ()
+    hosts: PoolScaling | None = None
+    """The hosts, where their number follows load: `replicas` and the like count hosts."""

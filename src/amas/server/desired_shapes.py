@@ -8,6 +8,7 @@ from msgspec import Meta
 from amas.core.difference import Difference
 from amas.model.desired import DesiredChange, Order, Scale
 from amas.model.fleet import FleetSpec
+from amas.model.scaling import PoolScaling
 from amas.server.shapes import Given, Line, Name
 
 Reason = Annotated[str, Meta(max_length=500)]
@@ -108,6 +109,8 @@ class HostPage(msgspec.Struct, frozen=True, kw_only=True):
     """Every host that lives or of which something is wanted."""
 
     items: list[HostNow]
+    scaling: PoolScaling | None = None
+    """How many hosts there are to be and why, where their number follows load."""
 
 
 class HistoryPage(msgspec.Struct, frozen=True, kw_only=True):

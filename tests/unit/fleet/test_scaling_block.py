@@ -7,7 +7,7 @@ import pytest
 from amas.errors import FleetFileInvalid
 from amas.fleet.load import load_fleet
 from amas.model.fleet import FleetSpec
-from amas.model.scaling import ScalingPace, ScalingSpec, ScalingTargets, ScalingWindow
+from amas.model.scaling import HostScaling, ScalingPace, ScalingSpec, ScalingTargets, ScalingWindow
 
 FILE = """\
 name: small
@@ -79,3 +79,37 @@ def test_a_start_above_the_most_is_a_mistake(tmp_path: Path) -> None:
     text = FILE.replace("max: 40\n", "max: 8\n").replace("    scaling:", "    replicas: 9\n    scaling:")
     with pytest.raises(FleetFileInvalid, match=r"8: pools\[0\].replicas: is 9, but scaling.max is 8"):
         load(tmp_path, text)
+
+
+HOSTS = FILE.replace("pools:\n", "hosts: {min: 2, max: 6, agents: 500, cpu: 0.6, up: {after: 30s}}\npools:\n")
+
+
+def test_hosts_may_follow_load(tmp_path: Path) -> None:
+    fleet = load(tmp_path, HOSTS)
+    assert fleet.hosts == 2, "it starts with what it has at least"
+    assert fleet.host_scaling == HostScaling(
+        agents=500,
+        scaling=ScalingSpec(
+            min=2,
+            max=6,
+            targets=ScalingTargets(cpu=0.6),
+            up=ScalingPace(count=1, after_s=30),
+            down=ScalingPace(count=1, after_s=300),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ("max: 6", "max: 1", "3: hosts.max: is 1, but must be at least 2"),
+        ("max: 6", "max: 900", "3: hosts.max: is 900, but must be from 1 to 256"),
+        ("min: 2, max: 6", "min: 0, max: 6", "3: hosts: is 0, but must be from 1 to 256"),
+        ("agents: 500", "agents: 0", "3: hosts.agents: is 0, but a host seats 1 agent at least"),
+        ("cpu: 0.6", "cpu: 0", "3: hosts.cpu: is 0, but must be more than 0"),
+    ],
+)
+def test_a_mistake_about_hosts_is_told_with_its_line(tmp_path: Path, before: str, after: str, says: str) -> None:
+    with pytest.raises(FleetFileInvalid) as error:
+        load(tmp_path, HOSTS.replace(before, after, 1))
+    assert str(error.value) == f"{tmp_path}/fleet.yaml:{says}"

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from amas.core.difference import Change, Difference, FieldChange
 from amas.core.placement import open_hosts
 from amas.engine.hosts import HostView
+from amas.engine.scaling import ScalingState
 from amas.errors import AgentUnknown, DesiredChanged
 from amas.model.desired import Desired, DesiredChange, Order, Scale
 from amas.model.fleet import FleetSpec
@@ -140,7 +141,7 @@ def _shown(desired: Desired, live: frozenset[str], hosts: list[HostView]) -> Des
     return DesiredShape(
         revision=desired.revision,
         fleet=desired.fleet.name if desired.fleet else "",
-        hosts=desired.fleet.hosts if desired.fleet else 0,
+        hosts=desired.hosts,
         pools=[
             PoolNow(
                 name=pool.name,
@@ -214,7 +215,8 @@ async def list_hosts(plane: Plane) -> Response:
                 running=len(view.running) if view else 0,
             )
         )
-    return encoded(HostPage(items=items))
+    _, scaling = await ScalingState(plane.engine).hosts_kept()
+    return encoded(HostPage(items=items, scaling=scaling))
 
 
 @router.post(
