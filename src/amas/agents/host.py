@@ -494,6 +494,7 @@ class Host:
             self._mail.latencies if self._mail else None,
             dict(self._busy_s),
             tuple(sorted(self._healer.healing.copy())),
+            {name: squad.memory.most_mb() for name, squad in self._squads.copy().items() if squad.memory},
         )
 
     def _lose_lease(self, registration: int) -> None:

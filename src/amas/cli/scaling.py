@@ -52,6 +52,10 @@ def _print_one(found: dict[str, Any]) -> None:
     console().print(table("signals", ["signal", "agents", "because"], signals))
     _print_steps(found)
 
+    if limit := found["limit"]:
+        console().print(f"memory limit: {limit['reason']}", markup=False, soft_wrap=True)
+        _print_steps({**limit, "recommend_only": found["recommend_only"]})
+
 
 def _print_steps(found: dict[str, Any]) -> None:
     from amas.cli.tree import table

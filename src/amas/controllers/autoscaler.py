@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from amas.controllers.memory_limits import LimitDecided, changes, decided
 from amas.core.scaling import Turn, decide, viewed
 from amas.core.scaling_history import ScalingMemory
 from amas.engine.desired import DesiredState, Wish
@@ -20,7 +21,7 @@ from amas.engine.scaling import HostLoad, QueueSeen, ScalingState
 from amas.errors import DesiredChanged, RecordsError
 from amas.model.desired import Desired, Scale
 from amas.model.fleet import PoolSpec
-from amas.model.scaling import AUTOSCALER, Observation, PoolScaling, ScalingSpec
+from amas.model.scaling import AUTOSCALER, Observation, PoolScaling, ScalingSpec, ScalingStep
 from amas.observe import events
 from amas.observe.logging import process_log
 from amas.records.costs import Span
@@ -57,6 +58,8 @@ class _Size(NamedTuple):
     turn: Turn
     pinned_by: str
     applied: bool
+    limit: LimitDecided | None
+    """Of its memory limit, where that follows what is taken."""
 
 
 class Autoscaler:
@@ -140,7 +143,10 @@ class Autoscaler:
                 room -= turn.decision.replicas - pool.replicas
             elif turn.decision.replicas != pool.replicas:  # it keeps the size that it has
                 turn = turn._replace(memory=msgspec.structs.replace(turn.memory, sizes=turn.memory.sizes[:-1]))
-            sizes.append(_Size(pool, turn, pinned_by, applied))
+            limit = decided(pool, desired, look.hosts, roomy_ms=turn.memory.roomy_ms, at_ms=look.at_ms)
+            if limit:
+                turn = turn._replace(memory=msgspec.structs.replace(turn.memory, roomy_ms=limit.turn.roomy_ms))
+            sizes.append(_Size(pool, turn, pinned_by, applied, limit))
         return sizes
 
     def _observed(
@@ -189,10 +195,12 @@ class Autoscaler:
         changed = [size for size in sizes if size.applied and size.turn.decision.replicas != size.pool.replicas]
         kept = {size.pool.name for size in sizes if size.applied}
         left = sorted(name for name, scale in desired.scales.items() if scale.by == AUTOSCALER and name not in kept)
-        if not changed and not left:
-            return
-        wishes = [Wish(f"scale:{name}", None) for name in left]
+        limits = changes(desired, {size.pool.name: size.limit for size in sizes if size.limit})
+        wishes = [*(Wish(f"scale:{name}", None) for name in left), *(wish for wish, _ in limits)]
         reasons = [f"{name} has its declared size: it isn't scaled any more" for name in left]
+        reasons += [why for _, why in limits]
+        if not changed and not wishes:
+            return
         for size in changed:
             made, pool = size.turn.decision, size.pool.name
             scale = Scale(replicas=made.replicas, by=AUTOSCALER, why=made.reason, at_ms=at_ms)
@@ -218,8 +226,8 @@ class Autoscaler:
             self._memories[name] = size.turn.memory
             if before is None or msgspec.structs.replace(before, at_ms=view.at_ms) != view:
                 views[name] = view
-            decided = before is None or len(view.steps) != len(before.steps) or view.steps[:1] != before.steps[:1]
-            if decided or look.at_ms - self._kept_ms.get(name, 0) >= KEEP_MS:
+            moved = before is None or _steps(view) != _steps(before)
+            if moved or look.at_ms - self._kept_ms.get(name, 0) >= KEEP_MS:
                 memories[name] = size.turn.memory
                 views[name] = view
         gone = self._views.keys() - {size.pool.name for size in sizes}
@@ -291,4 +299,9 @@ def _viewed(size: _Size, before: PoolScaling | None) -> PoolScaling:
         pinned_by=size.pinned_by,
         recommend_only=spec.recommend_only,
     )
-    return viewed(made, before, now)
+    shown = viewed(made, before, now)
+    return msgspec.structs.replace(shown, limit=size.limit.viewed(before.limit if before else None)) if size.limit else shown
+
+
+def _steps(view: PoolScaling) -> tuple[ScalingStep, ...]:
+    return (*view.steps, *(view.limit.steps if view.limit else ()))

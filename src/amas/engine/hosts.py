@@ -84,6 +84,8 @@ class HostFigures(msgspec.Struct, frozen=True):
     """Seconds of attempts that have ended, by pool."""
     healing: tuple[str, ...] = ()
     """The ids of agents that crashed and are being made anew."""
+    memory_mb: dict[str, int] = msgspec.field(default_factory=dict)
+    """The most that a child process has, or had of late, by pool whose limit follows that."""
 
 
 class HostView(msgspec.Struct, frozen=True, kw_only=True):

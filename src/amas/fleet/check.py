@@ -110,12 +110,27 @@ def _of_scaling(pool: PoolSpec, spec: FleetSpec) -> Iterator[Problem]:
         return
     for field, message in mistakes(pool.scaling):
         yield Problem(f"scaling.{field}", message)
+    yield from _of_vertical(pool)
     most = spec.limits.max_agents_per_pool
     if pool.scaling.max > most:
         mend = "lower it, or raise limits.max_agents_per_pool"
         yield Problem("scaling.max", f"is {pool.scaling.max}, over the limit of {most} agents in a pool: {mend}")
     if pool.replicas > pool.scaling.max:
         yield Problem("replicas", f"is {pool.replicas}, but scaling.max is {pool.scaling.max}: lower it, or raise that")
+
+
+def _of_vertical(pool: PoolSpec) -> Iterator[Problem]:
+    """A memory limit that moves needs one that is there."""
+    if pool.scaling is None or (rule := pool.scaling.vertical) is None:
+        return
+    if pool.isolation != "process":
+        yield Problem("scaling.vertical", "needs isolation: process, since agents in the host's own process have no limit")
+    elif not pool.limits.memory_mb:
+        yield Problem("scaling.vertical", "needs a limit to begin with: say limits: {memory_mb: ...}")
+    elif rule.max_mb <= pool.limits.memory_mb:
+        yield Problem(
+            "scaling.vertical.max_mb", f"is {rule.max_mb}, but must be more than limits.memory_mb ({pool.limits.memory_mb})"
+        )
 
 
 def _of_policy(pool: PoolSpec) -> Iterator[Problem]:

@@ -75,6 +75,16 @@ class DeclaredPace(msgspec.Struct, frozen=True, kw_only=True):
     cooldown: Time | None = None
 
 
+class DeclaredVertical(msgspec.Struct, frozen=True, kw_only=True):
+    """How the memory limit of its isolated attempts follows what they take."""
+
+    step_mb: int
+    max_mb: int
+    memory: float = 0.8
+    cooldown: Time = "30m"
+    back: Time = "2h"
+
+
 class DeclaredScaling(msgspec.Struct, frozen=True, kw_only=True):
     """How a pool's size follows its work."""
 
@@ -90,6 +100,7 @@ class DeclaredScaling(msgspec.Struct, frozen=True, kw_only=True):
     agent_usd_per_hour: float | None = None
     forecast: bool = False
     recommend_only: bool = False
+    vertical: DeclaredVertical | None = None
 
 
 class DeclaredHosts(msgspec.Struct, frozen=True, kw_only=True):

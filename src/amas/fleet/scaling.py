@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from amas.fleet.declared import DeclaredHosts, DeclaredPace, DeclaredScaling, Time
-from amas.model.scaling import HostScaling, ScalingPace, ScalingSpec, ScalingTargets
+from amas.fleet.declared import DeclaredHosts, DeclaredPace, DeclaredScaling, DeclaredVertical, Time
+from amas.model.scaling import HostScaling, ScalingPace, ScalingSpec, ScalingTargets, VerticalSpec
 
 DEFAULTS = ScalingSpec(max=1)
 HOSTS_UP, HOSTS_DOWN = ScalingPace(count=1, after_s=60.0), ScalingPace(count=1, after_s=300.0)
@@ -32,6 +32,19 @@ def scaling_spec(said: DeclaredScaling, at: str, seconds: Seconds) -> ScalingSpe
         agent_usd_per_hour=said.agent_usd_per_hour,
         forecast=said.forecast,
         recommend_only=said.recommend_only,
+        vertical=_vertical(said.vertical, f"{at}.vertical", seconds),
+    )
+
+
+def _vertical(said: DeclaredVertical | None, at: str, seconds: Seconds) -> VerticalSpec | None:
+    if said is None:
+        return None
+    return VerticalSpec(
+        memory=said.memory,
+        step_mb=said.step_mb,
+        max_mb=said.max_mb,
+        cooldown_s=seconds(said.cooldown, f"{at}.cooldown"),
+        back_s=seconds(said.back, f"{at}.back"),
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from amas.errors import FleetFileInvalid
 from amas.fleet.load import load_fleet
 from amas.model.fleet import FleetSpec
-from amas.model.scaling import HostScaling, ScalingPace, ScalingSpec, ScalingTargets, ScalingWindow
+from amas.model.scaling import HostScaling, ScalingPace, ScalingSpec, ScalingTargets, ScalingWindow, VerticalSpec
 
 FILE = """\
 name: small
@@ -113,3 +113,42 @@ def test_a_mistake_about_hosts_is_told_with_its_line(tmp_path: Path, before: str
     with pytest.raises(FleetFileInvalid) as error:
         load(tmp_path, HOSTS.replace(before, after, 1))
     assert str(error.value) == f"{tmp_path}/fleet.yaml:{says}"
+
+
+VERTICAL = """\
+name: small
+pools:
+  - name: learner
+    layer: executive
+    agent: my_agents:learn
+    capabilities: [text.learn]
+    isolation: process
+    limits: {memory_mb: 1024}
+    scaling: {min: 1, max: 1, vertical: {step_mb: 512, max_mb: 4096, back: 1h}}
+"""
+
+
+def test_a_memory_limit_may_follow_what_is_taken(tmp_path: Path) -> None:
+    scaling = load(tmp_path, VERTICAL).pools[0].scaling
+    assert scaling is not None
+    assert scaling.vertical == VerticalSpec(memory=0.8, step_mb=512, max_mb=4096, cooldown_s=1800, back_s=3600)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        (
+            "isolation: process\n    limits: {memory_mb: 1024}",
+            "isolation: shared",
+            "8: pools[0].scaling.vertical: needs isolation: process, since",
+        ),
+        ("memory_mb: 1024", "memory_mb: 0", "9: pools[0].scaling.vertical: needs a limit to begin with"),
+        ("max_mb: 4096", "max_mb: 1024", "9: pools[0].scaling.vertical.max_mb: is 1024, but must be more than limits.memory_mb"),
+        ("step_mb: 512", "step_mb: 0", "9: pools[0].scaling.vertical.step_mb: is 0, but must be at least 1"),
+        ("step_mb: 512", "memory: 80, step_mb: 512", "9: pools[0].scaling.vertical.memory: is 80, but must be a share"),
+    ],
+)
+def test_a_mistake_about_memory_is_told_with_its_line(tmp_path: Path, before: str, after: str, says: str) -> None:
+    with pytest.raises(FleetFileInvalid) as error:
+        load(tmp_path, VERTICAL.replace(before, after, 1))
+    assert str(error.value).startswith(f"{tmp_path}/fleet.yaml:{says}")
