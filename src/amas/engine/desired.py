@@ -4,7 +4,7 @@
 when the document has changed since (`change(..., expect=)`): read again, decide again.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -80,10 +80,20 @@ class DesiredState:
             raise DesiredChanged(f"what is wanted of the fleet has changed meanwhile: revision {revision}, not {expect}")
         return int(revision)
 
-    async def apply(self, fleet: FleetSpec, *, by: str, why: str, expect: int | None = None, now_ms: int = SERVER_CLOCK) -> int:
+    async def apply(
+        self,
+        fleet: FleetSpec,
+        *,
+        by: str,
+        why: str,
+        expect: int | None = None,
+        besides: Sequence[Wish] = (),
+        now_ms: int = SERVER_CLOCK,
+    ) -> int:
         """Declare a fleet in place of the one that is, drop the scales that it doesn't allow, and return the revision.
 
-        `expect`: as with `change`. Without it, what others change meanwhile doesn't matter.
+        `expect`: as with `change`. Without it, what others change meanwhile doesn't matter. `besides`: what else is wanted in the
+        same change, such as roll-outs.
         """
         while True:
             found = await self.read()
@@ -91,6 +101,7 @@ class DesiredState:
             left = found.gone.keys() - {pool.name for pool in fleet.pools}
             wishes = [Wish(FLEET, fleet), *(Wish(f"scale:{pool}", None) for pool in sorted(dropped))]
             wishes += [Wish(f"gone:{pool}", None) for pool in sorted(left)]
+            wishes += besides
             try:
                 return await self.change(
                     wishes, by=by, why=why, expect=found.revision if expect is None else expect, now_ms=now_ms
