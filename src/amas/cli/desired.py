@@ -155,10 +155,11 @@ def hosts(folder: Path | None, *, as_json: bool) -> None:
             host["seats"],
             host["running"],
             host["revision"] or "",
+            ", ".join(f"{name}={value}" for name, value in host["labels"].items()),
         ]
         for host in found["items"]
     ]
-    console().print(table("", ["host", "", "wanted", "agents", "tasks", "revision"], rows))
+    console().print(table("", ["host", "", "wanted", "agents", "tasks", "revision", "labels"], rows))
     if found["scaling"]:
         print_hosts(found["scaling"])
 

@@ -22,6 +22,14 @@ FLEET = "fleet"
 SESSIONS = b"remote-", b"guest-"
 """How the ids of hosts begin that take no seats: agents that run elsewhere, and those that a program adds to the fleet itself."""
 
+
+class _Said(msgspec.Struct, frozen=True):
+    """Of what a host says of itself, what seating needs."""
+
+    labels: dict[str, str] = {}
+
+
+_said = msgspec.msgpack.Decoder(_Said)
 _fleet = msgspec.msgpack.Decoder(FleetSpec)
 _single: dict[str, msgspec.msgpack.Decoder[Any]] = {
     FLEET: _fleet,
@@ -63,6 +71,15 @@ class DesiredState:
         commands = [("HGETALL", self._engine.key(CHANNEL)), ("ZRANGE", self._engine.key("hosts"), "0", "-1")]
         found, hosts = await self._engine.read(commands)
         return _document(found), frozenset(host.decode() for host in hosts if not host.startswith(SESSIONS))
+
+    async def host_labels(self, desired: Desired, live: Iterable[str]) -> dict[str, dict[str, str]]:
+        """Return the labels of each live host, by its own word and the fleet's; nothing is asked where no pool wants any."""
+        if desired.fleet is None or not any(pool.node_selector for pool in desired.pools):
+            return {}
+        hosts, declared = sorted(live), desired.fleet.host_labels
+        found = await self._engine.read([("HGET", self._engine.key("h", host), "about") for host in hosts])
+        said = {host: _said.decode(about).labels if about else {} for host, about in zip(hosts, found, strict=True)}
+        return {host: {**labels, **declared.get(host, {})} for host, labels in said.items()}
 
     async def change(
         self, wishes: Iterable[Wish], *, by: str, why: str = "", expect: int | None = None, now_ms: int = SERVER_CLOCK

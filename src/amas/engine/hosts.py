@@ -53,6 +53,8 @@ class HostAbout(msgspec.Struct, frozen=True):
     pools: tuple[PoolCard, ...] = ()
     revision: int = 0
     """Of what is wanted of the fleet: this host has carried that out. 0 for one that doesn't follow it."""
+    labels: dict[str, str] = {}
+    """What it was started with, for pools that ask for hosts with labels."""
 
     @property
     def agents(self) -> int:

@@ -68,6 +68,11 @@ def problems(spec: FleetSpec) -> Iterator[Problem]:
 
 
 def _of_hosts(spec: FleetSpec) -> Iterator[Problem]:
+    sure = [f"host-{number}" for number in range(1, min(spec.hosts, HOSTS_MAX) + 1)]
+    for host in spec.host_labels:
+        if host not in sure:
+            mend = f"the local platform has {sure[0]} to {sure[-1]} at all times" if sure else "there is none"
+            yield Problem(f"hosts.labels.{host}", f"{mend}; a host that you start yourself says its own: `amas host --label`")
     if (follows := spec.host_scaling) is None:
         return
     for field, message in mistakes(follows.scaling):

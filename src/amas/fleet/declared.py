@@ -104,10 +104,13 @@ class DeclaredScaling(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeclaredHosts(msgspec.Struct, frozen=True, kw_only=True):
-    """How many hosts there are, where that follows load."""
+    """How many hosts there are, where that follows load, and their labels."""
 
-    max: int
     min: int = 1
+    max: int | None = None
+    """Not said: their number stays at `min`."""
+    labels: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
+    """By host: `host-1`, ..."""
     agents: int = 10_000
     cpu: float = 0.7
     up: DeclaredPace = DeclaredPace()
@@ -183,6 +186,7 @@ class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     rollout: DeclaredRollout | None = None
     """How a new version of it is brought in, in place of what the fleet says."""
     labels: dict[str, str] = msgspec.field(default_factory=dict)
+    node_selector: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class DeclaredLimits(msgspec.Struct, frozen=True, kw_only=True):

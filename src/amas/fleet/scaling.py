@@ -48,8 +48,10 @@ def _vertical(said: DeclaredVertical | None, at: str, seconds: Seconds) -> Verti
     )
 
 
-def host_scaling(said: DeclaredHosts, at: str, seconds: Seconds) -> HostScaling:
-    """Return what `hosts:` says where it says more than a number."""
+def host_scaling(said: DeclaredHosts, at: str, seconds: Seconds) -> HostScaling | None:
+    """Return how the number of hosts follows load; None where it is fixed."""
+    if said.max is None:
+        return None
     spec = ScalingSpec(
         min=said.min,
         max=said.max,

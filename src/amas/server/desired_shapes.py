@@ -74,6 +74,8 @@ class PoolNow(msgspec.Struct, frozen=True, kw_only=True):
     seated: int
     """Agents that have a host."""
     scale: Scale | None
+    why: str = ""
+    """Why some of its agents have no host; empty where all have."""
 
 
 class DesiredShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +105,8 @@ class HostNow(msgspec.Struct, frozen=True, kw_only=True):
     """Of the desired state, that it has carried out; 0 for one that doesn't follow it."""
     running: int
     """Tasks."""
+    labels: dict[str, str] = {}
+    """What pools may ask for with `node_selector`."""
 
 
 class HostPage(msgspec.Struct, frozen=True, kw_only=True):

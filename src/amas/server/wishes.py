@@ -12,7 +12,7 @@ import msgspec
 
 from amas.controllers.placer import seats_of
 from amas.core.difference import Difference, difference, told, why_not
-from amas.core.placement import taken_out
+from amas.core.placement import Labels, taken_out
 from amas.engine.desired import FLEET, DesiredState, Wish
 from amas.errors import AgentUnknown, DesiredChanged, FleetError, RolloutRefused
 from amas.fleet.check import problems
@@ -237,9 +237,9 @@ async def order(plane: ControlPlane, host: str, what: str, *, by: str, why: str)
     return await again(attempt)
 
 
-def dealt(desired: Desired, live: frozenset[str]) -> bool:
+def dealt(desired: Desired, live: frozenset[str], labels: Labels) -> bool:
     """Return whether all agents sit as they should."""
-    return desired.fleet is None or seats_of(desired, live) == desired.seats
+    return desired.fleet is None or seats_of(desired, live, labels) == desired.seats
 
 
 async def again(attempt: Callable[[], Awaitable[Answer]]) -> Answer:

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from amas.errors import FleetFileInvalid
+from amas.errors import FleetError, FleetFileInvalid
 from amas.fleet.load import load_fleet
 from amas.model.fleet import FleetSpec
 from amas.model.scaling import HostScaling, ScalingPace, ScalingSpec, ScalingTargets, ScalingWindow, VerticalSpec
+from amas.platforms.local.host import labels_of
 
 FILE = """\
 name: small
@@ -152,3 +153,19 @@ def test_a_mistake_about_memory_is_told_with_its_line(tmp_path: Path, before: st
     with pytest.raises(FleetFileInvalid) as error:
         load(tmp_path, VERTICAL.replace(before, after, 1))
     assert str(error.value).startswith(f"{tmp_path}/fleet.yaml:{says}")
+
+
+def test_hosts_have_labels_and_pools_ask_for_them(tmp_path: Path) -> None:
+    text = FILE.replace("pools:\n", "hosts: {min: 2, labels: {host-2: {gpu: 'true'}}}\npools:\n", 1)
+    fleet = load(tmp_path, text.replace("    scaling:", "    node_selector: {gpu: 'true'}\n    scaling:"))
+    assert (fleet.hosts, fleet.host_scaling, fleet.host_labels) == (2, None, {"host-2": {"gpu": "true"}})
+    assert fleet.pools[0].node_selector == {"gpu": "true"}
+    with pytest.raises(FleetFileInvalid) as error:
+        load(tmp_path, text.replace("host-2:", "host-3:"))
+    assert "hosts.labels.host-3: the local platform has host-1 to host-2 at all times; a host that you start" in str(error.value)
+
+
+def test_a_host_s_own_labels_are_names_and_values() -> None:
+    assert labels_of(["gpu=true", "zone=a=b"]) == {"gpu": "true", "zone": "a=b"}
+    with pytest.raises(FleetError, match="'gpu' is no label: write NAME=VALUE, such as gpu=true"):
+        labels_of(["zone=a", "gpu"])
