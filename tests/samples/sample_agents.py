@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -256,6 +257,11 @@ async def isolated(task: Context) -> Json:  # noqa: C901  a list
             grandchild = subprocess.Popen(["sleep", "1000"])
             Path(task.options["pids"]).write_text(f"{os.getpid()} {grandchild.pid}")
             await asyncio.Event().wait()
+        case {"take_mb": memory_mb, "until": until}:
+            held = bytearray(memory_mb << 20)
+            while until and not Path(until).exists():
+                await asyncio.sleep(0.01)
+            return {"limit_mb": resource.getrlimit(resource.RLIMIT_AS)[0] >> 20, "held": len(held)}
     return None
 
 

@@ -109,16 +109,17 @@ class Host:
         numbers: Mapping[str, Sequence[int]] | None = None,
         gate: GateSpec | None = None,
         bus: BusOpener | None = None,
+        labels: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Take up the agents; FleetError when a pool's can't be imported.
 
         `gate`: the fleet's. `bus`: how its agents write to others; without one they can't. `numbers`: this host's share of the
-        agents, by pool (see `core.placement`); all of them by default.
+        agents, by pool (see `core.placement`); all of them by default. `labels`: what pools may ask for.
         """
         self.host_id, self._revision, self._since_ms = host_id, 0, 0
         self._restarts = NO_RESTARTS
         self._engine_settings, self._settings, self._home, self._rng = engine, settings, home, rng
-        self._open_bus = bus
+        self._open_bus, self._labels = bus, dict(labels)
         self._mail: Mailroom | None = None
         self.state = HostState.STARTING
         self.working = asyncio.Event()
@@ -227,7 +228,7 @@ class Host:
 
     def _about(self) -> HostAbout:
         cards = tuple(squad.card for squad in self._squads.values() if squad.numbers)
-        return HostAbout(os.getpid(), socket.gethostname(), version("amas"), cards, self._revision)
+        return HostAbout(os.getpid(), socket.gethostname(), version("amas"), cards, self._revision, self._labels)
 
     async def _register(self) -> None:
         async with self._about_lock:  # what was said last is true
@@ -505,6 +506,7 @@ class Host:
             self._mail.latencies if self._mail else None,
             dict(self._busy_s),
             tuple(sorted(self._healer.healing.copy())),
+            {name: squad.memory.most_mb() for name, squad in self._squads.copy().items() if squad.memory},
         )
 
     def _lose_lease(self, registration: int) -> None:

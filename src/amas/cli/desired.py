@@ -13,6 +13,7 @@ import typer
 from amas.cli.api import Api, home_at
 from amas.cli.exit import ExitCode
 from amas.cli.output import complain, console, moment, print_json
+from amas.cli.scaling import print_hosts
 from amas.cli.who import me
 from amas.clock import monotonic_s
 from amas.errors import InputUnusable
@@ -154,10 +155,13 @@ def hosts(folder: Path | None, *, as_json: bool) -> None:
             host["seats"],
             host["running"],
             host["revision"] or "",
+            ", ".join(f"{name}={value}" for name, value in host["labels"].items()),
         ]
         for host in found["items"]
     ]
-    console().print(table("", ["host", "", "wanted", "agents", "tasks", "revision"], rows))
+    console().print(table("", ["host", "", "wanted", "agents", "tasks", "revision", "labels"], rows))
+    if found["scaling"]:
+        print_hosts(found["scaling"])
 
 
 def _wanted(order: dict[str, Any]) -> str:

@@ -537,12 +537,13 @@ def schedule(
 @app.command()
 def host(
     host_id: Annotated[str, typer.Option(help="This host's name in the fleet.")],
+    label: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, for pools with a node_selector; repeatable.")] = None,
     home: HomeOption = None,
 ) -> None:
     """Run one host of a fleet in the foreground (what `amas up` starts)."""
     from amas.platforms.local.host import run_host
 
-    run_host(home, host_id)
+    run_host(home, host_id, label or ())
 
 
 @app.command()

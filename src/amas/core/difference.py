@@ -49,15 +49,15 @@ class Difference(msgspec.Struct, frozen=True):
 def difference(desired: Desired, fleet: FleetSpec) -> Difference:
     """Return what changes when `fleet` is declared in place of what is."""
     kept = scales_kept(desired.scales, fleet)
-    after = Desired(fleet=fleet, scales=kept)
+    after = Desired(fleet=fleet, scales=kept, host_scale=desired.host_scale)
     before = desired.fleet
     held, wanted = (_sizes(desired), _sizes(after))
     return Difference(
         changes=tuple(_changes(before, fleet, held, wanted)),
         agents_before=sum(held.values()),
         agents_after=sum(wanted.values()),
-        hosts_before=before.hosts if before else 0,
-        hosts_after=fleet.hosts,
+        hosts_before=desired.hosts,
+        hosts_after=after.hosts,
         queues_lost=tuple(sorted(_queues(before) - _queues(fleet))) if before else (),
         scales_dropped=tuple(sorted(desired.scales.keys() - kept.keys())),
         scales_kept=tuple(sorted(kept)),

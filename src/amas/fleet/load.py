@@ -21,6 +21,7 @@ from amas.fleet.declared import (
     DeclaredBreaker,
     DeclaredFleet,
     DeclaredHealing,
+    DeclaredHosts,
     DeclaredLimits,
     DeclaredPool,
     DeclaredProvider,
@@ -31,7 +32,7 @@ from amas.fleet.declared import (
     seconds,
 )
 from amas.fleet.policies import load_policies, policy_paths
-from amas.fleet.scaling import scaling_spec
+from amas.fleet.scaling import host_scaling, scaling_spec
 from amas.model.authority import Right
 from amas.model.backup import BackupSpec
 from amas.model.breaker import BreakerSpec
@@ -158,6 +159,7 @@ class _Reading:
             self._authority = layer_rights(said.authority)
         except RightsInvalid as error:
             raise self._file.invalid(str(error), error.field) from error
+        hosts = DeclaredHosts(min=said.hosts) if isinstance(said.hosts, int) else said.hosts
         books = load_runbooks([self._beside(name) for name in said.runbooks])
         return FleetSpec(
             name=said.name,
@@ -165,7 +167,9 @@ class _Reading:
             pools=tuple(self._pool(pool, f"pools[{index}]") for index, pool in enumerate(said.pools)),
             limits=msgspec.structs.replace(self._limits(said.limits), gate=self._gate(said.gate)),
             playbooks=tuple(self._beside(name) for name in said.playbooks),
-            hosts=said.hosts,
+            hosts=hosts.min,
+            host_labels=hosts.labels,
+            host_scaling=host_scaling(hosts, "hosts", self._seconds),
             folder=str(Path(self._file.path).parent.absolute()),
             providers=tuple(self._provider(name, provider) for name, provider in said.providers.items()),
             tenants={name: self._tenant(tenant, f"tenants.{name}") for name, tenant in said.tenants.items()},
@@ -285,6 +289,7 @@ class _Reading:
             scaling=scaling_spec(said.scaling, f"{at}.scaling", self._seconds) if said.scaling else None,
             rollout=self._rollout(said.rollout, f"{at}.rollout"),
             labels=said.labels,
+            node_selector=said.node_selector,
         )
 
     def _healing(self, said: DeclaredHealing, at: str) -> HealingSpec:

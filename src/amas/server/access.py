@@ -87,6 +87,8 @@ GET    /api/tasks                                       look own
 GET    /api/tasks/{task_id}                             look own
 GET    /api/tasks/{task_id}/result                      look own
 GET    /api/tasks/{task_id}/why                         look
+GET    /api/tasks/{task_id}/timeline                    look own
+GET    /api/tasks/{task_id}/logs                        look own
 POST   /api/tasks/{task_id}/cancel                      work own
 POST   /api/tasks/{task_id}/signal                      work own
 POST   /api/goals                                       work own quiet

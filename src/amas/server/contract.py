@@ -37,6 +37,7 @@ from amas.server import (
 )
 from amas.server.gate_shapes import WorkflowQuality
 from amas.server.problems import MEDIA_TYPE, Problem, problem
+from amas.server.timeline import TaskLog, Timeline, TimelineSpan
 
 VERSION = version("amas")
 
@@ -74,6 +75,9 @@ SHAPES: tuple[type, ...] = (
     shapes.TaskDetail,
     shapes.TaskPage,
     shapes.TaskResult,
+    Timeline,
+    TimelineSpan,
+    TaskLog,
     shapes.WorkflowPage,
     shapes.WorkflowDetail,
     shapes.AgentShape,
