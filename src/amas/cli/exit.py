@@ -25,9 +25,10 @@ def reported() -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
     except Exception as error:
+        from amas.cli.output import complain
         from amas.errors import AmasError
 
         if not isinstance(error, AmasError):
             raise
-        print(f"amas: {error}", file=sys.stderr)
+        complain(error)
         sys.exit(ExitCode.WRONG_INPUT if error.act == "author" else ExitCode.UNUSABLE)

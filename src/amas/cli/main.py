@@ -23,6 +23,7 @@ from amas.cli.observing import app as observing
 from amas.cli.operating import app as operating
 from amas.cli.options import HomeOption, Json, Watch
 from amas.cli.output import watched
+from amas.cli.policy_commands import app as policy_app
 from amas.cli.rolling import app as rolling
 from amas.cli.watching import alert_app, run_app, runbooks
 
@@ -536,12 +537,13 @@ def schedule(
 @app.command()
 def host(
     host_id: Annotated[str, typer.Option(help="This host's name in the fleet.")],
+    label: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, for pools with a node_selector; repeatable.")] = None,
     home: HomeOption = None,
 ) -> None:
     """Run one host of a fleet in the foreground (what `amas up` starts)."""
     from amas.platforms.local.host import run_host
 
-    run_host(home, host_id)
+    run_host(home, host_id, label or ())
 
 
 @app.command()
@@ -560,6 +562,7 @@ app.add_typer(operating)
 app.add_typer(healing)
 app.add_typer(observing)
 app.add_typer(access)
+app.add_typer(policy_app, name="policy")
 
 app.add_typer(model_app, name="model")
 
