@@ -10,12 +10,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import redis.asyncio as driver
-from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
-from redis.backoff import NoBackoff
-
+from amas.engine.driver import (
+    AbstractConnection,
+    BlockingConnectionPool,
+    ConnectionPool,
+    NoBackoff,
+    Retry,
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+)
 from amas.engine.writes import write_at_once
 from amas.errors import SettingInvalid
 
@@ -42,7 +46,7 @@ class Sentinels(NamedTuple):
     sentinel_password: str | None
 
 
-class _FollowingPool(driver.BlockingConnectionPool, SentinelConnectionPool):
+class _FollowingPool(BlockingConnectionPool, SentinelConnectionPool):
     """Connections to the primary, at most so many; who finds none free waits."""
 
     async def aclose(self) -> None:
@@ -78,7 +82,7 @@ def parse_sentinels(url: str) -> Sentinels:
     return Sentinels(hosts, name, number, unquote(username) or None, unquote(password) or None, secret)
 
 
-def make_pool(url: str, *, timeout_s: float, connected: Connected) -> driver.ConnectionPool:
+def make_pool(url: str, *, timeout_s: float, connected: Connected) -> ConnectionPool:
     """Return a pool for `url`; `connected` is awaited with each connection that is made, after its handshake.
 
     `timeout_s`: a server that doesn't answer for so long is given up. The driver never repeats a call: only callers know what may
@@ -98,13 +102,13 @@ def make_pool(url: str, *, timeout_s: float, connected: Connected) -> driver.Con
     if scheme == SENTINEL_SCHEME:
         return _following(parse_sentinels(url), options, limit_s=min(SENTINEL_TIMEOUT_S, connect_s))
     try:
-        pool = driver.BlockingConnectionPool.from_url(f"{_OTHER_NAMES.get(scheme, scheme)}{separator}{rest}", **options)
+        pool = BlockingConnectionPool.from_url(f"{_OTHER_NAMES.get(scheme, scheme)}{separator}{rest}", **options)
     except ValueError as error:
         raise SettingInvalid(f"{without_secrets(url)!r} is no address of an engine: {error}") from error
     return write_at_once(pool)
 
 
-def _following(where: Sentinels, options: dict[str, Any], *, limit_s: float) -> driver.ConnectionPool:
+def _following(where: Sentinels, options: dict[str, Any], *, limit_s: float) -> ConnectionPool:
     asking = {
         "socket_timeout": limit_s,
         "socket_connect_timeout": limit_s,

@@ -7,7 +7,7 @@ time-out and its errors. What a broken connection swallows is found out by the a
 
 from collections.abc import Iterable
 
-from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from amas.engine.driver import AbstractConnection, ConnectionPool
 
 
 class _WritesAtOnce(AbstractConnection):
