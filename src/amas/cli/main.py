@@ -6,7 +6,6 @@ Exit codes (`ExitCode`): 0 done · 1 the goal's workflow failed · 2 the input i
 can't be used (the operator must act) · 4 cancelled · 130 interrupted.
 """
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +14,7 @@ import typer.core
 
 from amas.cli import backup_commands
 from amas.cli.access_commands import app as access
-from amas.cli.exit import ExitCode
+from amas.cli.exit import reported
 from amas.cli.groups import ShowFirst as _ShowFirst
 from amas.cli.healing_commands import app as healing
 from amas.cli.local_model import model_app
@@ -568,14 +567,5 @@ app.add_typer(model_app, name="model")
 
 def main() -> None:
     """Run the command line; every expected error is one sentence and an exit code."""
-    try:
+    with reported():
         app(standalone_mode=True)
-    except KeyboardInterrupt:
-        sys.exit(ExitCode.INTERRUPTED)
-    except Exception as error:
-        from amas.errors import AmasError
-
-        if not isinstance(error, AmasError):
-            raise
-        print(f"amas: {error}", file=sys.stderr)
-        sys.exit(ExitCode.WRONG_INPUT if error.act == "author" else ExitCode.UNUSABLE)

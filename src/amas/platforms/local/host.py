@@ -12,6 +12,9 @@ from pathlib import Path
 
 import msgspec
 
+from amas.agents.host import Host, HostHome
+from amas.agents.seating import Seating
+from amas.artifacts.store import ArtifactStore
 from amas.backup.key import forget_secret
 from amas.engine.connection import Engine
 from amas.errors import FleetError
@@ -19,7 +22,9 @@ from amas.model.fleet import FleetSpec
 from amas.model.goal import ROOT_CAPABILITY
 from amas.observe.logging import open_log
 from amas.observe.tracing import tracing_of
+from amas.orchestration.fleet_bus import FollowingBus
 from amas.platforms.local.control import fleet_state
+from amas.platforms.local.cycles import look_seldom
 from amas.platforms.local.home import Home
 from amas.platforms.local.ready import on_stop, tell_ready
 from amas.platforms.local.secret import forget_message_secret, message_settings
@@ -56,11 +61,6 @@ def fleet_facts(spec: FleetSpec, home: Home) -> FleetSpec:
 
 
 async def _host(home: Home, host_id: str, labels: Mapping[str, str]) -> None:
-    from amas.agents.host import Host, HostHome
-    from amas.agents.seating import Seating
-    from amas.artifacts.store import ArtifactStore
-    from amas.orchestration.fleet_bus import FollowingBus
-
     messages = message_settings(home)
     forget_message_secret()  # before an agent's module is imported
     forget_secret()
@@ -98,6 +98,7 @@ async def _host(home: Home, host_id: str, labels: Mapping[str, str]) -> None:
         await asyncio.wait((running, working), return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             tell_ready()
+            look_seldom()
             seating = Seating(engine, host, prepare=prepare, draw=random.random)
             following = group.create_task(seating.run(), name="seating")
             await asyncio.wait((running,))
