@@ -11,9 +11,13 @@ import time
 from contextvars import ContextVar
 from pathlib import Path
 
+import msgspec
+
 from amas import BaseAgent, Context, GiveUp, RateLimited, RetryLater, SubTask, SyncContext, agent
+from amas.agents.task_context import TaskContext
 from amas.errors import TaskCancelled
 from amas.model.fleet import PoolSpec
+from amas.model.policy import ToolCall
 from amas.model.task import Json
 
 begun: dict[str, asyncio.Event] = {}
@@ -27,6 +31,21 @@ seen: ContextVar[str] = ContextVar("seen", default="nothing")
 @agent("test.echo")
 async def echo(task: Context) -> Json:
     return {"echo": task.input, "results": task.results, "failures": sorted(task.failures), "agent": task.agent_id}
+
+
+@agent("test.ask")
+async def ask(task: Context) -> Json:
+    """Ask whether a tool may be used, as whoever runs tools does."""
+    assert isinstance(task, TaskContext)
+    call = ToolCall(
+        agent=task.agent_id,
+        pool=task.member.pool,
+        layer=task.member.layer,
+        tenant=task.spec.tenant,
+        tool=task.input["tool"],
+        arguments=task.input["arguments"],
+    )
+    return msgspec.to_builtins(await task._services.guard.permit(call))
 
 
 @agent("test.swell")

@@ -23,6 +23,7 @@ from amas.cli.observing import app as observing
 from amas.cli.operating import app as operating
 from amas.cli.options import HomeOption, Json, Watch
 from amas.cli.output import watched
+from amas.cli.policy_commands import app as policy_app
 from amas.cli.rolling import app as rolling
 from amas.cli.watching import alert_app, run_app, runbooks
 
@@ -561,6 +562,7 @@ app.add_typer(operating)
 app.add_typer(healing)
 app.add_typer(observing)
 app.add_typer(access)
+app.add_typer(policy_app, name="policy")
 
 app.add_typer(model_app, name="model")
 

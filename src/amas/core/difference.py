@@ -159,13 +159,17 @@ def _changes(before: FleetSpec | None, after: FleetSpec, held: Mapping[str, int]
             yield Change(what, "changed", more, fields)
 
 
+_OWN_PARTS = {"pools", "providers", "tenants", "policies"}
+
+
 def _parts(fleet: FleetSpec) -> dict[str, dict[str, Any]]:
     """Return what a fleet consists of, each part as plain values, flat: `limits.memory_mb`."""
     whole = msgspec.to_builtins(fleet)
-    parts = {"fleet": {name: value for name, value in whole.items() if name not in {"pools", "providers", "tenants"}}}
+    parts = {"fleet": {name: value for name, value in whole.items() if name not in _OWN_PARTS}}
     parts |= {f"pool {pool['name']}": {name: value for name, value in pool.items() if name != "name"} for pool in whole["pools"]}
     parts |= {f"provider {one['name']}": one for one in whole["providers"]}
     parts |= {f"tenant {name}": tenant for name, tenant in whole["tenants"].items()}
+    parts |= {f"policy {one['name']}": one for one in whole["policies"]}
     return {what: dict(_flat(part)) for what, part in parts.items()}
 
 

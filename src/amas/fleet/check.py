@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from amas.agents.base import AgentDefinition, load_agent, takes_mail
+from amas.core.policies import problems as policy_problems
 from amas.core.scaling_check import mistakes
 from amas.errors import FleetError
 from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.states import Layer
 from amas.model.yamlfile import did_you_mean
+from amas.policy.cedar import why_not_cedar
+from amas.policy.judge import known
 
 HOSTS_MAX = 256
 """On one machine; more hosts than cores gain nothing but isolation."""
@@ -59,6 +62,7 @@ def problems(spec: FleetSpec) -> Iterator[Problem]:
         ):
             yield Problem(f"{at}.{field}", message)
     yield from _of_remote(spec)
+    yield from _of_policies(spec)
     if spec.limits.max_queued < 0:
         yield Problem("limits.max_queued", f"is {spec.limits.max_queued}, but must be a number of tasks, or 0 for no limit")
     total = sum(pool.replicas for pool in spec.pools)
@@ -101,6 +105,17 @@ def _of_remote(spec: FleetSpec) -> Iterator[Problem]:
     for index, capability in enumerate(spec.remote.capabilities):
         if not _CAPABILITY.fullmatch(capability):
             yield Problem(f"remote.capabilities[{index}]", f"{capability!r} must be lower case words joined by dots: vision.ocr")
+
+
+def _of_policies(spec: FleetSpec) -> Iterator[Problem]:
+    if not spec.policies:
+        return
+    for mistake in policy_problems(spec.policies, known(spec)):
+        rule = spec.policies[mistake.rule]
+        yield Problem(f"policies[{mistake.rule}].{mistake.field}".rstrip("."), f"{rule.name} ({rule.at}): {mistake.message}")
+    for index, rule in enumerate(spec.policies):
+        if rule.cedar and (wrong := why_not_cedar(rule)):
+            yield Problem(f"policies[{index}].cedar", f"{rule.name} ({rule.at}): {wrong}")
 
 
 def _of_provider(pool: PoolSpec, spec: FleetSpec) -> Iterator[Problem]:

@@ -306,6 +306,8 @@ class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     alerts: DeclaredAlerts = DeclaredAlerts()
     runbooks: tuple[str, ...] = ()
     """Names of shipped run-books or paths; empty for all that ship with the product."""
+    policies: str | tuple[str, ...] = ()
+    """Files and folders with rules for tools, from the fleet file's folder."""
 
 
 def seconds(time: Time) -> float:

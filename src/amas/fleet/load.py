@@ -31,11 +31,12 @@ from amas.fleet.declared import (
     Time,
     seconds,
 )
+from amas.fleet.policies import load_policies, policy_paths
 from amas.fleet.scaling import host_scaling, scaling_spec
 from amas.model.authority import Right
 from amas.model.backup import BackupSpec
 from amas.model.breaker import BreakerSpec
-from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec, ProcessLimits, ProviderSpec, TenantSpec
+from amas.model.fleet import MODEL_AGENT, FleetLimits, FleetSpec, PoolSpec, ProcessLimits, ProviderSpec, TenantSpec
 from amas.model.gate import GateSpec
 from amas.model.goal import ROOT_CAPABILITY
 from amas.model.healing import HealingSpec
@@ -46,6 +47,7 @@ from amas.model.routing import RoutingSpec
 from amas.model.task import Json, RetryPolicy
 from amas.model.yamlfile import YamlFile, did_you_mean, shipped_folder
 from amas.orchestration.playbooks import load_playbooks
+from amas.policy.judge import known
 from amas.settings import OrchestrationLimits, QueueSettings, RemoteSettings
 
 QUALITY_ROUNDS_MAX = 10
@@ -61,8 +63,6 @@ WEIGHT_POINTS_MAX = 1e6
 OPEN_MIN_S = 0.1
 """Less would try a dependency that is down again and again."""
 
-MODEL_AGENT = "amas.agents.model_agent:ModelAgent"
-"""What `model_agent` is short for."""
 GENERALIST = "amas.agents.generalist:Generalist"
 """What works where a pool has `skills`."""
 
@@ -117,9 +117,13 @@ def load_fleet(name_or_path: str | Path, *, agents: bool = False, environ: Mappi
     """
     path = find_fleet(name_or_path)
     file = YamlFile.read(path)
-    spec = _Reading(file, environ).fleet(file.decode(DeclaredFleet))
+    said = file.decode(DeclaredFleet)
+    spec = _Reading(file, environ).fleet(said)
     for field, message in problems(spec):
         raise file.invalid(message, field)
+    if said.policies:
+        rules = load_policies(policy_paths(said.policies, path.parent), known(spec)).rules
+        spec = msgspec.structs.replace(spec, policies=rules)
     if agents:
         if str(path.parent) not in sys.path:
             sys.path.append(str(path.parent))

@@ -12,6 +12,7 @@ from amas.model.gate import GateSpec
 from amas.model.healing import HealingSpec
 from amas.model.limits import Amounts
 from amas.model.numbers import Numbers, lowest
+from amas.model.policy import PolicyRule
 from amas.model.remote import RemoteSpec
 from amas.model.rollout_spec import RolloutSpec
 from amas.model.routing import RoutingSpec
@@ -25,6 +26,8 @@ DELAYED = "delayed"
 
 VARIANT = "~"
 """Between a pool's name and a version, in the name of the pool that stands for this version during a roll-out."""
+MODEL_AGENT = "amas.agents.model_agent:ModelAgent"
+"""The agent that is a language model, whose `options.tools` are grants, too."""
 STAND_IN = "amas.agents.stand_in:StandIn"
 """The agent that holds the place of one whose skill doesn't exist yet: it answers with what it was given."""
 
@@ -201,6 +204,8 @@ class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
     """None: it isn't backed up by itself."""
     alerts: AlertsSpec = AlertsSpec()
     runbooks: tuple[RunBook, ...] = ()
+    policies: tuple[PolicyRule, ...] = ()
+    """Who may use which tools, besides what its pools are granted."""
 
     @property
     def capabilities(self) -> frozenset[str]:
