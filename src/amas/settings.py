@@ -262,6 +262,10 @@ class ServerSettings(Settings, frozen=True, kw_only=True):
 
     token: Annotated[str, Variable("AMAS_TOKEN", meaning="a secret of at least 16 characters without spaces", secret=True)] = ""
     """Who has it may do everything; asked for by everything but the probes once it is set."""
+    public_url: Annotated[
+        str, Variable("AMAS_PUBLIC_URL", pattern=r"https?://[^\s/?#@]+", meaning="an address such as https://fleet.example")
+    ] = ""
+    """Where people and services reach the control plane; agents' tokens name it as their issuer."""
     tls_cert: Annotated[Path | None, Variable("AMAS_TLS_CERT", meaning="a path to a PEM file")] = None
     """The certificate, with those between it and its authority; both ports then speak TLS 1.3 and nothing else."""
     tls_key: Annotated[Path | None, Variable("AMAS_TLS_KEY", meaning="a path to a PEM file")] = None

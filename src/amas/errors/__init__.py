@@ -83,7 +83,13 @@ AmasError
 ├── AuditError                operator   the audit can't be written: administrative acts are refused until it can
 │   └── AuditDamaged          a line was changed, removed or put in
 ├── AccessError               author     a key can't be made or revoked as it was asked
-│   └── KeyUnknown
+│   ├── KeyUnknown
+│   └── TokenRefused          an agent's token doesn't count
+│       ├── TokenExpired
+│       ├── TokenForged
+│       ├── TokenForAnother
+│       ├── TokenKeyUnknown
+│       └── TokenRevoked
 ├── DeliveryUnreadable        author     a folder holds no record of a delivery
 └── SettingInvalid            operator   an environment variable's value can't be taken
 """
@@ -117,6 +123,12 @@ from amas.errors.author import (
     RunBookRefused,
     ScheduleInvalid,
     SubmissionError,
+    TokenExpired,
+    TokenForAnother,
+    TokenForged,
+    TokenKeyUnknown,
+    TokenRefused,
+    TokenRevoked,
 )
 from amas.errors.base import (
     Actor,
@@ -271,5 +283,11 @@ __all__ = [
     "TaskError",
     "TaskFailed",
     "TaskUnknown",
+    "TokenExpired",
+    "TokenForAnother",
+    "TokenForged",
+    "TokenKeyUnknown",
+    "TokenRefused",
+    "TokenRevoked",
     "WorkflowUnknown",
 ]

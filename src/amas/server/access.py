@@ -52,6 +52,7 @@ GET    /api/health                                      open
 GET    /api/session                                     greet own
 POST   /api/session                                     greet own
 DELETE /api/session                                     greet own
+GET    /.well-known/jwks.json                           open own
 GET    /openapi.json                                    look own
 GET    /metrics                                         look
 GET    /api/metrics                                     look
@@ -181,6 +182,8 @@ GET    /api/audit                                       administer
 GET    /api/keys                                        administer
 POST   /api/keys                                        administer
 DELETE /api/keys/{prefix}                               administer
+POST   /api/signing-keys/rotate                         administer
+DELETE /api/tokens/{name}                               operate
 
 POST   /api/remote/sessions                             join quiet
 GET    /api/remote/agents                               look

@@ -37,6 +37,7 @@ from amas.server.routes import (
     scaling,
     schedules,
     tasks,
+    tokens,
     workflows,
 )
 from amas.server.tenancy import owned
@@ -83,6 +84,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
         remote,
         backups,
         access,
+        tokens,
         report,
     )
     routers = [part.router for part in (*work, *people)]

@@ -42,6 +42,7 @@ from amas.server.identity import Identity
 from amas.server.live import LiveEvents
 from amas.server.rate import Rate
 from amas.server.remote import RemoteDesk
+from amas.server.tokens import TokenOffice
 from amas.server.usage import UsageMeter
 from amas.settings import MessageSettings, RemoteSettings, ServerSettings
 
@@ -108,6 +109,8 @@ class ControlPlane:
     reporting: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a report is made: one at a time."""
     values: LargeValues = field(init=False)
+    tokens: TokenOffice = field(init=False)
+    """Signs what hosts ask for only where somebody runs it: `serve` does."""
     identity: Identity = field(init=False)
     audit: AuditLog = field(init=False)
 
@@ -134,8 +137,16 @@ class ControlPlane:
         self.rate = Rate()
         self.usage = UsageMeter(self.engine, self.home)
         self.audit = AuditLog(self.home / "audit")
+        self.tokens = TokenOffice(
+            self.engine, self.home, self.fleet, board=self.board, registry=self.remote.registry, issuer=self.settings.public_url
+        )
         self.identity = Identity(
-            self.engine, self.home, settings=self.settings, home_key=self.home_key, remote_token=self.remote_settings.token
+            self.engine,
+            self.home,
+            settings=self.settings,
+            home_key=self.home_key,
+            remote_token=self.remote_settings.token,
+            tokens=self.tokens,
         )
         self.inboxes = Inboxes(self.engine, self.messages)
         self.deliveries = Deliveries()
@@ -145,6 +156,7 @@ class ControlPlane:
         """Let the fleet be this one from now on, also for what was made with the one before."""
         self.fleet = fleet
         self.remote.follow(fleet)
+        self.tokens.fleet = fleet
         routes = Routes(self.engine, retention_s=self.retention_s)
         self.distributor = TaskDistributor(routes, self.limits, fleet)
         self.rollouts = RolloutDesk(self.desired, routes, fleet)
