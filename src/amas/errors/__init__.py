@@ -84,12 +84,14 @@ AmasError
 │   └── AuditDamaged          a line was changed, removed or put in
 ├── AccessError               author     a key can't be made or revoked as it was asked
 │   ├── KeyUnknown
+│   ├── SignInRefused         who somebody is wasn't proved, or they may do nothing
 │   └── TokenRefused          an agent's token doesn't count
 │       ├── TokenExpired
 │       ├── TokenForged
 │       ├── TokenForAnother
 │       ├── TokenKeyUnknown
 │       └── TokenRevoked
+├── ProviderFailed            operator   the provider that people sign in with can't be used
 ├── DeliveryUnreadable        author     a folder holds no record of a delivery
 └── SettingInvalid            operator   an environment variable's value can't be taken
 """
@@ -122,6 +124,7 @@ from amas.errors.author import (
     RolloutRefused,
     RunBookRefused,
     ScheduleInvalid,
+    SignInRefused,
     SubmissionError,
     TokenExpired,
     TokenForAnother,
@@ -165,6 +168,7 @@ from amas.errors.operator import (
     ModelNotInstalled,
     PlatformError,
     PortInUse,
+    ProviderFailed,
     RecordsError,
     RestoreRefused,
     SettingInvalid,
@@ -260,6 +264,7 @@ __all__ = [
     "PlanRefused",
     "PlatformError",
     "PortInUse",
+    "ProviderFailed",
     "QueueFull",
     "RateLimited",
     "RecordsError",
@@ -274,6 +279,7 @@ __all__ = [
     "ScheduleUnknown",
     "SessionLost",
     "SettingInvalid",
+    "SignInRefused",
     "SignalExpired",
     "SignalRefused",
     "StageIncomplete",

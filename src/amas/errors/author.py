@@ -248,3 +248,9 @@ class TokenRevoked(TokenRefused):
     """Its agent's tokens were revoked, or its agent is no more."""
 
     code = "token_revoked"
+
+
+class SignInRefused(AccessError):
+    """Who somebody is wasn't proved, or nothing was granted to them."""
+
+    code = "sign_in_refused"

@@ -69,7 +69,7 @@ class SessionShape(msgspec.Struct, frozen=True, kw_only=True):
     role: str
     tenant: str
     sign_in: list[str]
-    """How one can sign in: `key`."""
+    """How one can sign in: `key`, and `oidc` at `/auth/login`."""
 
 
 class AuditRecordPage(msgspec.Struct, frozen=True, kw_only=True):

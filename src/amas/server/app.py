@@ -36,6 +36,7 @@ from amas.server.routes import (
     runbooks,
     scaling,
     schedules,
+    sign_in,
     tasks,
     tokens,
     workflows,
@@ -85,6 +86,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
         backups,
         access,
         tokens,
+        sign_in,
         report,
     )
     routers = [part.router for part in (*work, *people)]

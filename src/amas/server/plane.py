@@ -40,11 +40,12 @@ from amas.server.feed import Feed
 from amas.server.fleet_map import FleetMap
 from amas.server.identity import Identity
 from amas.server.live import LiveEvents
+from amas.server.oidc import People
 from amas.server.rate import Rate
 from amas.server.remote import RemoteDesk
 from amas.server.tokens import TokenOffice
 from amas.server.usage import UsageMeter
-from amas.settings import MessageSettings, RemoteSettings, ServerSettings
+from amas.settings import MessageSettings, OidcSettings, RemoteSettings, ServerSettings
 
 
 @dataclass
@@ -76,6 +77,7 @@ class ControlPlane:
     """As back-ups have it: a path, or the bare name of one that ships with amas."""
     home_key: str = ""
     """What commands on this machine show: it lies in the home."""
+    oidc: OidcSettings = field(default_factory=OidcSettings)
     backups: FleetBackups = field(init=False)
     bus: AgentCommunicationBus | None = field(init=False)
     inboxes: Inboxes = field(init=False)
@@ -111,6 +113,7 @@ class ControlPlane:
     values: LargeValues = field(init=False)
     tokens: TokenOffice = field(init=False)
     """Signs what hosts ask for only where somebody runs it: `serve` does."""
+    people: People = field(init=False)
     identity: Identity = field(init=False)
     audit: AuditLog = field(init=False)
 
@@ -140,6 +143,7 @@ class ControlPlane:
         self.tokens = TokenOffice(
             self.engine, self.home, self.fleet, board=self.board, registry=self.remote.registry, issuer=self.settings.public_url
         )
+        self.people = People(self.oidc, self.settings.public_url)
         self.identity = Identity(
             self.engine,
             self.home,
@@ -147,6 +151,7 @@ class ControlPlane:
             home_key=self.home_key,
             remote_token=self.remote_settings.token,
             tokens=self.tokens,
+            people=self.people,
         )
         self.inboxes = Inboxes(self.engine, self.messages)
         self.deliveries = Deliveries()
