@@ -86,13 +86,12 @@ def create_app(plane: ControlPlane) -> FastAPI:
         backups,
         access,
         tokens,
-        sign_in,
         report,
     )
     routers = [part.router for part in (*work, *people)]
     for router in routers:
         app.include_router(router)
-    for part in (fleet_map, deliverables):  # the page's own
+    for part in (fleet_map, deliverables, sign_in):  # the page's own
         app.include_router(part.router)
     app.router.routes.extend(pages.routes())
     problems.install(app)

@@ -1,28 +1,26 @@
 """Signing in with an organisation's account: a browser goes to the provider and comes back (docs/access.md)."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from amas.errors import SignInRefused
 from amas.model.access import Role
-from amas.server.contract import refusals
 from amas.server.identity import COOKIE, COOKIE_S, Caller
 from amas.server.oidc import CALLBACK
 from amas.server.plane import ControlPlane, Plane
 from amas.server.problems import Fault, Refusal
 
-router = APIRouter(tags=["access"])
+router = APIRouter(include_in_schema=False)  # browsers are sent here; programs have no use for it
 
 LOGIN = "amas_login"
 """The cookie of a sign-in under way."""
 LOGIN_S = 600
 NO_ROLE: Role = ""  # type: ignore[assignment]  # in the audit, of one who isn't let in
-_SENT: dict[str, Any] = {"status_code": 302, "response_class": Response}
 
 
-@router.get("/auth/login", summary="Sign in with an organisation's account", **_SENT, responses=refusals(404, 422, 503))
+@router.get("/auth/login")
 async def login(
     plane: Plane,
     next: Annotated[str, Query(max_length=600, description="Where on the page to go then.")] = "/",  # noqa: A002  the usual word
@@ -35,7 +33,7 @@ async def login(
     return answer
 
 
-@router.get(CALLBACK, summary="Come back from signing in", **_SENT, responses=refusals(403, 404, 503))
+@router.get(CALLBACK)
 async def callback(request: Request, plane: Plane) -> Response:
     """Let a browser in that comes back from the provider, with a new session, and send it to the page."""
     _check(plane)
