@@ -90,6 +90,8 @@ GET    /api/tasks                                       look own
 GET    /api/tasks/{task_id}                             look own
 GET    /api/tasks/{task_id}/result                      look own
 GET    /api/tasks/{task_id}/why                         look
+GET    /api/tasks/{task_id}/timeline                    look own
+GET    /api/tasks/{task_id}/logs                        look own
 POST   /api/tasks/{task_id}/cancel                      work own
 POST   /api/tasks/{task_id}/signal                      work own
 POST   /api/goals                                       work own quiet
@@ -138,6 +140,10 @@ GET    /api/fleet/desired                               look
 GET    /api/fleet/history                               look
 GET    /api/fleet/map                                   look
 POST   /api/fleet/apply                                 administer
+GET    /api/policies                                    look
+PUT    /api/policies                                    administer
+POST   /api/policies/test                               look quiet
+GET    /api/policies/refusals                           look
 GET    /api/scaling                                     look
 GET    /api/scaling/{pool}                              look
 GET    /api/routes                                      look
