@@ -44,6 +44,7 @@ from amas.model.goal import SubTask
 from amas.model.limits import Amounts
 from amas.model.task import Json, TaskOutcome
 from amas.observe.logging import Log
+from amas.secrets import give, with_secrets
 
 THREADS = 16
 """For plain functions as steps, of which one attempt rarely has several at a time."""
@@ -278,6 +279,10 @@ async def main(handle: int) -> None:
     line = _Line(reader, writer)
     start = frames.from_host.decode(await frames.read(reader))
     assert isinstance(start, frames.Start), "a host says Start first"
+    if start.secrets:
+        give(start.secrets)
+        pool = msgspec.structs.replace(start.pool, options=with_secrets(start.pool.options))
+        start = msgspec.structs.replace(start, pool=pool)
     listening = asyncio.create_task(line.listen(), name="listen")
     await line.finish(await attempt(start, line))
     listening.cancel()

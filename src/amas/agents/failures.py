@@ -19,6 +19,7 @@ from amas.errors import (
     SubmissionError,
 )
 from amas.model.task import Failure
+from amas.secrets import scrubbed
 
 DETAIL_CHARS_MAX = 4096
 """Of a traceback or a program's output; the end says what went wrong."""
@@ -48,8 +49,8 @@ class AttemptFailed(Exception):
 
 
 def failed(code: str, message: str, *, final: bool = False, detail: str = "") -> Verdict:
-    """Return a verdict whose texts are within their bounds."""
-    return Verdict(Failure(code, message[:MESSAGE_CHARS_MAX], detail[-DETAIL_CHARS_MAX:]), final)
+    """Return a verdict whose texts are within their bounds and say no secret."""
+    return Verdict(Failure(code, scrubbed(message)[:MESSAGE_CHARS_MAX], scrubbed(detail)[-DETAIL_CHARS_MAX:]), final)
 
 
 def verdict(error: BaseException) -> Verdict:  # noqa: PLR0911  one for each kind of error

@@ -32,7 +32,7 @@ from amas.agents.mailroom import Bus, Mailroom
 from amas.agents.progress import ProgressPost
 from amas.agents.pump import Pump
 from amas.agents.slots import FreeSlots, PoolSlots
-from amas.agents.squads import Squad, Unmade
+from amas.agents.squads import Squad, Unmade, read_secrets
 from amas.agents.task_context import Services, TaskContext, needs_coalescer, step_coalescer
 from amas.agents.threads import DaemonThreads
 from amas.artifacts.store import ArtifactStore
@@ -263,6 +263,7 @@ class Host:
         for seat in seats:
             if seat.pool in specs:
                 wanted.setdefault(seat.pool, []).extend(expand(seat.numbers))
+        await read_secrets([specs[name] for name in wanted], self._services.log)
         for name in [name for name in self._squads if name not in wanted]:
             self._dismiss(name)
         for name, numbers in wanted.items():

@@ -85,6 +85,7 @@ AmasError
 ├── AccessError               author     a key can't be made or revoked as it was asked
 │   └── KeyUnknown
 ├── DeliveryUnreadable        author     a folder holds no record of a delivery
+├── SecretUnreadable          operator   a reference to a secret can't be resolved
 └── SettingInvalid            operator   an environment variable's value can't be taken
 """
 
@@ -155,6 +156,7 @@ from amas.errors.operator import (
     PortInUse,
     RecordsError,
     RestoreRefused,
+    SecretUnreadable,
     SettingInvalid,
     StageIncomplete,
     StartFailed,
@@ -260,6 +262,7 @@ __all__ = [
     "RunBookRefused",
     "ScheduleInvalid",
     "ScheduleUnknown",
+    "SecretUnreadable",
     "SessionLost",
     "SettingInvalid",
     "SignalExpired",

@@ -221,3 +221,14 @@ class SettingInvalid(AmasError):
 
     code = "setting_invalid"
     act = "operator"
+
+
+class SecretUnreadable(AmasError):
+    """A reference to a secret can't be resolved: the message names the reference, never the secret, and the way out."""
+
+    code = "secret_unreadable"
+    act = "operator"
+
+    def __init__(self, reference: str, why: str) -> None:
+        super().__init__(f"the secret {reference}: {why}")
+        self.reference = reference
