@@ -78,7 +78,9 @@ class Field(NamedTuple):
 
     def refused(self, value: Any) -> SettingInvalid:
         """Return the error that says what `value` is not."""
-        shown = "no such thing" if self.variable.secret else repr(value)
+        shown = (
+            "no such thing" if self.variable.secret or self.variable.references else repr(value)
+        )  # it may be the secret itself
         return SettingInvalid(f"{self.variable.name} is {shown}, but must be {self.wanted}")
 
 
@@ -393,6 +395,28 @@ class BackupSettings(Settings, frozen=True, kw_only=True):
     """Never the secret itself. Whoever loses that can restore nothing."""
 
 
+_REFERENCE = r"(env|file|k8s|vault):\S+"
+
+
+class SealSettings(Settings, frozen=True, kw_only=True):
+    """Whether payloads are encrypted where they are stored (docs/secrets.md): the same for all of a fleet and its clients."""
+
+    keys: Annotated[
+        str,
+        Variable(
+            "AMAS_SEAL_KEY",
+            pattern=rf"{_REFERENCE}( +{_REFERENCE})*",
+            meaning="references such as file:/run/keys/new file:/run/keys/old, of which the first seals and all open",
+            references=True,
+        ),
+    ] = ""
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Where the keys are, the one that seals first; none where nothing is sealed."""
+        return tuple(self.keys.split())
+
+
 LOCAL_MODEL = "local"
 """As AMAS_MODEL without an address: a small model on this machine, which the fleet starts."""
 LOCAL_ANSWER_TOKENS = 320
@@ -504,6 +528,7 @@ GROUPS: tuple[type[Settings], ...] = (
     RecordsSettings,
     ArtifactSettings,
     BackupSettings,
+    SealSettings,
     ModelSettings,
     AlertSettings,
     LogSettings,

@@ -44,6 +44,7 @@ from amas.model.goal import SubTask
 from amas.model.limits import Amounts
 from amas.model.task import Json, TaskOutcome
 from amas.observe.logging import Log
+from amas.sealing import ArtifactSeal, PurposeKey
 from amas.secrets import give, with_secrets
 
 THREADS = 16
@@ -143,7 +144,8 @@ class ChildContext(Context):
         self.spec, self.input = start.spec, start.spec.input
         self.results, self.failures = start.results, start.failures
         self.options, self.deadline_ms = start.pool.options, start.deadline_ms
-        self.artifacts = ArtifactStore(start.artifacts)
+        keys = [PurposeKey(*key) for key in start.artifact_keys]
+        self.artifacts = ArtifactStore(start.artifacts, seal=ArtifactSeal(keys) if keys else None)
         self.member, self._leads = start.pool.member, tuple(start.leads)
         self._workspace = Path(start.workspace)
         self._line = line

@@ -16,6 +16,8 @@ from amas.errors import (
     MessageForbidden,
     RateLimited,
     RetryLater,
+    SealBroken,
+    SealKeyMissing,
     SubmissionError,
 )
 from amas.model.task import Failure
@@ -62,7 +64,7 @@ def verdict(error: BaseException) -> Verdict:  # noqa: PLR0911  one for each kin
             return Verdict(failed(error.code, str(error)).failure, delay_s=error.delay_s)
         case RateLimited():
             return Verdict(failed(error.code, str(error)).failure, delay_s=error.retry_after_s, provider=error.provider)
-        case DependencyDown():
+        case DependencyDown() | SealKeyMissing():  # keys are being rotated: whoever has the key can do it
             return Verdict(failed(error.code, str(error)).failure, delay_s=error.retry_after_s, later=True)
         case GiveUp() | BudgetExhausted():
             return failed(error.error_code if isinstance(error, GiveUp) else error.code, str(error), final=True)
@@ -71,7 +73,7 @@ def verdict(error: BaseException) -> Verdict:  # noqa: PLR0911  one for each kin
         case MessageForbidden():
             return failed(error.code, str(error), final=True)
         # Its result, step or sub-tasks can't be carried, or what it was given is lost: it would be the same the next time.
-        case SubmissionError() | ArtifactLost():
+        case SubmissionError() | ArtifactLost() | SealBroken():
             return failed(error.code, str(error), final=True, detail=_trace(error))
         case MemoryError():
             return failed("memory_limit", "the agent ran out of memory")

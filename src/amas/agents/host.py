@@ -47,6 +47,7 @@ from amas.engine.hosts import HostAbout, HostFigures, HostRegistry
 from amas.engine.limits import Limits
 from amas.engine.queue import TaskQueue
 from amas.engine.recoveries import Recoveries
+from amas.engine.sealed import SealKeys
 from amas.errors import EngineError
 from amas.model.desired import Seats
 from amas.model.fleet import PoolSpec
@@ -59,6 +60,7 @@ from amas.observe import events
 from amas.observe.logging import Log
 from amas.observe.tracing import process_tracing
 from amas.policy.deliveries import seal
+from amas.sealing import Seal
 from amas.settings import EngineSettings, HostSettings
 
 NO_RESTARTS: Mapping[str, int] = MappingProxyType({})
@@ -89,6 +91,8 @@ class HostHome(NamedTuple):
     """The largest input, result or step: AMAS_PAYLOAD_MB."""
     secret: str = ""
     """What deliveries are signed with; without one they aren't."""
+    payloads: Seal | None = None
+    """What payloads are sealed with; without one they aren't."""
 
 
 class Host:
@@ -152,6 +156,7 @@ class Host:
             if not await self._reach(engine):
                 self.state = HostState.LEFT
                 return
+            await insist(lambda: SealKeys(engine).agree(self._home.payloads), draw=self._rng.random)
             self._open(engine)
             await self._register()
             self._keeper.start()
@@ -195,7 +200,7 @@ class Host:
             threads=DaemonThreads(self._settings.threads, name="step"),
             workspaces=self._home.workspaces,
             artifacts=self._home.artifacts,
-            values=LargeValues(self._home.artifacts, bytes_max=self._home.payload_bytes),
+            values=LargeValues(self._home.artifacts, bytes_max=self._home.payload_bytes, seal=self._home.payloads),
             log=log,
             draw=self._rng.random,
             stale=self._stale,

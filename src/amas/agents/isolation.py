@@ -112,6 +112,7 @@ class _Child:
                 deadline_ms=context.deadline_ms,
                 path=sys.path,
                 leads=list(context.leads),
+                artifact_keys=[(key.id, key.key) for key in context.artifacts.seal.keys] if context.artifacts.seal else [],
                 secrets=secrets,
             )
         )

@@ -86,6 +86,9 @@ AmasError
 │   └── KeyUnknown
 ├── DeliveryUnreadable        author     a folder holds no record of a delivery
 ├── SecretUnreadable          operator   a reference to a secret can't be resolved
+├── SealError                 operator   a payload can't be sealed or opened
+│   ├── SealKeyMissing        whoever has the key can go on
+│   └── SealBroken
 └── SettingInvalid            operator   an environment variable's value can't be taken
 """
 
@@ -156,6 +159,9 @@ from amas.errors.operator import (
     PortInUse,
     RecordsError,
     RestoreRefused,
+    SealBroken,
+    SealError,
+    SealKeyMissing,
     SecretUnreadable,
     SettingInvalid,
     StageIncomplete,
@@ -262,6 +268,9 @@ __all__ = [
     "RunBookRefused",
     "ScheduleInvalid",
     "ScheduleUnknown",
+    "SealBroken",
+    "SealError",
+    "SealKeyMissing",
     "SecretUnreadable",
     "SessionLost",
     "SettingInvalid",
