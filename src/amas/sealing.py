@@ -40,7 +40,7 @@ BLOB_MARK = b"amas sealed 1\n"
 """What a sealed artifact begins with."""
 _VALUE = b"value"
 
-_HEAD = re.compile(rb"(?:\xc7(.)|\xc8(..)|\xc9(....))B", re.DOTALL)
+_HEAD = re.compile(rb"(?=(?:\xc7(.)|\xc8(..)|\xc9(....))B)", re.DOTALL)
 """Before a sealed value: msgpack's extension of some length, and our type."""
 
 Extension = msgspec.msgpack.Ext
@@ -140,14 +140,33 @@ class Seal:
         """Return the msgpack of a sealed value."""
         return self._values.open(bytes(sealed.data), _VALUE)
 
+    def anew(self, blob: bytes) -> bytes:
+        """Return a blob with every sealed value that stands in it sealed with the first key; nothing else of it changes."""
+        if not any(key.id in blob for key in self._values.keys[1:]):
+            return blob
+        made, end = bytearray(blob), 0
+        for at, sealed in self._found(blob):
+            if at >= end and not sealed.startswith(self._values.keys[0].id):
+                anew, end = self._values.seal(self._values.open(sealed, _VALUE), _VALUE), at + len(sealed)
+                made[at:end] = anew  # as long as before
+        return bytes(made)
+
     def within(self, blob: bytes) -> Iterator[bytes]:
         """Yield the msgpack of every sealed value that stands somewhere in a blob: in a task's spec, as a result."""
+        for _, sealed in self._found(blob):
+            yield self._values.open(sealed, _VALUE)
+
+    def _found(self, blob: bytes) -> Iterator[tuple[int, bytes]]:
+        """Yield where sealed values stand, each with its bytes; what only looks like one doesn't open and is none."""
         for head in _HEAD.finditer(blob):
-            size = int.from_bytes(next(length for length in head.groups() if length is not None), "big")
+            length = next(group for group in head.groups() if group is not None)
+            at = head.start() + 1 + len(length) + 1
+            sealed = blob[at : at + int.from_bytes(length, "big")]
             try:
-                yield self._values.open(blob[head.end() : head.end() + size], _VALUE)
-            except (SealBroken, SealKeyMissing):  # it only looked like one: of what isn't ours nothing opens
+                self._values.open(sealed, _VALUE)
+            except (SealBroken, SealKeyMissing):
                 continue
+            yield at, sealed
 
     def is_current(self, sealed: Extension) -> bool:
         """Return whether a sealed value is sealed with the first key."""

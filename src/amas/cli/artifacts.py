@@ -59,13 +59,13 @@ async def _prune(home: Home, age_s: float, *, dry_run: bool) -> Pruned:
         await Records.open(RecordsSettings.read().url_for(home.folder), cell=state.cell) as records,
     ):
         await SealKeys(engine).agree(seal)  # what can't be opened can't be searched
-        await _caught_up(records, Journal(engine))
+        await caught_up(records, Journal(engine))
         protected_s = max(age_s, EngineSettings.read().retention_s)
         used = await _used(records, engine, seal, since_ms=now - round(protected_s * 1000)) if old else set()
     return await asyncio.to_thread(prune, store, old, used, dry_run=dry_run)
 
 
-async def _caught_up(records: Records, journal: Journal) -> None:
+async def caught_up(records: Records, journal: Journal) -> None:
     """Wait until the records hold what the engine has accepted by now: they say what is in use."""
     last = _order(await journal.last_id())
     for _ in range(round(CAUGHT_UP_S / LOOK_EVERY_S)):
