@@ -9,14 +9,22 @@ import pytest
 from host_bench import Bench, pool
 from tests.fault.fault_bench import duties
 
+from amas.artifacts.reseal import reseal
 from amas.artifacts.store import ArtifactStore
+from amas.artifacts.values import LargeValues
 from amas.client import Fleet
+from amas.controllers.figures import Figures
+from amas.controllers.recorder import Recorder
 from amas.engine.connection import Engine
+from amas.engine.journal import Journal
 from amas.engine.sealed import SealKeys
 from amas.errors import SealKeyMissing
 from amas.model.fleet import FleetSpec
 from amas.model.message import MessageType
+from amas.model.states import WorkflowState
 from amas.orchestration.bus import AgentCommunicationBus
+from amas.records.reseal import Resealed
+from amas.records.store import Records
 from amas.sealing import Seal
 from amas.settings import MessageSettings
 
@@ -162,3 +170,36 @@ async def test_keys_are_agreed_on_and_retired(engine: Engine) -> None:
     assert set(await keys.since()) == {*Seal([OLD, NEW]).key_ids}
     await keys.retire(Seal([OLD]).key_ids[0])
     await keys.agree(Seal([NEW]))
+
+
+async def test_a_rotation_seals_the_history_and_artifacts_anew_and_leaves_what_the_engine_holds(
+    bench: Bench, fleet: Fleet, tmp_path: Path
+) -> None:
+    goal = await fleet.run(f"do the {MARKER}", preferences={"mine": MARKER})
+    async with bench.host([pool("echo")]):
+        for value in (MARKER, MARKER * 10_000):
+            await (await fleet.submit("test.echo", value)).result(timeout_s=LIMIT_S)
+    assert await bench.queue.end_workflow(goal.id, WorkflowState.CANCELLED)
+    async with await Records.open(f"sqlite:///{tmp_path}/records.sqlite3", cell=bench.cell) as records:
+        recorder, journal = Recorder(Journal(bench.engine), records, Figures()), Journal(bench.engine)
+        while await records.position() != await journal.last_id():
+            await recorder.run_once(wait_ms=0)
+        assert MARKER.encode() not in (tmp_path / "records.sqlite3").read_bytes()
+        rotated, later_ms = Seal([OLD, NEW]), bench.queue.now_ms() + 60_000
+        assert await records.reseal(rotated, held_since_ms=0) == Resealed(
+            0, 3
+        )  # a goal, its root task, the small one; the large values lie in the store
+        assert await records.reseal(rotated, held_since_ms=later_ms) == Resealed(3, 0)
+        assert await records.reseal(rotated, held_since_ms=later_ms) == Resealed(0, 0)
+        folder = bench.folder / "artifacts"
+        assert reseal(ArtifactStore(folder, seal=rotated.artifacts)) == 2
+        assert reseal(ArtifactStore(folder, seal=rotated.artifacts)) == 0
+        only = Seal([OLD])
+        values = LargeValues(ArtifactStore(folder, seal=only.artifacts), seal=only)
+        found = [await records.task(task.id) for task in await records.tasks()]
+        told = [await values.get(task.input) for task in found if task]
+        assert {str(one).count(MARKER) for one in told} == {1, 2, 10_000}
+        kept = await records.workflow(goal.id)
+        assert kept is not None
+        assert MARKER not in repr(kept.goal)
+        assert values.goal(kept.goal)["text"] == f"do the {MARKER}"

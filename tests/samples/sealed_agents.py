@@ -12,13 +12,15 @@ async def lead(task: Context) -> dict[str, object]:
     parts = [
         SubTask(key="small", capability="text.write", input={"text": text}),
         SubTask(key="large", capability="text.write", input={"text": text * (LARGE // len(text) + 1)}),
+        SubTask(key="apart", capability="text.apart", input={"text": text}),
         SubTask(key="fails", capability="text.fail", input=text, on_failure="skip"),
     ]
     done = await task.spawn(parts)
-    return {"goal": text, "wrote": done["small"].result, "large": len(str(done["large"].result))}
+    small, apart = done["small"].result, done["apart"].result
+    return {"goal": text, "wrote": small, "apart": apart, "large": len(str(done["large"].result))}
 
 
-@agent("text.write")
+@agent("text.write", "text.apart")
 async def write(task: Context) -> dict[str, object]:
     """Write with a key from a vault."""
     key = task.options["api_key"].reveal()
