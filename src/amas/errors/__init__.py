@@ -84,7 +84,15 @@ AmasError
 ├── AuditError                operator   the audit can't be written: administrative acts are refused until it can
 │   └── AuditDamaged          a line was changed, removed or put in
 ├── AccessError               author     a key can't be made or revoked as it was asked
-│   └── KeyUnknown
+│   ├── KeyUnknown
+│   ├── SignInRefused         who somebody is wasn't proved, or they may do nothing
+│   └── TokenRefused          an agent's token doesn't count
+│       ├── TokenExpired
+│       ├── TokenForged
+│       ├── TokenForAnother
+│       ├── TokenKeyUnknown
+│       └── TokenRevoked
+├── ProviderFailed            operator   the provider that people sign in with can't be used
 ├── DeliveryUnreadable        author     a folder holds no record of a delivery
 └── SettingInvalid            operator   an environment variable's value can't be taken
 """
@@ -117,7 +125,14 @@ from amas.errors.author import (
     RolloutRefused,
     RunBookRefused,
     ScheduleInvalid,
+    SignInRefused,
     SubmissionError,
+    TokenExpired,
+    TokenForAnother,
+    TokenForged,
+    TokenKeyUnknown,
+    TokenRefused,
+    TokenRevoked,
 )
 from amas.errors.base import (
     Actor,
@@ -154,6 +169,7 @@ from amas.errors.operator import (
     ModelNotInstalled,
     PlatformError,
     PortInUse,
+    ProviderFailed,
     RecordsError,
     RestoreRefused,
     SettingInvalid,
@@ -251,6 +267,7 @@ __all__ = [
     "PlanRefused",
     "PlatformError",
     "PortInUse",
+    "ProviderFailed",
     "QueueFull",
     "RateLimited",
     "RecordsError",
@@ -265,6 +282,7 @@ __all__ = [
     "ScheduleUnknown",
     "SessionLost",
     "SettingInvalid",
+    "SignInRefused",
     "SignalExpired",
     "SignalRefused",
     "StageIncomplete",
@@ -274,5 +292,11 @@ __all__ = [
     "TaskError",
     "TaskFailed",
     "TaskUnknown",
+    "TokenExpired",
+    "TokenForAnother",
+    "TokenForged",
+    "TokenKeyUnknown",
+    "TokenRefused",
+    "TokenRevoked",
     "WorkflowUnknown",
 ]

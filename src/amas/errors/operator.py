@@ -221,3 +221,10 @@ class SettingInvalid(AmasError):
 
     code = "setting_invalid"
     act = "operator"
+
+
+class ProviderFailed(AmasError):
+    """The provider that people sign in with is away, or isn't what was set."""
+
+    code = "provider_failed"
+    act = "operator"
