@@ -33,6 +33,7 @@ from amas.engine.payload import INLINE_BYTES_MAX, encode_value
 from amas.engine.queue import Idempotency, TaskQueue
 from amas.engine.replies import Replies
 from amas.engine.schedules import Schedules
+from amas.engine.sealed import SealKeys
 from amas.engine.workflows import Workflows
 from amas.errors import (
     ArtifactError,
@@ -53,6 +54,7 @@ from amas.model.task import DEFAULT_RETRY, Json, OnFailure, RetryPolicy, Submiss
 from amas.observe.tracing import current
 from amas.orchestration.signals import send_signal
 from amas.orchestration.workflow_handle import WorkflowHandle
+from amas.sealing import read_seal
 from amas.settings import ArtifactSettings, EngineSettings
 
 if TYPE_CHECKING:
@@ -184,11 +186,13 @@ class Fleet:
 
             state = running_fleet(home)
             engine_url, cell, artifacts_url, asked = state.engine_url, state.cell, state.artifacts_url, True
-        store = ArtifactStore(artifacts_url) if artifacts_url else None
+        payloads = read_seal()
+        store = ArtifactStore(artifacts_url, seal=payloads.artifacts if payloads else None) if artifacts_url else None
         async with Engine(engine_url, cell=cell, settings=EngineSettings.read()) as engine:
             await engine.check()
+            await SealKeys(engine).agree(payloads)
             declared = (await DesiredState(engine).read()).spec if asked else None
-            values = LargeValues(store, bytes_max=artifacts.payload_bytes)
+            values = LargeValues(store, bytes_max=artifacts.payload_bytes, seal=payloads)
             fleet = cls(engine, declared=declared, values=values, wait_for_room_s=wait_for_room_s)
             async with fleet._replies.listening():
                 yield fleet

@@ -16,9 +16,8 @@ from typing import Annotated, Any, Literal, NamedTuple, Self, get_args, get_orig
 
 import msgspec
 
-from amas.errors import SettingInvalid
-
-FILE = "file:"
+from amas.errors import SecretUnreadable, SettingInvalid
+from amas.secrets import is_reference, reveal
 
 
 class Variable(NamedTuple):
@@ -31,7 +30,9 @@ class Variable(NamedTuple):
     pattern: str = ""
     """A regular expression for the whole text; `meaning` says it in words."""
     secret: bool = False
-    """It may be `file:` and the path of a file that holds it, as secrets come from Kubernetes or a vault's agent."""
+    """It may be a reference (`amas.secrets`), and its value is never shown."""
+    references: bool = False
+    """It is a reference, or several, which is all that is kept here."""
     meaning: str = ""
 
 
@@ -77,19 +78,20 @@ class Field(NamedTuple):
 
     def refused(self, value: Any) -> SettingInvalid:
         """Return the error that says what `value` is not."""
-        return SettingInvalid(f"{self.variable.name} is {value!r}, but must be {self.wanted}")
+        shown = (
+            "no such thing" if self.variable.secret or self.variable.references else repr(value)
+        )  # it may be the secret itself
+        return SettingInvalid(f"{self.variable.name} is {shown}, but must be {self.wanted}")
 
 
 def secret_of(variable: str, text: str) -> str:
-    """Return the secret that a variable's text is, or is in the file that it names; SettingInvalid when that can't be read."""
-    if not text.startswith(FILE):
+    """Return the secret that a variable's text is, or refers to (`amas.secrets`); SettingInvalid when that can't be read."""
+    if not is_reference(text):
         return text
-    path = Path(text.removeprefix(FILE)).expanduser()
     try:
-        return path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise SettingInvalid(f"{variable} names the file {path}, which can't be read: {why}") from None
+        return reveal(text)
+    except SecretUnreadable as error:
+        raise SettingInvalid(f"{variable} can't be had: {error}") from None
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,6 +103,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             if not field.within(value):
                 raise field.refused(value)
         self.check()
+
+    def __repr__(self) -> str:
+        shown = (f"{each.name}={'...' if each.variable.secret else repr(getattr(self, each.name))}" for each in self.fields())
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     def check(self) -> None:
         """Raise SettingInvalid when two settings of the group are at odds."""
@@ -413,9 +419,37 @@ class BackupSettings(Settings, frozen=True, kw_only=True):
     ] = ""
     """What neither a command nor the fleet file says."""
     key: Annotated[
-        str, Variable("AMAS_BACKUP_KEY", pattern=r"(env|file):\S.*", meaning="env:NAME or file:/path, where the secret is")
+        str,
+        Variable(
+            "AMAS_BACKUP_KEY",
+            pattern=r"(env|file|k8s|vault):\S.*",
+            meaning="a reference, such as env:NAME or file:/path",
+            references=True,
+        ),
     ] = ""
     """Never the secret itself. Whoever loses that can restore nothing."""
+
+
+_REFERENCE = r"(env|file|k8s|vault):\S+"
+
+
+class SealSettings(Settings, frozen=True, kw_only=True):
+    """Whether payloads are encrypted where they are stored (docs/secrets.md): the same for all of a fleet and its clients."""
+
+    keys: Annotated[
+        str,
+        Variable(
+            "AMAS_SEAL_KEY",
+            pattern=rf"{_REFERENCE}( +{_REFERENCE})*",
+            meaning="references such as file:/run/keys/new file:/run/keys/old, of which the first seals and all open",
+            references=True,
+        ),
+    ] = ""
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Where the keys are, the one that seals first; none where nothing is sealed."""
+        return tuple(self.keys.split())
 
 
 LOCAL_MODEL = "local"
@@ -530,6 +564,7 @@ GROUPS: tuple[type[Settings], ...] = (
     RecordsSettings,
     ArtifactSettings,
     BackupSettings,
+    SealSettings,
     ModelSettings,
     AlertSettings,
     LogSettings,

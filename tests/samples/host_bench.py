@@ -19,6 +19,7 @@ from amas.model.fleet import PoolSpec
 from amas.model.states import TaskState
 from amas.model.task import RetryPolicy, TaskSpec, TaskView
 from amas.observe.logging import open_log
+from amas.sealing import Seal
 from amas.settings import EngineSettings, HostSettings
 
 SAMPLES = Path(__file__).parent
@@ -40,6 +41,7 @@ class Bench:
         self.artifacts = ArtifactStore(folder / "artifacts")
         self.payload_bytes = BYTES_MAX
         self.secret = ""
+        self.seal: Seal | None = None
         self.bus: BusOpener | None = None
 
     @property
@@ -70,6 +72,7 @@ class Bench:
                 open_log(self.folder / f"{host_id}.jsonl", level="DEBUG"),
                 self.payload_bytes,
                 self.secret,
+                self.seal,
             ),
             rng=random.Random(7),
             numbers=numbers,

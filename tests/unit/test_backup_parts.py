@@ -19,15 +19,15 @@ def test_the_secret_comes_from_the_environment_or_a_file_and_never_from_the_sett
     assert read_secret(environ={"AMAS_BACKUP_KEY": "env:MINE", "MINE": SECRET_KEY}) == SECRET_KEY.encode()
     assert read_secret(environ={"AMAS_BACKUP_KEY": f"file:{tmp_path / 'key'}"}) == SECRET_KEY.encode()
     for environ, said in (
-        ({}, "there is no key: set AMAS_BACKUP_KEY to env:NAME or file:/path"),
-        ({"AMAS_BACKUP_KEY": "env:MINE"}, "env:MINE. holds less than 16 characters"),
+        ({}, "there is no key: set AMAS_BACKUP_KEY to env:NAME, file:/path"),
+        ({"AMAS_BACKUP_KEY": "env:MINE"}, "the environment has no variable MINE"),
         ({"AMAS_BACKUP_KEY": "env:MINE", "MINE": "short"}, "holds less than 16 characters"),
         ({"AMAS_BACKUP_KEY": "file:/nowhere/key"}, "can't be read: No such file"),
     ):
         with pytest.raises(BackupKeyWrong, match=said) as refused:
             read_secret(environ=environ)
         assert "short" not in str(refused.value)
-    with pytest.raises(SettingInvalid, match="must be env:NAME or file:/path"):
+    with pytest.raises(SettingInvalid, match="must be a reference, such as env:NAME or file:/path"):
         read_secret(environ={"AMAS_BACKUP_KEY": "the-very-secret-itself"})
 
 

@@ -136,7 +136,7 @@ def test_a_secret_may_lie_in_a_file_and_is_never_shown(field, tmp_path: Path) ->
     assert field.parse("the-secret-itself") == "the-secret-itself"
     path.write_text("a-secret-of-many-letters\n")
     assert field.parse(f"file:{path}") == "a-secret-of-many-letters"
-    with pytest.raises(SettingInvalid, match=f"{field.variable.name} names the file .*: No such file"):
+    with pytest.raises(SettingInvalid, match=f"{field.variable.name} can't be had: .*: No such file"):
         field.parse(f"file:{tmp_path}/none")
     path.write_bytes(b"\xff\xfe not text")
     with pytest.raises(SettingInvalid, match="it is no text"):

@@ -45,6 +45,8 @@ from amas.model.goal import SubTask
 from amas.model.limits import Amounts
 from amas.model.task import Json, TaskOutcome
 from amas.observe.logging import Log
+from amas.sealing import ArtifactSeal, PurposeKey
+from amas.secrets import give, with_secrets
 
 THREADS = 16
 """For plain functions as steps, of which one attempt rarely has several at a time."""
@@ -143,7 +145,8 @@ class ChildContext(Context):
         self.spec, self.input = start.spec, start.spec.input
         self.results, self.failures = start.results, start.failures
         self.options, self.deadline_ms = start.pool.options, start.deadline_ms
-        self.artifacts = ArtifactStore(start.artifacts)
+        keys = [PurposeKey(*key) for key in start.artifact_keys]
+        self.artifacts = ArtifactStore(start.artifacts, seal=ArtifactSeal(keys) if keys else None)
         self.member, self._leads = start.pool.member, tuple(start.leads)
         self._workspace = Path(start.workspace)
         self._line = line
@@ -283,6 +286,10 @@ async def main(handle: int) -> None:
     line = _Line(reader, writer)
     start = frames.from_host.decode(await frames.read(reader))
     assert isinstance(start, frames.Start), "a host says Start first"
+    if start.secrets:
+        give(start.secrets)
+        pool = msgspec.structs.replace(start.pool, options=with_secrets(start.pool.options))
+        start = msgspec.structs.replace(start, pool=pool)
     listening = asyncio.create_task(line.listen(), name="listen")
     end = await attempt(start, line)
     if start.pool.scaling and start.pool.scaling.vertical:

@@ -16,9 +16,12 @@ from amas.errors import (
     MessageForbidden,
     RateLimited,
     RetryLater,
+    SealBroken,
+    SealKeyMissing,
     SubmissionError,
 )
 from amas.model.task import Failure
+from amas.secrets import scrubbed
 
 DETAIL_CHARS_MAX = 4096
 """Of a traceback or a program's output; the end says what went wrong."""
@@ -50,8 +53,8 @@ class AttemptFailed(Exception):
 
 
 def failed(code: str, message: str, *, final: bool = False, detail: str = "") -> Verdict:
-    """Return a verdict whose texts are within their bounds."""
-    return Verdict(Failure(code, message[:MESSAGE_CHARS_MAX], detail[-DETAIL_CHARS_MAX:]), final)
+    """Return a verdict whose texts are within their bounds and say no secret."""
+    return Verdict(Failure(code, scrubbed(message)[:MESSAGE_CHARS_MAX], scrubbed(detail)[-DETAIL_CHARS_MAX:]), final)
 
 
 def verdict(error: BaseException) -> Verdict:  # noqa: PLR0911  one for each kind of error
@@ -63,7 +66,7 @@ def verdict(error: BaseException) -> Verdict:  # noqa: PLR0911  one for each kin
             return Verdict(failed(error.code, str(error)).failure, delay_s=error.delay_s)
         case RateLimited():
             return Verdict(failed(error.code, str(error)).failure, delay_s=error.retry_after_s, provider=error.provider)
-        case DependencyDown():
+        case DependencyDown() | SealKeyMissing():  # keys are being rotated: whoever has the key can do it
             return Verdict(failed(error.code, str(error)).failure, delay_s=error.retry_after_s, later=True)
         case GiveUp() | BudgetExhausted():
             return failed(error.error_code if isinstance(error, GiveUp) else error.code, str(error), final=True)
@@ -72,7 +75,7 @@ def verdict(error: BaseException) -> Verdict:  # noqa: PLR0911  one for each kin
         case MessageForbidden():
             return failed(error.code, str(error), final=True)
         # Its result, step or sub-tasks can't be carried, or what it was given is lost: it would be the same the next time.
-        case SubmissionError() | ArtifactLost():
+        case SubmissionError() | ArtifactLost() | SealBroken():
             return failed(error.code, str(error), final=True, detail=_trace(error))
         case MemoryError():
             return failed(MEMORY_LIMIT, "the agent ran out of memory")

@@ -39,6 +39,10 @@ class Start(msgspec.Struct, frozen=True, tag=True):
     """Where the host finds modules, the agent's among them."""
     leads: list[str]
     """The pools above the agent's, its own lead first."""
+    artifact_keys: list[tuple[bytes, bytes]] = []
+    """What artifacts are sealed with, by the keys' ids; the keys of values stay with the host."""
+    secrets: dict[str, str] = {}
+    """What the references in the pool's options stand for: the host reads them, the child has no way to."""
 
 
 class Answer(msgspec.Struct, frozen=True, tag=True):

@@ -32,7 +32,7 @@ from amas.agents.mailroom import Bus, Mailroom
 from amas.agents.progress import ProgressPost
 from amas.agents.pump import Pump
 from amas.agents.slots import FreeSlots, PoolSlots
-from amas.agents.squads import Squad, Unmade
+from amas.agents.squads import Squad, Unmade, read_secrets
 from amas.agents.task_context import Services, TaskContext, needs_coalescer, step_coalescer
 from amas.agents.threads import DaemonThreads
 from amas.agents.tokens import TokenPurse
@@ -48,6 +48,7 @@ from amas.engine.hosts import HostAbout, HostFigures, HostRegistry
 from amas.engine.limits import Limits
 from amas.engine.queue import TaskQueue
 from amas.engine.recoveries import Recoveries
+from amas.engine.sealed import SealKeys
 from amas.engine.tools import ToolLedger
 from amas.errors import EngineError
 from amas.model.desired import Seats
@@ -63,6 +64,7 @@ from amas.observe.logging import Log
 from amas.observe.tracing import process_tracing
 from amas.policy.deliveries import seal
 from amas.policy.manager import PolicyManager
+from amas.sealing import Seal
 from amas.settings import EngineSettings, HostSettings
 
 NO_RESTARTS: Mapping[str, int] = MappingProxyType({})
@@ -93,6 +95,8 @@ class HostHome(NamedTuple):
     """The largest input, result or step: AMAS_PAYLOAD_MB."""
     secret: str = ""
     """What deliveries are signed with; without one they aren't."""
+    payloads: Seal | None = None
+    """What payloads are sealed with; without one they aren't."""
 
 
 class Host:
@@ -157,6 +161,7 @@ class Host:
             if not await self._reach(engine):
                 self.state = HostState.LEFT
                 return
+            await insist(lambda: SealKeys(engine).agree(self._home.payloads), draw=self._rng.random)
             self._open(engine)
             await self._register()
             self._keeper.start()
@@ -204,7 +209,7 @@ class Host:
             threads=DaemonThreads(self._settings.threads, name="step"),
             workspaces=self._home.workspaces,
             artifacts=self._home.artifacts,
-            values=LargeValues(self._home.artifacts, bytes_max=self._home.payload_bytes),
+            values=LargeValues(self._home.artifacts, bytes_max=self._home.payload_bytes, seal=self._home.payloads),
             log=log,
             draw=self._rng.random,
             stale=self._stale,
@@ -276,6 +281,7 @@ class Host:
         for seat in seats:
             if seat.pool in specs:
                 wanted.setdefault(seat.pool, []).extend(expand(seat.numbers))
+        await read_secrets([specs[name] for name in wanted], self._services.log)
         for name in [name for name in self._squads if name not in wanted]:
             self._dismiss(name)
         for name, numbers in wanted.items():

@@ -30,10 +30,11 @@ from amas.agents.dependency import Dependency
 from amas.agents.threads import DaemonThreads
 from amas.core.breaker import Outcome, outcome_of
 from amas.core.conditions import compiled, resolved, value_of
-from amas.errors import ExpressionInvalid, FleetError, GiveUp, RateLimited, RetryLater
+from amas.errors import ExpressionInvalid, FleetError, GiveUp, RateLimited, RetryLater, SecretUnreadable
 from amas.model.fleet import PoolSpec
 from amas.model.task import Json
 from amas.model.token import AUDIENCE
+from amas.secrets import is_reference, reveal
 
 ANSWER_BYTES_MAX = 64 << 20
 """As results: what is larger isn't carried."""
@@ -58,7 +59,7 @@ class HttpSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     result: str = ""
     """A JMESPath expression over the JSON that comes back; empty takes all of it."""
     headers: dict[str, str] = msgspec.field(default_factory=dict)
-    """A value `env:NAME` is the host's environment variable of that name, so that no secret stands in a file."""
+    """A value may be a reference to a secret (`amas.secrets`), such as `env:NAME`, so that none stands in a file."""
     token_audience: str = ""
     """Send the agent's own token, made for this audience (mostly the server's address), as `Authorization`; empty: none."""
     timeout_s: float = 60.0
@@ -81,7 +82,8 @@ class HttpSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             return f"the health path {self.health!r} must begin with /"
         if not 0 < self.timeout_s <= 3600:
             return f"a timeout of {self.timeout_s:g} s can't be taken: more than 0 and up to 3600 s can"
-        missing = [value for value in self.headers.values() if value.startswith(ENVIRONMENT) and not _secret(value)]
+        named = [value for value in self.headers.values() if value.startswith(ENVIRONMENT)]
+        missing = [value for value in named if not os.environ.get(value.removeprefix(ENVIRONMENT))]
         if missing:
             return f"{missing[0]} is wanted for a header, and the environment has no such variable"
         try:
@@ -114,7 +116,6 @@ class HttpAgent(BaseAgent):
         super().__init__(agent_id, pool)
         self.spec = http_spec(pool)
         self._threads = DaemonThreads(pool.tasks_per_agent + 1, name=agent_id)  # one for the question how it is
-        self._headers = {name: _secret(value) for name, value in self.spec.headers.items()}
 
     @classmethod
     def check(cls, pool: PoolSpec) -> None:
@@ -132,7 +133,7 @@ class HttpAgent(BaseAgent):
             "content-type": "application/json",
             "accept": "application/json",
             "idempotency-key": task.id,  # another attempt at a task is the same request
-            **self._headers,
+            **await self._own_headers(),
         }
         if self.spec.token_audience:
             headers["authorization"] = f"Bearer {await task.token(self.spec.token_audience)}"
@@ -153,10 +154,20 @@ class HttpAgent(BaseAgent):
         url = urljoin(self.spec.url, self.spec.health)
         try:
             async with asyncio.timeout(HEALTH_S):
-                answer = await self._talk("GET", url, self._headers, b"")
+                answer = await self._talk("GET", url, await self._own_headers(), b"")
         except (RetryLater, GiveUp, TimeoutError):
             return False
         return 200 <= answer.status < 300
+
+    async def _own_headers(self) -> dict[str, str]:
+        """Return what the fleet file says, with the secrets that it refers to; RetryLater where one can't be had now."""
+        said = self.spec.headers
+        if not any(map(is_reference, said.values())):
+            return said
+        try:
+            return await asyncio.wrap_future(self._threads.submit(_revealed, said))
+        except SecretUnreadable as error:
+            raise RetryLater(str(error)) from error
 
     async def _talk(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Return the server's answer; RetryLater where there was none."""
@@ -237,8 +248,8 @@ def http_spec(pool: PoolSpec) -> HttpSpec:
         raise FleetError(f"the pool {pool.name!r} needs http: {{url: https://...}}: {error}") from error
 
 
-def _secret(value: str) -> str:
-    return os.environ.get(value.removeprefix(ENVIRONMENT), "") if value.startswith(ENVIRONMENT) else value
+def _revealed(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: reveal(value) if is_reference(value) else value for name, value in headers.items()}
 
 
 def _within(parts: SplitResult, location: str) -> SplitResult:

@@ -23,6 +23,7 @@ from amas.agents.failures import DETAIL_CHARS_MAX, MEMORY_LIMIT, AttemptFailed, 
 from amas.errors import BudgetExhausted, InboxFull, MessageError, NotAllowed, SubmissionError
 from amas.model.fleet import PoolSpec
 from amas.model.task import Json
+from amas.secrets import HOSTS_OWN, reveal, secrets_in
 
 OUTPUT_S = 1.0
 """Seconds to wait for the end of a dead child's output, which a process that left its group may hold open."""
@@ -96,10 +97,13 @@ class _Child:
             stderr=asyncio.subprocess.STDOUT,
             pass_fds=(theirs.fileno(),),
             start_new_session=True,
+            env={name: value for name, value in os.environ.items() if name not in HOSTS_OWN},
         )
 
     async def _converse(self, reader: asyncio.StreamReader) -> Json:
         context = self._context
+        named = set(secrets_in(context.options))
+        secrets = await asyncio.to_thread(lambda: {each: reveal(each) for each in named}) if named else {}
         await self._say(
             frames.Start(
                 id=context.id,
@@ -114,6 +118,8 @@ class _Child:
                 deadline_ms=context.deadline_ms,
                 path=sys.path,
                 leads=list(context.leads),
+                artifact_keys=[(key.id, key.key) for key in context.artifacts.seal.keys] if context.artifacts.seal else [],
+                secrets=secrets,
             )
         )
         reading = asyncio.ensure_future(frames.read(reader))

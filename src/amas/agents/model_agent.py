@@ -10,6 +10,7 @@ pydantic-ai is the extra `models`; it is imported when the first such agent is c
 import importlib
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +21,13 @@ from amas.agents.context import Context
 from amas.errors import FleetError, GiveUp, ModelUnavailable, RateLimited
 from amas.model.fleet import PoolSpec
 from amas.model.task import Json
+from amas.secrets import Secret
 
 if TYPE_CHECKING:
     from pydantic_ai import Agent, AgentSpec
     from pydantic_ai.exceptions import ModelAPIError
     from pydantic_ai.models import Model
+    from pydantic_ai.providers import Provider
 
     from amas.agents.model_calls import Priced
 
@@ -70,6 +73,8 @@ class ModelOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The spec's path."""
     tools: tuple[str, ...] = ()
     """What the model may call, of what the spec names."""
+    api_key: Secret | None = None
+    """For the provider of the spec's own model, in place of what that reads from its usual variable."""
 
 
 class ModelAgent(BaseAgent):
@@ -82,21 +87,29 @@ class ModelAgent(BaseAgent):
     @classmethod
     def check(cls, pool: PoolSpec) -> None:
         """Raise FleetError when the spec is wrong or wants a tool that the pool doesn't allow."""
-        _Made(pool.options)
+        _Made(pool.options, key="not yet read")
 
     async def process_task(self, task: Context) -> Json:
         """Run the model until it has an output; BudgetExhausted before a request that a budget has no room for."""
         try:
-            made = self._made = self._made or await task.in_thread(lambda: _Made(self.options))  # the import takes a second
+            made = self._made = await task.in_thread(self._current)  # the import takes a second
         except FleetError as error:
             raise GiveUp(str(error), code="model_agent_invalid") from error
         return await made.run(task)
+
+    def _current(self) -> "_Made":
+        """Return the model with its key as it is now."""
+        key = msgspec.convert(self.options.get("api_key"), Secret | None)
+        if self._made is None or (key and key.reveal() != self._made.key):
+            self._made = _Made(self.options, key=key.reveal() if key else "")
+        return self._made
 
 
 class _Made:
     """A spec that was read and checked, with its models and tools."""
 
-    def __init__(self, options: dict[str, Json]) -> None:
+    def __init__(self, options: dict[str, Json], *, key: str) -> None:
+        """`key`: what `options.api_key` stands for."""
         said = _convert(options, ModelOptions, "options")
         self._path = Path(said.spec)
         spec = _read(self._path)
@@ -110,7 +123,11 @@ class _Made:
         first = ModelChoice(model=spec.model, base_url=extras.base_url, price=extras.price)
         choices = [first, *(ModelChoice(model=each) if isinstance(each, str) else each for each in extras.fallback)]
         functions = [_tool(name, said.tools, self._path) for name in extras.tools]
-        self._models = [_priced(choice, self._path, stream=extras.stream) for choice in choices]
+        self.key = key if said.api_key else ""
+        keys = (self.key, *("" for _ in extras.fallback))
+        self._models = [
+            _priced(choice, self._path, stream=extras.stream, key=own) for choice, own in zip(choices, keys, strict=True)
+        ]
         self._agent = _agent(spec, functions, self._path)
 
     async def run(self, task: Context) -> Json:
@@ -172,28 +189,37 @@ def _tool(name: str, allowed: tuple[str, ...], path: Path) -> Callable[..., Any]
     return found
 
 
-def _priced(choice: ModelChoice, path: Path, *, stream: bool) -> "Priced":
+def _priced(choice: ModelChoice, path: Path, *, stream: bool, key: str) -> "Priced":
     from amas.agents.model_calls import Price, Priced, Streams
 
     try:
-        model = _model(choice)
+        model = _model(choice, key)
     except Exception as error:  # a provider's own kinds: an unknown name, a missing key or package
         raise FleetError(f"{path}: the model {choice.model!r} can't be used: {error}") from error
     price = Price(choice.price.input, choice.price.output) if choice.price else None
     return Priced(model, price, Streams(wanted=stream))
 
 
-def _model(choice: ModelChoice) -> "Model":
+def _model(choice: ModelChoice, key: str) -> "Model":
     from pydantic_ai.models import infer_model
 
     if not choice.base_url:
-        return infer_model(choice.model)
+        return infer_model(choice.model, partial(_provider, key)) if key else infer_model(choice.model)
     if not choice.model.startswith("openai"):
         raise FleetError("only an openai: or openai-chat: model can have a base_url")
     from pydantic_ai.providers.openai import OpenAIProvider
 
-    key = os.environ.get("OPENAI_API_KEY") or "none"  # servers of one's own seldom want one, but the client does
+    key = key or os.environ.get("OPENAI_API_KEY") or "none"  # servers of one's own seldom want one, but the client does
     return infer_model(choice.model, lambda _: OpenAIProvider(base_url=choice.base_url, api_key=key))
+
+
+def _provider(key: str, name: str) -> "Provider[Any]":
+    """Return a provider that is shown this key."""
+    from pydantic_ai.providers import infer_provider_class
+
+    make: Any = infer_provider_class(name)  # those that take no key say so
+    provider: Provider[Any] = make(api_key=key)
+    return provider
 
 
 def _agent(spec: "AgentSpec", functions: list[Callable[..., Any]], path: Path) -> "Agent[Context, Any]":

@@ -4,6 +4,9 @@ An agent is an id and a free slot until it has something to do: then its object 
 there before their first task, to be asked how they are or to take mail, are made at once. Used by the host alone.
 """
 
+import asyncio
+from collections.abc import Iterable
+
 import msgspec
 
 from amas.agents.attempt import Seat
@@ -15,19 +18,26 @@ from amas.agents.health import has_check
 from amas.agents.isolation import ProcessAgent
 from amas.agents.slots import FreeSlots, PoolSlots
 from amas.engine.hosts import PoolCard
+from amas.errors import SecretUnreadable
 from amas.model.fleet import PoolSpec
 from amas.model.numbers import Numbers
 from amas.model.task import Json
+from amas.observe import events
+from amas.observe.logging import Log
+from amas.secrets import reveal, secrets_in, with_secrets
 
 
 class Squad:
     """The agents of a pool, made from one definition."""
 
-    __slots__ = ("_definition", "early", "memory", "numbers", "pool", "slots")
+    __slots__ = ("_definition", "_given", "early", "memory", "numbers", "pool", "slots")
 
     def __init__(self, pool: PoolSpec, slots: FreeSlots) -> None:
         """Import what the agents are made of; FleetError says why that can't be."""
         self.pool = pool
+        named = next(secrets_in(pool.options), None)
+        self._given = msgspec.structs.replace(pool, options=with_secrets(pool.options)) if named else pool
+        """What its agents get: with secrets that can be revealed."""
         self._definition = found = None if pool.isolation == "process" else load_agent(pool.agent)
         kind = FunctionAgent if isinstance(found, AgentDefinition) else found
         self.early = found is not None and (takes_mail(found) or (kind is not None and has_check(kind)))
@@ -51,8 +61,8 @@ class Squad:
     def seat(self, agent_id: str) -> Seat:
         """Return a new agent; one whose own code can't make it fails its task and is made again for the next."""
         if self._definition is None:
-            return Seat(ProcessAgent(agent_id, self.pool, self.memory), self.pool)
-        return Seat(make_agent(self._definition, agent_id, self.pool), self.pool)
+            return Seat(ProcessAgent(agent_id, self._given, self.memory), self._given)
+        return Seat(make_agent(self._definition, agent_id, self._given), self._given)
 
     @property
     def card(self) -> PoolCard:
@@ -70,6 +80,16 @@ class Squad:
             labels=pool.labels,
             skill=pool.skill,
         )
+
+
+async def read_secrets(pools: Iterable[PoolSpec], log: Log) -> None:
+    """Read what pools' options refer to, in threads, so that `reveal` doesn't hold up the loop; tell what can't be read."""
+    named = {reference for pool in pools for reference in secrets_in(pool.options)}
+    for found in await asyncio.gather(*(asyncio.to_thread(reveal, each) for each in named), return_exceptions=True):
+        if isinstance(found, SecretUnreadable):  # whoever reveals it hears the same
+            log.warning("a secret can't be read", event=events.REFERENCE_UNREADABLE, reference=found.reference, why=str(found))
+        elif isinstance(found, BaseException):
+            raise found
 
 
 class Unmade(BaseAgent):

@@ -48,6 +48,7 @@ from amas.observe import events
 from amas.observe.logging import Log
 from amas.observe.tracing import Tracing
 from amas.policy.deliveries import Delivered
+from amas.secrets import scrubbed
 
 decode = msgspec.msgpack.Decoder().decode
 
@@ -249,7 +250,7 @@ class TaskContext(Context):
         """Hand a note to the host's post."""
         self.active_s = monotonic_s()
         bounded = min(max(float(fraction), 0.0), 1.0)
-        self._services.progress.note(ProgressNote(self.id, self.attempt, bounded, note[:NOTE_CHARS_MAX]))
+        self._services.progress.note(ProgressNote(self.id, self.attempt, bounded, scrubbed(note)[:NOTE_CHARS_MAX]))
 
     @_counted
     async def spend(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from amas.artifacts.blobs import Stored
 from amas.artifacts.store import PREFIX, REFERENCE, ArtifactStore
 from amas.errors import ArtifactLost
+from amas.sealing import Seal
 
 
 class Pruned(NamedTuple):
@@ -23,9 +24,12 @@ class Pruned(NamedTuple):
     """Old ones that something refers to."""
 
 
-def references(value: bytes) -> set[str]:
-    """Return every reference to an artifact that stands in a value's bytes."""
-    return {found.decode() for found in REFERENCE.findall(value)}
+def references(value: bytes, seal: Seal | None = None) -> set[str]:
+    """Return every reference to an artifact that stands in a value's bytes, or in what is sealed in them."""
+    found = {reference.decode() for reference in REFERENCE.findall(value)}
+    for bare in seal.within(value) if seal else ():
+        found |= references(bare)
+    return found
 
 
 def old_artifacts(store: ArtifactStore, *, before_s: float) -> dict[str, Stored]:

@@ -249,13 +249,14 @@ async def _artifacts(writer: _Writer, store: ArtifactStore) -> AsyncIterator[Art
     writer.what = "artifacts"
     for stored in await asyncio.to_thread(lambda: list(store.list())):
         ref = Ref(writer.repository.chunk_id(bytes.fromhex(stored.digest)), stored.size)
-        if not writer.knows(ref):
+        if ref.name in writer.held:
+            writer.knows(ref)
+        else:
             try:
-                content = await asyncio.to_thread(store.get, PREFIX + stored.digest)
+                content = await asyncio.to_thread(store.raw, PREFIX + stored.digest)
             except ArtifactMissing:  # somebody pruned it since: nothing refers to it
                 continue
-            writer.size -= ref.size  # `put` counts it
-            await writer.put(content)
+            ref = await writer.put(content)  # a sealed one's name isn't its digest
         yield Artifact(stored.digest, ref)
 
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 from amas.artifacts.store import PREFIX, ArtifactStore
 from amas.backup.repository import Repository
 from amas.engine.snapshot import placed
-from amas.errors import BackupDamaged, RestoreRefused
+from amas.errors import ArtifactDamaged, BackupDamaged, RestoreRefused
 from amas.model.backup import Catalog, Manifest, Ref, Segment, StoredFile
 from amas.records.dump import fill
 from amas.records.migrate import HEAD
@@ -81,10 +81,12 @@ class Restorer:
     async def artifacts(self, catalog: Catalog, store: ArtifactStore) -> None:
         """Put the values into an artifact store, which may hold others."""
         async for artifact, content in self._contents("artifacts", catalog.artifacts, lambda artifact: artifact.ref):
-            if await asyncio.to_thread(store.put, content) != PREFIX + artifact.digest:
+            try:
+                await asyncio.to_thread(store.put_raw, PREFIX + artifact.digest, content)
+            except ArtifactDamaged:
                 raise BackupDamaged(
                     f"the artifact {artifact.digest} of back-up {self.manifest.id} is another: take another back-up"
-                )
+                ) from None
 
     async def files(self, catalog: Catalog, home: Path) -> None:
         """Put the home's files back, with their modes."""

@@ -1,6 +1,6 @@
 """How a repository's bytes are kept from others' eyes and hands: compressed, encrypted, signed.
 
-`cryptography` is used here alone. A repository has one random key, the master key. It lies there itself, wrapped by what scrypt
+A repository has one random key, the master key. It lies there itself, wrapped by what scrypt
 makes of the operator's secret, so that a secret can be long or a sentence. All other keys are derived from it (HKDF):
 
     chunk id    HMAC-SHA256 over the SHA-256 of the content: the same content has the same id, and nobody without the key can tell
@@ -21,11 +21,11 @@ import msgspec
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-KEY_BYTES, NONCE_BYTES, SALT_BYTES, SIGNATURE_BYTES = 32, 12, 16, 64
+from amas.sealing import KEY_BYTES, derived
+
+NONCE_BYTES, SALT_BYTES, SIGNATURE_BYTES = 12, 16, 64
 SCRYPT_N, SCRYPT_R, SCRYPT_P = 1 << 15, 8, 1
 """32 MiB and a tenth of a second for each guess at the secret; OWASP's figure for interactive use."""
 SCRYPT_MEMORY_MAX, SCRYPT_P_MAX = 1 << 30, 16
@@ -80,12 +80,9 @@ class Keys:
     """What seals, opens and signs in one repository. Safe for many threads."""
 
     def __init__(self, master: bytes) -> None:
-        def derived(what: bytes) -> bytes:
-            return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=b"amas backup " + what).derive(master)
-
-        self._ids, self._nonces = derived(b"ids"), derived(b"nonces")
-        self._cipher = AESGCM(derived(b"content"))
-        self._signer = Ed25519PrivateKey.from_private_bytes(derived(b"signatures"))
+        self._ids, self._nonces = derived(master, b"amas backup ids"), derived(master, b"amas backup nonces")
+        self._cipher = AESGCM(derived(master, b"amas backup content"))
+        self._signer = Ed25519PrivateKey.from_private_bytes(derived(master, b"amas backup signatures"))
 
     def chunk_id(self, digest: bytes) -> bytes:
         """Return the id of a chunk by the SHA-256 of its content."""

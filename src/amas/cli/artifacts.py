@@ -14,12 +14,14 @@ from amas.engine.connection import Engine
 from amas.engine.journal import Journal
 from amas.engine.queue import TaskQueue
 from amas.engine.schedules import Schedules
+from amas.engine.sealed import SealKeys
 from amas.engine.signals import early_answers
 from amas.errors import RecordsError
 from amas.fleet.declared import seconds
 from amas.platforms.local.control import fleet_state
 from amas.platforms.local.home import Home
 from amas.records.store import Records
+from amas.sealing import Seal, read_seal
 from amas.settings import EngineSettings, RecordsSettings
 
 AGE_LEAST_S = 3600.0
@@ -49,19 +51,21 @@ def prune_artifacts(folder: Path | None, older_than: str, *, dry_run: bool, as_j
 
 async def _prune(home: Home, age_s: float, *, dry_run: bool) -> Pruned:
     state, now = fleet_state(home.folder), now_ms()
-    store = ArtifactStore(state.artifacts_url)
+    seal = read_seal()
+    store = ArtifactStore(state.artifacts_url, seal=seal.artifacts if seal else None)
     old = await asyncio.to_thread(old_artifacts, store, before_s=now / 1000 - age_s)
     async with (
         Engine(state.engine_url, cell=state.cell) as engine,
         await Records.open(RecordsSettings.read().url_for(home.folder), cell=state.cell) as records,
     ):
-        await _caught_up(records, Journal(engine))
+        await SealKeys(engine).agree(seal)  # what can't be opened can't be searched
+        await caught_up(records, Journal(engine))
         protected_s = max(age_s, EngineSettings.read().retention_s)
-        used = await _used(records, engine, since_ms=now - round(protected_s * 1000)) if old else set()
+        used = await _used(records, engine, seal, since_ms=now - round(protected_s * 1000)) if old else set()
     return await asyncio.to_thread(prune, store, old, used, dry_run=dry_run)
 
 
-async def _caught_up(records: Records, journal: Journal) -> None:
+async def caught_up(records: Records, journal: Journal) -> None:
     """Wait until the records hold what the engine has accepted by now: they say what is in use."""
     last = _order(await journal.last_id())
     for _ in range(round(CAUGHT_UP_S / LOOK_EVERY_S)):
@@ -76,20 +80,20 @@ def _order(entry: str) -> tuple[int, int]:
     return int(milliseconds), int(n or 0)
 
 
-async def _used(records: Records, engine: Engine, *, since_ms: int) -> set[str]:
+async def _used(records: Records, engine: Engine, seal: Seal | None, *, since_ms: int) -> set[str]:
     """Return the references of tasks that are open or ended since a time, and of those to come.
 
     They stand in inputs, results and steps, in schedules, and in answers that came before anybody asked for them.
     """
     used: set[str] = set()
     for held in [*await Schedules(engine).blobs(), *await early_answers(engine)]:
-        used |= references(held)
+        used |= references(held, seal)
     queue, cursor = TaskQueue(engine), ""
     while rows := await records.values_in_use(since_ms=since_ms, cursor=cursor):
         for row in rows:
-            used |= references(row.values)
+            used |= references(row.values, seal)
             if row.is_open:
                 for result in (await queue.steps(row.id)).values():
-                    used |= references(result)
+                    used |= references(result, seal)
         cursor = rows[-1].id
     return used

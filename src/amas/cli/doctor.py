@@ -38,6 +38,7 @@ def doctor(folder: Path | None, fleet: str, *, as_json: bool) -> None:
     checks: list[tuple[str, Callable[[], str]]] = [
         ("Python", _python),
         ("settings", _settings),
+        ("secrets", lambda: _secrets(fleet)),
         ("data folder", lambda: _folder(home)),
         ("engine", _engine),
         ("records", lambda: _records(home)),
@@ -78,6 +79,30 @@ def _settings() -> str:
     read_all()
     names = [field.variable.name for group in GROUPS for field in group.fields() if os.environ.get(field.variable.name)]
     return f"set in the environment: {', '.join(names)}" if names else "all at their defaults"
+
+
+def _secrets(fleet: str) -> str:
+    """Read every secret that the settings and the fleet file refer to, and name those that can't be read by their references."""
+    from amas.fleet.load import load_fleet
+    from amas.secrets import is_reference, read, secrets_in
+    from amas.settings import GROUPS
+
+    variables = [field.variable for group in GROUPS for field in group.fields()]
+    said = [os.environ.get(variable.name, "") for variable in variables if variable.secret or variable.references]
+    options = [pool.options for pool in load_fleet(fleet).pools]
+    headers = [value for each in options for value in (each.get("http") or {}).get("headers", {}).values()]
+    named = dict.fromkeys(
+        [*filter(is_reference, [each for text in said for each in text.split()] + headers), *secrets_in(options)]
+    )
+    wrong = []
+    for reference in named:
+        try:
+            read(reference)
+        except AmasError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise PlatformError("; ".join(wrong))
+    return f"{', '.join(named)}: all can be read" if named else "none is referred to"
 
 
 def _folder(home: Home) -> str:

@@ -25,6 +25,7 @@ from amas.cli.options import HomeOption, Json, Watch
 from amas.cli.output import watched
 from amas.cli.policy_commands import app as policy_app
 from amas.cli.rolling import app as rolling
+from amas.cli.seal_commands import seal
 from amas.cli.watching import alert_app, run_app, runbooks
 
 app = typer.Typer(
@@ -476,6 +477,7 @@ def dead_messages(
 
 artifacts = typer.Typer(help="Look after inputs and results that are too large for the engine.", no_args_is_help=True)
 app.add_typer(artifacts, name="artifacts")
+app.add_typer(seal, name="seal")
 
 
 @artifacts.command()

@@ -4,6 +4,7 @@ Times count by the engine's clock. Each firing and the schedule's next time are 
 the schedule's name and the time, so that nothing is submitted twice or left out, whoever leads and whenever it dies.
 """
 
+from amas.artifacts.values import LargeValues
 from amas.clock import timed_id
 from amas.controllers.figures import Figures
 from amas.core import cron
@@ -22,13 +23,17 @@ PAUSE_MAX_S = 1.0
 SCHEDULES_PER_SWEEP_MAX = 100
 
 
+NO_STORE = LargeValues(None)
+
+
 class Cron:
     """Fires schedules."""
 
     name = "cron"
 
-    def __init__(self, schedules: Schedules, figures: Figures, *, limits: FleetLimits) -> None:
-        self._schedules, self._figures, self._limits = schedules, figures, limits
+    def __init__(self, schedules: Schedules, figures: Figures, *, limits: FleetLimits, values: LargeValues = NO_STORE) -> None:
+        """`values`: what seals what is submitted."""
+        self._schedules, self._figures, self._limits, self._values = schedules, figures, limits, values
 
     def follow(self, fleet: FleetSpec) -> None:
         """Submit goals under the limits of this fleet from now on."""
@@ -66,7 +71,7 @@ class Cron:
         if schedule.goal is not None:
             root_id = timed_id(at_ms, f"{schedule.name}/root")
             opening, submission = goal_submission(
-                schedule.goal, limits=self._limits, workflow_id=first, root_id=root_id, now_ms=now_ms
+                schedule.goal, limits=self._limits, workflow_id=first, root_id=root_id, now_ms=now_ms, values=self._values
             )
             return Firing(at_ms, first, [submission], opening)
         assert schedule.task is not None

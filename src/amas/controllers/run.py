@@ -13,12 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from amas.artifacts.values import LargeValues
 from amas.clock import monotonic_s
 from amas.controllers.actions import Parts
 from amas.controllers.alerts import Alerts, Latest
 from amas.controllers.autoscaler import Autoscaler
 from amas.controllers.backup import Backups, FleetBackups
-from amas.controllers.cron import Cron
+from amas.controllers.cron import NO_STORE, Cron
 from amas.controllers.deadlines import Deadlines
 from amas.controllers.declarer import Declarer
 from amas.controllers.errands import Errands
@@ -92,7 +93,7 @@ class ErrandDuty(Duty, Protocol):
     errands: Errands
 
 
-def make_duties(
+def make_duties(  # noqa: PLR0913  put together once, by a process's entry
     engine: Engine,
     records: Records,
     figures: Figures,
@@ -100,10 +101,11 @@ def make_duties(
     fleet: FleetSpec,
     backups: FleetBackups | None = None,
     home: Path | None = None,
+    values: LargeValues = NO_STORE,
 ) -> list[Duty]:
     """Return every duty of a cell, set as the environment says; `fleet` holds until one is declared in the engine.
 
-    `home`: the folder whose disk alerts look at.
+    `home`: the folder whose disk alerts look at. `values`: what seals what schedules submit.
     """
     settings = EngineSettings.read()
     queue = TaskQueue(engine, retention_s=settings.retention_s)
@@ -114,7 +116,7 @@ def make_duties(
     also: list[Duty] = [Backups(backups)] if backups else []
     if home is not None:
         also.append(LogKeeper(home / "logs", LogSettings.read()))
-    cron = Cron(Schedules(engine, retention_s=settings.retention_s), figures, limits=fleet.limits)
+    cron = Cron(Schedules(engine, retention_s=settings.retention_s), figures, limits=fleet.limits, values=values)
     desired, routes = DesiredState(engine), Routes(engine, retention_s=settings.retention_s)
     return [
         *also,

@@ -1,5 +1,7 @@
 """What waits for a word from outside: the approvals of open workflows whose needs have ended, and where an agent's signals go."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from amas.engine.connection import Engine
@@ -28,8 +30,13 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     """When it fails unless somebody answers; 0 for never."""
 
 
-async def open_approvals(engine: Engine, *, workflow_id: str = "") -> list[Approval]:
-    """Return what people are asked, oldest workflow first; of one workflow, or of all that are open."""
+async def open_approvals(
+    engine: Engine, *, workflow_id: str = "", opened: Callable[[Json], Json] = lambda said: said
+) -> list[Approval]:
+    """Return what people are asked, oldest workflow first; of one workflow, or of all that are open.
+
+    `opened`: gives the inputs that are sealed.
+    """
     workflows = [workflow_id]
     if not workflow_id:
         (found,) = await engine.read([("ZRANGE", engine.key("open"), 0, WORKFLOWS_MAX - 1)])
@@ -39,7 +46,7 @@ async def open_approvals(engine: Engine, *, workflow_id: str = "") -> list[Appro
     held = await engine.read([("HMGET", engine.key("t", one), "s", "b", "n", "Q", "i") for one in ids])
     expiries = await engine.read([("ZSCORE", engine.key("expiring"), one) for one in ids])
     return [
-        _approval(task_id, _spec.decode(row[1]), expires)
+        _approval(task_id, _spec.decode(row[1]), expires, opened)
         for task_id, row, expires in zip(ids, held, expiries, strict=True)
         if row[0] == TaskState.WAITING.value.encode() and _is_asked(*row[2:]) and APPROVAL_CAPABILITY.encode() in row[1]
     ]
@@ -65,8 +72,9 @@ def _is_asked(open_needs: bytes | None, quorum: bytes | None, missing: bytes | N
     return not missing if quorum else int(open_needs or 0) <= 0
 
 
-def _approval(task_id: str, spec: TaskSpec, expires: float | bytes | None) -> Approval:
-    given = spec.input if isinstance(spec.input, dict) else {}
+def _approval(task_id: str, spec: TaskSpec, expires: float | bytes | None, opened: Callable[[Json], Json]) -> Approval:
+    said = opened(spec.input)
+    given = said if isinstance(said, dict) else {}
     return Approval(
         task_id=task_id,
         workflow_id=spec.workflow_id,

@@ -94,6 +94,10 @@ AmasError
 │       └── TokenRevoked
 ├── ProviderFailed            operator   the provider that people sign in with can't be used
 ├── DeliveryUnreadable        author     a folder holds no record of a delivery
+├── SecretUnreadable          operator   a reference to a secret can't be resolved
+├── SealError                 operator   a payload can't be sealed or opened
+│   ├── SealKeyMissing        whoever has the key can go on
+│   └── SealBroken
 └── SettingInvalid            operator   an environment variable's value can't be taken
 """
 
@@ -172,6 +176,10 @@ from amas.errors.operator import (
     ProviderFailed,
     RecordsError,
     RestoreRefused,
+    SealBroken,
+    SealError,
+    SealKeyMissing,
+    SecretUnreadable,
     SettingInvalid,
     StageIncomplete,
     StartFailed,
@@ -280,6 +288,10 @@ __all__ = [
     "RunBookRefused",
     "ScheduleInvalid",
     "ScheduleUnknown",
+    "SealBroken",
+    "SealError",
+    "SealKeyMissing",
+    "SecretUnreadable",
     "SessionLost",
     "SettingInvalid",
     "SignInRefused",

@@ -228,3 +228,42 @@ class ProviderFailed(AmasError):
 
     code = "provider_failed"
     act = "operator"
+
+
+class SecretUnreadable(AmasError):
+    """A reference to a secret can't be resolved: the message names the reference, never the secret, and the way out."""
+
+    code = "secret_unreadable"
+    act = "operator"
+
+    def __init__(self, reference: str, why: str) -> None:
+        super().__init__(f"the secret {reference}: {why}")
+        self.reference = reference
+
+
+class SealError(AmasError):
+    """A payload can't be sealed or opened."""
+
+    code = "seal_error"
+    act = "operator"
+
+
+class SealKeyMissing(SealError):
+    """Payloads of this fleet are sealed with a key that this process doesn't have; who has it can do the work."""
+
+    code = "seal_key_missing"
+    retry_after_s = 5.0
+    """Until a task that is sealed with it is offered again, to whoever claims it."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(
+            f"payloads of this fleet are sealed with the key {key_id}, which AMAS_SEAL_KEY doesn't name here: "
+            "name it there as well, behind the one that seals, and start this process again"
+        )
+        self.key_id = key_id
+
+
+class SealBroken(SealError):
+    """A sealed payload isn't what was sealed: restore it, or submit its task again."""
+
+    code = "seal_broken"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from amas.agents.base import AgentDefinition, load_agent, takes_mail
-from amas.core.policies import problems as policy_problems
+from amas.core.policy_check import problems as policy_problems
 from amas.core.scaling_check import mistakes
 from amas.errors import FleetError
 from amas.model.fleet import FleetSpec, PoolSpec
@@ -18,6 +18,7 @@ from amas.model.states import Layer
 from amas.model.yamlfile import did_you_mean
 from amas.policy.cedar import why_not_cedar
 from amas.policy.judge import known
+from amas.secrets import SCHEMES, is_reference, secrets_in
 
 HOSTS_MAX = 256
 """On one machine; more hosts than cores gain nothing but isolation."""
@@ -54,6 +55,7 @@ def problems(spec: FleetSpec) -> Iterator[Problem]:
             yield Problem(f"{at}.name", f"{pool.name!r} names {names[pool.name]} pools: give each its own name")
         for field, message in (
             *_of_pool(pool),
+            *_of_secrets(pool),
             *_of_place(pool, spec),
             *_of_size(pool, spec),
             *_of_policy(pool),
@@ -99,6 +101,12 @@ def _of_pool(pool: PoolSpec) -> Iterator[Problem]:
             yield Problem(f"capabilities[{index}]", f"{capability!r} must be lower case words joined by dots: text.summary")
         elif capability in pool.capabilities[:index]:
             yield Problem(f"capabilities[{index}]", f"{capability!r} stands here twice: keep one")
+
+
+def _of_secrets(pool: PoolSpec) -> Iterator[Problem]:
+    for reference in secrets_in(pool.options):
+        if not is_reference(reference):  # it may be the secret itself, so it isn't shown
+            yield Problem("options", f"has a secret that is no reference: write {', '.join(f'{each}:...' for each in SCHEMES)}")
 
 
 def _of_remote(spec: FleetSpec) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ import msgspec
 
 from amas.errors import ArtifactMissing
 from amas.model.task import Json
+from amas.sealing import is_sealed, key_id_of
 
 EXTENSION = 65
 """The extension's type; applications have 0 to 127."""
@@ -34,7 +35,7 @@ _decode = msgspec.msgpack.Decoder(Reference).decode
 
 
 def is_reference(value: Json) -> bool:
-    """Return whether `value` stands for one that lies in the artifact store."""
+    """Return whether `value` stands for one that lies elsewhere, in the artifact store, or is sealed."""
     return type(value) is Extension
 
 
@@ -54,8 +55,13 @@ def to_reference(value: Json) -> Reference:
 
 
 def shown(value: Json) -> Json:
-    """Return `value` as lists and details show it: a reference as an object with `artifact`, `bytes` and `media_type`."""
+    """Return `value` as lists and details show it: a reference as an object with `artifact`, `bytes` and `media_type`.
+
+    What is still sealed by now is shown by its key's id.
+    """
     if not is_reference(value):
         return value
+    if is_sealed(value):
+        return {"sealed": key_id_of(value)}
     found = to_reference(value)
     return {"artifact": found.artifact, "bytes": found.size, "media_type": found.media_type}

@@ -5,8 +5,8 @@ and fields.
     {"level":"info","at":"2026-01-01T00:00:00.000000Z","message":"replaced a silent host","event":"host_replaced","host_id":"h-1"}
 
 A host writes one file, `<home>/logs/<host_id>.jsonl` (rotated, see `logfiles.py`), with `agent_id`, `task_id` and `workflow_id`
-on every line of an agent; `amas logs X` filters. structlog is loaded by `open_log` only: it takes longer to import than a child
-process to start.
+on every line of an agent; `amas logs X` filters. No line has a secret that this process has read (`amas.secrets`).
+structlog is loaded by `open_log` only: it takes longer to import than a child process to start.
 """
 
 import importlib
@@ -21,6 +21,7 @@ import msgspec
 
 from amas.imports import absent
 from amas.observe.logfiles import LogFile
+from amas.secrets import scrubbed_line
 from amas.settings import LogSettings
 
 LEVELS: Final = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
@@ -130,4 +131,4 @@ class _StandardError:
 
 
 def _render(logger: Any, name: str, line: MutableMapping[str, Any]) -> bytes:
-    return msgspec.json.encode(line, enc_hook=str)
+    return scrubbed_line(msgspec.json.encode(line, enc_hook=str))

@@ -20,7 +20,8 @@ from amas.clock import child_id, new_id
 from amas.engine.coalesce import Coalescer
 from amas.engine.connection import Engine
 from amas.engine.inbox import ID_BYTES_MAX, DeadMessage, Delivery, Fate, Inboxes, Letter, Receipt, Refusal
-from amas.errors import InboxFull, MessageForbidden, MessageRefused, PayloadTooLarge, ReplyOverdue
+from amas.engine.payload import encode_value
+from amas.errors import InboxFull, MessageForbidden, MessageRefused, PayloadTooLarge, ReplyOverdue, SealKeyMissing
 from amas.model.fleet import FleetSpec
 from amas.model.latency import Latencies
 from amas.model.message import TO_TOPIC, Message, MessageType
@@ -30,6 +31,7 @@ from amas.observe.tracing import current
 from amas.orchestration.arrivals import Arrivals
 from amas.orchestration.directory import Directory
 from amas.policy.signatures import Keyring
+from amas.sealing import Seal, is_sealed, key_id_of
 from amas.settings import MessageSettings
 
 PAYLOAD_BYTES_MAX = 64 << 10
@@ -65,8 +67,10 @@ class AgentCommunicationBus:
         settings: MessageSettings,
         *,
         agents: Sequence[str] = (),
+        seal: Seal | None = None,
     ) -> None:
-        """`agents`: who receives in this process to begin with."""
+        """`agents`: who receives in this process to begin with. `seal`: what payloads are sealed with."""
+        self._seal = seal
         self.inboxes = Inboxes(engine, settings)
         self.latencies = Latencies()
         """How long it took until what this process received was first handed out, by type, since it began."""
@@ -171,7 +175,7 @@ class AgentCommunicationBus:
             sender=sender,
             recipient=recipient,
             type=kind,
-            payload=payload,
+            payload=payload if self._seal is None else self._seal.value(encode_value(payload, "a message's payload")),
             priority=int(priority),
             sent_ms=now,
             expires_ms=now + round(self._settings.timeout_s * 1000),
@@ -296,6 +300,8 @@ class AgentCommunicationBus:
                 if message is not None and not why:
                     if message.deliveries == 1:
                         self.latencies.add(max(0, now - message.sent_ms) / 1000)
+                    if is_sealed(message.payload):
+                        message = self._opened(message)
                     good.append(message)
                     continue
                 if why != "expired":
@@ -304,6 +310,12 @@ class AgentCommunicationBus:
                 bad.append((inbox, one.id))
         await self._mail.drop([(inbox, [message_id]) for inbox, message_id in bad])
         return good
+
+    def _opened(self, message: Message) -> Message:
+        """Return a message with its payload; SealKeyMissing leaves it in its inbox, for whoever has the key."""
+        if self._seal is None:
+            raise SealKeyMissing(key_id_of(message.payload))
+        return msgspec.structs.replace(message, payload=self._seal.opened(message.payload))
 
     def _judged(self, inbox: str, one: Delivery, now_ms: int) -> tuple[Message | None, str, str]:
         """Return a message as its recipient gets it, why it mustn't, and what the audit calls that."""

@@ -14,6 +14,7 @@ from amas.model.flow import RESERVED_PREFIX
 from amas.model.remote import REMOTE_POOL
 from amas.model.states import Layer
 from amas.orchestration.bus import AgentCommunicationBus
+from amas.sealing import Seal
 from amas.settings import MessageSettings
 
 _OPERATOR = PoolSpec(
@@ -40,22 +41,25 @@ _REMOTE = PoolSpec(
 
 
 def fleet_bus(
-    engine: Engine, fleet: FleetSpec, settings: MessageSettings, *, agents: Sequence[str] = ()
+    engine: Engine, fleet: FleetSpec, settings: MessageSettings, *, agents: Sequence[str] = (), seal: Seal | None = None
 ) -> AgentCommunicationBus:
-    """Return the bus of `fleet`; `agents`: who receives in this process. SettingInvalid without a secret."""
-    return AgentCommunicationBus(engine, _with_others(fleet), settings, agents=agents)
+    """Return the bus of `fleet`; `agents`: who receives in this process. SettingInvalid without a secret.
+
+    `seal`: what payloads are sealed with.
+    """
+    return AgentCommunicationBus(engine, _with_others(fleet), settings, agents=agents, seal=seal)
 
 
 class FollowingBus:
     """Opens the bus of a fleet that changes while the process runs, and keeps it to what the fleet is now."""
 
-    def __init__(self, fleet: FleetSpec, settings: MessageSettings) -> None:
-        self._fleet, self._settings = fleet, settings
+    def __init__(self, fleet: FleetSpec, settings: MessageSettings, seal: Seal | None = None) -> None:
+        self._fleet, self._settings, self._seal = fleet, settings, seal
         self._bus: AgentCommunicationBus | None = None
 
     def __call__(self, engine: Engine, agents: Sequence[str]) -> AgentCommunicationBus:
         """Return the bus, opened now."""
-        self._bus = fleet_bus(engine, self._fleet, self._settings, agents=agents)
+        self._bus = fleet_bus(engine, self._fleet, self._settings, agents=agents, seal=self._seal)
         return self._bus
 
     def follow(self, fleet: FleetSpec) -> None:

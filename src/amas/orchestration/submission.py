@@ -73,11 +73,14 @@ async def submit_goal(
     workflow_id, root_id = new_id(), new_id()
     now_ms = queue.now_ms()
     try:
-        opening, root = goal_submission(goal, limits=limits, workflow_id=workflow_id, root_id=root_id, now_ms=now_ms)
+        opening, root = goal_submission(
+            goal, limits=limits, workflow_id=workflow_id, root_id=root_id, now_ms=now_ms, values=values
+        )
     except PayloadTooLarge:  # its preferences are long: the root task gets them, the history does without
         told = msgspec.structs.replace(goal, preferences={})
+        told = values.told(told)
         opening = _opening(told, workflow_id, root_id, limits)
-        spec = _root(goal, limits=limits, workflow_id=workflow_id, now_ms=now_ms)
+        spec = _root(goal, told, limits=limits, workflow_id=workflow_id, now_ms=now_ms)
         root = await values.submission(root_id, spec, {"priority": goal.priority})
     answer = f"{workflow_id} {root_id}"
     first = await queue.submit(
@@ -91,12 +94,13 @@ async def submit_goal(
 
 
 def goal_submission(
-    goal: Goal, *, limits: FleetLimits, workflow_id: str, root_id: str, now_ms: int
+    goal: Goal, *, limits: FleetLimits, workflow_id: str, root_id: str, now_ms: int, values: LargeValues
 ) -> tuple[WorkflowOpening, Submission]:
     """Return the workflow that meets `goal`, and its root task, ready for the engine; `now_ms` is the engine's time."""
     check_goal(goal)
-    spec = _root(goal, limits=limits, workflow_id=workflow_id, now_ms=now_ms)
-    return _opening(goal, workflow_id, root_id, limits), make_submission(root_id, spec, priority=goal.priority)
+    told = values.told(goal)
+    spec = values.sealed(_root(goal, told, limits=limits, workflow_id=workflow_id, now_ms=now_ms))
+    return _opening(told, workflow_id, root_id, limits), make_submission(root_id, spec, priority=goal.priority)
 
 
 def _opening(goal: Goal, workflow_id: str, root_id: str, limits: FleetLimits) -> WorkflowOpening:
@@ -104,13 +108,13 @@ def _opening(goal: Goal, workflow_id: str, root_id: str, limits: FleetLimits) ->
     return WorkflowOpening(workflow_id, to_blob(goal), root_id, budget, limits.max_workflows)
 
 
-def _root(goal: Goal, *, limits: FleetLimits, workflow_id: str, now_ms: int) -> TaskSpec:
+def _root(goal: Goal, told: Goal, *, limits: FleetLimits, workflow_id: str, now_ms: int) -> TaskSpec:
     traceparent = current()
     return TaskSpec(
         capability=ROOT_CAPABILITY,
         input=goal,
         key=ROOT_KEY,
-        title=_title(goal.text),
+        title=_title(told.text),
         layer=Layer.EXECUTIVE,
         workflow_id=workflow_id,
         tenant=goal.tenant,

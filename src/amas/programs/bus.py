@@ -14,6 +14,7 @@ from amas.orchestration.bus import AgentCommunicationBus, Told
 from amas.orchestration.fleet_bus import fleet_bus
 from amas.platforms.local.secret import message_settings
 from amas.programs.link import Link
+from amas.sealing import read_seal
 
 
 class CommunicationBus:
@@ -107,5 +108,5 @@ class CommunicationBus:
 
     def _bus(self, fleet: Fleet, spec: FleetSpec) -> AgentCommunicationBus:
         if self._opened is None or self._opened[0] is not fleet:
-            self._opened = fleet, fleet_bus(fleet.engine, spec, message_settings(self._link.home))
+            self._opened = fleet, fleet_bus(fleet.engine, spec, message_settings(self._link.home), seal=read_seal())
         return self._opened[1]

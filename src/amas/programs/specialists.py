@@ -32,6 +32,7 @@ from amas.orchestration.workflow import Workflow
 from amas.platforms.local.control import fleet_state
 from amas.platforms.local.home import Home
 from amas.platforms.local.host import fleet_facts
+from amas.sealing import read_seal
 from amas.settings import ArtifactSettings, EngineSettings, HostSettings, OrchestrationLimits
 
 PERSON = "a person"
@@ -69,7 +70,7 @@ async def add_agents(fleet: Fleet, spec: FleetSpec, home: Home, name: str, count
     numbers = await _free_numbers(fleet, spec, pool, count)
     state = fleet_state(home.folder)
     facts = fleet_facts(load_fleet(Path(state.fleet_file), agents=True), home)
-    host_id = f"guest-{new_id()}"
+    host_id, payloads = f"guest-{new_id()}", read_seal()
     host = Host(
         host_id,
         facts.pools,
@@ -77,9 +78,10 @@ async def add_agents(fleet: Fleet, spec: FleetSpec, home: Home, name: str, count
         settings=HostSettings.read(),
         home=HostHome(
             home.workspaces,
-            ArtifactStore(state.artifacts_url),
+            ArtifactStore(state.artifacts_url, seal=payloads.artifacts if payloads else None),
             open_log(home.logs / f"{host_id}.jsonl", level=OrchestrationLimits.read().log_level, host_id=host_id),
             ArtifactSettings.read().payload_bytes,
+            payloads=payloads,
         ),
         rng=random.Random(),  # noqa: S311  jitter, no secret
         numbers={pool.name: numbers},

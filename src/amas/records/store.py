@@ -22,10 +22,12 @@ from amas.records.fold import Batch, fold
 from amas.records.history import History
 from amas.records.lost import LostWork
 from amas.records.migrate import migrate
+from amas.records.reseal import Resealed, reseal
 from amas.records.tables import entry_id, entry_number, recorder
 from amas.records.taken import Taken, take_apart, to_look_up
 from amas.records.views import Applied
 from amas.records.writing import Statements, read_known, read_position, write
+from amas.sealing import Seal
 
 CHANGES_MAX = 30_000
 """Changes to tasks in one transaction, or those of one entry where it has more: enough that a task's submission, claim and end
@@ -68,6 +70,10 @@ class Records(History):
         async with self._database.reading() as connection:
             number: int = (await connection.execute(sa.select(recorder.c.position).where(recorder.c.id == 1))).scalar_one()
         return entry_id(number)
+
+    async def reseal(self, seal: Seal, *, held_since_ms: int) -> Resealed:
+        """Seal what an older key has sealed anew, but for what the engine may still hold; `reseal.py` says more."""
+        return await reseal(self._database, seal, held_since_ms=held_since_ms)
 
     def frozen(self) -> AbstractAsyncContextManager[Dump]:
         """Give the history as it stands now, to be read in peace while it goes on."""

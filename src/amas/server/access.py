@@ -72,6 +72,8 @@ GET    /goals                                           open own
 GET    /goals/*                                         open own
 GET    /tasks                                           open own
 GET    /tasks/*                                         open own
+GET    /policies                                        open own
+GET    /policies/*                                      open own
 GET    /queues                                          open own
 GET    /queues/*                                        open own
 GET    /costs                                           open own

@@ -32,8 +32,8 @@ async def task_detail(plane: ControlPlane, task_id: str) -> TaskDetail:
     waits_for = await plane.limits.parked_on(task_id) if found.state is TaskState.QUEUED else ()
     return TaskDetail(
         **_fields(found, recorded),
-        input=shown(found.input),
-        result=shown(found.result),
+        input=plane.values.shown(found.input),
+        result=plane.values.shown(found.result),
         attempts=attempts,
         cost=await _cost(plane, task_id=task_id),
         waits_for=list(waits_for),
@@ -97,7 +97,7 @@ async def workflow_detail(plane: ControlPlane, workflow_id: str) -> WorkflowDeta
     return WorkflowDetail(
         id=workflow_id,
         state=WorkflowState(held["state"]),
-        goal=held["goal"],
+        goal=plane.values.goal(held["goal"]),
         root_id=held["root_id"],
         counts=counts,
         progress=_progress(held, tasks),
@@ -138,7 +138,7 @@ async def _recorded_detail(plane: ControlPlane, workflow_id: str, last_event_id:
     views = await plane.records.tasks(workflow_id=workflow_id, limit=TREE_MAX)
     root = await plane.records.task(found.root_id) if found.root_id else None
     return WorkflowDetail(
-        **_workflow_fields(found),
+        **_workflow_fields(plane, found),
         result=await _whole(plane, root),
         failure=failure_shape(root.failure) if root and root.state is TaskState.FAILED else None,
         tasks=[task_shape(view) for view in sorted(views, key=lambda view: (view.created_ms, view.id))],
@@ -148,16 +148,16 @@ async def _recorded_detail(plane: ControlPlane, workflow_id: str, last_event_id:
     )
 
 
-def workflow_shape(found: WorkflowRecord) -> WorkflowShape:
+def workflow_shape(plane: ControlPlane, found: WorkflowRecord) -> WorkflowShape:
     """Return a workflow of the history as lists show it."""
-    return WorkflowShape(**_workflow_fields(found))
+    return WorkflowShape(**_workflow_fields(plane, found))
 
 
-def _workflow_fields(found: WorkflowRecord) -> dict[str, Json]:
+def _workflow_fields(plane: ControlPlane, found: WorkflowRecord) -> dict[str, Json]:
     return {
         "id": found.id,
         "state": found.state,
-        "goal": found.goal if found.goal is not None else found.opening,
+        "goal": plane.values.goal(found.goal if found.goal is not None else found.opening),
         "root_id": found.root_id,
         "counts": {state.value: count for state, count in found.tasks.items()},
         "progress": found.progress,

@@ -34,6 +34,7 @@ from amas.orchestration.rollouts import RolloutDesk
 from amas.orchestration.routing import TaskDistributor
 from amas.policy.audit import AuditLog
 from amas.records.store import Records
+from amas.sealing import Seal
 from amas.server.agents import AgentBoard
 from amas.server.deliveries import Deliveries
 from amas.server.feed import Feed
@@ -78,6 +79,8 @@ class ControlPlane:
     home_key: str = ""
     """What commands on this machine show: it lies in the home."""
     oidc: OidcSettings = field(default_factory=OidcSettings)
+    seal: Seal | None = None
+    """What payloads are sealed with; None: they aren't."""
     backups: FleetBackups = field(init=False)
     bus: AgentCommunicationBus | None = field(init=False)
     inboxes: Inboxes = field(init=False)
@@ -118,10 +121,11 @@ class ControlPlane:
     audit: AuditLog = field(init=False)
 
     def __post_init__(self) -> None:
-        store = ArtifactStore(self.artifacts_url or self.home / "artifacts")
+        artifacts = self.seal.artifacts if self.seal else None
+        store = ArtifactStore(self.artifacts_url or self.home / "artifacts", seal=artifacts)
         sources = Sources(self.engine, self.records, store, self.home, self.fleet_file)
         self.backups = FleetBackups(sources, self.fleet, self.figures)
-        self.values = LargeValues(store, bytes_max=self.payload_bytes)
+        self.values = LargeValues(store, bytes_max=self.payload_bytes, seal=self.seal)
         self.queue = TaskQueue(self.engine, retention_s=self.retention_s)
         self.workflows = Workflows(self.engine, retention_s=self.retention_s, carry=self.values.carried)
         self.limits = Limits(self.engine, retention_s=self.retention_s)
@@ -165,7 +169,7 @@ class ControlPlane:
         routes = Routes(self.engine, retention_s=self.retention_s)
         self.distributor = TaskDistributor(routes, self.limits, fleet)
         self.rollouts = RolloutDesk(self.desired, routes, fleet)
-        self.bus = fleet_bus(self.engine, fleet, self.messages) if self.messages.secret else None
+        self.bus = fleet_bus(self.engine, fleet, self.messages, seal=self.seal) if self.messages.secret else None
 
 
 async def _plane_of(request: Request) -> ControlPlane:  # a plain function would be called in a thread, for each request

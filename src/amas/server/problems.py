@@ -77,6 +77,8 @@ STATUS: tuple[tuple[type[errors.AmasError], int], ...] = (
     (errors.InboxFull, 429),
     (errors.ReplyOverdue, 504),
     (errors.MessageError, 422),
+    (errors.SecretUnreadable, 503),
+    (errors.SealError, 503),
     (errors.SettingInvalid, 503),
     (errors.SubmissionError, 422),
     (errors.GoalError, 422),

@@ -18,6 +18,7 @@ from amas.controllers.figures import Figures
 from amas.controllers.run import Controllers, make_duties
 from amas.engine.connection import Engine
 from amas.engine.desired import DesiredState
+from amas.engine.sealed import SealKeys
 from amas.fleet.load import load_fleet, name_of_fleet
 from amas.observe.logging import open_log, use_log
 from amas.observe.tracing import tracing_of
@@ -27,6 +28,7 @@ from amas.platforms.local.home import Home
 from amas.platforms.local.ready import on_stop, tell_ready
 from amas.platforms.local.secret import api_key, message_settings
 from amas.records.store import Records
+from amas.sealing import read_seal
 from amas.server.following import Following
 from amas.server.plane import ControlPlane
 from amas.server.serve import serve
@@ -63,6 +65,8 @@ async def _control_plane(home: Home) -> None:
         Engine.of(engine_settings) as engine,
         await Records.open(records_settings.url_for(home.folder), cell=state.cell) as records,
     ):
+        payloads = read_seal()
+        await insist(lambda: SealKeys(engine).agree(payloads), draw=random.random)
         figures = Figures()
         wanted = (await insist(DesiredState(engine).read, draw=random.random)).spec
         fleet, retention_s = wanted or load_fleet(state.fleet_file), engine_settings.retention_s
@@ -81,11 +85,14 @@ async def _control_plane(home: Home) -> None:
             fleet_file=name_of_fleet(state.fleet_file),
             home_key=api_key(home),
             oidc=OidcSettings.read(),
+            seal=payloads,
         )
         following = Following(plane)
         await insist(following.look, draw=random.random)
         await insist(lambda: declare(plane.fleet, plane.queue, plane.limits, plane.bounds), draw=random.random)
-        duties = make_duties(engine, records, figures, fleet=plane.fleet, backups=plane.backups, home=home.folder)
+        duties = make_duties(
+            engine, records, figures, fleet=plane.fleet, backups=plane.backups, home=home.folder, values=plane.values
+        )
         controllers = Controllers(engine, duties, figures, holder=f"control-plane-{os.getpid()}")
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(serve(plane, ready=lambda _, __: tell_ready()), name="server")

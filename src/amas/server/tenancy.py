@@ -69,5 +69,5 @@ async def _tenant_of(plane: ControlPlane, workflow_id: str) -> str | None:
         if recorded is None:
             return None
         opened = recorded.goal if recorded.goal is not None else recorded.opening
-    said = msgspec.to_builtins(opened)
+    said = msgspec.to_builtins(plane.values.goal(opened))
     return str(said.get("tenant", "")) if isinstance(said, dict) else ""

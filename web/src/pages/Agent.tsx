@@ -2,7 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
 import { answer, api } from "../api/client";
 import { useBy } from "../api/session";
-import { count, moment } from "../lib/format";
+import { count } from "../lib/format";
 import { Refusal } from "../parts/Failed";
 import { Log } from "../parts/Log";
 import { Order } from "../parts/Order";

@@ -2,7 +2,7 @@
 import { moment } from "../lib/format";
 import { Refusal } from "./Failed";
 
-export function Log({ lines, error, without }: { lines: Record<string, unknown>[] | undefined; error: unknown; without: string[] }) {
+export function Log({ lines, error, without }: { lines: Record<string, unknown>[] | undefined; error: Error | null; without: string[] }) {
   return (
     <section>
       <h2>Log</h2>

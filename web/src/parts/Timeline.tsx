@@ -55,7 +55,7 @@ function Who({ span }: { span: Span }) {
     );
   if (span.kind === "task")
     return (
-      <Link to="/tasks/$id" params={{ id: span.id }}>
+      <Link to="/tasks/$id" params={{ id: span.id ?? "" }}>
         {span.name}
       </Link>
     );

@@ -9,6 +9,23 @@ do   -- a scope of its own: the library's main chunk may hold 200 locals
 local RESET_MAX = 5000    -- tasks of a workflow that is looked through in one call: it takes some 50 ms, and three times that to reset all
 local NEEDS = 8           -- the place of `needs` in a TaskSpec (model/task.py)
 
+-- Return what a spec needs. cmsgpack knows no extensions, and a spec's input, its second field, is one where it is sealed or lies in
+-- the artifact store: such a spec is read without it.
+local function needs_of(spec)
+  local read, found = pcall(cmsgpack.unpack, spec)
+  if not read then
+    local at = (string.byte(spec, 1) == 0xdc and 3 or 1) + 1             -- after the array's header
+    local head = string.byte(spec, at)                                  -- the capability's
+    at = at + (head == 0xd9 and 2 + string.byte(spec, at + 1) or head == 0xda and 3 + struct.unpack('>I2', spec, at + 1) or 1 + head - 0xa0)
+    head = string.byte(spec, at)
+    local after = head == 0xc7 and at + 3 + string.byte(spec, at + 1)
+      or head == 0xc8 and at + 4 + struct.unpack('>I2', spec, at + 1)
+      or head == 0xc9 and at + 6 + struct.unpack('>I4', spec, at + 1)
+    found = cmsgpack.unpack(string.sub(spec, 1, at - 1) .. '\192' .. string.sub(spec, after))
+  end
+  return found[NEEDS] or {}
+end
+
 -- Read a workflow's tasks, but for those that are nobody's: returns them in order and by id, each with a few of its fields and `needs` (ids), `dependents` and
 -- `children` (lists of tasks).
 local function read_graph(workflow)
@@ -16,7 +33,7 @@ local function read_graph(workflow)
   for _, id in ipairs(call('LRANGE', key('wt', workflow), 0, -1)) do
     local v = call('HMGET', key('t', id), 's', 'u', 'x', 'Z', 'X', 'b', 'N')
     if v[1] and not v[7] then
-      local task = {id = id, s = v[1], u = v[2], x = v[3], Z = v[4], needs = cmsgpack.unpack(v[6])[NEEDS] or {}, dependents = {}, children = {}}
+      local task = {id = id, s = v[1], u = v[2], x = v[3], Z = v[4], needs = needs_of(v[6]), dependents = {}, children = {}}
       if v[5] then
         local more = call('HMGET', key('t', id), 'o', 'O', 'U')
         task.o, task.O, task.U = more[1], more[2], more[3]
@@ -295,7 +312,7 @@ local function put_back(keys, args)
       homes[task.w] = homes[task.w] or {}
       table.insert(homes[task.w], id)
     else
-      local needs = cmsgpack.unpack(call('HGET', key('t', id), 'b'))[NEEDS] or {}
+      local needs = needs_of(call('HGET', key('t', id), 'b'))
       set_off(unpack(reset({by_id = {}, lists = {}}, {id = id, reset = 'again', needs = needs, children = {}})))
       n = n + 1
     end

@@ -28,6 +28,7 @@ from amas.platforms.local.cycles import look_seldom
 from amas.platforms.local.home import Home
 from amas.platforms.local.ready import on_stop, tell_ready
 from amas.platforms.local.secret import forget_message_secret, message_settings
+from amas.sealing import forget_keys, read_seal
 from amas.settings import ArtifactSettings, EngineSettings, HomeSettings, HostSettings, OrchestrationLimits
 
 
@@ -64,10 +65,12 @@ async def _host(home: Home, host_id: str, labels: Mapping[str, str]) -> None:
     messages = message_settings(home)
     forget_message_secret()  # before an agent's module is imported
     forget_secret()
+    payloads = read_seal()
+    forget_keys()
     state = fleet_state(home.folder)
     sys.path.append(str(Path(state.fleet_file).parent))  # agents' modules may stand beside the fleet file
     settings = msgspec.structs.replace(EngineSettings.read(), url=state.engine_url, cell=state.cell)
-    bus = FollowingBus(FleetSpec(name=state.cell, pools=()), messages)
+    bus = FollowingBus(FleetSpec(name=state.cell, pools=()), messages, payloads)
 
     def prepare(fleet: FleetSpec) -> FleetSpec:
         if fleet.folder and fleet.folder not in sys.path:  # a fleet that was applied may come from another folder
@@ -82,10 +85,11 @@ async def _host(home: Home, host_id: str, labels: Mapping[str, str]) -> None:
         settings=HostSettings.read(),
         home=HostHome(
             home.workspaces,
-            ArtifactStore(state.artifacts_url),
+            ArtifactStore(state.artifacts_url, seal=payloads.artifacts if payloads else None),
             open_log(home.logs / f"{host_id}.jsonl", level=OrchestrationLimits.read().log_level, host_id=host_id),
             ArtifactSettings.read().payload_bytes,
             messages.secret,
+            payloads,
         ),
         rng=random.Random(),  # noqa: S311  jitter, no secret
         bus=bus if messages.secret else None,

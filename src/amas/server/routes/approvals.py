@@ -31,7 +31,7 @@ _APPROVAL = Approval(
 @router.get("", summary="List open approvals", **answers(ApprovalPage, ApprovalPage(items=[_APPROVAL]), problems=(422, 503)))
 async def list_approvals(plane: Plane, caller: Calling, workflow_id: Annotated[str, Query(max_length=100)] = "") -> Response:
     """List what people are asked just now, of one workflow or of all."""
-    found = await open_approvals(plane.engine, workflow_id=workflow_id)
+    found = await open_approvals(plane.engine, opened=plane.values.opened, workflow_id=workflow_id)
     own = set(await own_tasks(plane, caller, [approval.task_id for approval in found]))
     return encoded(ApprovalPage(items=[approval for approval in found if approval.task_id in own]))
 

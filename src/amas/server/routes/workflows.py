@@ -136,7 +136,7 @@ async def list_workflows(
     """List workflows from the records, newest first; one that was just submitted may take a moment to appear."""
     found = await plane.records.workflows(limit=limit, cursor=cursor, state=state, tenant=caller.tenant)
     following = found[-1].id if len(found) == limit else None
-    return encoded(WorkflowPage(items=[workflow_shape(one) for one in found], next=following))
+    return encoded(WorkflowPage(items=[workflow_shape(plane, one) for one in found], next=following))
 
 
 @router.get(
