@@ -3,6 +3,7 @@
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
@@ -64,8 +65,12 @@ class AgentTokens:
     # -- control planes
 
     async def take(self, limit: int) -> list[TokenAsk]:
-        """Return what hosts ask for; nobody else gets it."""
-        return [_ask.decode(blob) for blob in await self._engine.call("token_take", SERVER_CLOCK, limit)]
+        """Return what hosts ask for, but for what can't be read; nobody else gets it."""
+        asked = []
+        for blob in await self._engine.call("token_take", SERVER_CLOCK, limit):
+            with suppress(msgspec.MsgspecError):
+                asked.append(_ask.decode(blob))
+        return asked
 
     async def answer(self, ask_id: str, answer: TokenAnswer) -> None:
         """Answer a host."""

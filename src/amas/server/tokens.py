@@ -34,7 +34,7 @@ from amas.server.agents import AgentBoard
 POLL_S = 2.0
 """Between looks when nothing rings."""
 BATCH = 100
-"""Tokens signed between two looks at the keys: some 20 ms."""
+"""Wishes that one control plane takes at a time; should it die with them, their hosts ask again."""
 KNOWN_MAX = 50_000
 """Tokens that were checked and are remembered."""
 
