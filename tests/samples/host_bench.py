@@ -18,6 +18,7 @@ from amas.engine.queue import TaskQueue, make_submission
 from amas.model.fleet import PoolSpec
 from amas.model.states import TaskState
 from amas.model.task import RetryPolicy, TaskSpec, TaskView
+from amas.model.tools import ToolSpec
 from amas.observe.logging import open_log
 from amas.settings import EngineSettings, HostSettings
 
@@ -56,6 +57,7 @@ class Bench:
         host_id: str = "h1",
         *,
         numbers: dict[str, Sequence[int]] | None = None,
+        tools: dict[str, ToolSpec] | None = None,
         **settings: Any,
     ) -> AsyncIterator[Host]:
         """Run a host for the body, and drain it after."""
@@ -74,6 +76,7 @@ class Bench:
             rng=random.Random(7),
             numbers=numbers,
             bus=self.bus,
+            tools=tools,
         )
         async with asyncio.timeout(3 * LIMIT_S), asyncio.TaskGroup() as group:
             running = group.create_task(host.run())

@@ -17,6 +17,7 @@ from amas.errors import (
     RateLimited,
     RetryLater,
     SubmissionError,
+    ToolFailed,
 )
 from amas.model.task import Failure
 
@@ -52,7 +53,7 @@ def failed(code: str, message: str, *, final: bool = False, detail: str = "") ->
     return Verdict(Failure(code, message[:MESSAGE_CHARS_MAX], detail[-DETAIL_CHARS_MAX:]), final)
 
 
-def verdict(error: BaseException) -> Verdict:  # noqa: PLR0911  one for each kind of error
+def verdict(error: BaseException) -> Verdict:  # noqa: C901, PLR0911  one for each kind of error
     """Return what an exception out of an agent's code means."""
     match error:
         case AttemptFailed():
@@ -65,6 +66,8 @@ def verdict(error: BaseException) -> Verdict:  # noqa: PLR0911  one for each kin
             return Verdict(failed(error.code, str(error)).failure, delay_s=error.retry_after_s, later=True)
         case GiveUp() | BudgetExhausted():
             return failed(error.error_code if isinstance(error, GiveUp) else error.code, str(error), final=True)
+        case ToolFailed():
+            return failed(error.code, str(error), final=error.final)
         case InboxFull():
             return Verdict(failed(error.code, str(error)).failure, delay_s=error.retry_after_s)
         case MessageForbidden():

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from amas.fleet.declared_tools import DeclaredTool
 from amas.model.alerts import Severity
 from amas.model.fleet import Isolation
 from amas.model.gate import GateSpec
@@ -161,6 +162,8 @@ class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     rollout: DeclaredRollout | None = None
     """How a new version of it is brought in, in place of what the fleet says."""
     labels: dict[str, str] = msgspec.field(default_factory=dict)
+    tools: tuple[str, ...] = ()
+    """Those of the fleet's tools that its agents may use."""
 
 
 class DeclaredLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -280,6 +283,7 @@ class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     alerts: DeclaredAlerts = DeclaredAlerts()
     runbooks: tuple[str, ...] = ()
     """Names of shipped run-books or paths; empty for all that ship with the product."""
+    tools: dict[str, DeclaredTool] = msgspec.field(default_factory=dict)
 
 
 def seconds(time: Time) -> float:

@@ -31,10 +31,11 @@ from amas.fleet.declared import (
     seconds,
 )
 from amas.fleet.scaling import scaling_spec
+from amas.fleet.tools import ToolsReading
 from amas.model.authority import Right
 from amas.model.backup import BackupSpec
 from amas.model.breaker import BreakerSpec
-from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec, ProcessLimits, ProviderSpec, TenantSpec
+from amas.model.fleet import MODEL_AGENT, FleetLimits, FleetSpec, PoolSpec, ProcessLimits, ProviderSpec, TenantSpec
 from amas.model.gate import GateSpec
 from amas.model.goal import ROOT_CAPABILITY
 from amas.model.healing import HealingSpec
@@ -60,8 +61,6 @@ WEIGHT_POINTS_MAX = 1e6
 OPEN_MIN_S = 0.1
 """Less would try a dependency that is down again and again."""
 
-MODEL_AGENT = "amas.agents.model_agent:ModelAgent"
-"""What `model_agent` is short for."""
 GENERALIST = "amas.agents.generalist:Generalist"
 """What works where a pool has `skills`."""
 
@@ -172,6 +171,7 @@ class _Reading:
             backup=self._backup(said.backup),
             alerts=AlertsReading(self._file, books).spec(said.alerts),
             runbooks=tuple(books.values()),
+            tools=ToolsReading(self._file, self._seconds).specs(said.tools),
         )
 
     def _gate(self, said: GateSpec) -> GateSpec:
@@ -281,6 +281,7 @@ class _Reading:
             scaling=scaling_spec(said.scaling, f"{at}.scaling", self._seconds) if said.scaling else None,
             rollout=self._rollout(said.rollout, f"{at}.rollout"),
             labels=said.labels,
+            tools=said.tools,
         )
 
     def _healing(self, said: DeclaredHealing, at: str) -> HealingSpec:
