@@ -25,6 +25,7 @@ from amas.cli.operating import app as operating
 from amas.cli.options import HomeOption, Json, Watch
 from amas.cli.output import watched
 from amas.cli.rolling import app as rolling
+from amas.cli.tools_commands import app as tools
 from amas.cli.watching import alert_app, run_app, runbooks
 
 app = typer.Typer(
@@ -558,6 +559,7 @@ app.add_typer(alert_app, name="alerts")
 app.command()(runbooks)
 app.add_typer(run_app, name="runbook")
 app.add_typer(operating)
+app.add_typer(tools)
 app.add_typer(healing)
 app.add_typer(observing)
 app.add_typer(access)

@@ -138,5 +138,7 @@ def placeholders(text: str) -> list[str]:
 
 
 def users_of(tool: str, grants: Mapping[str, Iterable[str]]) -> list[str]:
-    """Return the pools, of those whose grants are given, that may use a tool or one of an MCP server's."""
-    return sorted(pool for pool, named in grants.items() if any(tool in (grant, names_of(grant)) for grant in named))
+    """Return the pools, of those whose grants are given, that may use a tool, or some of an MCP server's."""
+    return sorted(
+        pool for pool, named in grants.items() if granted(tool, named) or any(tool == names_of(grant) for grant in named)
+    )

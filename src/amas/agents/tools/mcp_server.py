@@ -88,11 +88,14 @@ class McpTools:
     async def run(self, use: Use) -> Json:
         """Call it; its result is what it answers as structured content, else its text, else its parts."""
         from mcp import MCPError
+        from mcp.types import CONNECTION_CLOSED
 
         connection = await self._connected()
         try:
             result = await connection.client.call_tool(use.tool.partition("/")[2], use.arguments)
         except (MCPError, RuntimeError, ValueError, OSError) as error:  # what the server, or what is between, did wrong
+            if isinstance(error, MCPError) and error.code == CONNECTION_CLOSED:
+                connection.lost()
             why = connection.why_ended or str(error) or type(error).__name__
             raise ToolFailed(f"the tool {use.tool} failed: {self._blotted(why)}", tool=use.tool) from error
         content = [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in result.content]
@@ -229,6 +232,10 @@ class _Connection:
     def why_ended(self) -> str:
         """Why it went away; empty while it didn't."""
         return self._wire.why_ended
+
+    def lost(self) -> None:
+        """Note that it's of no use any more."""
+        self._wire.why_ended = self._wire.why_ended or "the connection was closed"
 
     async def open(self) -> None:
         """Return when the server answers; ToolFailed where it doesn't."""

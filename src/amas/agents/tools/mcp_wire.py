@@ -109,10 +109,9 @@ async def _say(messages: ObjectReceiveStream[SessionMessage], to: asyncio.Stream
 class ServerAddress:
     """A server with an address: `opened` is a transport."""
 
-    why_ended = ""
-
     def __init__(self, tool: str, url: str, headers: Mapping[str, str], *, private: bool) -> None:
         self._url, self._headers = url, headers
+        self.why_ended = ""
         self._guarded = _Guarded(tool, private=private)
 
     @asynccontextmanager

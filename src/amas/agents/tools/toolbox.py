@@ -85,6 +85,10 @@ class Toolbox:
                     found += [card for card in await self._tool(name).cards() if granted(card.name, grants)]
         return found
 
+    async def cards_of(self, name: str) -> list[ToolCard]:
+        """Return what one of the fleet's tools says of itself; ToolFailed or ToolRefused where it can't."""
+        return list(await self._tool(name).cards())
+
     async def permit(self, context: Context, tool: str, arguments: dict[str, Json]) -> Decision:
         """Ask the guard for an agent."""
         member = context.member
