@@ -66,7 +66,14 @@ class Seating:
             spec = self._prepare(desired.spec)
             pools, gate, tools = spec.pools, fleet_gate(spec.limits), spec.tools
         seats = desired.seats.get(self._host.host_id, ())
-        revision, restarts = desired.revision, desired.restarts
-        await self._host.reseat(pools, seats, gate=gate, tools=tools, revision=revision, restarts=restarts)
+        await self._host.reseat(
+            pools,
+            seats,
+            gate=gate,
+            tools=tools,
+            revision=desired.revision,
+            restarts=desired.restarts,
+            policies=desired.fleet.policies if desired.fleet else (),
+        )
         self._carried_out = desired.revision
         return True

@@ -14,6 +14,7 @@ from amas.fleet.load import load_fleet
 from amas.model.fleet import FleetSpec
 from amas.model.tools import ToolCard, users_of
 from amas.platforms.local.control import fleet_state
+from amas.policy.manager import PolicyManager
 
 
 def show(fleet: str, folder: Path | None, *, probe: bool, as_json: bool) -> None:
@@ -42,7 +43,7 @@ async def _probed(spec: FleetSpec) -> list[dict[str, Any]]:
     """Return the tools as they are when they are asked, an MCP server's one by one."""
     if spec.folder not in sys.path:
         sys.path.append(spec.folder)
-    toolbox = Toolbox()
+    toolbox = Toolbox(PolicyManager(spec))
     toolbox.follow(spec.pools, spec.tools)
     try:
         return [_row(spec, name, card) for name in spec.tools for card in await toolbox.cards_of(name)]

@@ -27,6 +27,7 @@ from amas.server.routes import (
     live,
     logs,
     messages,
+    policies,
     pools,
     quality,
     remote,
@@ -37,6 +38,7 @@ from amas.server.routes import (
     scaling,
     schedules,
     tasks,
+    timeline,
     workflows,
 )
 from amas.server.tenancy import owned
@@ -61,7 +63,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
         dependencies=[Depends(owned)],
     )
     app.state.plane = plane
-    work = (tasks, workflows, flows, approvals, dead_letters, schedules, quality)
+    work = (tasks, timeline, workflows, flows, approvals, dead_letters, schedules, quality)
     people = (
         agents,
         logs,
@@ -78,6 +80,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
         costs,
         healing,
         kill,
+        policies,
         alerts,
         runbooks,
         remote,

@@ -15,7 +15,6 @@ from typing import NoReturn, TypeVar
 from amas.agents.context import Context
 from amas.agents.tools.base import Tool, Use
 from amas.agents.tools.functions import PythonTool
-from amas.agents.tools.guard import GrantGuard
 from amas.agents.tools.mcp_server import McpTools
 from amas.agents.tools.requests import RequestTool
 from amas.agents.tools.shell import SandboxedTool
@@ -48,10 +47,9 @@ _KINDS: dict[str, Callable[[str, ToolSpec], Tool]] = {
 class Toolbox:
     """A host's tools."""
 
-    def __init__(self) -> None:
-        self._grants = GrantGuard()
-        self.guard: ToolGuard = self._grants
-        """Who decides: by default one that allows what pools name."""
+    def __init__(self, guard: ToolGuard) -> None:
+        self.guard = guard
+        """Who decides."""
         self._specs: dict[str, ToolSpec] = {}
         self._pools: dict[str, PoolSpec] = {}
         self._made: dict[str, Tool] = {}
@@ -60,7 +58,6 @@ class Toolbox:
     def follow(self, pools: Iterable[PoolSpec], tools: Mapping[str, ToolSpec]) -> None:
         """Have these tools for agents of these pools, the whole fleet's; a tool that was declared anew is made anew."""
         self._pools = {pool.name: pool for pool in pools}
-        self._grants.follow(self._pools.values())
         for name in [name for name in self._made if tools.get(name) != self._specs[name]]:
             task = asyncio.ensure_future(self._made.pop(name).close())
             self._closing.add(task)
@@ -92,7 +89,7 @@ class Toolbox:
     async def permit(self, context: Context, tool: str, arguments: dict[str, Json]) -> Decision:
         """Ask the guard for an agent."""
         member = context.member
-        decision = await self.guard.permit(
+        return await self.guard.permit(
             ToolCall(
                 agent=context.agent_id,
                 pool=member.pool,
@@ -102,11 +99,6 @@ class Toolbox:
                 arguments=arguments,
             )
         )
-        if not decision.allowed:
-            context.log.warning(
-                "a tool was refused", event=events.TOOL_REFUSED, tool=tool, why=decision.why, rules=list(decision.rules)
-            )
-        return decision
 
     async def use(self, context: Context, tool: str, arguments: dict[str, Json], key: str) -> Json:
         """Return a tool's result, from the journal where this use, `key`, was made before; raises as `Context.tool` says."""
