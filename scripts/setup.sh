@@ -21,5 +21,5 @@ if "$venv/bin/python" -m pip --quiet install uv 2>/dev/null &&
 fi
 echo "uv can't be used here; installing with pip, which takes longer and ignores the lock file" >&2
 "$venv/bin/python" -m pip --quiet install --upgrade 'pip>=25.1' # the first that knows --group
-"$venv/bin/python" -m pip --quiet install --editable '.[postgres,s3,models]' --group dev
+"$venv/bin/python" -m pip --quiet install --editable '.[postgres,s3,models,mcp]' --group dev
 compile_modules

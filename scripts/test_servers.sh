@@ -2,7 +2,7 @@
 # Installs, on Debian and as root, the real servers and the browser that some tests drive. Elsewhere it does nothing:
 # such a test then says in one line what it misses.
 set -eu
-packages="redis-server prometheus prometheus-alertmanager chromium curl jq openssl"
+packages="redis-server prometheus prometheus-alertmanager chromium curl jq openssl bubblewrap"
 [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0
 missing=$(for package in $packages; do
     dpkg-query --show --showformat '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || echo "$package"

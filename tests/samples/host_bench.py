@@ -18,6 +18,7 @@ from amas.engine.queue import TaskQueue, make_submission
 from amas.model.fleet import PoolSpec
 from amas.model.states import TaskState
 from amas.model.task import RetryPolicy, TaskSpec, TaskView
+from amas.model.tools import ToolSpec
 from amas.observe.logging import open_log
 from amas.sealing import Seal
 from amas.settings import EngineSettings, HostSettings
@@ -58,6 +59,7 @@ class Bench:
         host_id: str = "h1",
         *,
         numbers: dict[str, Sequence[int]] | None = None,
+        tools: dict[str, ToolSpec] | None = None,
         **settings: Any,
     ) -> AsyncIterator[Host]:
         """Run a host for the body, and drain it after."""
@@ -77,6 +79,7 @@ class Bench:
             rng=random.Random(7),
             numbers=numbers,
             bus=self.bus,
+            tools=tools,
         )
         async with asyncio.timeout(3 * LIMIT_S), asyncio.TaskGroup() as group:
             running = group.create_task(host.run())

@@ -15,6 +15,7 @@ from host_bench import pool
 from amas.agents.host import Host, HostHome
 from amas.artifacts.store import ArtifactStore
 from amas.engine import library
+from amas.model.tools import ToolSpec
 from amas.observe.logging import open_log
 from amas.settings import EngineSettings, HostSettings
 
@@ -26,6 +27,7 @@ class Arguments(msgspec.Struct):
     folder: str
     function: str
     pool: dict[str, Any] = {}
+    tools: dict[str, ToolSpec] = {}
     others: dict[str, dict[str, Any]] = {}
     """More pools of the same host, by name."""
     settings: dict[str, Any] = {}
@@ -55,6 +57,7 @@ async def main(arguments: Arguments) -> None:
         settings=HostSettings(**{"lease_s": 1.0, "beat_every_s": 0.1, "drain_s": 1.0, **arguments.settings}),
         home=HostHome(folder / "work", ArtifactStore(folder / "artifacts"), open_log(folder / f"{arguments.host_id}.jsonl")),
         rng=random.Random(arguments.host_id),
+        tools=arguments.tools,
     )
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, host.drain)
     running = asyncio.create_task(host.run())

@@ -14,10 +14,8 @@ from pathlib import Path
 import msgspec
 
 from amas import BaseAgent, Context, GiveUp, RateLimited, RetryLater, SubTask, SyncContext, agent
-from amas.agents.task_context import TaskContext
 from amas.errors import TaskCancelled
 from amas.model.fleet import PoolSpec
-from amas.model.policy import ToolCall
 from amas.model.task import Json
 
 begun: dict[str, asyncio.Event] = {}
@@ -35,17 +33,8 @@ async def echo(task: Context) -> Json:
 
 @agent("test.ask")
 async def ask(task: Context) -> Json:
-    """Ask whether a tool may be used, as whoever runs tools does."""
-    assert isinstance(task, TaskContext)
-    call = ToolCall(
-        agent=task.agent_id,
-        pool=task.member.pool,
-        layer=task.member.layer,
-        tenant=task.spec.tenant,
-        tool=task.input["tool"],
-        arguments=task.input["arguments"],
-    )
-    return msgspec.to_builtins(await task._services.guard.permit(call))
+    """Ask whether a tool may be used, as model agents do of their own functions."""
+    return msgspec.to_builtins(await task.permit(task.input["tool"], task.input["arguments"]))
 
 
 @agent("test.swell")

@@ -38,12 +38,18 @@ from amas.errors import (
     PayloadTooLarge,
     ReplyOverdue,
     SubmissionError,
+    ToolFailed,
+    ToolMisused,
+    ToolRefused,
+    ToolUnsure,
 )
 from amas.model.cost import ModelCall
 from amas.model.flow import ESCALATION_CAPABILITY, Wait
 from amas.model.goal import SubTask
 from amas.model.limits import Amounts
+from amas.model.policy import Decision
 from amas.model.task import Json, TaskOutcome
+from amas.model.tools import ToolCard
 from amas.observe.logging import Log
 from amas.sealing import ArtifactSeal, PurposeKey
 from amas.secrets import give, with_secrets
@@ -57,6 +63,20 @@ _REFUSALS: dict[str, Callable[[str], AmasError]] = {
     for kind in (BudgetExhausted, NotAllowed, MessageError, MessageForbidden, MessageRefused, ReplyOverdue, PayloadTooLarge)
 }
 _outcomes = dict[str, TaskOutcome]
+
+
+def _of_tool(code: str, message: str, about: tuple[str, tuple[str, ...], float | None, bool]) -> AmasError:
+    """Return what a tool, or the policy, answered with."""
+    tool, rules, retry_after_s, final = about
+    match code:
+        case ToolRefused.code:
+            return ToolRefused(message, tool=tool, rules=rules, retry_after_s=retry_after_s)
+        case ToolMisused.code:
+            return ToolMisused(message, tool=tool)
+        case ToolUnsure.code:
+            return ToolUnsure(message, tool=tool)
+        case _:
+            return ToolFailed(message, tool=tool, final=final)
 
 
 class _Line:
@@ -94,6 +114,8 @@ class _Line:
                     self._waiting.pop(call).set_result(value)
                 case frames.Refusal(call, full=(agent_id, held, retry_after_s)):
                     self._waiting.pop(call).set_exception(InboxFull(agent_id, held=held, retry_after_s=retry_after_s))
+                case frames.Refusal(call, message, code, tool=tuple(about)):
+                    self._waiting.pop(call).set_exception(_of_tool(code, message, about))
                 case frames.Refusal(call, message, code):
                     self._waiting.pop(call).set_exception(_REFUSALS.get(code, SubmissionError)(message))
                 case other:
@@ -211,6 +233,18 @@ class ChildContext(Context):
     async def token(self, audience: str = "") -> str:
         """Ask the host."""
         return str(await self._line.ask(lambda call: frames.Token(call, audience)))
+
+    async def use_tool(self, name: str, arguments: dict[str, Json], key: str) -> Json:
+        """Have the host do it: tools run there, and its guard decides."""
+        return await self._line.ask(lambda call: frames.Use(call, name, arguments, key))
+
+    async def tools(self) -> list[ToolCard]:
+        """Ask the host."""
+        return msgspec.convert(await self._line.ask(frames.Tools), list[ToolCard])
+
+    async def permit(self, tool: str, arguments: dict[str, Json]) -> Decision:
+        """Ask the host."""
+        return msgspec.convert(await self._line.ask(lambda call: frames.Permit(call, tool, arguments)), Decision)
 
     async def budget_left(self) -> Amounts | None:
         """Ask the host."""

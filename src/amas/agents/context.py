@@ -18,7 +18,7 @@ from amas.agents.mail import Correspondent, MailCall, SyncCorrespondent
 from amas.artifacts.store import ArtifactStore
 from amas.core.authority import lacks
 from amas.core.breaker import Outcome
-from amas.errors import GiveUp, NotAllowed, SignalExpired, SubmissionError
+from amas.errors import GiveUp, NotAllowed, SignalExpired, SubmissionError, ToolMisused
 from amas.model.authority import Member, Right
 from amas.model.cost import ModelCall
 from amas.model.flow import (
@@ -31,8 +31,10 @@ from amas.model.flow import (
 )
 from amas.model.goal import SubTask
 from amas.model.limits import Amounts
+from amas.model.policy import Decision
 from amas.model.states import TaskState
 from amas.model.task import Failure, Json, RetryPolicy, TaskOutcome, TaskSpec
+from amas.model.tools import ToolCard
 from amas.observe.logging import Log
 from amas.policy.deliveries import Delivered
 
@@ -63,7 +65,7 @@ def signal_key(name: str) -> str:
 class Context(Correspondent):
     """One attempt at one task, handed to `process_task`."""
 
-    __slots__ = ("_escalations", "_said", "_sleeps")
+    __slots__ = ("_escalations", "_said", "_sleeps", "_used")
 
     id: str
     """The task's id."""
@@ -178,6 +180,38 @@ class Context(Correspondent):
             return result
         made = work() if inspect.iscoroutinefunction(work) else await self.in_thread(work)
         return await self.keep(name, await made if inspect.isawaitable(made) else made)
+
+    async def tool(self, name: str, /, **arguments: Json) -> Json:
+        """Return the result of one of the fleet's tools, from the journal where it is known.
+
+        `ToolRefused` where the policy, or the machine, doesn't allow it; `ToolMisused` for arguments that it doesn't take;
+        `ToolFailed` when it went wrong; `ToolUnsure` when an earlier attempt began it and nobody knows what came of it, unless
+        the tool is `repeatable`. The n-th use with the same arguments in a task is the same use on every attempt.
+        """
+        return await self.use_tool(name, arguments, self._use_key(name, arguments))
+
+    def _use_key(self, name: str, arguments: dict[str, Json]) -> str:
+        """Return what names a use in its task: its content and its count."""
+        try:
+            key = sha256(msgspec.msgpack.encode((name, arguments), order="deterministic")).hexdigest()[:32]
+        except (TypeError, msgspec.MsgspecError) as error:
+            raise ToolMisused(f"an argument of the tool {name} is not a JSON value: {error}", tool=name) from error
+        if not hasattr(self, "_used"):
+            self._used = Counter[str]()
+        self._used[key] += 1
+        return f"{key}/{self._used[key]}"
+
+    @abstractmethod
+    async def use_tool(self, name: str, arguments: dict[str, Json], key: str) -> Json:
+        """Use a tool once in this task's life under `key`; see `tool`."""
+
+    @abstractmethod
+    async def tools(self) -> list[ToolCard]:
+        """Return the fleet's tools that this agent's pool names, with what they take."""
+
+    @abstractmethod
+    async def permit(self, tool: str, arguments: dict[str, Json]) -> Decision:
+        """Ask the policy about a use of something that the agent itself carries out."""
 
     @abstractmethod
     async def spawn(self, tasks: Sequence[SubTask], *, wait: Wait = "all") -> dict[str, TaskOutcome]:
@@ -314,6 +348,10 @@ class SyncContext(SyncCorrespondent):
     def dependency(self, name: str) -> SyncDependency:
         """Return what to use a dependency in: `with task.dependency(...)`; see `Context.dependency`."""
         return SyncDependency(self._context.dependency(name), self._call)
+
+    def tool(self, name: str, /, **arguments: Json) -> Json:
+        """Return a tool's result; see `Context.tool`."""
+        return self._call(self._context.tool(name, **arguments))
 
     def spawn(self, tasks: Sequence[SubTask], *, wait: Wait = "all") -> dict[str, TaskOutcome]:
         """Have sub-tasks done; see `Context.spawn`."""

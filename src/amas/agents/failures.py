@@ -19,6 +19,7 @@ from amas.errors import (
     SealBroken,
     SealKeyMissing,
     SubmissionError,
+    ToolFailed,
 )
 from amas.model.task import Failure
 from amas.secrets import scrubbed
@@ -57,7 +58,7 @@ def failed(code: str, message: str, *, final: bool = False, detail: str = "") ->
     return Verdict(Failure(code, scrubbed(message)[:MESSAGE_CHARS_MAX], scrubbed(detail)[-DETAIL_CHARS_MAX:]), final)
 
 
-def verdict(error: BaseException) -> Verdict:  # noqa: PLR0911  one for each kind of error
+def verdict(error: BaseException) -> Verdict:  # noqa: C901, PLR0911  one for each kind of error
     """Return what an exception out of an agent's code means."""
     match error:
         case AttemptFailed():
@@ -70,6 +71,8 @@ def verdict(error: BaseException) -> Verdict:  # noqa: PLR0911  one for each kin
             return Verdict(failed(error.code, str(error)).failure, delay_s=error.retry_after_s, later=True)
         case GiveUp() | BudgetExhausted():
             return failed(error.error_code if isinstance(error, GiveUp) else error.code, str(error), final=True)
+        case ToolFailed():
+            return failed(error.code, str(error), final=error.final)
         case InboxFull():
             return Verdict(failed(error.code, str(error)).failure, delay_s=error.retry_after_s)
         case MessageForbidden():

@@ -58,9 +58,11 @@ class Refusal(msgspec.Struct, frozen=True, tag=True):
     call: int
     message: str
     code: str = ""
-    """`budget_exhausted`, `not_allowed`, a message's, or an author's mistake."""
+    """`budget_exhausted`, `not_allowed`, a message's, a tool's, or an author's mistake."""
     full: tuple[str, int, float] | None = None
     """Of a full inbox: whose, what it holds, and in how many seconds there may be room."""
+    tool: tuple[str, tuple[str, ...], float | None, bool] | None = None
+    """Of a tool: its name, the rules that refused it, until when in seconds, and whether no attempt will try it again."""
 
 
 class Recall(msgspec.Struct, frozen=True, tag=True):
@@ -118,6 +120,29 @@ class Leave(msgspec.Struct, frozen=True, tag=True):
     token: str
     outcome: Outcome
     why: str
+
+
+class Use(msgspec.Struct, frozen=True, tag=True):
+    """Uses a tool; answered with its result."""
+
+    call: int
+    tool: str
+    arguments: dict[str, Json]
+    key: str
+
+
+class Tools(msgspec.Struct, frozen=True, tag=True):
+    """Asks which tools there are; answered with their cards."""
+
+    call: int
+
+
+class Permit(msgspec.Struct, frozen=True, tag=True):
+    """Asks the policy about a use; answered with its decision."""
+
+    call: int
+    tool: str
+    arguments: dict[str, Json]
 
 
 class Left(msgspec.Struct, frozen=True, tag=True):
@@ -178,7 +203,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     later: bool = False
 
 
-Asks = Recall | Keep | Spawn | Spend | Mail | Left | Enter | Leave | Token
+Asks = Recall | Keep | Spawn | Spend | Mail | Left | Enter | Leave | Token | Use | Tools | Permit
 """What is answered."""
 FromHost = Start | Answer | Refusal
 FromChild = Asks | Used | Progress | LogLine | Took | Done | Failed

@@ -36,6 +36,7 @@ from amas.agents.squads import Squad, Unmade, read_secrets
 from amas.agents.task_context import Services, TaskContext, needs_coalescer, step_coalescer
 from amas.agents.threads import DaemonThreads
 from amas.agents.tokens import TokenPurse
+from amas.agents.tools.toolbox import Toolbox
 from amas.artifacts.store import ArtifactStore
 from amas.artifacts.values import BYTES_MAX, LargeValues
 from amas.clock import monotonic_s
@@ -59,6 +60,7 @@ from amas.model.numbers import Numbers, expand, ranges
 from amas.model.policy import PolicyRule
 from amas.model.states import AgentStatus
 from amas.model.task import Claimed, Completion
+from amas.model.tools import ToolSpec
 from amas.observe import events
 from amas.observe.logging import Log
 from amas.observe.tracing import process_tracing
@@ -114,12 +116,13 @@ class Host:
         numbers: Mapping[str, Sequence[int]] | None = None,
         gate: GateSpec | None = None,
         bus: BusOpener | None = None,
+        tools: Mapping[str, ToolSpec] | None = None,
         labels: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Take up the agents; FleetError when a pool's can't be imported.
 
         `gate`: the fleet's. `bus`: how its agents write to others; without one they can't. `numbers`: this host's share of the
-        agents, by pool (see `core.placement`); all of them by default. `labels`: what pools may ask for.
+        agents, by pool (see `core.placement`); all of them by default. `labels`: what pools may ask for. `tools`: the fleet's.
         """
         self.host_id, self._revision, self._since_ms = host_id, 0, 0
         self._restarts = NO_RESTARTS
@@ -147,6 +150,7 @@ class Host:
         """The flow squad's, which are nobody's agents."""
         self._about_lock = asyncio.Lock()
         self._hierarchy = Hierarchy.of(pool.member for pool in pools)
+        self._tools = dict(tools or {})
         for pool in pools:
             self._staff(pool, pool.numbers if numbers is None else ranges(numbers.get(pool.name, ())))
         self._carry_flow_agent(gate)
@@ -170,6 +174,7 @@ class Host:
             finally:
                 self._pump.stop_all(Stop.DRAINED)
                 await self._keeper.stop()
+                await self._toolbox.close()
                 self._threads.shutdown()
                 self._services.threads.shutdown()
             await self._leave()
@@ -199,6 +204,8 @@ class Host:
         self._policies = PolicyManager(
             fleet, ToolLedger(engine), log=log, patient=lambda call: insist(call, draw=self._rng.random)
         )
+        self._toolbox = Toolbox(self._policies)
+        self._toolbox.follow(fleet.pools, self._tools)
         self._services = Services(
             host_id=self.host_id,
             queue=queue,
@@ -217,9 +224,9 @@ class Host:
             loop=asyncio.get_running_loop(),
             hierarchy=self._hierarchy,
             mail=self._mail.carry_out if self._mail else no_mail,
-            guard=self._policies,
             seal=lambda delivered: seal(delivered, self._home.secret),
             tokens=TokenPurse(engine, self.host_id, draw=self._rng.random),
+            tools=self._toolbox,
             tracing=process_tracing(),
         )
         self._pump = Pump(self._services, self._slots, self._registry, begin=self._begin, register=self._register_anew)
@@ -256,12 +263,13 @@ class Host:
 
     # -- agents come and go
 
-    async def reseat(
+    async def reseat(  # noqa: PLR0913  what is wanted, part by part
         self,
         pools: Sequence[PoolSpec],
         seats: Sequence[Seats],
         *,
         gate: GateSpec | None = None,
+        tools: Mapping[str, ToolSpec] | None = None,
         revision: int = 0,
         restarts: Mapping[str, int] = NO_RESTARTS,
         policies: tuple[PolicyRule, ...] = (),
@@ -269,9 +277,9 @@ class Host:
         """Run these agents of these pools, and no others; returns when the engine knows, while those that go may still work.
 
         An agent whose pool has changed is made anew when it has done what it runs, which ends with the code that it began with;
-        a pool that can't be imported keeps the agents that it has. `pools`: the whole fleet's. `gate`: the fleet's. `revision`:
-        of what is wanted, told to the engine. `restarts`: when agents were asked to be restarted, by the engine's clock (ms).
-        `policies`: the fleet's, which hold from here on. Does nothing unless the host works.
+        a pool that can't be imported keeps the agents that it has. `pools`: the whole fleet's. `gate`, `tools`: the fleet's.
+        `revision`: of what is wanted, told to the engine. `restarts`: when agents were asked to be restarted, by the engine's
+        clock (ms). `policies`: the fleet's, which hold from here on. Does nothing unless the host works.
         """
         if self.state is not HostState.WORKING:
             return
@@ -291,6 +299,7 @@ class Host:
                 self._services.log.warning("a pool's agents can't be made", event=events.POOL_UNMADE, pool=name, why=str(error))
         self._hierarchy = Hierarchy.of(pool.member for pool in pools)
         self._services = self._services._replace(hierarchy=self._hierarchy)
+        self._toolbox.follow(pools, tools or {})
         self._carry_flow_agent(gate)
         going = self._slots.left_soon
         self._squad_of = {

@@ -14,12 +14,9 @@ import ipaddress
 import os
 import re
 import socket
-import ssl
 from collections.abc import Mapping
-from contextlib import suppress
-from functools import cache
 from time import time
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import msgspec
@@ -27,6 +24,7 @@ import msgspec
 from amas.agents.base import BaseAgent
 from amas.agents.context import Context
 from amas.agents.dependency import Dependency
+from amas.agents.pinned import Answer, Pinned
 from amas.agents.threads import DaemonThreads
 from amas.core.breaker import Outcome, outcome_of
 from amas.core.conditions import compiled, resolved, value_of
@@ -98,15 +96,6 @@ class HttpSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if any(name.lower() == "authorization" for name in self.headers):
             return "token_audience and a header `authorization` can't both be sent: drop one"
         return ""
-
-
-class Answer(NamedTuple):
-    """What a server said."""
-
-    status: int
-    headers: Mapping[str, str]
-    """By names in lower case."""
-    body: bytes
 
 
 class HttpAgent(BaseAgent):
@@ -191,53 +180,16 @@ class HttpAgent(BaseAgent):
                 f"{host} is at {address}, which is no public address: say `private: true` under http where that is meant",
                 code="address_refused",
             )
-        connection = _Pinned(host, port, address, secure=parts.scheme == "https", timeout_s=self.spec.timeout_s)
+        connection = Pinned(host, port, address, secure=parts.scheme == "https", timeout_s=self.spec.timeout_s)
         target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
         try:
-            asking = self._threads.submit(connection.ask, method, target, dict(headers), body)
-            return await asyncio.wrap_future(asking)
+            asking = self._threads.submit(connection.ask, method, target, dict(headers), body, bytes_max=ANSWER_BYTES_MAX)
+            answer = await asyncio.wrap_future(asking)
         finally:  # cancelled, too: the thread's read ends with its socket
             connection.end()
-
-
-class _Pinned(http.client.HTTPConnection):
-    """A connection to one address, whatever its host's name stands for by now."""
-
-    def __init__(self, host: str, port: int, address: str, *, secure: bool, timeout_s: float) -> None:
-        super().__init__(host, port, timeout=timeout_s)
-        self._address, self._secure, self._ended = address, secure, False
-
-    def connect(self) -> None:
-        """Connect to the address, and with TLS make sure that it is the host's; ConnectionAbortedError once nobody waits."""
-        self.sock = socket.create_connection((self._address, self.port), self.timeout)
-        if self._secure:
-            self.sock = _trusted().wrap_socket(self.sock, server_hostname=self.host)
-        if self._ended:
-            self.close()
-            raise ConnectionAbortedError("the attempt was stopped")
-
-    def ask(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Answer:
-        """Send a request and return the answer; blocks."""
-        self.request(method, target, body or None, headers)
-        answer = self.getresponse()
-        read = answer.read(ANSWER_BYTES_MAX + 1)
-        if len(read) > ANSWER_BYTES_MAX:
-            raise GiveUp(f"{self.host} answered more than {ANSWER_BYTES_MAX >> 20} MiB", code="answer_too_large")
-        return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, read)
-
-    def end(self) -> None:
-        """Close it, and wake up a thread that reads from it; one that connects sends nothing any more."""
-        self._ended = True
-        if self.sock is not None:
-            with suppress(OSError):
-                self.sock.shutdown(socket.SHUT_RDWR)
-        self.close()
-
-
-@cache
-def _trusted() -> ssl.SSLContext:
-    """Return whom we trust: reading the certificates takes as long as a request."""
-    return ssl.create_default_context()
+        if len(answer.body) > ANSWER_BYTES_MAX:
+            raise GiveUp(f"{host} answered more than {ANSWER_BYTES_MAX >> 20} MiB", code="answer_too_large")
+        return answer
 
 
 def http_spec(pool: PoolSpec) -> HttpSpec:

@@ -20,7 +20,17 @@ from amas.agents.base import BaseAgent
 from amas.agents.child_memory import ChildMemory
 from amas.agents.context import Context
 from amas.agents.failures import DETAIL_CHARS_MAX, MEMORY_LIMIT, AttemptFailed, Verdict, failed
-from amas.errors import BudgetExhausted, InboxFull, MessageError, NotAllowed, SubmissionError
+from amas.errors import (
+    BudgetExhausted,
+    InboxFull,
+    MessageError,
+    NotAllowed,
+    SubmissionError,
+    ToolFailed,
+    ToolMisused,
+    ToolRefused,
+    ToolUnsure,
+)
 from amas.model.fleet import PoolSpec
 from amas.model.task import Json
 from amas.secrets import HOSTS_OWN, reveal, secrets_in
@@ -172,12 +182,14 @@ class _Child:
         except InboxFull as error:
             full = error.agent_id, error.held, error.retry_after_s
             await self._say(frames.Refusal(message.call, str(error), error.code, full))
+        except (ToolRefused, ToolMisused, ToolUnsure, ToolFailed) as error:
+            await self._say(frames.Refusal(message.call, str(error), error.code, tool=_about(error)))
         except (SubmissionError, BudgetExhausted, NotAllowed, MessageError) as error:
             await self._say(frames.Refusal(message.call, str(error), error.code))
         else:
             await self._say(frames.Answer(message.call, value))
 
-    async def _carry_out(self, message: frames.Asks) -> Any:  # noqa: PLR0911  one for each call
+    async def _carry_out(self, message: frames.Asks) -> Any:  # noqa: C901, PLR0911  one for each call
         """Return what the context makes of a call."""
         context = self._context
         match message:
@@ -200,6 +212,12 @@ class _Child:
             case frames.Leave():
                 told = message.name, message.token, message.outcome, message.why
                 return await context.leave_dependency(*told)
+            case frames.Use():
+                return await context.use_tool(message.tool, message.arguments, message.key)
+            case frames.Tools():
+                return msgspec.to_builtins(await context.tools())
+            case frames.Permit():
+                return msgspec.to_builtins(await context.permit(message.tool, message.arguments))
 
     async def _say(self, message: frames.FromHost) -> None:
         self._writer.write(frames.pack(message))
@@ -229,6 +247,13 @@ def _decode(said: bytes) -> frames.FromChild:
     except msgspec.MsgspecError as error:
         raise AttemptFailed(failed("protocol_error", f"the isolated agent's process spoke nonsense: {error}")) from error
     return message
+
+
+def _about(error: ToolRefused | ToolMisused | ToolUnsure | ToolFailed) -> tuple[str, tuple[str, ...], float | None, bool]:
+    """Return what a tool's error says besides its sentence."""
+    if isinstance(error, ToolRefused):
+        return error.tool, error.rules, error.retry_after_s, True
+    return error.tool, (), None, not isinstance(error, ToolFailed) or error.final
 
 
 def _kill_group(pid: int) -> None:

@@ -1,13 +1,13 @@
 """Agents that are a language model, declared in pydantic-ai's own agent spec (docs/model-agents.md).
 
 A pool's `model_agent: writer.yaml` is `agent: amas.agents.model_agent:ModelAgent` with `options: {spec: <path>}`. What the spec
-can't say stands under its `metadata.amas`: tools, fallback models, addresses and prices. Tools are Python functions, and only
-those run that the pool's `options.tools` name too: a spec says what a model may want, the fleet file what it gets.
+can't say stands under its `metadata.amas`: tools, fallback models, addresses and prices. Tools are the fleet's (docs/tools.md)
+and Python functions, and only those are there that the pool names too, in its `tools` or its `options.tools`: a spec says what a
+model may want, the fleet file what it gets. The policy is asked before each use.
 
 pydantic-ai is the extra `models`; it is imported when the first such agent is checked or works, and nowhere else before.
 """
 
-import importlib
 import os
 from collections.abc import Callable
 from functools import partial
@@ -18,9 +18,11 @@ import msgspec
 
 from amas.agents.base import BaseAgent
 from amas.agents.context import Context
+from amas.agents.tools.functions import load_function
 from amas.errors import FleetError, GiveUp, ModelUnavailable, RateLimited
 from amas.model.fleet import PoolSpec
 from amas.model.task import Json
+from amas.model.tools import granted
 from amas.secrets import Secret
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ class ModelExtras(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """A spec's `metadata.amas`."""
 
     tools: tuple[str, ...] = ()
-    """Python functions, `module:function`."""
+    """Python functions, `module:function`, and names of the fleet's tools."""
     base_url: str = ""
     price: TokenPrice | None = None
     fallback: tuple[ModelChoice | str, ...] = ()
@@ -83,11 +85,12 @@ class ModelAgent(BaseAgent):
     def __init__(self, agent_id: str, pool: PoolSpec) -> None:
         super().__init__(agent_id, pool)
         self._made: _Made | None = None
+        self._grants = pool.grants
 
     @classmethod
     def check(cls, pool: PoolSpec) -> None:
         """Raise FleetError when the spec is wrong or wants a tool that the pool doesn't allow."""
-        _Made(pool.options, key="not yet read")
+        _Made(pool.options, pool.grants, key="not yet read")
 
     async def process_task(self, task: Context) -> Json:
         """Run the model until it has an output; BudgetExhausted before a request that a budget has no room for."""
@@ -101,15 +104,15 @@ class ModelAgent(BaseAgent):
         """Return the model with its key as it is now."""
         key = msgspec.convert(self.options.get("api_key"), Secret | None)
         if self._made is None or (key and key.reveal() != self._made.key):
-            self._made = _Made(self.options, key=key.reveal() if key else "")
+            self._made = _Made(self.options, self._grants, key=key.reveal() if key else "")
         return self._made
 
 
 class _Made:
     """A spec that was read and checked, with its models and tools."""
 
-    def __init__(self, options: dict[str, Json], *, key: str) -> None:
-        """`key`: what `options.api_key` stands for."""
+    def __init__(self, options: dict[str, Json], grants: tuple[str, ...], *, key: str) -> None:
+        """`grants`: the tools that the pool names; `key`: what `options.api_key` stands for."""
         said = _convert(options, ModelOptions, "options")
         self._path = Path(said.spec)
         spec = _read(self._path)
@@ -122,13 +125,16 @@ class _Made:
             raise FleetError(f"{self._path}: model is missing: name one, such as openai:gpt-5-mini")
         first = ModelChoice(model=spec.model, base_url=extras.base_url, price=extras.price)
         choices = [first, *(ModelChoice(model=each) if isinstance(each, str) else each for each in extras.fallback)]
-        functions = [_tool(name, said.tools, self._path) for name in extras.tools]
+        for name in extras.tools:
+            _allow(name, grants, self._path)
+        functions = {name: _function(name, self._path) for name in extras.tools if ":" in name}
+        named = [name for name in extras.tools if ":" not in name]
         self.key = key if said.api_key else ""
         keys = (self.key, *("" for _ in extras.fallback))
         self._models = [
             _priced(choice, self._path, stream=extras.stream, key=own) for choice, own in zip(choices, keys, strict=True)
         ]
-        self._agent = _agent(spec, functions, self._path)
+        self._agent = _agent(spec, functions, named, self._path)
 
     async def run(self, task: Context) -> Json:
         """Return the output and what it took."""
@@ -172,21 +178,20 @@ def _read(path: Path) -> "AgentSpec":
         raise FleetError(f"the model agent's spec {path} can't be read: {error}") from error
 
 
-def _tool(name: str, allowed: tuple[str, ...], path: Path) -> Callable[..., Any]:
-    """Return the function that a spec names, when the pool allows it."""
-    if name not in allowed:
+def _allow(name: str, grants: tuple[str, ...], path: Path) -> None:
+    if not granted(name, grants):
+        where = "options.tools" if ":" in name else "tools"
         raise FleetError(
-            f"{path} wants the tool {name!r}, which its pool doesn't allow: add it to the pool's options.tools, or remove it"
+            f"{path} wants the tool {name!r}, which its pool doesn't allow: add it to the pool's {where}, or remove it"
         )
-    module, _, attribute = name.partition(":")
+
+
+def _function(name: str, path: Path) -> Callable[..., Any]:
+    """Return a function that a spec names."""
     try:
-        function = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise FleetError(f"{path}: the tool {name!r} must be module:function and importable: {error}") from error
-    if not callable(function):
-        raise FleetError(f"{path}: the tool {name!r} is no function")
-    found: Callable[..., Any] = function
-    return found
+        return load_function(name)
+    except FleetError as error:
+        raise FleetError(f"{path}: the tool {error}") from error
 
 
 def _priced(choice: ModelChoice, path: Path, *, stream: bool, key: str) -> "Priced":
@@ -222,21 +227,21 @@ def _provider(key: str, name: str) -> "Provider[Any]":
     return provider
 
 
-def _agent(spec: "AgentSpec", functions: list[Callable[..., Any]], path: Path) -> "Agent[Context, Any]":
-    from pydantic_ai import Agent, FunctionToolset
+def _agent(spec: "AgentSpec", functions: dict[str, Callable[..., Any]], named: list[str], path: Path) -> "Agent[Context, Any]":
+    from pydantic_ai import Agent
     from pydantic_ai.settings import ModelSettings
 
-    from amas.agents.model_calls import TOKENS_MAX, JournaledTools
+    from amas.agents.model_calls import TOKENS_MAX
+    from amas.agents.model_tools import toolsets
 
     said = spec.model_settings or {}
     # A client that tries again by itself would send requests that nobody announced; the task's retries do that.
     settings = ModelSettings(max_tokens=said.get("max_tokens") or TOKENS_MAX, max_retries=0)
     try:
-        tools = [JournaledTools(FunctionToolset[Context](functions))] if functions else []
         agent: Agent[Context, Any] = Agent.from_spec(
             spec,
             deps_type=Context,  # type: ignore[type-abstract] # what tools get is one of its subclasses
-            toolsets=tools,
+            toolsets=toolsets(functions, named),
             model_settings=settings,
             defer_model_check=True,
         )

@@ -1,4 +1,4 @@
-"""A model's requests and tools as journaled, paid steps of one attempt; `model_agent.py` uses it, and imports it on first use.
+"""A model's requests as journaled, paid steps of one attempt; `model_agent.py` uses it, and imports it on first use.
 
 The layers, outermost first: `JournaledModel` numbers the requests and answers those that an earlier attempt got an answer to from
 the journal; the fallback tries one model after the other; `MeteredModel` announces what a request may cost at most before it is
@@ -12,16 +12,13 @@ from typing import Any, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
 from genai_prices import calc_price
-from pydantic_ai import ModelRetry, RunContext
 from pydantic_ai.exceptions import ModelAPIError, ModelHTTPError, UnexpectedModelBehavior
 from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ModelResponse
 from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
-from pydantic_ai.toolsets import ToolsetTool, WrapperToolset
 from pydantic_ai.usage import RequestUsage
-from pydantic_core import to_jsonable_python
 
 from amas.agents.context import Context
 from amas.agents.dependency import Dependency
@@ -264,24 +261,6 @@ class JournaledModel(WrapperModel):
         raise GiveUp(
             "a model agent's answers are journaled whole; its code can't have them as streams", code="model_agent_invalid"
         )
-
-
-class JournaledTools(WrapperToolset[Context]):
-    """Tools whose calls are steps of the task, by the request that asked for them and the call's id."""
-
-    async def call_tool(self, name: str, tool_args: dict[str, Any], ctx: RunContext[Context], tool: ToolsetTool[Context]) -> Any:
-        """Return what an earlier attempt's call returned, else call the tool; a `ModelRetry` is kept, too."""
-        step = f"tool/{ctx.run_step}/{ctx.tool_call_id}/{ctx.retry}"
-        known, kept = await ctx.deps.recall(step)
-        if not known:
-            try:
-                outcome = {"result": to_jsonable_python(await super().call_tool(name, tool_args, ctx, tool))}
-            except ModelRetry as error:
-                outcome = {"retry": error.message}
-            kept = await ctx.deps.keep(step, outcome)
-        if "retry" in kept:
-            raise ModelRetry(kept["retry"])
-        return kept["result"]
 
 
 def dependency_of(model: Model) -> str:

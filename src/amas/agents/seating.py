@@ -61,15 +61,16 @@ class Seating:
         if await self._state.revision() == self._carried_out:
             return False
         desired = await self._state.read()
-        pools, gate = desired.pools, None
+        pools, gate, tools = desired.pools, None, None
         if desired.spec is not None:
             spec = self._prepare(desired.spec)
-            pools, gate = spec.pools, fleet_gate(spec.limits)
+            pools, gate, tools = spec.pools, fleet_gate(spec.limits), spec.tools
         seats = desired.seats.get(self._host.host_id, ())
         await self._host.reseat(
             pools,
             seats,
             gate=gate,
+            tools=tools,
             revision=desired.revision,
             restarts=desired.restarts,
             policies=desired.fleet.policies if desired.fleet else (),

@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import wraps
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
@@ -41,9 +41,10 @@ from amas.model.flow import BUILT_IN, RESERVED_PREFIX, TIMER_CAPABILITY, Wait
 from amas.model.goal import SubTask
 from amas.model.journal import ProgressNote
 from amas.model.limits import Amounts, Usage
-from amas.model.policy import ToolGuard
+from amas.model.policy import Decision
 from amas.model.states import Layer, TaskState
 from amas.model.task import Claimed, Failure, JournaledStep, Json, Submission, TaskOutcome
+from amas.model.tools import ToolCard
 from amas.observe import events
 from amas.observe.logging import Log
 from amas.observe.tracing import Tracing
@@ -59,6 +60,22 @@ LEAVE_S = 5.0
 """Seconds for a last word; without it, a probe counts until its attempt's time is up."""
 STEPS_IN_A_CALL = 256
 NEEDS_IN_A_CALL = 256
+
+
+class Tools(Protocol):
+    """A host's tools (`agents/tools/toolbox.py`), as its attempts ask for them."""
+
+    async def use(self, context: Context, tool: str, arguments: dict[str, Json], key: str) -> Json:
+        """Return a tool's result."""
+        ...
+
+    async def cards(self, context: Context) -> list[ToolCard]:
+        """Return the tools that the agent's pool names."""
+        ...
+
+    async def permit(self, context: Context, tool: str, arguments: dict[str, Json]) -> Decision:
+        """Ask the policy."""
+        ...
 
 
 class Services(NamedTuple):
@@ -90,8 +107,7 @@ class Services(NamedTuple):
     """Signs a delivery; empty where the fleet has no secret."""
     mail: Carry
     """Sends and receives messages."""
-    guard: ToolGuard
-    """Is asked before an agent uses a tool."""
+    tools: Tools
     tokens: TokenPurse | None = None
     """Has agents' tokens; None: nobody signs any."""
     tracing: Tracing | None = None
@@ -382,6 +398,21 @@ class TaskContext(Context):
             return await self._services.mail(self.agent_id, said)
         with self.trace.mailing(type(said).__name__.lower(), sends=not isinstance(said, Receive)):
             return await self._services.mail(self.agent_id, said)
+
+    @_counted
+    async def use_tool(self, name: str, arguments: dict[str, Json], key: str) -> Json:
+        """Have the host's toolbox do it."""
+        return await self._services.tools.use(self, name, arguments, key)
+
+    @_counted
+    async def tools(self) -> list[ToolCard]:
+        """Ask the host's toolbox."""
+        return await self._services.tools.cards(self)
+
+    @_counted
+    async def permit(self, tool: str, arguments: dict[str, Json]) -> Decision:
+        """Ask the host's toolbox, which asks the guard."""
+        return await self._services.tools.permit(self, tool, arguments)
 
     async def in_thread(self, work: Callable[[], Any]) -> Any:
         """Run a plain step in one of the host's threads."""

@@ -26,6 +26,7 @@ from amas.cli.output import watched
 from amas.cli.policy_commands import app as policy_app
 from amas.cli.rolling import app as rolling
 from amas.cli.seal_commands import seal
+from amas.cli.tools_commands import app as tools
 from amas.cli.watching import alert_app, run_app, runbooks
 
 app = typer.Typer(
@@ -561,6 +562,7 @@ app.add_typer(alert_app, name="alerts")
 app.command()(runbooks)
 app.add_typer(run_app, name="runbook")
 app.add_typer(operating)
+app.add_typer(tools)
 app.add_typer(healing)
 app.add_typer(observing)
 app.add_typer(access)

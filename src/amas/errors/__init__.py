@@ -33,9 +33,13 @@ AmasError
 │   ├── RetryLater            raised by agents
 │   ├── RateLimited           raised by agents
 │   ├── DependencyDown        raised in agents, while a dependency's breaker is open
+│   ├── ToolFailed            raised in agents, by a tool that ran
 │   └── GiveUp                raised by agents
 │       ├── SignalExpired     raised in agents
-│       └── NotAllowed        raised in agents, by what they may not do
+│       ├── NotAllowed        raised in agents, by what they may not do
+│       ├── ToolRefused       raised in agents, by the policy that decides about tools
+│       ├── ToolMisused       raised in agents, by arguments that a tool doesn't take
+│       └── ToolUnsure        raised in agents, where a tool may have run already
 ├── SubmissionError           author     a submission was refused whole; nothing was stored
 │   ├── DependencyUnknown
 │   ├── CapabilityUnknown
@@ -207,6 +211,10 @@ from amas.errors.tasks import (
     TaskError,
     TaskFailed,
     TaskUnknown,
+    ToolFailed,
+    ToolMisused,
+    ToolRefused,
+    ToolUnsure,
     WorkflowUnknown,
 )
 
@@ -310,5 +318,9 @@ __all__ = [
     "TokenKeyUnknown",
     "TokenRefused",
     "TokenRevoked",
+    "ToolFailed",
+    "ToolMisused",
+    "ToolRefused",
+    "ToolUnsure",
     "WorkflowUnknown",
 ]

@@ -193,3 +193,48 @@ class NotAllowed(GiveUp):
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason, code=self.code)
+
+
+class ToolRefused(GiveUp):
+    """The policy, or the machine, doesn't let the agent use a tool: the sentence says which and why; nothing ran."""
+
+    code = "tool_refused"
+    act = "author"
+
+    def __init__(self, why: str, *, tool: str = "", rules: tuple[str, ...] = (), retry_after_s: float | None = None) -> None:
+        """`rules`: that decided. `retry_after_s`: until a limit has room again, when it was a limit that refused."""
+        super().__init__(why, code=self.code)
+        self.tool, self.rules, self.retry_after_s = tool, rules, retry_after_s
+
+
+class ToolMisused(GiveUp):
+    """A tool was asked for with arguments that it doesn't take; nothing ran."""
+
+    code = "tool_misused"
+    act = "author"
+
+    def __init__(self, why: str, *, tool: str = "") -> None:
+        super().__init__(why, code=self.code)
+        self.tool = tool
+
+
+class ToolUnsure(GiveUp):
+    """A tool that isn't repeatable began in an attempt that didn't live to tell what came of it: look before you use it again."""
+
+    code = "tool_unsure"
+    act = "author"
+
+    def __init__(self, why: str, *, tool: str = "") -> None:
+        super().__init__(why, code=self.code)
+        self.tool = tool
+
+
+class ToolFailed(TaskError):
+    """A tool ran and failed, or took too long. Another attempt tries a repeatable one again, and gets the same of any other."""
+
+    code = "tool_failed"
+
+    def __init__(self, why: str, *, tool: str = "", final: bool = False) -> None:
+        """`final`: no attempt will try it again by itself."""
+        super().__init__(why)
+        self.tool, self.final = tool, final

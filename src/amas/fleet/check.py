@@ -4,6 +4,7 @@ A `Problem` names its field as fleet files write it (`pools[2].lead`), so that `
 at the declaration alone; `agent_problems` imports what the pools name, which may take seconds and runs its authors' code.
 """
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from amas.agents.base import AgentDefinition, load_agent, takes_mail
 from amas.core.policy_check import problems as policy_problems
 from amas.core.scaling_check import mistakes
 from amas.errors import FleetError
+from amas.fleet.tools import grant_problems, tool_problems
 from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.states import Layer
 from amas.model.yamlfile import did_you_mean
@@ -61,6 +63,7 @@ def problems(spec: FleetSpec) -> Iterator[Problem]:
             *_of_policy(pool),
             *_of_provider(pool, spec),
             *_of_scaling(pool, spec),
+            *grant_problems(pool, spec.tools),
         ):
             yield Problem(f"{at}.{field}", message)
     yield from _of_remote(spec)
@@ -224,7 +227,8 @@ def _of_size(pool: PoolSpec, spec: FleetSpec) -> Iterator[Problem]:
 
 
 def agent_problems(spec: FleetSpec) -> Iterator[Problem]:
-    """Import every pool's agent and return what is wrong with them."""
+    """Import every pool's agent and every tool's function, and return what is wrong with them."""
+    yield from itertools.starmap(Problem, tool_problems(spec))
     for index, pool in enumerate(spec.pools):
         try:
             found = load_agent(pool.agent)

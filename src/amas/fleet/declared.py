@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from amas.fleet.declared_tools import DeclaredTool
 from amas.model.alerts import Severity
 from amas.model.fleet import Isolation
 from amas.model.gate import GateSpec
@@ -186,6 +187,8 @@ class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     rollout: DeclaredRollout | None = None
     """How a new version of it is brought in, in place of what the fleet says."""
     labels: dict[str, str] = msgspec.field(default_factory=dict)
+    tools: tuple[str, ...] = ()
+    """Those of the fleet's tools that its agents may use."""
     node_selector: dict[str, str] = msgspec.field(default_factory=dict)
 
 
@@ -306,6 +309,7 @@ class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     alerts: DeclaredAlerts = DeclaredAlerts()
     runbooks: tuple[str, ...] = ()
     """Names of shipped run-books or paths; empty for all that ship with the product."""
+    tools: dict[str, DeclaredTool] = msgspec.field(default_factory=dict)
     policies: str | tuple[str, ...] = ()
     """Files and folders with rules for tools, from the fleet file's folder."""
 

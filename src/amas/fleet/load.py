@@ -33,6 +33,7 @@ from amas.fleet.declared import (
 )
 from amas.fleet.policies import load_policies, policy_paths
 from amas.fleet.scaling import host_scaling, scaling_spec
+from amas.fleet.tools import ToolsReading
 from amas.model.authority import Right
 from amas.model.backup import BackupSpec
 from amas.model.breaker import BreakerSpec
@@ -180,6 +181,7 @@ class _Reading:
             backup=self._backup(said.backup),
             alerts=AlertsReading(self._file, books).spec(said.alerts),
             runbooks=tuple(books.values()),
+            tools=ToolsReading(self._file, self._seconds).specs(said.tools),
         )
 
     def _gate(self, said: GateSpec) -> GateSpec:
@@ -289,6 +291,7 @@ class _Reading:
             scaling=scaling_spec(said.scaling, f"{at}.scaling", self._seconds) if said.scaling else None,
             rollout=self._rollout(said.rollout, f"{at}.rollout"),
             labels=said.labels,
+            tools=said.tools,
             node_selector=said.node_selector,
         )
 

@@ -20,6 +20,7 @@ from amas.model.runbook import RunBook
 from amas.model.scaling import HostScaling, ScalingSpec
 from amas.model.states import Layer
 from amas.model.task import DEFAULT_RETRY, Json, RetryPolicy
+from amas.model.tools import ToolSpec
 
 DELAYED = "delayed"
 """In the place of a queue: the delayed tasks of all queues together."""
@@ -94,6 +95,14 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
     """How a new version of it is brought in; None: as the fleet says."""
     variant_of: str = ""
     """The pool in whose place these agents, of another version, take a share of the tasks; empty for a pool of its own."""
+    tools: tuple[str, ...] = ()
+    """The fleet's tools that its agents may use; an MCP server's name means all of its tools, `server/tool` one."""
+
+    @property
+    def grants(self) -> tuple[str, ...]:
+        """All tools that it names: of a model pool the functions in its options besides."""
+        more = self.options.get("tools") if self.agent == MODEL_AGENT else None
+        return (*self.tools, *map(str, more)) if isinstance(more, list | tuple) else self.tools
 
     @property
     def skill(self) -> str:
@@ -204,6 +213,8 @@ class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
     """None: it isn't backed up by itself."""
     alerts: AlertsSpec = AlertsSpec()
     runbooks: tuple[RunBook, ...] = ()
+    tools: dict[str, ToolSpec] = msgspec.field(default_factory=dict)
+    """What its pools' agents may be allowed to use besides their own code."""
     policies: tuple[PolicyRule, ...] = ()
     """Who may use which tools, besides what its pools are granted."""
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from amas.core.arguments import facts, plain
 from amas.core.policies import Known, KnownPool, concerns, matches, told
-from amas.model.fleet import MODEL_AGENT, VARIANT, FleetSpec, PoolSpec
+from amas.model.fleet import VARIANT, FleetSpec, PoolSpec
 from amas.model.policy import GRANT, Decision, PolicyRule, Refusal, ToolCall
 from amas.policy.cedar import Prepared, Verdict, Who, ask, compiled, prepared
 
@@ -62,9 +62,7 @@ class _Chosen(NamedTuple):
 
 def granted(pool: PoolSpec) -> tuple[str, ...]:
     """Return the tools that a pool's declaration grants its agents, as globs: a server's name stands for all of its tools."""
-    named = pool.options.get("tools") if pool.agent == MODEL_AGENT else None
-    grants = tuple(map(str, named)) if isinstance(named, list | tuple) else ()
-    return tuple(each for grant in grants for each in ((grant,) if "/" in grant else (grant, f"{grant}/*")))
+    return tuple(each for grant in pool.grants for each in ((grant,) if "/" in grant else (grant, f"{grant}/*")))
 
 
 def grants(fleet: FleetSpec) -> tuple[PolicyRule, ...]:

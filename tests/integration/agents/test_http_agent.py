@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from host_bench import Bench
 
-from amas.agents.http_agent import HttpAgent, HttpSpec, _Pinned
+from amas.agents.http_agent import HttpAgent, HttpSpec
+from amas.agents.pinned import Pinned
 from amas.errors import FleetError, FleetFileInvalid
 from amas.fleet.load import load_fleet
 from amas.model.fleet import FleetSpec, PoolSpec
@@ -210,10 +211,10 @@ async def test_a_server_that_is_not_there_is_tried_as_often_as_the_task_may(benc
 
 
 def test_nothing_is_sent_once_nobody_waits(server: Server) -> None:
-    connection = _Pinned("localhost", server.http.server_port, "127.0.0.1", secure=False, timeout_s=30)
+    connection = Pinned("localhost", server.http.server_port, "127.0.0.1", secure=False, timeout_s=30)
     connection.end()
     with pytest.raises(ConnectionAbortedError):
-        connection.ask("POST", "/", {}, b"{}")
+        connection.ask("POST", "/", {}, b"{}", bytes_max=1)
     assert server.asked == []
 
 
@@ -226,9 +227,9 @@ def test_another_hosts_certificate_is_refused(server: Server, tmp_path: Path) ->
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
     server.http.socket = context.wrap_socket(server.http.socket, server_side=True)
-    connection = _Pinned("localhost", server.http.server_port, "127.0.0.1", secure=True, timeout_s=30)
+    connection = Pinned("localhost", server.http.server_port, "127.0.0.1", secure=True, timeout_s=30)
     with pytest.raises(ssl.SSLCertVerificationError):
-        connection.ask("POST", "/", {}, b"{}")
+        connection.ask("POST", "/", {}, b"{}", bytes_max=1)
     connection.end()
     assert server.asked == []
 

@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from host_bench import Bench, pool
@@ -19,8 +20,10 @@ from amas.model.blob import to_blob
 from amas.model.fleet import PoolSpec
 from amas.model.journal import WorkflowOpening
 from amas.model.limits import Amounts, reserves_of
+from amas.model.policy import Decision, ToolCall
 from amas.model.states import TaskState
 from amas.model.task import TaskSpec, TaskView
+from amas.model.tools import ToolSpec
 
 PRICE = {"input": 10.0, "output": 50.0}
 """Dollars for a million tokens: 100 tokens in and 20 out are 0.002."""
@@ -65,6 +68,32 @@ async def test_a_task_has_its_output_and_what_it_cost(bench: Bench, tmp_path: Pa
         first, second = server.requests
         assert [message["content"] for message in first["messages"]] == ["Be short.", '{"about":"words"}']
         assert second["messages"][-1] == {"role": "tool", "tool_call_id": "call_1", "content": "2"}
+
+
+@pytest.mark.parametrize("isolation", ["shared", "process"])
+async def test_a_model_uses_the_fleets_tools_through_the_guard(bench: Bench, tmp_path: Path, isolation: str) -> None:
+    class OnlyNotes:
+        async def permit(self, call: ToolCall) -> Decision:
+            return Decision(allowed=call.tool == "note", why=f"{call.agent} may not use {call.tool} today")
+
+    given = {"path": str(tmp_path / "ledger"), "line": "x"}
+    calls = [("note", given), ("note", {"path": 1}), ("hidden", {}), ("word_count", {"text": "a b"})]
+    answers = [call(name, arguments, f"call_{n}") for n, (name, arguments) in enumerate(calls) if name != "hidden"]
+    tools = {name: ToolSpec(python="tool_agents:note") for name in ("note", "hidden")}
+    with model_server([*answers, text("done")]) as server:
+        spec = spec_file(tmp_path, server, amas={"tools": ["note", TOOL]})
+        pools = [model_pool(spec, tools=(TOOL,), isolation=isolation)]
+        pools = [msgspec.structs.replace(pools[0], tools=("note", "hidden"))]
+        async with bench.host(pools, tools=tools) as host:
+            host._toolbox.guard = OnlyNotes()
+            view = await bench.ended(await bench.submit("test.model", "Note."))
+        assert view.state is TaskState.SUCCEEDED, view.failure
+        assert [each["function"]["name"] for each in server.requests[0]["tools"]] == ["word_count", "note"]
+        heard = [request["messages"][-1]["content"] for request in server.requests[1:]]
+    assert heard[0] == "1"
+    assert "Expected `str`, got `int` - at `$.path`" in heard[1]
+    assert heard[2] == f"refused: model-1 may not use {TOOL} today"
+    assert (tmp_path / "ledger").read_text() == "x\n"
 
 
 async def killed_between_two_calls(bench: Bench, folder: Path, server: ModelServer, monkeypatch: pytest.MonkeyPatch) -> str:

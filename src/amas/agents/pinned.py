@@ -1,0 +1,59 @@
+"""An HTTP connection to one address that was looked at before, whatever its host's name stands for by then.
+
+Used by foreign agents and by tools: who decided that an address may be called calls that one, and reads no more than it wants.
+"""
+
+import http.client
+import socket
+import ssl
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
+from typing import NamedTuple
+
+
+class Answer(NamedTuple):
+    """What a server said."""
+
+    status: int
+    headers: Mapping[str, str]
+    """By names in lower case."""
+    body: bytes
+
+
+class Pinned(http.client.HTTPConnection):
+    """A connection to one address; without TLS unless `secure`."""
+
+    def __init__(self, host: str, port: int, address: str, *, secure: bool, timeout_s: float) -> None:
+        super().__init__(host, port, timeout=timeout_s)
+        self._address, self._secure, self._ended = address, secure, False
+
+    def connect(self) -> None:
+        """Connect to the address, and with TLS make sure that it is the host's; ConnectionAbortedError once nobody waits."""
+        self.sock = socket.create_connection((self._address, self.port), self.timeout)
+        if self._secure:
+            self.sock = _trusted().wrap_socket(self.sock, server_hostname=self.host)
+        if self._ended:
+            self.close()
+            raise ConnectionAbortedError("the attempt was stopped")
+
+    def ask(self, method: str, target: str, headers: dict[str, str], body: bytes, *, bytes_max: int) -> Answer:
+        """Send a request and return the answer, of a body that is too large one byte more than `bytes_max`; blocks."""
+        self.request(method, target, body or None, headers)
+        answer = self.getresponse()
+        read = answer.read(bytes_max + 1)
+        return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, read)
+
+    def end(self) -> None:
+        """Close it, and wake up a thread that reads from it; one that connects sends nothing any more."""
+        self._ended = True
+        if self.sock is not None:
+            with suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RDWR)
+        self.close()
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Return whom we trust: reading the certificates takes as long as a request."""
+    return ssl.create_default_context()

@@ -1,0 +1,312 @@
+"""Tools of an MCP server: reached or started once for each host, listed, and called as `server/tool`.
+
+What the server said of its tools when it was first asked stands: agents and models see that, arguments are checked against it,
+and a tool of which it says something else later is refused, as is one that wasn't there. What the fleet file pins stands from the
+start. A server that ends is started again when it is used next, later each time. What it asks of us is refused.
+Source: https://modelcontextprotocol.io/specification
+"""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from amas.agents.tools.base import Use, bounded
+from amas.clock import monotonic_s
+from amas.errors import FleetError, ToolFailed, ToolMisused, ToolRefused
+from amas.model.task import Json
+from amas.model.tools import ToolCard, ToolSpec
+from amas.policy.references import blotted, refers, resolve
+
+if TYPE_CHECKING:
+    from mcp import Client
+
+    from amas.agents.tools.mcp_wire import ServerAddress, ServerProcess
+
+START_S = 30.0
+"""Seconds for a server to start and to say what it can."""
+PAUSE_MIN_S, PAUSE_MAX_S = 0.5, 60.0
+STEADY_S = 60.0
+"""A server that lived so long ended for the first time."""
+TOOLS_MAX = 500
+PAGES_MAX = 50
+ABOUT_CHARS_MAX = 4096
+SCHEMA_BYTES_MAX = 64 << 10
+DIGEST_CHARS = 16
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_UNCHECKED = frozenset({"pattern", "patternProperties", "format", "propertyNames"})
+"""A foreign regular expression can take for ever; the server looks at its own."""
+
+
+class McpTools:
+    """One server's tools."""
+
+    def __init__(self, name: str, spec: ToolSpec) -> None:
+        """FleetError where the package isn't there."""
+        assert spec.mcp is not None, "an mcp tool says mcp"
+        try:
+            import amas.agents.tools.mcp_wire  # noqa: F401  the extra's users
+        except ImportError as error:
+            raise FleetError(f"an MCP server needs the extra `mcp`: pip install 'amas[mcp]' ({error})") from error
+        self._name, self._spec, self._mcp = name, spec, spec.mcp
+        self._known: dict[str, ToolCard] = {}
+        """What stands, by the server's own names; empty until it was asked."""
+        self._changed: dict[str, str] = {}
+        """The digests of those of which it says something else by now."""
+        self._connection: _Connection | None = None
+        self._lock = asyncio.Lock()
+        self._ends, self._not_before_s = 0, 0.0
+        self._secrets: list[str] = []
+
+    async def cards(self) -> Sequence[ToolCard]:
+        """Ask the server, where it wasn't asked yet."""
+        if not self._known:
+            await self._connected()
+        return list(self._known.values())
+
+    async def check(self, tool: str, arguments: dict[str, Json]) -> None:
+        """Compare them with the schema that stands, and what the server says of the tool with what it said."""
+        short = tool.partition("/")[2]
+        await self._connected()
+        card = self._known.get(short)
+        if card is None:
+            named = ", ".join(list(self._known)[:20]) or "none"
+            raise ToolRefused(f"the MCP server {self._name} had no tool {short!r} when it was asked; it had {named}", tool=tool)
+        if short in self._changed:
+            says = self._changed[short] or "nothing"
+            raise ToolRefused(
+                f"the MCP server {self._name} says something else of its tool {short!r} than before (digest {card.digest}, now "
+                f"{says}): look at it, and pin the new digest in the fleet file where that is meant",
+                tool=tool,
+            )
+        _check(tool, card.parameters, arguments)
+
+    async def run(self, use: Use) -> Json:
+        """Call it; its result is what it answers as structured content, else its text, else its parts."""
+        from mcp import MCPError
+        from mcp.types import CONNECTION_CLOSED
+
+        connection = await self._connected()
+        try:
+            result = await connection.client.call_tool(use.tool.partition("/")[2], use.arguments)
+        except (MCPError, RuntimeError, ValueError, OSError) as error:  # what the server, or what is between, did wrong
+            if isinstance(error, MCPError) and error.code == CONNECTION_CLOSED:
+                connection.lost()
+            why = connection.why_ended or str(error) or type(error).__name__
+            raise ToolFailed(f"the tool {use.tool} failed: {self._blotted(why)}", tool=use.tool) from error
+        content = [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in result.content]
+        texts = [str(each.get("text", "")) for each in content if each.get("type") == "text"]
+        if result.is_error:
+            raise ToolFailed(f"the tool {use.tool} failed: {self._blotted(' '.join(texts))[:2000]}", tool=use.tool)
+        said: Any = content
+        if result.structured_content is not None:
+            said = result.structured_content
+        elif len(texts) == len(content):
+            said = "\n".join(texts)
+        told = bounded(use.tool, said, use.result_bytes_max)
+        return msgspec.json.decode(self._blotted(msgspec.json.encode(told).decode())) if self._secrets else told
+
+    async def close(self) -> None:
+        """End the connection, and the server where it is ours."""
+        if self._connection:
+            await self._connection.close()
+            self._connection = None
+
+    # -- the connection
+
+    async def _connected(self) -> "_Connection":
+        """Return a connection to the server, made anew where there is none, after a pause where it keeps ending."""
+        async with self._lock:
+            held = self._connection
+            if held and held.alive:
+                if held.relist:
+                    held.relist = False
+                    self._compare(await self._listed(held))
+                return held
+            if held:
+                await self.close()
+                self._ended(after_s=monotonic_s() - held.began_s)
+            if (pause_s := self._not_before_s - monotonic_s()) > 0:
+                await asyncio.sleep(pause_s)
+            made = _Connection(self._name, self._wire())
+            try:
+                async with asyncio.timeout(START_S):
+                    await made.open()
+                    self._compare(await self._listed(made))
+            except BaseException as error:
+                await made.close()
+                self._ended(after_s=0.0)
+                if isinstance(error, TimeoutError):
+                    raise ToolFailed(f"the MCP server {self._name} says nothing for {START_S:g} s", tool=self._name) from error
+                raise
+            self._connection = made
+            return made
+
+    def _wire(self) -> "ServerProcess | ServerAddress":
+        from amas.agents.tools.mcp_wire import ServerAddress, ServerProcess
+
+        mcp = self._mcp
+        values = {**mcp.headers, **mcp.env}
+        try:
+            resolved = {name: resolve(value) for name, value in values.items()}
+        except FleetError as error:
+            raise ToolFailed(f"the MCP server {self._name} lacks a secret: {error}", tool=self._name) from error
+        self._secrets = [resolved[name] for name, value in values.items() if refers(value)]
+        if mcp.url:
+            return ServerAddress(self._name, mcp.url, resolved, private=mcp.private)
+        return ServerProcess(mcp.command, resolved)
+
+    def _ended(self, *, after_s: float) -> None:
+        self._ends = 1 if after_s > STEADY_S else self._ends + 1
+        self._not_before_s = monotonic_s() + min(PAUSE_MIN_S * 2 ** (self._ends - 1), PAUSE_MAX_S)
+
+    async def _listed(self, connection: "_Connection") -> dict[str, ToolCard]:
+        """Return what the server says of its tools now; those whose names or schemas can't be used are left out."""
+        from mcp import MCPError
+
+        found: dict[str, ToolCard] = {}
+        cursor: str | None = None
+        try:
+            for _ in range(PAGES_MAX):
+                page = await connection.client.list_tools(cursor=cursor)
+                for tool in page.tools:
+                    said = tool.model_dump(mode="json", by_alias=True, exclude_none=True)
+                    schema = said.get("inputSchema") or {}
+                    size = len(msgspec.json.encode(schema))
+                    if _NAME.fullmatch(tool.name) and size <= SCHEMA_BYTES_MAX and len(found) < TOOLS_MAX:
+                        about = str(said.get("description") or said.get("title") or "")[:ABOUT_CHARS_MAX]
+                        found[tool.name] = ToolCard(
+                            name=f"{self._name}/{tool.name}", kind="mcp", about=about, parameters=schema, digest=digest(said)
+                        )
+                cursor = page.next_cursor
+                if cursor is None:
+                    break
+        except (MCPError, ValueError, OSError) as error:
+            why = connection.why_ended or str(error)
+            raise ToolFailed(f"the MCP server {self._name} doesn't say what it can do: {why}", tool=self._name) from error
+        return found
+
+    def _compare(self, listed: dict[str, ToolCard]) -> None:
+        """Let the first listing stand, or what is pinned, and note what differs from it."""
+        if not self._known:
+            pinned = self._mcp.pinned
+            self._known = (
+                listed
+                if not pinned
+                else {name: msgspec.structs.replace(card, digest=pinned[name]) for name, card in listed.items() if name in pinned}
+            )
+        now = {name: listed[name].digest if name in listed else "" for name in self._known}
+        self._changed = {name: digest for name, digest in now.items() if digest != self._known[name].digest}
+
+    def _blotted(self, text: str) -> str:
+        return blotted(text, self._secrets)
+
+
+class _Connection:
+    """One life of a connection, in a task of its own, as the package wants it."""
+
+    def __init__(self, server: str, wire: "ServerProcess | ServerAddress") -> None:
+        self._server, self._wire = server, wire
+        self._over = asyncio.Event()
+        self._opened: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
+        self._task: asyncio.Task[None] | None = None
+        self.began_s = monotonic_s()
+        self.relist = False
+        """Whether the server said that its tools have changed."""
+
+    @property
+    def client(self) -> "Client":
+        """Who talks."""
+        return self._opened.result()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server hasn't gone away, as far as is known."""
+        return self._task is not None and not self._task.done() and not self.why_ended
+
+    @property
+    def why_ended(self) -> str:
+        """Why it went away; empty while it didn't."""
+        return self._wire.why_ended
+
+    def lost(self) -> None:
+        """Note that it's of no use any more."""
+        self._wire.why_ended = self._wire.why_ended or "the connection was closed"
+
+    async def open(self) -> None:
+        """Return when the server answers; ToolFailed where it doesn't."""
+        self._task = asyncio.create_task(self._live(), name=f"mcp-{self._server}")
+        await asyncio.shield(self._opened)
+
+    async def close(self) -> None:
+        """End it."""
+        self._over.set()
+        if self._task:
+            _, late = await asyncio.wait((self._task,), timeout=START_S)
+            for task in late:
+                task.cancel()
+        if self._opened.done() and not self._opened.cancelled():
+            self._opened.exception()  # somebody has looked
+
+    async def _live(self) -> None:
+        from mcp import Client
+        from mcp.types import ToolListChangedNotification
+
+        async def heard(message: Any) -> None:
+            self.relist = self.relist or isinstance(getattr(message, "root", message), ToolListChangedNotification)
+
+        try:
+            async with Client(self._wire.opened(), cache=None, message_handler=heard) as client:
+                self._opened.set_result(client)
+                await self._over.wait()
+        except Exception as error:  # noqa: BLE001  the server, or what lies between, may do anything
+            if not self._opened.done():
+                why = self.why_ended or "; ".join(map(str, _leaves(error)))
+                self._opened.set_exception(ToolFailed(f"the MCP server {self._server} can't be used: {why}", tool=self._server))
+
+
+def digest(said: dict[str, Any]) -> str:
+    """Return a digest of all that a server says of a tool."""
+    return hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()[:DIGEST_CHARS]
+
+
+def _check(tool: str, schema: dict[str, Json], arguments: dict[str, Json]) -> None:
+    """Compare arguments with a server's schema, which is foreign: without its patterns, and without fetching anything."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError, best_match
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
+
+    known = _without_patterns(schema)
+    try:
+        Draft202012Validator.check_schema(known)
+        wrong = best_match(Draft202012Validator(known, registry=Registry()).iter_errors(arguments))
+    except (SchemaError, Unresolvable, RecursionError) as error:
+        raise ToolFailed(f"the schema of the tool {tool} can't be used: {error}", tool=tool) from error
+    if wrong is not None:
+        raise ToolMisused(
+            f"the tool {tool} doesn't take these arguments: {wrong.message[:500]} - at {wrong.json_path}", tool=tool
+        )
+
+
+def _without_patterns(schema: Any) -> Any:
+    if isinstance(schema, dict):
+        return {key: _without_patterns(value) for key, value in schema.items() if key not in _UNCHECKED or not _is_rule(value)}
+    return [_without_patterns(each) for each in schema] if isinstance(schema, list) else schema
+
+
+def _is_rule(value: Any) -> bool:
+    """Return whether this is a keyword's value and not a property that happens to be called like one."""
+    return not (isinstance(value, dict) and ("type" in value or "description" in value))
+
+
+def _leaves(error: BaseException) -> Iterable[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _leaves(each)
+    else:
+        yield error

@@ -1,0 +1,63 @@
+"""`amas tools`: a fleet's tools, and who may use them by the fleet file; policies may take away from that."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from amas.agents.tools.toolbox import Toolbox
+from amas.cli.api import home_at
+from amas.cli.output import console, print_json
+from amas.fleet.load import load_fleet
+from amas.model.fleet import FleetSpec
+from amas.model.tools import ToolCard, users_of
+from amas.platforms.local.control import fleet_state
+from amas.policy.manager import PolicyManager
+
+
+def show(fleet: str, folder: Path | None, *, probe: bool, as_json: bool) -> None:
+    """Print the tools; FleetError where the fleet file is wrong or, with `probe`, a tool can't be made."""
+    spec = load_fleet(fleet or fleet_state(home_at(folder).folder).fleet_file)
+    rows = asyncio.run(_probed(spec)) if probe else [_declared(spec, name) for name in spec.tools]
+    if as_json:
+        print_json(rows)
+    elif not rows:
+        console().print("this fleet has no tools: docs/tools.md says how to declare one")
+    else:
+        from amas.cli.tree import table
+
+        columns = ["name", "kind", "repeatable", "pools", *(["digest"] if probe else []), "about"]
+        cells: list[list[object]] = [[_cell(row[column]) for column in columns] for row in rows]
+        console().print(table("", columns, cells))
+
+
+def _declared(spec: FleetSpec, name: str) -> dict[str, Any]:
+    tool = spec.tools[name]
+    pools = users_of(name, {pool.name: pool.grants for pool in spec.pools})
+    return {"name": name, "kind": tool.kind, "about": tool.about, "repeatable": tool.repeatable, "pools": pools}
+
+
+async def _probed(spec: FleetSpec) -> list[dict[str, Any]]:
+    """Return the tools as they are when they are asked, an MCP server's one by one."""
+    if spec.folder not in sys.path:
+        sys.path.append(spec.folder)
+    toolbox = Toolbox(PolicyManager(spec))
+    toolbox.follow(spec.pools, spec.tools)
+    try:
+        return [_row(spec, name, card) for name in spec.tools for card in await toolbox.cards_of(name)]
+    finally:
+        await toolbox.close()
+
+
+def _row(spec: FleetSpec, name: str, card: ToolCard) -> dict[str, Any]:
+    pools = users_of(card.name, {pool.name: pool.grants for pool in spec.pools})
+    about = {"name": card.name, "about": card.about, "parameters": card.parameters, "digest": card.digest, "pools": pools}
+    return {**_declared(spec, name), **msgspec.to_builtins(about)}
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    return ", ".join(value) if isinstance(value, list) else str(value).partition("\n")[0][:100]
