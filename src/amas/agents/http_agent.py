@@ -32,7 +32,7 @@ from amas.errors import ExpressionInvalid, FleetError, GiveUp, RateLimited, Retr
 from amas.model.fleet import PoolSpec
 from amas.model.task import Json
 from amas.model.token import AUDIENCE
-from amas.secrets import is_reference, reveal
+from amas.secrets import is_reference, revealed
 
 ANSWER_BYTES_MAX = 64 << 20
 """As results: what is larger isn't carried."""
@@ -154,7 +154,7 @@ class HttpAgent(BaseAgent):
         if not any(map(is_reference, said.values())):
             return said
         try:
-            return await asyncio.wrap_future(self._threads.submit(_revealed, said))
+            return await asyncio.wrap_future(self._threads.submit(revealed, said))
         except SecretUnreadable as error:
             raise RetryLater(str(error)) from error
 
@@ -198,10 +198,6 @@ def http_spec(pool: PoolSpec) -> HttpSpec:
         return msgspec.convert(pool.options.get("http"), HttpSpec)
     except msgspec.ValidationError as error:
         raise FleetError(f"the pool {pool.name!r} needs http: {{url: https://...}}: {error}") from error
-
-
-def _revealed(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: reveal(value) if is_reference(value) else value for name, value in headers.items()}
 
 
 def _within(parts: SplitResult, location: str) -> SplitResult:

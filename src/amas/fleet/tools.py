@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 import msgspec
 
 from amas.agents.tools.functions import PythonTool
-from amas.errors import FleetError, FleetFileInvalid
+from amas.errors import FleetError, FleetFileInvalid, SecretUnreadable
 from amas.fleet.declared import Time
 from amas.fleet.declared_tools import DeclaredHttpTool, DeclaredShellTool, DeclaredTool
 from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.tools import HttpTool, McpServer, Parameter, ShellTool, ToolSpec, names_of, placeholders
 from amas.model.yamlfile import YamlFile, did_you_mean
-from amas.policy.references import mistake
+from amas.secrets import revealed
 
 TIMEOUT_MAX_S = 3600.0
 """What takes longer is a task."""
@@ -218,8 +218,10 @@ def tool_problems(spec: FleetSpec) -> Found:
                 yield f"tools.{name}.python", str(error)
         for section, values in _secrets(tool):
             for key, value in values.items():
-                if why := mistake(value):
-                    yield f"tools.{name}.{section}.{key}", why
+                try:
+                    revealed({key: value})
+                except SecretUnreadable as error:
+                    yield f"tools.{name}.{section}.{key}", str(error)
 
 
 def _secrets(tool: ToolSpec) -> Iterator[tuple[str, Mapping[str, str]]]:

@@ -183,6 +183,11 @@ def _read_file(reference: str, path: Path) -> str:
     return text
 
 
+def revealed(values: Mapping[str, str]) -> dict[str, str]:
+    """Return values by name, with what they stand for in the place of references. Blocks as `reveal` does."""
+    return {name: reveal(value) if is_reference(value) else value for name, value in values.items()}
+
+
 def secrets_in(value: Any) -> Iterator[str]:
     """Yield the references of all secrets within options, as a fleet file writes them or as `with_secrets` gives them."""
     if isinstance(value, Secret):

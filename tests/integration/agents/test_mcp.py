@@ -62,7 +62,7 @@ async def test_a_servers_tools_are_listed_checked_and_called(tmp_path: Path, mon
         with pytest.raises(ToolFailed, match="Error executing tool broken"):
             await call(made, "broken")
         known = (await call(made, "environment"))["result"]
-        assert "hidden" not in known and "TOKEN=[secret]" in known and "tok-123456" not in known
+        assert "hidden" not in known and "TOKEN=[env:DOCS_TOKEN]" in known and "tok-123456" not in known
         with pytest.raises(TimeoutError):
             await call(made, "hang", timeout_s=0.2)
         assert await call(made, "add", {"a": 1, "b": 1}) == {"result": 2}, "a call that hangs holds up no other"

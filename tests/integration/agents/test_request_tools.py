@@ -98,12 +98,12 @@ async def test_parameters_stand_where_they_belong_and_nowhere_else() -> None:
 
 
 async def test_a_secret_goes_to_its_host_and_comes_back_to_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("LOOK_TOKEN", "tok-123456")
-    (tmp_path / "token").write_text("tok-654321\n")
+    monkeypatch.setenv("LOOK_TOKEN", "tok-look-123456")
+    (tmp_path / "token").write_text("tok-look-654321\n")
     with running() as (at, handler), running() as (other, stranger):
-        assert await call(f"http://{at}/", headers={"Authorization": "env:LOOK_TOKEN"}) == "[secret]"
-        assert await call(f"http://{at}/", headers={"Authorization": f"file:{tmp_path}/token"}) == "[secret]"
-        assert [asked[2]["authorization"] for asked in handler.asked] == ["tok-123456", "tok-654321"]
+        assert await call(f"http://{at}/", headers={"Authorization": "env:LOOK_TOKEN"}) == "[env:LOOK_TOKEN]"
+        assert await call(f"http://{at}/", headers={"Authorization": f"file:{tmp_path}/token"}) == f"[file:{tmp_path}/token]"
+        assert [asked[2]["authorization"] for asked in handler.asked] == ["tok-look-123456", "tok-look-654321"]
         with pytest.raises(ToolFailed, match=r"answered 500: \[secret\]"):
             await call(f"http://{at}/broken", headers={"Authorization": "env:LOOK_TOKEN"})
         handler.elsewhere = f"http://{other}/there"

@@ -16,10 +16,10 @@ import msgspec
 
 from amas.agents.tools.base import Use, bounded
 from amas.clock import monotonic_s
-from amas.errors import FleetError, ToolFailed, ToolMisused, ToolRefused
+from amas.errors import FleetError, SecretUnreadable, ToolFailed, ToolMisused, ToolRefused
 from amas.model.task import Json
 from amas.model.tools import ToolCard, ToolSpec
-from amas.policy.references import blotted, refers, resolve
+from amas.secrets import revealed, scrubbed, scrubbed_line
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -60,7 +60,6 @@ class McpTools:
         self._connection: _Connection | None = None
         self._lock = asyncio.Lock()
         self._ends, self._not_before_s = 0, 0.0
-        self._secrets: list[str] = []
 
     async def cards(self) -> Sequence[ToolCard]:
         """Ask the server, where it wasn't asked yet."""
@@ -97,18 +96,18 @@ class McpTools:
             if isinstance(error, MCPError) and error.code == CONNECTION_CLOSED:
                 connection.lost()
             why = connection.why_ended or str(error) or type(error).__name__
-            raise ToolFailed(f"the tool {use.tool} failed: {self._blotted(why)}", tool=use.tool) from error
+            raise ToolFailed(f"the tool {use.tool} failed: {scrubbed(why)}", tool=use.tool) from error
         content = [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in result.content]
         texts = [str(each.get("text", "")) for each in content if each.get("type") == "text"]
         if result.is_error:
-            raise ToolFailed(f"the tool {use.tool} failed: {self._blotted(' '.join(texts))[:2000]}", tool=use.tool)
+            raise ToolFailed(f"the tool {use.tool} failed: {scrubbed(' '.join(texts))[:2000]}", tool=use.tool)
         said: Any = content
         if result.structured_content is not None:
             said = result.structured_content
         elif len(texts) == len(content):
             said = "\n".join(texts)
         told = bounded(use.tool, said, use.result_bytes_max)
-        return msgspec.json.decode(self._blotted(msgspec.json.encode(told).decode())) if self._secrets else told
+        return msgspec.json.decode(scrubbed_line(msgspec.json.encode(told)))
 
     async def close(self) -> None:
         """End the connection, and the server where it is ours."""
@@ -132,7 +131,7 @@ class McpTools:
                 self._ended(after_s=monotonic_s() - held.began_s)
             if (pause_s := self._not_before_s - monotonic_s()) > 0:
                 await asyncio.sleep(pause_s)
-            made = _Connection(self._name, self._wire())
+            made = _Connection(self._name, await self._wire())
             try:
                 async with asyncio.timeout(START_S):
                     await made.open()
@@ -146,16 +145,15 @@ class McpTools:
             self._connection = made
             return made
 
-    def _wire(self) -> "ServerProcess | ServerAddress":
+    async def _wire(self) -> "ServerProcess | ServerAddress":
         from amas.agents.tools.mcp_wire import ServerAddress, ServerProcess
 
         mcp = self._mcp
         values = {**mcp.headers, **mcp.env}
         try:
-            resolved = {name: resolve(value) for name, value in values.items()}
-        except FleetError as error:
+            resolved = await asyncio.to_thread(revealed, values)
+        except SecretUnreadable as error:
             raise ToolFailed(f"the MCP server {self._name} lacks a secret: {error}", tool=self._name) from error
-        self._secrets = [resolved[name] for name, value in values.items() if refers(value)]
         if mcp.url:
             return ServerAddress(self._name, mcp.url, resolved, private=mcp.private)
         return ServerProcess(mcp.command, resolved)
@@ -201,9 +199,6 @@ class McpTools:
             )
         now = {name: listed[name].digest if name in listed else "" for name in self._known}
         self._changed = {name: digest for name, digest in now.items() if digest != self._known[name].digest}
-
-    def _blotted(self, text: str) -> str:
-        return blotted(text, self._secrets)
 
 
 class _Connection:

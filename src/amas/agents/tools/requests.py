@@ -19,11 +19,11 @@ from amas.agents.pinned import Answer, Pinned
 from amas.agents.threads import DaemonThreads
 from amas.agents.tools.base import Use, bounded, too_large
 from amas.agents.tools.parameters import of_declared
-from amas.errors import FleetError, ToolFailed, ToolMisused
+from amas.errors import SecretUnreadable, ToolFailed, ToolMisused
 from amas.model.task import Json
 from amas.model.tools import ToolCard, ToolSpec, placeholders
 from amas.policy.outbound import allowed
-from amas.policy.references import blotted, refers, resolve
+from amas.secrets import revealed, scrubbed
 
 THREADS = 16
 """Requests of one tool at a time; the others wait, within their time-outs."""
@@ -58,17 +58,16 @@ class RequestTool:
     async def run(self, use: Use) -> Json:
         """Send the request; ToolFailed unless the answer is 2xx. The result is the answer's JSON, or its text."""
         try:
-            headers = {name: resolve(value) for name, value in self._http.headers.items()}
-        except FleetError as error:
+            headers = await asyncio.to_thread(revealed, self._http.headers)
+        except SecretUnreadable as error:
             raise ToolFailed(f"the tool {self._name} lacks a secret: {error}", tool=self._name) from error
-        secrets = [headers[name] for name, value in self._http.headers.items() if refers(value)]
         url, body = self._filled_in(self._parameters.typed(use.arguments))
         try:
             answer = await self._talk(url, headers, body, use)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            why = blotted(str(error) or type(error).__name__, secrets)
+            why = scrubbed(str(error) or type(error).__name__)
             raise ToolFailed(f"the tool {self._name} got no answer: {why}", tool=self._name) from error
-        text = blotted(answer.body.decode(errors="replace"), secrets)
+        text = scrubbed(answer.body.decode(errors="replace"))
         if not 200 <= answer.status < 300:
             said = " ".join(text.split())[:SHOWN_CHARS]
             raise ToolFailed(f"the tool {self._name} was answered {answer.status}{f': {said}' if said else ''}", tool=self._name)
