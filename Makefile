@@ -16,6 +16,7 @@ help:  ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) $(PAGE)  ## create .venv and install the project with its development tools; build the web page where node is
+	@$(BIN)/python -m compileall -q src
 
 $(STAMP): pyproject.toml uv.lock
 	@PYTHON="$(PYTHON)" sh scripts/setup.sh $(VENV)

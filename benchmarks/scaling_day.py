@@ -49,7 +49,7 @@ class Moment(NamedTuple):
 
 def spec() -> ScalingSpec:
     """Return the pool's scaling as the page declares it."""
-    (block,) = re.findall(r"```yaml\n(.*?)```", (DOCS / "scaling.md").read_text(), re.DOTALL)
+    block, *_ = re.findall(r"```yaml\n(.*?)```", (DOCS / "scaling.md").read_text(), re.DOTALL)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "fleet.yaml"
         path.write_text(block)

@@ -268,6 +268,10 @@ class ServerSettings(Settings, frozen=True, kw_only=True):
 
     token: Annotated[str, Variable("AMAS_TOKEN", meaning="a secret of at least 16 characters without spaces", secret=True)] = ""
     """Who has it may do everything; asked for by everything but the probes once it is set."""
+    public_url: Annotated[
+        str, Variable("AMAS_PUBLIC_URL", pattern=r"https?://[^\s/?#@]+", meaning="an address such as https://fleet.example")
+    ] = ""
+    """Where people and services reach the control plane; agents' tokens name it as their issuer."""
     tls_cert: Annotated[Path | None, Variable("AMAS_TLS_CERT", meaning="a path to a PEM file")] = None
     """The certificate, with those between it and its authority; both ports then speak TLS 1.3 and nothing else."""
     tls_key: Annotated[Path | None, Variable("AMAS_TLS_KEY", meaning="a path to a PEM file")] = None
@@ -298,6 +302,34 @@ class ServerSettings(Settings, frozen=True, kw_only=True):
             raise SettingInvalid(
                 f"AMAS_HOST is {self.host}, which other machines may reach: set AMAS_TOKEN to a secret, or AMAS_HOST to 127.0.0.1"
             )
+
+
+class OidcSettings(Settings, frozen=True, kw_only=True):
+    """How people sign in with their organisation's accounts (OpenID Connect); AMAS_PUBLIC_URL says where they come back to."""
+
+    issuer: Annotated[
+        str, Variable("AMAS_OIDC_ISSUER", pattern=r"https?://[^\s?#@]+", meaning="an address such as https://login.example")
+    ] = ""
+    """The provider, by its very name; empty: nobody signs in so."""
+    client_id: Annotated[str, Variable("AMAS_OIDC_CLIENT_ID", pattern=r"[!-~]+", meaning="visible ASCII without spaces")] = ""
+    """What the provider calls this fleet."""
+    client_secret: Annotated[str, Variable("AMAS_OIDC_CLIENT_SECRET", meaning="what the provider gave", secret=True)] = ""
+    """Empty for a public client, which PKCE alone protects."""
+    scopes: Annotated[str, Variable("AMAS_OIDC_SCOPES", pattern=r"openid( [!-~]+)*", meaning="openid and more words")] = (
+        "openid email profile"
+    )
+    claim: Annotated[str, Variable("AMAS_OIDC_CLAIM", pattern=r"\S+", meaning="a claim's name")] = "groups"
+    """Of the ID token or of the user's information: the groups that the person is in."""
+    roles: Annotated[str, Variable("AMAS_OIDC_ROLES", meaning="GROUP=ROLE or GROUP=ROLE@TENANT, joined by commas")] = ""
+    """What groups may; the first that a person is in decides, `*` is everybody. Nobody else gets in."""
+
+    def check(self) -> None:
+        """A provider is of use once it knows us, and somebody may come in; what it says isn't read by others on the way."""
+        if self.issuer and not (self.client_id and self.roles):
+            missing = "AMAS_OIDC_ROLES" if self.client_id else "AMAS_OIDC_CLIENT_ID"
+            raise SettingInvalid(f"AMAS_OIDC_ISSUER is set, but {missing} is not: nobody could sign in")
+        if self.issuer and not re.match(r"https:|http://(127\.0\.0\.1|localhost|\[::1\])([:/]|$)", self.issuer):
+            raise SettingInvalid(f"AMAS_OIDC_ISSUER is {self.issuer}, which others could read on the way: it must be https")
 
 
 class RemoteSettings(Settings, frozen=True, kw_only=True):
@@ -527,6 +559,7 @@ GROUPS: tuple[type[Settings], ...] = (
     QueueSettings,
     MessageSettings,
     ServerSettings,
+    OidcSettings,
     RemoteSettings,
     RecordsSettings,
     ArtifactSettings,

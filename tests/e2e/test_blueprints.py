@@ -43,8 +43,8 @@ def test_mas_starts_in_order_and_goes_on_where_a_start_was_told_to_stop(amas: Co
     whole = sizes()
     assert 3 <= whole.pop("task-executor") <= 20, "they follow their work"
     assert whole == {"resource-manager": 2, "monitoring-agent": 3, "learning-agent": 2, "coordinator": 3}
-    learning = json.loads(amas("agents", "--pool", "learning-agent", "--json").stdout)["items"]
-    assert {agent["host_id"] for agent in learning} == {"host-2"}, "the one with the label gpu"
+    hosts = {agent["agent_id"]: agent["host_id"] for agent in json.loads(amas("agents", "--json").stdout)["items"]}
+    assert {hosts[f"learning-agent-{number}"] for number in (1, 2)} == {"host-2"}, "the one with the label gpu"
     folder = project(**{"a.py": FINE, "test_a.py": TESTS})
     ended = amas("run", GOAL, "--input", str(folder), "--json")
     assert json.loads(ended.stdout)["workflow"]["result"]["approved"] is True

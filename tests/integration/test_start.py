@@ -35,7 +35,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """By process, what each imported while a fleet of the shipped agents started."""
     command = Command(tmp_path_factory.mktemp("start"))
     try:
-        up = command("up", "--fleet", "amas", "--json", PYTHONPROFILEIMPORTTIME="1")
+        up = command("up", "--fleet", "amas", PYTHONPROFILEIMPORTTIME="1")
         assert up.returncode == 0, up.stderr[-2000:]
         logs = Path(command.environment["AMAS_HOME"], "logs")
         return {"command": imported(up.stderr)} | {path.stem: imported(path.read_text()) for path in logs.glob("*.log")}

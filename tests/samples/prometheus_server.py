@@ -2,14 +2,13 @@
 
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from receivers import LIMIT_S, free_port, get_json
+from receivers import LIMIT_S, answering, free_port, get_json
 
 PROMETHEUS, PROMTOOL = shutil.which("prometheus"), shutil.which("promtool")
 
@@ -31,21 +30,9 @@ def prometheus(folder: Path) -> Iterator[str]:
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
     ]
-    with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        try:
-            url = f"http://127.0.0.1:{port}"
-            give_up_at = time.monotonic() + LIMIT_S
-            while True:
-                try:
-                    get_json(f"{url}/api/v1/status/buildinfo")
-                    break
-                except OSError:
-                    assert process.poll() is None and time.monotonic() < give_up_at, (folder / "log").read_text()
-                    time.sleep(0.05)
-            yield url
-        finally:
-            process.terminate()
-            process.wait()
+    url = f"http://127.0.0.1:{port}"
+    with answering(command, folder, f"{url}/api/v1/status/buildinfo"):
+        yield url
 
 
 def query(url: str, expression: str) -> list[dict[str, Any]]:

@@ -83,6 +83,25 @@ def get_json(url: str) -> Any:
 
 
 @contextmanager
+def answering(command: list[str], folder: Path, url: str) -> Iterator[None]:
+    """Run a server's command, whose output goes to `folder`, and begin the block when it answers at `url`."""
+    with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            give_up_at = time.monotonic() + LIMIT_S
+            while True:
+                try:
+                    get_json(url)
+                    break
+                except OSError:
+                    assert process.poll() is None and time.monotonic() < give_up_at, (folder / "log").read_text()
+                    time.sleep(0.05)
+            yield
+        finally:
+            process.terminate()
+            process.wait()
+
+
+@contextmanager
 def alertmanager(folder: Path) -> Iterator[str]:
     """Run Alertmanager in a folder and give its address."""
     assert ALERTMANAGER is not None
@@ -95,18 +114,6 @@ def alertmanager(folder: Path) -> Iterator[str]:
         f"--web.listen-address=127.0.0.1:{port}",
         "--cluster.listen-address=",
     ]
-    with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        try:
-            url = f"http://127.0.0.1:{port}"
-            give_up_at = time.monotonic() + LIMIT_S
-            while True:
-                try:
-                    get_json(f"{url}/api/v2/status")
-                    break
-                except OSError:
-                    assert process.poll() is None and time.monotonic() < give_up_at, (folder / "log").read_text()
-                    time.sleep(0.05)
-            yield url
-        finally:
-            process.terminate()
-            process.wait()
+    url = f"http://127.0.0.1:{port}"
+    with answering(command, folder, f"{url}/api/v2/status"):
+        yield url

@@ -208,6 +208,10 @@ class ChildContext(Context):
         """Tell the host."""
         await self._line.ask(lambda call: frames.Leave(call, name, token, outcome, why))
 
+    async def token(self, audience: str = "") -> str:
+        """Ask the host."""
+        return str(await self._line.ask(lambda call: frames.Token(call, audience)))
+
     async def budget_left(self) -> Amounts | None:
         """Ask the host."""
         return msgspec.convert(await self._line.ask(frames.Left), Amounts | None)

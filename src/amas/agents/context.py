@@ -142,6 +142,14 @@ class Context(Correspondent):
     async def leave_dependency(self, name: str, token: str, outcome: Outcome, why: str) -> None:
         """Tell the breaker how it went."""
 
+    async def token(self, audience: str = "") -> str:
+        """Return a JWT by which this agent shows a service who it is: for `audience`, by default the fleet's own API.
+
+        It counts for 24 hours, is kept by the host, and is another one well before it expires: ask each time that you need it.
+        `NotAllowed` for an agent that is killed or in quarantine, `RetryLater` where no control plane answers.
+        """
+        raise NotAllowed(f"{self.agent_id} gets no tokens here")
+
     @abstractmethod
     async def budget_left(self) -> Amounts | None:
         """Return what the task's workflow may still spend, what is reserved taken off; None where it has no budget.
@@ -297,6 +305,11 @@ class SyncContext(SyncCorrespondent):
         """Return what the workflow may still spend; see `Context.budget_left`."""
         left: Amounts | None = self._call(self._context.budget_left())
         return left
+
+    def token(self, audience: str = "") -> str:
+        """Return a JWT by which this agent shows a service who it is; see `Context.token`."""
+        token: str = self._call(self._context.token(audience))
+        return token
 
     def dependency(self, name: str) -> SyncDependency:
         """Return what to use a dependency in: `with task.dependency(...)`; see `Context.dependency`."""

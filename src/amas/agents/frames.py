@@ -126,6 +126,13 @@ class Left(msgspec.Struct, frozen=True, tag=True):
     call: int
 
 
+class Token(msgspec.Struct, frozen=True, tag=True):
+    """Asks for a token of the attempt's own agent; answered with it."""
+
+    call: int
+    audience: str
+
+
 class Used(msgspec.Struct, frozen=True, tag=True):
     """What was used besides; not answered."""
 
@@ -171,7 +178,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     later: bool = False
 
 
-Asks = Recall | Keep | Spawn | Spend | Mail | Left | Enter | Leave
+Asks = Recall | Keep | Spawn | Spend | Mail | Left | Enter | Leave | Token
 """What is answered."""
 FromHost = Start | Answer | Refusal
 FromChild = Asks | Used | Progress | LogLine | Took | Done | Failed

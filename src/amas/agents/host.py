@@ -35,6 +35,7 @@ from amas.agents.slots import FreeSlots, PoolSlots
 from amas.agents.squads import Squad, Unmade, read_secrets
 from amas.agents.task_context import Services, TaskContext, needs_coalescer, step_coalescer
 from amas.agents.threads import DaemonThreads
+from amas.agents.tokens import TokenPurse
 from amas.artifacts.store import ArtifactStore
 from amas.artifacts.values import BYTES_MAX, LargeValues
 from amas.clock import monotonic_s
@@ -218,6 +219,7 @@ class Host:
             mail=self._mail.carry_out if self._mail else no_mail,
             guard=self._policies,
             seal=lambda delivered: seal(delivered, self._home.secret),
+            tokens=TokenPurse(engine, self.host_id, draw=self._rng.random),
             tracing=process_tracing(),
         )
         self._pump = Pump(self._services, self._slots, self._registry, begin=self._begin, register=self._register_anew)

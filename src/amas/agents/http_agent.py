@@ -12,6 +12,7 @@ import email.utils
 import http.client
 import ipaddress
 import os
+import re
 import socket
 import ssl
 from collections.abc import Mapping
@@ -32,6 +33,7 @@ from amas.core.conditions import compiled, resolved, value_of
 from amas.errors import ExpressionInvalid, FleetError, GiveUp, RateLimited, RetryLater, SecretUnreadable
 from amas.model.fleet import PoolSpec
 from amas.model.task import Json
+from amas.model.token import AUDIENCE
 from amas.secrets import is_reference, reveal
 
 ANSWER_BYTES_MAX = 64 << 20
@@ -58,6 +60,8 @@ class HttpSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A JMESPath expression over the JSON that comes back; empty takes all of it."""
     headers: dict[str, str] = msgspec.field(default_factory=dict)
     """A value may be a reference to a secret (`amas.secrets`), such as `env:NAME`, so that none stands in a file."""
+    token_audience: str = ""
+    """Send the agent's own token, made for this audience (mostly the server's address), as `Authorization`; empty: none."""
     timeout_s: float = 60.0
     """For one answer."""
     private: bool = False
@@ -86,6 +90,13 @@ class HttpSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             compiled(self.result or "@")
         except ExpressionInvalid as error:
             return str(error)
+        return self._token_mistake() if self.token_audience else ""
+
+    def _token_mistake(self) -> str:
+        if not re.fullmatch(AUDIENCE, self.token_audience):
+            return f"{self.token_audience!r} can't be a token_audience: write up to 200 visible characters, as in https://host"
+        if any(name.lower() == "authorization" for name in self.headers):
+            return "token_audience and a header `authorization` can't both be sent: drop one"
         return ""
 
 
@@ -124,6 +135,8 @@ class HttpAgent(BaseAgent):
             "idempotency-key": task.id,  # another attempt at a task is the same request
             **await self._own_headers(),
         }
+        if self.spec.token_audience:
+            headers["authorization"] = f"Bearer {await task.token(self.spec.token_audience)}"
         async with Dependency(task, f"http/{urlsplit(self.spec.url).netloc}", judge=_outcome):
             answer = await self._talk("POST", self.spec.url, headers, msgspec.json.encode(body))
             _judge(answer)

@@ -193,6 +193,8 @@ class _Child:
                 return await context.spend(usd=message.usd, tokens=message.tokens, calls=message.calls)
             case frames.Mail():
                 return await context.mail(message.said)
+            case frames.Token():
+                return await context.token(message.audience)
             case frames.Enter():
                 return await context.enter_dependency(message.name)
             case frames.Leave():

@@ -19,6 +19,7 @@ from amas.agents.insist import insist
 from amas.agents.mail import Acknowledge, Carry, MailCall, Receive, Subscribe
 from amas.agents.progress import NOTE_CHARS_MAX, ProgressPost
 from amas.agents.threads import DaemonThreads
+from amas.agents.tokens import TokenPurse
 from amas.agents.traces import AttemptTrace
 from amas.artifacts.store import ArtifactStore
 from amas.artifacts.values import LargeValues
@@ -91,6 +92,8 @@ class Services(NamedTuple):
     """Sends and receives messages."""
     guard: ToolGuard
     """Is asked before an agent uses a tool."""
+    tokens: TokenPurse | None = None
+    """Has agents' tokens; None: nobody signs any."""
     tracing: Tracing | None = None
     """Where spans go; None: nowhere."""
 
@@ -303,6 +306,13 @@ class TaskContext(Context):
         if delivered.signed_by != self.agent_id:
             raise NotAllowed(f"{self.agent_id} can't sign for {delivered.signed_by}: each agent signs for itself")
         return self._services.seal(delivered)
+
+    @_counted
+    async def token(self, audience: str = "") -> str:
+        """Have the host ask the control plane, unless it has one."""
+        if self._services.tokens is None:
+            return await super().token(audience)
+        return await self._services.tokens.token(self.agent_id, audience, task_id=self.id, tenant=self.spec.tenant)
 
     @_counted
     async def budget_left(self) -> Amounts | None:

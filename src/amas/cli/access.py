@@ -58,6 +58,24 @@ def revoke(prefix: str, folder: Path | None, *, as_json: bool) -> None:
         console().print(f"the key {gone['prefix']} of {gone['name']} is revoked")
 
 
+def rotate_signing(folder: Path | None, *, at_once: bool, as_json: bool) -> None:
+    """Replace the keys that sign."""
+    found = Api.of(home_at(folder)).post("/api/signing-keys/rotate", {"at_once": at_once})
+    if as_json:
+        print_json(found)
+    else:
+        console().print("tokens count that were signed with " + ", ".join(key["kid"] for key in found["keys"]))
+
+
+def revoke_agent(name: str, folder: Path | None, *, as_json: bool) -> None:
+    """Let no token count any more that an agent or a pool has."""
+    gone = Api.of(home_at(folder)).delete(f"/api/tokens/{quote(name, safe='')}")
+    if as_json:
+        print_json(gone)
+    else:
+        console().print(f"the tokens of {gone['name']} are revoked")
+
+
 def audit(folder: Path | None, *, limit: int, as_json: bool) -> None:
     """List administrative acts."""
     found = Api.of(home_at(folder)).get("/api/audit", limit=limit)

@@ -52,6 +52,32 @@ def revoke_key(
     access.revoke(prefix, home, as_json=json)
 
 
+@keys_app.command("rotate-signing")
+def rotate_signing(
+    at_once: Annotated[
+        bool, typer.Option("--at-once", help="No token counts any more that was signed so far: for a key that others may have.")
+    ] = False,
+    home: HomeOption = None,
+    json: Json = False,
+) -> None:
+    """Replace the keys that sign agents' tokens; those that agents have count until they expire."""
+    from amas.cli import access
+
+    access.rotate_signing(home, at_once=at_once, as_json=json)
+
+
+@keys_app.command("revoke-agent")
+def revoke_agent(
+    name: Annotated[str, typer.Argument(metavar="AGENT|POOL", help="The agent, such as coder-3, or the pool.")],
+    home: HomeOption = None,
+    json: Json = False,
+) -> None:
+    """Let no token count any more that an agent, or any of a pool, has. It may ask for new ones: `amas kill` stops it."""
+    from amas.cli import access
+
+    access.revoke_agent(name, home, as_json=json)
+
+
 @audit_app.command("show")
 def show_audit(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many to list, newest first.")] = 20,

@@ -12,7 +12,8 @@ from amas.cli.api import Api, home_at
 from amas.cli.exit import ExitCode
 from amas.cli.output import complain, console, harmless, moment, print_json
 from amas.cli.who import me
-from amas.core.policies import Known, limit_told, told, warnings
+from amas.core.policies import Known, limit_told, told
+from amas.core.policy_check import warnings
 from amas.errors import FleetNotRunning, InputUnusable
 from amas.model.policy import Decision, PolicyRule
 
@@ -91,7 +92,6 @@ def _asks(rule: PolicyRule) -> str:
 
 def check(paths: Sequence[Path], fleet: str, folder: Path | None) -> None:
     """Check files."""
-    from amas.core.policies import warnings as found_in
     from amas.fleet.policies import load_policies
 
     if not paths and not fleet:
@@ -100,7 +100,7 @@ def check(paths: Sequence[Path], fleet: str, folder: Path | None) -> None:
         rules, found = load_policies(paths, _known(fleet, folder))
     else:
         rules = _spec(fleet).policies
-        found = tuple(f"{rules[each.rule].at}: {_at(rules, each)}" for each in found_in(rules))
+        found = tuple(f"{rules[each.rule].at}: {_at(rules, each)}" for each in warnings(rules))
     for sentence in found:
         console().print(f"warning: {harmless(sentence)}", markup=False, soft_wrap=True)
     console().print(f"{len(rules)} rule{'' if len(rules) == 1 else 's'}, all sound")

@@ -20,6 +20,7 @@ from amas.engine.driver import (
     SentinelConnectionPool,
     SentinelManagedConnection,
 )
+from amas.engine.writes import write_at_once
 from amas.errors import SettingInvalid
 
 CONNECT_TIMEOUT_S = 5.0
@@ -101,9 +102,10 @@ def make_pool(url: str, *, timeout_s: float, connected: Connected) -> Connection
     if scheme == SENTINEL_SCHEME:
         return _following(parse_sentinels(url), options, limit_s=min(SENTINEL_TIMEOUT_S, connect_s))
     try:
-        return BlockingConnectionPool.from_url(f"{_OTHER_NAMES.get(scheme, scheme)}{separator}{rest}", **options)
+        pool = BlockingConnectionPool.from_url(f"{_OTHER_NAMES.get(scheme, scheme)}{separator}{rest}", **options)
     except ValueError as error:
         raise SettingInvalid(f"{without_secrets(url)!r} is no address of an engine: {error}") from error
+    return write_at_once(pool)
 
 
 def _following(where: Sentinels, options: dict[str, Any], *, limit_s: float) -> ConnectionPool:
@@ -113,7 +115,7 @@ def _following(where: Sentinels, options: dict[str, Any], *, limit_s: float) -> 
         "retry": Retry(NoBackoff(), 0),
         "password": where.sentinel_password,
     }
-    return _FollowingPool(
+    pool = _FollowingPool(
         connection_class=SentinelManagedConnection,
         service_name=where.name,
         sentinel_manager=Sentinel(where.hosts, sentinel_kwargs=asking),  # type: ignore[no-untyped-call]
@@ -122,3 +124,4 @@ def _following(where: Sentinels, options: dict[str, Any], *, limit_s: float) -> 
         password=where.password,
         **options,
     )
+    return write_at_once(pool)

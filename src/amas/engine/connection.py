@@ -247,6 +247,9 @@ class Engine:
         Where the settings ask for replicas, one wait covers all: `EngineUnconfirmed` when they don't confirm in time.
         """
         confirmation = self._confirmation
+        if len(batch) == 1 and not confirmation.wanted:  # the driver makes a task for each pipeline
+            ((function, arguments),) = batch
+            return [await self.call(function, *arguments)]
         if confirmation.wanted and not confirmation.commands:
             confirmation.choose(_numbers(await self._version()))
         pipe = self.client.pipeline(transaction=False)
@@ -272,6 +275,9 @@ class Engine:
         """Run plain reading commands in one round trip and return their answers in order."""
         if not commands:
             return []
+        if len(commands) == 1:  # as in `calls`
+            async with self._talking():
+                return [await self.client.execute_command(*commands[0])]  # type: ignore[no-untyped-call]
         pipe = self.client.pipeline(transaction=False)
         for command in commands:
             pipe.execute_command(*command)

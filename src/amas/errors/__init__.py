@@ -84,7 +84,15 @@ AmasError
 ├── AuditError                operator   the audit can't be written: administrative acts are refused until it can
 │   └── AuditDamaged          a line was changed, removed or put in
 ├── AccessError               author     a key can't be made or revoked as it was asked
-│   └── KeyUnknown
+│   ├── KeyUnknown
+│   ├── SignInRefused         who somebody is wasn't proved, or they may do nothing
+│   └── TokenRefused          an agent's token doesn't count
+│       ├── TokenExpired
+│       ├── TokenForged
+│       ├── TokenForAnother
+│       ├── TokenKeyUnknown
+│       └── TokenRevoked
+├── ProviderFailed            operator   the provider that people sign in with can't be used
 ├── DeliveryUnreadable        author     a folder holds no record of a delivery
 ├── SecretUnreadable          operator   a reference to a secret can't be resolved
 ├── SealError                 operator   a payload can't be sealed or opened
@@ -121,7 +129,14 @@ from amas.errors.author import (
     RolloutRefused,
     RunBookRefused,
     ScheduleInvalid,
+    SignInRefused,
     SubmissionError,
+    TokenExpired,
+    TokenForAnother,
+    TokenForged,
+    TokenKeyUnknown,
+    TokenRefused,
+    TokenRevoked,
 )
 from amas.errors.base import (
     Actor,
@@ -158,6 +173,7 @@ from amas.errors.operator import (
     ModelNotInstalled,
     PlatformError,
     PortInUse,
+    ProviderFailed,
     RecordsError,
     RestoreRefused,
     SealBroken,
@@ -259,6 +275,7 @@ __all__ = [
     "PlanRefused",
     "PlatformError",
     "PortInUse",
+    "ProviderFailed",
     "QueueFull",
     "RateLimited",
     "RecordsError",
@@ -277,6 +294,7 @@ __all__ = [
     "SecretUnreadable",
     "SessionLost",
     "SettingInvalid",
+    "SignInRefused",
     "SignalExpired",
     "SignalRefused",
     "StageIncomplete",
@@ -286,5 +304,11 @@ __all__ = [
     "TaskError",
     "TaskFailed",
     "TaskUnknown",
+    "TokenExpired",
+    "TokenForAnother",
+    "TokenForged",
+    "TokenKeyUnknown",
+    "TokenRefused",
+    "TokenRevoked",
     "WorkflowUnknown",
 ]

@@ -212,3 +212,45 @@ class KeyUnknown(AccessError):
     """No API key has this prefix."""
 
     code = "key_unknown"
+
+
+class TokenRefused(AccessError):
+    """An agent's token doesn't count."""
+
+    code = "token_refused"
+
+
+class TokenExpired(TokenRefused):
+    """Its 24 hours are over: ask for a new one."""
+
+    code = "token_expired"
+
+
+class TokenForged(TokenRefused):
+    """It isn't one that this fleet has signed."""
+
+    code = "token_forged"
+
+
+class TokenForAnother(TokenRefused):
+    """It is for another audience, or another issuer's."""
+
+    code = "token_for_another"
+
+
+class TokenKeyUnknown(TokenRefused):
+    """The key that signed it isn't one of this fleet's, or not any more."""
+
+    code = "token_key_unknown"
+
+
+class TokenRevoked(TokenRefused):
+    """Its agent's tokens were revoked, or its agent is no more."""
+
+    code = "token_revoked"
+
+
+class SignInRefused(AccessError):
+    """Who somebody is wasn't proved, or nothing was granted to them."""
+
+    code = "sign_in_refused"

@@ -223,6 +223,13 @@ class SettingInvalid(AmasError):
     act = "operator"
 
 
+class ProviderFailed(AmasError):
+    """The provider that people sign in with is away, or isn't what was set."""
+
+    code = "provider_failed"
+    act = "operator"
+
+
 class SecretUnreadable(AmasError):
     """A reference to a secret can't be resolved: the message names the reference, never the secret, and the way out."""
 

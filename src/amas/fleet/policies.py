@@ -15,7 +15,8 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from amas.core.policies import Known, problems, warnings
+from amas.core.policies import Known
+from amas.core.policy_check import problems, warnings
 from amas.errors import FleetFileInvalid
 from amas.fleet.declared import Time, seconds
 from amas.model.policy import EACH, ArgumentTest, CallLimit, Effect, PolicyRule, Scalar

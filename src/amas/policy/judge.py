@@ -9,16 +9,13 @@ kept.
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from amas.core.arguments import facts, plain
 from amas.core.policies import Known, KnownPool, concerns, matches, told
 from amas.model.fleet import MODEL_AGENT, VARIANT, FleetSpec, PoolSpec
 from amas.model.policy import GRANT, Decision, PolicyRule, Refusal, ToolCall
-from amas.policy.cedar import Verdict, Who, ask, compiled, policy_set
-
-if TYPE_CHECKING:
-    from cedarpy import PolicySet
+from amas.policy.cedar import Prepared, Verdict, Who, ask, compiled, prepared
 
 KEPT = 4096
 """Pairs of tool and pool that are kept prepared; a fleet has some hundreds."""
@@ -50,7 +47,7 @@ class _Chosen(NamedTuple):
     """The rules about one tool and one pool."""
 
     rules: dict[str, PolicyRule]
-    policies: "PolicySet | None"
+    policies: Prepared | None
     """None where nothing is about it."""
     arguments: tuple[str, ...]
     """That rules ask for."""
@@ -104,7 +101,7 @@ class Judge:
         self._capabilities = {pool.name: pool.capabilities for pool in fleet.pools}
         self._layers = {pool.name: str(pool.layer) for pool in fleet.pools}
         if any(rule.cedar for rule in self.rules):
-            policy_set(self.rules)
+            prepared(self.rules)
         self._chosen = lru_cache(maxsize=KEPT)(self._choose)
 
     def call_of(self, agent: str, pool: str, tool: str, arguments: dict[str, object], *, tenant: str = "") -> ToolCall:
@@ -131,7 +128,7 @@ class Judge:
         rules = {rule.name: rule for rule in self.rules if concerns(rule, call, capabilities)}
         chosen = _Chosen(
             rules=rules,
-            policies=policy_set(tuple(rules.values())) if rules else None,
+            policies=prepared(tuple(rules.values())) if rules else None,
             arguments=tuple({name: None for rule in rules.values() for name in rule.when}),
             capable=tuple(glob for rule in rules.values() for glob in rule.capabilities if _any_matches(glob, capabilities)),
             whole=any(rule.cedar for rule in rules.values()),

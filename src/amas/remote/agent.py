@@ -79,6 +79,10 @@ class _Steps(msgspec.Struct, frozen=True):
     steps: dict[str, Any]
 
 
+class _Token(msgspec.Struct, frozen=True):
+    token: str
+
+
 class _Mail(msgspec.Struct, frozen=True):
     messages: list[Message]
 
@@ -114,6 +118,10 @@ class Task:
         if name not in self._steps:
             self._steps = (await self._say("steps", {"name": name, "result": await work()}, _Steps)).steps
         return cast("T", self._steps[name])
+
+    async def token(self, audience: str = "") -> str:
+        """Return a JWT by which this agent shows `audience`, by default the fleet's API, who it is; it counts for 24 hours."""
+        return (await self._say("token", {"audience": audience}, _Token)).token
 
     async def _say(self, word: str, body: dict[str, Any], kind: type[T]) -> T:
         return await self._wire.say(f"tasks/{self.id}/{word}", {"attempt": self.attempt, **body}, kind)

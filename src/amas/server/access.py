@@ -42,7 +42,7 @@ class Rule(NamedTuple):
 
 
 # method, path, right; `own`: for callers with a tenant, too; `quiet`: a change that isn't noted in the audit, being the
-# fleet's daily work (tasks by the thousand, agents' own calls) or none at all
+# fleet's daily work (tasks by the thousand, agents' own calls) or none at all; `noted`: what is in the audit though it is read
 TABLE = """
 GET    /health                                          open
 GET    /ready                                           open
@@ -52,6 +52,9 @@ GET    /api/health                                      open
 GET    /api/session                                     greet own
 POST   /api/session                                     greet own
 DELETE /api/session                                     greet own
+GET    /.well-known/jwks.json                           open own
+GET    /auth/login                                      open own
+GET    /auth/callback                                   open own noted
 GET    /openapi.json                                    look own
 GET    /metrics                                         look
 GET    /api/metrics                                     look
@@ -189,6 +192,8 @@ GET    /api/audit                                       administer
 GET    /api/keys                                        administer
 POST   /api/keys                                        administer
 DELETE /api/keys/{prefix}                               administer
+POST   /api/signing-keys/rotate                         administer
+DELETE /api/tokens/{name}                               operate
 
 POST   /api/remote/sessions                             join quiet
 GET    /api/remote/agents                               look
@@ -203,8 +208,9 @@ def _rules() -> Iterator[Rule]:
         if line:
             method, path, right, *words = line.split()
             assert right in get_args(Right), line
-            assert set(words) <= {"own", "quiet"}, line
-            yield Rule(method, path, right, "own" in words, method != "GET" and "quiet" not in words)  # type: ignore[arg-type]
+            assert set(words) <= {"own", "quiet", "noted"}, line
+            audited = "noted" in words or (method != "GET" and "quiet" not in words)
+            yield Rule(method, path, right, "own" in words, audited)  # type: ignore[arg-type]
 
 
 RULES = tuple(_rules())

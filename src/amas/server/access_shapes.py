@@ -69,7 +69,7 @@ class SessionShape(msgspec.Struct, frozen=True, kw_only=True):
     role: str
     tenant: str
     sign_in: list[str]
-    """How one can sign in: `key`."""
+    """How one can sign in: `key`, and `oidc` at `/auth/login`."""
 
 
 class AuditRecordPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,4 +80,36 @@ class AuditRecordPage(msgspec.Struct, frozen=True, kw_only=True):
     """As `before`, for those that came earlier."""
 
 
-SHAPES = (NewKey, KeyShape, MadeKey, KeyPage, NewSignIn, SessionShape, AuditRecordPage)
+class PublicKeyShape(msgspec.Struct, frozen=True, kw_only=True):
+    """A public key as JWKs have it (RFC 7517, RFC 8037)."""
+
+    kty: str
+    crv: str
+    x: str
+    kid: str
+    alg: str
+    use: str
+
+
+class KeySetShape(msgspec.Struct, frozen=True, kw_only=True):
+    """The keys that agents' tokens are checked with; several at a time, since they are replaced now and then."""
+
+    keys: list[PublicKeyShape]
+
+
+class NewRotation(Given, frozen=True):
+    """How the keys that sign agents' tokens are to be replaced."""
+
+    at_once: bool = False
+    """Whether nothing that they have signed counts any more: for a key that somebody else may have."""
+
+
+class RevokedTokens(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose tokens were revoked."""
+
+    name: str
+    epoch: int
+    """How often that was done by this name; kills and quarantines count."""
+
+
+SHAPES = (KeySetShape, NewRotation, RevokedTokens, NewKey, KeyShape, MadeKey, KeyPage, NewSignIn, SessionShape, AuditRecordPage)

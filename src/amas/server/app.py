@@ -37,8 +37,10 @@ from amas.server.routes import (
     runbooks,
     scaling,
     schedules,
+    sign_in,
     tasks,
     timeline,
+    tokens,
     workflows,
 )
 from amas.server.tenancy import owned
@@ -86,12 +88,13 @@ def create_app(plane: ControlPlane) -> FastAPI:
         remote,
         backups,
         access,
+        tokens,
         report,
     )
     routers = [part.router for part in (*work, *people)]
     for router in routers:
         app.include_router(router)
-    for part in (fleet_map, deliverables):  # the page's own
+    for part in (fleet_map, deliverables, sign_in):  # the page's own
         app.include_router(part.router)
     app.router.routes.extend(pages.routes())
     problems.install(app)

@@ -1,8 +1,8 @@
 """Who calls: from what a request carries to a `Caller`, which the Guard puts on it and routes take as `Calling`.
 
 Known are, in this order: the fleet's token (AMAS_TOKEN), the key in the home that commands on this machine read, the token of
-remote agents, API keys, and browsers that have signed in. Who shows nothing is let in only from this machine and only while
-nothing is configured: no AMAS_TOKEN, and no API key was ever made.
+remote agents, API keys, agents by their own tokens, and browsers that have signed in. Who shows nothing is let in only from this
+machine and only while nothing is configured: no AMAS_TOKEN, no provider, and no API key was ever made.
 """
 
 import hmac
@@ -23,8 +23,11 @@ from amas.engine.access import ApiKeys, WebSessions
 from amas.engine.connection import Engine
 from amas.errors import EngineError
 from amas.model.access import KEY_CHARS_MAX, ApiKey, Role, WebSession, digest_of, prefix_of
+from amas.policy.agent_tokens import looks_like_token
 from amas.server.access import Rule
+from amas.server.oidc import People
 from amas.server.problems import Fault, Refusal
+from amas.server.tokens import TokenOffice
 from amas.settings import ServerSettings
 
 COOKIE = "amas_session"
@@ -50,14 +53,15 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str = ""
     """Empty: it isn't bound to one."""
     kind: str
-    """`key`, `token`, `home` (the key in the home), or `local` for whoever is on this machine while nothing is configured."""
+    """`key`, `oidc` (an organisation's account), `agent` (its own token), `token`, `home` (the key in the home), or `local` for
+    whoever is on this machine while nothing is configured."""
     credential: str = ""
     scopes: tuple[str, ...] = ()
 
     @property
     def named(self) -> bool:
         """Whether its name says who it is; what several people share says nothing, and then a body's `by` may."""
-        return self.kind == "key"
+        return self.kind in ("key", "agent", "oidc")
 
     def says(self, by: str) -> str:
         """Return in whose name it acts that says it acts in the name `by`."""
@@ -107,10 +111,20 @@ class KeyRing:
 class Identity:
     """What knows callers by what they show."""
 
-    def __init__(self, engine: Engine, home: Path, *, settings: ServerSettings, home_key: str, remote_token: str) -> None:
-        self.keys, self.sessions = KeyRing(engine), WebSessions(engine)
+    def __init__(  # noqa: PLR0913  one for each way to show who one is
+        self,
+        engine: Engine,
+        home: Path,
+        *,
+        settings: ServerSettings,
+        home_key: str,
+        remote_token: str,
+        tokens: TokenOffice,
+        people: People,
+    ) -> None:
+        self.keys, self.sessions, self.tokens, self.people = KeyRing(engine), WebSessions(engine), tokens, people
         self._mark, self._remote_token, token = home / CLOSED, remote_token, settings.token
-        self._closed = bool(token) or not settings.loopback or self._mark.exists()
+        self._closed = bool(token) or people.on or not settings.loopback or self._mark.exists()
         shared = (
             (token, Caller(name="admin", role=Role.SYSTEM_ADMIN, kind="token")),
             (home_key, Caller(name="local", role=Role.SYSTEM_ADMIN, kind="home")),
@@ -123,8 +137,12 @@ class Identity:
         ]
 
     async def of(self, headers: Headers, rule: Rule) -> Caller | None:
-        """Return who makes a request; None for one whom nobody knows."""
-        caller = await self.by_secret(bearer(headers)) or await self._by_cookie(headers)
+        """Return who makes a request; None for one whom nobody knows, TokenRefused for an agent's token that doesn't count."""
+        given = bearer(headers)
+        caller = await self.by_secret(given)
+        if caller is None and looks_like_token(given):
+            return await self._by_token(given)
+        caller = caller or await self._by_cookie(headers)
         if caller is not None or not await self.open():
             return caller
         return None if rule.right == "join" and self._remote_token else LOCAL
@@ -156,6 +174,8 @@ class Identity:
 
     async def holds(self, caller: Caller) -> bool:
         """Return whether what a caller has shown is still good: it may have been revoked since, or have expired."""
+        if caller.kind == "agent":
+            return await self.tokens.holds(caller.credential)
         if caller.kind != "key":
             return True
         key = (await self.keys.all()).get(caller.credential)
@@ -168,6 +188,11 @@ class Identity:
         await self.sessions.open(secret, WebSession(**fields), lasts_s=COOKIE_S)
         return secret
 
+    async def _by_token(self, given: str) -> Caller:
+        digest = digest_of(given).hex()
+        claims = await self.tokens.check(given, digest)
+        return Caller(name=claims.sub, role=Role.AGENT, tenant=claims.tenant, kind="agent", credential=digest)
+
     async def _by_cookie(self, headers: Headers) -> Caller | None:
         secret = cookie(headers)
         session = await self.sessions.get(secret) if secret else None
@@ -176,6 +201,8 @@ class Identity:
         key = (await self.keys.all()).get(session.credential)
         if key is not None:
             return _of_key(key) if key.live(now_ms()) else None
+        if session.kind == "oidc":
+            return Caller(**msgspec.structs.asdict(session)) if session.credential == self.people.credential else None
         known = any(caller.credential == session.credential for _, caller in self._shared)
         return Caller(**msgspec.structs.asdict(session)) if known else None
 

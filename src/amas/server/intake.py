@@ -20,7 +20,7 @@ from amas.model.fleet import VARIANT, FleetSpec
 from amas.model.limits import Reserve, reserves_of
 from amas.model.task import RetryPolicy, Submission, TaskSpec
 from amas.observe.tracing import current
-from amas.server.access_shapes import NewKey, NewSignIn
+from amas.server.access_shapes import NewKey, NewRotation, NewSignIn
 from amas.server.alert_shapes import NewRun, NewSilence, RunAnswer
 from amas.server.backup_shapes import NewBackup
 from amas.server.desired_shapes import NewAgent, NewFleet, NewScale, Wished, Word
@@ -42,6 +42,7 @@ from amas.server.remote_shapes import (
     NewResult,
     NewSession,
     NewStep,
+    NewTokenWish,
 )
 from amas.server.rollout_shapes import NewRollout
 from amas.server.shapes import (
@@ -66,11 +67,11 @@ IDEMPOTENCY_CHARS_MAX = 200
 Shape = TypeVar(
     "Shape",
     NewSession, NewClaim, NewBeat, NewResult, NewFailure, NewProgress, NewStep, NewRemoteMessage, NewRemoteQuestion, NewReceive,
-    NewReceipt,
+    NewReceipt, NewTokenWish,
     NewTask, NewGoal, NewSchedule, NewLimit, NewBudget, NewWorkflow, NewSignal, TaskSignal, NewRerun, NewAnswer, TaskIds,
     NewMessage, NewQuestion, NewRollout, Word, NewQuarantine, BreakerName, NewSilence, NewRun, RunAnswer,
     Wished, NewFleet, NewScale, NewAgent, NewBackup,
-    NewKey, NewSignIn, NewKill, NewPolicies, NewPolicyTest,
+    NewKey, NewSignIn, NewKill, NewRotation, NewPolicies, NewPolicyTest,
 )  # fmt: skip
 
 

@@ -41,10 +41,12 @@ from amas.server.feed import Feed
 from amas.server.fleet_map import FleetMap
 from amas.server.identity import Identity
 from amas.server.live import LiveEvents
+from amas.server.oidc import People
 from amas.server.rate import Rate
 from amas.server.remote import RemoteDesk
+from amas.server.tokens import TokenOffice
 from amas.server.usage import UsageMeter
-from amas.settings import MessageSettings, RemoteSettings, ServerSettings
+from amas.settings import MessageSettings, OidcSettings, RemoteSettings, ServerSettings
 
 
 @dataclass
@@ -76,6 +78,7 @@ class ControlPlane:
     """As back-ups have it: a path, or the bare name of one that ships with amas."""
     home_key: str = ""
     """What commands on this machine show: it lies in the home."""
+    oidc: OidcSettings = field(default_factory=OidcSettings)
     seal: Seal | None = None
     """What payloads are sealed with; None: they aren't."""
     backups: FleetBackups = field(init=False)
@@ -111,6 +114,9 @@ class ControlPlane:
     reporting: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a report is made: one at a time."""
     values: LargeValues = field(init=False)
+    tokens: TokenOffice = field(init=False)
+    """Signs what hosts ask for only where somebody runs it: `serve` does."""
+    people: People = field(init=False)
     identity: Identity = field(init=False)
     audit: AuditLog = field(init=False)
 
@@ -138,8 +144,18 @@ class ControlPlane:
         self.rate = Rate()
         self.usage = UsageMeter(self.engine, self.home)
         self.audit = AuditLog(self.home / "audit")
+        self.tokens = TokenOffice(
+            self.engine, self.home, self.fleet, board=self.board, registry=self.remote.registry, issuer=self.settings.public_url
+        )
+        self.people = People(self.oidc, self.settings.public_url)
         self.identity = Identity(
-            self.engine, self.home, settings=self.settings, home_key=self.home_key, remote_token=self.remote_settings.token
+            self.engine,
+            self.home,
+            settings=self.settings,
+            home_key=self.home_key,
+            remote_token=self.remote_settings.token,
+            tokens=self.tokens,
+            people=self.people,
         )
         self.inboxes = Inboxes(self.engine, self.messages)
         self.deliveries = Deliveries()
@@ -149,6 +165,7 @@ class ControlPlane:
         """Let the fleet be this one from now on, also for what was made with the one before."""
         self.fleet = fleet
         self.remote.follow(fleet)
+        self.tokens.fleet = fleet
         routes = Routes(self.engine, retention_s=self.retention_s)
         self.distributor = TaskDistributor(routes, self.limits, fleet)
         self.rollouts = RolloutDesk(self.desired, routes, fleet)

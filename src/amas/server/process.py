@@ -37,6 +37,7 @@ from amas.settings import (
     ArtifactSettings,
     EngineSettings,
     HomeSettings,
+    OidcSettings,
     OrchestrationLimits,
     RecordsSettings,
     RemoteSettings,
@@ -83,6 +84,7 @@ async def _control_plane(home: Home) -> None:
             remote_settings=RemoteSettings.read(),
             fleet_file=name_of_fleet(state.fleet_file),
             home_key=api_key(home),
+            oidc=OidcSettings.read(),
             seal=payloads,
         )
         following = Following(plane)

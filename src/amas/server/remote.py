@@ -304,6 +304,14 @@ class RemoteDesk:
         held = await self._queue.steps(task_id)
         return {name: await self._values.get(msgspec.msgpack.decode(result)) for name, result in held.items()}
 
+    async def agent_at(self, session_id: str, task_id: str, attempt: int) -> RemoteAgent:
+        """Return the agent of a session that runs an attempt; what `own` raises where none does."""
+        await self.own(session_id, task_id, attempt)
+        running = await self.registry.running(session_id)
+        if (agent := (await self.agents(session_id)).get(running.get(task_id, ""))) is None:
+            raise _stale(task_id, attempt)
+        return agent
+
     async def own(self, session_id: str, task_id: str, attempt: int | None = None) -> None:
         """Raise unless a session was handed this attempt of a task (any attempt where none is named).
 

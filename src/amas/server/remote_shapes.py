@@ -9,6 +9,7 @@ from amas.model.message import MessageType
 from amas.model.remote import RegisteredAgent
 from amas.model.states import Layer
 from amas.model.task import Json
+from amas.model.token import AUDIENCE
 from amas.server.message_shapes import AnswerSeconds, MessageShape
 from amas.server.shapes import FailureShape, Given, Line, Name, Rank, Seconds
 
@@ -165,6 +166,22 @@ class NewStep(Given, frozen=True):
     result: Json = None
 
 
+class NewTokenWish(Given, frozen=True):
+    """A wish for a token of the agent that runs a task."""
+
+    attempt: Number
+    audience: Annotated[str, Meta(pattern=f"^({AUDIENCE})?$")] = ""
+    """The service that it is for, mostly by its address; empty for this API."""
+
+
+class MadeToken(msgspec.Struct, frozen=True, kw_only=True):
+    """An agent's token."""
+
+    token: str
+    """A JWT."""
+    expires_ms: int
+
+
 class Steps(msgspec.Struct, frozen=True, kw_only=True):
     """The steps of a task that are done, with their results; the first result of a name stands."""
 
@@ -253,6 +270,7 @@ class RegisteredAgents(msgspec.Struct, frozen=True, kw_only=True):
 
 SHAPES: tuple[type, ...] = (
     NewSession, OpenedSession, NewClaim, RemoteWork, NewBeat, Beat, NewResult, NewFailure, NewProgress, NewStep, Steps,
+    NewTokenWish, MadeToken,
     Taken,
     NewRemoteMessage, NewRemoteQuestion, SentRemoteMessage, NewReceive, Mail, NewReceipt, Receipts, ClosedSession,
     RegisteredAgents,

@@ -103,6 +103,7 @@ async def serve(plane: ControlPlane, *, ready: Callable[[int, int], None] | None
         async with asyncio.TaskGroup() as group:
             following = group.create_task(plane.live.run(), name="live events")
             hearing = group.create_task(plane.remote.run(), name="remote sessions")
+            signing = group.create_task(plane.tokens.run(), name="tokens")
             feeding = group.create_task(plane.feed.run(partial(figures, plane)), name="live figures")
             running = [group.create_task(server.serve([each]), name="server") for server, each in servers]
             try:
@@ -117,4 +118,5 @@ async def serve(plane: ControlPlane, *, ready: Callable[[int, int], None] | None
                 await asyncio.wait(running, timeout=STOP_S + 2)
                 await end(following)
                 await end(hearing)
+                await end(signing)
                 await end(feeding)

@@ -184,7 +184,7 @@ async def test_forged_expired_and_revoked_keys_open_nothing(client, admin, plane
     assert (await client.get("/api/pools", headers=bearer(made["key"]))).status_code == 200
     for text in forged(made["key"]):
         answer = await client.get("/api/pools", headers={b"authorization": b"Bearer " + text.encode("latin-1")})
-        assert problem_of(answer).code == "token_needed", text
+        assert problem_of(answer).code == ("token_forged" if text.startswith("eyJ") else "token_needed"), text
         assert "ada" not in answer.text
     prefix, text = new_key()
     expired = ApiKey(

@@ -407,3 +407,35 @@ async def test_what_a_task_leaves_open_its_pool_says(client: httpx.AsyncClient) 
     session = await opened(client, slots=2)
     await submit(client, WORK)
     assert (await session.one())["timeout_s"] == 300.0
+
+
+@pytest.mark.requirement("B12")
+async def test_a_remote_agent_gets_a_token_for_what_it_runs_and_can_register_anew_with_it(client, plane: ControlPlane) -> None:
+    key = (await client.post("/api/keys", json={"name": "root", "role": "system-admin"})).json()["key"]
+    admin = {"authorization": f"Bearer {key}"}
+    client.headers.update(admin)
+    first, other = await opened(client, "ocr-1"), await opened(client, "ocr-2")
+    await submit(client, tenant="acme")
+    await submit(client)
+    tasks = [await first.one(), await other.one()]
+    assert problem_of(await other.task(tasks[0], "token")).code == "task_foreign"
+    strange = await first.task(tasks[0], "token", audience="two words")
+    assert strange.status_code == 422
+    tokens = [(await who.task(task, "token")).json()["token"] for who, task in zip((first, other), tasks, strict=True)]
+    callers = [(await client.get("/api/session", headers={"authorization": f"Bearer {token}"})).json() for token in tokens]
+    assert [(who["name"], who["role"], who["tenant"]) for who in callers] == [
+        ("remote.ocr-1", "agent", "acme"),
+        ("remote.ocr-2", "agent", ""),
+    ]
+    mine = {"authorization": f"Bearer {tokens[1]}"}
+    for names in (["ocr-1"], ["ocr-2", "ocr-3"]):
+        agents = [{"name": name, "capabilities": [OCR]} for name in names]
+        refused = await client.post(SESSIONS, json={"agents": agents, "take_over": True}, headers=mine)
+        assert problem_of(refused).code == "agent_foreign"
+    again = {"agents": [{"name": "ocr-2", "capabilities": [OCR]}], "take_over": True}
+    assert (await client.post(SESSIONS, json=again, headers=mine)).status_code == 201
+    await client.post("/api/kill", json={"agent": "remote.ocr-2", "why": "it leaks"})
+    assert problem_of(await client.post(SESSIONS, json=again, headers=mine)).code == "token_revoked"
+    await client.delete("/api/tokens/remote.ocr-1", headers=admin)
+    gone = await client.get("/api/session", headers={"authorization": f"Bearer {tokens[0]}"})
+    assert problem_of(gone).code == "token_revoked"

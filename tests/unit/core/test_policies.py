@@ -2,7 +2,8 @@
 
 import pytest
 
-from amas.core.policies import Known, KnownPool, limit_told, matches, problems, told, warnings
+from amas.core.policies import Known, KnownPool, limit_told, matches, told
+from amas.core.policy_check import problems, warnings
 from amas.model.policy import ArgumentTest, CallLimit, PolicyRule
 
 KNOWN = Known(
@@ -37,6 +38,7 @@ def rule(name: str = "one", **said: object) -> PolicyRule:
         ({"when": {"n": ArgumentTest(one_of=(), matches=("x",))}}, "when.n.in", "the list is empty"),
         ({"when": {"p": ArgumentTest(under=("~/x",))}}, "when.p.under", "is no folder"),
         ({"when": {"u": ArgumentTest(host=("https://x",))}}, "when.u.host", "is no host"),
+        ({"when": {"p": ArgumentTest(matches=("x",) * 101)}}, "when.p.matches", "has 101 parts"),
         ({"limit": CallLimit(calls=0, per_s=60)}, "limit.calls", "is 0"),
         ({"limit": CallLimit(calls=1, per_s=0.1)}, "limit.per", "must be from 1s"),
         ({"name": "pool:coder"}, "name", "is how grants of pools are called"),
@@ -72,7 +74,17 @@ def test_rules_that_do_nothing_are_warned_of() -> None:
 
 
 @pytest.mark.parametrize(
-    ("glob", "text", "found"), [("a*", "a\nb", True), ("a?", "ab", False), ("[a]", "a", False), ("*b", "ab", True)]
+    ("glob", "text", "found"),
+    [
+        ("a*", "a\nb", True),
+        ("a?", "ab", False),
+        ("[a]", "a", False),
+        ("*b", "ab", True),
+        ("a*a", "a", False),
+        ("*a*b*", "xaxbx", True),
+        ("*a*b", "ba", False),
+        ("ab*b", "ab", False),
+    ],
 )
 def test_only_the_star_is_special(glob: str, text: str, found: bool) -> None:
     assert matches([glob], text) is found

@@ -9,6 +9,8 @@ from amas.model.states import Layer
 from amas.policy.judge import as_cedar
 from amas.policy.manager import PolicyManager
 
+pytestmark = pytest.mark.requirement("T1", "T5")
+
 POOLS = (
     PoolSpec(name="coder", agent=MODEL_AGENT, capabilities=("code.write",), options={"tools": ["read_file"]}),
     PoolSpec(name="chief", agent="x:y", capabilities=("goal.plan",), layer=Layer.EXECUTIVE),

@@ -25,6 +25,8 @@ do
         changed[#changed + 1] = field
         local killed = string.match(field, '^kill:(.*)$')
         if killed then table.insert(value == '' and lifted or thrown, killed) end
+        local stopped = value ~= '' and (killed or string.match(field, '^quarantine:(.*)$'))
+        if stopped then call('HINCRBY', P .. ':tokens:epochs', stopped, 1) end   -- 64_tokens.lua
         if field == 'fleet' then
           call('XADD', P .. ':desired:fleet', 'MAXLEN', FLEETS_KEPT, '*', 'rev', string.format('%d', rev + 1), 'fleet', value)
         end

@@ -15,7 +15,7 @@ from amas.server.access import AREAS
 from amas.server.access_shapes import AuditRecordPage, KeyPage, KeyShape, MadeKey, NewKey, NewSignIn, SessionShape
 from amas.server.contract import answers, encoded, takes
 from amas.server.identity import COOKIE, COOKIE_S, Caller, Calling, cookie
-from amas.server.plane import Plane
+from amas.server.plane import ControlPlane, Plane
 from amas.server.problems import Fault, Refusal
 
 router = APIRouter(prefix="/api", tags=["access"])
@@ -102,9 +102,9 @@ async def revoke_key(prefix: Annotated[str, Path(max_length=100)], plane: Plane)
 
 
 @router.get("/session", summary="Say who calls", **answers(SessionShape, _SESSION, problems=(503,)))
-async def get_session(caller: Calling) -> Response:
+async def get_session(caller: Calling, plane: Plane) -> Response:
     """Say who makes this request, and how one signs in; nobody is an answer, too."""
-    return encoded(_session(caller))
+    return encoded(_session(caller, plane))
 
 
 @router.post(
@@ -120,7 +120,7 @@ async def sign_in(request: Request, plane: Plane) -> Response:
     if caller is None:
         raise Refusal(Fault(detail="this key opens nothing: it is wrong, expired or revoked"), status=401, code="key_refused")
     request.scope["state"]["caller"] = caller  # for the audit
-    answer = encoded(_session(caller), 200, {"cache-control": "no-store"})
+    answer = encoded(_session(caller, plane), 200, {"cache-control": "no-store"})
     secure = request.url.scheme == "https"
     secret = await plane.identity.sign_in(caller)
     answer.set_cookie(COOKIE, secret, max_age=round(COOKIE_S), httponly=True, samesite="strict", secure=secure)
@@ -136,7 +136,7 @@ async def sign_out(request: Request, plane: Plane) -> Response:
     """End the browser's session, here and in the engine."""
     if secret := cookie(request.headers):
         await plane.identity.sessions.close(secret)
-    answer = encoded(SessionShape(name="", role="", tenant="", sign_in=["key"]))
+    answer = encoded(SessionShape(name="", role="", tenant="", sign_in=_ways(plane)))
     answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return answer
 
@@ -164,6 +164,10 @@ def _shape(key: ApiKey) -> KeyShape:
     return KeyShape(**_fields(key))
 
 
-def _session(caller: Caller) -> SessionShape:
+def _session(caller: Caller, plane: ControlPlane) -> SessionShape:
     role = caller.role if caller.name else ""
-    return SessionShape(name=caller.name, role=role, tenant=caller.tenant, sign_in=["key"])
+    return SessionShape(name=caller.name, role=role, tenant=caller.tenant, sign_in=_ways(plane))
+
+
+def _ways(plane: ControlPlane) -> list[str]:
+    return ["key", "oidc"] if plane.people.on else ["key"]

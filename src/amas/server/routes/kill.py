@@ -49,20 +49,20 @@ async def post_kill(request: Request, plane: Plane) -> Response:
     else:
         if not new.why.strip():
             raise Refusal(Fault(detail="say why, for those who find it tomorrow", pointer="#/why"))
-        await _check(plane, wanted, new)
+        await check_there(plane, wanted, agent=new.agent, pool=new.pool)
         wishes = [Wish(f"kill:{named[0]}", Kill(by=new.by, why=new.why, at_ms=plane.engine.now_ms()))]
     what = ", ".join(named) or "all"
     await plane.desired.change(wishes, by=new.by, why=f"{what}: kill lifted" if new.lift else f"{what} killed: {new.why}")
     return encoded(_page(await plane.desired.read()))
 
 
-async def _check(plane: ControlPlane, wanted: Desired, new: NewKill) -> None:
+async def check_there(plane: ControlPlane, wanted: Desired, *, agent: str, pool: str) -> None:
     """Raise AgentUnknown for a name that nobody has: a slip in an emergency must not look as if it had worked."""
     pools = {pool.name for pool in wanted.pools or plane.fleet.pools}
-    if new.pool and new.pool not in pools:
-        raise AgentUnknown(f"the fleet has no pool {new.pool!r}; it has {', '.join(sorted(pools)[:20])}")
-    if new.agent and pool_of(new.agent) not in pools and not await plane.remote.registry.look([new.agent]):
-        raise AgentUnknown(f"neither the fleet's pools nor remote sessions have an agent {new.agent!r}")
+    if pool and pool not in pools:
+        raise AgentUnknown(f"the fleet has no pool {pool!r}; it has {', '.join(sorted(pools)[:20])}")
+    if agent and pool_of(agent) not in pools and not await plane.remote.registry.look([agent]):
+        raise AgentUnknown(f"neither the fleet's pools nor remote sessions have an agent {agent!r}")
 
 
 def _page(wanted: Desired) -> KillPage:

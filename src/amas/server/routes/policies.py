@@ -7,7 +7,8 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from amas.core.difference import Change, Difference
-from amas.core.policies import Known, KnownPool, warnings
+from amas.core.policies import Known, KnownPool
+from amas.core.policy_check import warnings
 from amas.engine.tools import ToolLedger
 from amas.errors import AgentUnknown, FleetError
 from amas.model.fleet import FleetSpec, pool_of

@@ -27,6 +27,7 @@ from amas.server.problems import Fault, Refusal
 from amas.server.remote_shapes import (
     Beat,
     ClosedSession,
+    MadeToken,
     Mail,
     NewBeat,
     NewClaim,
@@ -40,6 +41,7 @@ from amas.server.remote_shapes import (
     NewResult,
     NewSession,
     NewStep,
+    NewTokenWish,
     OpenedSession,
     Receipts,
     RegisteredAgents,
@@ -98,6 +100,10 @@ async def open_session(request: Request, plane: Plane, caller: Calling) -> Respo
     """Open a session for a batch of agents, all or none; its token opens its further calls."""
     new = await intake.read_one(request, NewSession)
     agents = [_agent(each, index) for index, each in enumerate(new.agents)]
+    if caller.kind == "agent" and [agent.id for agent in agents] != [caller.name]:
+        raise Refusal(
+            Fault(detail=f"{caller.name} can register itself alone", pointer="#/agents"), status=403, code="agent_foreign"
+        )
     desk = plane.remote
     desk.check(agents)
     lease_s = desk.settings.lease_s
@@ -203,6 +209,21 @@ async def get_steps(request: Request, session_id: SessionId, task_id: TaskId, pl
     await _enter(request, plane, session_id)
     await plane.remote.own(session_id, task_id)
     return encoded(Steps(steps=await plane.remote.steps(task_id)))
+
+
+@router.post(
+    SESSIONS + "/{session_id}/tasks/{task_id}/token",
+    summary="Get a token for an agent",
+    openapi_extra=takes(NewTokenWish, NewTokenWish(attempt=1, audience="https://payments.example")),
+    **answers(MadeToken, MadeToken(token="eyJ...", expires_ms=1_757_086_400_000), problems=(*SAID, 401)),  # noqa: S106  an example
+)
+async def make_token(request: Request, session_id: SessionId, task_id: TaskId, plane: Plane) -> Response:
+    """Return a JWT by which the agent that runs a task shows a service who it is; for 24 hours (docs/access.md)."""
+    await _enter(request, plane, session_id)
+    said = await intake.read_one(request, NewTokenWish)
+    agent = await plane.remote.agent_at(session_id, task_id, said.attempt)
+    made = await plane.tokens.of_remote(session_id, agent, audience=said.audience, task_id=task_id)
+    return encoded(MadeToken(token=made.text, expires_ms=made.expires_ms), headers={"cache-control": "no-store"})
 
 
 @router.post(

@@ -20,9 +20,7 @@ SUB_TASKS_MAX = 200
 """More would be no picture any more; the list of the workflow's tasks has them."""
 
 _ID = "01990d3e-7a10-7c3e-9a44-0a6f5b7c8d9e"
-_SPAN = TimelineSpan(
-    kind="attempt", name="writer-1", state="succeeded", started_ms=1, finished_ms=4_200, attempt=1
-)
+_SPAN = TimelineSpan(kind="attempt", name="writer-1", state="succeeded", started_ms=1, finished_ms=4_200, attempt=1)
 
 
 @router.get(

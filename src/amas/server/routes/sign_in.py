@@ -1,0 +1,66 @@
+"""Signing in with an organisation's account: a browser goes to the provider and comes back (docs/access.md)."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import RedirectResponse, Response
+
+from amas.errors import SignInRefused
+from amas.model.access import Role
+from amas.server.identity import COOKIE, COOKIE_S, Caller
+from amas.server.oidc import CALLBACK
+from amas.server.plane import ControlPlane, Plane
+from amas.server.problems import Fault, Refusal
+
+router = APIRouter(include_in_schema=False)  # browsers are sent here; programs have no use for it
+
+LOGIN = "amas_login"
+"""The cookie of a sign-in under way."""
+LOGIN_S = 600
+NO_ROLE: Role = ""  # type: ignore[assignment]  # in the audit, of one who isn't let in
+
+
+@router.get("/auth/login")
+async def login(
+    plane: Plane,
+    next: Annotated[str, Query(max_length=600, description="Where on the page to go then.")] = "/",  # noqa: A002  the usual word
+) -> Response:
+    """Send a browser to the organisation's provider, where people sign in."""
+    _check(plane)
+    begun = await plane.people.begin(next)
+    answer = _sent_to(begun.url)
+    answer.set_cookie(LOGIN, begun.cookie, LOGIN_S, path="/auth", httponly=True, samesite="lax", secure=plane.people.secure)
+    return answer
+
+
+@router.get(CALLBACK)
+async def callback(request: Request, plane: Plane) -> Response:
+    """Let a browser in that comes back from the provider, with a new session, and send it to the page."""
+    _check(plane)
+    person = await plane.people.finish(request.query_params, request.cookies.get(LOGIN, ""))
+    grant = person.grant
+    caller = Caller(
+        name=person.name,
+        role=grant.role if grant else NO_ROLE,
+        tenant=grant.tenant if grant else "",
+        kind="oidc",
+        credential=plane.people.credential,
+    )
+    request.scope["state"]["caller"] = caller  # for the audit, also of one who isn't let in
+    if grant is None:
+        raise SignInRefused(f"{person.name} is in no group that may use this fleet: ask who sets AMAS_OIDC_ROLES")
+    answer = _sent_to(person.path)
+    answer.delete_cookie(LOGIN, path="/auth", httponly=True, samesite="lax")
+    secret, secure = await plane.identity.sign_in(caller), plane.people.secure
+    answer.set_cookie(COOKIE, secret, max_age=round(COOKIE_S), httponly=True, samesite="strict", secure=secure)
+    return answer
+
+
+def _check(plane: ControlPlane) -> None:
+    if not plane.people.on:
+        why = "people sign in here with API keys: AMAS_OIDC_ISSUER names no provider"
+        raise Refusal(Fault(detail=why), status=404, code="oidc_off")
+
+
+def _sent_to(url: str) -> RedirectResponse:
+    return RedirectResponse(url, 302, {"cache-control": "no-store", "referrer-policy": "no-referrer"})

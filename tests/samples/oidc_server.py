@@ -1,0 +1,96 @@
+"""A real OpenID provider for tests (npm's oidc-provider), and one in Python that says whatever a test has it say."""
+
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+import pytest
+from joserfc.jwk import RSAKey
+
+PACKAGE = "oidc-provider@9.13.3"
+FOLDER = Path(__file__).parents[2] / "build" / "oidc"
+INSTALL_S = 300
+
+
+def installed() -> Path:
+    """Return the folder with the provider, installed where it wasn't; skip where that can't be done."""
+    if not shutil.which("node") or not shutil.which("npm"):
+        pytest.skip("there is no node with npm on this machine, which the OpenID provider needs")
+    if not (FOLDER / "node_modules" / "oidc-provider" / "package.json").exists():
+        command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(FOLDER), PACKAGE]
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_S, check=False)
+        if done.returncode:
+            pytest.skip(f"npm can't install {PACKAGE}: {done.stderr.strip()[-200:]}")
+    return FOLDER
+
+
+@contextmanager
+def real_provider(redirect: str) -> Iterator[str]:
+    """Run a provider that sends people back to `redirect`; yield its issuer."""
+    command = ["node", str(Path(__file__).parent / "oidc" / "provider.mjs"), str(installed()), redirect]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as node:
+        assert node.stdout is not None
+        try:
+            yield node.stdout.readline().strip()
+        finally:
+            node.kill()
+
+
+@cache
+def _key() -> RSAKey:
+    return RSAKey.generate_key(2048, {"kid": "k1", "use": "sig"})
+
+
+class HostileProvider:
+    """Answers to everything as a provider would, with the ID token that `token` makes of the sign-in's nonce."""
+
+    def __init__(self) -> None:
+        self.key = _key()
+        self.told: dict[str, Any] = {}
+        """What its discovery document says otherwise."""
+        self.token: Any = lambda: ""
+        self.forms: list[dict[str, list[str]]] = []
+        provider = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def _answer(self, said: dict[str, Any], status: int = 200) -> None:
+                body = msgspec.json.encode(said)
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def do_GET(self) -> None:
+                if self.path == "/jwks":
+                    self._answer({"keys": [provider.key.as_dict(private=False)]})
+                    return
+                about = {name: f"{provider.issuer}/{name}" for name in ("authorization_endpoint", "token_endpoint")}
+                self._answer({"issuer": provider.issuer, **about, "jwks_uri": f"{provider.issuer}/jwks", **provider.told})
+
+            def do_POST(self) -> None:
+                provider.forms.append(parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode()))
+                self._answer({"access_token": "x", "token_type": "Bearer", "id_token": provider.token()})
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.issuer = f"http://127.0.0.1:{self._http.server_port}"
+
+    @contextmanager
+    def running(self) -> Iterator["HostileProvider"]:
+        thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield self
+        self._http.shutdown()
+        thread.join()
+        self._http.server_close()
