@@ -84,6 +84,9 @@ AmasError
 │   └── AuditDamaged          a line was changed, removed or put in
 ├── AccessError               author     a key can't be made or revoked as it was asked
 │   └── KeyUnknown
+├── WebhookError              author     a webhook can't be kept or found as it was asked
+│   ├── WebhookUnknown
+│   └── WebhooksFull
 ├── DeliveryUnreadable        author     a folder holds no record of a delivery
 └── SettingInvalid            operator   an environment variable's value can't be taken
 """
@@ -117,6 +120,9 @@ from amas.errors.author import (
     RunBookRefused,
     ScheduleInvalid,
     SubmissionError,
+    WebhookError,
+    WebhooksFull,
+    WebhookUnknown,
 )
 from amas.errors.base import (
     Actor,
@@ -271,5 +277,8 @@ __all__ = [
     "TaskError",
     "TaskFailed",
     "TaskUnknown",
+    "WebhookError",
+    "WebhookUnknown",
+    "WebhooksFull",
     "WorkflowUnknown",
 ]

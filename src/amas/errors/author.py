@@ -212,3 +212,22 @@ class KeyUnknown(AccessError):
     """No API key has this prefix."""
 
     code = "key_unknown"
+
+
+class WebhookError(AmasError):
+    """A webhook can't be kept or found as it was asked."""
+
+    code = "webhook_error"
+    act = "author"
+
+
+class WebhookUnknown(WebhookError):
+    """No webhook has this id."""
+
+    code = "webhook_unknown"
+
+
+class WebhooksFull(WebhookError):
+    """There are as many webhooks as are kept: remove one first."""
+
+    code = "webhooks_full"

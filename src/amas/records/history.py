@@ -95,6 +95,14 @@ class History:
             query = query.where(tasks.c.id.in_(sa.select(tasks.c.id).where(tasks.c.agent_id == agent_id).union(earlier)))
         return [_task(row) for row in await self._rows(query)]
 
+    async def tasks_by_id(self, task_ids: Sequence[str]) -> dict[str, TaskView]:
+        """Return those of these tasks that are known, without inputs and results."""
+        found: dict[str, TaskView] = {}
+        for first in range(0, len(task_ids), PAGE_MAX):
+            query = sa.select(*_LISTED).where(tasks.c.id.in_(task_ids[first : first + PAGE_MAX]))
+            found |= {row.id: _task(row) for row in await self._rows(query)}
+        return found
+
     async def tenants_of(self, task_ids: Sequence[str]) -> dict[str, str]:
         """Return the tenant of each of these tasks that is known, "" for none; 1000 at most."""
         query = sa.select(tasks.c.id, tasks.c.tenant).where(tasks.c.id.in_(task_ids)).limit(PAGE_MAX)

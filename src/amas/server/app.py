@@ -37,6 +37,7 @@ from amas.server.routes import (
     scaling,
     schedules,
     tasks,
+    webhooks,
     workflows,
 )
 from amas.server.tenancy import owned
@@ -61,7 +62,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
         dependencies=[Depends(owned)],
     )
     app.state.plane = plane
-    work = (tasks, workflows, flows, approvals, dead_letters, schedules, quality)
+    work = (tasks, workflows, flows, approvals, dead_letters, schedules, quality, webhooks)
     people = (
         agents,
         logs,

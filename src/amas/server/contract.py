@@ -29,6 +29,7 @@ from amas.server import (
     desired_shapes,
     diagnostic_shapes,
     healing_shapes,
+    hook_shapes,
     message_shapes,
     remote_shapes,
     rollout_shapes,
@@ -112,6 +113,7 @@ SHAPES: tuple[type, ...] = (
     ScalingBoard,
     *alert_shapes.SHAPES,
     *access_shapes.SHAPES,
+    *hook_shapes.SHAPES,
     Problem,
 )
 

@@ -25,6 +25,7 @@ from amas.server.alert_shapes import NewRun, NewSilence, RunAnswer
 from amas.server.backup_shapes import NewBackup
 from amas.server.desired_shapes import NewAgent, NewFleet, NewScale, Wished, Word
 from amas.server.healing_shapes import BreakerName, NewKill, NewQuarantine
+from amas.server.hook_shapes import NewWebhook
 from amas.server.identity import as_caller, caller_of
 from amas.server.media import ALIASES, JSON, MSGPACK, NDJSON
 from amas.server.message_shapes import NewMessage, NewQuestion
@@ -69,7 +70,7 @@ Shape = TypeVar(
     NewTask, NewGoal, NewSchedule, NewLimit, NewBudget, NewWorkflow, NewSignal, TaskSignal, NewRerun, NewAnswer, TaskIds,
     NewMessage, NewQuestion, NewRollout, Word, NewQuarantine, BreakerName, NewSilence, NewRun, RunAnswer,
     Wished, NewFleet, NewScale, NewAgent, NewBackup,
-    NewKey, NewSignIn, NewKill,
+    NewKey, NewSignIn, NewKill, NewWebhook,
 )  # fmt: skip
 
 

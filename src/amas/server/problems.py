@@ -80,6 +80,8 @@ STATUS: tuple[tuple[type[errors.AmasError], int], ...] = (
     (errors.SubmissionError, 422),
     (errors.GoalError, 422),
     (errors.KeyUnknown, 404),
+    (errors.WebhookUnknown, 404),
+    (errors.WebhookError, 409),
     (errors.AccessError, 409),
     (errors.AuditError, 503),
     (errors.AlertsChanged, 409),
