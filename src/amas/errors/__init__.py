@@ -40,6 +40,7 @@ AmasError
 │   ├── CapabilityUnknown
 │   ├── QueueFull
 │   ├── IdempotencyConflict
+│   ├── RequestUnderWay       nobody
 │   ├── ExpressionInvalid
 │   ├── FlowInvalid
 │   └── PayloadTooLarge
@@ -116,6 +117,7 @@ from amas.errors.author import (
     PlanRefused,
     QueueFull,
     ReplyOverdue,
+    RequestUnderWay,
     RolloutRefused,
     RunBookRefused,
     ScheduleInvalid,
@@ -259,6 +261,7 @@ __all__ = [
     "RecordsError",
     "RemoteRefused",
     "ReplyOverdue",
+    "RequestUnderWay",
     "ResetRefused",
     "RestoreRefused",
     "RetryLater",

@@ -134,6 +134,13 @@ class IdempotencyConflict(SubmissionError):
     code = "idempotency_conflict"
 
 
+class RequestUnderWay(SubmissionError):
+    """The first request under this idempotency key isn't answered yet: send it again in a moment."""
+
+    code = "request_under_way"
+    act = "nobody"  # type: ignore[assignment]
+
+
 class ExpressionInvalid(SubmissionError):
     """A condition or reference is no JMESPath expression, or can't be worked out."""
 

@@ -31,6 +31,7 @@ from amas.server import (
     healing_shapes,
     hook_shapes,
     message_shapes,
+    once,
     remote_shapes,
     rollout_shapes,
     shapes,
@@ -204,6 +205,14 @@ def _first_line(shape: type) -> str:
     return (shape.__doc__ or "").strip().splitlines()[0]
 
 
+def _tell_of_keys(document: dict[str, Any]) -> None:
+    """Say of every POST that takes an `Idempotency-Key` that it does."""
+    for path, methods in document["paths"].items():
+        if "post" in methods and once.takes_key(path):
+            methods["post"].setdefault("parameters", []).append(once.HEADER)
+            methods["post"]["responses"].setdefault("409", refusals(409)[409])
+
+
 def openapi_of(app: FastAPI, routers: Sequence[APIRouter], *, locked: bool) -> Callable[[], dict[str, Any]]:
     """Return what `app.openapi` is to be: FastAPI's document with our schemas and bodies. `locked`: a token is asked for."""
 
@@ -229,6 +238,7 @@ def openapi_of(app: FastAPI, routers: Sequence[APIRouter], *, locked: bool) -> C
                 document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
                 document["security"] = [{"token": []}]
             whole(document)
+            _tell_of_keys(document)
             app.openapi_schema = document
         return app.openapi_schema
 

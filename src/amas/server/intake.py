@@ -20,6 +20,7 @@ from amas.model.fleet import VARIANT, FleetSpec
 from amas.model.limits import Reserve, reserves_of
 from amas.model.task import RetryPolicy, Submission, TaskSpec
 from amas.observe.tracing import current
+from amas.server import once
 from amas.server.access_shapes import NewKey, NewSignIn
 from amas.server.alert_shapes import NewRun, NewSilence, RunAnswer
 from amas.server.backup_shapes import NewBackup
@@ -61,7 +62,6 @@ from amas.server.shapes import (
 
 BATCH_MAX = 1000
 """Tasks in one request: they are stored whole or not at all, in one call of the engine, which serves nobody else meanwhile."""
-IDEMPOTENCY_CHARS_MAX = 200
 
 Shape = TypeVar(
     "Shape",
@@ -248,14 +248,9 @@ def _some(names: object) -> str:
 
 
 def idempotency(request: Request, body: object, answer: bytes) -> Idempotency | None:
-    """Return what makes this request repeatable, None without an `Idempotency-Key`; each path and tenant has its own keys."""
-    key = request.headers.get("idempotency-key", "").strip()
+    """Return what makes this submission repeatable, None without an `Idempotency-Key`."""
+    key = once.given(request.headers)
     if not key:
         return None
-    if len(key) > IDEMPOTENCY_CHARS_MAX:
-        raise Refusal(
-            Fault(detail=f"an Idempotency-Key has at most {IDEMPOTENCY_CHARS_MAX} characters", parameter="idempotency-key")
-        )
     digest = sha256(msgspec.msgpack.encode(body, order="deterministic")).hexdigest()
-    tenant = caller_of(request).tenant
-    return Idempotency(f"{tenant}{request.url.path}:{key}", digest, answer)
+    return Idempotency(once.scoped(key, caller_of(request), request.url.path), digest, answer)

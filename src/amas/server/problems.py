@@ -77,6 +77,8 @@ STATUS: tuple[tuple[type[errors.AmasError], int], ...] = (
     (errors.ReplyOverdue, 504),
     (errors.MessageError, 422),
     (errors.SettingInvalid, 503),
+    (errors.IdempotencyConflict, 409),
+    (errors.RequestUnderWay, 409),
     (errors.SubmissionError, 422),
     (errors.GoalError, 422),
     (errors.KeyUnknown, 404),
