@@ -12,7 +12,7 @@ from amas.errors import WebhookUnknown
 
 def show(folder: Path | None, *, as_json: bool) -> None:
     """List webhooks."""
-    found = _all(Api.of(home_at(folder)))
+    found = Api.of(home_at(folder)).all("/api/webhooks")["items"]
     if as_json:
         print_json({"items": found})
     elif not found:
@@ -66,7 +66,7 @@ def test(webhook: str, folder: Path | None, *, as_json: bool) -> None:
 def missed(webhook: str, folder: Path | None, *, as_json: bool) -> None:
     """List what was given up."""
     api = Api.of(home_at(folder))
-    found = api.get(f"{_path(api, webhook)}/events", limit=1000)["items"]
+    found = api.all(f"{_path(api, webhook)}/events", limit=1000)["items"]
     if as_json:
         print_json({"items": found})
     elif not found:
@@ -98,19 +98,9 @@ def remove(webhook: str, folder: Path | None, *, as_json: bool) -> None:
         console().print(f"{gone['url']} is told nothing any more", markup=False)
 
 
-def _all(api: Api) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    cursor: str | None = ""
-    while cursor is not None:
-        page = api.get("/api/webhooks", limit=200, cursor=cursor)
-        found += page["items"]
-        cursor = page["next"]
-    return found
-
-
 def _path(api: Api, webhook: str) -> str:
     """Return the address of a webhook of which the end of its id is known; WebhookUnknown where that isn't one's alone."""
-    found = [each["id"] for each in _all(api) if each["id"].endswith(webhook)]
+    found = [each["id"] for each in api.all("/api/webhooks")["items"] if each["id"].endswith(webhook)]
     if len(found) != 1:
         how_many = "several webhooks' ids end" if found else "no webhook's id ends"
         raise WebhookUnknown(f"{how_many} in {webhook!r}: `amas webhooks` lists them")

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from amas.model.hooks import PATTERNS
+from amas.server.paging import Paged
 from amas.server.shapes import Given, Line
 
 Pattern = Literal[*PATTERNS]  # type: ignore[valid-type]  # one list for both; it is checked when bodies are read
@@ -61,11 +62,10 @@ class MadeWebhook(WebhookShape, frozen=True, kw_only=True):
     """What its posts are signed with, shown this once; empty where it names a variable."""
 
 
-class WebhookPage(msgspec.Struct, frozen=True, kw_only=True):
+class WebhookPage(Paged, frozen=True, kw_only=True):
     """Webhooks, oldest first."""
 
     items: list[WebhookShape]
-    next: str | None
     """The cursor of the next page; null on the last one."""
 
 
@@ -82,11 +82,10 @@ class HookEventShape(msgspec.Struct, frozen=True, kw_only=True):
     data: Any
 
 
-class HookEventPage(msgspec.Struct, frozen=True, kw_only=True):
+class HookEventPage(Paged, frozen=True, kw_only=True):
     """Events that a webhook hasn't got, those that happened last first."""
 
     items: list[HookEventShape]
-    next: str | None
 
 
 class TestedWebhook(msgspec.Struct, frozen=True, kw_only=True):

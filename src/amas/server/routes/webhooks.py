@@ -29,6 +29,7 @@ from amas.server.hook_shapes import (
     WebhookShape,
 )
 from amas.server.identity import Caller, Calling
+from amas.server.paging import Cursor, Limit, Page
 from amas.server.plane import ControlPlane, Plane
 from amas.server.problems import Fault, Refusal
 from amas.settings import WebhookSettings
@@ -101,16 +102,11 @@ async def add_webhook(request: Request, caller: Calling, plane: Plane) -> Respon
 
 
 @router.get("", summary="List webhooks", **answers(WebhookPage, WebhookPage(items=[_SHAPE], next=None), problems=(422, 503)))
-async def list_webhooks(
-    plane: Plane,
-    caller: Calling,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    cursor: Annotated[str, Query(max_length=100, description="The `next` of the page before.")] = "",
-) -> Response:
+async def list_webhooks(plane: Plane, caller: Calling, limit: Limit = 1000, cursor: Cursor = "") -> Response:
     """List webhooks, oldest first, and how it goes with them."""
-    found = [kept for kept in await plane.hooks.all() if caller.tenant in ("", kept.hook.tenant) and kept.hook.id > cursor]
-    following = found[limit - 1].hook.id if len(found) > limit else None
-    return encoded(WebhookPage(items=[_shape(kept) for kept in found[:limit]], next=following))
+    found = [kept for kept in await plane.hooks.all() if caller.tenant in ("", kept.hook.tenant)]
+    items, following = Page(limit, cursor).of(found, lambda kept: kept.hook.id)
+    return encoded(WebhookPage(items=[_shape(kept) for kept in items], next=following))
 
 
 @router.get("/{webhook_id}", summary="Look at a webhook", **answers(WebhookShape, _SHAPE, problems=(404, 422, 503)))
@@ -136,8 +132,8 @@ async def list_events(
     webhook_id: WebhookId,
     plane: Plane,
     state: Annotated[Which, Query(description="Those that are tried, or those that were given up.")] = "given_up",
-    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-    cursor: Annotated[str, Query(max_length=200, description="The `next` of the page before.")] = "",
+    limit: Limit = 50,
+    cursor: Cursor = "",
 ) -> Response:
     """List events, those that happened last first."""
     await _kept(plane, webhook_id)
