@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from amas.model.access import Role
 from amas.policy.audit import Line as AuditLine
-from amas.server.paging import Paged
+from amas.server.page_shapes import Paged
 from amas.server.shapes import Given, Line, Name
 
 DAYS_MAX = 3650

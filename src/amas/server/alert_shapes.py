@@ -8,7 +8,7 @@ from amas.engine.alerts import ReceiverState
 from amas.model.alerts import Alert, Severity, Silence
 from amas.model.runbook import AuditLine, Run
 from amas.server.desired_shapes import Reason
-from amas.server.paging import Paged
+from amas.server.page_shapes import Paged
 from amas.server.shapes import Given, Line
 
 

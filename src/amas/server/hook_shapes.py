@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from amas.model.hooks import PATTERNS
-from amas.server.paging import Paged
+from amas.server.page_shapes import Paged
 from amas.server.shapes import Given, Line
 
 Pattern = Literal[*PATTERNS]  # type: ignore[valid-type]  # one list for both; it is checked when bodies are read

@@ -5,20 +5,12 @@ neither repeats nor hides another. The history's lists are paged by their querie
 from collections.abc import Callable, Iterable
 from typing import Annotated, NamedTuple, TypeVar
 
-import msgspec
 from fastapi import Query
 
 T = TypeVar("T")
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most.")]
 Cursor = Annotated[str, Query(max_length=500, description="The `next` of the page before.")]
-
-
-class Paged(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of a list."""
-
-    next: str | None
-    """The `cursor` of the next page; null on the last one."""
 
 
 class Page(NamedTuple):

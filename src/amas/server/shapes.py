@@ -17,7 +17,7 @@ from amas.model.schedule import Missed, Overlap, ScheduleView
 from amas.model.states import AgentStatus, TaskState, WorkflowState
 from amas.model.task import Json, OnFailure
 from amas.records.views import Cost, CostGroup
-from amas.server.paging import Paged
+from amas.server.page_shapes import Paged
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Line = Annotated[str, Meta(max_length=200)]
