@@ -7,6 +7,9 @@ STAMP := $(VENV)/.installed
 
 PAGE := src/amas/_web/index.html
 
+# Tests start hundreds of processes; each would compile what it imports where nothing may be kept.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup demo test lint bench bench-peers bench-science bench-page soak local-model screenshots clean
 
 help:  ## print this list

@@ -42,6 +42,7 @@ from amas.errors import (
     TaskCancelled,
     TaskFailed,
 )
+from amas.model.artifact import is_reference
 from amas.model.fleet import DELAYED, FleetLimits, FleetSpec, own_queue
 from amas.model.flow import Flow
 from amas.model.goal import Goal
@@ -72,7 +73,7 @@ _AT_FAULT = (SubmissionError, ArtifactError, TypeError, ValueError, OverflowErro
 Done = TypeVar("Done")
 
 
-class NewTask(msgspec.Struct, frozen=True, kw_only=True):
+class NewTask(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A task to submit."""
 
     capability: str
@@ -128,7 +129,8 @@ class TaskHandle:
         if not self._outcome.done():
             async with asyncio.timeout(timeout_s):
                 await self._outcome.wait()
-        return await self._values.outcome(self._outcome.get())
+        outcome = self._outcome.get()
+        return await self._values.outcome(outcome) if is_reference(outcome.result) else outcome
 
     async def result(self, *, timeout_s: float | None = None) -> Json:
         """Return the task's result; `TaskFailed` or `TaskCancelled` when it has none."""

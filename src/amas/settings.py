@@ -308,6 +308,9 @@ class RemoteSettings(Settings, frozen=True, kw_only=True):
     lease_s: Annotated[float, Variable("AMAS_REMOTE_LEASE_S", "seconds", 1, 3600)] = 30.0
     """What a silent session's tasks wait. Longer than a host's: between these agents and us lies the internet."""
 
+    max_agents: Annotated[int, Variable("AMAS_REMOTE_MAX_AGENTS", "agents", 1, 1_000_000)] = 10_000
+    """So many may be registered at a time: whoever may register could fill the engine's memory otherwise."""
+
     @property
     def beat_every_s(self) -> float:
         """How often a session should be heard of: two beats may be lost."""

@@ -23,6 +23,7 @@ PAGES = {
     "/costs": "Costs",
     "/rollouts": "Roll-outs",
     "/alerts": "Alerts",
+    "/policies": "Policies",
     "/audit": "Audit",
 }
 
@@ -69,6 +70,20 @@ def test_a_goal_s_tasks_lead_to_each_task_and_its_agent(visit: Visit, goal: str)
     page.get_by_role("table").get_by_role("link").first.click()
     expect(page.get_by_role("heading", name="Latest tasks")).to_be_visible()
     expect(page.get_by_role("row", name=re.compile("Defects"))).to_be_visible()
+
+
+@pytest.mark.requirement("T5")
+def test_a_call_is_tried_against_the_policies(visit: Visit) -> None:
+    page = visit("/policies")
+    expect(page.get_by_text("so no agent may use any tool")).to_be_visible()
+    page.get_by_label("Agent").fill("code-reviewer-1")
+    page.get_by_label("Tool").fill("shell")
+    page.get_by_label("Arguments").fill('{"command": "ls"}')
+    page.get_by_role("button", name="Ask").click()
+    expect(page.get_by_role("status")).to_contain_text("✕ code-reviewer-1 may not use 'shell'")
+    page.get_by_label("Arguments").fill("ls")
+    page.get_by_role("button", name="Ask").click()
+    expect(page.get_by_role("alert")).to_contain_text("JSON object")
 
 
 def test_the_map_is_used_by_keyboard_and_search_alone(visit: Visit) -> None:

@@ -422,17 +422,6 @@ async def test_tables_of_a_newer_version_are_refused(records: Records, records_u
         await Records.open(records_url)
 
 
-async def test_the_scripts_make_the_tables_that_the_code_knows(records: Records) -> None:
-    from alembic.autogenerate import compare_metadata
-    from alembic.migration import MigrationContext
-
-    def differences(connection: sa.Connection) -> Any:
-        return compare_metadata(MigrationContext.configure(connection), metadata)
-
-    async with records._database.reading() as connection:
-        assert await connection.run_sync(differences) == []
-
-
 async def test_what_runs_again_is_recorded_as_it_stands(fleet: Fleet, records: Records) -> None:
     workflow = new_id()
     first, second = new_id(), new_id()

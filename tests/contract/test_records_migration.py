@@ -1,5 +1,6 @@
 """A history of an earlier version is read as before by this one, and can be recovered from."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import amas.records
 from amas.model.states import TaskState
 from amas.records.costs import Span
 from amas.records.database import Database
+from amas.records.migrate import migrate
 from amas.records.store import Records
 
 pack = msgspec.msgpack.encode
@@ -33,6 +35,42 @@ def _task(task_id: str, state: str, **columns: Any) -> dict[str, Any]:
 
 def _attempt(task_id: str, attempt: int, state: str) -> dict[str, Any]:
     return {"task_id": task_id, "attempt": attempt, "agent_id": "worker-1", "host_id": "h1", "state": state, "started_ms": 5}
+
+
+def _described(connection: sa.Connection) -> dict[str, Any]:
+    """Return all that a database says of its tables, but for the order of their columns."""
+    found, described = sa.inspect(connection), dict[str, Any]()
+    for table in found.get_table_names():
+        columns = {column["name"]: {**column, "type": str(column["type"])} for column in found.get_columns(table)}
+        described[table] = (
+            columns,
+            found.get_pk_constraint(table)["constrained_columns"],
+            {str(index["name"]): index for index in _shown(found.get_indexes(table))},
+            found.get_table_options(table),
+        )
+    described["version"] = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
+    return described
+
+
+def _shown(indices: Any) -> Any:
+    """Return indices with the conditions that they hold under as text."""
+    options = [{name: str(value) for name, value in index["dialect_options"].items()} for index in indices]
+    return [{**index, "dialect_options": given} for index, given in zip(indices, options, strict=True)]
+
+
+async def test_a_new_history_has_what_all_scripts_together_make(new_records_url: Callable[[], Awaitable[str]]) -> None:
+    scripted, made = Database(await new_records_url()), Database(await new_records_url())
+    try:
+        async with scripted.writing() as connection:
+            await connection.run_sync(_to_version, "head")
+            wanted = await connection.run_sync(_described)
+        await migrate(made)
+        async with made.reading() as connection:
+            assert await connection.run_sync(_described) == wanted
+        await migrate(made)
+    finally:
+        await scripted.close()
+        await made.close()
 
 
 async def test_a_history_of_the_first_version(records_url: str) -> None:

@@ -43,9 +43,13 @@ def test_mas_starts_in_order_and_goes_on_where_a_start_was_told_to_stop(amas: Co
     whole = sizes()
     assert 3 <= whole.pop("task-executor") <= 20, "they follow their work"
     assert whole == {"resource-manager": 2, "monitoring-agent": 3, "learning-agent": 2, "coordinator": 3}
+    learning = json.loads(amas("agents", "--pool", "learning-agent", "--json").stdout)["items"]
+    assert {agent["host_id"] for agent in learning} == {"host-2"}, "the one with the label gpu"
     folder = project(**{"a.py": FINE, "test_a.py": TESTS})
     ended = amas("run", GOAL, "--input", str(folder), "--json")
     assert json.loads(ended.stdout)["workflow"]["result"]["approved"] is True
+    limit = json.loads(amas("scaling", "learning-agent", "--json").stdout)["limit"]
+    assert (limit["memory_mb"], limit["max_mb"]) == (8192, 32_768)
     stopped = amas("down").stdout.splitlines()
     assert [line.partition("  ")[0] for line in stopped[:2]] == [
         "✓ stage 5: task-executor stopped",

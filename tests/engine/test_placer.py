@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from amas.controllers.declarer import Declarer
 from amas.controllers.figures import Figures
@@ -36,9 +37,9 @@ class Cell:
         self.figures = Figures()
         self.placer = Placer(self.state, self.figures)
 
-    async def join(self, *names: str, lease_s: float = 600.0) -> None:
+    async def join(self, *names: str, lease_s: float = 600.0, labels: dict[str, str] | None = None) -> None:
         for name in names:
-            await self.hosts.register(name, HostAbout(1, "m", "1", ()), lease_s=lease_s)
+            await self.hosts.register(name, HostAbout(1, "m", "1", (), labels=labels or {}), lease_s=lease_s)
 
     async def want(self, *wishes: Wish) -> None:
         await self.state.change(wishes, by="ann", why="a test")
@@ -47,6 +48,12 @@ class Cell:
         """Deal, and return how many agents each host has then."""
         await self.placer.run_once()
         return await self.now()
+
+    async def of(self, pool: str) -> dict[str, int]:
+        """Deal, and return how many agents of a pool each host has then."""
+        await self.placer.run_once()
+        seats = [(host, each) for host, of in (await self.state.read()).seats.items() for each in of]
+        return {host: each.count for host, each in seats if each.pool == pool}
 
     async def now(self) -> dict[str, int]:
         return {host: sum(of.count for of in seats) for host, seats in (await self.state.read()).seats.items()}
@@ -169,3 +176,18 @@ async def test_another_fleets_settings_are_set_and_told(engine: Engine, cell: Ce
     await declarer.run_once()
     assert told == [fleet()]
     assert (await bounds.read())["development.code"] == 7
+
+
+async def test_agents_sit_only_where_their_pool_s_labels_are_whoever_gives_them(cell: Cell) -> None:
+    plain = fleet(hosts=2)
+    coder, chief = plain.pools
+    choosy = replace(plain, pools=(replace(coder, node_selector={"gpu": "true"}), chief))
+    await cell.want(Wish("fleet", choosy))
+    await cell.join("h1", "h2")
+    assert await cell.of("coder") == {}
+    await cell.join("h3", labels={"gpu": "true"})
+    assert await cell.of("coder") == {"h3": 6}
+    await cell.want(Wish("fleet", replace(choosy, host_labels={"h1": {"gpu": "true"}, "h3": {"gpu": "no"}})))
+    assert await cell.of("coder") == {"h1": 6}, "what the fleet says goes before a host's own word, without a restart"
+    await cell.join("h2", labels={"gpu": "true"})  # started anew, with a label, and never missed
+    assert await cell.of("coder") == {"h1": 3, "h2": 3}

@@ -1,11 +1,13 @@
 """Remote agents in the engine: sessions are hosts, agents are found by facets, and leave with their session."""
 
+from typing import Any
+
 import pytest
 from tests.engine.cell import LEASE_S, Cell, done, task
 
 from amas.engine.queue import Slots
-from amas.engine.registry import AgentRegistry, Session
-from amas.errors import AgentTaken, SessionLost
+from amas.engine.registry import ANYBODY, NOBODY, AgentRegistry, Session, Terms
+from amas.errors import AgentsFull, AgentTaken, SessionLost
 from amas.model.remote import RemoteAgent, agent_id_of
 from amas.model.states import Layer
 
@@ -22,8 +24,8 @@ class Remote:
     def __init__(self, cell: Cell) -> None:
         self.cell, self.registry = cell, AgentRegistry(cell.engine)
 
-    async def open(self, *agents: RemoteAgent, take_over: bool = False) -> Session:
-        return await self.registry.open(agents, lease_s=LEASE_S, take_over=take_over, now_ms=self.cell.now)
+    async def open(self, *agents: RemoteAgent, **terms: Any) -> Session:
+        return await self.registry.open(agents, lease_s=LEASE_S, terms=Terms(**terms), now_ms=self.cell.now)
 
     async def found(self, *facets: str) -> list[str]:
         return [one.agent.id for one in await self.registry.find(facets)]
@@ -96,6 +98,27 @@ async def test_an_agent_has_one_live_session(remote: Remote, cell: Cell) -> None
     third = await remote.open(agent("a"))  # nobody swept yet, but the lease is over
     (shown,) = await remote.registry.find()
     assert shown.session_id == third.id != second.id
+
+
+async def test_nobody_takes_over_what_another_opened_by_name(remote: Remote, cell: Cell) -> None:
+    await remote.open(agent("a"), agent("b"), owner="ada")
+    for owner in ("bob", NOBODY):
+        with pytest.raises(AgentTaken):
+            await remote.open(agent("a"), take_over=True, owner=owner)
+    again = await remote.open(agent("a"), take_over=True, owner="ada")
+    await remote.open(agent("b"), take_over=True, owner=ANYBODY)
+    await remote.open(agent("b"), take_over=True, owner="bob")  # an administrator's session isn't guarded by a name
+    await remote.registry.close(again.id, now_ms=cell.now)
+    await remote.open(agent("a"), owner="bob")  # who has gone guards nothing
+
+
+async def test_there_are_no_more_agents_than_there_may_be(remote: Remote) -> None:
+    first = await remote.open(agent("a"), agent("b"), most=3)
+    with pytest.raises(AgentsFull, match="2 remote agents are registered and there may be 3"):
+        await remote.open(agent("c"), agent("d"), most=3)
+    assert await remote.found() == ["remote.a", "remote.b"]
+    await remote.registry.enrol(first.id, [agent("a", "text.sum"), agent("c")], terms=Terms(most=3))
+    assert await remote.found() == ["remote.a", "remote.b", "remote.c"]
 
 
 async def test_a_token_opens_its_session_alone(remote: Remote) -> None:

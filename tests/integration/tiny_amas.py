@@ -1,4 +1,4 @@
-"""A program with the two commands that the supervisor starts, `serve` and `host`, and nothing behind them; run by its tests.
+"""A program with the two parts that the supervisor starts, `serve HOME` and `host HOME NAME`, and nothing behind them.
 
 It notes its life in `<home>/life.txt`. A file `<home>/<name>.mode` makes it misbehave: `crash` (ends before it is ready), `mute`
 (never gets ready), `deaf` (ignores SIGTERM).
@@ -18,10 +18,10 @@ from amas.platforms.local.ready import tell_ready
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("command", choices=["serve", "host"])
-    parser.add_argument("--home", type=Path, required=True)
-    parser.add_argument("--host-id", default="control-plane")
+    parser.add_argument("home", type=Path)
+    parser.add_argument("name", nargs="?", default="control-plane")
     arguments = parser.parse_args()
-    home, name = Home(arguments.home), arguments.host_id
+    home, name = Home(arguments.home), arguments.name
     mode_file = home.folder / f"{name}.mode"
     mode = mode_file.read_text() if mode_file.exists() else ""
 

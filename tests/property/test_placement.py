@@ -7,9 +7,9 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amas.core.placement import agent_weight, place, taken_out
-from amas.model.desired import Seats
-from amas.model.fleet import PoolSpec
+from amas.core.placement import agent_weight, fits, place, taken_out, unseated
+from amas.model.desired import Desired, Order, Seats
+from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.numbers import Numbers, expand, ranges
 
 HOSTS = [f"host-{number}" for number in range(1, 7)]
@@ -203,3 +203,57 @@ def test_a_million_agents_cost_as_little_as_their_ranges() -> None:
     print(f"a million agents, 100 pools, 32 hosts, and four of them lost: {took_s:.3f} s")
     assert sum(len(seats.numbers) for of in placed.values() for seats in of) <= 100 * 32 * 5
     assert sum(seats.count for of in placed.values() for seats in of) == agents
+
+
+LABELS = {"host-1": {"gpu": "true", "zone": "a"}, "host-2": {"gpu": "true"}, "host-3": {"zone": "a"}}
+selectors = st.sampled_from([{}, {}, {"gpu": "true"}, {"zone": "a"}, {"gpu": "true", "zone": "a"}, {"gpu": "no"}])
+
+
+@st.composite
+def _choosy(draw: st.DrawFn) -> tuple[PoolSpec, ...]:
+    return tuple(msgspec.structs.replace(pool, node_selector=draw(selectors)) for pool in draw(pools))
+
+
+choosy = _choosy()
+
+
+@given(choosy, hosts, st.lists(st.tuples(choosy, hosts), max_size=3))
+@settings(deadline=None, max_examples=60)
+def test_agents_sit_evenly_on_hosts_with_their_labels_and_nowhere_else(
+    fleet: tuple[PoolSpec, ...], live: list[str], lived: list[tuple[tuple[PoolSpec, ...], list[str]]]
+) -> None:
+    placed: Placed = {}
+    for before, then in lived:
+        placed = place(before, then, placed, labels=LABELS)
+    placed = place(fleet, live, placed, labels=LABELS)
+    for pool in fleet:
+        able = [host for host in live if fits(pool.node_selector, LABELS.get(host, {}))]
+        counts = _counts(placed, pool, able)
+        assert sum(counts) == (pool.replicas if able else 0)
+        assert not able or max(counts) - min(counts) <= 1
+        assert sum(_counts(placed, pool, live)) == sum(counts)
+    assert place(fleet, live, placed, labels=LABELS) == placed
+
+
+def test_pools_that_sit_anywhere_make_room_for_those_that_cannot() -> None:
+    gpu = msgspec.structs.replace(_pool(0, 4), node_selector={"gpu": "true"})
+    singles = [_pool(number, 1) for number in range(1, 4)]
+    placed = place([*singles, gpu], ["host-1", "host-9"], {}, labels=LABELS)
+    assert {seats.pool for seats in placed["host-9"]} == {"pool-1", "pool-2", "pool-3"}
+    assert placed["host-1"] == (Seats("pool-0", ((1, 4),)),)
+
+
+def test_why_agents_have_no_host_is_said_with_the_way_out() -> None:
+    gpu = msgspec.structs.replace(_pool(0, 2), node_selector={"gpu": "true", "zone": "a"})
+    desired = Desired(fleet=FleetSpec(name="f", pools=(gpu, _pool(1, 1))), seats={"host-3": (Seats("pool-1", ((1, 1),)),)})
+    assert unseated(desired, ["host-3"], LABELS) == {
+        "pool-0": "2 of pool-0's agents have no host: none that lives has gpu=true, zone=a: start one with "
+        "`amas host --label gpu=true --label zone=a`, or label one in the fleet file (hosts: {labels: ...})"
+    }
+    drained = msgspec.structs.replace(desired, orders={"host-1": Order(drained=True)})
+    assert unseated(drained, ["host-1", "host-3"], LABELS)["pool-0"] == (
+        "2 of pool-0's agents have no host: all with gpu=true, zone=a are drained or cordoned (host-1): "
+        "`amas uncordon host-1` opens one"
+    )
+    assert unseated(desired, ["host-1", "host-3"], LABELS)["pool-0"].endswith("they are being dealt out")
+    assert unseated(desired, [], {})["pool-1"] == "1 of pool-1's agents have no host: no host lives"

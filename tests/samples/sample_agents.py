@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -10,9 +11,13 @@ import time
 from contextvars import ContextVar
 from pathlib import Path
 
+import msgspec
+
 from amas import BaseAgent, Context, GiveUp, RateLimited, RetryLater, SubTask, SyncContext, agent
+from amas.agents.task_context import TaskContext
 from amas.errors import TaskCancelled
 from amas.model.fleet import PoolSpec
+from amas.model.policy import ToolCall
 from amas.model.task import Json
 
 begun: dict[str, asyncio.Event] = {}
@@ -26,6 +31,21 @@ seen: ContextVar[str] = ContextVar("seen", default="nothing")
 @agent("test.echo")
 async def echo(task: Context) -> Json:
     return {"echo": task.input, "results": task.results, "failures": sorted(task.failures), "agent": task.agent_id}
+
+
+@agent("test.ask")
+async def ask(task: Context) -> Json:
+    """Ask whether a tool may be used, as whoever runs tools does."""
+    assert isinstance(task, TaskContext)
+    call = ToolCall(
+        agent=task.agent_id,
+        pool=task.member.pool,
+        layer=task.member.layer,
+        tenant=task.spec.tenant,
+        tool=task.input["tool"],
+        arguments=task.input["arguments"],
+    )
+    return msgspec.to_builtins(await task._services.guard.permit(call))
 
 
 @agent("test.swell")
@@ -237,6 +257,11 @@ async def isolated(task: Context) -> Json:  # noqa: C901  a list
             grandchild = subprocess.Popen(["sleep", "1000"])
             Path(task.options["pids"]).write_text(f"{os.getpid()} {grandchild.pid}")
             await asyncio.Event().wait()
+        case {"take_mb": memory_mb, "until": until}:
+            held = bytearray(memory_mb << 20)
+            while until and not Path(until).exists():
+                await asyncio.sleep(0.01)
+            return {"limit_mb": resource.getrlimit(resource.RLIMIT_AS)[0] >> 20, "held": len(held)}
     return None
 
 

@@ -18,6 +18,7 @@ const routes = [
   createRoute({ ...under, path: "/costs", component: lazyRouteComponent(() => import("./pages/Costs"), "Costs") }),
   createRoute({ ...under, path: "/rollouts", component: lazyRouteComponent(() => import("./pages/Rollouts"), "Rollouts") }),
   createRoute({ ...under, path: "/alerts", component: lazyRouteComponent(() => import("./pages/Alerts"), "Alerts") }),
+  createRoute({ ...under, path: "/policies", component: lazyRouteComponent(() => import("./pages/Policies"), "Policies") }),
   createRoute({ ...under, path: "/audit", component: lazyRouteComponent(() => import("./pages/Audit"), "Audit") }),
 ] as const;
 

@@ -20,6 +20,7 @@ import msgspec
 
 from amas.agents import frames
 from amas.agents.base import BaseAgent, FunctionAgent, load_agent, make_agent
+from amas.agents.child_memory import peak_mb
 from amas.agents.context import Context, SyncContext
 from amas.agents.failures import Verdict, failed, verdict
 from amas.agents.mail import MailCall
@@ -279,7 +280,10 @@ async def main(handle: int) -> None:
     start = frames.from_host.decode(await frames.read(reader))
     assert isinstance(start, frames.Start), "a host says Start first"
     listening = asyncio.create_task(line.listen(), name="listen")
-    await line.finish(await attempt(start, line))
+    end = await attempt(start, line)
+    if start.pool.scaling and start.pool.scaling.vertical:
+        line.say(frames.Took(peak_mb()))
+    await line.finish(end)
     listening.cancel()
 
 

@@ -23,6 +23,8 @@ from amas.model.task import Failure
 DETAIL_CHARS_MAX = 4096
 """Of a traceback or a program's output; the end says what went wrong."""
 MESSAGE_CHARS_MAX = 2048
+MEMORY_LIMIT = "memory_limit"
+"""The code of an attempt that asked for more memory than there was."""
 
 
 class Verdict(NamedTuple):
@@ -73,7 +75,7 @@ def verdict(error: BaseException) -> Verdict:  # noqa: PLR0911  one for each kin
         case SubmissionError() | ArtifactLost():
             return failed(error.code, str(error), final=True, detail=_trace(error))
         case MemoryError():
-            return failed("memory_limit", "the agent ran out of memory")
+            return failed(MEMORY_LIMIT, "the agent ran out of memory")
         case _:
             code = error.code if isinstance(error, AmasError) else "agent_error"
             name, text = type(error).__name__, str(error)

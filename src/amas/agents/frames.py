@@ -145,6 +145,12 @@ class LogLine(msgspec.Struct, frozen=True, tag=True):
     fields: dict[str, Json]
 
 
+class Took(msgspec.Struct, frozen=True, tag=True):
+    """The most memory that this process had, before it ends; said where the pool's limit follows it."""
+
+    memory_mb: int
+
+
 class Done(msgspec.Struct, frozen=True, tag=True):
     """The result."""
 
@@ -164,7 +170,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 Asks = Recall | Keep | Spawn | Spend | Mail | Left | Enter | Leave
 """What is answered."""
 FromHost = Start | Answer | Refusal
-FromChild = Asks | Used | Progress | LogLine | Done | Failed
+FromChild = Asks | Used | Progress | LogLine | Took | Done | Failed
 
 _encode = msgspec.msgpack.Encoder().encode
 from_host = msgspec.msgpack.Decoder(FromHost)

@@ -47,18 +47,21 @@ from amas.engine.hosts import HostAbout, HostFigures, HostRegistry
 from amas.engine.limits import Limits
 from amas.engine.queue import TaskQueue
 from amas.engine.recoveries import Recoveries
+from amas.engine.tools import ToolLedger
 from amas.errors import EngineError
 from amas.model.desired import Seats
-from amas.model.fleet import PoolSpec
+from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.gate import GateSpec
 from amas.model.healing import Crash
 from amas.model.numbers import Numbers, expand, ranges
+from amas.model.policy import PolicyRule
 from amas.model.states import AgentStatus
 from amas.model.task import Claimed, Completion
 from amas.observe import events
 from amas.observe.logging import Log
 from amas.observe.tracing import process_tracing
 from amas.policy.deliveries import seal
+from amas.policy.manager import PolicyManager
 from amas.settings import EngineSettings, HostSettings
 
 NO_RESTARTS: Mapping[str, int] = MappingProxyType({})
@@ -106,16 +109,17 @@ class Host:
         numbers: Mapping[str, Sequence[int]] | None = None,
         gate: GateSpec | None = None,
         bus: BusOpener | None = None,
+        labels: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Take up the agents; FleetError when a pool's can't be imported.
 
         `gate`: the fleet's. `bus`: how its agents write to others; without one they can't. `numbers`: this host's share of the
-        agents, by pool (see `core.placement`); all of them by default.
+        agents, by pool (see `core.placement`); all of them by default. `labels`: what pools may ask for.
         """
         self.host_id, self._revision, self._since_ms = host_id, 0, 0
         self._restarts = NO_RESTARTS
         self._engine_settings, self._settings, self._home, self._rng = engine, settings, home, rng
-        self._open_bus = bus
+        self._open_bus, self._labels = bus, dict(labels)
         self._mail: Mailroom | None = None
         self.state = HostState.STARTING
         self.working = asyncio.Event()
@@ -185,6 +189,10 @@ class Host:
         log, open_bus = self._home.log.bind(host_id=self.host_id), self._open_bus
         if open_bus is not None:
             self._mail = Mailroom(lambda: open_bus(engine, ()), self._surroundings, log=log, draw=self._rng.random)
+        fleet = FleetSpec(name=self.host_id, pools=tuple(squad.pool for squad in self._squads.values()))
+        self._policies = PolicyManager(
+            fleet, ToolLedger(engine), log=log, patient=lambda call: insist(call, draw=self._rng.random)
+        )
         self._services = Services(
             host_id=self.host_id,
             queue=queue,
@@ -203,6 +211,7 @@ class Host:
             loop=asyncio.get_running_loop(),
             hierarchy=self._hierarchy,
             mail=self._mail.carry_out if self._mail else no_mail,
+            guard=self._policies,
             seal=lambda delivered: seal(delivered, self._home.secret),
             tracing=process_tracing(),
         )
@@ -219,7 +228,7 @@ class Host:
 
     def _about(self) -> HostAbout:
         cards = tuple(squad.card for squad in self._squads.values() if squad.numbers)
-        return HostAbout(os.getpid(), socket.gethostname(), version("amas"), cards, self._revision)
+        return HostAbout(os.getpid(), socket.gethostname(), version("amas"), cards, self._revision, self._labels)
 
     async def _register(self) -> None:
         async with self._about_lock:  # what was said last is true
@@ -248,16 +257,18 @@ class Host:
         gate: GateSpec | None = None,
         revision: int = 0,
         restarts: Mapping[str, int] = NO_RESTARTS,
+        policies: tuple[PolicyRule, ...] = (),
     ) -> None:
         """Run these agents of these pools, and no others; returns when the engine knows, while those that go may still work.
 
         An agent whose pool has changed is made anew when it has done what it runs, which ends with the code that it began with;
         a pool that can't be imported keeps the agents that it has. `pools`: the whole fleet's. `gate`: the fleet's. `revision`:
         of what is wanted, told to the engine. `restarts`: when agents were asked to be restarted, by the engine's clock (ms).
-        Does nothing unless the host works.
+        `policies`: the fleet's, which hold from here on. Does nothing unless the host works.
         """
         if self.state is not HostState.WORKING:
             return
+        self._policies.follow(FleetSpec(name=self.host_id, pools=tuple(pools), policies=policies))
         specs = {pool.name: pool for pool in pools}
         wanted: dict[str, list[int]] = {}
         for seat in seats:
@@ -400,6 +411,7 @@ class Host:
                     ("progress", self._services.progress.run()),
                     ("health", self._health.run()),
                     ("healing", self._healer.run()),
+                    ("policies", self._policies.run()),
                     *([("mail", self._mail.run())] if self._mail else []),
                 )
             ]
@@ -494,6 +506,7 @@ class Host:
             self._mail.latencies if self._mail else None,
             dict(self._busy_s),
             tuple(sorted(self._healer.healing.copy())),
+            {name: squad.memory.most_mb() for name, squad in self._squads.copy().items() if squad.memory},
         )
 
     def _lose_lease(self, registration: int) -> None:
@@ -552,6 +565,7 @@ class Host:
         try:
             async with asyncio.timeout(FLUSH_S):
                 given_back = await self._registry.leave(self.host_id)
+                await self._policies.tell()
         except (EngineError, TimeoutError) as error:
             self._services.log.warning("a host left without a word; its lease runs out", event=events.HOST_LEFT, why=str(error))
             return

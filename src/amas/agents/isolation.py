@@ -17,8 +17,9 @@ import msgspec
 
 from amas.agents import frames
 from amas.agents.base import BaseAgent
+from amas.agents.child_memory import ChildMemory
 from amas.agents.context import Context
-from amas.agents.failures import DETAIL_CHARS_MAX, AttemptFailed, Verdict, failed
+from amas.agents.failures import DETAIL_CHARS_MAX, MEMORY_LIMIT, AttemptFailed, Verdict, failed
 from amas.errors import BudgetExhausted, InboxFull, MessageError, NotAllowed, SubmissionError
 from amas.model.fleet import PoolSpec
 from amas.model.task import Json
@@ -34,11 +35,12 @@ _READ_BYTES = 1 << 16
 class ProcessAgent(BaseAgent):
     """Stands in the host for an agent whose code runs in children only; its module isn't imported here."""
 
-    __slots__ = ("pool",)
+    __slots__ = ("memory", "pool")
 
-    def __init__(self, agent_id: str, pool: PoolSpec) -> None:
+    def __init__(self, agent_id: str, pool: PoolSpec, memory: ChildMemory | None = None) -> None:
+        """`memory`: where it is noted what its children take; None where nobody wants to know."""
         super().__init__(agent_id, pool)
-        self.pool = pool
+        self.pool, self.memory = pool, memory
 
     async def process_task(self, task: Context) -> Json:
         """Start a child for this attempt and return its result."""
@@ -65,6 +67,8 @@ class _Child:
                 raise
         output = asyncio.create_task(self._keep_output(process), name=f"output of {self._agent.agent_id}")
         reader, self._writer = await asyncio.open_unix_connection(sock=ours)
+        if self._agent.memory:
+            self._agent.memory.began(process.pid)
         try:
             return await self._converse(reader)
         except (EOFError, ConnectionError):
@@ -72,6 +76,8 @@ class _Child:
             await asyncio.wait((output,), timeout=OUTPUT_S)
             raise AttemptFailed(self._crashed(code)) from None
         finally:
+            if self._agent.memory:
+                self._agent.memory.ended(process.pid)
             _kill_group(process.pid)
             self._writer.close()
             await asyncio.wait((asyncio.create_task(process.wait()),), timeout=END_S)
@@ -140,11 +146,19 @@ class _Child:
                 self._context.progress(message.fraction, message.note)
             case frames.LogLine():
                 getattr(self._context.log, message.level)(message.message, **message.fields)
+            case frames.Took():
+                self._note(message.memory_mb)
             case frames.Failed():
+                if message.failure.code == MEMORY_LIMIT:  # it needed more, and nobody knows how much
+                    self._note(self._agent.pool.limits.memory_mb)
                 raise AttemptFailed(Verdict(message.failure, message.final, message.delay_s, message.provider, message.later))
             case _:
                 pass
         return None
+
+    def _note(self, memory_mb: int) -> None:
+        if self._agent.memory:
+            self._agent.memory.took(memory_mb)
 
     async def _answer(self, message: frames.Asks) -> None:
         try:

@@ -66,6 +66,13 @@ class Seating:
             spec = self._prepare(desired.spec)
             pools, gate = spec.pools, fleet_gate(spec.limits)
         seats = desired.seats.get(self._host.host_id, ())
-        await self._host.reseat(pools, seats, gate=gate, revision=desired.revision, restarts=desired.restarts)
+        await self._host.reseat(
+            pools,
+            seats,
+            gate=gate,
+            revision=desired.revision,
+            restarts=desired.restarts,
+            policies=desired.fleet.policies if desired.fleet else (),
+        )
         self._carried_out = desired.revision
         return True

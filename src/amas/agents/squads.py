@@ -8,6 +8,7 @@ import msgspec
 
 from amas.agents.attempt import Seat
 from amas.agents.base import AgentDefinition, BaseAgent, FunctionAgent, load_agent, make_agent, takes_mail
+from amas.agents.child_memory import ChildMemory
 from amas.agents.context import Context
 from amas.agents.failures import AttemptFailed, failed
 from amas.agents.health import has_check
@@ -22,7 +23,7 @@ from amas.model.task import Json
 class Squad:
     """The agents of a pool, made from one definition."""
 
-    __slots__ = ("_definition", "early", "numbers", "pool", "slots")
+    __slots__ = ("_definition", "early", "memory", "numbers", "pool", "slots")
 
     def __init__(self, pool: PoolSpec, slots: FreeSlots) -> None:
         """Import what the agents are made of; FleetError says why that can't be."""
@@ -32,6 +33,9 @@ class Squad:
         self.early = found is not None and (takes_mail(found) or (kind is not None and has_check(kind)))
         """Whether its agents are made before they have a task."""
         blocking = isinstance(found, AgentDefinition) and found.blocking
+        vertical = pool.isolation == "process" and pool.scaling and pool.scaling.vertical
+        self.memory = ChildMemory() if vertical else None
+        """What its children take, where their limit follows that."""
         self.numbers: Numbers = ()
         self.slots: PoolSlots = slots.add_pool(pool.queues, (), each=pool.tasks_per_agent, blocking=blocking)
 
@@ -47,7 +51,7 @@ class Squad:
     def seat(self, agent_id: str) -> Seat:
         """Return a new agent; one whose own code can't make it fails its task and is made again for the next."""
         if self._definition is None:
-            return Seat(ProcessAgent(agent_id, self.pool), self.pool)
+            return Seat(ProcessAgent(agent_id, self.pool, self.memory), self.pool)
         return Seat(make_agent(self._definition, agent_id, self.pool), self.pool)
 
     @property

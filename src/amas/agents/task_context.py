@@ -40,6 +40,7 @@ from amas.model.flow import BUILT_IN, RESERVED_PREFIX, TIMER_CAPABILITY, Wait
 from amas.model.goal import SubTask
 from amas.model.journal import ProgressNote
 from amas.model.limits import Amounts, Usage
+from amas.model.policy import ToolGuard
 from amas.model.states import Layer, TaskState
 from amas.model.task import Claimed, Failure, JournaledStep, Json, Submission, TaskOutcome
 from amas.observe import events
@@ -87,6 +88,8 @@ class Services(NamedTuple):
     """Signs a delivery; empty where the fleet has no secret."""
     mail: Carry
     """Sends and receives messages."""
+    guard: ToolGuard
+    """Is asked before an agent uses a tool."""
     tracing: Tracing | None = None
     """Where spans go; None: nowhere."""
 

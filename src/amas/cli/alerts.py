@@ -1,6 +1,5 @@
 """`amas alerts`, `amas runbooks` and `amas runbook`, through the API of the running fleet."""
 
-import json
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any, NamedTuple
 
 from amas.cli.api import Api, home_at, quoted
 from amas.cli.exit import ExitCode
-from amas.cli.output import console, moment, print_json
+from amas.cli.output import console, harmless, json_text, moment, print_json
 from amas.cli.who import me
 from amas.errors import InputUnusable
 
@@ -94,7 +93,7 @@ def watch(folder: Path | None, *, status: str, as_json: bool) -> None:
                 line = (
                     f"{moment(alert['seen_ms'])}  {alert['status']:8}  {alert['severity']:8}  {alert['rule']}: {_reason(alert)}"
                 )
-                print(json.dumps(alert, ensure_ascii=False) if as_json else line, flush=True)
+                print(json_text(alert) if as_json else harmless(line), flush=True)
         time.sleep(WATCH_EVERY_S)
 
 

@@ -13,6 +13,7 @@ import typer
 from amas.cli.api import Api, home_at
 from amas.cli.exit import ExitCode
 from amas.cli.output import complain, console, moment, print_json
+from amas.cli.scaling import print_hosts
 from amas.cli.who import me
 from amas.clock import monotonic_s
 from amas.errors import InputUnusable
@@ -67,7 +68,7 @@ def apply(asked: Asked, folder: Path | None, *, as_json: bool) -> None:
     why = asked.why or (f"applied {asked.file}" if asked.file else f"back to revision {asked.revision}")
     applied = api.post("/api/fleet/apply", {**body, "by": me(), "why": why, "expect": looked["revision"]})
     if asked.wait:
-        _until_done(api, applied["revision"], show=not as_json)
+        until_done(api, applied["revision"], show=not as_json)
     if as_json:
         print_json(applied)
     else:
@@ -154,10 +155,13 @@ def hosts(folder: Path | None, *, as_json: bool) -> None:
             host["seats"],
             host["running"],
             host["revision"] or "",
+            ", ".join(f"{name}={value}" for name, value in host["labels"].items()),
         ]
         for host in found["items"]
     ]
-    console().print(table("", ["host", "", "wanted", "agents", "tasks", "revision"], rows))
+    console().print(table("", ["host", "", "wanted", "agents", "tasks", "revision", "labels"], rows))
+    if found["scaling"]:
+        print_hosts(found["scaling"])
 
 
 def _wanted(order: dict[str, Any]) -> str:
@@ -188,14 +192,14 @@ def _say(lines: list[str]) -> None:
 
 def _finish(api: Api, answer: dict[str, Any], said: Said, sentence: str) -> None:
     if said.wait:
-        _until_done(api, answer["revision"], show=not said.as_json)
+        until_done(api, answer["revision"], show=not said.as_json)
     if said.as_json:
         print_json(answer)
     else:
         console().print(sentence, markup=False)
 
 
-def _until_done(api: Api, revision: int, *, show: bool) -> None:
+def until_done(api: Api, revision: int, *, show: bool) -> None:
     """Return once all agents sit where they should and all hosts have carried it out; exit code 1 when that takes too long."""
     until_s = monotonic_s() + WAIT_S
     with _progress(show=show) as say:

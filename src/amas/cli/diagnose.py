@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import typer
 
 from amas.cli.api import Api, home_at
-from amas.cli.output import console, harmless, print_json
+from amas.cli.output import console, print_json
 
 SHOWN_MAX = 10
 
@@ -56,7 +56,7 @@ def diagnose(folder: Path | None, *, as_json: bool) -> None:
     _table(
         "Oldest tasks",
         ("task", "is", "where", "for"),
-        ((each["id"], each["what"], harmless(each["where"]), f"{each['for_s']:,.0f} s") for each in found["stuck"]),
+        ((each["id"], each["what"], each["where"], f"{each['for_s']:,.0f} s") for each in found["stuck"]),
     )
 
 

@@ -171,6 +171,8 @@ def _agents(home: Home) -> str:
             f"every agent of {', '.join(down)} is quarantined, so its tasks wait: `amas quarantine list` says why, "
             "a new version of the pool or `amas quarantine lift AGENT` lets them go"
         )
+    if whys := [pool["why"] for pool in Api.of(home).get("/api/fleet/desired")["pools"] if pool["why"]]:
+        raise PlatformError("; ".join(whys[:SHOWN_MAX]))
     held = [f"{item['agent_id']}: {item['why']}" for item in found["items"]]
     return f"{len(held)} quarantined ({'; '.join(held[:SHOWN_MAX])})" if held else "none quarantined"
 

@@ -1,5 +1,8 @@
-"""What a command's exit code says."""
+"""What a command's exit code says, and how it ends where something went wrong."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
 
@@ -12,3 +15,20 @@ class ExitCode(IntEnum):
     UNUSABLE = 3
     CANCELLED = 4
     INTERRUPTED = 130
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """End the process for an error of the block: every expected one with one sentence and its exit code."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+    except Exception as error:
+        from amas.cli.output import complain
+        from amas.errors import AmasError
+
+        if not isinstance(error, AmasError):
+            raise
+        complain(error)
+        sys.exit(ExitCode.WRONG_INPUT if error.act == "author" else ExitCode.UNUSABLE)

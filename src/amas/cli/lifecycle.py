@@ -10,7 +10,6 @@ import msgspec
 
 from amas.cli.api import Api, Refused, home_at
 from amas.cli.output import console, moment, print_json
-from amas.cli.recover import tell_what_is_lost
 from amas.errors import FleetAlreadyRunning, FleetNotRunning
 from amas.model.closing import Closing
 from amas.model.fleet import DELAYED
@@ -25,6 +24,7 @@ def up(fleet: str, folder: Path | None, *, ports: Ports, phase: str, foreground:
     from amas.platforms.local import opening  # with the engine's driver, which takes a while to import
 
     home = home_at(folder)
+    has_past = _has_past(home)
     if home.supervisor_pid() is not None:
         state = fleet_state(home.folder)
         if asyncio.run(opening.reached(state)) is None:
@@ -44,7 +44,16 @@ def up(fleet: str, folder: Path | None, *, ports: Ports, phase: str, foreground:
         print_json(msgspec.to_builtins(state))
     else:
         console().print(f"fleet [bold]{state.name}[/bold] is up: {state.api_url}  data in {home.folder}")
-        tell_what_is_lost(home)
+        if has_past:
+            from amas.cli.recover import tell_what_is_lost  # with the records' library, which takes longer than all the rest
+
+            tell_what_is_lost(home)
+
+
+def _has_past(home: Home) -> bool:
+    """Return whether there may be a history from before this start: one that begins with it has lost nothing yet."""
+    settings = RecordsSettings.read()
+    return bool(settings.url) or Path(settings.url_for(home.folder).removeprefix("sqlite:///")).exists()
 
 
 def down(folder: Path | None, *, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from amas.cli.api import home_at
-from amas.cli.output import console, harmless
+from amas.cli.output import console, json_text
 from amas.observe.logfiles import Follower
 
 FOLLOW_EVERY_S = 0.3
@@ -58,19 +58,19 @@ def _new_lines(follower: Follower) -> Iterator[dict[str, Any]]:
 
 def _print(line: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(line), flush=True)
+        print(json_text(line), flush=True)
         return
     from rich.text import Text
 
     said = dict(line)
-    text = Text(harmless(said.pop("at", ""))[:23], style="dim")
-    level = harmless(said.pop("level", "info"))
+    text = Text(str(said.pop("at", ""))[:23], style="dim")
+    level = str(said.pop("level", "info"))
     text.append(f" {level:7}", style={"warning": "yellow", "error": "red", "critical": "red"}.get(level, "green"))
     if said.get("agent_id"):
-        text.append(f" {harmless(said.pop('agent_id'))}", style="cyan")
+        text.append(f" {said.pop('agent_id')}", style="cyan")
     message = said.pop("message", None) or said.pop("event", "")
-    text.append(f" {harmless(message)}")
+    text.append(f" {message}")
     for name, value in said.items():
-        text.append(f"  {harmless(name)}=", style="dim")
-        text.append(harmless(value))
+        text.append(f"  {name}=", style="dim")
+        text.append(str(value))
     console().print(text, soft_wrap=True)

@@ -6,7 +6,6 @@ Exit codes (`ExitCode`): 0 done · 1 the goal's workflow failed · 2 the input i
 can't be used (the operator must act) · 4 cancelled · 130 interrupted.
 """
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +14,7 @@ import typer.core
 
 from amas.cli import backup_commands
 from amas.cli.access_commands import app as access
-from amas.cli.exit import ExitCode
+from amas.cli.exit import reported
 from amas.cli.groups import ShowFirst as _ShowFirst
 from amas.cli.healing_commands import app as healing
 from amas.cli.hook_commands import app as webhooks
@@ -25,6 +24,7 @@ from amas.cli.observing import app as observing
 from amas.cli.operating import app as operating
 from amas.cli.options import HomeOption, Json, Watch
 from amas.cli.output import watched
+from amas.cli.policy_commands import app as policy_app
 from amas.cli.rolling import app as rolling
 from amas.cli.watching import alert_app, run_app, runbooks
 
@@ -538,12 +538,13 @@ def schedule(
 @app.command()
 def host(
     host_id: Annotated[str, typer.Option(help="This host's name in the fleet.")],
+    label: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, for pools with a node_selector; repeatable.")] = None,
     home: HomeOption = None,
 ) -> None:
     """Run one host of a fleet in the foreground (what `amas up` starts)."""
     from amas.platforms.local.host import run_host
 
-    run_host(home, host_id)
+    run_host(home, host_id, label or ())
 
 
 @app.command()
@@ -563,20 +564,12 @@ app.add_typer(operating)
 app.add_typer(healing)
 app.add_typer(observing)
 app.add_typer(access)
+app.add_typer(policy_app, name="policy")
 
 app.add_typer(model_app, name="model")
 
 
 def main() -> None:
     """Run the command line; every expected error is one sentence and an exit code."""
-    try:
+    with reported():
         app(standalone_mode=True)
-    except KeyboardInterrupt:
-        sys.exit(ExitCode.INTERRUPTED)
-    except Exception as error:
-        from amas.errors import AmasError
-
-        if not isinstance(error, AmasError):
-            raise
-        print(f"amas: {error}", file=sys.stderr)
-        sys.exit(ExitCode.WRONG_INPUT if error.act == "author" else ExitCode.UNUSABLE)

@@ -1,20 +1,28 @@
-"""How commands print: tables for people, JSON for programs."""
+"""How commands print: tables for people, JSON for programs.
+
+Keeps true: whatever titles, results and failures hold, which agents and their sources write, no terminal obeys it. The console
+itself sees to that, so no command can forget it; what is printed past the console goes through `harmless` or is JSON.
+"""
 
 import json
 import os
+import re
 import sys
 import time
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
 
 
 PIPE_COLUMNS = 200
+_OBEYED = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""What JSON lets stand as it is and a terminal may obey: the control characters above ASCII's, and what turns writing round."""
 WATCH_EVERY_S = 2.0
 """As often as hosts tell what they do."""
 
@@ -23,10 +31,18 @@ WATCH_EVERY_S = 2.0
 def console() -> "Console":
     """Return the terminal for results; errors go to stderr by themselves."""
     from rich.console import Console
+    from rich.segment import Segment
+
+    class Harmless(Console):
+        """Lets no character through to the terminal that isn't shown, but for rich's own."""
+
+        def render(self, renderable: "RenderableType", options: "ConsoleOptions | None" = None) -> "Iterable[Segment]":
+            for segment in super().render(renderable, options):
+                yield segment if segment.control or segment.text.isprintable() else Segment(harmless(segment.text), segment.style)
 
     # A pipe has no width: whoever reads it wants whole lines.
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_COLUMNS
-    return Console(highlight=False, width=width)
+    return Harmless(highlight=False, width=width)
 
 
 def harmless(value: object) -> str:
@@ -47,19 +63,19 @@ def _spelt(character: str) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """Return JSON with letters as they are, and what a terminal might obey as `\\u009b`: the same value to whoever reads it."""
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, indent=indent, ensure_ascii=False))
+
+
 def print_json(value: Any) -> None:
     """Print a value for programs, one document."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(json_text(value, indent=2))
 
 
-def complain(sentence: str) -> None:
+def complain(sentence: object) -> None:
     """Say on standard error what is wrong, in one line."""
-    print(f"amas: {' '.join(sentence.split())}", file=sys.stderr)
-
-
-def plain(text: str) -> str:
-    """Return a text that does nothing to a terminal: what isn't printable becomes a dot, but for the ends of lines."""
-    return "".join(char if char.isprintable() or char == "\n" else "·" for char in text)
+    print(f"amas: {harmless(' '.join(str(sentence).split()))}", file=sys.stderr)
 
 
 def watched(show: Callable[[], None], *, watch: bool) -> None:

@@ -24,11 +24,14 @@ def pools(folder: Path | None, *, as_json: bool) -> None:
         return
     from amas.cli.tree import table
 
+    whys = [pool["why"] for pool in api.get("/api/fleet/desired")["pools"] if pool["why"]]
     afar = api.get("/api/agents", pool=REMOTE_POOL, limit=AFAR_SHOWN)
     if not found["items"]:
         console().print("no agent is seated yet: `amas status` and `amas hosts` say why")
     else:
         _print_pools(found)
+    for why in whys:
+        console().print(why, markup=False, soft_wrap=True)
     if afar["items"]:
         console().print(table("elsewhere", *agent_rows(afar["items"])))
     if afar["next"]:

@@ -18,6 +18,16 @@ def scaling(pool: str, folder: Path | None, *, as_json: bool) -> None:
         _print_one(found)
     else:
         _print_all(found["pools"])
+        if found["hosts"]:
+            print_hosts(found["hosts"])
+
+
+def print_hosts(found: dict[str, Any]) -> None:
+    """Say how many hosts load asks for, why, and the last changes."""
+    console().print(
+        f"{found['replicas']} hosts, {found['min']} to {found['max']} by load: {found['reason']}", markup=False, soft_wrap=True
+    )
+    _print_steps(found)
 
 
 def _print_all(pools: list[dict[str, Any]]) -> None:
@@ -40,6 +50,16 @@ def _print_one(found: dict[str, Any]) -> None:
     console().print(_why(found), markup=False, soft_wrap=True)
     signals: list[list[object]] = [[each["name"], each["agents"], each["words"]] for each in found["signals"]]
     console().print(table("signals", ["signal", "agents", "because"], signals))
+    _print_steps(found)
+
+    if limit := found["limit"]:
+        console().print(f"memory limit: {limit['reason']}", markup=False, soft_wrap=True)
+        _print_steps({**limit, "recommend_only": found["recommend_only"]})
+
+
+def _print_steps(found: dict[str, Any]) -> None:
+    from amas.cli.tree import table
+
     steps: list[list[object]] = [
         [moment(each["at_ms"]), each["before"], each["replicas"], each["reason"]] for each in found["steps"]
     ]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from amas.cli.api import Api
-from amas.cli.output import moment, plain, seconds
+from amas.cli.output import harmless, moment, seconds
 
 Figures = dict[str, Any]
 """What `GET /api/metrics` answers."""
@@ -36,7 +36,7 @@ class View(NamedTuple):
 
 def row(key: str, *cells: object) -> Row:
     """Return a row of values as people read them."""
-    return Row(key, tuple(plain("" if cell is None else str(cell)).replace("\n", " ") for cell in cells))
+    return Row(key, tuple(harmless("" if cell is None else str(cell)).replace("\n", " ") for cell in cells))
 
 
 def headline(figures: Figures) -> list[str]:

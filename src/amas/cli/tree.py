@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from amas.cli.output import plain
+from amas.cli.output import harmless
 
 SHOWN_MAX = 8
 """Specialists of one team that are shown by name; of more, those that are done are counted."""
@@ -67,11 +67,11 @@ def _order(task: Task) -> tuple[int, str]:
 
 def _line(task: Task, now_ms: int) -> Text:
     mark, style = MARKS[task["state"]]
-    line = Text.assemble((f"{mark} ", style), (plain(task.get("title") or task.get("key") or task["capability"]), ""))
+    line = Text.assemble((f"{mark} ", style), (harmless(task.get("title") or task.get("key") or task["capability"]), ""))
     if task.get("agent_id"):
         line.append(f"  {task['agent_id']}", style="dim")
     if task["state"] == "running" and task.get("progress"):
-        line.append(f"  {task['progress']:.0%} {plain(task.get('note', ''))}".rstrip(), style="cyan")
+        line.append(f"  {task['progress']:.0%} {harmless(task.get('note', ''))}".rstrip(), style="cyan")
     if task.get("started_ms"):
         end = task.get("finished_ms") or (now_ms if task["state"] == "running" else 0)
         if end:
@@ -79,7 +79,7 @@ def _line(task: Task, now_ms: int) -> Text:
     if task["state"] == "failed" and task.get("failure") and task["failure"].get("code") == "dependency_failed":
         line.append("  not begun: what it needs failed", style="dim")  # the cause stands where it failed
     elif task["state"] == "failed" and task.get("failure"):
-        line.append(f"  {plain(task['failure']['message'])}", style="red")
+        line.append(f"  {harmless(task['failure']['message'])}", style="red")
     return line
 
 
@@ -104,5 +104,5 @@ def table(title: str, columns: list[str], rows: list[list[object]]) -> Table:
     for number, column in enumerate(columns):
         shown.add_column(column, no_wrap=number == 0)  # an id that is cut short can't be copied
     for row in rows:
-        shown.add_row(*("" if value is None else escape(plain(str(value))) for value in row))
+        shown.add_row(*("" if value is None else escape(harmless(str(value))) for value in row))
     return shown

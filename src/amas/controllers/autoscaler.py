@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from amas.core.scaling import Turn, decide
+from amas.controllers.memory_limits import LimitDecided, changes, decided
+from amas.core.scaling import Turn, decide, viewed
 from amas.core.scaling_history import ScalingMemory
 from amas.engine.desired import DesiredState, Wish
 from amas.engine.inbox import Inboxes
@@ -32,7 +33,6 @@ WAKE_S = 0.25
 """While a pool has no agents: what comes for it waits no longer than this, and the agents' own start."""
 AGAIN_S = 0.1
 KEEP_MS = 30_000
-STEPS_KEPT = 10
 CPU_MS = 10_000
 """Over which a host's CPU is measured: beats come every two seconds."""
 COSTS_MS, SPAN_MS = 60_000, 3_600_000
@@ -58,6 +58,8 @@ class _Size(NamedTuple):
     turn: Turn
     pinned_by: str
     applied: bool
+    limit: LimitDecided | None
+    """Of its memory limit, where that follows what is taken."""
 
 
 class Autoscaler:
@@ -141,7 +143,10 @@ class Autoscaler:
                 room -= turn.decision.replicas - pool.replicas
             elif turn.decision.replicas != pool.replicas:  # it keeps the size that it has
                 turn = turn._replace(memory=msgspec.structs.replace(turn.memory, sizes=turn.memory.sizes[:-1]))
-            sizes.append(_Size(pool, turn, pinned_by, applied))
+            limit = decided(pool, desired, look.hosts, roomy_ms=turn.memory.roomy_ms, at_ms=look.at_ms)
+            if limit:
+                turn = turn._replace(memory=msgspec.structs.replace(turn.memory, roomy_ms=limit.turn.roomy_ms))
+            sizes.append(_Size(pool, turn, pinned_by, applied, limit))
         return sizes
 
     def _observed(
@@ -190,10 +195,12 @@ class Autoscaler:
         changed = [size for size in sizes if size.applied and size.turn.decision.replicas != size.pool.replicas]
         kept = {size.pool.name for size in sizes if size.applied}
         left = sorted(name for name, scale in desired.scales.items() if scale.by == AUTOSCALER and name not in kept)
-        if not changed and not left:
-            return
-        wishes = [Wish(f"scale:{name}", None) for name in left]
+        limits = changes(desired, {size.pool.name: size.limit for size in sizes if size.limit})
+        wishes = [*(Wish(f"scale:{name}", None) for name in left), *(wish for wish, _ in limits)]
         reasons = [f"{name} has its declared size: it isn't scaled any more" for name in left]
+        reasons += [why for _, why in limits]
+        if not changed and not wishes:
+            return
         for size in changed:
             made, pool = size.turn.decision, size.pool.name
             scale = Scale(replicas=made.replicas, by=AUTOSCALER, why=made.reason, at_ms=at_ms)
@@ -219,8 +226,8 @@ class Autoscaler:
             self._memories[name] = size.turn.memory
             if before is None or msgspec.structs.replace(before, at_ms=view.at_ms) != view:
                 views[name] = view
-            decided = before is None or len(view.steps) != len(before.steps) or view.steps[:1] != before.steps[:1]
-            if decided or look.at_ms - self._kept_ms.get(name, 0) >= KEEP_MS:
+            moved = before is None or _steps(view) != _steps(before)
+            if moved or look.at_ms - self._kept_ms.get(name, 0) >= KEEP_MS:
                 memories[name] = size.turn.memory
                 views[name] = view
         gone = self._views.keys() - {size.pool.name for size in sizes}
@@ -284,25 +291,17 @@ def _viewed(size: _Size, before: PoolScaling | None) -> PoolScaling:
     """Return what people are shown after a decision."""
     made, spec = size.turn.decision, size.pool.scaling
     assert spec is not None
-    steps, grown, shrunk = (before.steps, before.grown, before.shrunk) if before else ((), 0, 0)
-    new_advice = spec.recommend_only and made.replicas != (before.recommended if before else made.before)
-    if made.replicas != made.before and (size.applied or new_advice):
-        step = ScalingStep(at_ms=made.at_ms, before=made.before, replicas=made.replicas, reason=made.reason)
-        steps = (step, *steps)[:STEPS_KEPT]
-    if size.applied:
-        grown, shrunk = grown + (made.replicas > made.before), shrunk + (made.replicas < made.before)
-    return PoolScaling(
+    now = PoolScaling(
         pool=size.pool.name,
         replicas=made.replicas if size.applied else size.pool.replicas,
         min=spec.min,
         max=spec.max,
-        recommended=made.replicas,
-        reason=made.reason,
         pinned_by=size.pinned_by,
         recommend_only=spec.recommend_only,
-        at_ms=made.at_ms,
-        signals=made.signals,
-        steps=steps,
-        grown=grown,
-        shrunk=shrunk,
     )
+    shown = viewed(made, before, now)
+    return msgspec.structs.replace(shown, limit=size.limit.viewed(before.limit if before else None)) if size.limit else shown
+
+
+def _steps(view: PoolScaling) -> tuple[ScalingStep, ...]:
+    return (*view.steps, *(view.limit.steps if view.limit else ()))

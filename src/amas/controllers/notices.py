@@ -120,9 +120,7 @@ class Notifier:
         by_alert = {alert.fingerprint: to_alertmanager(alert, fleet=fleet, now_ms=now_ms) for alert in resend}
         for notice in notices:  # the newest word on each alert counts
             by_alert[notice.alert.fingerprint] = to_alertmanager(notice.alert, fleet=fleet, now_ms=now_ms, status=notice.status)
-        url = self._settings.alertmanager_url.rstrip("/") + "/api/v2/alerts"
-        body = msgspec.json.encode(list(by_alert.values()))
-        await asyncio.to_thread(post, url, body, {}, reach=ANYWHERE, timeout_s=POST_TIMEOUT_S)
+        await asyncio.to_thread(tell_alertmanager, self._settings, list(by_alert.values()))
 
 
 def _after(state: ReceiverState, got: int, *, failures: int = 0, error: str = "", at_ms: int = 0) -> ReceiverState:
@@ -138,6 +136,12 @@ def tell_webhook(hook: Webhook, notice: Notice, *, fleet: str, secret: str, at_s
     body = msgspec.json.encode(body_of(notice, fleet=fleet))
     headers = headers_of(notice.id, body, secret, at_s=at_s)
     post(hook.url, body, headers, reach=ANYWHERE if hook.link_local else DECLARED, timeout_s=POST_TIMEOUT_S)
+
+
+def tell_alertmanager(settings: AlertSettings, alerts: Sequence[dict[str, object]]) -> None:
+    """Post alerts as `to_alertmanager` makes them; PostFailed when they didn't arrive. Blocks."""
+    url = settings.alertmanager_url.rstrip("/") + "/api/v2/alerts"
+    post(url, msgspec.json.encode(alerts), {}, reach=ANYWHERE, timeout_s=POST_TIMEOUT_S)
 
 
 def write_to_log(notice: Notice) -> None:

@@ -10,9 +10,11 @@ until the reaper gives it up, so that an engine that was away for a while moves 
 
 from collections.abc import Mapping
 
+import msgspec
+
 from amas.clock import monotonic_s
 from amas.controllers.figures import Figures
-from amas.core.placement import open_hosts, place
+from amas.core.placement import Labels, open_hosts, place, unseated
 from amas.engine.desired import CHANNEL, DesiredState, Wish
 from amas.errors import DesiredChanged
 from amas.model.desired import Desired, Seats
@@ -34,26 +36,27 @@ class Placer:
 
     def __init__(self, state: DesiredState, figures: Figures) -> None:
         self._state, self._figures = state, figures
-        self._seen: tuple[int, frozenset[str]] | None = None
+        self._seen: tuple[int, frozenset[str], Labels] | None = None
         self._since_s: float | None = None
         self._gathered = False
 
     async def run_once(self) -> float:
         """Deal what isn't dealt as it should be and return the seconds until the next look."""
         desired, live = await self._state.read_with_hosts()
-        seen = desired.revision, live
+        labels = await self._state.host_labels(desired, live)
+        seen = desired.revision, live, labels
         if seen == self._seen or desired.fleet is None:
             return PAUSE_S
         if wait_s := self._gathering_s(desired, live):
             return wait_s
-        placed = seats_of(desired, live)
+        placed = seats_of(desired, live, labels)
         if wishes := _changes(desired.seats, placed):
             try:
                 revision = await self._state.change(wishes, by=BY, expect=desired.revision)
             except DesiredChanged:
                 return 0.0
-            self._told(desired, live, placed)
-            seen = revision, live
+            self._told(desired, live, placed, labels)
+            seen = revision, live, labels
         self._seen = seen
         return PAUSE_S
 
@@ -67,27 +70,29 @@ class Placer:
         if self._since_s is None:
             self._since_s = now_s
         wait_s = self._since_s + GATHER_S - now_s
-        self._gathered = self._gathered or len(live) >= desired.fleet.hosts or wait_s <= 0
+        self._gathered = self._gathered or len(live) >= desired.hosts or wait_s <= 0
         return 0.0 if self._gathered else wait_s
 
-    def _told(self, desired: Desired, live: frozenset[str], placed: Mapping[str, tuple[Seats, ...]]) -> None:
+    def _told(self, desired: Desired, live: frozenset[str], placed: Mapping[str, tuple[Seats, ...]], labels: Labels) -> None:
         seated = sum(seats.count for of in placed.values() for seats in of)
-        unseated = sum(pool.replicas for pool in desired.pools) - seated
+        missing = sum(pool.replicas for pool in desired.pools) - seated
+        reasons = unseated(msgspec.structs.replace(desired, seats=placed), live, labels) if missing else {}
         self._figures.placements += 1
         process_log().info(
             "dealt the agents out",
             event=events.SEATS_DEALT,
             hosts=len(live),
             agents=seated,
-            unseated=unseated,
+            unseated=missing,
+            why=list(reasons.values()),
             of=desired.revision,
         )
 
 
-def seats_of(desired: Desired, live: frozenset[str]) -> dict[str, tuple[Seats, ...]]:
-    """Return how the agents are to sit, given what is wanted and who lives."""
+def seats_of(desired: Desired, live: frozenset[str], labels: Labels) -> dict[str, tuple[Seats, ...]]:
+    """Return how the agents are to sit, given what is wanted, who lives, and the labels of those."""
     may_get, may_keep = open_hosts(desired, live)
-    return place(desired.pools, may_get, desired.seats, cordoned=may_keep)
+    return place(desired.pools, may_get, desired.seats, cordoned=may_keep, labels=labels)
 
 
 def _changes(before: Mapping[str, tuple[Seats, ...]], after: Mapping[str, tuple[Seats, ...]]) -> list[Wish]:

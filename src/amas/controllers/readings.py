@@ -97,7 +97,7 @@ class Meter:
             *(Reading("queue_depth", float(depth), {"pool": pool}) for pool, depth in waiting.items()),
             *self._of_tasks(memory, totals),
             *_of_agents(hosts, pools, now_ms),
-            *_of_hosts(hosts, memory, fleet, now_ms),
+            *_of_hosts(hosts, memory, desired.hosts or fleet.hosts, now_ms),
             *await self._of_losses(hosts, now_ms),
             *_of_backups(fleet.backup, memory, now_ms),
             *(Reading(name, value) for name, value in self._machine.look().items()),
@@ -282,9 +282,9 @@ def _of_agents(hosts: Iterable[HostView], pools: Iterable[PoolSpec], now_ms: int
         yield Reading("agents_missing", float(max(0, pool.replicas - live[pool.name])), {"pool": pool.name})
 
 
-def _of_hosts(hosts: list[HostView], memory: Memory, fleet: FleetSpec, now_ms: int) -> Iterator[Reading]:
+def _of_hosts(hosts: list[HostView], memory: Memory, wanted: int, now_ms: int) -> Iterator[Reading]:
     yield Reading("hosts", float(len(hosts)))
-    yield Reading("hosts_missing", float(max(0, fleet.hosts - len(hosts))))
+    yield Reading("hosts_missing", float(max(0, wanted - len(hosts))))
     for host in hosts:
         labels, seen = {"host": host.id}, memory.hosts[host.id]
         yield Reading("host_up_s", (now_ms - host.since_ms) / 1000, labels)

@@ -23,6 +23,7 @@ from amas.controllers.deadlines import Deadlines
 from amas.controllers.declarer import Declarer
 from amas.controllers.errands import Errands
 from amas.controllers.figures import DutyWatch, Figures
+from amas.controllers.host_scaler import HostScaler
 from amas.controllers.logs import LogKeeper
 from amas.controllers.notices import Notifier
 from amas.controllers.placer import Placer
@@ -124,6 +125,7 @@ def make_duties(
         cron,
         Deadlines(queue, figures, timeout_s=timeout_s),
         Autoscaler(ScalingState(engine), desired, Inboxes(engine, MessageSettings.read()), records),
+        HostScaler(ScalingState(engine), desired),
         Declarer(desired, queue, resources, QueueBounds(engine), [cron]),
         Placer(desired, figures),
         Router(routes, fleet, desired),

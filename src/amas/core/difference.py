@@ -49,15 +49,15 @@ class Difference(msgspec.Struct, frozen=True):
 def difference(desired: Desired, fleet: FleetSpec) -> Difference:
     """Return what changes when `fleet` is declared in place of what is."""
     kept = scales_kept(desired.scales, fleet)
-    after = Desired(fleet=fleet, scales=kept)
+    after = Desired(fleet=fleet, scales=kept, host_scale=desired.host_scale)
     before = desired.fleet
     held, wanted = (_sizes(desired), _sizes(after))
     return Difference(
         changes=tuple(_changes(before, fleet, held, wanted)),
         agents_before=sum(held.values()),
         agents_after=sum(wanted.values()),
-        hosts_before=before.hosts if before else 0,
-        hosts_after=fleet.hosts,
+        hosts_before=desired.hosts,
+        hosts_after=after.hosts,
         queues_lost=tuple(sorted(_queues(before) - _queues(fleet))) if before else (),
         scales_dropped=tuple(sorted(desired.scales.keys() - kept.keys())),
         scales_kept=tuple(sorted(kept)),
@@ -159,13 +159,17 @@ def _changes(before: FleetSpec | None, after: FleetSpec, held: Mapping[str, int]
             yield Change(what, "changed", more, fields)
 
 
+_OWN_PARTS = {"pools", "providers", "tenants", "policies"}
+
+
 def _parts(fleet: FleetSpec) -> dict[str, dict[str, Any]]:
     """Return what a fleet consists of, each part as plain values, flat: `limits.memory_mb`."""
     whole = msgspec.to_builtins(fleet)
-    parts = {"fleet": {name: value for name, value in whole.items() if name not in {"pools", "providers", "tenants"}}}
+    parts = {"fleet": {name: value for name, value in whole.items() if name not in _OWN_PARTS}}
     parts |= {f"pool {pool['name']}": {name: value for name, value in pool.items() if name != "name"} for pool in whole["pools"]}
     parts |= {f"provider {one['name']}": one for one in whole["providers"]}
     parts |= {f"tenant {name}": tenant for name, tenant in whole["tenants"].items()}
+    parts |= {f"policy {one['name']}": one for one in whole["policies"]}
     return {what: dict(_flat(part)) for what, part in parts.items()}
 
 

@@ -7,13 +7,15 @@
   anew, two hosts' loads differ by at most the weight of the heaviest agent;
 - a host that goes away moves its own agents alone, a new one gets only its share, and a pool that grows or shrinks moves agents
   of no other; the agents that a pool loses are those with the highest numbers, or the one that is taken out (`taken_out`);
+- a pool with a `node_selector` is dealt so over the hosts that have its labels, and sits nowhere else;
 - what was dealt already stays as it is: placing again changes nothing.
 
 A cordoned host keeps what it has and gets no more. One that is drained, or gone, isn't among the hosts at all.
 """
 
 import heapq
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from amas.model.desired import Desired, Seats
 from amas.model.fleet import PoolSpec
@@ -22,6 +24,12 @@ from amas.model.numbers import ranges as ranges_of
 
 ISOLATED_WEIGHT = 8
 """An isolated agent's task is a process of its own: it takes several times the memory of one in the host's, and a fork."""
+
+
+Ranges = list[tuple[int, int]]
+Labels = Mapping[str, Mapping[str, str]]
+"""Each host's labels; a host that isn't there has none."""
+NO_LABELS: Labels = MappingProxyType({})
 
 
 def agent_weight(pool: PoolSpec) -> int:
@@ -41,38 +49,89 @@ def open_hosts(desired: Desired, live: Iterable[str]) -> tuple[list[str], list[s
     return may_get, may_keep
 
 
+def fits(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
+    """Return whether a host with these labels may seat agents that ask for a selector's."""
+    return all(labels.get(name) == value for name, value in selector.items())
+
+
 def place(
     pools: Sequence[PoolSpec],
     hosts: Sequence[str],
     present: Mapping[str, Iterable[Seats]],
     *,
     cordoned: Collection[str] = (),
+    labels: Labels = NO_LABELS,
 ) -> dict[str, tuple[Seats, ...]]:
     """Return each host's seats; a host without any isn't named.
 
     `hosts` may get agents and `cordoned` keep theirs; `present` is what was dealt before, to whomever.
     """
-    if not pools:
-        return {}
+    seats: dict[str, list[Seats]] = {}
+    load = dict.fromkeys(hosts, 0)
+    for group in _by_selector(pools):
+        able = [host for host in (*hosts, *cordoned) if fits(group[0].node_selector, labels.get(host, {}))]
+        free, kept = [host for host in able if host in load], [host for host in able if host not in load]
+        for host, pool, numbers in _dealt(group, free, present, kept, {host: load[host] for host in free}):
+            seats.setdefault(host, []).append(Seats(pool.name, tuple(numbers)))
+            if host in load:
+                load[host] += _count(numbers) * agent_weight(pool)
+    return {host: tuple(of) for host, of in seats.items()}
+
+
+def unseated(desired: Desired, live: Collection[str], labels: Labels) -> dict[str, str]:
+    """Return, by pool, why some of its agents have no live host, as a sentence with the way out."""
+    found, (may_get, _) = {}, open_hosts(desired, live)
+    for pool in desired.pools:
+        seated = sum(seats.count for host in live for seats in desired.seats.get(host, ()) if seats.pool == pool.name)
+        if missing := max(0, pool.replicas - seated):
+            found[pool.name] = f"{missing} of {pool.name}'s agents have no host: {_why(pool, may_get, live, labels)}"
+    return found
+
+
+def _why(pool: PoolSpec, may_get: Collection[str], live: Collection[str], labels: Labels) -> str:
+    asked = ", ".join(f"{name}={value}" for name, value in sorted(pool.node_selector.items()))
+    able = [host for host in sorted(live) if fits(pool.node_selector, labels.get(host, {}))]
+    if not live:
+        return "no host lives"
+    if not able:
+        start = " ".join(["amas host", *(f"--label {each}" for each in asked.split(", "))])
+        return f"none that lives has {asked}: start one with `{start}`, or label one in the fleet file (hosts: {{labels: ...}})"
+    if not any(host in may_get for host in able):
+        those = f"all with {asked}" if asked else "all"
+        return f"{those} are drained or cordoned ({', '.join(able)}): `amas uncordon {able[0]}` opens one"
+    return "they are being dealt out"
+
+
+def _by_selector(pools: Iterable[PoolSpec]) -> list[list[PoolSpec]]:
+    """Return the pools that may sit on the same hosts together, those with the most labels first: the others find room beside."""
+    groups: dict[tuple[tuple[str, str], ...], list[PoolSpec]] = {}
+    for pool in pools:
+        groups.setdefault(tuple(sorted(pool.node_selector.items())), []).append(pool)
+    return [groups[selector] for selector in sorted(groups, key=lambda selector: (-len(selector), selector))]
+
+
+def _dealt(
+    pools: Sequence[PoolSpec],
+    hosts: Sequence[str],
+    present: Mapping[str, Iterable[Seats]],
+    cordoned: Collection[str],
+    load: dict[str, int],
+) -> Iterator[tuple[str, PoolSpec, Ranges]]:
+    """Return who of these pools sits where, given what the hosts bear already."""
     pieces = _pieces(present, {*hosts, *cordoned})
     held = {pool.name: _held(pool, pieces.get(pool.name, [])) for pool in pools}
     counts = {name: {host: _count(ranges) for host, ranges in of.items()} for name, of in held.items()}
-    wanted = _shares(pools, hosts, counts, cordoned) if hosts else counts
-    seats: dict[str, list[Seats]] = {}
+    wanted = _shares(pools, hosts, counts, cordoned, load) if hosts else counts
     for pool in pools:
         for host, numbers in _deal(pool.numbers, held[pool.name], wanted[pool.name]).items():
             if numbers:
-                seats.setdefault(host, []).append(Seats(pool.name, tuple(numbers)))
-    return {host: tuple(of) for host, of in seats.items()}
+                yield host, pool, numbers
 
 
 def taken_out(pool: PoolSpec, number: int) -> Numbers:
     """Return the numbers that are gone from a pool of one agent fewer when this one of its agents is taken out."""
     left = set(expand(pool.numbers)) - {number}
     return ranges_of(set(range(1, max(left, default=0))) - left)
-
-
-Ranges = list[tuple[int, int]]
 
 
 def _pieces(present: Mapping[str, Iterable[Seats]], hosts: Collection[str]) -> dict[str, list[tuple[int, int, str]]]:
@@ -97,9 +156,13 @@ def _held(pool: PoolSpec, pieces: list[tuple[int, int, str]]) -> dict[str, Range
 
 
 def _shares(
-    pools: Sequence[PoolSpec], hosts: Sequence[str], counts: Mapping[str, Mapping[str, int]], cordoned: Collection[str]
+    pools: Sequence[PoolSpec],
+    hosts: Sequence[str],
+    counts: Mapping[str, Mapping[str, int]],
+    cordoned: Collection[str],
+    load: dict[str, int],
 ) -> dict[str, dict[str, int]]:
-    """Return how many agents of each pool each host is to have."""
+    """Return how many agents of each pool each host is to have; `load` is what hosts bear beyond what all have alike."""
     fresh = [host for host in hosts if not any(of.get(host) for of in counts.values())]
     shares: dict[str, dict[str, int]] = {}
     extras: dict[str, int] = {}
@@ -109,7 +172,6 @@ def _shares(
         shares[pool.name] = {host: has[host] for host in cordoned if has.get(host)}
         each, extras[pool.name] = divmod(pool.replicas - sum(shares[pool.name].values()), len(hosts))
         shares[pool.name].update(dict.fromkeys(hosts, each))
-    load = dict.fromkeys(hosts, 0)  # beyond what all of them have alike
     for name in _lightest_last(weights):  # who has one more keeps it
         floor = shares[name][hosts[0]]
         above = [host for host in hosts if counts[name].get(host, 0) > floor]

@@ -10,6 +10,8 @@ as soon as something waits. After Kubernetes' HorizontalPodAutoscaler (KEP-853),
 from math import ceil, floor
 from typing import NamedTuple
 
+import msgspec
+
 from amas.core.scaling_history import (
     At,
     ScalingMemory,
@@ -21,7 +23,18 @@ from amas.core.scaling_history import (
 )
 from amas.core.scaling_signals import signals
 from amas.core.windows import holds
-from amas.model.scaling import Observation, ScalingDecision, ScalingPace, ScalingSpec, Signal
+from amas.model.scaling import (
+    Observation,
+    PoolScaling,
+    ScalingDecision,
+    ScalingPace,
+    ScalingSpec,
+    ScalingStep,
+    Signal,
+)
+
+STEPS_KEPT = 10
+"""Of the last changes, for people to look at."""
 
 
 class Turn(NamedTuple):
@@ -59,20 +72,59 @@ def decide(  # noqa: PLR0913  one for each thing that it follows from
     `room`: agents that the fleet's limit leaves beyond those; None for no limit. `agent_usd_per_hour`: what was learned, for a
     pool that doesn't declare it. cost: a few dozen microseconds.
     """
-    before, memory = replicas, looked(memory, seen, replicas, spec)
+    memory = looked(memory, seen, replicas, spec)
     found = signals(spec, memory, seen, replicas=replicas, slots=slots)
     bounds = _bounds(spec, seen.at_ms, replicas, room=room, usd=spec.agent_usd_per_hour or agent_usd_per_hour)
-    asked = _asked(spec, found, replicas)
+    return _settled(spec, memory, found, replicas, bounds)
+
+
+def settled(spec: ScalingSpec, memory: ScalingMemory, found: tuple[Signal, ...], size: int, *, what: str) -> Turn:
+    """Return the size of something else that is `size` of `what` now, such as hosts, by the same bounds, windows and paces.
+
+    `memory`: after this look at it. `found`: what its signals ask for, the neediest first.
+    """
+    return _settled(spec, memory, found, size, _bounds(spec, memory.seen_ms, size, room=None, usd=None), what=what)
+
+
+def _settled(
+    spec: ScalingSpec, memory: ScalingMemory, found: tuple[Signal, ...], before: int, bounds: _Bounds, *, what: str = "agent"
+) -> Turn:
+    at_ms, asked = memory.seen_ms, _asked(spec, found, before)
     wanted = min(max(asked, bounds.low), bounds.grow_to)
-    memory = recommended(memory, At(seen.at_ms, wanted), spec)
+    memory = recommended(memory, At(at_ms, wanted), spec)
     replicas, why = _moved(spec, memory, wanted, before)
-    if replicas == 0 < before and not (memory.idle_ms and seen.at_ms - memory.idle_ms >= spec.idle_s * 1000):
+    if replicas == 0 < before and not (memory.idle_ms and at_ms - memory.idle_ms >= spec.idle_s * 1000):
         replicas, why = 1, f"the last one goes after {spec.idle_s:g} s without work"
     replicas, why = _held(bounds, replicas, asked, why)
     if replicas != before:
-        memory = resized(memory, At(seen.at_ms, replicas))
-    reason = _sentence(before, replicas, asked, found[0], why)
-    return Turn(ScalingDecision(at_ms=seen.at_ms, before=before, replicas=replicas, reason=reason, signals=found), memory)
+        memory = resized(memory, At(at_ms, replicas))
+    reason = _sentence(before, replicas, asked, found[0], why, what=what)
+    return Turn(ScalingDecision(at_ms=at_ms, before=before, replicas=replicas, reason=reason, signals=found), memory)
+
+
+def viewed(made: ScalingDecision, before: PoolScaling | None, now: PoolScaling) -> PoolScaling:
+    """Return what people are shown after a decision: `now` with the changes that were made, or advised, so far.
+
+    It was carried out where `now` has the size that was decided on.
+    """
+    applied = not now.recommend_only and not now.pinned_by
+    steps, grown, shrunk = (before.steps, before.grown, before.shrunk) if before else ((), 0, 0)
+    new_advice = now.recommend_only and made.replicas != (before.recommended if before else made.before)
+    if made.replicas != made.before and (applied or new_advice):
+        step = ScalingStep(at_ms=made.at_ms, before=made.before, replicas=made.replicas, reason=made.reason)
+        steps = (step, *steps)[:STEPS_KEPT]
+    if applied:
+        grown, shrunk = grown + (made.replicas > made.before), shrunk + (made.replicas < made.before)
+    return msgspec.structs.replace(
+        now,
+        recommended=made.replicas,
+        reason=made.reason,
+        at_ms=made.at_ms,
+        signals=made.signals,
+        steps=steps,
+        grown=grown,
+        shrunk=shrunk,
+    )
 
 
 def _asked(spec: ScalingSpec, found: tuple[Signal, ...], replicas: int) -> int:
@@ -140,9 +192,9 @@ def _pace_words(pace: ScalingPace) -> str:
     return f"it may change by {pace.count}{percent} in {pace.every_s:g} s"
 
 
-def _sentence(before: int, after: int, asked: int, signal: Signal, why: str) -> str:
+def _sentence(before: int, after: int, asked: int, signal: Signal, why: str, *, what: str) -> str:
     moves = f"{'grows' if after > before else 'shrinks'} from {before} to {after}"
     near = "" if asked == signal.agents else ", near enough"
-    agents = f"{signal.agents} agent{'' if signal.agents == 1 else 's'}"
-    said = f"{f'stays at {after}' if after == before else moves}: {signal.words}, which takes {agents}{near}"
+    takes = f"{signal.agents} {what}{'' if signal.agents == 1 else 's'}"
+    said = f"{f'stays at {after}' if after == before else moves}: {signal.words}, which takes {takes}{near}"
     return f"{said}; {why}" if why else said

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from amas.core.windows import week, zone
-from amas.model.scaling import ScalingPace, ScalingSpec, ScalingTargets, ScalingWindow
+from amas.model.scaling import ScalingPace, ScalingSpec, ScalingTargets, ScalingWindow, VerticalSpec
 
 Mistake = tuple[str, str]
 """The field as fleet files write it, and what is wrong and how to mend it."""
@@ -20,7 +20,7 @@ def mistakes(spec: ScalingSpec) -> Iterator[Mistake]:
     if spec.max < max(spec.min, 1):
         yield "max", f"is {spec.max}, but must be at least {max(spec.min, 1)}"
     yield from _of_targets(spec.targets)
-    if spec.targets == ScalingTargets() and not spec.windows:
+    if spec.targets == ScalingTargets() and not spec.windows and not spec.vertical:
         yield "targets", "are missing: say what the size follows, such as {queue_depth: 10}"
     for name, pace in (("up", spec.up), ("down", spec.down)):
         yield from ((f"{name}.{field}", message) for field, message in _of_pace(pace))
@@ -29,6 +29,8 @@ def mistakes(spec: ScalingSpec) -> Iterator[Mistake]:
     for field in ("usd_per_hour", "agent_usd_per_hour"):
         if (usd := getattr(spec, field)) is not None and not 0 < usd <= FIGURE_MAX:
             yield field, f"is {usd:g}, but must be more than 0"
+    if spec.vertical:
+        yield from ((f"vertical.{field}", message) for field, message in _of_vertical(spec.vertical))
     for index, window in enumerate(spec.windows):
         yield from ((f"schedules[{index}]{field}", message) for field, message in _of_window(window, spec))
 
@@ -49,6 +51,13 @@ def _of_pace(pace: ScalingPace) -> Iterator[Mistake]:
     for field in ("every_s", "after_s", "cooldown_s"):
         if getattr(pace, field) > DAY_S:
             yield field.removesuffix("_s"), "is longer than a day"
+
+
+def _of_vertical(rule: VerticalSpec) -> Iterator[Mistake]:
+    if not 0 < rule.memory < 1:
+        yield "memory", f"is {rule.memory:g}, but must be a share of the limit over 0 and less than 1"
+    if rule.step_mb < 1:
+        yield "step_mb", f"is {rule.step_mb}, but must be at least 1"
 
 
 def _of_window(window: ScalingWindow, spec: ScalingSpec) -> Iterator[Mistake]:

@@ -50,6 +50,8 @@ class ScalingMemory(msgspec.Struct, frozen=True, array_like=True):
     sizes: tuple[At, ...] = ()
     """Which size it had since when."""
     marks: tuple[Mark, ...] = ()
+    roomy_ms: int = 0
+    """Since when a lower memory limit would have done; 0 where it wouldn't."""
 
 
 def looked(memory: ScalingMemory, seen: Observation, replicas: int, spec: ScalingSpec) -> ScalingMemory:

@@ -29,7 +29,7 @@ def signals(spec: ScalingSpec, memory: ScalingMemory, seen: Observation, *, repl
     return tuple(sorted(found, key=lambda signal: (-signal.agents, signal.target is None)))
 
 
-def _agents(needed: float) -> int:
+def ceiling(needed: float) -> int:
     """Round up, but not for what is only an error of the arithmetic."""
     return AGENTS_MAX if needed >= AGENTS_MAX else ceil(needed - 1e-9)
 
@@ -37,26 +37,26 @@ def _agents(needed: float) -> int:
 def _of_tasks(spec: ScalingSpec, memory: ScalingMemory, seen: Observation, *, replicas: int, slots: int) -> Iterator[Signal]:
     wanted, waits, runs = spec.targets, _count(seen.waiting, "waits", "wait"), _count(seen.running, "runs", "run")
     there = _there(seen, replicas)
-    busy, work = seen.running / slots, _agents((seen.running + seen.waiting) / slots)
-    yield Signal(name="busy", value=seen.running, agents=_agents(busy), words=runs)
+    busy, work = seen.running / slots, ceiling((seen.running + seen.waiting) / slots)
+    yield Signal(name="busy", value=seen.running, agents=ceiling(busy), words=runs)
     if seen.waiting:
         yield Signal(name="waiting", value=seen.waiting, agents=1, words=waits)
     if (each := wanted.queue_depth) is not None:
-        agents = min(_agents(busy + seen.waiting / each), work)
+        agents = min(ceiling(busy + seen.waiting / each), work)
         words = f"{waits}, {each:g} for an agent, and {runs}"
         yield Signal(name="queue_depth", value=seen.waiting, target=each, agents=agents, words=words)
     if (whole := wanted.queue_total) is not None:
-        agents = min(_in_proportion(seen.waiting, whole, there, spec.tolerance), work)
+        agents = min(in_proportion(seen.waiting, whole, there, spec.tolerance), work)
         words = f"{waits}, {whole:g} are meant to"
         yield Signal(name="queue_total", value=seen.waiting, target=whole, agents=agents, words=words)
     if (wait_s := wanted.oldest_s) is not None and (oldest := oldest_s(memory, seen)) is not None:
-        agents = min(_in_proportion(oldest, wait_s, there, spec.tolerance), work)
+        agents = min(in_proportion(oldest, wait_s, there, spec.tolerance), work)
         words = f"the next task has waited {oldest:.3g} s, {wait_s:g} s are meant"
         yield Signal(name="oldest", value=oldest, target=wait_s, agents=agents, words=words)
     if (share := wanted.utilisation) is not None:
         used = seen.running / (slots * replicas) if replicas else 0.0
         words = f"{runs} on {slots * replicas} places, {share:.0%} are meant to be taken"
-        yield Signal(name="utilisation", value=used, target=share, agents=_agents(busy / share), words=words)
+        yield Signal(name="utilisation", value=used, target=share, agents=ceiling(busy / share), words=words)
 
 
 def _of_hosts(spec: ScalingSpec, seen: Observation, replicas: int) -> Iterator[Signal]:
@@ -66,7 +66,7 @@ def _of_hosts(spec: ScalingSpec, seen: Observation, replicas: int) -> Iterator[S
         ("memory", seen.memory_mb, wanted.memory_mb, "its hosts hold {:.4g} MiB each, {:g} are meant"),
     ):
         if value is not None and target is not None:
-            agents = _in_proportion(value, target, _there(seen, replicas), spec.tolerance)
+            agents = in_proportion(value, target, _there(seen, replicas), spec.tolerance)
             yield Signal(name=name, value=value, target=target, agents=agents, words=words.format(value, target))
 
 
@@ -77,7 +77,7 @@ def _of_counts(spec: ScalingSpec, seen: Observation) -> Iterator[Signal]:
         ("workflows", seen.workflows, wanted.workflows, "{} workflows are open, {:g} for an agent"),
     ):
         if target is not None:
-            yield Signal(name=name, value=value, target=target, agents=_agents(value / target), words=words.format(value, target))
+            yield Signal(name=name, value=value, target=target, agents=ceiling(value / target), words=words.format(value, target))
 
 
 def _expected(spec: ScalingSpec, memory: ScalingMemory, seen: Observation, slots: int) -> Signal | None:
@@ -87,7 +87,7 @@ def _expected(spec: ScalingSpec, memory: ScalingMemory, seen: Observation, slots
     if expected is None or work_s is None:
         return None
     per_s = expected * seen.share * 1000 / INTERVAL_MS
-    agents = _agents(per_s * work_s / slots / (spec.targets.utilisation or FORECAST_UTILISATION))
+    agents = ceiling(per_s * work_s / slots / (spec.targets.utilisation or FORECAST_UTILISATION))
     words = f"{per_s:.3g} tasks a second are expected, {work_s:.3g} s of work each"
     return Signal(name="forecast", value=per_s, agents=agents, words=words)
 
@@ -103,7 +103,7 @@ def _there(seen: Observation, replicas: int) -> int:
     return replicas if seen.seated is None else seen.seated
 
 
-def _in_proportion(value: float, target: float, agents: int, tolerance: float) -> int:
+def in_proportion(value: float, target: float, agents: int, tolerance: float) -> int:
     """Return the agents with which a figure would be on target if it goes down as they go up."""
     ratio = value / target
-    return agents if abs(ratio - 1) <= tolerance else _agents(agents * ratio)
+    return agents if abs(ratio - 1) <= tolerance else ceiling(agents * ratio)

@@ -10,12 +10,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import redis.asyncio as driver
-from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
-from redis.backoff import NoBackoff
-
+from amas.engine.driver import (
+    AbstractConnection,
+    BlockingConnectionPool,
+    ConnectionPool,
+    NoBackoff,
+    Retry,
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+)
 from amas.errors import SettingInvalid
 
 CONNECT_TIMEOUT_S = 5.0
@@ -41,7 +45,7 @@ class Sentinels(NamedTuple):
     sentinel_password: str | None
 
 
-class _FollowingPool(driver.BlockingConnectionPool, SentinelConnectionPool):
+class _FollowingPool(BlockingConnectionPool, SentinelConnectionPool):
     """Connections to the primary, at most so many; who finds none free waits."""
 
     async def aclose(self) -> None:
@@ -77,7 +81,7 @@ def parse_sentinels(url: str) -> Sentinels:
     return Sentinels(hosts, name, number, unquote(username) or None, unquote(password) or None, secret)
 
 
-def make_pool(url: str, *, timeout_s: float, connected: Connected) -> driver.ConnectionPool:
+def make_pool(url: str, *, timeout_s: float, connected: Connected) -> ConnectionPool:
     """Return a pool for `url`; `connected` is awaited with each connection that is made, after its handshake.
 
     `timeout_s`: a server that doesn't answer for so long is given up. The driver never repeats a call: only callers know what may
@@ -97,12 +101,12 @@ def make_pool(url: str, *, timeout_s: float, connected: Connected) -> driver.Con
     if scheme == SENTINEL_SCHEME:
         return _following(parse_sentinels(url), options, limit_s=min(SENTINEL_TIMEOUT_S, connect_s))
     try:
-        return driver.BlockingConnectionPool.from_url(f"{_OTHER_NAMES.get(scheme, scheme)}{separator}{rest}", **options)
+        return BlockingConnectionPool.from_url(f"{_OTHER_NAMES.get(scheme, scheme)}{separator}{rest}", **options)
     except ValueError as error:
         raise SettingInvalid(f"{without_secrets(url)!r} is no address of an engine: {error}") from error
 
 
-def _following(where: Sentinels, options: dict[str, Any], *, limit_s: float) -> driver.ConnectionPool:
+def _following(where: Sentinels, options: dict[str, Any], *, limit_s: float) -> ConnectionPool:
     asking = {
         "socket_timeout": limit_s,
         "socket_connect_timeout": limit_s,

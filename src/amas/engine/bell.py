@@ -9,9 +9,8 @@ import random
 from collections.abc import Callable, Mapping
 from typing import NoReturn
 
-from redis import exceptions as driver_errors
-
 from amas.engine.connection import Engine, cancellable
+from amas.engine.driver import exceptions as driver_errors
 
 Handler = Callable[[bytes], None]
 

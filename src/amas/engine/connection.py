@@ -15,14 +15,12 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
-import redis.asyncio as driver
-from redis import exceptions as driver_errors
-from redis.asyncio.connection import AbstractConnection
-
 from amas import clock
 from amas.engine import library
 from amas.engine.address import make_pool, without_secrets
 from amas.engine.confirm import UNCONFIRMED, Confirmation
+from amas.engine.driver import AbstractConnection, Redis
+from amas.engine.driver import exceptions as driver_errors
 from amas.errors import (
     EngineDiskFull,
     EngineError,
@@ -106,7 +104,7 @@ class Engine:
         self._clock_ahead_ms: int | None = None
         self._confirmation = Confirmation(self._settings, address=self.address, mark=self.key("confirmed"))
         self._pool = make_pool(url, timeout_s=self._settings.timeout_s, connected=self._greet)
-        self.client = driver.Redis.from_pool(self._pool)
+        self.client = Redis.from_pool(self._pool)
 
     @classmethod
     def of(cls, settings: EngineSettings) -> Self:

@@ -4,7 +4,7 @@
 when the document has changed since (`change(..., expect=)`): read again, decide again.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -13,7 +13,7 @@ from amas.clock import SERVER_CLOCK
 from amas.core.difference import scales_kept
 from amas.engine.connection import Engine
 from amas.errors import DesiredChanged
-from amas.model.desired import SECTIONS, Desired, DesiredChange
+from amas.model.desired import SECTIONS, Desired, DesiredChange, Scale
 from amas.model.fleet import FleetSpec
 
 CHANNEL = "desired"
@@ -22,11 +22,20 @@ FLEET = "fleet"
 SESSIONS = b"remote-", b"guest-"
 """How the ids of hosts begin that take no seats: agents that run elsewhere, and those that a program adds to the fleet itself."""
 
+
+class _Said(msgspec.Struct, frozen=True):
+    """Of what a host says of itself, what seating needs."""
+
+    labels: dict[str, str] = {}
+
+
+_said = msgspec.msgpack.Decoder(_Said)
 _fleet = msgspec.msgpack.Decoder(FleetSpec)
 _single: dict[str, msgspec.msgpack.Decoder[Any]] = {
     FLEET: _fleet,
     "stage": msgspec.msgpack.Decoder(int),
     "closed": msgspec.msgpack.Decoder(str),
+    "host_scale": msgspec.msgpack.Decoder(Scale),
 }
 _values = {kind: (attribute, msgspec.msgpack.Decoder(of)) for kind, (attribute, of) in SECTIONS.items()}
 
@@ -63,6 +72,15 @@ class DesiredState:
         found, hosts = await self._engine.read(commands)
         return _document(found), frozenset(host.decode() for host in hosts if not host.startswith(SESSIONS))
 
+    async def host_labels(self, desired: Desired, live: Iterable[str]) -> dict[str, dict[str, str]]:
+        """Return the labels of each live host, by its own word and the fleet's; nothing is asked where no pool wants any."""
+        if desired.fleet is None or not any(pool.node_selector for pool in desired.pools):
+            return {}
+        hosts, declared = sorted(live), desired.fleet.host_labels
+        found = await self._engine.read([("HGET", self._engine.key("h", host), "about") for host in hosts])
+        said = {host: _said.decode(about).labels if about else {} for host, about in zip(hosts, found, strict=True)}
+        return {host: {**labels, **declared.get(host, {})} for host, labels in said.items()}
+
     async def change(
         self, wishes: Iterable[Wish], *, by: str, why: str = "", expect: int | None = None, now_ms: int = SERVER_CLOCK
     ) -> int:
@@ -79,10 +97,20 @@ class DesiredState:
             raise DesiredChanged(f"what is wanted of the fleet has changed meanwhile: revision {revision}, not {expect}")
         return int(revision)
 
-    async def apply(self, fleet: FleetSpec, *, by: str, why: str, expect: int | None = None, now_ms: int = SERVER_CLOCK) -> int:
+    async def apply(
+        self,
+        fleet: FleetSpec,
+        *,
+        by: str,
+        why: str,
+        expect: int | None = None,
+        besides: Sequence[Wish] = (),
+        now_ms: int = SERVER_CLOCK,
+    ) -> int:
         """Declare a fleet in place of the one that is, drop the scales that it doesn't allow, and return the revision.
 
-        `expect`: as with `change`. Without it, what others change meanwhile doesn't matter.
+        `expect`: as with `change`. Without it, what others change meanwhile doesn't matter. `besides`: what else is wanted in the
+        same change, such as roll-outs.
         """
         while True:
             found = await self.read()
@@ -90,6 +118,7 @@ class DesiredState:
             left = found.gone.keys() - {pool.name for pool in fleet.pools}
             wishes = [Wish(FLEET, fleet), *(Wish(f"scale:{pool}", None) for pool in sorted(dropped))]
             wishes += [Wish(f"gone:{pool}", None) for pool in sorted(left)]
+            wishes += besides
             try:
                 return await self.change(
                     wishes, by=by, why=why, expect=found.revision if expect is None else expect, now_ms=now_ms

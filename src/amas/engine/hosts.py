@@ -53,6 +53,8 @@ class HostAbout(msgspec.Struct, frozen=True):
     pools: tuple[PoolCard, ...] = ()
     revision: int = 0
     """Of what is wanted of the fleet: this host has carried that out. 0 for one that doesn't follow it."""
+    labels: dict[str, str] = {}
+    """What it was started with, for pools that ask for hosts with labels."""
 
     @property
     def agents(self) -> int:
@@ -84,6 +86,8 @@ class HostFigures(msgspec.Struct, frozen=True):
     """Seconds of attempts that have ended, by pool."""
     healing: tuple[str, ...] = ()
     """The ids of agents that crashed and are being made anew."""
+    memory_mb: dict[str, int] = msgspec.field(default_factory=dict)
+    """The most that a child process has, or had of late, by pool whose limit follows that."""
 
 
 class HostView(msgspec.Struct, frozen=True, kw_only=True):

@@ -45,7 +45,7 @@ _spec = msgspec.msgpack.Decoder(TaskSpec)
 _failure = msgspec.msgpack.Decoder(Failure)
 _any = msgspec.msgpack.Decoder()
 _NOTHING_CLAIMED = encode([])
-_PLAIN = SubmitOptions()
+_RETRIES = SubmitOptions().retries
 
 
 class Idempotency(msgspec.Struct, frozen=True):
@@ -110,28 +110,32 @@ def make_submission(  # noqa: PLR0913  one for each word of a submission
 
     PayloadTooLarge when its input is too large for the engine: `LargeValues.submission` then puts it in the artifact store.
     """
-    options = SubmitOptions(
-        needs=list(spec.needs) or None,
-        delay_ms=round(delay_s * 1000) if delay_s else 0,
-        workflow_id=spec.workflow_id,
-        parent_id=spec.parent_id,
-        retries=spec.retry.retries,
-        on_failure=on_failure,  # type: ignore[arg-type]
-        tenant=spec.tenant,
-        cost_ms=math.ceil(cost_s * 1000) if cost_s else 0,
-        reserves=list(reserves) or None,
-        quorum=quorum,
-        kind=kind,
-        expires_ms=math.ceil(expires_s * 1000) if expires_s else 0,
-        compensates=compensates,
-    )
+    said: object = spec.needs or spec.workflow_id or spec.parent_id or spec.tenant or delay_s or cost_s or expires_s
+    said = said or reserves or quorum or compensates or kind != "work" or on_failure != "fail" or spec.retry.retries != _RETRIES
+    options = None
+    if said:  # of most tasks there is nothing to say
+        options = SubmitOptions(
+            needs=list(spec.needs) or None,
+            delay_ms=round(delay_s * 1000) if delay_s else 0,
+            workflow_id=spec.workflow_id,
+            parent_id=spec.parent_id,
+            retries=spec.retry.retries,
+            on_failure=on_failure,  # type: ignore[arg-type]
+            tenant=spec.tenant,
+            cost_ms=math.ceil(cost_s * 1000) if cost_s else 0,
+            reserves=list(reserves) or None,
+            quorum=quorum,
+            kind=kind,
+            expires_ms=math.ceil(expires_s * 1000) if expires_s else 0,
+            compensates=compensates,
+        )
     queue = spec.key or task_id if kind == "signal" else own_queue(pool) if pool else spec.capability
     return Submission(
         task_id,
         queue,
         encode_spec(spec, f"task {spec.key or spec.capability}"),
         priority,
-        None if options == _PLAIN else options,
+        options,
     )
 
 

@@ -18,7 +18,7 @@ from amas.clock import SERVER_CLOCK, new_id
 from amas.engine.connection import Engine
 from amas.engine.hosts import HostAbout, HostFigures, HostRegistry
 from amas.engine.queue import RETENTION_S
-from amas.errors import AgentTaken, SessionLost
+from amas.errors import AgentsFull, AgentTaken, SessionLost
 from amas.model.blob import to_blob
 from amas.model.remote import SESSION_PREFIX, RemoteAgent
 from amas.model.task import Claimed, TaskSpec
@@ -26,6 +26,8 @@ from amas.model.task import Claimed, TaskSpec
 ENROLLED_IN_A_CALL = 500
 """Agents in one call of the engine: some milliseconds of its time."""
 READ_IN_A_CALL = 1000
+NOBODY, ANYBODY = "", "*"
+"""Owners of sessions: one who has no name of its own, and the fleet's administrator, who may take any agent over."""
 
 encode = msgspec.msgpack.encode
 _agent = msgspec.msgpack.Decoder(RemoteAgent)
@@ -38,6 +40,20 @@ class Session(NamedTuple):
     id: str
     token: str
     """Who has it speaks for these agents, and for no others; the engine keeps its digest alone."""
+
+
+class Terms(NamedTuple):
+    """On what terms agents are registered."""
+
+    take_over: bool = False
+    """Whether agents that another live session has are taken from it, if its owner is the same or nobody."""
+    owner: str = NOBODY
+    """Who registers them, by a name that says who it is; or one of `NOBODY` and `ANYBODY`."""
+    most: int = 0
+    """How many remote agents there may be; 0 for no bound."""
+
+
+UNCONDITIONAL = Terms()
 
 
 class Enrolled(NamedTuple):
@@ -87,19 +103,19 @@ class AgentRegistry:
         *,
         lease_s: float,
         machine: str = "",
-        take_over: bool = False,
+        terms: Terms = UNCONDITIONAL,
         now_ms: int = SERVER_CLOCK,
     ) -> Session:
         """Register a batch of agents under a new lease of `lease_s` seconds; all or none.
 
-        AgentTaken when another live session has one of them, unless `take_over`: then they are that one's no more. What it runs
-        stays its own until it ends.
+        AgentTaken when another live session has one of them that can't be taken over on these terms; what is taken over is that
+        one's no more, but what it runs stays its own until it ends. AgentsFull when there would be more than there may be.
         """
         session = Session(SESSION_PREFIX + new_id(), secrets.token_urlsafe(32))
         await self._hosts.register(session.id, _about(machine), lease_s=lease_s, now_ms=now_ms)
         try:
-            await self.enrol(session.id, agents, token=session.token, take_over=take_over, now_ms=now_ms)
-        except AgentTaken:
+            await self.enrol(session.id, agents, token=session.token, terms=terms, now_ms=now_ms)
+        except (AgentTaken, AgentsFull):
             await self.close(session.id, now_ms=now_ms)
             raise
         return session
@@ -110,7 +126,7 @@ class AgentRegistry:
         agents: Sequence[RemoteAgent],
         *,
         token: str = "",
-        take_over: bool = False,
+        terms: Terms = UNCONDITIONAL,
         now_ms: int = SERVER_CLOCK,
     ) -> None:
         """Add agents to a session, or say anew what they are; SessionLost when its lease has run out."""
@@ -118,9 +134,13 @@ class AgentRegistry:
         digest = digest_of(token) if token else ""
         for first in range(0, max(len(batch), 1), ENROLLED_IN_A_CALL):
             part = encode(batch[first : first + ENROLLED_IN_A_CALL])
-            answer = await self._engine.call("enrol", now_ms, session_id, digest, "1" if take_over else "0", part)
+            answer = await self._engine.call(
+                "enrol", now_ms, session_id, digest, "1" if terms.take_over else "0", part, terms.owner, terms.most
+            )
             if answer and answer[0] == b"lost":
                 raise SessionLost(session_id)
+            if answer and answer[0] == b"full":
+                raise AgentsFull(held=int(answer[1]), most=terms.most)
             if answer:
                 raise AgentTaken(answer[0].decode(), session_id=answer[1].decode())
 

@@ -21,6 +21,8 @@ _view = msgspec.msgpack.Decoder(PoolScaling)
 _figures = msgspec.msgpack.Decoder(HostFigures)
 
 SCALING = "scaling"
+HOSTS_MEMORY, HOSTS_VIEW = "hosts:memory", "hosts:view"
+"""Fields for the hosts, beside `memory:POOL` and `view:POOL`."""
 
 
 class QueueSeen(NamedTuple):
@@ -99,6 +101,17 @@ class ScalingState:
     async def views(self) -> dict[str, PoolScaling]:
         """Return what is shown of each pool."""
         return (await self.kept()).views
+
+    async def hosts_kept(self) -> tuple[ScalingMemory, PoolScaling | None]:
+        """Return what was remembered, and what is shown, of the number of hosts."""
+        (found,) = await self._engine.read([("HMGET", self._engine.key(SCALING), HOSTS_MEMORY, HOSTS_VIEW)])
+        memory, view = found
+        return _memory.decode(memory) if memory else ScalingMemory(), _view.decode(view) if view else None
+
+    async def keep_hosts(self, memory: ScalingMemory, view: PoolScaling | None, *, now_ms: int = SERVER_CLOCK) -> None:
+        """Remember this of the number of hosts; without a view, nothing any more."""
+        held, shown = (encode(memory), encode(view)) if view else (b"", b"")
+        await self._engine.call("scaling_keep", now_ms, encode(()), HOSTS_MEMORY, held, HOSTS_VIEW, shown)
 
     async def keep(
         self,

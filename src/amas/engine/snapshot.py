@@ -13,9 +13,8 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from redis import exceptions as driver_errors
-
 from amas.engine.connection import Engine, cancellable, translated
+from amas.engine.driver import exceptions as driver_errors
 from amas.errors import EngineError, EngineUnreachable
 from amas.model.states import TaskState
 

@@ -20,6 +20,7 @@ AmasError
 │   ├── WorkflowUnknown
 │   ├── AgentUnknown
 │   ├── AgentTaken            author     another live session has an agent of this name
+│   ├── AgentsFull            operator   as many remote agents are registered as there may be
 │   ├── RemoteRefused         author     the control plane refused what a remote agent said
 │   ├── SessionLost           nobody     a remote session's lease ran out: register anew
 │   ├── ScheduleUnknown
@@ -168,6 +169,7 @@ from amas.errors.operator import (
     StartFailed,
 )
 from amas.errors.tasks import (
+    AgentsFull,
     AgentTaken,
     AgentUnknown,
     AttemptStale,
@@ -197,6 +199,7 @@ __all__ = [
     "Actor",
     "AgentTaken",
     "AgentUnknown",
+    "AgentsFull",
     "AlertsChanged",
     "AmasError",
     "ArtifactDamaged",

@@ -48,9 +48,21 @@ class AgentTaken(TaskError):
     def __init__(self, agent_id: str, *, session_id: str) -> None:
         super().__init__(
             f"{agent_id} is registered by the session {session_id}, which is alive: register it under another name, "
-            "or say take_over when that one is yours and gone"
+            "or say take_over when that one is yours and gone (who opened it with a key of another name, it can't be taken from)"
         )
         self.agent_id, self.session_id = agent_id, session_id
+
+
+class AgentsFull(TaskError):
+    """As many remote agents are registered as there may be."""
+
+    code = "agents_full"
+    act = "operator"
+
+    def __init__(self, *, held: int, most: int) -> None:
+        super().__init__(
+            f"{held} remote agents are registered and there may be {most}: end sessions, or raise AMAS_REMOTE_MAX_AGENTS"
+        )
 
 
 class RemoteRefused(TaskError):

@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from amas.agents.base import AgentDefinition, load_agent, takes_mail
+from amas.core.policies import problems as policy_problems
 from amas.core.scaling_check import mistakes
 from amas.errors import FleetError
 from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.states import Layer
 from amas.model.yamlfile import did_you_mean
+from amas.policy.cedar import why_not_cedar
+from amas.policy.judge import known
 
 HOSTS_MAX = 256
 """On one machine; more hosts than cores gain nothing but isolation."""
@@ -41,6 +44,7 @@ def problems(spec: FleetSpec) -> Iterator[Problem]:
         yield Problem("name", f"{spec.name!r} must be {_NAME_WORDS}, such as my-fleet")
     if not 1 <= spec.hosts <= HOSTS_MAX:
         yield Problem("hosts", f"is {spec.hosts}, but must be from 1 to {HOSTS_MAX}")
+    yield from _of_hosts(spec)
     if not spec.pools:
         yield Problem("pools", "is empty: a fleet needs at least one pool")
     names = Counter(pool.name for pool in spec.pools)
@@ -58,12 +62,29 @@ def problems(spec: FleetSpec) -> Iterator[Problem]:
         ):
             yield Problem(f"{at}.{field}", message)
     yield from _of_remote(spec)
+    yield from _of_policies(spec)
     if spec.limits.max_queued < 0:
         yield Problem("limits.max_queued", f"is {spec.limits.max_queued}, but must be a number of tasks, or 0 for no limit")
     total = sum(pool.replicas for pool in spec.pools)
     if total > spec.limits.max_total_agents:
         most = spec.limits.max_total_agents
         yield Problem("pools", f"have {total} agents, over the limit of {most}: lower replicas, or raise limits.max_total_agents")
+
+
+def _of_hosts(spec: FleetSpec) -> Iterator[Problem]:
+    sure = [f"host-{number}" for number in range(1, min(spec.hosts, HOSTS_MAX) + 1)]
+    for host in spec.host_labels:
+        if host not in sure:
+            mend = f"the local platform has {sure[0]} to {sure[-1]} at all times" if sure else "there is none"
+            yield Problem(f"hosts.labels.{host}", f"{mend}; a host that you start yourself says its own: `amas host --label`")
+    if (follows := spec.host_scaling) is None:
+        return
+    for field, message in mistakes(follows.scaling):
+        yield Problem(f"hosts.{field.removeprefix('targets.')}", message)
+    if follows.scaling.max > HOSTS_MAX:
+        yield Problem("hosts.max", f"is {follows.scaling.max}, but must be from 1 to {HOSTS_MAX}")
+    if follows.agents < 1:
+        yield Problem("hosts.agents", f"is {follows.agents}, but a host seats 1 agent at least")
 
 
 def _of_pool(pool: PoolSpec) -> Iterator[Problem]:
@@ -86,6 +107,17 @@ def _of_remote(spec: FleetSpec) -> Iterator[Problem]:
             yield Problem(f"remote.capabilities[{index}]", f"{capability!r} must be lower case words joined by dots: vision.ocr")
 
 
+def _of_policies(spec: FleetSpec) -> Iterator[Problem]:
+    if not spec.policies:
+        return
+    for mistake in policy_problems(spec.policies, known(spec)):
+        rule = spec.policies[mistake.rule]
+        yield Problem(f"policies[{mistake.rule}].{mistake.field}".rstrip("."), f"{rule.name} ({rule.at}): {mistake.message}")
+    for index, rule in enumerate(spec.policies):
+        if rule.cedar and (wrong := why_not_cedar(rule)):
+            yield Problem(f"policies[{index}].cedar", f"{rule.name} ({rule.at}): {wrong}")
+
+
 def _of_provider(pool: PoolSpec, spec: FleetSpec) -> Iterator[Problem]:
     known = [provider.name for provider in spec.providers]
     if pool.provider and pool.provider not in known:
@@ -98,12 +130,27 @@ def _of_scaling(pool: PoolSpec, spec: FleetSpec) -> Iterator[Problem]:
         return
     for field, message in mistakes(pool.scaling):
         yield Problem(f"scaling.{field}", message)
+    yield from _of_vertical(pool)
     most = spec.limits.max_agents_per_pool
     if pool.scaling.max > most:
         mend = "lower it, or raise limits.max_agents_per_pool"
         yield Problem("scaling.max", f"is {pool.scaling.max}, over the limit of {most} agents in a pool: {mend}")
     if pool.replicas > pool.scaling.max:
         yield Problem("replicas", f"is {pool.replicas}, but scaling.max is {pool.scaling.max}: lower it, or raise that")
+
+
+def _of_vertical(pool: PoolSpec) -> Iterator[Problem]:
+    """A memory limit that moves needs one that is there."""
+    if pool.scaling is None or (rule := pool.scaling.vertical) is None:
+        return
+    if pool.isolation != "process":
+        yield Problem("scaling.vertical", "needs isolation: process, since agents in the host's own process have no limit")
+    elif not pool.limits.memory_mb:
+        yield Problem("scaling.vertical", "needs a limit to begin with: say limits: {memory_mb: ...}")
+    elif rule.max_mb <= pool.limits.memory_mb:
+        yield Problem(
+            "scaling.vertical.max_mb", f"is {rule.max_mb}, but must be more than limits.memory_mb ({pool.limits.memory_mb})"
+        )
 
 
 def _of_policy(pool: PoolSpec) -> Iterator[Problem]:

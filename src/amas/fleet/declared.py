@@ -75,6 +75,16 @@ class DeclaredPace(msgspec.Struct, frozen=True, kw_only=True):
     cooldown: Time | None = None
 
 
+class DeclaredVertical(msgspec.Struct, frozen=True, kw_only=True):
+    """How the memory limit of its isolated attempts follows what they take."""
+
+    step_mb: int
+    max_mb: int
+    memory: float = 0.8
+    cooldown: Time = "30m"
+    back: Time = "2h"
+
+
 class DeclaredScaling(msgspec.Struct, frozen=True, kw_only=True):
     """How a pool's size follows its work."""
 
@@ -90,6 +100,21 @@ class DeclaredScaling(msgspec.Struct, frozen=True, kw_only=True):
     agent_usd_per_hour: float | None = None
     forecast: bool = False
     recommend_only: bool = False
+    vertical: DeclaredVertical | None = None
+
+
+class DeclaredHosts(msgspec.Struct, frozen=True, kw_only=True):
+    """How many hosts there are, where that follows load, and their labels."""
+
+    min: int = 1
+    max: int | None = None
+    """Not said: their number stays at `min`."""
+    labels: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
+    """By host: `host-1`, ..."""
+    agents: int = 10_000
+    cpu: float = 0.7
+    up: DeclaredPace = DeclaredPace()
+    down: DeclaredPace = DeclaredPace()
 
 
 class DeclaredHttp(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,6 +186,7 @@ class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     rollout: DeclaredRollout | None = None
     """How a new version of it is brought in, in place of what the fleet says."""
     labels: dict[str, str] = msgspec.field(default_factory=dict)
+    node_selector: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class DeclaredLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -262,7 +288,7 @@ class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     title: str = ""
     limits: DeclaredLimits = DeclaredLimits()
     playbooks: tuple[str, ...] = ()
-    hosts: int = 1
+    hosts: int | DeclaredHosts = 1
     providers: dict[str, DeclaredProvider] = msgspec.field(default_factory=dict)
     tenants: dict[str, DeclaredTenant] = msgspec.field(default_factory=dict)
     authority: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
@@ -280,6 +306,8 @@ class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     alerts: DeclaredAlerts = DeclaredAlerts()
     runbooks: tuple[str, ...] = ()
     """Names of shipped run-books or paths; empty for all that ship with the product."""
+    policies: str | tuple[str, ...] = ()
+    """Files and folders with rules for tools, from the fleet file's folder."""
 
 
 def seconds(time: Time) -> float:

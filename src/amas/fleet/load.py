@@ -21,6 +21,7 @@ from amas.fleet.declared import (
     DeclaredBreaker,
     DeclaredFleet,
     DeclaredHealing,
+    DeclaredHosts,
     DeclaredLimits,
     DeclaredPool,
     DeclaredProvider,
@@ -30,11 +31,12 @@ from amas.fleet.declared import (
     Time,
     seconds,
 )
-from amas.fleet.scaling import scaling_spec
+from amas.fleet.policies import load_policies, policy_paths
+from amas.fleet.scaling import host_scaling, scaling_spec
 from amas.model.authority import Right
 from amas.model.backup import BackupSpec
 from amas.model.breaker import BreakerSpec
-from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec, ProcessLimits, ProviderSpec, TenantSpec
+from amas.model.fleet import MODEL_AGENT, FleetLimits, FleetSpec, PoolSpec, ProcessLimits, ProviderSpec, TenantSpec
 from amas.model.gate import GateSpec
 from amas.model.goal import ROOT_CAPABILITY
 from amas.model.healing import HealingSpec
@@ -45,6 +47,7 @@ from amas.model.routing import RoutingSpec
 from amas.model.task import Json, RetryPolicy
 from amas.model.yamlfile import YamlFile, did_you_mean, shipped_folder
 from amas.orchestration.playbooks import load_playbooks
+from amas.policy.judge import known
 from amas.settings import OrchestrationLimits, QueueSettings, RemoteSettings
 
 QUALITY_ROUNDS_MAX = 10
@@ -60,8 +63,6 @@ WEIGHT_POINTS_MAX = 1e6
 OPEN_MIN_S = 0.1
 """Less would try a dependency that is down again and again."""
 
-MODEL_AGENT = "amas.agents.model_agent:ModelAgent"
-"""What `model_agent` is short for."""
 GENERALIST = "amas.agents.generalist:Generalist"
 """What works where a pool has `skills`."""
 
@@ -116,9 +117,13 @@ def load_fleet(name_or_path: str | Path, *, agents: bool = False, environ: Mappi
     """
     path = find_fleet(name_or_path)
     file = YamlFile.read(path)
-    spec = _Reading(file, environ).fleet(file.decode(DeclaredFleet))
+    said = file.decode(DeclaredFleet)
+    spec = _Reading(file, environ).fleet(said)
     for field, message in problems(spec):
         raise file.invalid(message, field)
+    if said.policies:
+        rules = load_policies(policy_paths(said.policies, path.parent), known(spec)).rules
+        spec = msgspec.structs.replace(spec, policies=rules)
     if agents:
         if str(path.parent) not in sys.path:
             sys.path.append(str(path.parent))
@@ -154,6 +159,7 @@ class _Reading:
             self._authority = layer_rights(said.authority)
         except RightsInvalid as error:
             raise self._file.invalid(str(error), error.field) from error
+        hosts = DeclaredHosts(min=said.hosts) if isinstance(said.hosts, int) else said.hosts
         books = load_runbooks([self._beside(name) for name in said.runbooks])
         return FleetSpec(
             name=said.name,
@@ -161,7 +167,9 @@ class _Reading:
             pools=tuple(self._pool(pool, f"pools[{index}]") for index, pool in enumerate(said.pools)),
             limits=msgspec.structs.replace(self._limits(said.limits), gate=self._gate(said.gate)),
             playbooks=tuple(self._beside(name) for name in said.playbooks),
-            hosts=said.hosts,
+            hosts=hosts.min,
+            host_labels=hosts.labels,
+            host_scaling=host_scaling(hosts, "hosts", self._seconds),
             folder=str(Path(self._file.path).parent.absolute()),
             providers=tuple(self._provider(name, provider) for name, provider in said.providers.items()),
             tenants={name: self._tenant(tenant, f"tenants.{name}") for name, tenant in said.tenants.items()},
@@ -281,6 +289,7 @@ class _Reading:
             scaling=scaling_spec(said.scaling, f"{at}.scaling", self._seconds) if said.scaling else None,
             rollout=self._rollout(said.rollout, f"{at}.rollout"),
             labels=said.labels,
+            node_selector=said.node_selector,
         )
 
     def _healing(self, said: DeclaredHealing, at: str) -> HealingSpec:

@@ -1,13 +1,15 @@
-"""A pool's `scaling:` block: from what its file says to what the autoscaler decides from."""
+"""A pool's `scaling:` block, and the fleet's `hosts:`: from what its file says to what the autoscaler decides from."""
 
 from collections.abc import Callable
 
 import msgspec
 
-from amas.fleet.declared import DeclaredPace, DeclaredScaling, Time
-from amas.model.scaling import ScalingPace, ScalingSpec, ScalingTargets
+from amas.fleet.declared import DeclaredHosts, DeclaredPace, DeclaredScaling, DeclaredVertical, Time
+from amas.model.scaling import HostScaling, ScalingPace, ScalingSpec, ScalingTargets, VerticalSpec
 
 DEFAULTS = ScalingSpec(max=1)
+HOSTS_UP, HOSTS_DOWN = ScalingPace(count=1, after_s=60.0), ScalingPace(count=1, after_s=300.0)
+"""A host is a whole process with thousands of agents: one at a time."""
 
 Seconds = Callable[[Time, str], float]
 """Returns a time in seconds; the field is named where it is none."""
@@ -30,7 +32,34 @@ def scaling_spec(said: DeclaredScaling, at: str, seconds: Seconds) -> ScalingSpe
         agent_usd_per_hour=said.agent_usd_per_hour,
         forecast=said.forecast,
         recommend_only=said.recommend_only,
+        vertical=_vertical(said.vertical, f"{at}.vertical", seconds),
     )
+
+
+def _vertical(said: DeclaredVertical | None, at: str, seconds: Seconds) -> VerticalSpec | None:
+    if said is None:
+        return None
+    return VerticalSpec(
+        memory=said.memory,
+        step_mb=said.step_mb,
+        max_mb=said.max_mb,
+        cooldown_s=seconds(said.cooldown, f"{at}.cooldown"),
+        back_s=seconds(said.back, f"{at}.back"),
+    )
+
+
+def host_scaling(said: DeclaredHosts, at: str, seconds: Seconds) -> HostScaling | None:
+    """Return how the number of hosts follows load; None where it is fixed."""
+    if said.max is None:
+        return None
+    spec = ScalingSpec(
+        min=said.min,
+        max=said.max,
+        targets=ScalingTargets(cpu=said.cpu),
+        up=_pace(said.up, HOSTS_UP, f"{at}.up", seconds),
+        down=_pace(said.down, HOSTS_DOWN, f"{at}.down", seconds),
+    )
+    return HostScaling(agents=said.agents, scaling=spec)
 
 
 def _pace(said: DeclaredPace, default: ScalingPace, at: str, seconds: Seconds) -> ScalingPace:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from amas.model.fleet import FleetSpec, PoolSpec
+from amas.model.fleet import FleetSpec, PoolSpec, ProcessLimits
 from amas.model.healing import Quarantine
 from amas.model.numbers import Numbers, count
 from amas.model.rollout import Rollout
@@ -25,6 +25,17 @@ class Scale(msgspec.Struct, frozen=True, kw_only=True):
     replicas: int
     by: str
     """A person, or the controller that decided."""
+    why: str = ""
+    at_ms: int = 0
+
+
+class MemoryLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pool's isolated attempts may take, in place of what the fleet file says; MiB."""
+
+    memory_mb: int
+    declared_mb: int
+    """In whose place: it holds as long as the file says this."""
+    by: str
     why: str = ""
     at_ms: int = 0
 
@@ -69,6 +80,10 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     """As declared."""
     scales: dict[str, Scale] = {}
     """By pool."""
+    limits: dict[str, MemoryLimit] = {}
+    """By pool."""
+    host_scale: Scale | None = None
+    """How many hosts there are to be, where their number follows load."""
     orders: dict[str, Order] = {}
     """By host."""
     seats: dict[str, tuple[Seats, ...]] = {}
@@ -100,7 +115,7 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
         return (*declared, *(under_way[pool.name].variant_pool(pool) for pool in declared if pool.name in under_way))
 
     def _as_wanted(self, pool: PoolSpec) -> PoolSpec:
-        changes: dict[str, int | Numbers] = {}
+        changes: dict[str, int | Numbers | ProcessLimits] = {}
         if self.stage is not None and pool.stage > self.stage:
             changes["replicas"] = 0
         elif scale := self.scales.get(pool.name):
@@ -109,12 +124,31 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
             changes["life"] = life
         if gone := self.gone.get(pool.name):
             changes["gone"] = gone
+        if memory_mb := self._memory_mb(pool):
+            changes["limits"] = msgspec.structs.replace(pool.limits, memory_mb=memory_mb)
         return msgspec.structs.replace(pool, **changes) if changes else pool
+
+    def _memory_mb(self, pool: PoolSpec) -> int:
+        """Return the memory limit that holds in the place of a pool's own; 0 where that holds."""
+        rule, limit = pool.scaling and pool.scaling.vertical, self.limits.get(pool.name)
+        if not rule or limit is None or limit.declared_mb != pool.limits.memory_mb:
+            return 0
+        return max(pool.limits.memory_mb, min(limit.memory_mb, rule.max_mb))
+
+    @property
+    def hosts(self) -> int:
+        """How many hosts the local platform is to run."""
+        if self.fleet is None:
+            return 0
+        follows, scale = self.fleet.host_scaling, self.host_scale
+        if follows is None or scale is None:
+            return self.fleet.hosts
+        return min(max(scale.replicas, follows.scaling.min), follows.scaling.max)
 
     @property
     def spec(self) -> FleetSpec | None:
-        """The fleet as it is to run now: as declared, with `pools`."""
-        return None if self.fleet is None else msgspec.structs.replace(self.fleet, pools=self.pools)
+        """The fleet as it is to run now: as declared, with `pools` and `hosts`."""
+        return None if self.fleet is None else msgspec.structs.replace(self.fleet, pools=self.pools, hosts=self.hosts)
 
 
 class DesiredChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,6 +164,7 @@ class DesiredChange(msgspec.Struct, frozen=True, kw_only=True):
 
 SECTIONS: Mapping[str, tuple[str, Any]] = {
     "scale": ("scales", Scale),
+    "limit": ("limits", MemoryLimit),
     "order": ("orders", Order),
     "seats": ("seats", tuple[Seats, ...]),
     "rollout": ("rollouts", Rollout),

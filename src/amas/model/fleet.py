@@ -12,11 +12,12 @@ from amas.model.gate import GateSpec
 from amas.model.healing import HealingSpec
 from amas.model.limits import Amounts
 from amas.model.numbers import Numbers, lowest
+from amas.model.policy import PolicyRule
 from amas.model.remote import RemoteSpec
 from amas.model.rollout_spec import RolloutSpec
 from amas.model.routing import RoutingSpec
 from amas.model.runbook import RunBook
-from amas.model.scaling import ScalingSpec
+from amas.model.scaling import HostScaling, ScalingSpec
 from amas.model.states import Layer
 from amas.model.task import DEFAULT_RETRY, Json, RetryPolicy
 
@@ -25,6 +26,8 @@ DELAYED = "delayed"
 
 VARIANT = "~"
 """Between a pool's name and a version, in the name of the pool that stands for this version during a roll-out."""
+MODEL_AGENT = "amas.agents.model_agent:ModelAgent"
+"""The agent that is a language model, whose `options.tools` are grants, too."""
 STAND_IN = "amas.agents.stand_in:StandIn"
 """The agent that holds the place of one whose skill doesn't exist yet: it answers with what it was given."""
 
@@ -79,6 +82,8 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
     """How its size follows its work; None: it stays as declared."""
     labels: dict[str, str] = {}
     """For people and programs that look for agents: `family`, `speciality`, ..."""
+    node_selector: dict[str, str] = {}
+    """Labels that a host must have to seat its agents; empty: any host may."""
     stage: int = 1
     """When its agents start: pools of stage 1 are there and well before those of 2 begin; they stop in reverse."""
     life: int = 0
@@ -180,7 +185,11 @@ class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
     playbooks: tuple[str, ...] = ()
     """Names of shipped playbooks or paths; empty for all that ship with the product."""
     hosts: int = 1
-    """Host processes that the local platform starts."""
+    """Host processes that the local platform starts; where their number follows load, the fewest."""
+    host_labels: dict[str, dict[str, str]] = {}
+    """Labels of the local platform's hosts, by host; one that isn't named has none, or those that it was started with."""
+    host_scaling: HostScaling | None = None
+    """How the number of hosts follows load; None: it stays as declared."""
     folder: str = ""
     """Where its file lies, an absolute path: agents' modules may stand beside it. Empty for one that no file declared."""
     providers: tuple[ProviderSpec, ...] = ()
@@ -195,6 +204,8 @@ class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
     """None: it isn't backed up by itself."""
     alerts: AlertsSpec = AlertsSpec()
     runbooks: tuple[RunBook, ...] = ()
+    policies: tuple[PolicyRule, ...] = ()
+    """Who may use which tools, besides what its pools are granted."""
 
     @property
     def capabilities(self) -> frozenset[str]:

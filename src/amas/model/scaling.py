@@ -54,6 +54,19 @@ class ScalingWindow(msgspec.Struct, frozen=True, kw_only=True):
     max: int | None = None
 
 
+class VerticalSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """How the memory limit of a pool's isolated attempts follows what they take."""
+
+    memory: float = 0.8
+    """Share of the limit, 0 to 1: an attempt that takes more raises it."""
+    step_mb: int
+    max_mb: int
+    cooldown_s: float = 1800.0
+    """Seconds after any change in which there is no other."""
+    back_s: float = 7200.0
+    """The limit goes back by a step, to what is declared at last, when for as long as this the lower one would have done."""
+
+
 class ScalingSpec(msgspec.Struct, frozen=True, kw_only=True):
     """How a pool's size follows its work."""
 
@@ -76,6 +89,27 @@ class ScalingSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Provide for what arrivals of late make expect."""
     recommend_only: bool = False
     """Say what would be done and do nothing."""
+    vertical: VerticalSpec | None = None
+    """None: the memory limit stays as declared."""
+
+
+class HostScaling(msgspec.Struct, frozen=True, kw_only=True):
+    """How the number of the local platform's hosts follows load."""
+
+    agents: int = 10_000
+    """That one host seats, by weight: an agent counts by the tasks it takes at a time, an isolated one several times."""
+    scaling: ScalingSpec
+    """Bounds, paces and the target of `cpu`; what else a pool's says plays no part."""
+
+
+class HostsSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """What is seen of all hosts at a time."""
+
+    at_ms: int
+    weight: int = 0
+    """Of the agents that are wanted."""
+    cpu: tuple[float, ...] = ()
+    """CPUs that each host uses of which that is known by now."""
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,6 +165,21 @@ class ScalingStep(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class LimitView(msgspec.Struct, frozen=True, kw_only=True):
+    """A pool's memory limit as people are shown it; all in MiB."""
+
+    memory_mb: int
+    """That new attempts have now."""
+    declared_mb: int
+    max_mb: int
+    used_mb: int
+    """The most that an attempt has, or had within half a minute."""
+    recommended_mb: int
+    reason: str
+    steps: tuple[ScalingStep, ...] = ()
+    """The last changes, newest first; their sizes are MiB."""
+
+
 class PoolScaling(msgspec.Struct, frozen=True, kw_only=True):
     """One pool as people are shown it."""
 
@@ -139,9 +188,9 @@ class PoolScaling(msgspec.Struct, frozen=True, kw_only=True):
     """That are wanted now."""
     min: int
     max: int
-    recommended: int
+    recommended: int = 0
     """The last decision; another number than `replicas` where that isn't carried out."""
-    reason: str
+    reason: str = ""
     pinned_by: str = ""
     """Who set the size by hand; empty where the autoscaler decides."""
     recommend_only: bool = False
@@ -152,9 +201,13 @@ class PoolScaling(msgspec.Struct, frozen=True, kw_only=True):
     grown: int = 0
     """How often it grew, since ever."""
     shrunk: int = 0
+    limit: LimitView | None = None
+    """Where the memory limit of its attempts follows what they take."""
 
 
 class ScalingBoard(msgspec.Struct, frozen=True, kw_only=True):
     """All pools whose size follows their work, by name."""
 
     pools: tuple[PoolScaling, ...] = ()
+    hosts: PoolScaling | None = None
+    """The hosts, where their number follows load: `replicas` and the like count hosts."""

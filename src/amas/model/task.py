@@ -81,7 +81,7 @@ class Choice(msgspec.Struct, frozen=True, array_like=True):
     agents: tuple[str, ...]
 
 
-class SubmitOptions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class SubmitOptions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """What the engine must know of a task besides its queue; one-letter names on the wire, left out where default."""
 
     needs: list[str] | None = msgspec.field(name="n", default=None)
@@ -119,7 +119,7 @@ class Submission(msgspec.Struct, frozen=True, array_like=True, gc=False, omit_de
     options: SubmitOptions | None = None
 
 
-class Claimed(msgspec.Struct, frozen=True, array_like=True):
+class Claimed(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One attempt, handed to a host."""
 
     id: str
@@ -184,7 +184,7 @@ class JournaledStep(msgspec.Struct, frozen=True, array_like=True, omit_defaults=
     """The requests to models that it took."""
 
 
-class TaskOutcome(msgspec.Struct, frozen=True, array_like=True):
+class TaskOutcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How a task ended."""
 
     id: str

@@ -62,10 +62,16 @@ class YamlFile:
     @classmethod
     def read(cls, path: Path) -> "YamlFile":
         """Return the file at `path`, parsed; FleetFileInvalid when it can't be read or isn't YAML."""
+        text = cls.text(path)
+        return cls(str(path), text.replace("\t", " ") if path.suffix == ".json" else text)  # JSON is YAML but for its tabs
+
+    @staticmethod
+    def text(path: Path) -> str:
+        """Return what stands in a declaration; FleetFileInvalid when it can't be read."""
         try:
             if path.stat().st_size > FILE_BYTES_MAX:
                 raise FleetFileInvalid(f"is larger than {FILE_BYTES_MAX} bytes", path=str(path), line=1, field="")
-            return cls(str(path), path.read_text(encoding="utf-8"))
+            return path.read_text(encoding="utf-8")
         except OSError as error:
             reason = f"can't be read: {error.strerror or error}"
             raise FleetFileInvalid(reason, path=str(path), line=1, field="") from error

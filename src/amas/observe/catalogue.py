@@ -88,6 +88,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(names.MESSAGES, "counter", "Messages between agents, by what became of them, since the engine began.", ("what",)),
     Family(names.MESSAGE_LATENCY, "histogram", "Seconds from sending a message between agents to its first delivery."),
+    Family(names.TOOL_CALLS, "counter", "Uses of tools that agents asked for, by what the policies said.", ("decision",)),
     # costs
     Family(names.COST_USD, "counter", "Dollars spent, as the leading control plane recorded them."),
     Family(names.MODEL_TOKENS, "counter", "Tokens used, the same way; cached ones are part of the input.", ("kind",)),

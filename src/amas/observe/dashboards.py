@@ -134,6 +134,7 @@ DASHBOARDS: tuple[Dashboard, ...] = (
                 "s",
                 [(quantile(0.5, names.MESSAGE_LATENCY), "median"), (rules.MESSAGE_P99, "99 %")],
             ),
+            Panel("Uses of tools a second", "ops", [(one(rate(names.TOOL_CALLS)), "{{decision}}")]),
         ),
     ),
     Dashboard(

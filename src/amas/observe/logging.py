@@ -9,6 +9,7 @@ on every line of an agent; `amas logs X` filters. structlog is loaded by `open_l
 process to start.
 """
 
+import importlib
 import os
 import sys
 from collections.abc import MutableMapping
@@ -18,6 +19,7 @@ from typing import Any, Final, Protocol, Self
 
 import msgspec
 
+from amas.imports import absent
 from amas.observe.logfiles import LogFile
 from amas.settings import LogSettings
 
@@ -49,6 +51,7 @@ class Log(Protocol):
 
 def open_log(path: Path | None, *, level: str = "INFO", **fields: Any) -> Log:
     """Return a log that appends to `path`, or to standard error for None, whatever is at least as grave as `level`."""
+    _import_structlog()
     import structlog
 
     lines = _StandardError() if path is None else LogFile(path, bytes_max=LogSettings.read().file_mb << 20)
@@ -86,6 +89,13 @@ def open_log(path: Path | None, *, level: str = "INFO", **fields: Any) -> Log:
         ],
         context=dict(fields),
     )
+
+
+def _import_structlog() -> None:
+    """Import structlog without rich, which it would use for people's terminals and which takes longer than all the rest of it."""
+    if "structlog" not in sys.modules:
+        with absent("rich"):
+            importlib.import_module("structlog")
 
 
 _of_process: Log | None = None

@@ -187,6 +187,7 @@ class _Scraped(Collector):
             yield from _fleet(found)
             yield from _pools(found)
             yield from _messages(found)
+            yield from _tools(found)
             yield from _spent(found)
             yield from _kept(found)
             if found.usage is not None:
@@ -236,6 +237,11 @@ def _pools(found: Snapshot) -> Iterator[Metric]:
 def _messages(found: Snapshot) -> Iterator[Metric]:
     yield _family(names.MESSAGE_QUEUE_DEPTH, found.messages_held)
     yield _family(names.MESSAGES, {(what,): found.messages.get(what, 0) for what in MESSAGE_FATES})
+
+
+def _tools(found: Snapshot) -> Iterator[Metric]:
+    decisions = ("allowed", "refused")
+    yield _family(names.TOOL_CALLS, {(each,): found.totals.get(f"tool_calls_{each}", 0) for each in decisions})
 
 
 def _spent(found: Snapshot) -> Iterator[Metric]:

@@ -15,6 +15,7 @@ _PUBLIC = {
     "AgentHierarchyManager": "amas.programs.hierarchy",
     "CommunicationBus": "amas.programs.bus",
     "MessageType": "amas.model.message",
+    "PolicyManager": "amas.policy.manager",
     "Priority": "amas.model.states",
     "RedisAgentRegistry": "amas.programs.registry",
     "TaskDecomposer": "amas.programs.decomposer",
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from amas.model.message import MessageType as MessageType
     from amas.model.states import Priority as Priority
     from amas.orchestration.routing import TaskDistributor as TaskDistributor
+    from amas.policy.manager import PolicyManager as PolicyManager
     from amas.programs.bus import CommunicationBus as CommunicationBus
     from amas.programs.decomposer import TaskDecomposer as TaskDecomposer
     from amas.programs.executor import WorkflowExecutor as WorkflowExecutor

@@ -170,22 +170,20 @@ class RolloutDesk:
             how = spec or base.rollout or fleet.rollout or RolloutSpec()
             rollout = begun(wanted, Begin(to, how), base, seen, by=by, now_ms=now_ms)
             first = [Wish(FLEET, fleet)] if wanted.fleet is None else []
-            return [*first, _wish(rollout)], rollout.why
+            return [*first, wish_of(rollout)], rollout.why
 
         await self._change(wishes, by=by)
 
-    async def begin_all(self, asked: Iterable[Begin], *, by: str) -> None:
-        """Begin what `rollouts_for` found; one that is under way already goes on."""
-        for each in asked:
+    async def beginnings(self, wanted: Desired, asked: Iterable[Begin], *, by: str) -> list[Rollout]:
+        """Return the roll-outs that begin, for the very change that applies their fleet; RolloutRefused when one can't.
 
-            def wishes(wanted: Desired, seen: Seen, now_ms: int, each: Begin = each) -> tuple[list[Wish], str]:
-                held = wanted.rollouts.get(each.to.name)
-                if held and not held.phase.over and held.to.version == each.to.version:
-                    return [], held.why
-                rollout = begun(wanted, each, _pool(wanted.fleet or self._fleet, each.to.name), seen, by=by, now_ms=now_ms)
-                return [_wish(rollout)], rollout.why
-
-            await self._change(wishes, by=by)
+        That change has to be made from `wanted`, so that nothing comes between what was looked at and what begins.
+        """
+        asked = list(asked)
+        if not asked:
+            return []
+        seen, now_ms, fleet = await self.seen(), self._routes.now_ms(), wanted.fleet or self._fleet
+        return [begun(wanted, each, _pool(fleet, each.to.name), seen, by=by, now_ms=now_ms) for each in asked]
 
     async def approve(self, pool: str, *, by: str) -> None:
         """Let a new version that is in staging begin its steps."""
@@ -197,7 +195,7 @@ class RolloutDesk:
                     f"the roll-out of {pool!r} is {rollout.phase}, so there is nothing to approve: it isn't in staging"
                 )
             why = f"{by} approved version {rollout.to.version}: it gets {rollout.spec.steps[0]:.0%}"
-            return [_wish(moved(rollout, Phase.CANARY, why=why, now_ms=now_ms, approved_by=by))], why
+            return [wish_of(moved(rollout, Phase.CANARY, why=why, now_ms=now_ms, approved_by=by))], why
 
         await self._change(wishes, by=by)
 
@@ -217,7 +215,7 @@ class RolloutDesk:
         def wishes(wanted: Desired, seen: Seen, now_ms: int) -> tuple[list[Wish], str]:
             rollout = _deciding(wanted, pool)
             why = f"{by} took version {rollout.to.version} back"
-            return [_wish(withdrawn(rollout, why=why, now_ms=now_ms))], why
+            return [wish_of(withdrawn(rollout, why=why, now_ms=now_ms))], why
 
         await self._change(wishes, by=by)
 
@@ -318,18 +316,18 @@ def withdrawn(rollout: Rollout, *, why: str, now_ms: int) -> Rollout:
 def promotion(wanted: Desired, rollout: Rollout, *, why: str, now_ms: int) -> list[Wish]:
     """Return what makes a new version the pool's: at once, or when the old one's runs have ended."""
     if rollout.spec.long_runs == "keep" and rollout.phase is not Phase.SETTLING:
-        return [_wish(moved(rollout, Phase.SETTLING, why=why, now_ms=now_ms))]
-    return [_with_pool(wanted, rollout), _wish(moved(rollout, Phase.REPLACING, why=why, now_ms=now_ms))]
+        return [wish_of(moved(rollout, Phase.SETTLING, why=why, now_ms=now_ms))]
+    return [_with_pool(wanted, rollout), wish_of(moved(rollout, Phase.REPLACING, why=why, now_ms=now_ms))]
 
 
 def ended(rollout: Rollout, phase: Phase, *, now_ms: int) -> Wish:
     """Return what ends a roll-out; what was decided last stays as its reason."""
-    return _wish(moved(rollout, phase, why=rollout.why, now_ms=now_ms))
+    return wish_of(moved(rollout, phase, why=rollout.why, now_ms=now_ms))
 
 
 def stepped(rollout: Rollout, *, why: str, trials: float, now_ms: int) -> Wish:
     """Return what gives a new version its next share."""
-    return _wish(msgspec.structs.replace(rollout, step=rollout.step + 1, step_trials=trials, phase_ms=now_ms, why=why))
+    return wish_of(msgspec.structs.replace(rollout, step=rollout.step + 1, step_trials=trials, phase_ms=now_ms, why=why))
 
 
 def _with_pool(wanted: Desired, rollout: Rollout) -> Wish:
@@ -342,7 +340,8 @@ def _with_pool(wanted: Desired, rollout: Rollout) -> Wish:
     return Wish(FLEET, msgspec.structs.replace(wanted.fleet, pools=tuple(pools)))
 
 
-def _wish(rollout: Rollout) -> Wish:
+def wish_of(rollout: Rollout) -> Wish:
+    """Return what has a roll-out stand as it is."""
     return Wish(f"rollout:{rollout.pool}", rollout)
 
 

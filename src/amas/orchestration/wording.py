@@ -8,9 +8,9 @@ words matter comes from the playbooks. Called by the rules planner. Must never g
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Any
 
 import msgspec
-import snowballstemmer
 
 PATH_WORD = "pathword"
 """Stands in the text where a path was; playbooks write `<path>`."""
@@ -135,7 +135,9 @@ def stem(word: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _stemmer() -> snowballstemmer.EnglishStemmer:
+def _stemmer() -> Any:
+    import snowballstemmer  # brings thirty languages
+
     return snowballstemmer.stemmer("english")
 
 

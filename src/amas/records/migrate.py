@@ -2,7 +2,9 @@
 
 One process at a time: SQLite's write lock or a PostgreSQL advisory lock is taken first, then the version is read again, and the
 scripts run in that same transaction, so two that start at once do the work once and a failed script leaves nothing behind.
-A database that is up to date costs one query and never loads alembic.
+A database that is up to date costs one query. Alembic, which takes long to import, is loaded for older tables only: an empty
+database gets those of `tables.py` at once, which are what all scripts together make; a test compares the two.
+Source: https://alembic.sqlalchemy.org/en/latest/cookbook.html#building-an-up-to-date-database-from-scratch
 """
 
 from pathlib import Path
@@ -12,12 +14,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from amas.errors import RecordsError
 from amas.records.database import POSTGRESQL_MIN, Database
+from amas.records.tables import metadata
 
 HEAD = "0003"
 """The newest script; a test compares it with the folder."""
 
 _LOCK = 0x616D6173  # "amas": the advisory lock of whoever migrates
 _LOCK_WAIT_S = 60  # longer than any script of ours takes
+
+_MARKED = """
+    CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))
+"""
+"""Where alembic notes the newest script that ran, as it makes that table itself."""
 
 
 async def migrate(database: Database) -> None:
@@ -34,8 +42,9 @@ async def migrate(database: Database) -> None:
         if not database.is_sqlite:
             await connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_WAIT_S}s'")
             await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
-        if await connection.run_sync(_version) != HEAD:
-            await connection.run_sync(_upgrade)
+        found = await connection.run_sync(_version)
+        if found != HEAD:
+            await connection.run_sync(_upgrade if found else _create)
 
 
 async def _check_server(connection: AsyncConnection, database: Database) -> None:
@@ -49,6 +58,13 @@ def _version(connection: sa.Connection) -> str:
     if not sa.inspect(connection).has_table("alembic_version"):
         return ""
     return str(connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() or "")
+
+
+def _create(connection: sa.Connection) -> None:
+    mark = sa.table("alembic_version", sa.column("version_num"))
+    metadata.create_all(connection)
+    connection.exec_driver_sql(_MARKED)
+    connection.execute(sa.insert(mark).values(version_num=HEAD))
 
 
 def _upgrade(connection: sa.Connection) -> None:

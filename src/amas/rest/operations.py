@@ -27,11 +27,13 @@ from amas.server import (
     healing_shapes,
     hook_shapes,
     message_shapes,
+    policy_shapes,
     remote_shapes,
     rollout_shapes,
     shapes,
 )
 from amas.server.gate_shapes import WorkflowQuality
+from amas.server.timeline import TaskLog, Timeline
 
 
 def nothing() -> None:
@@ -111,6 +113,8 @@ class _Tasks:
     get = about("GET", "/api/tasks/{task_id}", shapes.TaskDetail, nothing)
     result = about("GET", "/api/tasks/{task_id}/result", shapes.TaskResult, waiting)
     why = about("GET", "/api/tasks/{task_id}/why", Why, nothing)
+    timeline = about("GET", "/api/tasks/{task_id}/timeline", Timeline, nothing)
+    logs = about("GET", "/api/tasks/{task_id}/logs", TaskLog, newest)
     cancel = about("POST", "/api/tasks/{task_id}/cancel", shapes.Cancelled, nothing)
     signal = about("POST", "/api/tasks/{task_id}/signal", shapes.Changed, shapes.TaskSignal)
     outcomes = operation("POST", "/api/tasks/outcomes", shapes.Outcomes, shapes.TaskIds)
@@ -193,6 +197,10 @@ class _Fleet:
     desired = operation("GET", "/api/fleet/desired", desired_shapes.DesiredShape, nothing)
     history = operation("GET", "/api/fleet/history", desired_shapes.HistoryPage, newest)
     apply = operation("POST", "/api/fleet/apply", desired_shapes.FleetApplied, desired_shapes.NewFleet)
+    policies = operation("GET", "/api/policies", policy_shapes.PolicyPage, nothing)
+    apply_policies = operation("PUT", "/api/policies", desired_shapes.FleetApplied, policy_shapes.NewPolicies)
+    test_policies = operation("POST", "/api/policies/test", policy_shapes.PolicyTestPage, policy_shapes.NewPolicyTest)
+    policy_refusals = operation("GET", "/api/policies/refusals", policy_shapes.RefusalPage, newest)
     scaling = operation("GET", "/api/scaling", ScalingBoard, nothing)
     scaling_of = about("GET", "/api/scaling/{pool}", PoolScaling, nothing)
     routes = operation("GET", "/api/routes", RouteTable, nothing)

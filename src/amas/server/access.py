@@ -69,6 +69,8 @@ GET    /goals                                           open own
 GET    /goals/*                                         open own
 GET    /tasks                                           open own
 GET    /tasks/*                                         open own
+GET    /policies                                        open own
+GET    /policies/*                                      open own
 GET    /queues                                          open own
 GET    /queues/*                                        open own
 GET    /costs                                           open own
@@ -87,6 +89,8 @@ GET    /api/tasks                                       look own
 GET    /api/tasks/{task_id}                             look own
 GET    /api/tasks/{task_id}/result                      look own
 GET    /api/tasks/{task_id}/why                         look
+GET    /api/tasks/{task_id}/timeline                    look own
+GET    /api/tasks/{task_id}/logs                        look own
 POST   /api/tasks/{task_id}/cancel                      work own
 POST   /api/tasks/{task_id}/signal                      work own
 POST   /api/goals                                       work own quiet
@@ -143,6 +147,10 @@ GET    /api/fleet/desired                               look
 GET    /api/fleet/history                               look
 GET    /api/fleet/map                                   look
 POST   /api/fleet/apply                                 administer
+GET    /api/policies                                    look
+PUT    /api/policies                                    administer
+POST   /api/policies/test                               look quiet
+GET    /api/policies/refusals                           look
 GET    /api/scaling                                     look
 GET    /api/scaling/{pool}                              look
 GET    /api/routes                                      look

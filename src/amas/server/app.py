@@ -28,6 +28,7 @@ from amas.server.routes import (
     live,
     logs,
     messages,
+    policies,
     pools,
     quality,
     remote,
@@ -38,6 +39,7 @@ from amas.server.routes import (
     scaling,
     schedules,
     tasks,
+    timeline,
     webhooks,
     workflows,
 )
@@ -63,7 +65,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
         dependencies=[Depends(owned)],
     )
     app.state.plane = plane
-    work = (tasks, workflows, flows, approvals, dead_letters, schedules, quality, webhooks)
+    work = (tasks, timeline, workflows, flows, approvals, dead_letters, schedules, quality, webhooks)
     people = (
         agents,
         logs,
@@ -80,6 +82,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
         costs,
         healing,
         kill,
+        policies,
         alerts,
         runbooks,
         remote,

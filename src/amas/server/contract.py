@@ -32,12 +32,14 @@ from amas.server import (
     hook_shapes,
     message_shapes,
     once,
+    policy_shapes,
     remote_shapes,
     rollout_shapes,
     shapes,
 )
 from amas.server.gate_shapes import WorkflowQuality
 from amas.server.problems import MEDIA_TYPE, Problem, problem
+from amas.server.timeline import TaskLog, Timeline, TimelineSpan
 
 VERSION = version("amas")
 
@@ -75,6 +77,9 @@ SHAPES: tuple[type, ...] = (
     shapes.TaskDetail,
     shapes.TaskPage,
     shapes.TaskResult,
+    Timeline,
+    TimelineSpan,
+    TaskLog,
     shapes.WorkflowPage,
     shapes.WorkflowDetail,
     shapes.AgentShape,
@@ -97,6 +102,7 @@ SHAPES: tuple[type, ...] = (
     healing_shapes.BreakerName,
     healing_shapes.NewKill,
     healing_shapes.KillPage,
+    *policy_shapes.SHAPES,
     *remote_shapes.SHAPES,
     *rollout_shapes.SHAPES,
     *diagnostic_shapes.SHAPES,

@@ -8,6 +8,7 @@ from msgspec import Meta
 from amas.core.difference import Difference
 from amas.model.desired import DesiredChange, Order, Scale
 from amas.model.fleet import FleetSpec
+from amas.model.scaling import PoolScaling
 from amas.server.shapes import Given, Line, Name
 
 Reason = Annotated[str, Meta(max_length=500)]
@@ -73,6 +74,8 @@ class PoolNow(msgspec.Struct, frozen=True, kw_only=True):
     seated: int
     """Agents that have a host."""
     scale: Scale | None
+    why: str = ""
+    """Why some of its agents have no host; empty where all have."""
 
 
 class DesiredShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,12 +105,16 @@ class HostNow(msgspec.Struct, frozen=True, kw_only=True):
     """Of the desired state, that it has carried out; 0 for one that doesn't follow it."""
     running: int
     """Tasks."""
+    labels: dict[str, str] = {}
+    """What pools may ask for with `node_selector`."""
 
 
 class HostPage(msgspec.Struct, frozen=True, kw_only=True):
     """Every host that lives or of which something is wanted."""
 
     items: list[HostNow]
+    scaling: PoolScaling | None = None
+    """How many hosts there are to be and why, where their number follows load."""
 
 
 class HistoryPage(msgspec.Struct, frozen=True, kw_only=True):

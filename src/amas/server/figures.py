@@ -20,7 +20,7 @@ from amas.server.agents import slots_of, tally
 from amas.server.plane import ControlPlane
 from amas.server.shapes import CostFigures, FleetFigures, HostFigure, TaskFigures
 
-RESPONSE_WINDOW_S = 300.0
+RESPONSE_WINDOW_MS = 300_000
 """How far back the mean response looks, and at the newest thousand tasks at most: a fleet may end millions in that time."""
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 DAYS = 30
@@ -127,6 +127,7 @@ async def figures(plane: ControlPlane) -> FleetFigures:
     tried = totals.get("succeeded", 0) + totals.get("failed", 0)
     slots = slots_of(hosts)
     running = sum(len(host.running) for host in hosts)
+    average_response_s, cost = await _lately(plane.records)
     return FleetFigures(
         agents=tally(roster.count()),
         tasks=TaskFigures(
@@ -148,27 +149,30 @@ async def figures(plane: ControlPlane) -> FleetFigures:
         ],
         workflows_open=totals["open_workflows"],
         tasks_per_second=plane.rate.take(ended(totals), at_s=monotonic_s()),
-        average_response_s=await _average_response_s(plane.records),
+        average_response_s=average_response_s,
         success_rate=totals.get("succeeded", 0) / tried if tried else None,
         utilisation=running / slots if slots else None,
         recorder_lag_s=await recorder_lag_s(plane.journal, plane.records),
-        cost=await _cost(plane.records),
+        cost=cost,
         quarantined=len(wanted.quarantines),
         pools_down=pools_down(wanted.quarantines, wanted.pools or plane.fleet.pools),
     )
 
 
-async def _cost(records: Records) -> CostFigures | None:
+async def _lately(records: Records) -> tuple[float | None, CostFigures | None]:
+    """Return the mean response and what is spent."""
     now = now_ms()
     try:
-        hour, day = await records.usd_since(now - HOUR_MS), await records.usd_since(now - DAY_MS)
+        mean_s, (hour, day) = await records.lately(
+            responses_since_ms=now - RESPONSE_WINDOW_MS, spent_since_ms=(now - HOUR_MS, now - DAY_MS)
+        )
     except RecordsError:
-        return None
-    return CostFigures(usd_last_hour=hour, usd_last_day=day, usd_month_projected=day * DAYS)
+        return None, None
+    return mean_s, CostFigures(usd_last_hour=hour, usd_last_day=day, usd_month_projected=day * DAYS)
 
 
 async def _average_response_s(records: Records) -> float | None:
     try:
-        return await records.mean_response_s(now_ms() - round(RESPONSE_WINDOW_S * 1000))
+        return await records.mean_response_s(now_ms() - RESPONSE_WINDOW_MS)
     except RecordsError:
         return None

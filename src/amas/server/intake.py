@@ -30,6 +30,7 @@ from amas.server.hook_shapes import NewWebhook
 from amas.server.identity import as_caller, caller_of
 from amas.server.media import ALIASES, JSON, MSGPACK, NDJSON
 from amas.server.message_shapes import NewMessage, NewQuestion
+from amas.server.policy_shapes import NewPolicies, NewPolicyTest
 from amas.server.problems import Fault, Refusal, fault_of
 from amas.server.remote_shapes import (
     NewBeat,
@@ -70,7 +71,7 @@ Shape = TypeVar(
     NewTask, NewGoal, NewSchedule, NewLimit, NewBudget, NewWorkflow, NewSignal, TaskSignal, NewRerun, NewAnswer, TaskIds,
     NewMessage, NewQuestion, NewRollout, Word, NewQuarantine, BreakerName, NewSilence, NewRun, RunAnswer,
     Wished, NewFleet, NewScale, NewAgent, NewBackup,
-    NewKey, NewSignIn, NewKill, NewWebhook,
+    NewKey, NewSignIn, NewKill, NewPolicies, NewPolicyTest, NewWebhook,
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""An agent's log: the newest lines that name it in the files which this machine's hosts write, one JSON object a line.
+"""An agent's log, or a task's: the newest lines that name it in the files of this machine's hosts, one JSON object a line.
 
 Reading is bounded: the last `TAIL_BYTES` of each file, since a log grows without end and a request must not.
 """
@@ -22,13 +22,22 @@ def agent_lines(folder: Path, agent_id: str, *, limit: int) -> tuple[list[dict[s
 
     Blocking: call it in a thread.
     """
+    return _lines(folder, "agent_id", agent_id, limit)
+
+
+def task_lines(folder: Path, task_id: str, *, limit: int) -> tuple[list[dict[str, Any]], bool]:
+    """Return the same of a task, whoever wrote it."""
+    return _lines(folder, "task_id", task_id, limit)
+
+
+def _lines(folder: Path, field: str, value: str, limit: int) -> tuple[list[dict[str, Any]], bool]:
     found: list[dict[str, Any]] = []
     cut = False
-    mark = re.compile(rb'"agent_id"\s*:\s*' + re.escape(msgspec.json.encode(agent_id)))
+    mark = re.compile(b'"%s"\\s*:\\s*' % field.encode() + re.escape(msgspec.json.encode(value)))
     for path in sorted(folder.glob("*.jsonl*")):
         lines, whole = _tail(path)
         cut = cut or not whole
-        found.extend(entry for line in lines if mark.search(line) for entry in _entry(line, agent_id))
+        found.extend(entry for line in lines if mark.search(line) for entry in _entry(line, field, value))
     found.sort(key=lambda entry: str(entry.get("at", "")))
     return found[-limit:], cut or len(found) > limit
 
@@ -46,10 +55,10 @@ def _tail(path: Path) -> tuple[list[bytes], bool]:
     return (lines[1:], False) if start else (lines, True)
 
 
-def _entry(line: bytes, agent_id: str) -> Iterator[dict[str, Any]]:
+def _entry(line: bytes, field: str, value: str) -> Iterator[dict[str, Any]]:
     try:
         entry = _decode(line)
     except msgspec.MsgspecError:  # half a line of a process that died, or plain text
         return
-    if entry.get("agent_id") == agent_id:
+    if entry.get(field) == value:
         yield entry

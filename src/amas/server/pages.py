@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 FOLDER = Path(__file__).resolve().parent.parent / "_web"
 DOCUMENT = "index.html"
-ROUTES = ("fleet", "agents", "goals", "tasks", "queues", "costs", "rollouts", "alerts", "audit")
+ROUTES = ("fleet", "agents", "goals", "tasks", "queues", "costs", "rollouts", "alerts", "policies", "audit")
 """The page's own, each with all below it; `web/src/router.tsx` has the same."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; frame-src 'self'; "

@@ -62,6 +62,7 @@ STATUS: tuple[tuple[type[errors.AmasError], int], ...] = (
     (errors.AgentUnknown, 404),
     (errors.LimitUnknown, 404),
     (errors.AgentTaken, 409),
+    (errors.AgentsFull, 503),
     (errors.AttemptStale, 409),
     (errors.SessionLost, 410),
     (errors.ScheduleUnknown, 404),

@@ -23,6 +23,7 @@ from amas.fleet.load import load_fleet, name_of_fleet
 from amas.observe.logging import open_log, use_log
 from amas.observe.tracing import tracing_of
 from amas.platforms.local.control import fleet_state
+from amas.platforms.local.cycles import look_seldom
 from amas.platforms.local.home import Home
 from amas.platforms.local.ready import on_stop, tell_ready
 from amas.platforms.local.secret import api_key, message_settings
@@ -92,6 +93,7 @@ async def _control_plane(home: Home) -> None:
             leading = group.create_task(controllers.run(), name="controllers")
             followed = group.create_task(following.run(), name="desired state")
             watched = group.create_task(EngineAway(engine, lambda: plane.fleet, AlertSettings.read()).run(), name="engine")
+            look_seldom()
             await stopping.wait()
             serving.cancel()
             leading.cancel()

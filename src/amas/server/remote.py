@@ -51,6 +51,8 @@ UNHEARD_POLL_S = 0.1
 """The same while no bell is heard."""
 
 
+STEPS_MAX = 1000
+"""Of one task whose agent runs elsewhere."""
 NO_POOL = PoolSpec(name=REMOTE_POOL, agent="", capabilities=())
 """Has a pool's defaults, for tasks that remote agents alone can do."""
 
@@ -284,8 +286,15 @@ class RemoteDesk:
         _accept(await self._queue.fail(session_id, [attempt]), task_id, said.attempt)
 
     async def keep_step(self, session_id: str, task_id: str, attempt: int, name: str, result: Json) -> dict[str, Json]:
-        """Journal a step and return all steps of the task; the first result of a name stands."""
+        """Journal a step and return all steps of the task; the first result of a name stands.
+
+        A Refusal at more than `STEPS_MAX`: they stay in the engine's memory until the task has ended.
+        """
         await self.own(session_id, task_id, attempt)
+        held = await self._queue.steps(task_id)
+        if name not in held and len(held) >= STEPS_MAX:
+            why = f"the task has {STEPS_MAX} steps, as many as it may: make one of several"
+            raise Refusal(Fault(detail=why), status=422, code="steps_full")
         blob = await self._values.payload(result, f"the result of step {name!r}")
         _accept(await self._queue.journal_steps([JournaledStep(task_id, attempt, name, blob)]), task_id, attempt)
         return await self.steps(task_id)

@@ -80,6 +80,7 @@ def _server(app: ASGIApp, tls: ssl.SSLContext | None) -> Server:
     config = uvicorn.Config(
         app,
         http=ImpatientProtocol,
+        ws="none",  # live events are plain streams
         ssl_context_factory=(lambda _, __: tls) if tls else None,
         lifespan="off",
         log_config=None,

@@ -12,14 +12,14 @@ import msgspec
 
 from amas.controllers.placer import seats_of
 from amas.core.difference import Difference, difference, told, why_not
-from amas.core.placement import taken_out
+from amas.core.placement import Labels, taken_out
 from amas.engine.desired import FLEET, DesiredState, Wish
 from amas.errors import AgentUnknown, DesiredChanged, FleetError, RolloutRefused
 from amas.fleet.check import problems
 from amas.model.desired import Desired, Order, Scale
 from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.numbers import Numbers, within
-from amas.orchestration.rollouts import Begin, rollouts_for, why_not_begun
+from amas.orchestration.rollouts import Begin, rollouts_for, why_not_begun, wish_of
 from amas.server.plane import ControlPlane
 from amas.server.problems import Fault, Refusal
 
@@ -107,20 +107,20 @@ async def apply(
 ) -> tuple[Judged, int]:
     """Declare a fleet; return what that changed, and the revision. Refusal when another came between.
 
-    New versions of pools that say how are rolled out.
+    New versions of pools that say how are rolled out, which begins in the same change: so there is never a fleet that was applied
+    whose roll-outs nobody began.
     """
 
     async def attempt() -> tuple[Judged, int]:
         seen = await judged(plane, fleet, how)
         if expect is not None:
             await _same_fleet_since(plane.desired, expect)
-        return seen, await plane.desired.apply(seen.fleet, by=by, why=why, expect=seen.desired.revision)
+        begun = await plane.rollouts.beginnings(seen.desired, seen.begins, by=by)
+        said = "\n".join([why, *(rollout.why for rollout in begun)])
+        wishes = [wish_of(rollout) for rollout in begun]
+        return seen, await plane.desired.apply(seen.fleet, by=by, why=said, expect=seen.desired.revision, besides=wishes)
 
-    seen, revision = await again(attempt)
-    if not seen.begins:
-        return seen, revision
-    await plane.rollouts.begin_all(seen.begins, by=by)
-    return seen, await plane.desired.revision()
+    return await again(attempt)
 
 
 async def _same_fleet_since(state: DesiredState, revision: int) -> None:
@@ -237,9 +237,9 @@ async def order(plane: ControlPlane, host: str, what: str, *, by: str, why: str)
     return await again(attempt)
 
 
-def dealt(desired: Desired, live: frozenset[str]) -> bool:
+def dealt(desired: Desired, live: frozenset[str], labels: Labels) -> bool:
     """Return whether all agents sit as they should."""
-    return desired.fleet is None or seats_of(desired, live) == desired.seats
+    return desired.fleet is None or seats_of(desired, live, labels) == desired.seats
 
 
 async def again(attempt: Callable[[], Awaitable[Answer]]) -> Answer:

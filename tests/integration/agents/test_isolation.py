@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 from host_bench import Bench, pool
 
+from amas.engine.hosts import HostRegistry
+from amas.model.desired import Seats
 from amas.model.fleet import PoolSpec, ProcessLimits
+from amas.model.scaling import ScalingSpec, VerticalSpec
 from amas.model.states import TaskState
 from amas.model.task import RetryPolicy
 
@@ -100,3 +103,49 @@ async def test_a_timed_out_child_is_killed(bench: Bench) -> None:
         view = await bench.ended(await bench.submit("test.isolated", "hang", timeout_s=6.0, retry=ONCE))
     assert view.failure is not None and view.failure.code == "timed_out"
     assert not any(_lives(pid) for pid in pids.read_text().split())
+
+
+FOLLOWING = ScalingSpec(min=1, max=1, vertical=VerticalSpec(step_mb=1024, max_mb=4096))
+
+
+async def test_what_children_take_is_told_and_a_new_limit_holds_for_the_next_attempt(bench: Bench) -> None:
+    """What runs when the limit changes goes on, and succeeds."""
+    gate = bench.folder / "gate"
+    before = isolated(scaling=FOLLOWING)
+    after = isolated(scaling=FOLLOWING, limits=ProcessLimits(memory_mb=2048))
+    registry = HostRegistry(bench.engine)
+
+    async def told() -> int:
+        (view,) = await registry.all()
+        return view.figures.memory_mb.get("isolated", 0)
+
+    async with bench.host([before]) as host:
+        running = await bench.submit("test.isolated", {"take_mb": 400, "until": str(gate)})
+
+        async def takes() -> bool:
+            return await told() >= 400
+
+        await bench.until(takes)
+        await host.reseat([after], [Seats("isolated", ((1, 1),))], revision=2)
+        later = await bench.submit("test.isolated", {"take_mb": 1200, "until": ""})
+        gate.touch()
+        first, second = await bench.ended(running), await bench.ended(later)
+
+        async def took() -> bool:
+            return await told() >= 1200
+
+        await bench.until(took)
+    assert (first.state, first.attempt, first.result["limit_mb"]) == (TaskState.SUCCEEDED, 1, 1024)
+    assert (second.state, second.attempt, second.result["limit_mb"]) == (TaskState.SUCCEEDED, 1, 2048)
+
+
+async def test_who_asked_for_more_than_the_limit_took_all_of_it(bench: Bench) -> None:
+    async with bench.host([isolated(scaling=FOLLOWING, retry=ONCE)]):
+        view = await bench.ended(await bench.submit("test.isolated", "memory", retry=ONCE))
+        assert view.failure is not None and view.failure.code == "memory_limit"
+
+        async def told() -> bool:
+            (host,) = await HostRegistry(bench.engine).all()
+            return host.figures.memory_mb == {"isolated": 1024}
+
+        await bench.until(told)

@@ -129,6 +129,25 @@ def test_a_task_shows_its_attempts_and_result(run: Run, task_id: str) -> None:
     assert "ledger-" in for_people.stdout
 
 
+def test_a_terminal_obeys_nothing_that_a_task_s_author_wrote(run: Run, task_id: str) -> None:
+    hostile = "ok\x1b]0;owned\x07\x1b[2J\rgone\x9b31m\u202etxt.exe"
+    port = said(run("status", "--json"))["fleet"]["port"]
+    body = json.dumps({"capability": "test.ledger", "title": hostile, "key": "hostile", "input": {hostile: hostile}}).encode()
+    with urlopen(
+        Request(f"http://127.0.0.1:{port}/api/tasks", data=body, headers={"Content-Type": "application/json"})
+    ) as answer:
+        made = json.load(answer)["id"]
+    with urlopen(f"http://127.0.0.1:{port}/api/tasks/{made}/result?wait=30", timeout=LIMIT_S) as answer:
+        assert answer.status == 200
+    obeyed = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+    for command in (("tasks",), ("tasks", made), ("cancel", made), ("tasks", hostile), ("logs", hostile), ("agents", hostile)):
+        for form in ((), ("--json",)):
+            printed = run(*command, *form)
+            assert obeyed.search(printed.stdout + printed.stderr) is None, command
+    assert said(run("tasks", made, "--json"))["title"] == hostile, "JSON is the same to whoever reads it"
+    assert "\\x1b]0;owned" in run("tasks", made).stdout
+
+
 def test_cancelling_what_has_ended_says_so(run: Run, task_id: str) -> None:
     done = run("cancel", task_id)
     assert (done.returncode, done.stdout) == (0, f"{task_id} had ended already; nothing changed\n")

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -41,6 +42,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     (folder / "other").mkdir()
     (folder / "other" / "their_agents.py").write_text(AGENTS)
     (folder / "other" / "two.yaml").write_text(FLEET.format(hosts=2, echoers=3) + COUNTER)
+    choosy = COUNTER.replace("}", ", node_selector: {gpu: 'true'}}").replace("their_agents", "my_agents")
+    (folder / "choosy.yaml").write_text(FLEET.format(hosts="{min: 1, labels: {host-1: {disk: fast}}}", echoers=2) + choosy)
+    follows = "{min: 1, max: 2, agents: 3, up: {after: 0s}, down: {after: 0s}, labels: {host-1: {gpu: 'true'}}}"
+    (folder / "follows.yaml").write_text(FLEET.format(hosts=follows, echoers=2) + choosy)
     (folder / "wrong.yaml").write_text(FLEET.format(hosts=1, echoers=99))
     environment = {**os.environ, "AMAS_HOME": str(folder / "home"), "COLUMNS": "200"}
 
@@ -109,6 +114,38 @@ def test_pools_and_hosts_do_as_they_are_told(run: Run) -> None:
     run("uncordon", "host-1")
     run("scale", "echoer", "--reset")
     assert len(agents(run)) == 2
+
+
+def test_agents_sit_where_their_labels_are_and_hosts_follow_load(run: Run) -> None:
+    why = "1 of counter's agents have no host: none that lives has gpu=true: start one with `amas host --label gpu=true`"
+    assert run("apply", "choosy.yaml", "--yes").returncode == 0
+    assert set(agents(run)) == {"echoer-1", "echoer-2"}
+    assert why in run("ps").stdout
+    sick = run("doctor", "--fleet", "./choosy.yaml")
+    assert (sick.returncode, why in sick.stdout) == (3, True)
+    assert "disk=fast" in run("hosts").stdout
+    assert run("apply", "follows.yaml", "--yes").returncode == 0
+    assert agents(run)["counter-1"] == "host-1"
+    assert "have no host" not in run("ps").stdout
+    assert run("scale", "echoer", "4", "--no-wait").returncode == 0
+    shown = until_hosts(run, {"host-1", "host-2"})["scaling"]
+    assert shown["steps"][0]["reason"].startswith("grows from 1 to 2: agents that weigh 5 are to be seated, 3 on a host")
+    assert "2 hosts, 1 to 2 by load: " in run("hosts").stdout
+    run("scale", "echoer", "--reset", "--no-wait")
+    until_hosts(run, {"host-1"})
+    assert any(change["fields"] == ["host_scale"] for change in said(run("history", "--json"))["items"])
+    assert set(agents(run)) == {"echoer-1", "echoer-2", "counter-1"}
+
+
+def until_hosts(run: Run, live: set[str]) -> Any:
+    """Return what `amas hosts` says once these hosts live, and no others."""
+    until_s = time.monotonic() + LIMIT_S
+    while time.monotonic() < until_s:
+        found = said(run("hosts", "--json"))
+        if {host["id"] for host in found["items"] if host["live"]} == live:
+            return found
+        time.sleep(0.5)
+    raise AssertionError(found)
 
 
 def test_mistakes_are_one_sentence(run: Run) -> None:

@@ -16,10 +16,10 @@ from .test_access import bearer
 from .test_access import make as made_key
 
 COMPLETE = {
-    # what the engine keeps of them fits into one page of 1000, or is the fleet's own declared size
+    # the newest are wanted and a page of 1000 has them, or it is the fleet's own declared size
     "/api/fleet/history", "/api/hosts", "/api/pools", "/api/messages/refused", "/api/messages/dead", "/api/rollouts",
     "/api/quarantine", "/api/recoveries", "/api/breakers", "/api/kill", "/api/alerts", "/api/runbooks", "/api/runbook-runs",
-    "/api/runbook-audit", "/api/remote/agents", "/api/backups",
+    "/api/policies/refusals", "/api/runbook-audit", "/api/remote/agents", "/api/backups",
 }  # fmt: skip
 COSTS, AUDIT, AGENTS = "/api/costs", "/api/audit", "/api/agents"
 Make = Callable[[int], Awaitable[object]]

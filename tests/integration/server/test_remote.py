@@ -317,6 +317,38 @@ async def test_a_token_of_its_own_registers_agents_and_nothing_else(engine: Engi
         assert taken_over.status_code == 201
 
 
+async def test_a_hostile_session_fills_nothing_and_takes_nobody_s_name(
+    client: httpx.AsyncClient, plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One with a key of its own registers what another has, opens sessions without end, and journals steps without end."""
+    keys = {}
+    for name, role in (("root", "system-admin"), ("ada", "agent"), ("mallory", "agent")):
+        made = await client.post("/api/keys", json={"name": name, "role": role}, headers=keys.get("root"))
+        keys[name] = {"authorization": f"Bearer {made.json()['key']}"}
+
+    def new(name: str) -> dict[str, Any]:
+        return {"agents": [{"name": name, "capabilities": [OCR]}], "take_over": True}
+
+    assert (await client.post(SESSIONS, json=new("a"), headers=keys["ada"])).status_code == 201
+    assert problem_of(await client.post(SESSIONS, json=new("a"), headers=keys["mallory"])).code == "agent_taken"
+    assert (await client.post(SESSIONS, json=new("a"), headers=keys["ada"])).status_code == 201, "its own, after a crash"
+    plane.remote.settings = msgspec.structs.replace(plane.remote.settings, max_agents=2)
+    flooding = Session(client, (await client.post(SESSIONS, json=new("m"), headers=keys["mallory"])).json())
+    full = await client.post(SESSIONS, json=new("m2"), headers=keys["mallory"])
+    assert (full.status_code, problem_of(full).code) == (503, "agents_full")
+
+    asked = await client.post("/api/tasks", json={"capability": OCR}, headers=keys["root"])
+    task = await flooding.one()
+    assert task["task_id"] == asked.json()["id"]
+    monkeypatch.setattr("amas.server.remote.STEPS_MAX", 3)
+    for number in range(3):
+        assert (await flooding.task(task, "steps", name=f"s{number}", result=number)).status_code == 200
+    assert problem_of(await flooding.task(task, "steps", name="s3", result=3)).code == "steps_full"
+    assert (await flooding.task(task, "steps", name="s0", result=9)).json()["steps"] == {"s0": 0, "s1": 1, "s2": 2}
+    lie = await flooding.task(task, "complete", result=None, usage={"usd": -5.0})
+    assert (lie.status_code, problem_of(lie).errors[0].pointer) == (422, "#/usage/usd")
+
+
 async def test_agents_are_found_beside_the_fleets_own(client: httpx.AsyncClient, hands: Hands) -> None:
     await opened(client, "a", labels={"gpu": "a100"})
 

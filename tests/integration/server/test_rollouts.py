@@ -14,6 +14,7 @@ from amas.model.fleet import FleetSpec
 from amas.model.rollout import Phase
 from amas.model.rollout_spec import RolloutSpec
 from amas.orchestration.rollouts import rollouts_for
+from amas.server import wishes
 from amas.server.plane import ControlPlane
 
 STAGING = {"environment": "staging", "steps": [0.1, 0.5], "long_runs": "hand_over"}
@@ -101,7 +102,7 @@ async def test_a_task_may_name_a_version_that_is_rolled_out(client: httpx.AsyncC
     assert (why["how"], why["pool"]) == ("named", "worker~2")
 
 
-async def test_what_a_fleet_file_begins_is_begun_once(plane: ControlPlane) -> None:
+async def test_what_a_fleet_file_begins(plane: ControlPlane) -> None:
 
     old = plane.fleet
     pools = tuple(msgspec.structs.replace(pool, version="2", replicas=7) if pool.name == "worker" else pool for pool in old.pools)
@@ -111,10 +112,57 @@ async def test_what_a_fleet_file_begins_is_begun_once(plane: ControlPlane) -> No
     assert [(each.to.name, each.to.version, each.spec.min_tasks) for each in begin] == [("worker", "2", 7)]
     at_once = msgspec.structs.replace(new, rollout=None)
     assert rollouts_for(old, at_once, {}) == (at_once, [], [])
-    desk = plane.rollouts
-    for _ in range(2):  # the file may be applied again while it lasts
-        await desk.begin_all(begin, by="ann")
-    assert [(view.pool, view.version) for view in await desk.all()] == [("worker", "2")]
+
+
+class Killed(BaseException):
+    """In the place of the end of a control plane's process."""
+
+
+@pytest.mark.parametrize("answered", [False, True], ids=["before the engine's call", "after it"])
+async def test_a_control_plane_that_is_killed_while_it_applies_has_begun_the_roll_out_or_applied_nothing(
+    plane: ControlPlane, monkeypatch: pytest.MonkeyPatch, *, answered: bool
+) -> None:
+    """It is killed at each call to the engine that changes anything, until it comes through; a file applied again ends it."""
+    old = msgspec.structs.replace(plane.fleet, rollout=RolloutSpec(min_tasks=7))
+    await wishes.apply(plane, old, by="ann", why="a start", expect=None)
+    pools = tuple(msgspec.structs.replace(pool, version="2", replicas=4) if pool.name == "worker" else pool for pool in old.pools)
+    new = msgspec.structs.replace(old, title="New", pools=pools)
+    call, survived, kills = plane.engine.call, 0, 0
+
+    async def killed_at_last(function: str, *arguments: Any) -> Any:
+        nonlocal survived
+        if survived == 0:
+            if answered:
+                await call(function, *arguments)
+            raise Killed
+        survived -= 1
+        return await call(function, *arguments)
+
+    while True:
+        survived = kills
+        with monkeypatch.context() as patch:
+            patch.setattr(plane.engine, "call", killed_at_last)
+            try:
+                await wishes.apply(plane, new, by="ann", why="the new one", expect=None)
+            except Killed:
+                kills += 1
+            else:
+                break
+        found = await plane.desired.read()
+        assert found.fleet is not None
+        assert (found.fleet.title == "New") == ("worker" in found.rollouts), "both or neither"
+    found = await plane.desired.read()
+    assert kills, "it was killed at least once"
+    assert found.fleet is not None
+    assert (found.fleet.title, found.fleet.pool("worker").version) == ("New", "1")
+    assert [(pool.name, pool.version, pool.replicas) for pool in found.pools] == [
+        ("coordinator", "1", 1),
+        ("worker", "1", 4),
+        ("worker~2", "2", 1),
+    ]
+    (change, *_) = await plane.desired.history()
+    assert change.fields == ("fleet", "rollout:worker")
+    assert change.why == "the new one\nversion 2 of worker begins beside 1: it gets 5% of its tasks"
 
 
 async def test_applying_a_file_with_a_new_version_begins_a_roll_out_and_going_back_does_not(

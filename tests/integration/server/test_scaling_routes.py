@@ -5,12 +5,14 @@ import pytest
 from msgspec.structs import replace
 from tests.integration.server.conftest import FLEET, WORK
 
+from amas.cli.scaling import print_hosts
 from amas.controllers.autoscaler import Autoscaler
+from amas.controllers.host_scaler import HostScaler
 from amas.engine.desired import DesiredState, Wish
 from amas.engine.inbox import Inboxes
 from amas.engine.scaling import ScalingState
 from amas.model.desired import Seats
-from amas.model.scaling import ScalingPace, ScalingSpec, ScalingTargets
+from amas.model.scaling import HostScaling, ScalingPace, ScalingSpec, ScalingTargets
 from amas.observe import names
 from amas.server.figures import snapshot
 from amas.server.plane import ControlPlane
@@ -33,7 +35,7 @@ async def scaled(plane: ControlPlane) -> Autoscaler:
 
 
 async def test_nothing_is_shown_where_nothing_is_scaled(client: httpx.AsyncClient) -> None:
-    assert (await client.get("/api/scaling")).json() == {"pools": []}
+    assert (await client.get("/api/scaling")).json() == {"pools": [], "hosts": None}
 
 
 async def test_a_change_is_shown_with_its_reason(client: httpx.AsyncClient, scaled: Autoscaler) -> None:
@@ -53,6 +55,21 @@ async def test_a_pool_that_isn_t_scaled_is_told_from_one_that_is(client: httpx.A
     answer = await client.get("/api/scaling/nobody")
     assert answer.status_code == 404
     assert answer.json()["code"] == "pool_not_scaled"
+
+
+async def test_the_number_of_hosts_is_shown_with_its_reason(
+    client: httpx.AsyncClient, plane: ControlPlane, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bounds = replace(SPEC, min=2, targets=ScalingTargets(cpu=0.7))
+    fleet = replace(FLEET, hosts=2, host_scaling=HostScaling(agents=1, scaling=bounds))
+    await plane.desired.change([Wish("fleet", fleet)], by="ann", why="a start")
+    await HostScaler(ScalingState(plane.engine), plane.desired).run_once(now_ms=100_000)
+    shown = (await client.get("/api/scaling")).json()["hosts"]
+    assert (shown["replicas"], shown["min"], shown["max"]) == (2, 2, 5)
+    found = (await client.get("/api/hosts")).json()
+    assert found["scaling"] == shown
+    print_hosts(shown)
+    assert "2 hosts, 2 to 5 by load: stays at 2: agents that weigh" in capsys.readouterr().out
 
 
 async def test_sizes_are_measured(plane: ControlPlane, scaled: Autoscaler) -> None:

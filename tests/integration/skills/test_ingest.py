@@ -83,6 +83,19 @@ def test_what_is_unusable_is_said_in_one_sentence(tmp_path: Path, store: Artifac
     assert caught.value.error_code == "input_unusable"
 
 
+def test_a_file_without_end_is_left_out_and_a_folder_without_end_is_refused(
+    tmp_path: Path, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make(tmp_path / "in", {"a.py": b"x = 1\n"})
+    (source / "sparse.py").touch()
+    os.truncate(source / "sparse.py", 1 << 40)  # a terabyte that takes no room
+    found = ingest_folder(str(source), tmp_path / "out", store)
+    assert (found["files"], found["skipped"]) == (1, [{"path": "sparse.py", "reason": "larger than 256 MiB"}])
+    monkeypatch.setattr("amas.agents.skills.ingest.FOLDER_BYTES_MAX", 5)
+    with pytest.raises(GiveUp, match="holds more than"):
+        ingest_folder(str(source), tmp_path / "out", store)
+
+
 def test_configured_test_paths_come_first(tmp_path: Path, store: ArtifactStore) -> None:
     ini = b"[tool.pytest.ini_options]\ntestpaths = ['checks', 'gone']\n"
     source = make(tmp_path / "in", {"pyproject.toml": ini, "checks/test_a.py": b"", "tests/test_b.py": b""})

@@ -69,6 +69,29 @@ def test_an_office_file_that_would_unpack_to_too_much_is_left_alone(monkeypatch:
     assert read.read_document("a.docx", file.getvalue()) == ([], [], "it unpacks to more than 1 MiB")
 
 
+@pytest.mark.parametrize(
+    ("name", "blob", "trouble"),
+    [
+        ("brackets.md", b"[" * 1_000_000, ""),
+        ("links.md", b"[a](" * 300_000, ""),
+        ("dashes.md", b"|a\n" + b"-" * 1_000_000 + b"x", ""),
+        ("one-line.txt", b"a " * 20_000_000, ""),
+        ("comments.html", b"<!--" * 1_000_000, "it holds no text"),
+        ("breaks.html", b"<br>" * 20_000, "it holds no text"),
+        ("tables.html", b"<table><tr><td>x" * 5_000, f"its elements are nested more than {read.NESTING_MAX} deep"),
+    ],
+)
+def test_a_document_costs_by_its_size_and_not_by_its_square(name: str, blob: bytes, trouble: str) -> None:
+    """Each of these took from minutes to days; there is nothing to assert of that but that the test ends."""
+    assert read.read_document(name, blob)[2] == trouble
+
+
+def test_the_words_of_a_cell_belong_to_the_innermost_table() -> None:
+    blob = b"<p>before<table><tr><td><p>a<table><tr><td>b<td>c<tr><td>d<td>e</table></td></tr></table>after"
+    _, tables, _ = read.read_document("a.html", blob)
+    assert [(table.columns, table.rows) for table in tables][-1] == (["b", "c"], [["d", "e"]])
+
+
 def test_pdf_is_read_by_page() -> None:
     assert _read("a.pdf", pdf("First page.", "Second page.")) == [("page 1", "First page."), ("page 2", "Second page.")]
 

@@ -2,8 +2,9 @@ import { useQuery } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
 import { answer, api } from "../api/client";
 import { useBy } from "../api/session";
-import { count, moment } from "../lib/format";
+import { count } from "../lib/format";
 import { Refusal } from "../parts/Failed";
+import { Log } from "../parts/Log";
 import { Order } from "../parts/Order";
 import { State } from "../parts/State";
 import { TaskTable } from "../parts/TaskTable";
@@ -64,7 +65,7 @@ export function Agent() {
       <h2>Latest tasks</h2>
       <Refusal error={tasks.error} />
       {tasks.data && <TaskTable tasks={tasks.data.items} />}
-      <Log id={id} />
+      <OwnLog id={id} />
     </>
   );
 }
@@ -89,30 +90,11 @@ function Restart({ id }: { id: string }) {
   );
 }
 
-function Log({ id }: { id: string }) {
+function OwnLog({ id }: { id: string }) {
   const log = useQuery({
     queryKey: ["log", id],
     queryFn: () => answer(api.GET("/api/agents/{agent_id}/logs", { params: { path: { agent_id: id }, query: { limit: 100 } } })),
     refetchInterval: EVERY_MS,
   });
-  const lines = log.data?.lines ?? [];
-  return (
-    <section>
-      <h2>Log</h2>
-      <Refusal error={log.error} />
-      {lines.length === 0 ? (
-        <p className="note">No line of it is kept.</p>
-      ) : (
-        <pre className="panel" tabIndex={0} aria-label="Log">
-          {lines.map(logLine).join("\n")}
-        </pre>
-      )}
-    </section>
-  );
-}
-
-function logLine(line: Record<string, unknown>): string {
-  const { timestamp, level, event, message, agent_id: _, ...rest } = line;
-  const fields = Object.entries(rest).map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`);
-  return [moment(Date.parse(String(timestamp))), level, message ?? event, ...fields].join("  ");
+  return <Log lines={log.data?.lines} error={log.error} without={["agent_id"]} />;
 }

@@ -3,9 +3,10 @@ import { Link, useParams } from "@tanstack/react-router";
 import { answer, api, type Shape } from "../api/client";
 import { count, dollars, moment, seconds } from "../lib/format";
 import { Refusal } from "../parts/Failed";
+import { Log } from "../parts/Log";
 import { Order } from "../parts/Order";
 import { State } from "../parts/State";
-import { Table } from "../parts/Table";
+import { Timeline } from "../parts/Timeline";
 
 const EVERY_MS = 2_000;
 
@@ -25,7 +26,7 @@ export function Task() {
       <Facts task={found} />
       {found.failure && <Refusal error={new Error(found.failure.message)} />}
       <Why id={id} />
-      <Attempts attempts={found.attempts} />
+      <Story id={id} open={!found.finished_ms} />
       <Value name="Input" value={found.input} />
       {found.state === "succeeded" && <Value name="Result" value={found.result} />}
     </>
@@ -118,31 +119,26 @@ function Why({ id }: { id: string }) {
   );
 }
 
-function Attempts({ attempts }: { attempts: Shape["AttemptShape"][] }) {
-  if (attempts.length === 0) return null;
+/** Where its time went, attempts among it, and what was logged meanwhile. */
+function Story({ id, open }: { id: string; open: boolean }) {
+  const path = { params: { path: { task_id: id } } };
+  const refetchInterval = open && EVERY_MS;
+  const timeline = useQuery({
+    queryKey: ["timeline", id, open],
+    queryFn: () => answer(api.GET("/api/tasks/{task_id}/timeline", path)),
+    refetchInterval,
+  });
+  const log = useQuery({
+    queryKey: ["task log", id, open],
+    queryFn: () => answer(api.GET("/api/tasks/{task_id}/logs", path)),
+    refetchInterval,
+  });
   return (
-    <section>
-      <h2>Attempts</h2>
-      <Table label="Attempts" columns={["Attempt", "Outcome", "Agent", "Host", "Began", "Took", "Failure"]}>
-            {attempts.map((one) => (
-              <tr key={one.attempt}>
-                <th scope="row">{one.attempt}</th>
-                <td>
-                  <State of={one.outcome.replace("_", " ")} />
-                </td>
-                <td>
-                  <Link to="/agents/$id" params={{ id: one.agent_id }}>
-                    {one.agent_id}
-                  </Link>
-                </td>
-                <td>{one.host_id}</td>
-                <td>{moment(one.started_ms)}</td>
-                <td>{one.finished_ms ? seconds((one.finished_ms - one.started_ms) / 1000) : ""}</td>
-                <td>{one.failure?.message}</td>
-              </tr>
-            ))}
-      </Table>
-    </section>
+    <>
+      <Refusal error={timeline.error} />
+      {timeline.data && <Timeline told={timeline.data} now={timeline.dataUpdatedAt} />}
+      <Log lines={log.data?.lines} error={log.error} without={["task_id", "workflow_id"]} />
+    </>
   );
 }
 

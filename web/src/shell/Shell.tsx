@@ -11,6 +11,7 @@ const PAGES = [
   ["/costs", "Costs"],
   ["/rollouts", "Roll-outs"],
   ["/alerts", "Alerts"],
+  ["/policies", "Policies"],
   ["/audit", "Audit"],
 ] as const;
 

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 FILES_MAX = 100_000
 """A folder with more files is a home folder or a data set, not a code base."""
 
+FILE_BYTES_MAX = 256 << 20
+"""A larger file is data, and would be read into memory as a whole; a sparse one costs nothing to make."""
+FOLDER_BYTES_MAX = 4 << 30
+"""What the files of a folder may come to, since the host keeps a copy."""
+
 LANGUAGES = {
     **{".py": "python", ".pyi": "python", ".c": "c", ".h": "c", ".cpp": "c++", ".rs": "rust", ".js": "javascript"},
     **{".ts": "typescript", ".md": "markdown", ".rst": "restructuredtext", ".toml": "toml", ".yaml": "yaml", ".yml": "yaml"},
@@ -116,6 +121,7 @@ def take_snapshot(source: Path, target: Path) -> Snapshot:
     files: list[SourceFile] = []
     skipped: list[Skipped] = []
     digest = sha256()
+    taken = 0
     for path in sorted(_walk(source, "", [] if _is_checkout(source) else None)):
         if len(files) >= FILES_MAX:
             raise GiveUp(f"{source} holds more than {FILES_MAX} files: name a smaller folder", code="input_unusable")
@@ -123,10 +129,17 @@ def take_snapshot(source: Path, target: Path) -> Snapshot:
             skipped.append(Skipped(path.encode("utf-8", "backslashreplace").decode(), reason))
             continue
         try:
-            blob = (source / path).read_bytes()
+            with (source / path).open("rb") as file:
+                blob = file.read(FILE_BYTES_MAX + 1)
         except OSError as error:
             skipped.append(Skipped(path, f"can't be read: {error.strerror}"))
             continue
+        if len(blob) > FILE_BYTES_MAX:
+            skipped.append(Skipped(path, f"larger than {FILE_BYTES_MAX >> 20} MiB"))
+            continue
+        taken += len(blob)
+        if taken > FOLDER_BYTES_MAX:
+            raise GiveUp(f"{source} holds more than {FOLDER_BYTES_MAX >> 30} GiB: name a smaller folder", code="input_unusable")
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         (target / path).write_bytes(blob)
         digest.update(f"{path}\0{sha256(blob).hexdigest()}\n".encode())

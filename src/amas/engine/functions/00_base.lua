@@ -84,3 +84,18 @@ local function call_many(command, name, list)
 end
 
 local function array_header(n) return struct.pack('>BI4', 0xdd, n) end
+
+local packed_text
+do
+  local headers = {}   -- by the text's length, as cmsgpack writes them
+
+  -- msgpack of a text, for a fraction of what cmsgpack.pack costs.
+  function packed_text(text)
+    local header = headers[#text]
+    if not header then
+      header = string.sub(cmsgpack.pack(text), 1, -#text - 1)
+      headers[#text] = header
+    end
+    return header .. text
+  end
+end

@@ -14,7 +14,10 @@ local COST = 1000                 -- of a task whose queue has taught nothing ye
 local FLOW_MS = 86400000          -- for how long a silent flow's finish is remembered
 
 -- A score carries the priority in its last two bits, so that a start can be read from it.
-local function score_of(start, priority) return 4 * math.floor(start - HEAD_START[priority]) + priority end
+local function score_of(start, priority)
+  local from = start - HEAD_START[priority]
+  return 4 * (from - from % 1) + priority   -- from % 1 and not math.floor: it is asked for each task
+end
 
 local function start_of(score)
   local priority = score % 4
@@ -34,8 +37,7 @@ local function queue_state(queue)
 end
 
 -- The finish times of one tenant's flows of one priority in a queue, of those that have more than virtual time gives them.
-local function flows_of(queue, priority, tenant)
-  local state = queue_state(queue)
+local function flows_of(state, queue, priority, tenant)
   local by_tenant = state.flows[priority]   -- found without making the key, which would be made for each task
   if not by_tenant then by_tenant = {}; state.flows[priority] = by_tenant end
   local flows = by_tenant[tenant]
@@ -51,7 +53,8 @@ end
 
 -- The virtual start of the next task of a flow, whose finish moves on by the task's cost.
 local function start_in_flow(queue, priority, tenant, workflow, cost)
-  local state, flows = queue_state(queue), flows_of(queue, priority, tenant)
+  local state = queue_state(queue)
+  local flows = flows_of(state, queue, priority, tenant)
   local start = flows.finish[workflow]
   if not start then
     start = tonumber(call('ZSCORE', flows.name, workflow) or nil)
@@ -68,8 +71,8 @@ end
 local function enqueue(id, queue, score)
   local list = R.ready[queue]
   if not list then list = {}; R.ready[queue] = list end
-  list[#list + 1] = score
-  list[#list + 1] = id
+  local n = #list
+  list[n + 1], list[n + 2] = score, id
 end
 
 -- Queue a new task behind those of its flow. Returns its queue, which isn't `queue` where it is routed, and why: the field `route`.

@@ -25,9 +25,8 @@ local function chore(kind, id, state)
   call('RPUSH', P .. ':chores', cmsgpack.pack({kind, id, R.retention, state}))
 end
 
--- Note that a task has ended. `task` needs id, w, u, x, y, D, C, X's; `result` and `failure` are blobs or nil.
-local function ended(task, state, result, failure)
-  count(state)
+-- What an end means to those that a task has to do with. `task` needs id, w, u, x, D, C, S, X's.
+local function follow_up(task, state)
   if task.E then call('ZREM', P .. ':expiring', task.id) end
   if task.O and state == 'succeeded' then call('LPUSH', key('wu', task.w), task.O) end
   if task.w then
@@ -40,14 +39,21 @@ local function ended(task, state, result, failure)
   elseif not task.u then   -- a sub-task outside a workflow stays as long as its parent
     let_fade(task, state)
   end
-  if task.y and task.y ~= '' then
-    local parts = R.replies[task.y]
-    if not parts then parts = {}; R.replies[task.y] = parts; R.reply_counts[task.y] = 0 end
-    R.reply_counts[task.y] = R.reply_counts[task.y] + 1
-    local n = #parts   -- pieces, joined once: a joined string of each outcome would be hashed and copied once more
-    parts[n + 1], parts[n + 2], parts[n + 3], parts[n + 4] = '\148', cmsgpack.pack(task.id, state), result or NIL, failure or NIL
-  end
   if task.D or task.C then R.ends[#R.ends + 1] = {task, state} end
+end
+
+-- Note that a task has ended; `result` and `failure` are blobs or nil. A `plain` task succeeded, and its end concerns its submitter only.
+local function ended(task, state, result, failure)
+  count(state)
+  if task.plain then R.gone[#R.gone + 1] = task.id else follow_up(task, state) end
+  local client = task.y
+  if client and client ~= '' then
+    local parts = R.replies[client]
+    if not parts then parts = {}; R.replies[client] = parts; R.reply_counts[client] = 0 end
+    R.reply_counts[client] = R.reply_counts[client] + 1
+    local n = #parts   -- pieces, joined once: a joined string of each outcome would be hashed and copied once more
+    parts[n + 1], parts[n + 2], parts[n + 3] = '\148' .. packed_text(task.id) .. packed_text(state), result or NIL, failure or NIL
+  end
 end
 
 local FIELDS = {'s', 'c', 'w', 'u', 'x', 'y', 'D', 'C', 'S', 'q', 'p', 'm', 'f', 'l', 'T', 'K', 'X', 'v', 'V'}
@@ -61,27 +67,28 @@ end
 
 -- Read what transitions need of a task; nil when there is none.
 local function load(id)
-  local v = call('HMGET', key('t', id), unpack(FIELDS))
+  local name = key('t', id)
+  local v = call('HMGET', name, unpack(FIELDS))
   if not v[1] then return nil end
   local attempt, host = claim_of(v[2])
-  local task = {id = id, s = v[1], a = attempt, h = host, w = v[3], u = v[4], x = v[5], y = v[6], D = v[7], C = v[8], S = v[9],
+  local task = {id = id, name = name, s = v[1], a = attempt, h = host, w = v[3], u = v[4], x = v[5], y = v[6], D = v[7], C = v[8], S = v[9],
           q = v[10], p = tonumber(v[11]) or 1, m = tonumber(v[12]) or RETRIES, f = tonumber(v[13]) or 0, l = tonumber(v[14]) or 0,
           T = v[15] or nil, K = tonumber(v[16] or nil), v = v[18], V = v[19]}
   if v[17] then
-    local more = call('HMGET', key('t', id), 'W', 'Q', 'E', 'o', 'O', 'U', 'B')
+    local more = call('HMGET', name, 'W', 'Q', 'E', 'o', 'O', 'U', 'B')
     task.W, task.Q, task.E, task.o, task.O, task.U, task.B = unpack(more, 1, 7)
   end
   return task
 end
 
--- Read only what the success of a first attempt needs: most tasks have no `k`, and more fields cost more than the rest of their end.
+-- Read only what the success needs of a task that nothing hangs on, in its first attempt, by the host that claimed it: most are so
+-- (`plain`), and more fields cost more than the rest of their end.
 local function load_for_success(id)
-  local v = call('HMGET', key('t', id), 's', 'c', 'y', 'k')
+  local name = key('t', id)
+  local v = call('HMGET', name, 's', 'c', 'y', 'k')
   if not v[1] then return nil end
-  if v[4] or not v[2] then return load(id) end
-  local attempt, host = string.match(v[2], '^(%d+)\n([^\n]*)')   -- no more of it than is needed: it is read for each task
-  if attempt ~= '1' then return load(id) end
-  return {id = id, s = v[1], a = 1, h = host, y = v[3], f = 0}
+  if v[4] or not v[2] or string.sub(v[2], 1, #R.first_here) ~= R.first_here then return load(id) end
+  return {id = id, name = name, s = v[1], a = 1, h = R.host, y = v[3], plain = true}
 end
 
 -- The fence: the task if `attempt` owns it, else nil and why not ('same': this very outcome was recorded before, so the task
@@ -97,7 +104,7 @@ end
 
 -- Note a change for the journal; `extra` is msgpack: a failure, or the time when a delayed task is due.
 local function effect(id, state, extra)
-  R.fx[#R.fx + 1] = '\147' .. cmsgpack.pack(id, state) .. (extra or NIL)
+  R.fx[#R.fx + 1] = '\147' .. packed_text(id) .. packed_text(state) .. (extra or NIL)
 end
 
 local function failure(code, message) return cmsgpack.pack({code, message, ''}) end

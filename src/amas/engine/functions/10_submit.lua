@@ -1,32 +1,33 @@
 -- Tasks on their way in.
 
--- Look at a batch and at what it needs: returns the tasks that are stored already by id, the set of new ids, and the
--- indices of those that were said before; or nil, the refusal and the id at fault.
+-- Look at a batch and at what it needs: returns the tasks that are stored already by id, the set of new ids, the
+-- indices of those that were said before, and the new ones with options; or nil, the refusal and the id at fault.
 local function get_states(batch, resend)
-  local states, inside, again = {}, {}, {}
-  for i, t in ipairs(batch) do
-    if states[t[1]] or inside[t[1]] then return nil, 'duplicate', t[1] end
-    if resend and call('EXISTS', key('t', t[1])) == 1 then
-      states[t[1]] = load(t[1])
+  local states, inside, again, with_options = {}, {}, {}, {}
+  for i = 1, #batch do
+    local t = batch[i]
+    local id = t[1]
+    if inside[id] or states[id] then return nil, 'duplicate', id end
+    if resend and call('EXISTS', key('t', id)) == 1 then
+      states[id] = load(id)
       again[#again + 1] = i - 1
     else
-      inside[t[1]] = true
+      inside[id] = true
+      if t[5] then with_options[#with_options + 1] = t end
     end
   end
-  for _, t in ipairs(batch) do
+  for _, t in ipairs(with_options) do
     local options = t[5]
-    if options and inside[t[1]] then
-      if options.o then R.compensates = true end
-      for _, need in ipairs(options.o and {options.o} or options.n or {}) do
-        if not inside[need] and not states[need] then
-          local task = load(need)
-          if not task then return nil, 'dependency_unknown', need end
-          states[need] = task
-        end
+    if options.o then R.compensates = true end
+    for _, need in ipairs(options.o and {options.o} or options.n or {}) do
+      if not inside[need] and not states[need] then
+        local task = load(need)
+        if not task then return nil, 'dependency_unknown', need end
+        states[need] = task
       end
     end
   end
-  return states, inside, again
+  return states, inside, again, with_options
 end
 
 -- Queue up behind what is still open; returns how many those are, whether one has failed already, and how many have succeeded.
@@ -143,10 +144,10 @@ local function add(t, client, states, flagged)
 end
 
 -- The first workflow of new tasks that takes none, because it has ended or never was; nil when all do.
-local function closed_workflow(batch, inside)
+local function closed_workflow(tasks)
   local open = {}
-  for _, t in ipairs(batch) do
-    local id = inside[t[1]] and t[5] and t[5].w
+  for _, t in ipairs(tasks) do
+    local id = t[5].w
     if id and not open[id] then
       local state = call('HGET', key('w', id), 's')
       if state ~= 'running' and not (state == 'compensating' and t[5].u) then return id end
@@ -171,20 +172,19 @@ end
 
 -- Store a whole batch or nothing: returns nil and the indices of what was stored before; or why it was refused, and the id at fault.
 local function add_batch(batch, client, resend)
-  local states, inside, again = get_states(batch, resend)
+  local states, inside, again, with_options = get_states(batch, resend)
   if not states then return inside, again end   -- the refusal and the id at fault
-  local closed = closed_workflow(batch, inside)
+  local closed = closed_workflow(with_options)
   if closed then return 'workflow_closed', closed end
   local unfit = R.compensates and unfit_compensation(batch, inside, states)
   if unfit then return 'compensation_unfit', unfit end
   R.added, R.used, R.asking = {}, {}, {}
   local flagged, doomed = {}, {}
-  for _, t in ipairs(batch) do
-    if inside[t[1]] then
-      count('submitted')
-      if add(t, client, states, flagged) then doomed[#doomed + 1] = t[1] end
-    end
+  for i = 1, #batch do
+    local t = batch[i]
+    if inside[t[1]] and add(t, client, states, flagged) then doomed[#doomed + 1] = t[1] end
   end
+  if #batch > #again then count('submitted', #batch - #again) end
   for need in pairs(flagged) do call('HSET', key('t', need), 'D', 1, 'k', 1) end
   for workflow, ids in pairs(R.added) do call_many('RPUSH', key('wt', workflow), ids) end
   local queues = {}

@@ -27,16 +27,16 @@ local function claim(keys, args)
       return false
     end
     if (v[5] or R.scoped) and not resources.admit(id, tonumber(score), v[5], pool) then return false end   -- parked
-    local attempt, started, history, generation = 1, R.stamp, NEW, nil
+    local attempt, packed_attempt, started, history, generation = '1', '\001', R.stamp, NEW, nil
     if v[2] then   -- not its first
       local last, _, _, first = claim_of(v[2])
       local held = call('HMGET', name, 'f', 'S', 'C', 'G')
-      attempt, started = last + 1, first
+      attempt, packed_attempt, started = string.format('%d', last + 1), cmsgpack.pack(last + 1), first
       history = cmsgpack.pack(tonumber(held[1]) or 0, (held[2] or held[3]) and true or false)
       generation = tonumber(held[4] or nil)
     end
     call('HSET', name, 's', 'running', 'c', attempt .. holder .. agent .. '\n' .. started)
-    local words, n = cmsgpack.pack(id, attempt, agent), 2 * handed
+    local words, n = packed_text(id) .. packed_attempt .. packed_text(agent), 2 * handed
     handed = handed + 1
     running[n + 1], running[n + 2] = id, agent
     journal[n + 1], journal[n + 2] = '\147', words   -- pieces, joined once: strings joined before would be hashed and copied again

@@ -4,11 +4,13 @@
 -- Run `apply(task, item)` for the items that the fence lets through; `outcomes` is the set of states that a repeated item would find.
 local function each_owned(batch, outcomes, apply, read)
   local refused, skipped, let_go_of, applied = {}, {}, {}, 0
-  for i, item in ipairs(batch) do
+  for i = 1, #batch do
+    local item = batch[i]
     local task, why = owned(item[1], item[2], outcomes, read)
     if task then
-      let_go_of[task.h] = let_go_of[task.h] or {}
-      table.insert(let_go_of[task.h], task.id)
+      local ids = let_go_of[task.h]
+      if not ids then ids = {}; let_go_of[task.h] = ids end
+      ids[#ids + 1] = task.id
       apply(task, item)
       applied = applied + 1
     else
@@ -38,12 +40,14 @@ end
 --   Keeps true: one result is recorded for a task, by the attempt that owns it; its dependents move in the same instant.
 local function complete(keys, args)
   begin(keys, args)
-  R.retention = tonumber(args[2])
+  R.retention, R.host, R.first_here = tonumber(args[2]), args[3], '1\n' .. args[3] .. '\n'
   local refused, skipped, applied = each_owned(cmsgpack.unpack(args[4]), {succeeded = true}, function(task, item)
-    call('HSET', key('t', task.id), 's', 'succeeded', 'r', item[3], 'z', R.stamp)
-    if task.V then resources.settle(task, item[4]) end
-    if task.q and string.find(task.q, '@', 2, true) then routing.learn(task, true, item[4]) end
-    if task.f > 0 then call('HDEL', key('t', task.id), 'e') end   -- the error of an earlier attempt is not this task's outcome
+    call('HSET', task.name, 's', 'succeeded', 'r', item[3], 'z', R.stamp)
+    if not task.plain then
+      if task.V then resources.settle(task, item[4]) end
+      if string.find(task.q, '@', 2, true) then routing.learn(task, true, item[4]) end
+      if task.f > 0 then call('HDEL', task.name, 'e') end   -- the error of an earlier attempt is not this task's outcome
+    end
     ended(task, 'succeeded', item[3])
   end, load_for_success)
   if args[5] and applied > 0 then learn(cmsgpack.unpack(args[5])) end

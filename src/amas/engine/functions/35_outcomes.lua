@@ -8,7 +8,7 @@ local function outcomes(keys, args)
     local v = redis.call('HMGET', prefix .. id, 's', 'r', 'e')
     if TERMINAL[v[1] or ''] then
       n = n + 1
-      parts[#parts + 1] = '\148' .. cmsgpack.pack(id, v[1]) .. (v[2] or NIL) .. (v[3] or NIL)
+      parts[#parts + 1] = '\148' .. packed_text(id) .. packed_text(v[1]) .. (v[2] or NIL) .. (v[3] or NIL)
     end
   end
   return array_header(n) .. table.concat(parts)

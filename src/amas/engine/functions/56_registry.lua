@@ -7,7 +7,9 @@
 --       P:remote:by:<facet>   set     agents
 --       P:remote:due:<s>      hash    task that session s runs -> attempt, and when it has taken too long (ms), by lines
 --       P:remote:token:<s>    string  digest of the session's token; outlives the lease, so that who comes late hears why
+--       P:remote:owner:<s>    string  who opened session s, where that is known by name; goes with the session
 -- Keeps true: an agent is in the index exactly as long as its session holds its lease, or until the reaper has seen that it doesn't.
+--   Nobody takes over what somebody else opened by name, as long as that one lives.
 
 do
   local TOKEN_KEPT_MS = 3600000   -- an hour after its end: a laptop that slept is told so
@@ -33,27 +35,36 @@ do
   release = function(host, lost)
     if string.sub(host, 1, 7) == 'remote-' then
       forget(host, call('HKEYS', key('remote:agents', host)))
-      call('DEL', key('remote:due', host))
+      call('DEL', key('remote:due', host), key('remote:owner', host))
       call('PEXPIRE', key('remote:token', host), TOKEN_KEPT_MS)
     end
     return give_back(host, lost)
   end
 
   -- enrol: make agents of a session known, all or none.  caller: AgentRegistry.enrol.
-  --   ARGV: now, session, digest of its token, '1' to take agents over from other sessions, batch [[agent, facets by lines, card]...]
-  --   returns [] | ['lost'] when the session holds no lease | [agent, session] for the first that another live session has.
+  --   ARGV: now, session, digest of its token, '1' to take agents over from other sessions, batch [[agent, facets by lines, card]...],
+  --         who opens it ('' nobody by name, '*' the fleet's administrator), the most agents that there may be (0 for no bound)
+  --   returns [] | ['lost'] when the session holds no lease | ['full', how many there are] | [agent, session] for the first that
+  --   another live session has.
   --   Saying the same again replaces what was said before. What another session runs by an agent that is taken over stays its own:
   --   the fence, not the registry, decides about tasks.  cost: O(agents * facets).
   local function enrol(keys, args)
     local now = begin(keys, args)
-    local session, batch = args[2], cmsgpack.unpack(args[5])
+    local session, batch, owner, most = args[2], cmsgpack.unpack(args[5]), args[6] or '', tonumber(args[7] or '0')
     if not call('ZSCORE', P .. ':hosts', session) then return {'lost'} end
+    local new = 0
     for _, each in ipairs(batch) do
       local other = call('HGET', P .. ':remote:of', each[1])
-      local lease = other and other ~= session and args[4] ~= '1' and tonumber(call('ZSCORE', P .. ':hosts', other) or '0')
+      if not other then new = new + 1 end
+      local opened = other and other ~= session and owner ~= '*' and call('GET', key('remote:owner', other))
+      local may = args[4] == '1' and (not opened or opened == owner)
+      local lease = other and other ~= session and not may and tonumber(call('ZSCORE', P .. ':hosts', other) or '0')
       if lease and lease >= now then return {each[1], other} end
     end
+    local held = call('HLEN', P .. ':remote:of')
+    if most > 0 and new > 0 and held + new > most then return {'full', tostring(held)} end
     if args[3] ~= '' then call('SET', key('remote:token', session), args[3]) end
+    if owner ~= '' and owner ~= '*' then call('SET', key('remote:owner', session), owner) end
     for _, each in ipairs(batch) do
       local id, facets = each[1], each[2]
       local other = call('HGET', P .. ':remote:of', id)

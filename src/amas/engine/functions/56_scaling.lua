@@ -1,5 +1,6 @@
 -- What the autoscaler remembers, and which queues' arrivals are counted for it.
--- Keys: P:scaling     hash  by field what Python put there: memory:<pool>, view:<pool>
+-- Keys: P:scaling     hash  by field what Python put there: memory:<pool>, view:<pool>, and of the
+--                           number of hosts hosts:memory, hosts:view
 --       P:qs:<queue>  hash  n: tasks ever queued there, new or again; counted (00_fair.lua) from when somebody asked, so that queues of
 --                           which nobody wants to know pay nothing for it
 

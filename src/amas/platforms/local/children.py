@@ -90,7 +90,7 @@ def embedded_engine(request: StartRequest, home: Home) -> EmbeddedEngine:
 
 
 def _control_plane(request: StartRequest, home: Home, state: FleetState) -> Child:
-    command = [*request.program, "serve", "--home", str(home.folder)]
+    command = [*request.program, "serve", str(home.folder)]
     program = Program("control-plane", command, home, request.fleet_file, model_url=state.model_url)
     told = False
 
@@ -113,15 +113,15 @@ def host_name(number: int) -> str:
 
 def host_child(request: StartRequest, home: Home, state: FleetState, name: str) -> Child:
     """Return the part that is the host called `name`."""
-    arguments = ["host", "--home", str(home.folder), "--host-id", name]
-    program = Program(name, [*request.program, *arguments], home, request.fleet_file, model_url=state.model_url)
+    command = [*request.program, "host", str(home.folder), name]
+    program = Program(name, command, home, request.fleet_file, model_url=state.model_url)
     return Child(
         name, program.spawn, program.said_ready, program.failure, stop_s=request.drain_s + DRAIN_MARGIN_S, start_s=request.start_s
     )
 
 
 def _model(request: StartRequest, home: Home, state: FleetState) -> Child:
-    program = Program("model", [*request.program, "model", "serve", "--port", str(state.model_port)], home)
+    program = Program("model", [*request.program, "model", str(state.model_port)], home)
     return Child(program.name, program.spawn, program.said_ready, program.failure, stop_s=MODEL_STOP_S, start_s=request.start_s)
 
 

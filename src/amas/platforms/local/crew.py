@@ -1,8 +1,9 @@
 """The hosts of a local fleet, as many as are wanted: what the supervisor does when the desired state changes while it runs.
 
 More hosts are started and kept running; of those that are too many the last ones are told to the placer as drained, so that their
-agents sit elsewhere at once, finish what they run, and end. A host whose order asks for one more restart is stopped in good order
-and started again, one host at a time. An engine that can't be reached changes nothing: what runs goes on, and it is asked again.
+agents sit elsewhere at once, and end when they run nothing any more; one that takes too long gives back what it runs. A host
+whose order asks for one more restart is stopped in good order and started again, one host at a time. An engine that can't be
+reached changes nothing: what runs goes on, and it is asked again.
 """
 
 import asyncio
@@ -21,6 +22,10 @@ from amas.platforms.local.keeper import Keeper
 
 POLL_S = 5.0
 """Between looks when nothing rings."""
+EMPTY_S = 600.0
+"""As long as an attempt may take by default: a host that is too many has this long to do what it runs."""
+LOOK_S = 1.0
+"""Between looks whether it has."""
 BY = "supervisor"
 
 
@@ -38,7 +43,8 @@ class Crew:
         """`keepers`: of the hosts that run, by number; hosts come and go in it. `group`: where their keeping runs."""
         self._state, self._keepers, self._make, self._group, self._changed = state, keepers, make, group, changed
         self._restarts: dict[str, int] = {}
-        self._leaving: dict[str, asyncio.Task[None]] = {}
+        self._leaving: dict[str, tuple[asyncio.Task[None], asyncio.Event]] = {}
+        """By host that is too many: its end, and what hurries it."""
         self._one_at_a_time = asyncio.Lock()
 
     async def begin(self) -> None:
@@ -50,17 +56,23 @@ class Crew:
             async with Engine(self._state.engine_url, cell=self._state.cell) as engine:
                 self._restarts = _restarts(await DesiredState(engine).read())
 
+    def hurry(self) -> None:
+        """Let hosts that are too many end now and give back what they run: the fleet stops."""
+        for _, hurry in self._leaving.values():
+            hurry.set()
+
     async def follow(self) -> None:
         """Do what is wanted of the hosts until cancelled."""
         from amas.engine.bell import Bell
         from amas.engine.connection import Engine
         from amas.engine.desired import CHANNEL, DesiredState
+        from amas.engine.hosts import HostRegistry
 
         rung = asyncio.Event()
         async with Engine(self._state.engine_url, cell=self._state.cell) as engine, asyncio.TaskGroup() as group:
             bell = Bell(engine, {CHANNEL: lambda _: rung.set()}, connected=rung.set)
             group.create_task(bell.run(), name="bell")
-            self._desired = DesiredState(engine)
+            self._desired, self._hosts = DesiredState(engine), HostRegistry(engine)
             revision = -1
             while True:
                 with suppress(EngineError):
@@ -76,7 +88,7 @@ class Crew:
     async def _make_so(self, desired: Desired) -> None:
         if desired.fleet is None:
             return
-        before, wanted = len(self._keepers), desired.fleet.hosts
+        before, wanted = len(self._keepers), desired.hosts
         for number in range(before, wanted):
             await self._add(host_name(number + 1), desired)
         for keeper in self._keepers[wanted:]:
@@ -103,13 +115,26 @@ class Crew:
         order = desired.orders.get(name, Order())
         await self._order(name, msgspec.structs.replace(order, drained=True), f"{len(self._keepers)} hosts are too many")
         self._keepers.remove(keeper)
-        self._leaving[name] = self._group.create_task(self._stop_and_forget(keeper, order), name=f"stop {name}")
+        hurry = asyncio.Event()
+        self._leaving[name] = self._group.create_task(self._stop_and_forget(keeper, order, hurry), name=f"stop {name}"), hurry
 
-    async def _stop_and_forget(self, keeper: Keeper, order: Order) -> None:
-        """Stop a host, and take back what moved its agents away: the next host of this name is another."""
+    async def _stop_and_forget(self, keeper: Keeper, order: Order, hurry: asyncio.Event) -> None:
+        """Stop a host that runs nothing any more, and take back what moved its agents away: the next of this name is another."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(EMPTY_S):
+                while not hurry.is_set() and await self._busy(keeper.child.name):
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(hurry.wait(), LOOK_S)
         await keeper.stop()
         with suppress(EngineError):  # what is left behind is mended when a host of this name is added
             await self._order(keeper.child.name, order, "it has ended")
+
+    async def _busy(self, name: str) -> bool:
+        """Return whether a host has agents or runs something; who can't be asked is taken for busy."""
+        try:
+            return bool((await self._desired.read()).seats.get(name) or await self._hosts.running(name))
+        except EngineError:
+            return True
 
     async def _order(self, name: str, order: Order, why: str) -> None:
         from amas.engine.desired import Wish
@@ -118,7 +143,9 @@ class Crew:
 
     async def _start_and_keep(self, keeper: Keeper) -> None:
         if leaving := self._leaving.pop(keeper.child.name, None):
-            await leaving
+            ending, hurry = leaving
+            hurry.set()  # its name is wanted
+            await ending
         with suppress(AmasError):  # it is tried again, and its state says why
             await keeper.start()
         await keeper.keep()

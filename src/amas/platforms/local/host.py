@@ -7,29 +7,45 @@ starts without agents, counts as ready when the engine knows it, and from then o
 import asyncio
 import random
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
+from amas.agents.host import Host, HostHome
+from amas.agents.seating import Seating
+from amas.artifacts.store import ArtifactStore
 from amas.backup.key import forget_secret
 from amas.engine.connection import Engine
+from amas.errors import FleetError
 from amas.model.fleet import FleetSpec
 from amas.model.goal import ROOT_CAPABILITY
 from amas.observe.logging import open_log
 from amas.observe.tracing import tracing_of
+from amas.orchestration.fleet_bus import FollowingBus
 from amas.platforms.local.control import fleet_state
+from amas.platforms.local.cycles import look_seldom
 from amas.platforms.local.home import Home
 from amas.platforms.local.ready import on_stop, tell_ready
 from amas.platforms.local.secret import forget_message_secret, message_settings
 from amas.settings import ArtifactSettings, EngineSettings, HomeSettings, HostSettings, OrchestrationLimits
 
 
-def run_host(folder: Path | None, host_id: str) -> None:
-    """Run a host until SIGTERM, then drain it."""
+def run_host(folder: Path | None, host_id: str, labels: Sequence[str] = ()) -> None:
+    """Run a host until SIGTERM, then drain it; `labels` are `NAME=VALUE`, and FleetError says which isn't."""
     import uvloop
 
+    said = labels_of(labels)
     with tracing_of("host", host_id):
-        uvloop.run(_host(Home(folder or HomeSettings.read().folder()), host_id))
+        uvloop.run(_host(Home(folder or HomeSettings.read().folder()), host_id, said))
+
+
+def labels_of(said: Sequence[str]) -> dict[str, str]:
+    """Return labels by name from `NAME=VALUE`; FleetError for what is none."""
+    pairs = [text.partition("=") for text in said]
+    if wrong := next((text for text, (name, _, value) in zip(said, pairs, strict=True) if not (name and value)), None):
+        raise FleetError(f"{wrong!r} is no label: write NAME=VALUE, such as gpu=true")
+    return {name: value for name, _, value in pairs}
 
 
 def fleet_facts(spec: FleetSpec, home: Home) -> FleetSpec:
@@ -44,12 +60,7 @@ def fleet_facts(spec: FleetSpec, home: Home) -> FleetSpec:
     return msgspec.structs.replace(spec, pools=pools)
 
 
-async def _host(home: Home, host_id: str) -> None:
-    from amas.agents.host import Host, HostHome
-    from amas.agents.seating import Seating
-    from amas.artifacts.store import ArtifactStore
-    from amas.orchestration.fleet_bus import FollowingBus
-
+async def _host(home: Home, host_id: str, labels: Mapping[str, str]) -> None:
     messages = message_settings(home)
     forget_message_secret()  # before an agent's module is imported
     forget_secret()
@@ -78,6 +89,7 @@ async def _host(home: Home, host_id: str) -> None:
         ),
         rng=random.Random(),  # noqa: S311  jitter, no secret
         bus=bus if messages.secret else None,
+        labels=labels,
     )
     on_stop(host.drain)
     async with Engine.of(settings) as engine, asyncio.TaskGroup() as group:
@@ -86,6 +98,7 @@ async def _host(home: Home, host_id: str) -> None:
         await asyncio.wait((running, working), return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             tell_ready()
+            look_seldom()
             seating = Seating(engine, host, prepare=prepare, draw=random.random)
             following = group.create_task(seating.run(), name="seating")
             await asyncio.wait((running,))

@@ -6,12 +6,13 @@ there. A stop takes no more goals and tasks over REST, then takes the stages awa
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from amas.clock import monotonic_s, new_id
+from amas.core.placement import unseated
 from amas.engine.connection import Engine
 from amas.engine.desired import DesiredState, Wish
 from amas.engine.hosts import HostRegistry, HostView
@@ -37,9 +38,12 @@ class Lacking(NamedTuple):
     """Agents that sit nowhere, by pool."""
     unwell: tuple[str, ...]
     """Agents whose health check says no."""
+    whys: Mapping[str, str] = {}
+    """Why, by pool, where no host may seat them."""
 
     def __str__(self) -> str:
-        parts = [f"{count} of {pool}'s agents have no host" for pool, count in self.missing.items()]
+        plain = {pool: f"{count} of {pool}'s agents have no host" for pool, count in self.missing.items()}
+        parts = [self.whys.get(pool, sentence) for pool, sentence in plain.items()]
         return ", ".join([*parts, *(f"{agent_id} isn't well" for agent_id in self.unwell)])
 
 
@@ -154,7 +158,7 @@ class Opening:
         await inboxes.acknowledge(inbox, [(inbox, [got[0].id])])
 
 
-def lacks(desired: Desired, hosts: Iterable[HostView], stage: int | None) -> Lacking:
+def lacks(desired: Desired, hosts: Collection[HostView], stage: int | None) -> Lacking:
     """Return what the stages up to `stage` still wait for; None: all of them."""
     wanted = {pool.name: pool.replicas for pool in desired.pools if stage is None or pool.stage <= stage}
     unwell: list[str] = []
@@ -163,7 +167,15 @@ def lacks(desired: Desired, hosts: Iterable[HostView], stage: int | None) -> Lac
             if card.pool in wanted:
                 wanted[card.pool] -= card.count
         unwell += [agent_id for agent_id in host.figures.troubled if agent_id.rpartition("-")[0] in wanted]
-    return Lacking({pool: count for pool, count in wanted.items() if count > 0}, tuple(sorted(unwell)))
+    missing = {pool: count for pool, count in wanted.items() if count > 0}
+    return Lacking(missing, tuple(sorted(unwell)), _whys(desired, hosts) if missing else {})
+
+
+def _whys(desired: Desired, hosts: Collection[HostView]) -> dict[str, str]:
+    """Return why agents have no host, by pool."""
+    declared = desired.fleet.host_labels if desired.fleet else {}
+    labels = {host.id: {**host.about.labels, **declared.get(host.id, {})} for host in hosts}
+    return unseated(desired, labels.keys(), labels)
 
 
 def _in_hosts(hosts: Sequence[HostView]) -> set[str]:

@@ -39,8 +39,8 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     """How long the control plane, or a host, may take to become ready."""
     bound: bool = False
     """The fleet stops when the process that started it ends, as `amas run` wants it."""
-    program: tuple[str, ...] = (sys.executable, "-m", "amas")
-    """What `serve` and `host` are commands of."""
+    program: tuple[str, ...] = (sys.executable, "-m", "amas.cli.part")
+    """What runs a part, told by its arguments: `serve HOME`, `host HOME NAME` or `model PORT`."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

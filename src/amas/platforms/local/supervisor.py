@@ -84,6 +84,7 @@ class Supervisor:
             self._report(Event(what="up"))
             await self._stop.wait()
             following.cancel()
+            crew.hurry()
             await self._stop_all()  # ends the group's tasks too
 
     async def _start_all(self) -> bool:

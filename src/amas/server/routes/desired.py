@@ -11,8 +11,9 @@ from fastapi import APIRouter, Header, Path, Query, Request
 from starlette.responses import Response
 
 from amas.core.difference import Change, Difference, FieldChange
-from amas.core.placement import open_hosts
+from amas.core.placement import Labels, open_hosts, unseated
 from amas.engine.hosts import HostView
+from amas.engine.scaling import ScalingState
 from amas.errors import AgentUnknown, DesiredChanged
 from amas.model.desired import Desired, DesiredChange, Order, Scale
 from amas.model.fleet import FleetSpec
@@ -127,11 +128,12 @@ async def _fleet(plane: ControlPlane, new: NewFleet) -> FleetSpec:
 async def get_desired(plane: Plane) -> Response:
     """Show what is wanted of every pool, and whether the hosts have carried it out."""
     desired, live = await plane.desired.read_with_hosts()
-    hosts = await plane.hosts.all()
-    return encoded(_shown(desired, live, hosts), headers=_tag(desired.revision))
+    hosts, labels = await plane.hosts.all(), await plane.desired.host_labels(desired, live)
+    return encoded(_shown(desired, live, hosts, labels), headers=_tag(desired.revision))
 
 
-def _shown(desired: Desired, live: frozenset[str], hosts: list[HostView]) -> DesiredShape:
+def _shown(desired: Desired, live: frozenset[str], hosts: list[HostView], labels: Labels) -> DesiredShape:
+    whys = unseated(desired, live, labels)
     seated: dict[str, int] = {}
     for host, of in desired.seats.items():
         for seats in of:
@@ -140,7 +142,7 @@ def _shown(desired: Desired, live: frozenset[str], hosts: list[HostView]) -> Des
     return DesiredShape(
         revision=desired.revision,
         fleet=desired.fleet.name if desired.fleet else "",
-        hosts=desired.fleet.hosts if desired.fleet else 0,
+        hosts=desired.hosts,
         pools=[
             PoolNow(
                 name=pool.name,
@@ -148,10 +150,11 @@ def _shown(desired: Desired, live: frozenset[str], hosts: list[HostView]) -> Des
                 wanted=pool.replicas,
                 seated=seated.get(pool.name, 0),
                 scale=desired.scales.get(pool.name),
+                why=whys.get(pool.name, ""),
             )
             for pool in desired.pools
         ],
-        dealt=wishes.dealt(desired, live),
+        dealt=wishes.dealt(desired, live, labels),
         behind=[host.id for host in hosts if 0 < host.about.revision < desired.revision],
     )
 
@@ -201,7 +204,7 @@ async def list_hosts(plane: Plane) -> Response:
     """Show every host that lives, or of which something is wanted: its orders, its seats and what it runs."""
     desired, live = await plane.desired.read_with_hosts()
     views = {host.id: host for host in await plane.hosts.all()}
-    items = []
+    items, declared = [], desired.fleet.host_labels if desired.fleet else {}
     for host in sorted({*live, *desired.orders, *desired.seats}):
         view = views.get(host)
         items.append(
@@ -212,9 +215,11 @@ async def list_hosts(plane: Plane) -> Response:
                 order=desired.orders.get(host, Order()),
                 revision=view.about.revision if view else 0,
                 running=len(view.running) if view else 0,
+                labels={**(view.about.labels if view else {}), **declared.get(host, {})},
             )
         )
-    return encoded(HostPage(items=items))
+    _, scaling = await ScalingState(plane.engine).hosts_kept()
+    return encoded(HostPage(items=items, scaling=scaling))
 
 
 @router.post(

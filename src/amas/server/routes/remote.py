@@ -8,7 +8,9 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
+from amas.engine.registry import ANYBODY, NOBODY, Terms
 from amas.errors import SettingInvalid
+from amas.model.access import Role
 from amas.model.journal import ProgressNote
 from amas.model.message import Message, MessageType
 from amas.model.remote import RegisteredAgent, RemoteAgent, agent_id_of
@@ -18,7 +20,7 @@ from amas.orchestration.discovery import Discovery
 from amas.server import intake
 from amas.server.contract import answers, encoded, takes
 from amas.server.guard import SESSIONS
-from amas.server.identity import bearer
+from amas.server.identity import Calling, bearer
 from amas.server.message_shapes import MessageShape
 from amas.server.plane import ControlPlane, Plane
 from amas.server.problems import Fault, Refusal
@@ -92,14 +94,16 @@ async def _enter(request: Request, plane: ControlPlane, session_id: str, *, late
         problems=(400, 409, 413, 415, 422, 503),
     ),
 )
-async def open_session(request: Request, plane: Plane) -> Response:
+async def open_session(request: Request, plane: Plane, caller: Calling) -> Response:
     """Open a session for a batch of agents, all or none; its token opens its further calls."""
     new = await intake.read_one(request, NewSession)
     agents = [_agent(each, index) for index, each in enumerate(new.agents)]
     desk = plane.remote
     desk.check(agents)
     lease_s = desk.settings.lease_s
-    session = await desk.registry.open(agents, lease_s=lease_s, machine=new.machine, take_over=new.take_over)
+    owner = ANYBODY if caller.role is Role.SYSTEM_ADMIN else caller.name if caller.named else NOBODY
+    terms = Terms(take_over=new.take_over, owner=owner, most=desk.settings.max_agents)
+    session = await desk.registry.open(agents, lease_s=lease_s, machine=new.machine, terms=terms)
     ids = [agent.id for agent in agents]
     opened = OpenedSession(
         session_id=session.id, token=session.token, agents=ids, lease_s=lease_s, beat_every_s=desk.settings.beat_every_s

@@ -39,9 +39,10 @@ _POOL = PoolScaling(
 
 @router.get("", summary="List scaled pools", **answers(ScalingBoard, ScalingBoard(pools=(_POOL,)), problems=(503,)))
 async def list_scaling(plane: Plane) -> Response:
-    """Show every pool whose size follows its work; empty where none does, or nobody has looked yet."""
-    views = await ScalingState(plane.engine).views()
-    return encoded(ScalingBoard(pools=tuple(views[name] for name in sorted(views))))
+    """Show every pool whose size follows its work, and the hosts where their number does, once somebody has looked."""
+    state = ScalingState(plane.engine)
+    views, (_, hosts) = await state.views(), await state.hosts_kept()
+    return encoded(ScalingBoard(pools=tuple(views[name] for name in sorted(views)), hosts=hosts))
 
 
 @router.get("/{pool}", summary="Say why a pool has its size", **answers(PoolScaling, _POOL, problems=(404, 422, 503)))

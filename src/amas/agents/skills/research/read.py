@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby, islice
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -22,10 +22,15 @@ from amas.agents.skills.findings import Analysis, Finding, Scope, Tool, Unread, 
 from amas.agents.skills.research.passages import Passage, Table, one_line
 from amas.model.task import Json
 
+if TYPE_CHECKING:
+    from bs4 import BeautifulSoup, Tag
+
 DOCUMENT_BYTES_MAX = 64 * 2**20
 """A larger file is a data set or a film, not a document."""
 UNPACKED_BYTES_MAX = 512 * 2**20
 """What an Office file may unpack to: a bomb is far above, a book far below."""
+NESTING_MAX = 200
+"""Elements of HTML within one another: browsers give up at 512, and a cell is gone through once for each table around it."""
 ROWS_MAX = 2_000
 """Rows read of one table; a table that has more is cut, and that is said."""
 PASSAGE_CHARS_MAX = 1_500
@@ -53,11 +58,15 @@ Reader = Callable[[bytes], Iterator[Block]]
 
 
 _HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"]
-_BLOCKS = [
+_BLOCKS = {
     *_HEADINGS, "p", "li", "blockquote", "pre", "dt", "dd", "figcaption", "div", "section", "article", "main", "aside", "header",
     "footer", "form", "ul", "ol", "dl", "body",
-]  # fmt: skip
+}  # fmt: skip
 """HTML elements that start a paragraph."""
+
+
+_MARKUP = re.compile(r"\[([^\[\]]*)\]\([^()]*\)|[*_`]{1,3}(?=\S)|(?<=\S)[*_`]{1,3}")
+"""Links and emphasis of Markdown; no bracket within a link, or a row of opening ones would be gone through from each of them."""
 
 
 class Unreadable(Exception):
@@ -79,23 +88,24 @@ def read_markdown(blob: bytes) -> Iterator[Block]:
             heading = rows[0].lstrip("# ").strip()
             continue
         place = f"heading {heading!r}" if heading else f"paragraph {line}"
-        if len(rows) > 1 and re.fullmatch(r"\|?[\s:|-]*-[\s:|-]*\|?", rows[1]) and "|" in rows[0]:
+        if len(rows) > 1 and "-" in rows[1] and set(rows[1]) <= set("|:- \t") and "|" in rows[0]:
             yield Grid(place, [_bar_cells(row) for row in [rows[0], *rows[2:]]], heading)
         else:
-            yield Text(place, re.sub(r"\[([^\]]*)\]\([^)]*\)|[*_`]{1,3}(?=\S)|(?<=\S)[*_`]{1,3}", r"\1", paragraph), heading)
+            yield Text(place, _MARKUP.sub(r"\1", paragraph), heading)
 
 
 def read_html(blob: bytes) -> Iterator[Block]:
     """Yield an HTML page's text by its block elements, scripts and navigation left out."""
     from bs4 import BeautifulSoup
 
-    soup = BeautifulSoup(blob, "html.parser")
+    soup = BeautifulSoup(blob, "lxml")  # Python's own parser takes quadratic time for unclosed comments
     for junk in soup(["script", "style", "noscript", "template", "nav"]):
         junk.decompose()
     for line_break in soup("br"):
-        line_break.replace_with("\n")
+        line_break.append("\n")  # to replace it would look for its place among all that its parent holds
     heading = one_line(soup.title.extract().get_text(" ", strip=True)) if soup.title else ""
-    blocks = [(string.find_parent("table") or string.find_parent(_BLOCKS), string) for string in soup.strings]
+    block_of = _blocks(soup)
+    blocks = [(block_of[id(string.parent)], string) for string in soup.strings]
     for _, group in groupby(blocks, key=lambda pair: id(pair[0])):  # not by ==, which takes equal text for the same place
         strings = list(group)
         block, text = strings[0][0], one_line("".join(string for _, string in strings))
@@ -106,6 +116,19 @@ def read_html(blob: bytes) -> Iterator[Block]:
             yield Grid(_under(heading), rows, heading)
         else:
             heading = text or heading
+
+
+def _blocks(soup: "BeautifulSoup") -> "dict[int, Tag | None]":
+    """Return by an element's `id` what its words belong to: the innermost table around them, else the innermost block."""
+    found: dict[int, tuple[int, Tag | None]] = {id(soup): (0, None)}
+    for element in soup.find_all(True):
+        depth, around = found[id(element.parent)]
+        if depth == NESTING_MAX:
+            raise Unreadable(f"its elements are nested more than {NESTING_MAX} deep")
+        in_table = around is not None and around.name == "table"
+        starts = element.name == "table" or (element.name in _BLOCKS and not in_table)
+        found[id(element)] = (depth + 1, element if starts else around)
+    return {key: around for key, (_, around) in found.items()}
 
 
 def read_csv(blob: bytes) -> Iterator[Block]:
@@ -301,14 +324,15 @@ def _row_text(columns: list[str], row: list[str]) -> str:
 
 def _pieces(text: str) -> Iterator[str]:
     """Yield a long text in pieces, cut behind a sentence or at least a word."""
-    while len(text) > PASSAGE_CHARS_MAX:
-        head = text[:PASSAGE_CHARS_MAX]
-        at = max(head.rfind(". ") + 1, 0) or head.rfind(" ") or PASSAGE_CHARS_MAX
-        at = at if at > 0 else PASSAGE_CHARS_MAX
-        yield text[:at].strip()
-        text = text[at:].strip()
-    if text:
-        yield text
+    start = 0
+    while len(text) - start > PASSAGE_CHARS_MAX:
+        head = text[start : start + PASSAGE_CHARS_MAX]
+        cut = head.rfind(". ") + 1 or head.rfind(" ")
+        cut = cut if cut > 0 else PASSAGE_CHARS_MAX
+        yield head[:cut].strip()
+        start += cut + (text[start + cut] == " ")
+    if start < len(text):
+        yield text[start:]
 
 
 def _paragraphs(text: str) -> Iterable[tuple[int, str]]:

@@ -9,8 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from heapq import nsmallest
-
-import snowballstemmer
+from typing import Any
 
 from amas.agents.skills.research.passages import Passage
 
@@ -79,7 +78,9 @@ class Ranked:
 
 
 @lru_cache(maxsize=1)
-def _stemmer() -> snowballstemmer.EnglishStemmer:
+def _stemmer() -> Any:
+    import snowballstemmer  # brings thirty languages
+
     return snowballstemmer.stemmer("english")
 
 

@@ -1,0 +1,63 @@
+// Where a task's time went: a bar for each wait, attempt, request to a model and sub-task, over one axis of time. The table's words
+// say the same, so the bars are hidden from who doesn't see them.
+import { Link } from "@tanstack/react-router";
+import type { Shape } from "../api/client";
+import { moment, seconds } from "../lib/format";
+import { State } from "./State";
+import { Table } from "./Table";
+
+type Span = Shape["TimelineSpan"];
+
+const NAME: Record<Span["kind"], string> = { waited: "Waited", attempt: "Attempt", request: "Request", task: "Sub-task" };
+
+export function Timeline({ told, now }: { told: Shape["Timeline"]; now: number }) {
+  if (told.spans.length === 0) return null;
+  const from = told.spans[0]!.started_ms;
+  const end = (span: Span) => span.finished_ms || now;
+  const whole = Math.max(1, ...told.spans.map((span) => end(span) - from));
+  return (
+    <section>
+      <h2>Where its time went</h2>
+      <Table label="Where its time went" columns={["What", "", "How it ended", "After", "Took", "Note"]}>
+        {told.spans.map((span, row) => (
+          <tr key={row}>
+            <th scope="row">
+              {NAME[span.kind]} {span.kind === "attempt" && `${span.attempt} `}
+              <Who span={span} />
+            </th>
+            <td className="stretch" aria-hidden="true">
+              <span
+                className={`span span-${span.kind} span-${span.state}`}
+                style={{ left: `${(100 * (span.started_ms - from)) / whole}%`, width: `${(100 * (end(span) - span.started_ms)) / whole}%` }}
+              />
+            </td>
+            <td>{span.state !== "ended" && <State of={span.state.replace("_", " ")} />}</td>
+            <td>{seconds((span.started_ms - from) / 1000)}</td>
+            <td>{seconds((end(span) - span.started_ms) / 1000)}</td>
+            <td>{span.note}</td>
+          </tr>
+        ))}
+      </Table>
+      <p className="note">
+        From {moment(from)}.{told.more_sub_tasks && " It has more sub-tasks than are shown here."}
+        {told.trace_id && ` Trace ${told.trace_id}.`}
+      </p>
+    </section>
+  );
+}
+
+function Who({ span }: { span: Span }) {
+  if (span.kind === "attempt")
+    return (
+      <Link to="/agents/$id" params={{ id: span.name }}>
+        {span.name}
+      </Link>
+    );
+  if (span.kind === "task")
+    return (
+      <Link to="/tasks/$id" params={{ id: span.id ?? "" }}>
+        {span.name}
+      </Link>
+    );
+  return span.name;
+}
