@@ -10,7 +10,7 @@ Called at the start of processes and commands, never at import, and never by the
 import os
 import re
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self, get_args, get_origin, get_type_hints
 
@@ -516,6 +516,27 @@ class AlertSettings(Settings, frozen=True, kw_only=True):
         """A secret can't be guessed."""
         if self.secret and not re.fullmatch(r"[!-~]{16,}", self.secret):
             raise SettingInvalid("AMAS_ALERT_SECRET must be at least 16 visible ASCII characters without spaces")
+
+
+class WebhookSettings(Settings, frozen=True, kw_only=True):
+    """How long a webhook that fails is tried, and where one may lead."""
+
+    retry_h: Annotated[float, Variable("AMAS_WEBHOOK_RETRY_H", "hours", 0.001, 720)] = 24.0
+    """Then an event is given up: it stays on a list and can be sent again. A webhook that has done nothing but fail for three
+    times as long is disabled: a long weekend by default."""
+    networks: Annotated[str, Variable("AMAS_WEBHOOK_NETWORKS", meaning="networks such as 127.0.0.0/8,10.2.0.0/16")] = ""
+    """Where webhooks may lead besides public addresses; by default nowhere, since a tenant may register one."""
+
+    def check(self) -> None:
+        """Every network is one."""
+        self.reach()
+
+    def reach(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Return the networks."""
+        try:
+            return tuple(ip_network(part.strip()) for part in self.networks.split(",") if part.strip())
+        except ValueError as error:
+            raise SettingInvalid(f"AMAS_WEBHOOK_NETWORKS must be networks such as 127.0.0.0/8,10.2.0.0/16: {error}") from None
 
 
 class LogSettings(Settings, frozen=True, kw_only=True):

@@ -1,15 +1,23 @@
-"""What docs/alerts.md and docs/runbooks.md say is what there is."""
+"""What docs/alerts.md, docs/runbooks.md and docs/webhooks.md say is what there is."""
 
 import hmac
+import json
 import re
+import time
 from pathlib import Path
 
+import msgspec
+
+from amas.controllers.webhooks import cloud_event
 from amas.fleet.alerts import load_runbooks
 from amas.fleet.load import load_fleet
 from amas.model.alert_defaults import DEFAULT_RULES
 from amas.model.alerts import FIGURES
+from amas.model.hooks import KINDS, HookEvent
 from amas.model.runbook import TAKES
-from amas.policy.outbound import signature
+from amas.policy.hook_secrets import secret_for
+from amas.policy.outbound import headers_of
+from amas.server.hook_shapes import NewWebhook
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -38,7 +46,7 @@ def test_every_figure_and_its_label_stand_on_the_page() -> None:
 def test_the_page_checks_a_signature_as_we_make_it() -> None:
     names: dict[str, object] = {"hmac": hmac}
     exec(block("alerts.md", "python"), names)
-    headers = {"Amas-Timestamp": "17", "Amas-Signature": signature(b"{}", "secret", at_s=17)}
+    headers = headers_of("n1", b"{}", "secret", at_s=17)
     assert names["is_ours"](headers, b"{}", "secret")  # type: ignore[operator]
     assert not names["is_ours"](headers, b"{ }", "secret")  # type: ignore[operator]
 
@@ -58,3 +66,23 @@ def test_every_action_and_every_run_book_that_ships_stand_on_the_page() -> None:
     for name in load_runbooks():
         started_by = {rule.name for rule in DEFAULT_RULES if rule.runbook == name}
         assert set(re.findall(r"`(\w+)`", named[name].split("|")[2])) == started_by, name
+
+
+def test_the_webhook_page_checks_a_signature_as_we_make_it() -> None:
+    names: dict[str, object] = {}
+    exec(block("webhooks.md", "python"), names)
+    secret = secret_for("h1", "", fleet_secret="the-secret-of-the-fleet")
+    headers = headers_of("e1", b"{}", secret, at_s=int(time.time()))
+    assert names["is_ours"](headers, b"{}", secret)  # type: ignore[operator]
+    assert not names["is_ours"](headers, b"{ }", secret)  # type: ignore[operator]
+    assert not names["is_ours"](headers_of("e1", b"{}", secret, at_s=17), b"{}", secret)  # type: ignore[operator]
+
+
+def test_the_webhook_page_names_every_event_and_shows_a_body_and_an_event_as_they_are() -> None:
+    page = (DOCS / "webhooks.md").read_text()
+    assert set(re.findall(r"`((?:task|workflow|goal|approval)\.[a-z]+)`", page)) == set(KINDS)
+    said, event = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    msgspec.json.decode(said, type=NewWebhook)
+    made = json.loads(event)
+    told = HookEvent(id=made["id"], kind="task.failed", subject=made["subject"], at_ms=1_795_300_200_004, taken_ms=0)
+    assert list(json.loads(cloud_event(told, source=made["source"]))) == list(made)

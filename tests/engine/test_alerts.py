@@ -1,6 +1,7 @@
 """The duties of alerts on a real engine, with real receivers: what is told, once, whoever leads."""
 
 import asyncio
+import base64
 import hmac
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -30,7 +31,7 @@ from amas.model.desired import Order
 from amas.model.fleet import FleetSpec, PoolSpec, TenantSpec
 from amas.model.limits import Amounts
 from amas.model.task import TaskSpec
-from amas.policy.outbound import PostFailed, allowed, post
+from amas.policy.outbound import DECLARED, PostFailed, allowed, post
 from amas.records.store import Records
 from amas.settings import AlertSettings
 
@@ -261,9 +262,10 @@ async def test_a_webhook_gets_each_status_once_signed(engine: Engine, records: R
     first = receiver.posts[0]
     assert first.json["alert"] == "HostLagging" and first.json["labels"] == {"host": "h1"} and first.json["fleet"] == "small"
     assert first.json["reason"] == "host h1: host_lag_s is 20 s, above 10 s"
-    signed = first.headers["Amas-Timestamp"].encode() + b"." + first.body
-    assert first.headers["Amas-Signature"] == "sha256=" + hmac.digest(SECRET.encode(), signed, "sha256").hex()
-    assert first.headers["Amas-Delivery"] == first.json["id"] != receiver.posts[1].json["id"]
+    signed = f"{first.headers['webhook-id']}.{first.headers['webhook-timestamp']}.".encode() + first.body
+    made = base64.b64encode(hmac.digest(SECRET.encode(), signed, "sha256")).decode()
+    assert first.headers["webhook-signature"] == f"v1,{made}"
+    assert first.headers["webhook-id"] == first.json["id"] != receiver.posts[1].json["id"]
     (state,) = await leader.store.receivers(["webhook:ops"])
     assert (state.told, state.queued, state.error) == (2, 0, "")
 
@@ -286,8 +288,8 @@ async def test_a_receiver_that_fails_is_told_later_and_holds_up_no_other(
     await after.notifier.run_once()
     (hook,) = await leader.store.receivers(["webhook:ops"])
     assert (hook.queued, hook.failures, hook.told) == (0, 0, 1)
-    assert receiver.posts[0].headers["Amas-Delivery"] == receiver.posts[1].headers["Amas-Delivery"]
-    assert "Amas-Signature" not in receiver.posts[1].headers, "there is no secret"
+    assert receiver.posts[0].headers["webhook-id"] == receiver.posts[1].headers["webhook-id"]
+    assert "webhook-signature" not in receiver.posts[1].headers, "there is no secret"
 
 
 async def test_an_engine_that_goes_away_while_somebody_is_told_is_the_duty_s_trouble(
@@ -305,7 +307,7 @@ async def test_an_engine_that_goes_away_while_somebody_is_told_is_the_duty_s_tro
         await leader.notifier.run_once()
     monkeypatch.undo()
     await leader.notifier.run_once()
-    assert len({got.headers["Amas-Delivery"] for got in receiver.posts}) == 1, "who gets it twice can tell"
+    assert len({got.headers["webhook-id"] for got in receiver.posts}) == 1, "who gets it twice can tell"
 
 
 async def test_a_webhook_hears_only_of_what_it_asks_for(engine: Engine, records: Records, receiver: Receiver) -> None:
@@ -370,11 +372,11 @@ def test_addresses_that_only_the_machine_may_reach_are_refused(address: str, may
 
 def test_a_post_is_refused_before_it_connects_and_follows_no_redirect(receiver: Receiver) -> None:
     with pytest.raises(PostFailed, match="link_local: true"):
-        post("http://169.254.169.254/latest/meta-data", b"{}", {}, link_local=False, timeout_s=1)
+        post("http://169.254.169.254/latest/meta-data", b"{}", {}, reach=DECLARED, timeout_s=1)
     with Receiver() as other:
         receiver.status, receiver.elsewhere = 307, other.url
         with pytest.raises(PostFailed, match="answered 307"):
-            post(receiver.url, b"{}", {}, link_local=False, timeout_s=10)
+            post(receiver.url, b"{}", {}, reach=DECLARED, timeout_s=10)
         assert other.posts == []
 
 
@@ -382,7 +384,7 @@ def test_who_answers_a_byte_at_a_time_is_cut_off(receiver: Receiver) -> None:
     receiver.answering.clear()
     try:
         with pytest.raises(PostFailed, match="no whole answer within 1 s"):
-            post(receiver.url, b"{}", {}, link_local=False, timeout_s=1)
+            post(receiver.url, b"{}", {}, reach=DECLARED, timeout_s=1)
     finally:
         receiver.answering.set()
 
@@ -400,7 +402,7 @@ def test_the_address_that_was_checked_is_the_one_that_is_reached(receiver: Recei
 
     monkeypatch.setattr(socket, "getaddrinfo", turns_bad)
     port = receiver.server.server_port
-    post(f"http://ops.example:{port}/hook", b"{}", {}, link_local=False, timeout_s=10)
+    post(f"http://ops.example:{port}/hook", b"{}", {}, reach=DECLARED, timeout_s=10)
     assert asked == ["ops.example"]
     assert [(got.path, got.headers["Host"]) for got in receiver.posts] == [("/hook", f"ops.example:{port}")]
 

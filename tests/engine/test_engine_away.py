@@ -47,7 +47,7 @@ async def test_a_control_plane_tells_that_the_engine_is_away_and_that_it_is_back
             await watch.run_once()
         assert [post.json["status"] for post in receiver.posts] == ["firing", "resolved"]
         assert len(late.posts) == 3, "who hasn't heard of the beginning isn't told of the end"
-        assert receiver.posts[0].headers["Amas-Delivery"] != receiver.posts[1].headers["Amas-Delivery"]
+        assert receiver.posts[0].headers["webhook-id"] != receiver.posts[1].headers["webhook-id"]
     await server.stop()
     logged = [json.loads(line)["event"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [event for event in logged if event.startswith("alert")] == ["alert_fired", "alert_resolved"]

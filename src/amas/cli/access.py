@@ -29,7 +29,7 @@ def create(name: str, folder: Path | None, *, said: dict[str, Any], expires: str
 
 def keys(folder: Path | None, *, as_json: bool) -> None:
     """List all keys."""
-    found = Api.of(home_at(folder)).get("/api/keys")
+    found = Api.of(home_at(folder)).all("/api/keys")
     if as_json:
         print_json(found)
         return

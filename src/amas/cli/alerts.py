@@ -43,7 +43,7 @@ def _subject(labels: dict[str, str]) -> str:
 def show(folder: Path | None, *, status: str, as_json: bool) -> None:
     """List alerts, silences, and how it goes with those who are told."""
     api = Api.of(home_at(folder))
-    page, silences = api.get("/api/alerts", status=status), api.get("/api/silences")["items"]
+    page, silences = api.get("/api/alerts", status=status), api.all("/api/silences")["items"]
     if as_json:
         print_json({**page, "silences": silences})
         return

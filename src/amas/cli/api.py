@@ -66,6 +66,15 @@ class Api:
         given = {name: value for name, value in query.items() if value not in ("", None)}
         return self._json("GET", f"{path}?{urlencode(given)}" if given else path, None)
 
+    def all(self, path: str, **query: object) -> Any:
+        """Return the decoded answer of a GET of a list with the items of all its pages."""
+        whole = self.get(path, **query)
+        while cursor := whole["next"]:
+            page = self.get(path, **query, cursor=cursor)
+            whole["items"] += page["items"]
+            whole["next"] = page["next"]
+        return whole
+
     def post(self, path: str, body: object = None, *, headers: dict[str, str] | None = None) -> Any:
         """Return the decoded answer of a POST."""
         return self._json("POST", path, body, headers or {})

@@ -82,7 +82,7 @@ def value_of(text: str) -> Any:
 
 def approvals(workflow_id: str, folder: Path | None, *, as_json: bool) -> None:
     """List what people are asked."""
-    page = Api.of(home_at(folder)).get("/api/approvals", workflow_id=workflow_id)
+    page = Api.of(home_at(folder)).all("/api/approvals", workflow_id=workflow_id)
     print_page(
         page,
         ["approval", "workflow", "key", "question", "expires"],

@@ -32,7 +32,7 @@ def limits(folder: Path | None, *, as_json: bool) -> None:
 
 def budgets(folder: Path | None, *, as_json: bool) -> None:
     """List budgets with what was spent and is reserved."""
-    found = Api.of(home_at(folder)).get("/api/budgets")
+    found = Api.of(home_at(folder)).all("/api/budgets")
     if as_json:
         print_json(found)
         return

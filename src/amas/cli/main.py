@@ -17,6 +17,7 @@ from amas.cli.access_commands import app as access
 from amas.cli.exit import reported
 from amas.cli.groups import ShowFirst as _ShowFirst
 from amas.cli.healing_commands import app as healing
+from amas.cli.hook_commands import app as webhooks
 from amas.cli.local_model import model_app
 from amas.cli.looking import app as looking
 from amas.cli.observing import app as observing
@@ -561,6 +562,7 @@ app.add_typer(looking)
 app.add_typer(alert_app, name="alerts")
 app.command()(runbooks)
 app.add_typer(run_app, name="runbook")
+app.add_typer(webhooks, name="webhooks")
 app.add_typer(operating)
 app.add_typer(tools)
 app.add_typer(healing)

@@ -19,7 +19,7 @@ def schedules(name: str, folder: Path | None, *, acts: Sequence[str], as_json: b
         raise InputUnusable(f"name the schedule to {act}: amas schedules NAME --{act}")
     api = Api.of(home_at(folder))
     if not name:
-        page = api.get("/api/schedules")
+        page = api.all("/api/schedules")
         print_json(page) if as_json else _print_all(page["items"])
         return
     path = f"/api/schedules/{name}"

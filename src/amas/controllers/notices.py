@@ -19,7 +19,7 @@ from amas.engine.alerts import AlertStore, Queued, ReceiverState
 from amas.model.alerts import Alert, Notice, Webhook
 from amas.observe import events
 from amas.observe.logging import Log, process_log
-from amas.policy.outbound import PostFailed, post, signature
+from amas.policy.outbound import ANYWHERE, DECLARED, PostFailed, headers_of, post
 from amas.settings import AlertSettings
 
 PAUSE_S = 1.0
@@ -134,16 +134,14 @@ def _after(state: ReceiverState, got: int, *, failures: int = 0, error: str = ""
 def tell_webhook(hook: Webhook, notice: Notice, *, fleet: str, secret: str, at_s: int) -> None:
     """Post a notice, signed where there is a secret; PostFailed when it didn't arrive. Blocks."""
     body = msgspec.json.encode(body_of(notice, fleet=fleet))
-    headers = {"Amas-Delivery": notice.id, "Amas-Timestamp": str(at_s)}
-    if secret:
-        headers["Amas-Signature"] = signature(body, secret, at_s=at_s)
-    post(hook.url, body, headers, link_local=hook.link_local, timeout_s=POST_TIMEOUT_S)
+    headers = headers_of(notice.id, body, secret, at_s=at_s)
+    post(hook.url, body, headers, reach=ANYWHERE if hook.link_local else DECLARED, timeout_s=POST_TIMEOUT_S)
 
 
 def tell_alertmanager(settings: AlertSettings, alerts: Sequence[dict[str, object]]) -> None:
     """Post alerts as `to_alertmanager` makes them; PostFailed when they didn't arrive. Blocks."""
     url = settings.alertmanager_url.rstrip("/") + "/api/v2/alerts"
-    post(url, msgspec.json.encode(alerts), {}, link_local=True, timeout_s=POST_TIMEOUT_S)
+    post(url, msgspec.json.encode(alerts), {}, reach=ANYWHERE, timeout_s=POST_TIMEOUT_S)
 
 
 def write_to_log(notice: Notice) -> None:

@@ -18,6 +18,7 @@ from amas.controllers.figures import Figures
 from amas.controllers.machine import Machine
 from amas.engine.connection import Engine
 from amas.engine.desired import DesiredState
+from amas.engine.hooks import Hooks
 from amas.engine.hosts import HostRegistry, HostView
 from amas.engine.inbox import Inboxes
 from amas.engine.limits import BudgetView, Limits
@@ -80,7 +81,7 @@ class Meter:
         self._slow: tuple[Reading, ...] = ()
         self._slow_unread: frozenset[str] = frozenset()
         self._slow_at, self._slow_for = float("-inf"), frozenset[str]()
-        self._recoveries = Recoveries(engine)
+        self._recoveries, self._hooks = Recoveries(engine), Hooks(engine)
 
     async def look(self, memory: Memory, wanted: Set[str], *, now_ms: int = 0) -> tuple[Readings, Memory, Desired]:
         """Return the figures as they are now, what the next look needs, and the desired state; `wanted`: figures that count."""
@@ -145,6 +146,9 @@ class Meter:
             found.append(Reading("message_backlog", float(max((await self._inboxes.backlog()).values(), default=0))))
         if "learned_success" in wanted:
             found += await self._learned()
+        if "webhook_disabled" in wanted:
+            disabled = [kept.hook.id for kept in await self._hooks.all() if kept.state.disabled_ms]
+            found += [Reading("webhook_disabled", 1.0, {"webhook": hook_id}) for hook_id in disabled]
         if "budget_spent" in wanted:
             found += await self._budgets(fleet)
         for name, read in (("cost_per_hour", self._cost), ("work_lost", self._lost)):

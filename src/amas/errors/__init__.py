@@ -45,6 +45,7 @@ AmasError
 │   ├── CapabilityUnknown
 │   ├── QueueFull
 │   ├── IdempotencyConflict
+│   ├── RequestUnderWay       nobody
 │   ├── ExpressionInvalid
 │   ├── FlowInvalid
 │   └── PayloadTooLarge
@@ -97,6 +98,9 @@ AmasError
 │       ├── TokenKeyUnknown
 │       └── TokenRevoked
 ├── ProviderFailed            operator   the provider that people sign in with can't be used
+├── WebhookError              author     a webhook can't be kept or found as it was asked
+│   ├── WebhookUnknown
+│   └── WebhooksFull
 ├── DeliveryUnreadable        author     a folder holds no record of a delivery
 ├── SecretUnreadable          operator   a reference to a secret can't be resolved
 ├── SealError                 operator   a payload can't be sealed or opened
@@ -130,6 +134,7 @@ from amas.errors.author import (
     PlanRefused,
     QueueFull,
     ReplyOverdue,
+    RequestUnderWay,
     RolloutRefused,
     RunBookRefused,
     ScheduleInvalid,
@@ -141,6 +146,9 @@ from amas.errors.author import (
     TokenKeyUnknown,
     TokenRefused,
     TokenRevoked,
+    WebhookError,
+    WebhooksFull,
+    WebhookUnknown,
 )
 from amas.errors.base import (
     Actor,
@@ -289,6 +297,7 @@ __all__ = [
     "RecordsError",
     "RemoteRefused",
     "ReplyOverdue",
+    "RequestUnderWay",
     "ResetRefused",
     "RestoreRefused",
     "RetryLater",
@@ -322,5 +331,8 @@ __all__ = [
     "ToolMisused",
     "ToolRefused",
     "ToolUnsure",
+    "WebhookError",
+    "WebhookUnknown",
+    "WebhooksFull",
     "WorkflowUnknown",
 ]

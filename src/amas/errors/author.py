@@ -134,6 +134,13 @@ class IdempotencyConflict(SubmissionError):
     code = "idempotency_conflict"
 
 
+class RequestUnderWay(SubmissionError):
+    """The first request under this idempotency key isn't answered yet: send it again in a moment."""
+
+    code = "request_under_way"
+    act = "nobody"  # type: ignore[assignment]
+
+
 class ExpressionInvalid(SubmissionError):
     """A condition or reference is no JMESPath expression, or can't be worked out."""
 
@@ -254,3 +261,22 @@ class SignInRefused(AccessError):
     """Who somebody is wasn't proved, or nothing was granted to them."""
 
     code = "sign_in_refused"
+
+
+class WebhookError(AmasError):
+    """A webhook can't be kept or found as it was asked."""
+
+    code = "webhook_error"
+    act = "author"
+
+
+class WebhookUnknown(WebhookError):
+    """No webhook has this id."""
+
+    code = "webhook_unknown"
+
+
+class WebhooksFull(WebhookError):
+    """There are as many webhooks as are kept: remove one first."""
+
+    code = "webhooks_full"

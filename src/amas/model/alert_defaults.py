@@ -27,5 +27,8 @@ DEFAULT_RULES: tuple[AlertRule, ...] = (
     _rule("MessageBacklog", "warning", "message_backlog > 1000", 60, "An agent doesn't read its messages."),
     _rule("BudgetNearlySpent", "warning", "budget_spent > 90%", 0, "A budget is nearly spent: what needs it will be parked."),
     _rule("BackupsMissed", "critical", "backups_missed > 0", 600, "Back-ups that are declared aren't made.", "backups-missed"),
+    _rule(
+        "WebhookDisabled", "warning", "webhook_disabled > 0", 0, "A webhook did nothing but fail and is told nothing any more."
+    ),
     _rule("RecordsBehind", "warning", "records_lag_s > 60", 60, "The history is behind the engine."),
 )

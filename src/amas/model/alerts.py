@@ -61,6 +61,7 @@ FIGURES: Mapping[str, Figure] = {
         "seconds since the newest back-up, or since the first was wanted, where the fleet file wants any", (), "s"
     ),
     "backups_missed": Figure("back-ups that should have been taken since the newest one, by the pause that the fleet file says"),
+    "webhook_disabled": Figure("1 for a webhook that was disabled because it had long done nothing but fail", ("webhook",)),
     "work_lost": Figure("tasks that the records hold open and the engine doesn't know"),
 }
 

@@ -2,45 +2,100 @@
 
 A fleet file may come from somebody who doesn't own the machine, so its webhooks must not reach what only the machine itself is
 trusted by: link-local addresses, under which clouds give out a machine's credentials, are refused unless the webhook says
-`link_local: true`. The address that was checked is the one that is connected to, so a name that resolves to another one a moment
-later gains nothing; redirects aren't followed. Loopback and private addresses may be reached: that is where receivers stand.
-Source: https://cheatsheetseries.owasp.org/cheatsheets/Server_Side_Request_Forgery_Prevention_Cheat_Sheet.html
+`link_local: true`; loopback and private addresses may be reached, since receivers of alerts stand there. Webhooks that are
+registered over the API may come from a tenant: they reach public addresses, and private ones only in networks that the operator
+names. The address that was checked is the one that is connected to, so a name that resolves to another one a moment later gains
+nothing; redirects aren't followed.
+Sources: https://cheatsheetseries.owasp.org/cheatsheets/Server_Side_Request_Forgery_Prevention_Cheat_Sheet.html,
+https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
 
+import binascii
 import hmac
 import socket
 import ssl
-from collections.abc import Mapping
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from threading import Event, Timer
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 METADATA = frozenset(map(ip_address, ("100.100.100.200", "192.0.0.192", "fd00:ec2::254")))
 """Of clouds whose metadata service isn't link-local: Alibaba's, Oracle's, and Amazon's over IPv6."""
+NAT64 = ip_network("64:ff9b::/96")
+"""Addresses that stand for the IPv4 address at their end (RFC 6052)."""
 ANSWER_BYTES_MAX = 4096
 """What is read of an answer: enough for its reason."""
+ENCODED = "whsec_"
+"""Before a secret that is written in base64, as libraries for Standard Webhooks take it."""
 
 
 class PostFailed(Exception):
     """A post didn't arrive, or was refused; the message says why."""
 
 
+class Reach(NamedTuple):
+    """Which addresses a post may go to."""
+
+    allows: Callable[[str], bool]
+    otherwise: str
+    """What is said of an address that it doesn't allow."""
+
+
 def allowed(address: str) -> bool:
-    """Return whether a webhook that says nothing else may reach an address."""
-    found: IPv4Address | IPv6Address = ip_address(address.partition("%")[0])
-    if isinstance(found, IPv6Address):
-        found = found.ipv4_mapped or found.sixtofour or found
+    """Return whether a webhook of a fleet file that says nothing else may reach an address."""
+    found = _plain(address)
     return not (found.is_link_local or found.is_multicast or found.is_unspecified or found in METADATA)
 
 
-def signature(body: bytes, secret: str, *, at_s: int) -> str:
-    """Return `sha256=...`, the HMAC of `<seconds since 1970>.<body>`: what the header Amas-Signature says."""
-    return "sha256=" + hmac.digest(secret.encode(), str(at_s).encode() + b"." + body, "sha256").hex()
+def public(networks: Sequence[IPv4Network | IPv6Network]) -> Reach:
+    """Return the reach of what isn't the operator's own: public addresses, and of others those in `networks`."""
+
+    def allows(address: str) -> bool:
+        found = _plain(address)
+        named = any(found in network for network in networks)
+        return allowed(address) and (named or (found.is_global and not found.is_reserved))
+
+    return Reach(
+        allows, "no public address, and in none of the networks of AMAS_WEBHOOK_NETWORKS: the fleet's operator can add its"
+    )
 
 
-def post(url: str, body: bytes, headers: Mapping[str, str], *, link_local: bool, timeout_s: float) -> None:
+def _plain(address: str) -> IPv4Address | IPv6Address:
+    """Return the address that is meant, also where an IPv6 address stands for an IPv4 address."""
+    found: IPv4Address | IPv6Address = ip_address(address.partition("%")[0])
+    if not isinstance(found, IPv6Address):
+        return found
+    if found in NAT64:
+        return IPv4Address(int(found) & 0xFFFF_FFFF)
+    teredo = found.teredo[1] if found.teredo else None
+    return found.ipv4_mapped or found.sixtofour or teredo or found
+
+
+DECLARED = Reach(allowed, "a link-local or metadata address: say link_local: true with the webhook if that is meant")
+ANYWHERE = Reach(lambda _: True, "")
+
+
+def headers_of(post_id: str, body: bytes, secret: str, *, at_s: int) -> dict[str, str]:
+    """Return a post's headers: its id, its time and, where there is a secret, the HMAC-SHA256 of both and the body."""
+    headers = {"webhook-id": post_id, "webhook-timestamp": str(at_s)}
+    if secret:
+        signed = hmac.digest(_key(secret), f"{post_id}.{at_s}.".encode() + body, "sha256")
+        headers["webhook-signature"] = "v1," + b64encode(signed).decode()
+    return headers
+
+
+def _key(secret: str) -> bytes:
+    if secret.startswith(ENCODED):
+        with suppress(binascii.Error):
+            return b64decode(secret.removeprefix(ENCODED), validate=True)
+    return secret.encode()
+
+
+def post(url: str, body: bytes, headers: Mapping[str, str], *, reach: Reach, timeout_s: float) -> None:
     """Post JSON to an address; PostFailed unless the answer is 2xx within `timeout_s` seconds. Blocks: call it in a thread.
 
     A socket's own time-out counts from the last byte, so who answers a byte at a time would hold the thread for days: what isn't
@@ -50,7 +105,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, link_local: bool,
     host, late = parts.hostname or "", Event()
     try:
         port = parts.port or (443 if parts.scheme == "https" else 80)
-        address = _resolved(host, port, link_local=link_local)
+        address = resolved(host, port, reach=reach)
         connection = (_Tls if parts.scheme == "https" else _Plain)(host, port, timeout=timeout_s)
         connection.pinned = address
         end = Timer(timeout_s, connection.cut, [late])
@@ -71,15 +126,13 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, link_local: bool,
         raise PostFailed(f"{host} answered {answer.status}{f': {reason}' if reason else ''}")
 
 
-def _resolved(host: str, port: int, *, link_local: bool) -> tuple[str, int]:
-    """Return the address to connect to; PostFailed when it may not be reached."""
+def resolved(host: str, port: int, *, reach: Reach) -> tuple[str, int]:
+    """Return the address to connect to; PostFailed when none may be reached, OSError when there is none. Blocks."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     for *_, address in found:
-        if link_local or allowed(str(address[0])):
+        if reach.allows(str(address[0])):
             return str(address[0]), port
-    raise PostFailed(
-        f"{host} is {found[0][4][0]}, a link-local or metadata address: say link_local: true with the webhook if that is meant"
-    )
+    raise PostFailed(f"{host} is {found[0][4][0]}, {reach.otherwise}")
 
 
 class _Cut:

@@ -95,6 +95,14 @@ class History:
             query = query.where(tasks.c.id.in_(sa.select(tasks.c.id).where(tasks.c.agent_id == agent_id).union(earlier)))
         return [_task(row) for row in await self._rows(query)]
 
+    async def tasks_by_id(self, task_ids: Sequence[str]) -> dict[str, TaskView]:
+        """Return those of these tasks that are known, without inputs and results."""
+        found: dict[str, TaskView] = {}
+        for first in range(0, len(task_ids), PAGE_MAX):
+            query = sa.select(*_LISTED).where(tasks.c.id.in_(task_ids[first : first + PAGE_MAX]))
+            found |= {row.id: _task(row) for row in await self._rows(query)}
+        return found
+
     async def spawned_by(self, task_id: str, *, workflow_id: str, limit: int = PAGE) -> list[TaskView]:
         """Return the sub-tasks of a task, which belong to its workflow where it has one, in the order of their creation."""
         within = tasks.c.workflow_id == workflow_id if workflow_id else tasks.c.workflow_id.is_(None)

@@ -34,6 +34,17 @@ class WorkflowRecord(msgspec.Struct, frozen=True, kw_only=True):
     created_ms: int
     finished_ms: int = 0
 
+    @property
+    def tenant(self) -> str:
+        """Whose it is; empty for nobody's."""
+        return tenant_of(self.goal if self.goal is not None else self.opening)
+
+
+def tenant_of(opened: object) -> str:
+    """Return the tenant of the workflow that this opened: a goal, or what a flow says of itself; "" for none."""
+    said = msgspec.to_builtins(opened)
+    return str(said.get("tenant", "")) if isinstance(said, dict) else ""
+
 
 class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One try at a task."""

@@ -120,6 +120,14 @@ DELETE /api/schedules/{name}                            work own
 POST   /api/schedules/{name}/pause                      work own
 POST   /api/schedules/{name}/resume                     work own
 POST   /api/schedules/{name}/run                        work own
+GET    /api/webhooks                                    look own
+POST   /api/webhooks                                    work own
+GET    /api/webhooks/{webhook_id}                       look own
+DELETE /api/webhooks/{webhook_id}                       work own
+GET    /api/webhooks/{webhook_id}/events                look own
+POST   /api/webhooks/{webhook_id}/test                  work own
+POST   /api/webhooks/{webhook_id}/resend                work own
+POST   /api/webhooks/{webhook_id}/enable                work own
 GET    /api/costs                                       look own
 GET    /api/report                                      look
 GET    /api/events                                      look

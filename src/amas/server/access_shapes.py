@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from amas.model.access import Role
 from amas.policy.audit import Line as AuditLine
+from amas.server.page_shapes import Paged
 from amas.server.shapes import Given, Line, Name
 
 DAYS_MAX = 3650
@@ -48,7 +49,7 @@ class MadeKey(KeyShape, frozen=True, kw_only=True):
     key: str
 
 
-class KeyPage(msgspec.Struct, frozen=True, kw_only=True):
+class KeyPage(Paged, frozen=True, kw_only=True):
     """All API keys that were ever made, by name."""
 
     items: list[KeyShape]

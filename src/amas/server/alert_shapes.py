@@ -8,6 +8,7 @@ from amas.engine.alerts import ReceiverState
 from amas.model.alerts import Alert, Severity, Silence
 from amas.model.runbook import AuditLine, Run
 from amas.server.desired_shapes import Reason
+from amas.server.page_shapes import Paged
 from amas.server.shapes import Given, Line
 
 
@@ -52,7 +53,7 @@ class NewSilence(Given, frozen=True):
     """Only alerts that carry these."""
 
 
-class SilencePage(msgspec.Struct, frozen=True, kw_only=True):
+class SilencePage(Paged, frozen=True, kw_only=True):
     """Every silence, the one that ends first first; one that is over is listed for another hour."""
 
     items: list[Silence]

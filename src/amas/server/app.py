@@ -5,6 +5,7 @@ from fastapi import Depends, FastAPI
 from amas.server import pages, problems
 from amas.server.contract import VERSION, openapi_of
 from amas.server.guard import Guard
+from amas.server.once import DoneOnce
 from amas.server.patience import Patience
 from amas.server.plane import ControlPlane
 from amas.server.routes import (
@@ -41,6 +42,7 @@ from amas.server.routes import (
     tasks,
     timeline,
     tokens,
+    webhooks,
     workflows,
 )
 from amas.server.tenancy import owned
@@ -65,7 +67,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
         dependencies=[Depends(owned)],
     )
     app.state.plane = plane
-    work = (tasks, timeline, workflows, flows, approvals, dead_letters, schedules, quality)
+    work = (tasks, timeline, workflows, flows, approvals, dead_letters, schedules, quality, webhooks)
     people = (
         agents,
         logs,
@@ -98,6 +100,7 @@ def create_app(plane: ControlPlane) -> FastAPI:
         app.include_router(part.router)
     app.router.routes.extend(pages.routes())
     problems.install(app)
+    app.add_middleware(DoneOnce, engine=plane.engine)
     app.add_middleware(Traced)
     app.add_middleware(Guard, settings=plane.settings, identity=plane.identity, audit=plane.audit)
     app.add_middleware(Patience)

@@ -29,7 +29,9 @@ from amas.server import (
     desired_shapes,
     diagnostic_shapes,
     healing_shapes,
+    hook_shapes,
     message_shapes,
+    once,
     policy_shapes,
     remote_shapes,
     rollout_shapes,
@@ -118,6 +120,7 @@ SHAPES: tuple[type, ...] = (
     ScalingBoard,
     *alert_shapes.SHAPES,
     *access_shapes.SHAPES,
+    *hook_shapes.SHAPES,
     Problem,
 )
 
@@ -208,6 +211,14 @@ def _first_line(shape: type) -> str:
     return (shape.__doc__ or "").strip().splitlines()[0]
 
 
+def _tell_of_keys(document: dict[str, Any]) -> None:
+    """Say of every POST that takes an `Idempotency-Key` that it does."""
+    for path, methods in document["paths"].items():
+        if "post" in methods and once.takes_key(path):
+            methods["post"].setdefault("parameters", []).append(once.HEADER)
+            methods["post"]["responses"].setdefault("409", refusals(409)[409])
+
+
 def openapi_of(app: FastAPI, routers: Sequence[APIRouter], *, locked: bool) -> Callable[[], dict[str, Any]]:
     """Return what `app.openapi` is to be: FastAPI's document with our schemas and bodies. `locked`: a token is asked for."""
 
@@ -233,6 +244,7 @@ def openapi_of(app: FastAPI, routers: Sequence[APIRouter], *, locked: bool) -> C
                 document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
                 document["security"] = [{"token": []}]
             whole(document)
+            _tell_of_keys(document)
             app.openapi_schema = document
         return app.openapi_schema
 

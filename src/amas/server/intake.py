@@ -20,11 +20,13 @@ from amas.model.fleet import VARIANT, FleetSpec
 from amas.model.limits import Reserve, reserves_of
 from amas.model.task import RetryPolicy, Submission, TaskSpec
 from amas.observe.tracing import current
+from amas.server import once
 from amas.server.access_shapes import NewKey, NewRotation, NewSignIn
 from amas.server.alert_shapes import NewRun, NewSilence, RunAnswer
 from amas.server.backup_shapes import NewBackup
 from amas.server.desired_shapes import NewAgent, NewFleet, NewScale, Wished, Word
 from amas.server.healing_shapes import BreakerName, NewKill, NewQuarantine
+from amas.server.hook_shapes import NewWebhook
 from amas.server.identity import as_caller, caller_of
 from amas.server.media import ALIASES, JSON, MSGPACK, NDJSON
 from amas.server.message_shapes import NewMessage, NewQuestion
@@ -62,7 +64,6 @@ from amas.server.shapes import (
 
 BATCH_MAX = 1000
 """Tasks in one request: they are stored whole or not at all, in one call of the engine, which serves nobody else meanwhile."""
-IDEMPOTENCY_CHARS_MAX = 200
 
 Shape = TypeVar(
     "Shape",
@@ -71,7 +72,7 @@ Shape = TypeVar(
     NewTask, NewGoal, NewSchedule, NewLimit, NewBudget, NewWorkflow, NewSignal, TaskSignal, NewRerun, NewAnswer, TaskIds,
     NewMessage, NewQuestion, NewRollout, Word, NewQuarantine, BreakerName, NewSilence, NewRun, RunAnswer,
     Wished, NewFleet, NewScale, NewAgent, NewBackup,
-    NewKey, NewSignIn, NewKill, NewRotation, NewPolicies, NewPolicyTest,
+    NewKey, NewSignIn, NewKill, NewRotation, NewPolicies, NewPolicyTest, NewWebhook,
 )  # fmt: skip
 
 
@@ -249,14 +250,9 @@ def _some(names: object) -> str:
 
 
 def idempotency(request: Request, body: object, answer: bytes) -> Idempotency | None:
-    """Return what makes this request repeatable, None without an `Idempotency-Key`; each path and tenant has its own keys."""
-    key = request.headers.get("idempotency-key", "").strip()
+    """Return what makes this submission repeatable, None without an `Idempotency-Key`."""
+    key = once.given(request.headers)
     if not key:
         return None
-    if len(key) > IDEMPOTENCY_CHARS_MAX:
-        raise Refusal(
-            Fault(detail=f"an Idempotency-Key has at most {IDEMPOTENCY_CHARS_MAX} characters", parameter="idempotency-key")
-        )
     digest = sha256(msgspec.msgpack.encode(body, order="deterministic")).hexdigest()
-    tenant = caller_of(request).tenant
-    return Idempotency(f"{tenant}{request.url.path}:{key}", digest, answer)
+    return Idempotency(once.scoped(key, caller_of(request), request.url.path), digest, answer)

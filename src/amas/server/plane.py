@@ -16,6 +16,7 @@ from amas.engine.bounds import QueueBounds
 from amas.engine.breakers import Breakers
 from amas.engine.connection import Engine
 from amas.engine.desired import DesiredState
+from amas.engine.hooks import Hooks
 from amas.engine.hosts import HostRegistry
 from amas.engine.inbox import Inboxes
 from amas.engine.journal import Journal
@@ -93,6 +94,7 @@ class ControlPlane:
     desired: DesiredState = field(init=False)
     journal: Journal = field(init=False)
     schedules: Schedules = field(init=False)
+    hooks: Hooks = field(init=False)
     recoveries: Recoveries = field(init=False)
     breakers: Breakers = field(init=False)
     distributor: TaskDistributor = field(init=False)
@@ -131,7 +133,7 @@ class ControlPlane:
         self.limits = Limits(self.engine, retention_s=self.retention_s)
         self.bounds = QueueBounds(self.engine)
         self.hosts = HostRegistry(self.engine, retention_s=self.retention_s)
-        self.journal = Journal(self.engine)
+        self.journal, self.hooks = Journal(self.engine), Hooks(self.engine)
         self.schedules = Schedules(self.engine, retention_s=self.retention_s, carry=self.values.carried)
         self.desired, self.recoveries = DesiredState(self.engine), Recoveries(self.engine)
         self.breakers = Breakers(self.engine)

@@ -16,6 +16,7 @@ from amas.controllers.declarer import declare
 from amas.controllers.engine_away import EngineAway
 from amas.controllers.figures import Figures
 from amas.controllers.run import Controllers, make_duties
+from amas.controllers.webhooks import Webhooks
 from amas.engine.connection import Engine
 from amas.engine.desired import DesiredState
 from amas.engine.sealed import SealKeys
@@ -42,6 +43,7 @@ from amas.settings import (
     RecordsSettings,
     RemoteSettings,
     ServerSettings,
+    WebhookSettings,
 )
 
 
@@ -93,6 +95,7 @@ async def _control_plane(home: Home) -> None:
         duties = make_duties(
             engine, records, figures, fleet=plane.fleet, backups=plane.backups, home=home.folder, values=plane.values
         )
+        duties.append(Webhooks(engine, records, WebhookSettings.read(), secret=plane.messages.secret))
         controllers = Controllers(engine, duties, figures, holder=f"control-plane-{os.getpid()}")
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(serve(plane, ready=lambda _, __: tell_ready()), name="server")

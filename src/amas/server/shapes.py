@@ -17,6 +17,7 @@ from amas.model.schedule import Missed, Overlap, ScheduleView
 from amas.model.states import AgentStatus, TaskState, WorkflowState
 from amas.model.task import Json, OnFailure
 from amas.records.views import Cost, CostGroup
+from amas.server.page_shapes import Paged
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Line = Annotated[str, Meta(max_length=200)]
@@ -167,7 +168,7 @@ class NewSchedule(Given, frozen=True):
     paused: bool = False
 
 
-class SchedulePage(msgspec.Struct, frozen=True, kw_only=True):
+class SchedulePage(Paged, frozen=True, kw_only=True):
     """All schedules, by name."""
 
     items: list[ScheduleView]
@@ -198,20 +199,19 @@ class NewBudget(Given, frozen=True):
     """Seconds of agents' time."""
 
 
-class BudgetPage(msgspec.Struct, frozen=True, kw_only=True):
+class BudgetPage(Paged, frozen=True, kw_only=True):
     """All budgets, by what they are of."""
 
     items: list[BudgetView]
 
 
-class CostPage(msgspec.Struct, frozen=True, kw_only=True):
+class CostPage(Paged, frozen=True, kw_only=True):
     """What was spent."""
 
     by: str
     total: Cost
     """Of all pages."""
     items: list[CostGroup]
-    next: str | None
 
 
 class CostFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -304,7 +304,7 @@ class Rerun(msgspec.Struct, frozen=True, kw_only=True):
     """How many were reset, those that came of it included."""
 
 
-class ApprovalPage(msgspec.Struct, frozen=True, kw_only=True):
+class ApprovalPage(Paged, frozen=True, kw_only=True):
     """What people are asked just now, oldest workflow first."""
 
     items: list[Approval]
@@ -324,11 +324,10 @@ class DeadLetterShape(msgspec.Struct, frozen=True, kw_only=True):
     failure: FailureShape | None
 
 
-class DeadLetterPage(msgspec.Struct, frozen=True, kw_only=True):
+class DeadLetterPage(Paged, frozen=True, kw_only=True):
     """Dead letters, newest first."""
 
     items: list[DeadLetterShape]
-    next: str | None
 
 
 class TaskShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -360,11 +359,10 @@ class TaskShape(msgspec.Struct, frozen=True, kw_only=True):
     failure: FailureShape | None
 
 
-class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
+class TaskPage(Paged, frozen=True, kw_only=True):
     """Tasks, newest first."""
 
     items: list[TaskShape]
-    next: str | None
 
 
 class AttemptShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -435,11 +433,10 @@ class WorkflowDetail(WorkflowShape, frozen=True, kw_only=True):
     """What this shows includes every event up to here: go on with the event stream from it."""
 
 
-class WorkflowPage(msgspec.Struct, frozen=True, kw_only=True):
+class WorkflowPage(Paged, frozen=True, kw_only=True):
     """Workflows, newest first."""
 
     items: list[WorkflowShape]
-    next: str | None
 
 
 class AgentShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -469,13 +466,12 @@ class AgentShape(msgspec.Struct, frozen=True, kw_only=True):
     """Attempts that failed, as the records know it."""
 
 
-class AgentPage(msgspec.Struct, frozen=True, kw_only=True):
+class AgentPage(Paged, frozen=True, kw_only=True):
     """Agents by name."""
 
     items: list[AgentShape]
     total: int
     """That the filters let through."""
-    next: str | None
 
 
 class PoolShape(msgspec.Struct, frozen=True, kw_only=True):

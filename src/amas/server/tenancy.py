@@ -7,11 +7,11 @@ Whoever isn't bound to a tenant costs nothing here.
 
 from collections.abc import Iterable, Sequence
 
-import msgspec
 from fastapi import Request
 
-from amas.errors import ScheduleUnknown, TaskUnknown, WorkflowUnknown
+from amas.errors import ScheduleUnknown, TaskUnknown, WebhookUnknown, WorkflowUnknown
 from amas.model.schedule import Schedule
+from amas.records.views import tenant_of
 from amas.server.identity import Caller, Calling
 from amas.server.plane import ControlPlane, Plane
 from amas.server.shapes import NewTask
@@ -30,6 +30,10 @@ async def owned(request: Request, caller: Calling, plane: Plane) -> None:
         found = await plane.schedules.get(name)
         if found is not None and tenant_of_schedule(found.schedule) != caller.tenant:
             raise ScheduleUnknown(f"there is no schedule {name!r}")
+    if (hook_id := given.get("webhook_id")) is not None:
+        kept = await plane.hooks.get(hook_id)
+        if kept is not None and kept.hook.tenant != caller.tenant:
+            raise WebhookUnknown(f"there is no webhook {hook_id!r}")
 
 
 async def own_tasks(plane: ControlPlane, caller: Caller, task_ids: Sequence[str]) -> list[str]:
@@ -63,11 +67,6 @@ async def _tenant_of(plane: ControlPlane, workflow_id: str) -> str | None:
     """Return a workflow's tenant, "" for none; None when nobody knows the workflow."""
     held = await plane.queue.workflow(workflow_id)
     if held is not None:
-        opened = held["goal"]
-    else:
-        recorded = await plane.records.workflow(workflow_id)
-        if recorded is None:
-            return None
-        opened = recorded.goal if recorded.goal is not None else recorded.opening
-    said = msgspec.to_builtins(plane.values.goal(opened))
-    return str(said.get("tenant", "")) if isinstance(said, dict) else ""
+        return tenant_of(held["goal"])
+    recorded = await plane.records.workflow(workflow_id)
+    return None if recorded is None else recorded.tenant

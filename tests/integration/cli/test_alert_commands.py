@@ -14,6 +14,9 @@ import pytest
 from host_bench import SAMPLES
 from receivers import Receiver
 
+from amas.cli.api import Api
+from amas.platforms.local.home import Home
+
 LIMIT_S = 120
 pytestmark = pytest.mark.xdist_group("alert-cli")  # one fleet for the module
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -51,7 +54,7 @@ def run(folder: Path, receiver: Receiver) -> Iterator[Run]:
     (folder / "fleet.yaml").write_text(declared + alerts)
     (folder / "take-out.yaml").write_text(BOOK)
     (folder / "sample_agents.py").write_text((SAMPLES / "sample_agents.py").read_text())
-    environment = {**os.environ, "AMAS_HOME": str(folder / "home"), "COLUMNS": "250"}
+    environment = {**os.environ, "AMAS_HOME": str(folder / "home"), "COLUMNS": "250", "AMAS_WEBHOOK_NETWORKS": "127.0.0.0/8"}
 
     def call(*arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "amas", *arguments]
@@ -93,7 +96,7 @@ def test_alerts_are_listed_silenced_and_tested(run: Run, receiver: Receiver) -> 
     assert "is over" in run("alerts", "silence", silence["id"], "--end").stdout
     tested = said(run("alerts", "test", "--json"))
     assert {each["name"]: each["queued"] for each in tested["receivers"]} == {"log": 0, "webhook:ops": 0}
-    assert tested["id"] in [got.headers["Amas-Delivery"] for got in receiver.posts]
+    assert tested["id"] in [got.headers["webhook-id"] for got in receiver.posts]
     for wrong, sentence in (
         (("alerts", "silence", "HostsLive"), "say why"),
         (("alerts", "silence", "HostLive", "--why", "x"), "did you mean 'HostsLive'?"),
@@ -144,3 +147,29 @@ def test_a_host_that_falls_silent_is_told_of_and_followed_up_without_anybody(run
     whats = [line["what"] for line in reversed(lines) if line["run"] == ended["id"]]
     assert whats[0] == "began" and whats[-1] == "succeeded" and "started" in whats
     until(lambda: {"firing", "resolved"} <= {got.json["status"] for got in receiver.posts if got.json["alert"] == "Lost"})
+
+
+def test_a_webhook_is_told_again_by_the_next_control_plane_when_one_is_killed_before_it_has_the_answer(
+    run: Run, folder: Path
+) -> None:
+    with Receiver() as hook:
+        made = said(run("webhooks", "add", hook.url, "--event", "task.succeeded", "--json"))
+        assert "it has got the event" in run("webhooks", "test", made["id"][-12:]).stdout
+        hook.answering.clear()
+        Api.of(Home(folder / "home")).post("/api/tasks", {"capability": "test.ledger"})
+        until(lambda: [got for got in hook.posts if got.json["type"] == "amas.task.succeeded"])
+        os.kill(pid_of(folder, "control-plane"), signal.SIGKILL)
+        hook.answering.set()
+        told = until(lambda: (posts := hook.posts[1:]) and len(posts) > 1 and posts)
+        assert len({got.headers["webhook-id"] for got in told}) == 1
+        until(
+            lambda: (shown := run("webhooks", "--json")).returncode == 0 and not json.loads(shown.stdout)["items"][0]["waiting"]
+        )
+        hook.status = 500
+        refused = run("webhooks", "test", made["id"])
+        assert (refused.returncode, "answered 500" in refused.stdout) == (3, True)
+        assert "failing" in run("webhooks").stdout
+        assert "nothing was given up" in run("webhooks", "missed", made["id"]).stdout
+        assert "0 events" in run("webhooks", "resend", made["id"]).stdout
+        assert "is told nothing any more" in run("webhooks", "remove", made["id"]).stdout
+        assert run("webhooks", "remove", made["id"]).returncode == 2

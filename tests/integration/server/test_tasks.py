@@ -84,7 +84,7 @@ async def test_an_idempotency_key_stores_once(client, plane: ControlPlane) -> No
     assert again.json() == first.json()
     assert again.headers["idempotency-replayed"] == "true"
     other = await client.post("/api/tasks", json={**body, "input": 2}, headers=key)
-    assert (other.status_code, other.json()["code"]) == (422, "idempotency_conflict")
+    assert (other.status_code, other.json()["code"]) == (409, "idempotency_conflict")
     assert (await plane.queue.depths())[WORK] == 1
     batch = await client.post("/api/tasks/batch", json=[body, body], headers=key)
     assert batch.status_code == 201

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
+from amas.clock import new_id
+from amas.model.hooks import Hook
 from amas.server.access import RULES, Rule
 from amas.server.plane import ControlPlane
 
@@ -43,7 +45,9 @@ async def work_of(client: httpx.AsyncClient, admin: Headers, hands: Hands, tenan
     schedule = {"cron": "0 4 * * *", "task": {"capability": WORK, "input": f"nightly-{tenant}"}}
     assert (await client.put(f"/api/schedules/{tenant}", json=schedule, headers=caller)).status_code == 201
     approval = (await client.get("/api/approvals", headers=caller)).json()["items"][0]["task_id"]
-    ids = {"task_id": task, "workflow_id": workflow, "name": tenant, "approval": approval, "dead": dead}
+    hook = Hook(id=new_id(), url=f"http://{tenant}.example/", events=("*",), tenant=tenant, created_ms=0)
+    await hands.plane.hooks.add(hook, position="0-0")
+    ids = {"task_id": task, "workflow_id": workflow, "name": tenant, "approval": approval, "dead": dead, "webhook_id": hook.id}
     return Work(caller, ids, (tenant, *ids.values()))
 
 
@@ -115,6 +119,7 @@ async def test_a_tenant_sees_its_own_everywhere(client, tenants: tuple[Work, Wor
         ("/api/schedules", "name"),
         ("/api/approvals", "approval"),
         ("/api/dead-letters", "dead"),
+        ("/api/webhooks", "webhook_id"),
     ):
         answer = await client.get(path, headers=acme.caller)
         assert acme.ids[wanted] in answer.text, path

@@ -15,6 +15,7 @@ from amas.server.access import AREAS
 from amas.server.access_shapes import AuditRecordPage, KeyPage, KeyShape, MadeKey, NewKey, NewSignIn, SessionShape
 from amas.server.contract import answers, encoded, takes
 from amas.server.identity import COOKIE, COOKIE_S, Caller, Calling, cookie
+from amas.server.paging import Cursor, Limit, Page
 from amas.server.plane import ControlPlane, Plane
 from amas.server.problems import Fault, Refusal
 
@@ -50,11 +51,12 @@ _LINE = AuditLine(
 )
 
 
-@router.get("/keys", summary="List API keys", **answers(KeyPage, KeyPage(items=[_KEY]), problems=(503,)))
-async def list_keys(plane: Plane) -> Response:
+@router.get("/keys", summary="List API keys", **answers(KeyPage, KeyPage(items=[_KEY], next=None), problems=(422, 503)))
+async def list_keys(plane: Plane, limit: Limit = 1000, cursor: Cursor = "") -> Response:
     """List all keys that were ever made; their secrets are kept nowhere."""
     found = (await plane.identity.keys.kept.all()).values()
-    return encoded(KeyPage(items=[_shape(key) for key in sorted(found, key=lambda key: (key.name, key.created_ms))]))
+    items, following = Page(limit, cursor).of(found, lambda key: f"{key.name} {key.created_ms:014} {key.prefix}")
+    return encoded(KeyPage(items=[_shape(key) for key in items], next=following))
 
 
 @router.post(

@@ -18,6 +18,7 @@ from amas.server import intake
 from amas.server.alert_shapes import AlertPage, EndedSilence, NewSilence, RuleShape, SilencePage, TestedReceivers
 from amas.server.contract import answers, encoded, takes
 from amas.server.desired_shapes import Word
+from amas.server.paging import Cursor, Limit, Page
 from amas.server.plane import ControlPlane, Plane
 from amas.server.problems import Fault, Refusal
 from amas.settings import AlertSettings
@@ -128,10 +129,14 @@ async def test_alerts(request: Request, plane: Plane) -> Response:
     return encoded(TestedReceivers(id=test_id, receivers=receivers), 202)
 
 
-@router.get("/silences", summary="List silences", **answers(SilencePage, SilencePage(items=[_SILENCE]), problems=(503,)))
-async def list_silences(plane: Plane) -> Response:
+@router.get(
+    "/silences", summary="List silences", **answers(SilencePage, SilencePage(items=[_SILENCE], next=None), problems=(422, 503))
+)
+async def list_silences(plane: Plane, limit: Limit = 1000, cursor: Cursor = "") -> Response:
     """List silences with who wants each, why, and until when."""
-    return encoded(SilencePage(items=await AlertStore(plane.engine).silences()))
+    found = await AlertStore(plane.engine).silences()
+    items, following = Page(limit, cursor).of(found, lambda silence: f"{silence.until_ms:014} {silence.id}")
+    return encoded(SilencePage(items=items, next=following))
 
 
 @router.post(

@@ -10,6 +10,7 @@ from amas.orchestration.workflow_handle import answer
 from amas.server import intake
 from amas.server.contract import answers, encoded, takes
 from amas.server.identity import Calling
+from amas.server.paging import Cursor, Limit, Page
 from amas.server.plane import Plane
 from amas.server.routes.tasks import TaskId
 from amas.server.shapes import ApprovalPage, Changed, NewAnswer
@@ -28,12 +29,22 @@ _APPROVAL = Approval(
 )
 
 
-@router.get("", summary="List open approvals", **answers(ApprovalPage, ApprovalPage(items=[_APPROVAL]), problems=(422, 503)))
-async def list_approvals(plane: Plane, caller: Calling, workflow_id: Annotated[str, Query(max_length=100)] = "") -> Response:
+@router.get(
+    "", summary="List open approvals", **answers(ApprovalPage, ApprovalPage(items=[_APPROVAL], next=None), problems=(422, 503))
+)
+async def list_approvals(
+    plane: Plane,
+    caller: Calling,
+    workflow_id: Annotated[str, Query(max_length=100)] = "",
+    limit: Limit = 1000,
+    cursor: Cursor = "",
+) -> Response:
     """List what people are asked just now, of one workflow or of all."""
     found = await open_approvals(plane.engine, opened=plane.values.opened, workflow_id=workflow_id)
     own = set(await own_tasks(plane, caller, [approval.task_id for approval in found]))
-    return encoded(ApprovalPage(items=[approval for approval in found if approval.task_id in own]))
+    mine = [approval for approval in found if approval.task_id in own]
+    items, following = Page(limit, cursor).of(mine, lambda approval: f"{approval.workflow_id} {approval.task_id}")
+    return encoded(ApprovalPage(items=items, next=following))
 
 
 @router.post(

@@ -15,7 +15,7 @@ from amas.server import intake
 from amas.server.contract import answers, encoded, takes
 from amas.server.lookups import workflow_exists
 from amas.server.plane import TAKING, Plane
-from amas.server.routes.tasks import IDEMPOTENCY_HEADER, TaskId
+from amas.server.routes.tasks import TaskId
 from amas.server.routes.workflows import WorkflowId
 from amas.server.shapes import Changed, NewRerun, NewSignal, NewWorkflow, Rerun, StartedWorkflow, TaskSignal
 
@@ -37,7 +37,7 @@ _CHANGED = Changed(id=_ID, changed=True)
     "/workflows",
     summary="Start a flow",
     dependencies=[TAKING],
-    openapi_extra={**takes(NewWorkflow, _NEW), "parameters": [IDEMPOTENCY_HEADER]},
+    openapi_extra=takes(NewWorkflow, _NEW),
     **answers(StartedWorkflow, StartedWorkflow(workflow_id=_ID), status=201, problems=(400, 413, 415, 422, 503)),
 )
 async def post_workflow(request: Request, plane: Plane) -> Response:

@@ -10,6 +10,7 @@ from amas.engine.limits import BudgetView, LimitsView, RateView, SlotsView
 from amas.model.limits import Amounts
 from amas.server import intake
 from amas.server.contract import answers, encoded, takes
+from amas.server.paging import Cursor, Limit, Page
 from amas.server.plane import Plane
 from amas.server.problems import Fault, Refusal
 from amas.server.shapes import BudgetPage, NewBudget, NewLimit
@@ -70,10 +71,13 @@ async def put_limit(kind: Kind, about: About, request: Request, plane: Plane) ->
     return encoded(await plane.limits.all())
 
 
-@router.get("/budgets", summary="List budgets", **answers(BudgetPage, BudgetPage(items=[_BUDGET]), problems=(503,)))
-async def list_budgets(plane: Plane) -> Response:
+@router.get(
+    "/budgets", summary="List budgets", **answers(BudgetPage, BudgetPage(items=[_BUDGET], next=None), problems=(422, 503))
+)
+async def list_budgets(plane: Plane, limit: Limit = 1000, cursor: Cursor = "") -> Response:
     """Show every budget: what it allows, what was spent, and what running attempts have reserved."""
-    return encoded(BudgetPage(items=(await plane.limits.all()).budgets))
+    items, following = Page(limit, cursor).of((await plane.limits.all()).budgets, lambda budget: budget.scope)
+    return encoded(BudgetPage(items=items, next=following))
 
 
 @router.put(

@@ -15,6 +15,7 @@ from amas.orchestration.submission import check_takes_goals
 from amas.server import intake
 from amas.server.contract import answers, encoded, takes
 from amas.server.identity import Calling
+from amas.server.paging import Cursor, Limit, Page
 from amas.server.plane import ControlPlane, Plane
 from amas.server.shapes import Dropped, NewGoal, NewSchedule, NewScheduledTask, SchedulePage
 from amas.server.tenancy import tenant_of_schedule
@@ -40,13 +41,14 @@ _VIEW = ScheduleView(
 )
 
 
-@router.get("", summary="List schedules", **answers(SchedulePage, SchedulePage(items=[_VIEW]), problems=(503,)))
-async def list_schedules(plane: Plane, caller: Calling) -> Response:
+@router.get("", summary="List schedules", **answers(SchedulePage, SchedulePage(items=[_VIEW], next=None), problems=(422, 503)))
+async def list_schedules(plane: Plane, caller: Calling, limit: Limit = 1000, cursor: Cursor = "") -> Response:
     """List all schedules by name, with when each is due next and what it submitted last."""
     found = await plane.schedules.all()
     if caller.tenant:
         found = [view for view in found if tenant_of_schedule(view.schedule) == caller.tenant]
-    return encoded(SchedulePage(items=found))
+    items, following = Page(limit, cursor).of(found, lambda view: view.schedule.name)
+    return encoded(SchedulePage(items=items, next=following))
 
 
 @router.get("/{name}", summary="Look at a schedule", **answers(ScheduleView, _VIEW, problems=(404, 422, 503)))

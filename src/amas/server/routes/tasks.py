@@ -17,6 +17,7 @@ from amas.server.contract import answers, encoded, reference, takes
 from amas.server.identity import Calling
 from amas.server.lookups import failure_shape, find_task, task_detail, task_shape
 from amas.server.media import JSON, MSGPACK, NDJSON, also, answered
+from amas.server.once import REPLAYED
 from amas.server.plane import TAKING, ControlPlane, Plane
 from amas.server.shapes import (
     AttemptShape,
@@ -45,15 +46,6 @@ LOOK_EVERY_S = 2.0
 """How often a long poll asks besides, should the live events be behind or away."""
 
 TaskId = Annotated[str, Path(max_length=100, description="A task's id.")]
-IDEMPOTENCY_HEADER = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "description": "Say the same again under the same key, and the first answer comes back; nothing is stored twice.",
-    "schema": {"type": "string", "maxLength": intake.IDEMPOTENCY_CHARS_MAX},
-}
-REPLAYED = "idempotency-replayed"
-
 _ID = "01990d3e-7a10-7c3e-9a44-0a6f5b7c8d9e"
 _NEW = NewTask(capability="development.code_review", input={"path": "/srv/project/src"})
 _TASK = TaskDetail(
@@ -102,7 +94,7 @@ _LISTED = TaskShape(**{name: getattr(_TASK, name) for name in TaskShape.__struct
     "",
     summary="Submit a task",
     dependencies=[TAKING],
-    openapi_extra={**takes(NewTask, _NEW), "parameters": [IDEMPOTENCY_HEADER]},
+    openapi_extra=takes(NewTask, _NEW),
     **answers(Submitted, Submitted(id=_ID), status=201, problems=(400, 413, 415, 422, 429, 503)),
 )
 async def submit_task(request: Request, plane: Plane, caller: Calling) -> Response:
@@ -135,7 +127,6 @@ also(_BATCHED["responses"], 201, reference(SubmittedBatch), 'One `{"id": ...}` a
                 MSGPACK: {"schema": {"type": "string", "format": "binary", "description": "An array of tasks."}},
             },
         },
-        "parameters": [IDEMPOTENCY_HEADER],
     },
     **_BATCHED,
 )

@@ -19,7 +19,6 @@ from amas.server.live import LISTENERS_MAX, stream
 from amas.server.lookups import workflow_detail, workflow_exists, workflow_shape
 from amas.server.plane import TAKING, ControlPlane, Plane
 from amas.server.problems import Fault, Refusal
-from amas.server.routes.tasks import IDEMPOTENCY_HEADER
 from amas.server.shapes import (
     Cancelled,
     NewGoal,
@@ -93,7 +92,7 @@ _EVENT = EventRecord(
     "/goals",
     summary="Submit a goal",
     dependencies=[TAKING],
-    openapi_extra={**takes(NewGoal, _GOAL), "parameters": [IDEMPOTENCY_HEADER]},
+    openapi_extra=takes(NewGoal, _GOAL),
     **answers(SubmittedGoal, SubmittedGoal(workflow_id=_ID, root_id=_ROOT), status=201, problems=(400, 413, 415, 422, 429, 503)),
 )
 async def post_goal(request: Request, plane: Plane) -> Response:

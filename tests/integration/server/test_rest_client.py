@@ -1,0 +1,127 @@
+"""The Python client of the REST API: whole, as the OpenAPI document says it, and over a real server."""
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from amas import rest
+from amas.engine.connection import Engine
+from amas.records.store import Records
+from amas.rest import operations
+from amas.rest.calls import Operation
+from amas.server.once import SESSIONS
+
+from .conftest import WORK, Hands, make_plane
+from .test_serve import serving
+
+FOR_OTHERS = {
+    # probes and the browser; streams, which `follow` reads or people do; and what only a profile of this process is for
+    ("get", "/health"), ("get", "/health/orchestration"), ("get", "/ready"), ("get", "/ready/orchestration"),
+    ("post", "/api/session"), ("delete", "/api/session"), ("get", "/api/live"), ("get", "/api/agents/{agent_id}/logs/stream"),
+    ("get", "/api/events"), ("get", "/api/workflows/{workflow_id}/events"), ("post", "/api/diagnostics/profile"),
+    # their query would be a body's: by whom
+    ("delete", "/api/agents/{agent_id}"), ("delete", "/api/quarantine/{agent_id}"),
+}  # fmt: skip
+
+
+def declared() -> Iterator[Operation[Any, Any]]:
+    for _, part in inspect.getmembers(operations, inspect.isclass):
+        if part.__name__.startswith("_"):
+            yield from (each for each in vars(part).values() if isinstance(each, Operation))
+
+
+async def test_it_has_every_operation_as_the_document_says_it(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    told = {(method, path): route for path, methods in document["paths"].items() for method, route in methods.items()}
+    wanted = {key for key in told if key not in FOR_OTHERS and not key[1].startswith(SESSIONS + "sessions")}
+    made = {(each.method.lower(), each.path): each for each in declared()}
+    assert set(made) == wanted
+    for key, each in made.items():
+        route = told[key]
+        answer = next(route["responses"][status] for status in sorted(route["responses"]) if status < "300")
+        assert answer["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2] == each.answer.__name__, key
+        body = route.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+        if "$ref" in body:
+            assert body["$ref"].rpartition("/")[2] == each.given.__name__, key
+            continue
+        queries = {one["name"] for one in route.get("parameters", ()) if one["in"] == "query"}
+        takes = inspect.signature(each.given).parameters.values()
+        named = {one.name for one in takes if one.kind is inspect.Parameter.KEYWORD_ONLY}
+        more = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in takes)
+        assert named == queries or body or (more and named < queries), key
+
+
+@pytest.fixture
+async def url(engine: Engine, records: Records, tmp_path: Path) -> AsyncIterator[tuple[str, Hands]]:
+    served = make_plane(engine, records, tmp_path, port=0, metrics_port=0)
+    hands = Hands(served)
+    await hands.register()
+    async with serving(served) as (port, _):
+        yield f"http://127.0.0.1:{port}", hands
+
+
+async def test_both_clients_do_the_same(url: tuple[str, Hands]) -> None:
+    where, hands = url
+
+    def waiting_client() -> tuple[list[str], list[str]]:
+        with rest.Client(where) as client:
+            made = client.tasks.submit_batch([operations.shapes.NewTask(capability=WORK, input=n) for n in range(5)])
+            with pytest.raises(rest.NotFound) as unknown:
+                client.tasks.get("none")
+            assert unknown.value.code == "task_unknown"
+            with pytest.raises(rest.Invalid) as wrong:
+                client.tasks.submit(capability="no.such")
+            assert wrong.value.status == 422
+            return made.ids, [client.tasks.get(task_id).state for task_id in made.ids]
+
+    ids, states = await asyncio.to_thread(waiting_client)
+    assert states == ["queued"] * 5
+    async with rest.AsyncClient(where) as client:
+        one = await client.tasks.submit(capability=WORK, input={"path": "a/b?c"})
+        for claimed in await hands.claim(limit=6):
+            await hands.finish(claimed, "done")
+        await hands.record()
+        assert (await client.tasks.result(one.id, wait=5)).result == "done"
+        listed = [task.id async for task in client.each(client.tasks.list, state="succeeded", limit=2)]
+        assert listed == sorted([*ids, one.id], reverse=True)
+        flow = {"name": "f", "tasks": [{"key": "go", "approval": "Is it good?"}]}
+        opened = await client.workflows.start(flow=msgspec.convert(flow, operations.shapes.NewWorkflow.__annotations__["flow"]))
+        (asked,) = (await client.workflows.approvals()).items
+        await client.workflows.answer(asked.task_id, approved=True, by="ada")
+        await hands.record()
+        seen = [each async for each in client.follow(opened.workflow_id)]
+        assert seen[-1].event.workflow_state == "succeeded"
+        again = [each.id async for each in client.follow(opened.workflow_id, after=seen[0].id)]
+        assert again == [each.id for each in seen[1:]]
+
+
+async def test_what_is_busy_is_tried_again_under_one_key_and_what_is_gone_is_said(plane: Any) -> None:
+    keys: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        keys.append(request.headers["idempotency-key"])
+        match len(keys):
+            case 1:
+                return httpx.Response(503, headers={"retry-after": "0"}, json={"code": "engine_unreachable"})
+            case 2:
+                raise httpx.ConnectError("away")
+            case 3:
+                return httpx.Response(409, json={"code": "request_under_way"})
+            case _:
+                return httpx.Response(201, json={"id": "t1"})
+
+    with rest.Client("http://fleet", transport=httpx.MockTransport(answer)) as client:
+        assert client.tasks.submit(capability="x").id == "t1"
+    assert len(keys) == 4 and len(set(keys)) == 1
+    keys.clear()
+    async with rest.AsyncClient("http://fleet", patience_s=0, transport=httpx.MockTransport(answer)) as client:
+        with pytest.raises(rest.Busy):
+            await client.tasks.submit(capability="x")
+        with pytest.raises(rest.Unreachable, match="http://fleet"):
+            await client.tasks.submit(capability="x")
