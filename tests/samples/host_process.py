@@ -15,6 +15,7 @@ from host_bench import pool
 from amas.agents.host import Host, HostHome
 from amas.artifacts.store import ArtifactStore
 from amas.engine import library
+from amas.model.fleet import PoolSpec
 from amas.model.tools import ToolSpec
 from amas.observe.logging import open_log
 from amas.settings import EngineSettings, HostSettings
@@ -48,11 +49,16 @@ def set_clock_by(file: Path) -> None:
     time.time = lambda: wrong_ns() / 1e9
 
 
+def seated(name: str, said: dict[str, Any]) -> PoolSpec:
+    """Return a pool as a host reads it: what came as JSON's lists are tuples."""
+    return msgspec.convert(msgspec.to_builtins(pool(name, **said)), PoolSpec)
+
+
 async def main(arguments: Arguments) -> None:
     folder = Path(arguments.folder)
     host = Host(
         arguments.host_id,
-        [pool(name, **each) for name, each in {arguments.function: arguments.pool, **arguments.others}.items()],
+        [seated(name, each) for name, each in {arguments.function: arguments.pool, **arguments.others}.items()],
         engine=EngineSettings(url=arguments.url, cell=arguments.cell),
         settings=HostSettings(**{"lease_s": 1.0, "beat_every_s": 0.1, "drain_s": 1.0, **arguments.settings}),
         home=HostHome(folder / "work", ArtifactStore(folder / "artifacts"), open_log(folder / f"{arguments.host_id}.jsonl")),
