@@ -65,4 +65,4 @@ def test_what_agents_write_does_not_steer_the_terminal() -> None:
     console = Console(file=StringIO(), width=200)
     console.print(table("", ["note"], [["done\x1b]0;mine\x07\x9b31m"]]))
     shown = console.file.getvalue()
-    assert "done·]0;mine··31m" in shown
+    assert "done\\x1b]0;mine\\x07\\x9b31m" in shown
