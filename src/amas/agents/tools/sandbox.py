@@ -140,7 +140,11 @@ class _Running:
         if self._process.returncode is None:
             with suppress(ProcessLookupError):
                 os.kill(self._first or self._process.pid, signal.SIGKILL)
-            await self._process.wait()
+        for pipe in (self._process.stdout, self._process.stderr):
+            assert pipe is not None, "both are pipes"
+            while await pipe.read(_CHUNK):  # what was left in it, since nobody writes any more: asyncio waits for its end, too
+                pass
+        await self._process.wait()
 
     async def _read(self, stream: asyncio.StreamReader, most: int) -> bytes:
         kept = bytearray()
