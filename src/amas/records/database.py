@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.util import await_only
 
 from amas.errors import RecordsError
+from amas.records.unlocking import connect
 
 BUSY_TIMEOUT_S = 10.0
 """Seconds that SQLite waits for another process's transaction: a start-up migration or a back-up, never our own batches."""
@@ -98,7 +99,7 @@ def _sqlite(address: URL, busy_timeout_s: float) -> AsyncEngine:
         Path(str(address.database)).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RecordsError(f"the folder of the records can't be made: {error}") from error
-    engine = create_async_engine(address, connect_args={"timeout": busy_timeout_s})
+    engine = create_async_engine(address, connect_args={"timeout": busy_timeout_s, "async_creator_fn": connect})
 
     @sa.event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
