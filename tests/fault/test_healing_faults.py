@@ -8,6 +8,7 @@ import pytest
 from host_bench import Bench, pool
 from tests.fault.test_host_faults import host_process
 
+from amas.agents.attempt import Seat
 from amas.clock import new_id
 from amas.controllers.recovering import Recovering, Warden
 from amas.engine.desired import DesiredState, Wish
@@ -143,7 +144,11 @@ async def test_an_attempt_without_progress_is_stopped_and_done_elsewhere(bench: 
         task_id = await bench.submit("test.hanger")
         running = await bench.state(task_id, TaskState.RUNNING)
         stopped = running.agent_id
-        old = host.seats[stopped].agent
+
+        async def seat() -> Seat | None:  # the engine says that it runs a moment before the host does
+            return host.seats.get(stopped)
+
+        old = (await bench.until(seat)).agent
         view = await bench.ended(task_id)
         assert view.state is TaskState.SUCCEEDED and view.attempt == 2 and view.failures == 1
         assert view.result != stopped

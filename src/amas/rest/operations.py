@@ -257,6 +257,9 @@ class _Access:
     keys = operation("GET", "/api/keys", access_shapes.KeyPage, page)
     make_key = operation("POST", "/api/keys", access_shapes.MadeKey, access_shapes.NewKey)
     revoke_key = about("DELETE", "/api/keys/{prefix}", access_shapes.KeyShape, nothing)
+    key_set = operation("GET", "/.well-known/jwks.json", access_shapes.KeySetShape, nothing)
+    rotate_signing_keys = operation("POST", "/api/signing-keys/rotate", access_shapes.KeySetShape, access_shapes.NewRotation)
+    revoke_tokens = about("DELETE", "/api/tokens/{name}", access_shapes.RevokedTokens, nothing)
     audit = operation("GET", "/api/audit", access_shapes.AuditRecordPage, of_audit)
     whoami = operation("GET", "/api/session", access_shapes.SessionShape, nothing)
 

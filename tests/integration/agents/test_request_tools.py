@@ -104,7 +104,7 @@ async def test_a_secret_goes_to_its_host_and_comes_back_to_nobody(monkeypatch: p
         assert await call(f"http://{at}/", headers={"Authorization": "env:LOOK_TOKEN"}) == "[env:LOOK_TOKEN]"
         assert await call(f"http://{at}/", headers={"Authorization": f"file:{tmp_path}/token"}) == f"[file:{tmp_path}/token]"
         assert [asked[2]["authorization"] for asked in handler.asked] == ["tok-look-123456", "tok-look-654321"]
-        with pytest.raises(ToolFailed, match=r"answered 500: \[secret\]"):
+        with pytest.raises(ToolFailed, match=r"answered 500: \[env:LOOK_TOKEN\]"):
             await call(f"http://{at}/broken", headers={"Authorization": "env:LOOK_TOKEN"})
         handler.elsewhere = f"http://{other}/there"
         with pytest.raises(ToolFailed, match="which isn't declared"):

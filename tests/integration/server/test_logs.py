@@ -52,4 +52,4 @@ def test_amas_logs_follows_an_agent(tmp_path: Path) -> None:
             said = following.stdout.readline()
         finally:
             following.kill()
-    assert "late\\x1b]0;owned\\x07" in said and "why=\\x1b[2J" in said and "\x1b" not in said
+    assert "late\\x1b]0;owned" in said and "why=\\x1b[2J" in said and "\x1b" not in said

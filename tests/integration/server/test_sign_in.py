@@ -25,7 +25,7 @@ from amas.settings import OidcSettings, ServerSettings
 from .conftest import FLEET, client_of
 from .test_contract import problem_of
 
-pytestmark = pytest.mark.requirement("A15", "M8")
+pytestmark = [pytest.mark.requirement("A15", "M8"), pytest.mark.xdist_group("sign-in")]  # one provider for all
 
 HERE = "http://localhost:8000"
 ROLES = "fleet-admins=system-admin, acme-dev=operator@acme"
