@@ -66,7 +66,6 @@ class WebhookPage(Paged, frozen=True, kw_only=True):
     """Webhooks, oldest first."""
 
     items: list[WebhookShape]
-    """The cursor of the next page; null on the last one."""
 
 
 class HookEventShape(msgspec.Struct, frozen=True, kw_only=True):
