@@ -1,11 +1,10 @@
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
-import { RouterProvider } from "@tanstack/react-router";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { Refused, UNKNOWN_CALLER } from "./api/client";
 import { SESSION } from "./api/session";
 import { apply } from "./lib/theme";
-import { router } from "./router";
+import { Shell } from "./shell/Shell";
 import "./theme.css";
 
 const client = new QueryClient({
@@ -15,11 +14,12 @@ const client = new QueryClient({
 });
 
 window.addEventListener(UNKNOWN_CALLER, () => void client.invalidateQueries({ queryKey: SESSION }));
+window.addEventListener("pushState", () => window.scrollTo(0, 0)); // told by wouter; on the way back the browser scrolls by itself
 apply();
 createRoot(document.getElementById("root")!).render(
   <StrictMode>
     <QueryClientProvider client={client}>
-      <RouterProvider router={router} />
+      <Shell />
     </QueryClientProvider>
   </StrictMode>,
 );

@@ -1,31 +1,55 @@
-// The page's routes; `server/pages.py` serves the document for the first part of each.
-import { createRootRoute, createRoute, createRouter, lazyRouteComponent } from "@tanstack/react-router";
-import { Failed, Lost } from "./parts/Failed";
-import { Overview } from "./pages/Overview";
-import { Shell } from "./shell/Shell";
+// The page's routes; `server/pages.py` has the same and serves each a document that names its script. The scripts of other pages
+// come when they are first shown, or when a pointer comes near a link to them.
+import { type ComponentType, lazy, Suspense } from "react";
+import { Route, Switch } from "wouter";
+import { Lost } from "./parts/Failed";
 
-const root = createRootRoute({ component: Shell, notFoundComponent: Lost, errorComponent: Failed });
-const under = { getParentRoute: () => root };
+type Page = ComponentType<{ id: string }>;
 
-const routes = [
-  createRoute({ ...under, path: "/", component: Overview }),
-  createRoute({ ...under, path: "/fleet", component: lazyRouteComponent(() => import("./pages/fleet/Fleet"), "Fleet") }),
-  createRoute({ ...under, path: "/agents/$id", component: lazyRouteComponent(() => import("./pages/Agent"), "Agent") }),
-  createRoute({ ...under, path: "/goals", component: lazyRouteComponent(() => import("./pages/goals/Goals"), "Goals") }),
-  createRoute({ ...under, path: "/goals/$id", component: lazyRouteComponent(() => import("./pages/goals/Goal"), "Goal") }),
-  createRoute({ ...under, path: "/tasks/$id", component: lazyRouteComponent(() => import("./pages/Task"), "Task") }),
-  createRoute({ ...under, path: "/queues", component: lazyRouteComponent(() => import("./pages/Queues"), "Queues") }),
-  createRoute({ ...under, path: "/costs", component: lazyRouteComponent(() => import("./pages/Costs"), "Costs") }),
-  createRoute({ ...under, path: "/rollouts", component: lazyRouteComponent(() => import("./pages/Rollouts"), "Rollouts") }),
-  createRoute({ ...under, path: "/alerts", component: lazyRouteComponent(() => import("./pages/Alerts"), "Alerts") }),
-  createRoute({ ...under, path: "/policies", component: lazyRouteComponent(() => import("./pages/Policies"), "Policies") }),
-  createRoute({ ...under, path: "/audit", component: lazyRouteComponent(() => import("./pages/Audit"), "Audit") }),
-] as const;
+const SCRIPTS: Record<string, () => Promise<Page>> = {
+  "/": () => import("./pages/Overview").then((found) => found.Overview),
+  "/fleet": () => import("./pages/fleet/Fleet").then((found) => found.Fleet),
+  "/agents/:id": () => import("./pages/Agent").then((found) => found.Agent),
+  "/goals": () => import("./pages/goals/Goals").then((found) => found.Goals),
+  "/goals/:id": () => import("./pages/goals/Goal").then((found) => found.Goal),
+  "/tasks/:id": () => import("./pages/Task").then((found) => found.Task),
+  "/queues": () => import("./pages/Queues").then((found) => found.Queues),
+  "/costs": () => import("./pages/Costs").then((found) => found.Costs),
+  "/rollouts": () => import("./pages/Rollouts").then((found) => found.Rollouts),
+  "/alerts": () => import("./pages/Alerts").then((found) => found.Alerts),
+  "/policies": () => import("./pages/Policies").then((found) => found.Policies),
+  "/audit": () => import("./pages/Audit").then((found) => found.Audit),
+};
 
-export const router = createRouter({ routeTree: root.addChildren(routes), defaultPreload: "intent", scrollRestoration: true });
+const begunAt = window.location.pathname;
 
-declare module "@tanstack/react-router" {
-  interface Register {
-    router: typeof router;
+/** A script that is gone belonged to a page that was built anew since: the browser then goes there as by any other link. */
+async function shown(load: () => Promise<Page>): Promise<{ default: Page }> {
+  try {
+    return { default: await load() };
+  } catch (error) {
+    if (window.location.pathname === begunAt) throw error; // it was loaded just now, so that would go on for ever
+    window.location.reload();
+    return new Promise(() => {});
   }
 }
+
+const ROUTES = Object.entries(SCRIPTS).map(([path, load]) => ({ path, Page: lazy(() => shown(load)) }));
+
+/** Have a page's script come before it is asked for; that it doesn't come is told when it is. */
+export const preload = (path: string) => void SCRIPTS[path]?.().catch(() => {});
+
+export const Routes = () => (
+  <Suspense>
+    <Switch>
+      {ROUTES.map(({ path, Page }) => (
+        <Route key={path} path={path}>
+          {({ id = "" }: { id?: string }) => <Page key={id} id={id} />}
+        </Route>
+      ))}
+      <Route>
+        <Lost />
+      </Route>
+    </Switch>
+  </Suspense>
+);

@@ -2,6 +2,7 @@
 // part of it looks. Where there is no stream, the figures are asked for every two seconds.
 import { useSyncExternalStore } from "react";
 import { answer, api, type Shape } from "./client";
+import { cores, kept, type Said } from "./cores";
 
 export type Figures = Shape["FleetFigures"];
 
@@ -10,7 +11,7 @@ export interface Sample {
   working: number;
   tasks_per_second: number | null;
   response_s: number | null;
-  /** Cores in use by all hosts. */
+  /** Cores in use by all hosts, over the last seconds. */
   cpu: number | null;
   rss_bytes: number;
 }
@@ -27,7 +28,7 @@ export const SAMPLES_MAX = 600;
 const POLL_MS = 2_000;
 
 let live: Live = { figures: null, samples: [], trouble: "" };
-let cpuBefore: { at_s: number; hosts: Map<string, number> } | null = null;
+let said: readonly Said[] = [];
 const listeners = new Set<() => void>();
 let close: (() => void) | null = null;
 
@@ -36,22 +37,14 @@ function publish(change: Partial<Live>) {
   for (const tell of listeners) tell();
 }
 
-/** Cores used since the last look, by the hosts that were there at both. */
-function cores(figures: Figures, at_s: number): number | null {
-  const before = cpuBefore;
-  cpuBefore = { at_s, hosts: new Map(figures.hosts.map((host) => [host.id, host.cpu_s])) };
-  if (!before || at_s <= before.at_s) return null;
-  const used = figures.hosts.reduce((sum, host) => sum + Math.max(0, host.cpu_s - (before.hosts.get(host.id) ?? host.cpu_s)), 0);
-  return used / (at_s - before.at_s);
-}
-
 export function take(figures: Figures, at_s = Date.now() / 1000) {
+  said = kept(said, { at_s, hosts: new Map(figures.hosts.map((host) => [host.id, host.cpu_s])) });
   const sample: Sample = {
     at_s,
     working: figures.agents.working,
     tasks_per_second: figures.tasks_per_second,
     response_s: figures.average_response_s,
-    cpu: cores(figures, at_s),
+    cpu: cores(said),
     rss_bytes: figures.hosts.reduce((sum, host) => sum + host.rss_bytes, 0),
   };
   publish({ figures, samples: [...live.samples.slice(1 - SAMPLES_MAX), sample], trouble: "" });

@@ -1,21 +1,27 @@
-// Figures as people read them. Nothing known is an en dash, never a zero.
-const plain = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
-const fine = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
-const percent = new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 1 });
+// Figures as people read them. Nothing known is an en dash, never a zero. Numbers are written here and not by Intl, whose first
+// use loads its tables: that took longer than all else that the first view does.
 const UNKNOWN = "–";
 
 type Known = number | null | undefined;
 
-export const count = (value: Known) => (value == null ? UNKNOWN : plain.format(value));
+const grouped = (digits: string) => digits.replace(/\B(?=(\d{3})+(?!\d))/g, ",");
 
-export const rate = (value: Known) => (value == null ? UNKNOWN : value >= 100 ? plain.format(value) : fine.format(value));
+const plain = (value: number) => grouped(value.toFixed(0));
 
-export const share = (value: Known) => (value == null ? UNKNOWN : percent.format(value));
+/** Three digits that count. */
+const fine = (value: number) => String(Number(value.toPrecision(3)));
+
+export const count = (value: Known) => (value == null ? UNKNOWN : plain(value));
+
+export const rate = (value: Known) => (value == null ? UNKNOWN : value >= 100 ? plain(value) : fine(value));
+
+export const share = (value: Known) => (value == null ? UNKNOWN : `${Number((100 * value).toFixed(1))}%`);
 
 export function dollars(value: Known): string {
   if (value == null) return UNKNOWN;
   if (value === 0) return "$0";
-  return value < 0.01 ? `$${value.toPrecision(2)}` : `$${new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 }).format(value)}`;
+  const [whole, cents] = value.toFixed(2).split(".") as [string, string];
+  return value < 0.01 ? `$${value.toPrecision(2)}` : `$${grouped(whole)}.${cents}`;
 }
 
 export function bytes(value: Known): string {
@@ -23,20 +29,26 @@ export function bytes(value: Known): string {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   let at = 0;
   for (; value >= 1000 && at < units.length - 1; at++) value /= 1024;
-  return `${fine.format(value)} ${units[at]}`;
+  return `${fine(value)} ${units[at]}`;
 }
 
 export function seconds(value: Known): string {
   if (value == null) return UNKNOWN;
   if (value < 1) return `${Math.round(value * 1000)} ms`;
-  if (value < 60) return `${fine.format(value)} s`;
-  if (value < 3600) return `${Math.floor(value / 60)} min ${Math.floor(value % 60)} s`;
-  return value < 86_400 ? `${Math.floor(value / 3600)} h ${Math.floor((value % 3600) / 60)} min` : `${Math.floor(value / 86_400)} d`;
+  if (value < 60) return `${fine(value)} s`;
+  if (value < 3600) return both(Math.floor(value / 60), "min", Math.floor(value % 60), "s");
+  return value < 86_400 ? both(Math.floor(value / 3600), "h", Math.floor((value % 3600) / 60), "min") : `${Math.floor(value / 86_400)} d`;
 }
+
+const both = (large: number, unit: string, small: number, part: string) => `${large} ${unit}${small ? ` ${small} ${part}` : ""}`;
+
+let clock: Intl.DateTimeFormat | null = null;
+let calendar: Intl.DateTimeFormat | null = null;
 
 export function moment(ms: number): string {
   if (!ms) return UNKNOWN;
   const then = new Date(ms);
-  const today = then.toDateString() === new Date().toDateString();
-  return then.toLocaleString([], today ? { timeStyle: "medium" } : { dateStyle: "medium", timeStyle: "short" });
+  clock ??= new Intl.DateTimeFormat([], { timeStyle: "medium" });
+  calendar ??= new Intl.DateTimeFormat([], { dateStyle: "medium", timeStyle: "short" });
+  return (then.toDateString() === new Date().toDateString() ? clock : calendar).format(then);
 }

@@ -1,5 +1,4 @@
 import { useQuery } from "@tanstack/react-query";
-import { Link, useParams } from "@tanstack/react-router";
 import { answer, api } from "../api/client";
 import { useBy } from "../api/session";
 import { count } from "../lib/format";
@@ -8,11 +7,12 @@ import { Log } from "../parts/Log";
 import { Order } from "../parts/Order";
 import { State } from "../parts/State";
 import { TaskTable } from "../parts/TaskTable";
+import { Title } from "../parts/Title";
+import { ToTask } from "../parts/To";
 
 const EVERY_MS = 3_000;
 
-export function Agent() {
-  const { id } = useParams({ from: "/agents/$id" });
+export function Agent({ id }: { id: string }) {
   const path = { params: { path: { agent_id: id } } };
   const agent = useQuery({
     queryKey: ["agent", id],
@@ -27,7 +27,7 @@ export function Agent() {
   const found = agent.data;
   return (
     <>
-      <h1>{id}</h1>
+      <Title>{id}</Title>
       <Refusal error={agent.error} />
       {found && (
         <section className="panel">
@@ -53,7 +53,7 @@ export function Agent() {
               {found.host_id}, version {found.version}
             </dd>
             <dt>Works on</dt>
-            <dd>{found.current_tasks.length ? found.current_tasks.map((task) => <TaskLink key={task} id={task} />) : "nothing"}</dd>
+            <dd>{found.current_tasks.length ? found.current_tasks.map((task) => <ToTask key={task} id={task} />) : "nothing"}</dd>
             <dt>Has done</dt>
             <dd>
               {count(found.tasks_succeeded)} succeeded, {count(found.tasks_failed)} failed
@@ -69,12 +69,6 @@ export function Agent() {
     </>
   );
 }
-
-const TaskLink = ({ id }: { id: string }) => (
-  <Link to="/tasks/$id" params={{ id }}>
-    {id}
-  </Link>
-);
 
 function Restart({ id }: { id: string }) {
   const asked = { params: { path: { agent_id: id } }, body: { by: useBy(), why: "asked for on the page" } };

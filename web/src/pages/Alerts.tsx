@@ -7,6 +7,7 @@ import { Refusal } from "../parts/Failed";
 import { Order } from "../parts/Order";
 import { State } from "../parts/State";
 import { Table } from "../parts/Table";
+import { Title } from "../parts/Title";
 import { RunBooks } from "./RunBooks";
 
 const EVERY_MS = 3_000;
@@ -16,7 +17,7 @@ export function Alerts() {
   const found = alerts.data?.items ?? [];
   return (
     <>
-      <h1>Alerts</h1>
+      <Title>Alerts</Title>
       <Refusal error={alerts.error} />
       {alerts.isSuccess && found.length === 0 && <p className="note">Nothing is wrong that a rule looks for.</p>}
       {found.length > 0 && (
@@ -130,7 +131,7 @@ const Rules = ({ rules }: { rules: Shape["RuleShape"][] }) => (
           <td>
             <code>{rule.when}</code>
           </td>
-          <td>{seconds(rule.for_s)}</td>
+          <td>{rule.for_s ? seconds(rule.for_s) : "at once"}</td>
           <td>{rule.runbook}</td>
         </tr>
       ))}

@@ -3,6 +3,7 @@ import { answer, api } from "../api/client";
 import { moment } from "../lib/format";
 import { Refusal } from "../parts/Failed";
 import { Table } from "../parts/Table";
+import { Title } from "../parts/Title";
 
 const EVERY_MS = 10_000;
 
@@ -17,7 +18,7 @@ export function Audit() {
   const found = audit.data?.pages.flatMap((page) => page.items) ?? [];
   return (
     <>
-      <h1>Audit</h1>
+      <Title>Audit</Title>
       <p className="note">
         Who changed what, newest first; <code>amas audit verify</code> checks that nothing was taken out or altered.
       </p>

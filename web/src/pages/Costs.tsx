@@ -4,6 +4,7 @@ import { answer, api, type Shape } from "../api/client";
 import { count, dollars, seconds } from "../lib/format";
 import { Refusal } from "../parts/Failed";
 import { Table } from "../parts/Table";
+import { Title } from "../parts/Title";
 
 const EVERY_MS = 10_000;
 const BY = ["day", "tenant", "workflow", "pool", "agent", "model"] as const;
@@ -11,7 +12,7 @@ const BY = ["day", "tenant", "workflow", "pool", "agent", "model"] as const;
 export function Costs() {
   return (
     <>
-      <h1>Costs</h1>
+      <Title>Costs</Title>
       <Spent />
       <Budgets />
     </>

@@ -1,18 +1,23 @@
-import { useMemo } from "react";
+import { lazy, Suspense, useMemo } from "react";
 import { type Sample, useLive } from "../api/live";
+import { type Usage, useUsage } from "../api/usage";
 import { bytes, count, dollars, rate, seconds, share } from "../lib/format";
 import { Refusal } from "../parts/Failed";
-import { Plot } from "../parts/Plot";
 import { Table } from "../parts/Table";
+import { Title } from "../parts/Title";
+
+/** Figures don't wait for what draws them, and a line takes two of them. */
+const Plot = lazy(() => import("../parts/Plot").then(({ Plot }) => ({ default: Plot })));
 
 export function Overview() {
   const { figures, samples, trouble } = useLive();
+  const usage = useUsage();
   const last = samples.at(-1);
   const times = useMemo(() => samples.map((sample) => sample.at_s), [samples]);
   const of = (name: keyof Sample) => ({ times, values: samples.map((sample) => sample[name]) });
   return (
     <>
-      <h1>Overview</h1>
+      <Title>Overview</Title>
       <Refusal error={trouble ? new Error(trouble) : null} />
       <div className="figures">
         <Figure name="Tasks a second" value={rate(figures?.tasks_per_second)} plot={of("tasks_per_second")}>
@@ -35,13 +40,24 @@ export function Overview() {
           {count(figures?.tasks.succeeded)} succeeded, {count(figures?.tasks.failed)} failed, {count(figures?.tasks.retried)} tried again
         </Figure>
         <Figure name="Goals and flows open" value={count(figures?.workflows_open)}>
-          {count(figures?.tasks.running)} tasks running, {count(figures && queued(figures.tasks.queued))} queued,{" "}
-          {count(figures?.tasks.dead_letters)} dead letters
+          {count(figures?.tasks.running)} tasks running, {count(figures && summed(figures.tasks.queued))} queued,{" "}
+          {count(figures?.tasks.dead_letters)} failed for good
         </Figure>
         <Figure name="Cost of the last day" value={dollars(figures?.cost?.usd_last_day)}>
           {dollars(figures?.cost?.usd_last_hour)} in the last hour, {dollars(figures?.cost?.usd_month_projected)} projected for a month
         </Figure>
+        <Figure name="Saved" value={hourly(usage.found?.savings.usd_per_hour)}>
+          {usage.found && optimisations(usage.found.savings)}
+        </Figure>
+        <Figure name="Network of the engine" value={usage.network == null ? "–" : `${bytes(usage.network)}/s`}>
+          {bytes(usage.found?.network.received)} received, {bytes(usage.found?.network.sent)} sent since it began
+        </Figure>
+        <Figure name="Storage" value={bytes(usage.found && summed(usage.found.storage))}>
+          {usage.found && parts(usage.found.storage)}; {bytes(usage.found?.disk.free)} free
+        </Figure>
       </div>
+      <Refusal error={usage.error} />
+      {usage.found && usage.found.savings.active.length > 0 && <Optimisations of={usage.found.savings} />}
       {figures && (
         <section>
           <h2>Hosts</h2>
@@ -63,7 +79,31 @@ export function Overview() {
   );
 }
 
-const queued = (by: Record<string, number>) => Object.values(by).reduce((sum, depth) => sum + depth, 0);
+function Optimisations({ of }: { of: Usage["savings"] }) {
+  return (
+    <section>
+      <h2>Optimisations at work</h2>
+      <Table label="Optimisations at work" columns={["What", "Saves"]}>
+        {of.active.map((one) => (
+          <tr key={one.words}>
+            <th scope="row">{one.words}</th>
+            <td>{one.usd_per_hour == null ? "unknown: say agent_usd_per_hour in scaling:" : hourly(one.usd_per_hour)}</td>
+          </tr>
+        ))}
+      </Table>
+    </section>
+  );
+}
+
+const hourly = (usd: number | null | undefined) => (usd == null ? "–" : `${dollars(usd)} an hour`);
+
+function optimisations({ active }: Usage["savings"]): string {
+  if (active.length === 0) return "No optimisation is at work: scaling: in the fleet file lets pools follow their work";
+  return active.length === 1 ? "by an optimisation at work, below" : `by ${active.length} optimisations at work, below`;
+}
+
+const summed = (by: Record<string, number>) => Object.values(by).reduce((sum, of) => sum + of, 0);
+const parts = (by: Record<string, number>) => Object.entries(by).map(([part, size]) => `${bytes(size)} ${part}`).join(", ");
 
 interface FigureProps {
   name: string;
@@ -77,7 +117,15 @@ function Figure({ name, value, plot, children }: FigureProps) {
     <section className="figure panel" aria-label={name}>
       <h2>{name}</h2>
       <p className="value">{value}</p>
-      {plot && <Plot {...plot} />}
+      {plot && (
+        <div className="plot" aria-hidden="true">
+          {plot.times.length > 1 && (
+            <Suspense>
+              <Plot {...plot} />
+            </Suspense>
+          )}
+        </div>
+      )}
       <p className="note">{children}</p>
     </section>
   );

@@ -1,11 +1,12 @@
 // Who may use which tool: the rules in force, a dry run, and what was refused lately.
 import { useMutation, useQuery } from "@tanstack/react-query";
-import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { answer, api, type Shape } from "../api/client";
 import { moment } from "../lib/format";
 import { Refusal } from "../parts/Failed";
 import { Table } from "../parts/Table";
+import { Title } from "../parts/Title";
+import { ToAgent } from "../parts/To";
 
 const EVERY_MS = 5_000;
 
@@ -14,7 +15,7 @@ export function Policies() {
   const found = policies.data;
   return (
     <>
-      <h1>Policies</h1>
+      <Title>Policies</Title>
       <p className="note">
         A tool may be used where a rule allows it and none denies it; <code>amas policy apply</code> changes the rules.
       </p>
@@ -127,9 +128,7 @@ function Refused() {
             <tr key={row}>
               <th scope="row">{moment(one.at_ms)}</th>
               <td>
-                <Link to="/agents/$id" params={{ id: one.agent }}>
-                  {one.agent}
-                </Link>
+                <ToAgent id={one.agent} />
               </td>
               <td>{one.tool}</td>
               <td>

@@ -1,11 +1,12 @@
 import { useInfiniteQuery } from "@tanstack/react-query";
-import { Link } from "@tanstack/react-router";
 import { answer, api, type Shape } from "../api/client";
 import { useLive } from "../api/live";
 import { count, moment } from "../lib/format";
 import { Refusal } from "../parts/Failed";
 import { Order } from "../parts/Order";
 import { Table } from "../parts/Table";
+import { Title } from "../parts/Title";
+import { ToTask } from "../parts/To";
 
 const EVERY_MS = 5_000;
 
@@ -14,8 +15,8 @@ export function Queues() {
   const queued = Object.entries(figures?.tasks.queued ?? {}).sort(([, a], [, b]) => b - a);
   return (
     <>
-      <h1>Queues</h1>
-      {figures && queued.length === 0 && <p className="note">Nothing is queued; {count(figures.tasks.delayed)} tasks are delayed.</p>}
+      <Title>Queues</Title>
+      {figures && queued.length === 0 && <p className="note">Nothing is queued.</p>}
       {figures && queued.length > 0 && (
         <Table label="Queues" columns={["Queue", "Queued", "At most"]}>
           {queued.map(([name, depth]) => (
@@ -26,6 +27,11 @@ export function Queues() {
             </tr>
           ))}
         </Table>
+      )}
+      {figures && figures.tasks.delayed > 0 && (
+        <p className="note">
+          {count(figures.tasks.delayed)} {figures.tasks.delayed === 1 ? "task waits" : "tasks wait"} for a time of their own.
+        </p>
       )}
       <DeadLetters />
     </>
@@ -67,9 +73,7 @@ function Letter({ letter }: { letter: Shape["DeadLetterShape"] }) {
   return (
     <tr>
       <th scope="row">
-        <Link to="/tasks/$id" params={{ id: letter.task_id }}>
-          {letter.title || letter.key || letter.task_id}
-        </Link>
+        <ToTask id={letter.task_id}>{letter.title || letter.key || letter.task_id}</ToTask>
       </th>
       <td>{moment(letter.at_ms)}</td>
       <td>{letter.capability}</td>

@@ -6,6 +6,7 @@ import { Refusal } from "../parts/Failed";
 import { Order } from "../parts/Order";
 import { State } from "../parts/State";
 import { Table } from "../parts/Table";
+import { Title } from "../parts/Title";
 
 const EVERY_MS = 3_000;
 const OVER = ["promoted", "rolled_back"];
@@ -14,7 +15,7 @@ export function Rollouts() {
   const rollouts = useQuery({ queryKey: ["rollouts"], queryFn: () => answer(api.GET("/api/rollouts")), refetchInterval: EVERY_MS });
   return (
     <>
-      <h1>Roll-outs</h1>
+      <Title>Roll-outs</Title>
       <Refusal error={rollouts.error} />
       {rollouts.data?.items.length === 0 && <p className="note">No pool has had a new version beside its old one yet.</p>}
       {rollouts.data?.items.map((view) => (

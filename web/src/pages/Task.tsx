@@ -1,17 +1,19 @@
 import { useQuery } from "@tanstack/react-query";
-import { Link, useParams } from "@tanstack/react-router";
 import { answer, api, type Shape } from "../api/client";
 import { count, dollars, moment, seconds } from "../lib/format";
 import { Refusal } from "../parts/Failed";
 import { Log } from "../parts/Log";
 import { Order } from "../parts/Order";
+import { Awaited } from "../parts/Awaited";
 import { State } from "../parts/State";
+import { Kept } from "../parts/Kept";
 import { Timeline } from "../parts/Timeline";
+import { Title } from "../parts/Title";
+import { ToGoal, ToTask } from "../parts/To";
 
 const EVERY_MS = 2_000;
 
-export function Task() {
-  const { id } = useParams({ from: "/tasks/$id" });
+export function Task({ id }: { id: string }) {
   const path = { params: { path: { task_id: id } } };
   const task = useQuery({
     queryKey: ["task", id],
@@ -19,15 +21,15 @@ export function Task() {
     refetchInterval: ({ state }) => (state.data?.finished_ms ? false : EVERY_MS),
   });
   const found = task.data;
-  if (!found) return task.error ? <Refusal error={task.error} /> : <p role="status">Looking…</p>;
+  if (!found) return <Awaited name="Task" error={task.error} />;
   return (
     <>
-      <h1>{found.title || found.key || found.id}</h1>
+      <Title>{found.title || found.key || found.id}</Title>
       <Facts task={found} />
       {found.failure && <Refusal error={new Error(found.failure.message)} />}
       <Why id={id} />
       <Story id={id} open={!found.finished_ms} />
-      <Value name="Input" value={found.input} />
+      {found.input != null && <Value name="Input" value={found.input} />}
       {found.state === "succeeded" && <Value name="Result" value={found.result} />}
     </>
   );
@@ -54,9 +56,7 @@ function Facts({ task }: { task: Shape["TaskDetail"] }) {
           <>
             <dt>Goal</dt>
             <dd>
-              <Link to="/goals/$id" params={{ id: task.workflow_id }}>
-                {task.workflow_id}
-              </Link>
+              <ToGoal id={task.workflow_id} />
             </dd>
           </>
         )}
@@ -64,9 +64,7 @@ function Facts({ task }: { task: Shape["TaskDetail"] }) {
           <>
             <dt>Spawned by</dt>
             <dd>
-              <Link to="/tasks/$id" params={{ id: task.parent_id }}>
-                {task.parent_id}
-              </Link>
+              <ToTask id={task.parent_id} />
             </dd>
           </>
         )}
@@ -75,9 +73,7 @@ function Facts({ task }: { task: Shape["TaskDetail"] }) {
             <dt>Needs</dt>
             <dd className="links">
               {task.needs.map((need) => (
-                <Link key={need} to="/tasks/$id" params={{ id: need }}>
-                  {need}
-                </Link>
+                <ToTask key={need} id={need} />
               ))}
             </dd>
           </>
@@ -119,13 +115,18 @@ function Why({ id }: { id: string }) {
   );
 }
 
-/** Where its time went, attempts among it, and what was logged meanwhile. */
+/** Where its time went, attempts among it, what it kept and said, and what was logged meanwhile. */
 function Story({ id, open }: { id: string; open: boolean }) {
   const path = { params: { path: { task_id: id } } };
   const refetchInterval = open && EVERY_MS;
   const timeline = useQuery({
     queryKey: ["timeline", id, open],
     queryFn: () => answer(api.GET("/api/tasks/{task_id}/timeline", path)),
+    refetchInterval,
+  });
+  const kept = useQuery({
+    queryKey: ["task steps", id, open],
+    queryFn: () => answer(api.GET("/api/tasks/{task_id}/steps", path)),
     refetchInterval,
   });
   const log = useQuery({
@@ -137,6 +138,8 @@ function Story({ id, open }: { id: string; open: boolean }) {
     <>
       <Refusal error={timeline.error} />
       {timeline.data && <Timeline told={timeline.data} now={timeline.dataUpdatedAt} />}
+      <Refusal error={kept.error} />
+      {kept.data && <Kept told={kept.data} open={open} />}
       <Log lines={log.data?.lines} error={log.error} without={["task_id", "workflow_id"]} />
     </>
   );

@@ -1,4 +1,5 @@
-import type { ErrorComponentProps } from "@tanstack/react-router";
+import { Component, type ReactNode } from "react";
+import { Title } from "./Title";
 
 /** One sentence on what went wrong, read out when it appears; nothing while all is well. */
 export function Refusal({ error }: { error: Error | null }) {
@@ -10,19 +11,32 @@ export function Refusal({ error }: { error: Error | null }) {
   );
 }
 
-export function Failed({ error }: ErrorComponentProps) {
-  return (
-    <section>
-      <h1>This page can't be shown</h1>
-      <Refusal error={error instanceof Error ? error : new Error(String(error))} />
-    </section>
-  );
+/** What stands in a page's place when its script fails or doesn't come. */
+export class Caught extends Component<{ children: ReactNode }, { error: Error | null }> {
+  override state = { error: null };
+
+  static getDerivedStateFromError(error: unknown) {
+    return { error: error instanceof Error ? error : new Error(String(error)) };
+  }
+
+  override render() {
+    if (!this.state.error) return this.props.children;
+    return (
+      <section>
+        <Title>This page can't be shown</Title>
+        <Refusal error={this.state.error} />
+        <button type="button" className="quiet" onClick={() => window.location.reload()}>
+          Load it again
+        </button>
+      </section>
+    );
+  }
 }
 
 export function Lost() {
   return (
     <section>
-      <h1>There is no such page</h1>
+      <Title>There is no such page</Title>
       <p>The address may be of an older version of amas.</p>
     </section>
   );

@@ -41,5 +41,5 @@ export function Plot({ times, values }: { times: number[]; values: (number | nul
   useEffect(() => {
     plot.current?.setData([times, values]);
   }, [times, values]);
-  return <div ref={host} className="plot" aria-hidden="true" />;
+  return <div ref={host} />;
 }

@@ -17,7 +17,7 @@ const MARK: Record<string, string> = {
 export function State({ of }: { of: string }) {
   return (
     <span className={`state state-${of}`}>
-      <span aria-hidden="true">{MARK[of] ?? "·"}</span> {of}
+      <span aria-hidden="true">{MARK[of] ?? "·"}</span> {of.replaceAll("_", " ")}
     </span>
   );
 }

@@ -1,8 +1,8 @@
-import { Link } from "@tanstack/react-router";
 import type { Shape } from "../api/client";
 import { moment, seconds } from "../lib/format";
 import { State } from "./State";
 import { Table } from "./Table";
+import { ToAgent, ToTask } from "./To";
 
 export function TaskTable({ tasks }: { tasks: Shape["TaskShape"][] }) {
   if (tasks.length === 0) return <p className="note">None.</p>;
@@ -11,9 +11,7 @@ export function TaskTable({ tasks }: { tasks: Shape["TaskShape"][] }) {
           {tasks.map((task) => (
             <tr key={task.id}>
               <th scope="row">
-                <Link to="/tasks/$id" params={{ id: task.id }}>
-                  {task.title || task.key || task.id}
-                </Link>
+                <ToTask id={task.id}>{task.title || task.key || task.id}</ToTask>
               </th>
               <td>
                 <State of={task.state} />
@@ -21,9 +19,7 @@ export function TaskTable({ tasks }: { tasks: Shape["TaskShape"][] }) {
               <td>{task.capability}</td>
               <td>
                 {task.agent_id && (
-                  <Link to="/agents/$id" params={{ id: task.agent_id }}>
-                    {task.agent_id}
-                  </Link>
+                  <ToAgent id={task.agent_id} />
                 )}
               </td>
               <td>{moment(task.started_ms)}</td>

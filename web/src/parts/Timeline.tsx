@@ -1,10 +1,10 @@
 // Where a task's time went: a bar for each wait, attempt, request to a model and sub-task, over one axis of time. The table's words
 // say the same, so the bars are hidden from who doesn't see them.
-import { Link } from "@tanstack/react-router";
 import type { Shape } from "../api/client";
 import { moment, seconds } from "../lib/format";
 import { State } from "./State";
 import { Table } from "./Table";
+import { ToAgent, ToTask } from "./To";
 
 type Span = Shape["TimelineSpan"];
 
@@ -31,7 +31,7 @@ export function Timeline({ told, now }: { told: Shape["Timeline"]; now: number }
                 style={{ left: `${(100 * (span.started_ms - from)) / whole}%`, width: `${(100 * (end(span) - span.started_ms)) / whole}%` }}
               />
             </td>
-            <td>{span.state !== "ended" && <State of={span.state.replace("_", " ")} />}</td>
+            <td>{span.state !== "ended" && <State of={span.state} />}</td>
             <td>{seconds((span.started_ms - from) / 1000)}</td>
             <td>{seconds((end(span) - span.started_ms) / 1000)}</td>
             <td>{span.note}</td>
@@ -47,17 +47,7 @@ export function Timeline({ told, now }: { told: Shape["Timeline"]; now: number }
 }
 
 function Who({ span }: { span: Span }) {
-  if (span.kind === "attempt")
-    return (
-      <Link to="/agents/$id" params={{ id: span.name }}>
-        {span.name}
-      </Link>
-    );
-  if (span.kind === "task")
-    return (
-      <Link to="/tasks/$id" params={{ id: span.id ?? "" }}>
-        {span.name}
-      </Link>
-    );
+  if (span.kind === "attempt") return <ToAgent id={span.name} />;
+  if (span.kind === "task") return <ToTask id={span.id ?? ""}>{span.name}</ToTask>;
   return span.name;
 }

@@ -1,6 +1,9 @@
-import { Link, Outlet } from "@tanstack/react-router";
+import { useEffect, useRef } from "react";
+import { Link, useLocation } from "wouter";
 import { LOCAL, useSession, useSignOut } from "../api/session";
 import { toggle, useTheme } from "../lib/theme";
+import { Caught } from "../parts/Failed";
+import { preload, Routes } from "../router";
 import { SignIn } from "./SignIn";
 
 const PAGES = [
@@ -17,18 +20,26 @@ const PAGES = [
 
 export function Shell() {
   const session = useSession();
+  const [here] = useLocation();
+  const main = useMain(here);
   return (
     <>
       <a className="skip" href="#main">
         Skip to the content
       </a>
       <header className="bar">
-        <Link to="/" className="brand">
+        <Link href="/" className="brand">
           amas
         </Link>
         <nav aria-label="Pages">
           {PAGES.map(([to, name]) => (
-            <Link key={to} to={to} activeOptions={{ exact: to === "/" }}>
+            <Link
+              key={to}
+              href={to}
+              aria-current={isAt(here, to) ? "page" : undefined}
+              onPointerEnter={() => preload(to)}
+              onFocus={() => preload(to)}
+            >
               {name}
             </Link>
           ))}
@@ -36,12 +47,32 @@ export function Shell() {
         {session?.name && session.name !== LOCAL && <SignedIn name={session.name} />}
         <ThemeSwitch />
       </header>
-      <main id="main" tabIndex={-1}>
-        {session?.name === "" ? <SignIn ways={session.sign_in} /> : <Outlet />}
+      <main id="main" ref={main} tabIndex={-1}>
+        {session?.name === "" ? (
+          <SignIn ways={session.sign_in} />
+        ) : (
+          <Caught key={here}>
+            <Routes />
+          </Caught>
+        )}
       </main>
     </>
   );
 }
+
+/** Where one goes by a link that is gone with its page, the keys go on at the content, not at the window's top. */
+function useMain(here: string) {
+  const main = useRef<HTMLElement>(null);
+  const before = useRef(here);
+  useEffect(() => {
+    document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }); // on a phone they are in a row
+    if (here !== before.current && document.activeElement === document.body) main.current?.focus({ preventScroll: true });
+    before.current = here;
+  }, [here]);
+  return main;
+}
+
+const isAt = (here: string, to: string) => here === to || (to !== "/" && here.startsWith(`${to}/`));
 
 function SignedIn({ name }: { name: string }) {
   const signOut = useSignOut();

@@ -1,6 +1,7 @@
 import type { FormEvent } from "react";
 import { useSignIn } from "../api/session";
 import { Refusal } from "../parts/Failed";
+import { Title } from "../parts/Title";
 
 export function SignIn({ ways }: { ways: string[] }) {
   const signIn = useSignIn();
@@ -10,7 +11,7 @@ export function SignIn({ ways }: { ways: string[] }) {
   }
   return (
     <section className="narrow panel">
-      <h1>Sign in</h1>
+      <Title>Sign in</Title>
       {ways.includes("key") && (
         <form onSubmit={submit} className="stack">
           <label>

@@ -1,12 +1,22 @@
 // The canvas with what lies over it: labels of families and pools, the mark of the agent under the pointer or the keys.
-import { type KeyboardEvent, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
+import { type KeyboardEvent, memo, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 import { count } from "../../lib/format";
 import { useTheme } from "../../lib/theme";
+import { ToAgent } from "../../parts/To";
 import { agentAt, type FleetMap, hit, lay, type Layout, type Pool, spot, STATUSES, step } from "./map";
 import styles from "./fleet.module.css";
 import { Painter } from "./paint";
 
 const KEYS = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End", "PageUp", "PageDown"];
+
+export interface Place {
+  /** An agent's place among all; -1 for none. */
+  at: number;
+  /** Whether a pointer is on it, so that it is in sight. */
+  pointed: boolean;
+}
+
+export const NOWHERE: Place = { at: -1, pointed: false };
 
 interface Props {
   map: FleetMap;
@@ -14,18 +24,18 @@ interface Props {
   search: string;
   /** The agent that the search names; -1 for none. */
   found: number;
+  place: Place;
+  setPlace: (place: Place) => void;
   open: (agent: string) => void;
 }
 
-export function FleetCanvas({ map, search, found, open }: Props) {
+export function FleetCanvas({ map, search, found, place: { at, pointed }, setPlace, open }: Props) {
   const frame = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
   const painter = useRef<Painter>(null);
   const width = useWidth(frame);
   const theme = useTheme();
-  const shape = JSON.stringify(map.pools); // the same fleet keeps its layout, however often its agents change
-  const layout = useMemo(() => (width ? lay(map.pools, width, window.innerHeight - 200) : null), [shape, width]);
-  const [at, setAt] = useState(-1);
+  const layout = useMemo(() => (width ? lay(map.pools, width, window.innerHeight - 200) : null), [map.pools, width]);
   const marked = found >= 0 ? found : at;
 
   useLayoutEffect(() => {
@@ -37,16 +47,24 @@ export function FleetCanvas({ map, search, found, open }: Props) {
     if (event.key === "Enter" && marked >= 0) open(agentAt(map.pools, marked)!);
     if (!KEYS.includes(event.key) || !layout) return;
     event.preventDefault();
-    setAt(step(layout, marked, event.key));
+    setPlace({ at: step(layout, marked, event.key), pointed: false });
   }
 
-  const pointed = (event: React.PointerEvent | React.MouseEvent) =>
-    layout ? hit(layout, event.nativeEvent.offsetX, event.nativeEvent.offsetY) : -1;
+  const under = (event: React.PointerEvent | React.MouseEvent) => (layout ? hit(layout, event.nativeEvent.offsetX, event.nativeEvent.offsetY) : -1);
+
+  function point(event: React.PointerEvent) {
+    const here = under(event);
+    if (here !== at) setPlace({ at: here, pointed: true });
+  }
 
   return (
     <>
       <p className={styles.reading} aria-live="polite">
-        {marked >= 0 ? describe(map, marked) : "Point at a dot, or use the arrow keys on the map; Enter opens the agent."}
+        {marked >= 0 ? (
+          <Described map={map} at={marked} />
+        ) : (
+          "Point at a dot, use the arrow keys on the map, or choose a status for its next agent; Enter opens the agent."
+        )}
       </p>
       <div
         ref={frame}
@@ -60,27 +78,32 @@ export function FleetCanvas({ map, search, found, open }: Props) {
           ref={canvas}
           className={styles.canvas}
           style={{ width, height: layout?.height }}
-          onPointerMove={(event) => setAt(pointed(event))}
+          onPointerMove={point}
           onClick={(event) => {
-            const id = agentAt(map.pools, pointed(event));
+            const id = agentAt(map.pools, under(event));
             if (id) open(id);
           }}
         />
         {layout && <Labels layout={layout} search={search} />}
-        {layout && <Mark layout={layout} at={marked} />}
+        {layout && <Mark layout={layout} at={marked} follow={!pointed || found >= 0} />}
       </div>
     </>
   );
 }
 
-function describe({ pools, codes }: FleetMap, at: number): string {
+function Described({ map: { pools, codes }, at }: { map: FleetMap; at: number }) {
   const pool = pools.find((one) => at >= one.from && at < one.from + one.agents);
-  return `${agentAt(pools, at)}, ${STATUSES[codes[at]!]}: ${pool?.title || pool?.name}`;
+  return (
+    <>
+      <ToAgent id={agentAt(pools, at) ?? ""} />, {STATUSES[codes[at]!]}: {pool?.title || pool?.name}
+    </>
+  );
 }
 
 const matches = (pool: Pool, search: string) => [pool.name, pool.title, pool.family].some((text) => text.toLowerCase().includes(search));
 
-function Labels({ layout, search }: { layout: Layout; search: string }) {
+/** They are up to a hundred elements, which a pointer on its way over the map leaves as they are. */
+const Labels = memo(function Labels({ layout, search }: { layout: Layout; search: string }) {
   const dim = search !== "" && layout.blocks.some(({ pool }) => matches(pool, search));
   return (
     <>
@@ -101,17 +124,18 @@ function Labels({ layout, search }: { layout: Layout; search: string }) {
       ))}
     </>
   );
-}
+});
 
-function Mark({ layout, at }: { layout: Layout; at: number }) {
+/** Where one goes by keys or by name, the window follows; to a pointer it comes of itself. */
+function Mark({ layout, at, follow }: { layout: Layout; at: number; follow: boolean }) {
   const element = useRef<HTMLDivElement>(null);
   const place = spot(layout, at);
   useEffect(() => {
-    element.current?.scrollIntoView({ block: "nearest" });
-  }, [at]);
+    if (follow) element.current?.scrollIntoView({ block: "nearest" });
+  }, [at, follow]);
   if (!place) return null;
   const size = layout.cell + 4;
-  return <div ref={element} className={styles.mark} style={{ left: place.x - 2, top: place.y - 2, width: size, height: size }} />;
+  return <div ref={element} className={styles.mark} style={{ transform: `translate(${place.x - 2}px, ${place.y - 2}px)`, width: size, height: size }} />;
 }
 
 function useWidth(frame: React.RefObject<HTMLDivElement | null>): number {

@@ -13,24 +13,30 @@ export interface Pool {
 }
 
 export interface FleetMap {
+  /** The same object for as long as the fleet has the same pools: a layout may be kept by it. */
   pools: Pool[];
+  /** What the pools were read from. */
+  head: string;
   /** One byte an agent: its place in STATUSES. */
   codes: Uint8Array;
 }
 
 export const STATUSES = ["idle", "working", "error", "healing"] as const;
 
-export function decode(buffer: ArrayBuffer): FleetMap {
+export function decode(buffer: ArrayBuffer, before?: FleetMap): FleetMap {
   const length = new DataView(buffer).getUint32(0, true);
-  const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length))) as { pools: Pool[] };
+  const head = new TextDecoder().decode(new Uint8Array(buffer, 4, length));
+  return { head, pools: head === before?.head ? before.pools : poolsOf(head), codes: new Uint8Array(buffer, 4 + length) };
+}
+
+function poolsOf(head: string): Pool[] {
   let from = 0;
-  const pools = head.pools.map((pool) => {
+  return (JSON.parse(head) as { pools: Pool[] }).pools.map((pool) => {
     const agents = pool.spans.reduce((sum, [first, last]) => sum + last - first + 1, 0);
     const placed = { ...pool, from, agents };
     from += agents;
     return placed;
   });
-  return { pools, codes: new Uint8Array(buffer, 4 + length) };
 }
 
 /** The id of the agent that is `at` among all. */
@@ -64,6 +70,12 @@ export function tally(codes: Uint8Array): number[] {
   return counts;
 }
 
+/** The next agent of a status after one, from the first on again behind the last; -1 for none. */
+export function nextWith(codes: Uint8Array, code: number, after: number): number {
+  const behind = codes.indexOf(code, after + 1);
+  return behind >= 0 ? behind : codes.indexOf(code);
+}
+
 export interface Block {
   pool: Pool;
   /** Pixels, of its label; the dots begin LABEL below. */
@@ -89,6 +101,7 @@ export const LABEL = 18;
 const HEADING = 30;
 const GAP = 14;
 const LABEL_WIDTH = 120;
+const HIGHER = 1.4;
 const CELLS = [16, 14, 12, 10, 9, 8, 7, 6, 5, 4, 3];
 const LAYERS = ["executive", "management", "specialist", "execution"];
 const rank = ([pool]: Pool[]) => LAYERS.indexOf(pool?.layer ?? "");
@@ -102,14 +115,19 @@ function byFamily(pools: Pool[]): Map<string, Pool[]> {
   return new Map([...families].sort(([, a], [, b]) => rank(a) - rank(b)));
 }
 
-/** Families below each other, the pools of each beside each other; cells as large as fit the height, which they may exceed at 3. */
+/**
+ * Families below each other, the pools of each beside each other; cells as large as fit the height. Where none do, as large as make
+ * it little higher than the smallest would: on a phone it is the labels that take the height.
+ */
 export function lay(pools: Pool[], width: number, height: number): Layout {
   const families = byFamily(pools);
+  const smallest = layWith(families, width, CELLS.at(-1)!);
+  const most = Math.max(height, smallest.height * HIGHER);
   for (const cell of CELLS) {
     const made = layWith(families, width, cell);
-    if (made.height <= height || cell === CELLS.at(-1)) return made;
+    if (made.height <= most) return made;
   }
-  throw new Error("there is a smallest cell");
+  return smallest;
 }
 
 function layWith(families: Map<string, Pool[]>, width: number, cell: number): Layout {

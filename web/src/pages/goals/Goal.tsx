@@ -1,10 +1,11 @@
-import { useParams } from "@tanstack/react-router";
 import { lazy, Suspense, useState } from "react";
 import { answer, api } from "../../api/client";
 import { count, dollars, moment, seconds, share } from "../../lib/format";
 import { Refusal } from "../../parts/Failed";
 import { Order } from "../../parts/Order";
+import { Awaited } from "../../parts/Awaited";
 import { State } from "../../parts/State";
+import { Title } from "../../parts/Title";
 import { Approvals } from "./Approvals";
 import { Deliverable } from "./Deliverable";
 import type { Detail } from "./fold";
@@ -14,13 +15,12 @@ import { useWorkflow } from "./useWorkflow";
 
 const Graph = lazy(() => import("./Graph"));
 
-export function Goal() {
-  const { id } = useParams({ from: "/goals/$id" });
+export function Goal({ id }: { id: string }) {
   const { data: found, error } = useWorkflow(id);
-  if (!found) return error ? <Refusal error={error} /> : <p role="status">Looking…</p>;
+  if (!found) return <Awaited name="Goal" error={error} />;
   return (
     <>
-      <h1>{goalText(found)}</h1>
+      <Title>{goalText(found)}</Title>
       <Summary workflow={found} />
       {found.failure && <Refusal error={new Error(found.failure.message)} />}
       <Approvals workflow={found} />

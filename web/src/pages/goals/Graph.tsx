@@ -1,11 +1,12 @@
 // What needs what, laid out by dagre from left to right and shown by React Flow: move, zoom, and every node by Tab.
 import { graphlib, layout } from "@dagrejs/dagre";
-import { useNavigate } from "@tanstack/react-router";
 import { Background, Controls, type Edge, type Node, Position, ReactFlow } from "@xyflow/react";
 import "@xyflow/react/dist/base.css";
 import { type ReactNode, useMemo, useState } from "react";
+import { useLocation } from "wouter";
 import { useTheme } from "../../lib/theme";
 import { State } from "../../parts/State";
+import { taskAt } from "../../parts/To";
 import { type Bundle, bundled, told } from "./bundle";
 import type { Task } from "./fold";
 import styles from "./goals.module.css";
@@ -16,7 +17,7 @@ const HEIGHT = 52;
 const NODES_MAX = 600;
 
 export default function Graph({ tasks }: { tasks: Task[] }) {
-  const navigate = useNavigate();
+  const [, navigate] = useLocation();
   const theme = useTheme();
   const [open, setOpen] = useState<ReadonlySet<string>>(new Set());
   const { shown, bundles } = useMemo(() => bundled(tasks, open), [tasks, open]);
@@ -32,7 +33,7 @@ export default function Graph({ tasks }: { tasks: Task[] }) {
   const follow = (id: string) => {
     const bundle = bundles.find((each) => nameOf(each) === id);
     if (bundle) setOpen(new Set([...open, bundle.parent]));
-    else void navigate({ to: "/tasks/$id", params: { id } });
+    else navigate(taskAt(id));
   };
   return (
     <div className={`panel ${styles.graph}`}>

@@ -1,9 +1,9 @@
 // The tree of a workflow's tasks; only the rows in sight exist, so that thousands scroll as well as ten.
-import { Link } from "@tanstack/react-router";
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { useMemo, useRef } from "react";
 import { seconds } from "../../lib/format";
 import { State } from "../../parts/State";
+import { ToTask } from "../../parts/To";
 import { type Row, type Task, tree } from "./fold";
 import styles from "./goals.module.css";
 
@@ -31,9 +31,9 @@ function Line({ row: { task, depth }, top }: { row: Row; top: number }) {
   return (
     <li className={styles.line} style={{ top, paddingInlineStart: `${Math.min(depth, DEPTH_MAX) * 20}px` }} aria-level={depth + 1}>
       <State of={task.state} />
-      <Link to="/tasks/$id" params={{ id: task.id }} title={task.capability}>
+      <ToTask id={task.id} title={task.capability}>
         {task.title || task.key || task.capability}
-      </Link>
+      </ToTask>
       <span className="note">
         {[task.agent_id, task.started_ms ? seconds(task.seconds) : "", note].filter(Boolean).join(" · ")}
       </span>
