@@ -30,9 +30,11 @@ from benchmarks.parts import (
     idle,
     kill_engine,
     kill_host,
+    kill_switch,
     latency,
     memory,
     messages,
+    reads,
     rest,
     scaling,
     throughput,
@@ -41,6 +43,7 @@ from benchmarks.parts import (
 PARTS: dict[str, ModuleType] = {
     "throughput": throughput,
     "rest": rest,
+    "reads": reads,
     "assignment": assignment,
     "cost": cost,
     "ceiling": ceiling,
@@ -54,6 +57,7 @@ PARTS: dict[str, ModuleType] = {
     "scaling": scaling,
     "goals": goals,
     "kill_host": kill_host,
+    "kill_switch": kill_switch,
     "kill_engine": kill_engine,
     "commands": commands,
 }

@@ -114,6 +114,12 @@ async def log_settled(engine: Engine) -> None:
             await asyncio.sleep(0.05)
 
 
+async def begin_log_rewrite(engine: Engine) -> None:
+    """Have the engine write its log anew, once it isn't doing so already."""
+    await log_settled(engine)
+    await engine.client.bgrewriteaof()
+
+
 async def forget_journal(engine: Engine) -> None:
     """Empty the journal, as the recorder of a whole fleet would have by now."""
     await engine.client.xtrim(engine.key("journal"), maxlen=0)

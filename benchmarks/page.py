@@ -1,6 +1,7 @@
-"""`python -m benchmarks.page`: put the tables and plots of `results.json` into docs/benchmarks.md, so that nobody types a number.
+"""`python -m benchmarks.page`: put the tables and plots of `results.json` into docs/benchmarks.md, and a few of them into the
+README, so that nobody types a number.
 
-The page's prose is written by hand; between `<!-- results: NAME -->` and `<!-- end -->` stands what this module makes.
+The pages' prose is written by hand; between `<!-- results: NAME -->` and `<!-- end -->` stands what this module makes.
 """
 
 import re
@@ -9,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import plots, results
+from benchmarks.peers import ratios
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+README = Path(__file__).parents[1] / "README.md"
 _SLOT = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _QUIET = 1.15
 """A yardstick longer than the shortest by this factor says that something else ran on the machine."""
@@ -39,11 +42,25 @@ def _machine(found: dict[str, Any]) -> str:
 
 
 def _keys(found: dict[str, Any]) -> str:
-    rows = []
-    for key in results.KEYS:
-        value = found.get(key.name)
-        rows.append((f"`{key.name}`", key.what, "" if value is None else f"{value:,} {key.unit}".strip(), key.target))
+    rows = [(f"`{key.name}`", key.what, _measured(key, found), key.target) for key in results.KEYS]
     return _table(("key", "what", "measured", "asked for"), rows)
+
+
+def _measured(key: results.Key, found: dict[str, Any]) -> str:
+    value = found.get(key.name)
+    return "" if value is None else f"{value:,} {key.unit}".strip()
+
+
+BRIEF = frozenset({
+    "tasks_per_s_client_fsync", "tasks_per_s_rest_fsync", "ratio_to_best_durable_peer", "latency_idle_p50_ms",
+    "fair_share_wait_ms", "bytes_per_queued_task", "cost_ratio_1m_to_1k_tasks", "messages_per_s_fsync",
+    "host_kill_recovery_s_p99", "engine_kill_lost", "engine_kill_doubled",
+})  # fmt: skip
+"""What the README says."""
+
+
+def _brief(found: dict[str, Any]) -> str:
+    return _table(("what", "measured"), [(key.what, _measured(key, found)) for key in results.KEYS if key.name in BRIEF])
 
 
 def _rates(rows: list[dict[str, Any]]) -> str:
@@ -59,8 +76,9 @@ def _latency(found: dict[str, Any]) -> str:
         "idle_nofsync": "idle, without fsync",
         "idle": "idle, every acknowledgement on disk",
         "half_load": f"half load: {details['half_arrivals_per_s']:,} arrivals/s, as single calls",
+        "log_rewrite": "the same, two seconds that begin with the log being written anew",
     }
-    rows = [(title, *(found[f"latency_{way}_{at}_ms"] for at in ("p50", "p99", "p999"))) for way, title in ways.items()]
+    rows = [(title, *(found.get(f"latency_{way}_{at}_ms", "") for at in ("p50", "p99", "p999"))) for way, title in ways.items()]
     return _table(("one task, submit to result seen", "p50 ms", "p99 ms", "p99.9 ms"), rows)
 
 
@@ -161,10 +179,11 @@ def _kills(found: dict[str, Any]) -> str:
 
 
 def _peers(found: dict[str, Any]) -> str:
-    rows = found["details"]["peers"]["rows"]
-    names = ("peer", "setup", "tasks_per_s", "cpu_us_per_task", "amas_is_times")
-    titles = ("", "set up", "tasks/s", "CPU us of one task", "amas is times", "yardstick ms")
-    return _table(titles, [[*(row[name] for name in names), " / ".join(map(str, row["yardstick_ms"]))] for row in rows])
+    return _table(ratios.TITLES, ratios.lines(found["details"]["peers"]["rows"]))
+
+
+def _rod(found: dict[str, Any]) -> str:
+    return _table(ratios.ROD_TITLES, ratios.rod_lines(found["details"]["peers"]["rows"]))
 
 
 def _science(found: dict[str, Any]) -> str:
@@ -206,6 +225,7 @@ WAITERS = (("the tenant with the flood", "flood"), ("the nine others", "others")
 MAKERS: dict[str, Callable[[dict[str, Any]], str]] = {
     "machine": _machine,
     "keys": _keys,
+    "brief": _brief,
     "client": _of("throughput", _rates),
     "rest": _of("rest", _rates),
     "latency": _latency,
@@ -219,6 +239,7 @@ MAKERS: dict[str, Callable[[dict[str, Any]], str]] = {
     "goals": _goals,
     "kills": _kills,
     "peers": _peers,
+    "rod": _rod,
     "science": _science,
 }
 
@@ -251,8 +272,9 @@ def filled(text: str, found: dict[str, Any]) -> str:
 
 
 def write(found: dict[str, Any]) -> None:
-    """Bring the page up to date."""
-    PAGE.write_text(filled(PAGE.read_text(), found))
+    """Bring the pages up to date."""
+    for page in (PAGE, README):
+        page.write_text(filled(page.read_text(), found))
 
 
 if __name__ == "__main__":

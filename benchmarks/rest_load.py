@@ -1,8 +1,9 @@
 """`python -m benchmarks.rest_load`: drives `POST /api/tasks/batch` from a process of its own, as a program in any language would.
 
 Reads one JSON object from standard input, `{"url", "tasks", "batch", "connections", "runs"}`, and writes one to standard output:
-`{"tasks_per_s": [...], "cpu_us_per_task"}`. Connections are kept alive. It waits for the results on `POST /api/tasks/outcomes`,
-over two connections beside those that submit, and a run ends when it holds every result.
+`{"tasks_per_s": [...], "cpu_us_per_task", "round_trips_s": [...]}`. Connections are kept alive. It waits for the results on
+`POST /api/tasks/outcomes`, over two connections beside those that submit, and a run ends when it holds every result. With
+`"round_trips"` so many tasks follow one after the other.
 
 HTTP is spoken by hand: a client library would take more CPU than the server, on the same two cores.
 """
@@ -32,6 +33,8 @@ class Request(msgspec.Struct, frozen=True):
     batch: int
     connections: int
     runs: int
+    input: dict[str, object] = msgspec.field(default_factory=lambda: dict(PAYLOAD))
+    round_trips: int = 0
 
 
 class _Ids(msgspec.Struct, frozen=True):
@@ -78,11 +81,21 @@ async def _awaiting(streams: Streams, stored: "asyncio.Queue[list[str]]") -> Non
             assert len(got) == len(part)
 
 
+async def _round_trip(streams: Streams, body: bytes) -> float:
+    """Return the seconds from the submission of one task until its outcome is here."""
+    began = time.perf_counter()
+    stored = await _post(streams, "/api/tasks/batch", body, status=b"201")
+    got = _outcomes.decode(await _post(streams, "/api/tasks/outcomes?wait=30", stored, status=b"200")).ended
+    assert len(got) == 1
+    return time.perf_counter() - began
+
+
 async def drive(wanted: Request) -> dict[str, object]:
     """Do what is wanted and return rates and the CPU that it took here."""
     address = urlsplit(wanted.url)
     host, port = address.hostname or "", address.port or 80
-    body = msgspec.json.encode([{"capability": "bench.noop", "input": PAYLOAD}] * wanted.batch)
+    task = {"capability": "bench.noop", "input": wanted.input}
+    body = msgspec.json.encode([task] * wanted.batch)
     rates, cpu = [], 0.0
     async with asyncio.timeout(LIMIT_S):
         submitters = [await asyncio.open_connection(host, port, limit=1 << 24) for _ in range(wanted.connections)]
@@ -100,9 +113,11 @@ async def drive(wanted: Request) -> dict[str, object]:
                 rates.append(round(wanted.tasks / (time.perf_counter() - began)))
                 cpu += time.process_time() - before
             await asyncio.sleep(0.5)  # the history of one run must not be the next one's burden
+        round_trips = [await _round_trip(submitters[0], msgspec.json.encode([task])) for _ in range(wanted.round_trips)]
         for _, writer in (*submitters, *waiters):
             writer.close()
-    return {"tasks_per_s": rates, "cpu_us_per_task": round(cpu / wanted.runs / wanted.tasks * 1e6, 1)}
+    cpu_us = round(cpu / wanted.runs / wanted.tasks * 1e6, 1)
+    return {"tasks_per_s": rates, "cpu_us_per_task": cpu_us, "round_trips_s": round_trips}
 
 
 def main() -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.peers import ratios
+
 PATH = Path(__file__).with_name("results.json")
 
 
@@ -35,6 +37,8 @@ KEYS = (
     Key("tasks_per_s_client_fsync", "tasks a second from end to end through the Python client, every acknowledgement on disk",
         "20,000", 10, 1e6, "/s"),
     Key("tasks_per_s_rest_fsync", "the same through `POST /api/tasks/batch`", "20,000", 10, 1e6, "/s"),
+    Key("read_p99_ms", "a read of the API, 1,000 a second arriving by chance, p99", "under 20", 0.05, 1e5, "ms"),
+    Key("read_cpu_us", "CPU of the control plane for one of those reads", "under 500", 0, 1e5, "us"),
     Key("cpu_us_per_task", "CPU of all processes together for one of those tasks, history included", "at most 80", 5, 1e5, "us"),
     Key("engine_cycle_ceiling_per_s", "tasks a second when the engine alone is given ready-made calls", "", 10, 1e6, "/s"),
     Key("latency_idle_p50_ms", "one task on an idle fleet, submit to result seen, p50", "under 2.5", 0.05, 1e4, "ms"),
@@ -62,10 +66,12 @@ KEYS = (
     Key("goals_waiting_starved", "1,100 workflows of which 1,000 wait, most of one tenant: those that starved", "0", 0, 1100, ""),
     Key("ratio_to_best_durable_peer", "tasks a second, times those of the fastest peer that keeps results on disk", "at least 5",
         0.01, 1000, "x"),
+    *(Key(measure.key, f"{measure.what}: amas over the bare cycle in the same run", measure.bound, 0.001, 1000, "x")
+      for measure in ratios.MEASURES),
 )  # fmt: skip
 """The flat keys that the page lists, in its order."""
 
-PEER_KEYS = frozenset({"ratio_to_best_durable_peer"})
+PEER_KEYS = frozenset({"ratio_to_best_durable_peer", *(measure.key for measure in ratios.MEASURES)})
 """Those that `make bench-peers` adds."""
 
 

@@ -1,8 +1,16 @@
-"""`python -m benchmarks.web_page [--seconds N]`: the web page over 30,000 agents, in a real Chromium.
+"""`python -m benchmarks.web_page [--seconds N] [--day N]`: the web page over 30,000 agents, in a real Chromium.
 
-Starts the fleet `blackroad`, and tells: how soon the overview shows figures and the map its dots; frame times on the map while a
-pointer wanders over it, as the fleet is and with every agent's status changing at each look; the bytes a second of a page that is
-only looked at; and its memory at the beginning and the end.
+Starts the fleet `blackroad`, and tells:
+- how soon the overview shows figures and the map its dots, with nothing kept by the browser (cold) and on the next visit (warm):
+  the time, and what doesn't depend on how busy the machine is: the requests, the bytes over the network and of script, and the
+  CPU time of the page's main thread until then, with the parts of it that scripts, styles and layout took;
+- frames on the map while a pointer wanders over it, as the fleet is and with every agent's status changing at each look: how many
+  a second, and the CPU time that one costs the main thread and the whole browser (which draws without a graphics card here);
+- the bytes and CPU time a second of a page that is only looked at;
+- what a page's memory and elements grow by in a simulated day: as many changes of the figures as a day has seconds, and a tenth
+  of a day's looks at the map, handed over as fast as the page takes them.
+
+Milliseconds until something and frames a second want an idle machine; counts, bytes and CPU time don't.
 """
 
 import argparse
@@ -29,6 +37,26 @@ from benchmarks.machine import yardstick_ms
 SIZE = {"width": 1440, "height": 900}
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 SEATED_S = 300.0
+DAY_S = 86_400
+CPU_TIME = {"timeDomain": "threadTicks"}
+"""Tasks' time is the thread's own then, whatever else the machine does."""
+LOOK_EVERY_S = 2
+"""As `web/src/pages/fleet/useFleetMap.ts` has it."""
+CHANGES_AT_ONCE = 500
+STREAMED = "event: %s\nid: %s\ndata: %s\n\n"
+HURRY = """const after = window.setTimeout; window.setTimeout = (work, ms, ...more) => after(work, ms / 100, ...more);
+const every = window.setInterval; window.setInterval = (work, ms, ...more) => every(work, ms / 100, ...more);"""
+"""What makes a page wait a hundredth as long."""
+SCRIPTS = """() => performance.getEntriesByType("resource").filter(one => one.name.endsWith(".js"))
+  .reduce((sum, one) => sum + one.decodedBodySize, 0)"""
+SPENT = {
+    "main_thread_ms": "TaskDuration",
+    "script_ms": "ScriptDuration",
+    "style_ms": "RecalcStyleDuration",
+    "layout_ms": "LayoutDuration",
+}
+"""What is told, and Chromium's name of it: seconds of the main thread."""
+ASKED = {"usable_ms": 1000, "frames_per_s": 60, "bytes_per_s": 30_000}
 FRAMES = """() => { window.frames_ms = []; let last = performance.now();
   const tick = now => { frames_ms.push(now - last); last = now; requestAnimationFrame(tick); }; requestAnimationFrame(tick); }"""
 LONG = """() => { window.long_ms = []; new PerformanceObserver(list => list.getEntries().forEach(e => long_ms.push(e.duration)))
@@ -45,15 +73,73 @@ async def _seated(address: str, agents: int) -> None:
             await asyncio.sleep(0.1)
 
 
-async def _usable_ms(browser: Browser, address: str, path: str, sign: str) -> float:
-    """Return the milliseconds from the address, with nothing kept before, to what `sign` in JavaScript waits for."""
+async def _usable(browser: Browser, address: str, path: str, sign: str) -> dict[str, dict[str, float]]:
+    """Return what it takes from the address to what `sign` waits for: first with nothing kept, then on a second visit."""
     context = await browser.new_context(viewport=SIZE)
-    page = await context.new_page()
-    await page.goto(f"{address}{path}", wait_until="commit")
-    await page.wait_for_function(sign, polling="raf", timeout=60_000)
-    taken = await page.evaluate("() => performance.now()")
+    told = {}
+    for visit in ("cold", "warm"):
+        page = await context.new_page()
+        session = await context.new_cdp_session(page)
+        taken = await _counting(session)
+        await session.send("Performance.enable", CPU_TIME)
+        await page.goto(f"{address}{path}", wait_until="commit")
+        await page.wait_for_function(sign, polling="raf", timeout=60_000)
+        usable_ms = float(await page.evaluate("() => performance.now()"))
+        told[visit] = {
+            "usable_ms": round(usable_ms),
+            **_spent(await _metrics(session)),
+            "requests": taken["requests"],
+            "bytes": taken["bytes"],
+            "script_bytes": await page.evaluate(SCRIPTS),
+        }
+        await page.close()
     await context.close()
-    return float(taken)
+    return told
+
+
+async def _counting(session: CDPSession) -> dict[str, int]:
+    """Return what grows with each request of a page, and with the bytes that come over the network for it."""
+    taken = {"requests": 0, "bytes": 0}
+
+    def add(event: dict[str, Any]) -> None:
+        taken["bytes"] += max(0, int(event["encodedDataLength"]))
+
+    def asked(_: dict[str, Any]) -> None:
+        taken["requests"] += 1
+
+    await session.send("Network.enable")
+
+    def told(event: dict[str, Any]) -> None:
+        """Add what an open stream told: its bytes aren't in `dataReceived`."""
+        taken["bytes"] += len(STREAMED % (event["eventName"], event["eventId"], event["data"]))
+
+    session.on("Network.dataReceived", add)
+    session.on("Network.eventSourceMessageReceived", told)
+    session.on("Network.responseReceived", lambda event: add(event["response"]))
+    session.on("Network.requestWillBeSent", asked)
+    return taken
+
+
+async def _metrics(session: CDPSession) -> dict[str, float]:
+    return {one["name"]: float(one["value"]) for one in (await session.send("Performance.getMetrics"))["metrics"]}
+
+
+def _spent(after: dict[str, float], before: dict[str, float] | None = None, *, per: float = 1.0) -> dict[str, float]:
+    """Return the milliseconds that the main thread took, for each of so many of something."""
+    return {told: round(1000 * (after[name] - (before or {}).get(name, 0.0)) / per, 2) for told, name in SPENT.items()}
+
+
+async def _browser_s(browser: Browser) -> float:
+    """Return the CPU seconds of all the browser's processes."""
+    session = await browser.new_browser_cdp_session()
+    found = (await session.send("SystemInfo.getProcessInfo"))["processInfo"]
+    await session.detach()
+    return sum(float(one["cpuTime"]) for one in found)
+
+
+def _middle(found: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
+    """Return the median of each figure."""
+    return {visit: {name: statistics.median(one[visit][name] for one in found) for name in found[0][visit]} for visit in found[0]}
 
 
 async def _wander(page: Page, seconds: float) -> None:
@@ -68,26 +154,63 @@ async def _wander(page: Page, seconds: float) -> None:
         await asyncio.sleep(0.02)
 
 
+class Looks:
+    """Stands between a map and its fleet, and draws every agent's status anew at each look."""
+
+    asked = "**/api/fleet/map"
+
+    def __init__(self) -> None:
+        self._body = b""
+        self.taken = -1
+        """Looks that the page is done with: it takes the next one after them."""
+
+    async def __call__(self, route: Route) -> None:
+        """Answer with the map as it was at first, but for the statuses."""
+        self.taken += 1
+        body = self._body = self._body or await (await route.fetch(headers={"accept-encoding": "identity"})).body()
+        head = 4 + int.from_bytes(body[:4], "little")
+        codes = bytes(random.choices(range(len(CODES)), k=len(body) - head))
+        await route.fulfill(body=body[:head] + codes, content_type="application/octet-stream")
+
+
+class Figures:
+    """Stands between an overview and its fleet, and streams changes, `CHANGES_AT_ONCE` to each connection."""
+
+    asked = "**/api/live"
+
+    def __init__(self, figures: dict[str, Any]) -> None:
+        self._figures, self._sent = figures, 0
+        self.taken = 0
+        """Changes that the page is done with: it connects again after them."""
+
+    async def __call__(self, route: Route) -> None:
+        """Answer with changes, and have the page come again at once."""
+        self.taken = self._sent
+        body = ["retry: 1\n\n"]
+        for _ in range(CHANGES_AT_ONCE):
+            self._sent += 1
+            self._figures["agents"]["working"], self._figures["tasks"]["succeeded"] = self._sent % 1000, self._sent
+            self._figures["tasks_per_second"] = random.random() * 1000
+            body.append(STREAMED % ("figures", self._sent, json.dumps(self._figures)))
+        await route.fulfill(body="".join(body), content_type="text/event-stream")
+
+
 async def _frames(browser: Browser, address: str, seconds: float, *, restless: bool) -> dict[str, float]:
     page = await browser.new_page(viewport=SIZE)
     if restless:
-
-        async def shuffled(route: Route) -> None:
-            answer = await route.fetch(headers={"accept-encoding": "identity"})
-            body = await answer.body()
-            head = 4 + int.from_bytes(body[:4], "little")
-            codes = bytes(random.choices(range(len(CODES)), k=len(body) - head))
-            await route.fulfill(body=body[:head] + codes, content_type="application/octet-stream")
-
-        await page.route("**/api/fleet/map", shuffled)
+        await page.route(Looks.asked, Looks())
+    session = await page.context.new_cdp_session(page)
+    await session.send("Performance.enable", CPU_TIME)
     await page.goto(f"{address}/fleet")
     await page.locator("canvas").wait_for()
     await asyncio.sleep(2)
+    before, browser_s = await _metrics(session), await _browser_s(browser)
     await page.evaluate(FRAMES)
     await page.evaluate(LONG)
     await _wander(page, seconds)
     found: list[float] = await page.evaluate("() => frames_ms")
     long: list[float] = await page.evaluate("() => long_ms")
+    after, browser_s = await _metrics(session), await _browser_s(browser) - browser_s
     await page.close()
     ordered = sorted(found)
     return {
@@ -96,38 +219,63 @@ async def _frames(browser: Browser, address: str, seconds: float, *, restless: b
         "p99_ms": round(ordered[int(len(ordered) * 0.99)], 1),
         "most_ms": round(ordered[-1], 1),
         "tasks_over_50_ms": len(long),
+        **{f"{told}_per_frame": spent for told, spent in _spent(after, before, per=len(found)).items()},
+        "browser_cpu_ms_per_frame": round(1000 * browser_s / len(found), 2),
     }
 
 
-async def _heap_mb(session: CDPSession) -> float:
+async def _held(session: CDPSession) -> dict[str, float]:
+    """Return what a page holds once its garbage is collected."""
     await session.send("HeapProfiler.collectGarbage")
-    metrics = (await session.send("Performance.getMetrics"))["metrics"]
-    return float(next(one["value"] for one in metrics if one["name"] == "JSHeapUsedSize")) / 1e6
+    found = await _metrics(session)
+    return {
+        "heap_mb": round(found["JSHeapUsedSize"] / 1e6, 2),
+        "elements": found["Nodes"],
+        "listeners": found["JSEventListeners"],
+    }
 
 
 async def _quiet(browser: Browser, address: str, path: str, seconds: float) -> dict[str, float]:
     page = await browser.new_page(viewport=SIZE)
     session = await page.context.new_cdp_session(page)
-    received = 0
-
-    def add(event: dict[str, Any]) -> None:
-        nonlocal received
-        received += event["encodedDataLength"]
-
     await page.goto(f"{address}{path}")
     await asyncio.sleep(5)
-    for domain in ("Network", "Performance", "HeapProfiler"):
-        await session.send(f"{domain}.enable")
-    before = await _heap_mb(session)
-    session.on("Network.dataReceived", add)
-    session.on("Network.responseReceived", lambda event: add(event["response"]))
+    await session.send("Performance.enable", CPU_TIME)
+    before, taken = await _metrics(session), await _counting(session)
     await asyncio.sleep(seconds)
-    after = await _heap_mb(session)
+    after = await _metrics(session)
     await page.close()
-    return {"bytes_per_s": round(received / seconds), "heap_mb": round(before, 2), "heap_mb_after": round(after, 2)}
+    return {
+        "bytes_per_s": round(taken["bytes"] / seconds),
+        "requests_per_s": round(taken["requests"] / seconds, 2),
+        "main_thread_ms_per_s": _spent(after, before, per=seconds)["main_thread_ms"],
+    }
 
 
-async def measure(seconds: float) -> dict[str, Any]:
+def _figures(address: str) -> dict[str, Any]:
+    with urllib.request.urlopen(f"{address}/api/metrics", timeout=30) as answer:
+        found: dict[str, Any] = json.load(answer)
+    return found
+
+
+async def _day(browser: Browser, address: str, given: Looks | Figures, times: int) -> dict[str, Any]:
+    """Have a page take what is given so often; the first tenth fills what it keeps by intention."""
+    page = await browser.new_page(viewport=SIZE)
+    await page.add_init_script(HURRY)
+    await page.route(given.asked, given)
+    session = await page.context.new_cdp_session(page)
+    await session.send("Performance.enable", CPU_TIME)
+    await page.goto(address)
+    held = []
+    for share in (0.1, 1.0):
+        while given.taken < times * share:  # noqa: ASYNC110  the page's own doing
+            await asyncio.sleep(0.1)
+        held.append(await _held(session))
+    await page.close()
+    return {"times": times, "at_first": held[0], "at_last": held[1]}
+
+
+async def measure(seconds: float, day_s: int) -> dict[str, Any]:
     """Return everything that was measured."""
     spec = load_fleet("blackroad", agents=True)
     with tempfile.TemporaryDirectory(prefix="amas-bench-") as folder:
@@ -139,14 +287,18 @@ async def measure(seconds: float) -> dict[str, Any]:
                 browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
                 figure = "() => /[0-9]/.test(document.querySelector('.value')?.textContent ?? '')"
                 dots = "() => document.querySelector('canvas')?.height > 300"
+                figures = await asyncio.to_thread(_figures, address)
                 return {
                     "yardstick_ms": round(yardstick_ms(), 1),
-                    "overview_usable_ms": [round(await _usable_ms(browser, address, "/", figure)) for _ in range(5)],
-                    "map_usable_ms": [round(await _usable_ms(browser, address, "/fleet", dots)) for _ in range(5)],
-                    "map": await _frames(browser, address, seconds, restless=False),
-                    "map_all_change": await _frames(browser, address, seconds, restless=True),
+                    "asked": ASKED,
+                    "overview": _middle([await _usable(browser, address, "/", figure) for _ in range(5)]),
+                    "map": _middle([await _usable(browser, address, "/fleet", dots) for _ in range(5)]),
+                    "frames": await _frames(browser, address, seconds, restless=False),
+                    "frames_all_change": await _frames(browser, address, seconds, restless=True),
                     "overview_quiet": await _quiet(browser, address, "/", seconds),
                     "map_quiet": await _quiet(browser, address, "/fleet", seconds),
+                    "overview_day": await _day(browser, f"{address}/", Figures(figures), day_s),
+                    "map_tenth_of_day": await _day(browser, f"{address}/fleet", Looks(), day_s // LOOK_EVERY_S // 10),
                 }
         finally:
             await fleet.stop()
@@ -156,7 +308,9 @@ def main() -> None:
     """Measure and print JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.web_page", description=__doc__)
     parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
-    print(json.dumps(asyncio.run(measure(parser.parse_args().seconds)), indent=2))
+    parser.add_argument("--day", type=int, default=DAY_S, help="seconds of the day that is simulated")
+    asked = parser.parse_args()
+    print(json.dumps(asyncio.run(measure(asked.seconds, asked.day)), indent=2))
 
 
 if __name__ == "__main__":

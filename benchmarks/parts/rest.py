@@ -21,7 +21,8 @@ CONNECTIONS = 4
 """Enough that the next batch is read while the last one is stored."""
 
 
-def _driven(wanted: Request) -> dict[str, Any]:
+def driven(wanted: Request) -> dict[str, Any]:
+    """Return what the driver found out."""
     command = [sys.executable, "-m", "benchmarks.rest_load"]
     done = subprocess.run(command, input=msgspec.json.encode(wanted), stdout=subprocess.PIPE, check=True)
     answer: dict[str, Any] = msgspec.json.decode(done.stdout)
@@ -36,7 +37,7 @@ async def _with_hosts(hosts: int, *, quick: bool) -> list[dict[str, Any]]:
             say(f"{hosts} hosts, batches of {batch}")
             connections = 100 if batch == 1 else CONNECTIONS
             url = fleet.state.api_url
-            found = await asyncio.to_thread(_driven, Request(url, tasks, batch, connections, runs))
+            found = await asyncio.to_thread(driven, Request(url, tasks, batch, connections, runs))
             await recorded(fleet)
             rates = found["tasks_per_s"]
             rows.append({"hosts": hosts, "batch": batch, "tasks_per_s": round(statistics.median(rates)), "runs": rates}

@@ -1,7 +1,6 @@
 """`python -m benchmarks.peers [--only NAME,...]`: run amas and its peers on the same work, print and keep the ratios."""
 
 import argparse
-import asyncio
 import json
 import os
 import statistics
@@ -14,12 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import uvloop
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks import page, plots, progress, results
 from benchmarks.machine import yardstick_ms
-from benchmarks.peers import amas_rows
+from benchmarks.peers import amas_rows, ratios
+from benchmarks.peers.amas_rows import Amounts
 from benchmarks.peers.environments import python_with
 from benchmarks.peers.servers import Server, postgres, valkey
 
@@ -46,10 +47,16 @@ PEERS = (
 )
 
 
-def _measured(peer: Peer, tasks: int, runs: int) -> dict[str, Any]:
-    python = python_with(peer.name, peer.packages)
+BARE = Peer("bare_cycle", (), valkey, "Lua functions by 100, 1 worker; nothing but storing, leasing and telling")
+"""Not a peer: what is left of a queue when everything is left out. It needs nothing that isn't installed here."""
+
+
+def measured(peer: Peer, wanted: Amounts) -> dict[str, Any]:
+    """Return what its driver found out: rates, CPU per task of all its processes, and the times of tasks that come alone."""
+    python = python_with(peer.name, peer.packages) if peer.packages else sys.executable
     with peer.store() as server:
-        told = {"PEER_URL": server.url, "PEER_SERVER_PID": str(server.pid), "PEER_TASKS": str(tasks), "PEER_RUNS": str(runs)}
+        told = {"PEER_URL": server.url, "PEER_SERVER_PID": str(server.pid)}
+        told |= {f"PEER_{name.upper()}": str(value) for name, value in wanted._asdict().items()}
         command = [python, APPS / f"with_{peer.name}.py"]
         environ = os.environ | told | {"PYTHONPATH": str(APPS)}
         with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as log:  # no pipes: a worker left behind would hold them
@@ -59,17 +66,15 @@ def _measured(peer: Peer, tasks: int, runs: int) -> dict[str, Any]:
             if done.returncode:
                 raise RuntimeError(f"{peer.name} failed: {log.read().decode()[-2000:]}")
             answer: dict[str, Any] = json.loads(said.read().splitlines()[-1])
-    return {"peer": peer.name, "setup": peer.setup, **answer}
+    kind = "bare" if peer is BARE else "peer"
+    return {"peer": peer.name.replace("_", " "), "kind": kind, "setup": peer.setup, **answer}
 
 
-def _ours(batch: int, tasks: int, runs: int) -> dict[str, Any]:
-    return asyncio.run(amas_rows.measured(batch, tasks, runs))
-
-
-def _rows(peers: list[Peer], tasks: int, runs: int) -> list[dict[str, Any]]:
+def _rows(peers: list[Peer], wanted: Amounts) -> list[dict[str, Any]]:
     measures: list[tuple[str, Callable[[], dict[str, Any]]]] = [
-        *((f"amas by {batch}", partial(_ours, batch, tasks, runs)) for batch in amas_rows.WAYS),
-        *((peer.name, partial(_measured, peer, tasks, runs)) for peer in peers),
+        *((f"amas by {batch}", lambda batch=batch: uvloop.run(amas_rows.by_client(batch, wanted))) for batch in amas_rows.WAYS),
+        ("amas by HTTP", lambda: uvloop.run(amas_rows.by_rest(wanted))),
+        *((peer.name, partial(measured, peer, wanted)) for peer in (BARE, *peers)),
     ]
     rows = []
     with progress.shown(len(measures)):
@@ -83,46 +88,39 @@ def _rows(peers: list[Peer], tasks: int, runs: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _ratios(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Put each row's ratio to amas into it, and return the flat keys; every peer here keeps results on disk."""
-    ours = [row for row in rows if row["peer"].startswith("amas")]
-    theirs = [row["tasks_per_s"] for row in rows if row not in ours]
-    best = max(row["tasks_per_s"] for row in ours)
-    for row in rows:
-        row["amas_is_times"] = round(best / row["tasks_per_s"], 1)
-    if not theirs:
-        return {}
-    singles = max(row["tasks_per_s"] for row in ours if row["batch"] == 1)
-    return {
-        "ratio_to_best_durable_peer": round(best / max(theirs), 2),
-        "ratio_to_best_durable_peer_single_calls": round(singles / max(theirs), 2),
-    }
-
-
 def main(arguments: list[str]) -> None:
     """Run what the arguments ask for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description="Run amas and its peers on the same work.")
-    parser.add_argument("--only", default="", help=f"peers, with commas between them: {', '.join(peer.name for peer in PEERS)}")
+    names = ", ".join(peer.name for peer in PEERS)
+    parser.add_argument("--only", default="", help=f"peers, with commas between them: {names}; or bare_cycle for none of them")
     parser.add_argument("--tasks", type=int, default=10_000, help="in one run; a multiple of 500")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--round-trips", type=int, default=300, help="tasks one after the other, for the latency")
     parser.add_argument("--output", type=Path, default=results.PATH)
     asked = parser.parse_args(arguments)
     wanted = set(filter(None, asked.only.split(","))) or {peer.name for peer in PEERS}
-    rows = _rows([peer for peer in PEERS if peer.name in wanted], asked.tasks, asked.runs)
+    amounts = Amounts(asked.tasks, asked.runs, asked.round_trips)
+    rows = _rows([peer for peer in PEERS if peer.name in wanted], amounts)
     found = results.load(asked.output)
-    found.update(_ratios(rows))
+    found.update(ratios.of(rows))
     found.setdefault("details", {})["peers"] = {"tasks": asked.tasks, "rows": rows}
     results.save(found, asked.output)
     if asked.output == results.PATH:
         plots.draw(found)
         page.write(found)
-    shown = Table(box=None)
-    for title in ("peer", "tasks/s", "CPU us/task", "amas is times", "yardstick ms", "set up"):
-        shown.add_column(title)
-    for row in rows:
-        cells = (row["peer"], row["tasks_per_s"], row["cpu_us_per_task"], row["amas_is_times"], row["yardstick_ms"], row["setup"])
-        shown.add_row(*map(str, cells))
-    Console(width=200).print(shown)
+    print_rows(rows)
+
+
+def print_rows(rows: list[dict[str, Any]]) -> None:
+    """Print the table of rows and that of amas against the bare cycle."""
+    console = Console(width=200)
+    for titles, lines in ((ratios.TITLES, ratios.lines(rows)), (ratios.ROD_TITLES, ratios.rod_lines(rows))):
+        shown = Table(box=None)
+        for title in titles:
+            shown.add_column(title)
+        for line in lines:
+            shown.add_row(*("" if cell is None else str(cell) for cell in line))
+        console.print(shown)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What every peer's driver shares: the task, the workers' processes, the clock. Standard library only: its packages are its own.
 
-Told by the environment: PEER_URL of its server, PEER_SERVER_PID, PEER_TASKS in one run, PEER_RUNS. `drive` prints one line of
-JSON.
+Told by the environment: PEER_URL of its server, PEER_SERVER_PID, PEER_TASKS in one run, PEER_RUNS, PEER_ROUND_TRIPS. `drive`
+prints one line of JSON.
 """
 
 import json
@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 URL = os.environ.get("PEER_URL", "")
 _TASKS = int(os.environ.get("PEER_TASKS", "0"))
 _RUNS = int(os.environ.get("PEER_RUNS", "0"))
+_ROUND_TRIPS = int(os.environ.get("PEER_ROUND_TRIPS", "0"))
 _SERVER_PID = int(os.environ.get("PEER_SERVER_PID", "0"))
 _TICKS = os.sysconf("SC_CLK_TCK")
 WARM = 200
@@ -110,10 +111,37 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
+def quantiles_ms(seconds: list[float]) -> dict[str, float]:
+    """Return p50 and p99 in milliseconds."""
+    ordered = sorted(seconds)
+    at = {name: ordered[min(len(ordered) - 1, int(len(ordered) * share))] for name, share in (("p50", 0.5), ("p99", 0.99))}
+    return {name: round(value * 1000, 2) for name, value in at.items()}
+
+
+def _round_trips(one: Callable[[int], object]) -> dict[str, float]:
+    """Time tasks one after the other, the first tenth to warm up."""
+    warm, taken = _ROUND_TRIPS // 10, []
+    for number in range(warm + _ROUND_TRIPS):
+        began = time.perf_counter()
+        one(number)
+        taken.append(time.perf_counter() - began)
+    return quantiles_ms(taken[warm:])
+
+
 def drive(
-    workers: list[list[str]], submit: Callable[[int], object], left: Callable[[int], int], forget: Callable[[], object]
+    workers: list[list[str]],
+    submit: Callable[[int], object],
+    left: Callable[[int], int],
+    forget: Callable[[], object],
+    *,
+    one: Callable[[int], object],
+    also_unsynced: bool = False,
 ) -> None:
-    """Start the workers' commands and time runs of `submit` until none of so many tasks is `left`; `forget` follows each."""
+    """Start the workers' commands and time runs of `submit` until none of so many tasks is `left`; `forget` follows each.
+
+    Then `one` task after the other, from its submission until its result is seen; `also_unsynced`: once more on a Valkey that
+    doesn't fsync.
+    """
     quiet = {"stdin": subprocess.DEVNULL, "stdout": sys.stderr}
     started = [subprocess.Popen(command, start_new_session=True, **quiet) for command in workers]
     try:
@@ -129,7 +157,11 @@ def drive(
             rates.append(round(_TASKS / (time.perf_counter() - began)))
             costs.append((tree_cpu_s(roots) - cpu) / _TASKS * 1e6)
             forget()
+        found = {"runs": rates, "cpu_us_per_task": round(statistics.median(costs)), "round_trip_ms": _round_trips(one)}
+        if also_unsynced:
+            Valkey(0).say("CONFIG", "SET", "appendfsync", "no")
+            found["round_trip_nofsync_ms"] = _round_trips(one)
     finally:
         for process in started:
             _end(process)
-    print(json.dumps({"runs": rates, "cpu_us_per_task": round(statistics.median(costs))}), flush=True)
+    print(json.dumps(found), flush=True)

@@ -1,7 +1,7 @@
 """celery: two workers of four threads, prefetching 64, without gossip and heartbeats; one `apply_async` after the other."""
 
 from celery import Celery
-from harness import Payload, Valkey, beside, drive, payload, valkey, work
+from harness import LIMIT_S, Payload, Valkey, beside, drive, payload, valkey, work
 
 app = Celery("with_celery", broker=valkey("0"), backend=valkey("1"))
 app.conf.update(
@@ -27,4 +27,5 @@ def submit(tasks: int) -> None:
 if __name__ == "__main__":
     stored = Valkey(1)
     workers = [[beside("celery"), *WORKER.split(), "-n", f"worker{number}@local"] for number in (1, 2)]
-    drive(workers, submit, lambda tasks: tasks - stored.keys(), stored.empty)
+    one = lambda number: noop.apply_async((payload(number),)).get(timeout=LIMIT_S, interval=0.001)  # noqa: E731
+    drive(workers, submit, lambda tasks: tasks - stored.keys(), stored.empty, one=one)

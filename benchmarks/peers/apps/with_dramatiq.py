@@ -4,7 +4,7 @@ import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.results import Results
 from dramatiq.results.backends import RedisBackend
-from harness import Payload, Valkey, beside, drive, payload, valkey, work
+from harness import LIMIT_S, Payload, Valkey, beside, drive, payload, valkey, work
 
 broker = RedisBroker(url=valkey("0"))
 broker.add_middleware(Results(backend=RedisBackend(url=valkey("1"))))
@@ -24,4 +24,5 @@ def submit(tasks: int) -> None:
 if __name__ == "__main__":
     stored = Valkey(1)
     worker = [beside("dramatiq"), "with_dramatiq", "--processes", "2", "--threads", "16"]
-    drive([worker], submit, lambda tasks: tasks - stored.keys(), stored.empty)
+    one = lambda number: noop.send(payload(number)).get_result(block=True, timeout=int(LIMIT_S * 1000))  # noqa: E731
+    drive([worker], submit, lambda tasks: tasks - stored.keys(), stored.empty, one=one)

@@ -33,6 +33,7 @@ def main() -> None:
         lambda tasks: run(_submit(tasks)),
         lambda _: run(queue.count("incomplete")),
         lambda: run(queue.redis.flushdb()),
+        one=lambda number: run(queue.apply("noop", poll_interval=0.001, task=payload(number))),
     )
 
 

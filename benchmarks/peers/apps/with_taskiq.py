@@ -22,13 +22,18 @@ async def _submit(tasks: int) -> None:
         await asyncio.gather(*(noop.kiq(payload(start + one)) for one in range(AT_ONCE)))
 
 
+async def _one(number: int) -> None:
+    await (await noop.kiq(payload(number))).wait_result(check_interval=0.001)
+
+
 def main() -> None:
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     loop.run_until_complete(broker.startup())
     stored = Valkey(1)
     submit = lambda tasks: loop.run_until_complete(_submit(tasks))  # noqa: E731
-    drive([[beside("taskiq"), *WORKER.split()]], submit, lambda tasks: tasks - stored.keys(), stored.empty)
+    one = lambda number: loop.run_until_complete(_one(number))  # noqa: E731
+    drive([[beside("taskiq"), *WORKER.split()]], submit, lambda tasks: tasks - stored.keys(), stored.empty, one=one)
     loop.run_until_complete(broker.shutdown())
 
 
