@@ -2,14 +2,22 @@
 
 import json
 import os
+import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 folder = Path(sys.argv[1])
 with (folder / "starts").open("a") as starts:
     starts.write(f"{os.getpid()}\n")
+if (folder / "silent").exists():
+    time.sleep(1000)
 if (folder / "ends").exists():
     sys.exit("it won't start")
+
+
+NAMES = ("die", "huge", "change", "nonsense", "hang", "deaf", "leave")
 
 
 def says() -> str:
@@ -19,7 +27,7 @@ def says() -> str:
 def tools() -> list[dict]:
     empty = {"type": "object", "properties": {}}
     numbers = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}, "required": ["a", "b"]}
-    simple = [{"name": name, "description": name, "inputSchema": empty} for name in ("die", "huge", "change", "nonsense")]
+    simple = [{"name": name, "description": name, "inputSchema": empty} for name in NAMES]
     return [{"name": "add", "description": says(), "inputSchema": numbers}, *simple, {"name": "a b/c", "inputSchema": empty}]
 
 
@@ -41,16 +49,33 @@ def call(name: str, arguments: dict) -> str:
         print("no json\n\x1b[2J[1,2]\n{}", flush=True)
         say({"id": 999, "result": {}})
         say({"id": "a", "method": "sampling/createMessage", "params": {"messages": [], "maxTokens": 10}})
+    if name == "hang":
+        (folder / "hangs").touch()
+        time.sleep(1000)
+    if name == "deaf":
+        os.close(0)
+    if name == "leave":
+        return str(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], start_new_session=True).pid)
     return str(sum(arguments.values()))
 
 
-for line in sys.stdin:
+def asked_lines() -> Iterator[str]:
+    """Yield what is said, until it can't be heard any more."""
+    try:
+        yield from sys.stdin
+    except OSError:
+        time.sleep(1000)
+
+
+for line in asked_lines():
     asked = json.loads(line)
     method, number, params = asked.get("method"), asked.get("id"), asked.get("params", {})
     if method == "initialize":
         about = {"name": "hostile", "version": "1"}
         can = {"tools": {"listChanged": True}}
         say({"id": number, "result": {"protocolVersion": params["protocolVersion"], "capabilities": can, "serverInfo": about}})
+    elif method == "tools/list" and (folder / "lists nothing").exists():
+        say({"id": number, "error": {"code": -32603, "message": "not now"}})
     elif method == "tools/list":
         say({"id": number, "result": {"tools": tools()}})
     elif method == "tools/call":

@@ -5,6 +5,7 @@ from typing import Any
 
 from amas import BaseAgent, Context, Message, MessageContext, MessageType, RetryLater, SyncContext, agent
 from amas.errors import MessageForbidden
+from amas.model.message import SENT_STEP
 from amas.model.task import Json
 
 
@@ -24,6 +25,14 @@ async def tell(task: Context) -> Json:
     if task.attempt == 1:
         raise RetryLater("once more", delay_s=0.0)
     return ids
+
+
+@agent("mail.upgraded")
+async def upgraded(task: Context) -> Json:
+    """Send what an attempt of an earlier release has sent, which kept the id and nothing else."""
+    await task.recall(f"{SENT_STEP}once")
+    await task.keep(f"{SENT_STEP}once", "sent-before")
+    return await task.send(task.input["to"], MessageType.STATUS, "again", key="once")
 
 
 @agent("mail.tell_sync")

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver import Context, MCPServer
 
 transport, folder = sys.argv[1], Path(sys.argv[2])
 with (folder / "starts").open("a") as starts:
@@ -27,6 +27,12 @@ def add(a: int, b: int) -> int:
 def environment() -> str:
     """Return what it knows of its host."""
     return " ".join(sorted(f"{name}={value}" for name, value in os.environ.items()))
+
+
+@server.tool()
+def told(context: Context) -> str:
+    """Return where in a trace its caller stands."""
+    return str((context.request_context.meta or {}).get("traceparent", ""))
 
 
 @server.tool()

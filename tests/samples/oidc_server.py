@@ -15,21 +15,24 @@ import msgspec
 import pytest
 from joserfc.jwk import RSAKey
 
-PACKAGE = "oidc-provider@9.13.3"
+LOCKED = Path(__file__).parent / "oidc"
 FOLDER = Path(__file__).parents[2] / "build" / "oidc"
 INSTALL_S = 300
 
 
 def installed() -> Path:
-    """Return the folder with the provider, installed where it wasn't; skip where that can't be done."""
+    """Return the folder with the provider, installed as the lock file says where it wasn't; skip where that can't be done."""
     if not shutil.which("node") or not shutil.which("npm"):
         pytest.skip("there is no node with npm on this machine, which the OpenID provider needs")
-    if not (FOLDER / "node_modules" / "oidc-provider" / "package.json").exists():
-        command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(FOLDER), PACKAGE]
+    lock, done = "package-lock.json", FOLDER / "node_modules" / ".package-lock.json"  # npm writes the latter at the end
+    if not done.exists() or (FOLDER / lock).read_bytes() != (LOCKED / lock).read_bytes():
         FOLDER.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_S, check=False)
-        if done.returncode:
-            pytest.skip(f"npm can't install {PACKAGE}: {done.stderr.strip()[-200:]}")
+        for name in ("package.json", lock, ".npmrc"):
+            shutil.copy(LOCKED / name, FOLDER)
+        command = ["npm", "ci", "--silent", "--prefer-offline"]
+        ended = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=INSTALL_S, check=False)
+        if ended.returncode:
+            pytest.skip(f"npm can't install the OpenID provider: {ended.stderr.strip()[-200:]}")
     return FOLDER
 
 

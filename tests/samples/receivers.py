@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -12,6 +11,8 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from amas.platforms.local.ports import claim_ports
 
 ALERTMANAGER = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
 LIMIT_S = 60.0
@@ -72,9 +73,8 @@ class Receiver:
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    """Return a port that no connection gets by chance before, or between two runs of, the server that it is for."""
+    return claim_ports("127.0.0.1", {"port": 0})["port"]
 
 
 def get_json(url: str) -> Any:

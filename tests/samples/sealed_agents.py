@@ -1,6 +1,6 @@
 """A coordinator and a writer that uses a secret, and says it by mistake wherever it can."""
 
-from amas import Context, SubTask, agent
+from amas import Context, GiveUp, SubTask, agent
 
 LARGE = 70 << 10
 
@@ -33,6 +33,18 @@ async def write(task: Context) -> dict[str, object]:
     thought = await task.step("think", think)
     artifact = task.artifacts.put(f"an artifact about {task.input['text']}".encode())
     return {"text": thought, "artifact": artifact, "key": f"{task.options['api_key']}", "chars": len(key)}
+
+
+@agent("text.tell")
+async def tell(task: Context) -> None:
+    """Say a word of its own in each place where an agent may say one, and wait for ever."""
+    said = task.input
+    task.progress(0.5, said["note"])
+    task.log.info(said["log"])
+    await task.step("told", lambda: said["step"])
+    (task.workspace / "told").write_text(said["workspace"])
+    await task.step("asked", lambda: said["step"])
+    raise GiveUp(said["failure"])
 
 
 @agent("text.fail")

@@ -28,6 +28,8 @@ class Keeper(ThreadingHTTPServer):
         self.sealed = False
         self.asked: list[str] = []
         self.kubernetes = False
+        self.answers: dict[str, Any] = {}
+        """What is said in the place of the truth, by the path's beginning."""
 
     @property
     def url(self) -> str:
@@ -46,12 +48,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.server.asked.append(self.path)
+        if self.path == "/v1/auth/token/revoke-self":
+            self._say(*((204, None) if self.headers["x-vault-token"] == VAULT_TOKEN else (403, {"errors": []})))
+            return
         said = json.loads(self.rfile.read(int(self.headers["content-length"])))
         good = self.path == "/v1/auth/kubernetes/login" and said == {"role": "amas", "jwt": POD_TOKEN}
         self._say(*((200, {"auth": {"client_token": VAULT_TOKEN}}) if good else (403, {"errors": ["permission denied"]})))
 
     def _say(self, status: int, body: Any) -> None:
-        encoded = json.dumps(body).encode()
+        body = next((said for path, said in self.server.answers.items() if self.path.startswith(path)), body)
+        encoded = b"" if body is None else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("content-length", str(len(encoded)))
         self.end_headers()

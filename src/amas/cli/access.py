@@ -3,10 +3,9 @@
 import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from amas.cli.api import Api, home_at
-from amas.cli.output import console, moment, print_json
+from amas.cli.api import Api, home_at, quoted
+from amas.cli.output import console, harmless, moment, print_json
 from amas.cli.who import me
 from amas.errors import SettingInvalid
 
@@ -23,7 +22,7 @@ def create(name: str, folder: Path | None, *, said: dict[str, Any], expires: str
     if as_json:
         print_json(made)
         return
-    print(made["key"])
+    print(harmless(made["key"]))
     console().print(f"[dim]{name}, {made['role']}, until {moment(made['expires_ms'])}: it isn't shown again[/dim]")
 
 
@@ -51,7 +50,7 @@ def keys(folder: Path | None, *, as_json: bool) -> None:
 
 def revoke(prefix: str, folder: Path | None, *, as_json: bool) -> None:
     """Let a key open nothing any more."""
-    gone = Api.of(home_at(folder)).delete(f"/api/keys/{quote(prefix, safe='')}")
+    gone = Api.of(home_at(folder)).delete(f"/api/keys/{quoted(prefix)}")
     if as_json:
         print_json(gone)
     else:
@@ -69,7 +68,7 @@ def rotate_signing(folder: Path | None, *, at_once: bool, as_json: bool) -> None
 
 def revoke_agent(name: str, folder: Path | None, *, as_json: bool) -> None:
     """Let no token count any more that an agent or a pool has."""
-    gone = Api.of(home_at(folder)).delete(f"/api/tokens/{quote(name, safe='')}")
+    gone = Api.of(home_at(folder)).delete(f"/api/tokens/{quoted(name)}")
     if as_json:
         print_json(gone)
     else:
@@ -89,11 +88,11 @@ def audit(folder: Path | None, *, limit: int, as_json: bool) -> None:
     _print(["", "at", "who", "role", "did", "on", "outcome"], rows, nothing="nobody has changed anything so far")
 
 
-def verify_audit(file: Path, key: Path | None, *, as_json: bool) -> None:
+def verify_audit(file: Path, key: Path | None, *, known: str, as_json: bool) -> None:
     """Check a log; AuditDamaged names the first line that isn't sound."""
     from amas.policy.audit import verify
 
-    lines, digest = verify(file, key)
+    lines, digest = verify(file, key, known=known)
     if as_json:
         print_json({"lines": lines, "digest": digest})
     else:

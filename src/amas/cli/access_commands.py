@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
+from amas.cli import complete
 from amas.cli.groups import ShowFirst
 from amas.cli.options import HomeOption, Json
 
 app = typer.Typer()
+ROLES = ("system-admin", "operator", "viewer", "agent")
 keys_app = typer.Typer(help="API keys: who may call the control plane.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 audit_app = typer.Typer(help="Who changed what: `show`, which may be left out, and `verify`.", cls=ShowFirst)
@@ -18,7 +20,9 @@ app.add_typer(audit_app, name="audit")
 @keys_app.command("create")
 def create_key(
     name: Annotated[str, typer.Argument(help="Whose it is: what the audit calls its owner.")],
-    role: Annotated[str, typer.Option(help="system-admin, operator, viewer or agent.")] = "operator",
+    role: Annotated[
+        str, typer.Option(help="system-admin, operator, viewer or agent.", autocompletion=complete.one_of(*ROLES))
+    ] = "operator",
     tenant: Annotated[str, typer.Option(help="Whose work alone it sees and changes.")] = "",
     expires: Annotated[str, typer.Option(help="After how long it opens nothing any more, such as 90d or 12h.")] = "90d",
     scope: Annotated[
@@ -44,7 +48,9 @@ def list_keys(home: HomeOption = None, json: Json = False) -> None:
 
 @keys_app.command("revoke")
 def revoke_key(
-    prefix: Annotated[str, typer.Argument(help="As `amas keys list` shows it.")], home: HomeOption = None, json: Json = False
+    prefix: Annotated[str, typer.Argument(help="As `amas keys list` shows it.", autocompletion=complete.keys)],
+    home: HomeOption = None,
+    json: Json = False,
 ) -> None:
     """Let a key open nothing any more, at once; browsers that signed in with it are signed out."""
     from amas.cli import access
@@ -68,7 +74,12 @@ def rotate_signing(
 
 @keys_app.command("revoke-agent")
 def revoke_agent(
-    name: Annotated[str, typer.Argument(metavar="AGENT|POOL", help="The agent, such as coder-3, or the pool.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="AGENT|POOL", help="The agent, such as coder-3, or the pool.", autocompletion=complete.agents_or_pools
+        ),
+    ],
     home: HomeOption = None,
     json: Json = False,
 ) -> None:
@@ -94,12 +105,15 @@ def show_audit(
 def verify_audit(
     file: Annotated[Path, typer.Argument(help="The log, or a copy: audit/audit.jsonl in the data folder.")],
     key: Annotated[Path | None, typer.Option(help="The public key; by default audit.pub beside the log.")] = None,
+    known: Annotated[
+        str, typer.Option(metavar="DIGEST", help="What an earlier check printed: finds out whether lines were cut off since.")
+    ] = "",
     json: Json = False,
 ) -> None:
     """Check that no line was changed, removed or put in. Asks nobody, so it works without the fleet."""
     from amas.cli import access
 
-    access.verify_audit(file, key, as_json=json)
+    access.verify_audit(file, key, known=known, as_json=json)
 
 
 @app.command()
@@ -115,7 +129,12 @@ def certs(
 
 @app.command()
 def kill(
-    who: Annotated[str, typer.Argument(metavar="AGENT|POOL", help="The agent, such as coder-3, or the pool.")] = "",
+    who: Annotated[
+        str,
+        typer.Argument(
+            metavar="AGENT|POOL", help="The agent, such as coder-3, or the pool.", autocompletion=complete.agents_or_pools
+        ),
+    ] = "",
     fleet: Annotated[bool, typer.Option("--fleet", help="All agents of the fleet.")] = False,
     why: Annotated[str, typer.Option(help="The reason, for those who find it tomorrow.")] = "killed by an operator",
     lift: Annotated[bool, typer.Option("--lift", help="Let it work again; without a name, all that is killed.")] = False,

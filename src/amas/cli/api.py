@@ -1,21 +1,24 @@
-"""The command line's way to the control plane: plain HTTP to the running fleet on this machine.
+"""The command line's way to the control plane: to the running fleet on this machine, or to the one that AMAS_URL names.
 
 Built on http.client: an HTTP library would cost every command 100 ms of CPU at start.
 """
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from amas.errors import AmasError, FleetNotRunning
+from amas.errors.tls import tls_words
 from amas.platforms.local.home import Home
 from amas.settings import secret_of
 
 ANSWER_TIMEOUT_S = 30.0
+HERE, ELSEWHERE = "`amas status` says what runs here", "AMAS_URL says that it is there"
+"""What to do about a control plane that doesn't answer."""
 
 
 class Refused(AmasError):
@@ -36,6 +39,14 @@ def home_at(folder: Path | None) -> Home:
     return Home(folder or HomeSettings.read().folder())
 
 
+def elsewhere(home: Home) -> str:
+    """Return the address of the fleet that AMAS_URL names, "" where the one in `home` is meant.
+
+    AMAS_URL counts for the data folder that commands take by themselves: who names another means that.
+    """
+    return os.environ.get("AMAS_URL", "") if home.folder == home_at(None).folder else ""
+
+
 def quoted(name: str) -> str:
     """Return what somebody typed as one part of an address, whatever is in it."""
     return quote(name, safe="")
@@ -44,27 +55,51 @@ def quoted(name: str) -> str:
 class Api:
     """A client of one fleet's REST API."""
 
-    def __init__(self, url: str, *, key: str = "", certificate: str = "") -> None:
-        """`key`: what it shows where AMAS_TOKEN names none; that may be an API key, too. `certificate`: the server's own."""
+    def __init__(
+        self,
+        url: str,
+        *,
+        key: str | Callable[[], str] = "",
+        certificate: str = "",
+        mend: str = HERE,
+        timeout_s: float = ANSWER_TIMEOUT_S,
+    ) -> None:
+        """`key`: what it shows where AMAS_TOKEN names none, which may be an API key, too, or what gives one for each request.
+
+        `certificate`: the server's own; without one, an https server's must be one that this machine trusts. `mend`: what to do
+        where nobody answers, or somebody else. `timeout_s`: the longest silence.
+        """
+        self._mend, self._timeout_s = mend, timeout_s
         parts = urlsplit(url)
-        self._certificate = certificate
-        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
+        self._tls, self._certificate = parts.scheme == "https", certificate
+        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or (443 if self._tls else 80)
         token = secret_of("AMAS_TOKEN", os.environ.get("AMAS_TOKEN", "")) or key
-        self._headers = {"Accept": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
+        self._key = token if callable(token) else lambda: token
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        token = self._key()
+        return {"Accept": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
 
     @classmethod
-    def of(cls, home: Home) -> "Api":
-        """Return a client of the fleet that runs in `home`; FleetNotRunning when none does."""
+    def of(cls, home: Home, *, timeout_s: float = ANSWER_TIMEOUT_S) -> "Api":
+        """Return a client of the fleet that runs in `home`, or that AMAS_URL names; FleetNotRunning when there is none."""
+        if url := elsewhere(home):
+            from functools import partial
+
+            from amas.signin.session import address, token
+
+            return cls(address(url), key=partial(token, address(url)), mend=ELSEWHERE, timeout_s=timeout_s)
         from amas.platforms.local.control import fleet_state
         from amas.platforms.local.secret import api_key
 
         state = fleet_state(home.folder)
-        return cls(state.api_url, key=api_key(home), certificate=state.tls_cert)
+        return cls(state.api_url, key=api_key(home), certificate=state.tls_cert, timeout_s=timeout_s)
 
     def get(self, path: str, **query: object) -> Any:
         """Return the decoded answer of a GET."""
         given = {name: value for name, value in query.items() if value not in ("", None)}
-        return self._json("GET", f"{path}?{urlencode(given)}" if given else path, None)
+        return self._json("GET", f"{path}?{urlencode(given, doseq=True)}" if given else path, None)
 
     def all(self, path: str, **query: object) -> Any:
         """Return the decoded answer of a GET of a list with the items of all its pages."""
@@ -88,8 +123,8 @@ class Api:
         return self._json("DELETE", path, None)
 
     def events(self, path: str, *, after: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield (id, event) of a live stream until the server ends it or the connection breaks."""
-        connection = self._connection()
+        """Yield (id, event) of a live stream until the server ends it, the connection breaks or is silent for too long."""
+        connection = self._connection(timeout_s=ANSWER_TIMEOUT_S)  # of servers' heartbeats, not of answers
         try:
             headers = {**self._headers, "Accept": "text/event-stream", **({"Last-Event-ID": after} if after else {})}
             response = self._ask(connection, "GET", path, None, headers)
@@ -108,12 +143,17 @@ class Api:
         finally:
             connection.close()
 
-    def _connection(self) -> HTTPConnection:
-        if not self._certificate:
-            return HTTPConnection(self._host, self._port, timeout=ANSWER_TIMEOUT_S)
+    def _connection(self, *, timeout_s: float = 0.0) -> HTTPConnection:
+        timeout_s = timeout_s or self._timeout_s
+        if not self._tls:
+            return HTTPConnection(self._host, self._port, timeout=timeout_s)
         import ssl
         from http.client import HTTPSConnection
 
+        if not self._certificate:
+            from amas.signin.session import trusted
+
+            return HTTPSConnection(self._host, self._port, timeout=timeout_s, context=trusted())
         try:
             context = ssl.create_default_context(cafile=self._certificate)
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -123,7 +163,7 @@ class Api:
         except OSError as error:
             why = f"{error.filename or self._certificate} can't be read as certificates: {error.strerror or error}"
             raise FleetNotRunning(f"the fleet's API speaks TLS, and {why}") from error
-        return HTTPSConnection(self._host, self._port, timeout=ANSWER_TIMEOUT_S, context=context)
+        return HTTPSConnection(self._host, self._port, timeout=timeout_s, context=context)
 
     def _json(self, method: str, path: str, body: object, more: dict[str, str] | None = None) -> Any:
         connection = self._connection()
@@ -133,13 +173,25 @@ class Api:
             if body is not None:
                 payload = json.dumps(body).encode()
                 headers["Content-Type"] = "application/json"
-            return json.loads(self._ask(connection, method, path, payload, headers).read() or b"null")
+            answer = self._ask(connection, method, path, payload, headers).read()
         except (OSError, HTTPException) as error:
-            raise FleetNotRunning(
-                f"the fleet's API at {self._host}:{self._port} doesn't answer: {error or type(error).__name__}"
-            ) from error
+            raise self._unanswered(error) from error
         finally:
             connection.close()
+        try:
+            return json.loads(answer or b"null")
+        except ValueError as error:
+            raise self._stranger() from error
+
+    def _unanswered(self, error: OSError | HTTPException) -> FleetNotRunning:
+        trusted_by = f"AMAS_TLS_CERT, which was {self._certificate} at its start" if self._certificate else "SSL_CERT_FILE"
+        if self._tls and (words := tls_words(error, trusted_by=trusted_by, shown_by="AMAS_TLS_CLIENT")):
+            return FleetNotRunning(f"the fleet's API at {self._host}:{self._port} can't be used: {words}")
+        why = f"not within {self._timeout_s:g} s" if isinstance(error, TimeoutError) else _plainly(error)
+        return FleetNotRunning(f"the fleet's API at {self._host}:{self._port} doesn't answer ({why}): {self._mend}")
+
+    def _stranger(self, how: str = "") -> FleetNotRunning:
+        return FleetNotRunning(f"what answers at {self._host}:{self._port} isn't a fleet's API{how}: {self._mend}")
 
     def _ask(
         self, connection: HTTPConnection, method: str, path: str, body: bytes | None, headers: dict[str, str]
@@ -150,10 +202,17 @@ class Api:
             try:
                 problem = json.loads(response.read())
             except ValueError:
-                problem = {}
+                problem = None
+            if not isinstance(problem, dict):
+                raise self._stranger(f" (it answers {method} {path} with {response.status})")
             raise Refused(
                 problem.get("detail") or problem.get("title") or f"the API answered {response.status} to {method} {path}",
                 status=response.status,
                 kind=str(problem.get("type", "")),
             )
         return response
+
+
+def _plainly(error: OSError | HTTPException) -> str:
+    """Return an error without its number."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

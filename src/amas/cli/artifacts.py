@@ -86,7 +86,7 @@ async def _used(records: Records, engine: Engine, seal: Seal | None, *, since_ms
     They stand in inputs, results and steps, in schedules, and in answers that came before anybody asked for them.
     """
     used: set[str] = set()
-    for held in [*await Schedules(engine).blobs(), *await early_answers(engine)]:
+    for held in [*(await Schedules(engine).blobs()).values(), *await early_answers(engine)]:
         used |= references(held, seal)
     queue, cursor = TaskQueue(engine), ""
     while rows := await records.values_in_use(since_ms=since_ms, cursor=cursor):

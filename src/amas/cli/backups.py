@@ -21,9 +21,11 @@ from amas.cli.output import console, moment, print_json
 from amas.clock import now_ms
 from amas.core.backups import newest_at
 from amas.errors import BackupDamaged, BackupError, BackupUnknown, RestoreRefused
-from amas.fleet.load import load_fleet, name_of_fleet
+from amas.fleet.load import name_of_fleet
 from amas.model.backup import Manifest
+from amas.model.fleet import FleetSpec
 from amas.observe.events import BACKUP_FAILED
+from amas.platforms.local.applied import applied_fleet
 from amas.platforms.local.control import fleet_state
 from amas.platforms.local.home import FleetState, Home
 from amas.settings import ArtifactSettings, BackupSettings, EngineSettings, RecordsSettings
@@ -82,13 +84,20 @@ def backups(folder: Path | None, url: str, *, as_json: bool) -> None:
     if as_json:
         print_json({"url": place, "backups": [shown(each) for each in found.whole], "damaged": found.damaged})
         return
-    from rich.table import Table
+    from amas.cli.tree import table
 
-    table = Table("back-up", "kind", "taken", "holds", "stored", "tasks", title=place, title_justify="left")
-    for each in found.whole:
-        sizes = (f"{each.size / MIB:.1f} MiB", f"{each.stored / MIB:.1f} MiB")
-        table.add_row(each.id, each.kind, moment(each.at_ms), *sizes, str(each.rows.get("tasks", 0)))
-    console().print(table)
+    rows = [
+        [
+            each.id,
+            each.kind,
+            moment(each.at_ms),
+            f"{each.size / MIB:.1f} MiB",
+            f"{each.stored / MIB:.1f} MiB",
+            each.rows.get("tasks", 0),
+        ]
+        for each in found.whole
+    ]
+    console().print(table(place, ["back-up", "kind", "taken", "holds", "stored", "tasks"], rows))
     for sentence in found.damaged:
         console().print(f"[red]{sentence}[/red]")
 
@@ -140,7 +149,7 @@ def restore(wanted: Wanted) -> None:
     fleet = manifest.fleet_file
     if "/" in fleet and not Path(fleet).exists():
         fleet = str(home.folder / FLEET)
-    command = f"amas up --home {home.folder} --fleet {fleet}"
+    command = f"amas up --home {home.folder} --fleet {fleet or 'FILE'}"
     if wanted.as_json:
         print_json({"backup": manifest.id, "home": str(home.folder), "fleet": fleet, "rows": rows, "go_on": command})
         return
@@ -149,6 +158,8 @@ def restore(wanted: Wanted) -> None:
         f"{rows.get('workflows', 0)} workflows, {manifest.artifacts} large values, {manifest.files} files"
     )
     console().print(f"[bold]{command}[/bold] goes on where it stood", soft_wrap=True)
+    if not fleet:
+        console().print("FILE: one that declares this fleet, which was applied over the API and stood in no file", soft_wrap=True)
 
 
 def _chosen(repository: Repository, wanted: Wanted) -> Manifest:
@@ -170,9 +181,9 @@ def _chosen(repository: Repository, wanted: Wanted) -> Manifest:
 
 
 def repository_url(given: str, state: FleetState | None) -> str:
-    """Return where the back-ups are: as given, as the running fleet's file says, or AMAS_BACKUP_URL."""
+    """Return where the back-ups are: as given, as the running fleet says, or AMAS_BACKUP_URL."""
     declared = ""
-    if not given and state is not None and (spec := load_fleet(state.fleet_file).backup) is not None:
+    if not given and state is not None and (spec := asyncio.run(applied_fleet(state)).backup) is not None:
         declared = spec.to
     return absolute(given or declared or BackupSettings.read().url)
 
@@ -190,10 +201,10 @@ def absolute(url: str) -> str:
     return url
 
 
-def health(home: Home, fleet: str) -> str:
+def health(home: Home, fleet: FleetSpec) -> str:
     """Return how old the newest back-up is; a BackupError when there is none, or it is too old for what is declared."""
     state = _state(home.folder)
-    spec = load_fleet(state.fleet_file if state else fleet).backup
+    spec = (asyncio.run(applied_fleet(state)) if state else fleet).backup
     url = (spec.to if spec else "") or BackupSettings.read().url
     if not url:
         return "none: declare backup: in the fleet file, or set AMAS_BACKUP_URL and AMAS_BACKUP_KEY"

@@ -1,15 +1,11 @@
 """`amas costs`: what work costs, as a table."""
 
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from amas.cli.api import Api, home_at
 from amas.cli.look import print_page
-from amas.clock import now_ms
-from amas.fleet.declared import seconds
+from amas.cli.times import moment_of
 
 NAMELESS = {"model": "(not named)"}
 
@@ -38,16 +34,5 @@ def _row(name: str, cost: dict[str, Any]) -> list[object]:
 
 
 def _moment(said: str, option: str) -> str:
-    """Return a time for the API: an age such as 24h or 7d counts back from now, a date or time goes as it is."""
-    if not said:
-        return ""
-    try:
-        age_s = seconds(said)
-    except ValueError:
-        try:
-            datetime.fromisoformat(said)
-        except ValueError:
-            message = f"{said!r} is neither an age, such as 24h or 7d, nor a date, such as 2026-11-21"
-            raise typer.BadParameter(message, param_hint=option) from None
-        return said
-    return (datetime.fromtimestamp(now_ms() / 1000, UTC) - timedelta(seconds=age_s)).isoformat()
+    """Return a time for the API, "" for none."""
+    return moment_of(said, option).isoformat() if said else ""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 import typer
 
-from amas.cli.api import Api, home_at
+from amas.cli.api import Api, home_at, quoted
 from amas.cli.exit import ExitCode
 from amas.cli.output import complain, console, moment, print_json
 from amas.cli.scaling import print_hosts
@@ -105,7 +105,7 @@ def scale(pool: str, replicas: int | None, folder: Path | None, *, said: Said, r
     if replicas is None and not reset:
         raise InputUnusable(f"say how many: amas scale {pool} N, or amas scale {pool} --reset")
     api = Api.of(home_at(folder))
-    scaled = api.post(f"/api/pools/{pool}/scale", {**said.body, "replicas": replicas})
+    scaled = api.post(f"/api/pools/{quoted(pool)}/scale", {**said.body, "replicas": replicas})
     _finish(api, scaled, said, f"{pool} is to have {scaled['replicas']} agents" + (", as its file says" if reset else ""))
 
 
@@ -116,9 +116,9 @@ def restart(what: str, folder: Path | None, *, said: Said) -> None:
         order(what, "restart", folder, said=said)
         return
     if named(what)[0] and what not in {pool["name"] for pool in api.get("/api/fleet/desired")["pools"]}:
-        _finish(api, api.post(f"/api/agents/{what}/restart", said.body), said, f"{what} is made anew")
+        _finish(api, api.post(f"/api/agents/{quoted(what)}/restart", said.body), said, f"{what} is made anew")
         return
-    restarted = api.post(f"/api/pools/{what}/restart", said.body)
+    restarted = api.post(f"/api/pools/{quoted(what)}/restart", said.body)
     _finish(api, restarted, said, f"the {restarted['replicas']} agents of {what} are made anew")
 
 
@@ -133,7 +133,7 @@ _ORDERED = {
 def order(host: str, what: str, folder: Path | None, *, said: Said) -> None:
     """Order a host about."""
     api = Api.of(home_at(folder))
-    ordered = api.post(f"/api/hosts/{host}/{what}", said.body)
+    ordered = api.post(f"/api/hosts/{quoted(host)}/{what}", said.body)
     if what == "drain" and not ordered["open_hosts"]:
         complain(f"no other host may get agents: those of {host} have nowhere to go until one is started or uncordoned")
     _finish(api, ordered, said, f"{host} {_ORDERED[what].format(seats=ordered['seats'])}")

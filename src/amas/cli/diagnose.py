@@ -12,6 +12,8 @@ from amas.cli.api import Api, home_at
 from amas.cli.output import console, print_json
 
 SHOWN_MAX = 10
+HELD_UP_S = 2.0
+"""As late as a host's loop must be for the host to log where its code is (`agents.lease`)."""
 
 
 def diagnose(folder: Path | None, *, as_json: bool) -> None:
@@ -45,6 +47,9 @@ def diagnose(folder: Path | None, *, as_json: bool) -> None:
             for host in found["hosts"]
         ),
     )
+    for late in (host["id"] for host in found["hosts"] if host["loop_lag_s"] > HELD_UP_S):
+        where = f"amas logs --grep '{late} .*event=host_held_up' says where"
+        console().print(f"{late} stands still, in an agent's code: {where}", soft_wrap=True)
     _table(
         "Slowest in the engine, in all",
         ("what", "calls", "mean", "in all"),
@@ -80,10 +85,7 @@ def _ms(seconds: float) -> str:
 
 
 def _table(title: str, names: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    from rich.table import Table
+    from amas.cli.tree import table
 
-    table = Table(*names, title=title, title_justify="left", box=None, header_style="dim")
-    for row in rows:
-        table.add_row(*row)
-    if table.row_count:
-        console().print(table)
+    if found := list(rows):
+        console().print(table(title, names, found))

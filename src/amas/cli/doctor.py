@@ -15,6 +15,7 @@ from amas.cli.api import Api, home_at
 from amas.cli.exit import ExitCode
 from amas.cli.output import console, print_json
 from amas.errors import AmasError, HomeUnusable, PlatformError
+from amas.model.fleet import FleetSpec
 from amas.platforms.local.home import Home
 
 FREE_BYTES_MIN = 256 << 20
@@ -33,20 +34,22 @@ class Finding(NamedTuple):
 
 
 def doctor(folder: Path | None, fleet: str, *, as_json: bool) -> None:
-    """Print the report; exits with 3 when something must be mended."""
+    """Print the report; exits with 3 when something must be mended. `fleet`: by default the one that runs, as wanted now."""
     home = home_at(folder)
+    runs = home.supervisor_pid() is not None and not fleet
     checks: list[tuple[str, Callable[[], str]]] = [
         ("Python", _python),
         ("settings", _settings),
-        ("secrets", lambda: _secrets(fleet)),
+        ("secrets", lambda: _secrets(_wanted(home) if runs else _declared(fleet))),
+        ("certificate", _certificate),
         ("data folder", lambda: _folder(home)),
         ("engine", _engine),
         ("records", lambda: _records(home)),
         ("artifacts", lambda: _artifacts(home)),
         ("tools", _tools),
-        ("fleet file", lambda: _fleet(fleet)),
+        ("fleet file", lambda: _fleet(_wanted(home).file if runs else fleet or "amas")),
         ("running fleet", lambda: _running(home)),
-        ("back-ups", lambda: _backups(home, fleet)),
+        ("back-ups", lambda: _backups(home, _wanted(home) if runs else _declared(fleet))),
         ("agents", lambda: _agents(home)),
         ("dependencies", lambda: _dependencies(home)),
     ]
@@ -60,6 +63,22 @@ def doctor(folder: Path | None, fleet: str, *, as_json: bool) -> None:
             console().print(finding.found, markup=False, soft_wrap=True)
     if not all(finding.ok for finding in findings):
         raise SystemExit(ExitCode.UNUSABLE)
+
+
+def _wanted(home: Home) -> FleetSpec:
+    """Return the fleet that runs."""
+    import asyncio
+
+    from amas.platforms.local.applied import applied_fleet
+
+    return asyncio.run(applied_fleet(home.read_state()))
+
+
+def _declared(fleet: str) -> FleetSpec:
+    """Return what a file declares, by default the one that `amas up` takes."""
+    from amas.fleet.load import load_fleet
+
+    return load_fleet(fleet or "amas")
 
 
 def _run(name: str, check: Callable[[], str]) -> Finding:
@@ -81,15 +100,14 @@ def _settings() -> str:
     return f"set in the environment: {', '.join(names)}" if names else "all at their defaults"
 
 
-def _secrets(fleet: str) -> str:
-    """Read every secret that the settings and the fleet file refer to, and name those that can't be read by their references."""
-    from amas.fleet.load import load_fleet
+def _secrets(fleet: FleetSpec) -> str:
+    """Read every secret that the settings and the fleet refer to, and name those that can't be read by their references."""
     from amas.secrets import is_reference, read, secrets_in
     from amas.settings import GROUPS
 
     variables = [field.variable for group in GROUPS for field in group.fields()]
     said = [os.environ.get(variable.name, "") for variable in variables if variable.secret or variable.references]
-    options = [pool.options for pool in load_fleet(fleet).pools]
+    options = [pool.options for pool in fleet.pools]
     headers = [value for each in options for value in (each.get("http") or {}).get("headers", {}).values()]
     named = dict.fromkeys(
         [*filter(is_reference, [each for text in said for each in text.split()] + headers), *secrets_in(options)]
@@ -103,6 +121,24 @@ def _secrets(fleet: str) -> str:
     if wrong:
         raise PlatformError("; ".join(wrong))
     return f"{', '.join(named)}: all can be read" if named else "none is referred to"
+
+
+def _certificate() -> str:
+    """Look whether servers that start now could use it, and for how long."""
+    from datetime import UTC, datetime
+
+    from amas.settings import ServerSettings
+
+    settings = ServerSettings.read()
+    if settings.tls_cert is None:
+        return "none is set; the API speaks plain HTTP"
+    from amas.server.tls import SOON, ends, tls_of
+
+    tls_of(settings)
+    until = ends(settings.tls_cert, now=datetime.now(UTC))
+    if until - datetime.now(UTC) < SOON:
+        raise PlatformError(f"AMAS_TLS_CERT {settings.tls_cert} expires on {until:%Y-%m-%d %H:%M} UTC: renew it")
+    return f"good until {until:%Y-%m-%d}"
 
 
 def _folder(home: Home) -> str:
@@ -169,9 +205,12 @@ def _tools() -> str:
 def _fleet(fleet: str) -> str:
     from amas.fleet.load import load_fleet
 
+    if not fleet:
+        return "none: the fleet that runs was applied over the API"
     spec = load_fleet(fleet, agents=True)
     agents = sum(pool.replicas for pool in spec.pools)
-    return f"{spec.name}: {agents} agents in {len(spec.pools)} pools, {len(spec.capabilities)} capabilities, all importable"
+    counts = f"{agents} agents in {len(spec.pools)} pools, {len(spec.capabilities)} capabilities"
+    return f"{spec.name} ({spec.file}): {counts}, all importable"
 
 
 def _running(home: Home) -> str:
@@ -181,7 +220,7 @@ def _running(home: Home) -> str:
     return f"{home.read_state().status}, {'ready' if ready.get('ready', True) else 'not ready'} at {home.read_state().api_url}"
 
 
-def _backups(home: Home, fleet: str) -> str:
+def _backups(home: Home, fleet: FleetSpec) -> str:
     from amas.cli.backups import health
 
     return health(home, fleet)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from amas.cli.api import Api, home_at
+from amas.cli.api import Api, home_at, quoted
 from amas.cli.look import print_page, print_task
 from amas.cli.output import console, moment, print_json
 from amas.errors import SubmissionError
@@ -46,27 +46,27 @@ def start(wanted: Start, folder: Path | None, *, as_json: bool) -> None:
 
 def pause(workflow_id: str, folder: Path | None, *, as_json: bool) -> None:
     """Let nothing new of a workflow start."""
-    answer = Api.of(home_at(folder)).post(f"/api/workflows/{workflow_id}/pause")
+    answer = Api.of(home_at(folder)).post(f"/api/workflows/{quoted(workflow_id)}/pause")
     said = f"{workflow_id} is paused" if answer["changed"] else f"{workflow_id} was paused or has ended; nothing changed"
     _tell(answer, said, as_json=as_json)
 
 
 def resume(workflow_id: str, folder: Path | None, *, as_json: bool) -> None:
     """Go on with a paused workflow."""
-    answer = Api.of(home_at(folder)).post(f"/api/workflows/{workflow_id}/resume")
+    answer = Api.of(home_at(folder)).post(f"/api/workflows/{quoted(workflow_id)}/resume")
     said = f"{workflow_id} goes on" if answer["changed"] else f"{workflow_id} wasn't paused; nothing changed"
     _tell(answer, said, as_json=as_json)
 
 
 def rerun(workflow_id: str, task: str, folder: Path | None, *, as_json: bool) -> None:
     """Do a task and all that came of it again."""
-    answer = Api.of(home_at(folder)).post(f"/api/workflows/{workflow_id}/rerun", {"task": task})
+    answer = Api.of(home_at(folder)).post(f"/api/workflows/{quoted(workflow_id)}/rerun", {"task": task})
     _tell(answer, f"{answer['tasks']} tasks of {workflow_id} are done again, from {task}", as_json=as_json)
 
 
 def signal(workflow_id: str, key: str, value: str, folder: Path | None, *, as_json: bool) -> None:
     """Send a signal task its value: JSON, or plain text where it isn't any."""
-    answer = Api.of(home_at(folder)).post(f"/api/workflows/{workflow_id}/signal", {"key": key, "value": value_of(value)})
+    answer = Api.of(home_at(folder)).post(f"/api/workflows/{quoted(workflow_id)}/signal", {"key": key, "value": value_of(value)})
     _tell(answer, f"{key} of {workflow_id} has got its signal", as_json=as_json)
 
 
@@ -106,7 +106,7 @@ class Word(NamedTuple):
 
 def approve(task_id: str, word: Word, folder: Path | None, *, as_json: bool) -> None:
     """Answer an approval."""
-    answer = Api.of(home_at(folder)).post(f"/api/approvals/{task_id}", word._asdict())
+    answer = Api.of(home_at(folder)).post(f"/api/approvals/{quoted(task_id)}", word._asdict())
     _tell(answer, f"{task_id} is {'approved' if word.approved else 'refused'}", as_json=as_json)
 
 
@@ -138,10 +138,10 @@ def dead_letter(task_id: str, folder: Path | None, *, retry: bool, discard: bool
         raise SubmissionError("give --retry or --discard, not both")
     api = Api.of(home_at(folder))
     if not retry and not discard:
-        task = api.get(f"/api/tasks/{task_id}")
+        task = api.get(f"/api/tasks/{quoted(task_id)}")
         print_json(task) if as_json else print_task(task)
         return
-    answer = api.post(f"/api/dead-letters/{task_id}/{'retry' if retry else 'discard'}")
+    answer = api.post(f"/api/dead-letters/{quoted(task_id)}/{'retry' if retry else 'discard'}")
     done = "is queued again" if retry else "is discarded" if answer["changed"] else "was no dead letter; nothing changed"
     _tell(answer, f"{task_id} {done}", as_json=as_json)
 

@@ -4,12 +4,16 @@ from typing import Annotated
 
 import typer
 
-from amas.cli.options import HomeOption, Json
+from amas.cli import complete
+from amas.cli.options import HomeOption, Json, Watch
+from amas.cli.output import watched
 
 app = typer.Typer()
 quarantine_app = typer.Typer(help="Agents that get no tasks, because they kept crashing or somebody said so.")
 app.add_typer(quarantine_app, name="quarantine")
-AgentId = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's id, such as coder-3.")]
+_ABOUT = "The agent's id, such as coder-3."
+AgentId = Annotated[str, typer.Argument(metavar="AGENT", help=_ABOUT, autocompletion=complete.agents)]
+HeldId = Annotated[str, typer.Argument(metavar="AGENT", help=_ABOUT, autocompletion=complete.quarantined)]
 
 
 @quarantine_app.command("list")
@@ -21,7 +25,7 @@ def list_quarantines(home: HomeOption = None, json: Json = False) -> None:
 
 
 @quarantine_app.command("lift")
-def lift_quarantine(agent_id: AgentId, home: HomeOption = None, json: Json = False) -> None:
+def lift_quarantine(agent_id: HeldId, home: HomeOption = None, json: Json = False) -> None:
     """Let an agent have tasks again; its host makes it anew."""
     from amas.cli import healing
 
@@ -56,11 +60,12 @@ def recoveries(
 
 @app.command()
 def breakers(
-    reset: Annotated[str, typer.Option(help="Close this one: the dependency is back.")] = "",
+    reset: Annotated[str, typer.Option(help="Close this one: the dependency is back.", autocompletion=complete.breakers)] = "",
+    watch: Watch = False,
     home: HomeOption = None,
     json: Json = False,
 ) -> None:
     """List the circuit breakers of what agents depend on, or close one."""
     from amas.cli import healing
 
-    healing.breakers(reset, home, as_json=json)
+    watched(lambda: healing.breakers(reset, home, as_json=json), watch=watch and not reset)

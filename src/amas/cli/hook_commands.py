@@ -4,13 +4,19 @@ from typing import Annotated
 
 import typer
 
+from amas.cli import complete
 from amas.cli.groups import ShowFirst
 from amas.cli.options import HomeOption, Json
 
 app = typer.Typer(
     cls=ShowFirst, help="Who is told of ends and approvals: `show`, which may be left out, add, test, resend, remove."
 )
-Id = Annotated[str, typer.Argument(metavar="ID", help="The webhook's id, or the end of it, as `amas webhooks` shows it.")]
+Id = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID", help="The webhook's id, or the end of it, as `amas webhooks` shows it.", autocompletion=complete.webhooks
+    ),
+]
 
 
 @app.command("show")

@@ -5,7 +5,7 @@ from typing import Any
 
 from amas.cli.api import Api, home_at, quoted
 from amas.cli.exit import ExitCode
-from amas.cli.output import console, moment, print_json, short
+from amas.cli.output import console, harmless, moment, print_json, short
 from amas.cli.tree import table
 from amas.errors import WebhookUnknown
 
@@ -45,7 +45,7 @@ def add(url: str, events: list[str], folder: Path | None, *, said: dict[str, str
         print_json(made)
         return
     if made["secret"]:
-        print(made["secret"])
+        print(harmless(made["secret"]))
     console().print(f"[dim]webhook {short(made['id'])}: {', '.join(made['events'])}[/dim]")
 
 

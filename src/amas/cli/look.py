@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from amas.cli.api import Api, Refused, home_at
-from amas.cli.output import console, moment, print_json, seconds
+from amas.cli.api import Api, Refused, home_at, quoted
+from amas.cli.output import console, moment, print_json, remark, seconds
 from amas.clock import now_ms
 
 LARGE = frozenset({"artifact", "bytes", "media_type"})
@@ -15,7 +15,7 @@ def workflows(workflow_id: str, folder: Path | None, *, limit: int, as_json: boo
     """List workflows, or show one as a tree."""
     api = Api.of(home_at(folder))
     if workflow_id:
-        workflow = api.get(f"/api/workflows/{workflow_id}")
+        workflow = api.get(f"/api/workflows/{quoted(workflow_id)}")
         if as_json:
             print_json(workflow)
         else:
@@ -47,7 +47,7 @@ def tasks(task_id: str, folder: Path | None, *, filters: dict[str, str], limit: 
     """List tasks, or show one with its attempts."""
     api = Api.of(home_at(folder))
     if task_id:
-        task = api.get(f"/api/tasks/{task_id}")
+        task = api.get(f"/api/tasks/{quoted(task_id)}")
         print_json(task) if as_json else print_task(task)
         return
     page = api.get("/api/tasks", limit=limit, **filters)
@@ -67,20 +67,14 @@ def tasks(task_id: str, folder: Path | None, *, filters: dict[str, str], limit: 
             for item in page["items"]
         ],
         as_json=as_json,
-        nothing="no such task",
+        nothing="no such task" if any(filters.values()) else "no task yet: `amas run` has a goal met by some",
     )
 
 
-def agents(agent_id: str, folder: Path | None, *, layer: str, as_json: bool) -> None:
-    """List agents with what they do now, or show one."""
-    api = Api.of(home_at(folder))
-    if agent_id:
-        agent = api.get(f"/api/agents/{agent_id}")
-        print_json(agent) if as_json else print_fields(agent)
-        return
-    page = api.get("/api/agents", layer=layer, limit=1000)
-    columns, rows = agent_rows(page["items"])
-    print_page(page, columns, rows, as_json=as_json, nothing="no agent is registered: `amas status` says why")
+def agent(agent_id: str, folder: Path | None, *, as_json: bool) -> None:
+    """Show an agent with what it does now."""
+    found = Api.of(home_at(folder)).get(f"/api/agents/{quoted(agent_id)}")
+    print_json(found) if as_json else print_fields(found)
 
 
 def agent_rows(items: list[dict[str, Any]]) -> tuple[list[str], list[list[object]]]:
@@ -94,11 +88,11 @@ def cancel(an_id: str, folder: Path | None, *, as_json: bool) -> None:
     """Cancel a workflow or a task, whichever has this id."""
     api = Api.of(home_at(folder))
     try:
-        answer = api.post(f"/api/workflows/{an_id}/cancel")
+        answer = api.post(f"/api/workflows/{quoted(an_id)}/cancel")
     except Refused as error:
         if error.status != 404:
             raise
-        answer = api.post(f"/api/tasks/{an_id}/cancel")
+        answer = api.post(f"/api/tasks/{quoted(an_id)}/cancel")
     if as_json:
         print_json(answer)
     else:
@@ -116,6 +110,8 @@ def print_page(page: dict[str, Any], columns: list[str], rows: list[list[object]
     from amas.cli.tree import table
 
     console().print(table("", columns, rows))
+    if page["next"]:
+        remark("there are more: --limit says how many are listed")
 
 
 def print_fields(shown: dict[str, Any]) -> None:

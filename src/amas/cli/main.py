@@ -12,9 +12,10 @@ from typing import Annotated
 import typer
 import typer.core
 
-from amas.cli import backup_commands
+from amas.cli import backup_commands, complete
 from amas.cli.access_commands import app as access
 from amas.cli.exit import reported
+from amas.cli.groups import BySection
 from amas.cli.groups import ShowFirst as _ShowFirst
 from amas.cli.healing_commands import app as healing
 from amas.cli.hook_commands import app as webhooks
@@ -27,11 +28,13 @@ from amas.cli.output import watched
 from amas.cli.policy_commands import app as policy_app
 from amas.cli.rolling import app as rolling
 from amas.cli.seal_commands import seal
+from amas.cli.signin_commands import app as signin
 from amas.cli.tools_commands import app as tools
 from amas.cli.watching import alert_app, run_app, runbooks
 
 app = typer.Typer(
     name="amas",
+    cls=BySection,
     help="Run fleets of AI agents: a goal in plain words in, a checked deliverable out.",
     no_args_is_help=True,
     add_completion=True,
@@ -40,11 +43,17 @@ app = typer.Typer(
 )
 
 
-FleetOption = Annotated[str, typer.Option("--fleet", help="A fleet file, or the name of one that ships with amas.")]
+FleetOption = Annotated[
+    str, typer.Option("--fleet", help="A fleet file, or the name of one that ships with amas.", autocompletion=complete.fleets)
+]
 Port = Annotated[int | None, typer.Option("--port", help="The API's port (AMAS_PORT, by default 8000; 0 for any free one).")]
 MetricsPort = Annotated[
     int | None, typer.Option("--metrics-port", help="The port of /metrics (AMAS_METRICS_PORT, by default 9090).")
 ]
+
+
+BY = ("tenant", "workflow", "pool", "agent", "model", "day", "task")
+STATES = ("waiting", "queued", "delayed", "running", "succeeded", "failed", "cancelled")
 
 
 def _version(wanted: bool) -> None:
@@ -90,16 +99,16 @@ def down(home: HomeOption = None, json: Json = False) -> None:
 
 
 @app.command()
-def status(home: HomeOption = None, json: Json = False) -> None:
+def status(home: HomeOption = None, watch: Watch = False, json: Json = False) -> None:
     """Say what runs here and how it is."""
     from amas.cli import lifecycle
 
-    lifecycle.status(home, as_json=json)
+    watched(lambda: lifecycle.status(home, as_json=json), watch=watch)
 
 
 @app.command()
-def doctor(home: HomeOption = None, fleet: FleetOption = "amas", json: Json = False) -> None:
-    """Check this machine, the settings, the fleet file and the running fleet, and say how to mend what is wrong."""
+def doctor(home: HomeOption = None, fleet: FleetOption = "", json: Json = False) -> None:
+    """Check this machine, the settings, the fleet file (or the running fleet's) and the running fleet, and say how to mend it."""
     from amas.cli import doctor as module
 
     module.doctor(home, fleet, as_json=json)
@@ -156,12 +165,12 @@ backup_commands.add_to(app)
 
 workflow_app = typer.Typer(cls=_ShowFirst, help="List workflows, show one, start one from a file, or act on one.")
 app.add_typer(workflow_app, name="workflows")
-WorkflowId = Annotated[str, typer.Argument(metavar="ID", help="The workflow's id.")]
+WorkflowId = Annotated[str, typer.Argument(metavar="ID", help="The workflow's id.", autocompletion=complete.workflows)]
 
 
 @workflow_app.command("show")
 def show_workflows(
-    workflow_id: Annotated[str, typer.Argument(help="Show this one as a tree.")] = "",
+    workflow_id: Annotated[str, typer.Argument(help="Show this one as a tree.", autocompletion=complete.workflows)] = "",
     home: HomeOption = None,
     limit: Annotated[int, typer.Option(help="How many to list, newest first.")] = 20,
     watch: Watch = False,
@@ -234,17 +243,20 @@ def signal_workflow(
 
 @app.command()
 def approvals(
-    workflow: Annotated[str, typer.Option(help="Only this workflow's.")] = "", home: HomeOption = None, json: Json = False
+    workflow: Annotated[str, typer.Option(help="Only this workflow's.", autocompletion=complete.workflows)] = "",
+    watch: Watch = False,
+    home: HomeOption = None,
+    json: Json = False,
 ) -> None:
     """List what people are asked just now."""
     from amas.cli import flows
 
-    flows.approvals(workflow, home, as_json=json)
+    watched(lambda: flows.approvals(workflow, home, as_json=json), watch=watch)
 
 
 @app.command()
 def approve(
-    task_id: Annotated[str, typer.Argument(metavar="ID", help="The approval's id, from `amas approvals`.")],
+    task_id: Annotated[str, typer.Argument(metavar="ID", help="From `amas approvals`.", autocompletion=complete.approvals)],
     refuse: Annotated[bool, typer.Option("--refuse", help="Say no: the approval fails.")] = False,
     by: Annotated[str, typer.Option(help="Who says so.")] = "",
     comment: Annotated[str, typer.Option(help="Why.")] = "",
@@ -284,7 +296,7 @@ def verify_quality(
 
 @app.command("dead-letters")
 def dead_letters(
-    task_id: Annotated[str, typer.Argument(metavar="ID", help="Show this one.")] = "",
+    task_id: Annotated[str, typer.Argument(metavar="ID", help="Show this one.", autocompletion=complete.dead_letters)] = "",
     retry: Annotated[bool, typer.Option("--retry", help="Queue it again, with all its retries.")] = False,
     discard: Annotated[bool, typer.Option("--discard", help="Take it off the list; it stays failed.")] = False,
     workflow: Annotated[str, typer.Option(help="Only this workflow's.")] = "",
@@ -307,9 +319,9 @@ app.add_typer(task_app, name="tasks")
 
 @task_app.command("show")
 def tasks(
-    task_id: Annotated[str, typer.Argument(help="Show this one with its attempts.")] = "",
+    task_id: Annotated[str, typer.Argument(help="Show this one with its attempts.", autocompletion=complete.tasks)] = "",
     workflow: Annotated[str, typer.Option(help="Only this workflow's.")] = "",
-    state: Annotated[str, typer.Option(help="Only those in this state.")] = "",
+    state: Annotated[str, typer.Option(help="Only those in this state.", autocompletion=complete.one_of(*STATES))] = "",
     home: HomeOption = None,
     limit: Annotated[int, typer.Option(help="How many to list, newest first.")] = 50,
     watch: Watch = False,
@@ -324,7 +336,9 @@ def tasks(
 
 @task_app.command("why")
 def why(
-    task_id: Annotated[str, typer.Argument(metavar="ID", help="The task's id.")], home: HomeOption = None, json: Json = False
+    task_id: Annotated[str, typer.Argument(metavar="ID", help="The task's id.", autocompletion=complete.tasks)],
+    home: HomeOption = None,
+    json: Json = False,
 ) -> None:
     """Say which pool a task went to and why, or what it waits for."""
     from amas.cli import routing
@@ -344,11 +358,11 @@ def routes(home: HomeOption = None, json: Json = False) -> None:
 
 
 @app.command()
-def limits(home: HomeOption = None, json: Json = False) -> None:
+def limits(home: HomeOption = None, watch: Watch = False, json: Json = False) -> None:
     """List concurrency keys and providers: what they allow, what is taken, who waits."""
     from amas.cli import limits as module
 
-    module.limits(home, as_json=json)
+    watched(lambda: module.limits(home, as_json=json), watch=watch)
 
 
 @app.command()
@@ -361,7 +375,7 @@ def budgets(home: HomeOption = None, json: Json = False) -> None:
 
 @app.command()
 def costs(
-    by: Annotated[str, typer.Option(help="tenant, workflow, pool, agent, model, day or task.")] = "day",
+    by: Annotated[str, typer.Option(help=f"{', '.join(BY[:-1])} or {BY[-1]}.", autocompletion=complete.one_of(*BY))] = "day",
     since: Annotated[str, typer.Option(help="An age, such as 24h or 7d, or a date.")] = "",
     until: Annotated[str, typer.Option(help="The same.")] = "",
     home: HomeOption = None,
@@ -375,23 +389,8 @@ def costs(
 
 
 @app.command()
-def logs(
-    agent_id: Annotated[str, typer.Argument(help="Only this agent's lines.")] = "",
-    task: Annotated[str, typer.Option(help="Only this task's lines.")] = "",
-    home: HomeOption = None,
-    lines: Annotated[int, typer.Option("--lines", "-n", help="How many of the last lines.")] = 50,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines until Ctrl-C.")] = False,
-    json: Json = False,
-) -> None:
-    """Print what agents and processes logged."""
-    from amas.cli import logs as module
-
-    module.logs(module.Filter(agent_id, task), home, lines=lines, follow=follow, as_json=json)
-
-
-@app.command()
 def cancel(
-    an_id: Annotated[str, typer.Argument(metavar="ID", help="A workflow's or a task's id.")],
+    an_id: Annotated[str, typer.Argument(metavar="ID", help="A workflow's or a task's id.", autocompletion=complete.works)],
     home: HomeOption = None,
     json: Json = False,
 ) -> None:
@@ -403,7 +402,9 @@ def cancel(
 
 message_app = typer.Typer(cls=_ShowFirst, help="Write to agents, and look at inboxes and at messages that reached nobody.")
 app.add_typer(message_app, name="messages")
-AgentArgument = Annotated[str, typer.Argument(metavar="AGENT", help="An agent's id, such as code-reviewer-1.")]
+AgentArgument = Annotated[
+    str, typer.Argument(metavar="AGENT", help="An agent's id, such as code-reviewer-1.", autocompletion=complete.agents)
+]
 Payload = Annotated[str, typer.Argument(help="What to say: JSON, or text.")]
 
 
@@ -497,7 +498,9 @@ def prune(
 
 @app.command()
 def schedules(
-    name: Annotated[str, typer.Argument(help="Show this one, or do to it what the options say.")] = "",
+    name: Annotated[
+        str, typer.Argument(help="Show this one, or do to it what the options say.", autocompletion=complete.schedules)
+    ] = "",
     pause: Annotated[bool, typer.Option("--pause", help="Let it rest.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Let it go on from its next time.")] = False,
     run_now: Annotated[bool, typer.Option("--run", help="Fire it at once.")] = False,
@@ -568,6 +571,7 @@ app.add_typer(tools)
 app.add_typer(healing)
 app.add_typer(observing)
 app.add_typer(access)
+app.add_typer(signin)
 app.add_typer(policy_app, name="policy")
 
 app.add_typer(model_app, name="model")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from amas.cli.api import Api, home_at
+from amas.cli.api import Api, home_at, quoted
 from amas.cli.flows import value_of
 from amas.cli.look import print_page
 from amas.cli.output import console, moment, print_json
@@ -62,7 +62,7 @@ def ask(written: Written, folder: Path | None, *, wait_s: float, as_json: bool) 
 
 def inbox(agent_id: str, folder: Path | None, *, as_json: bool) -> None:
     """Print what one inbox holds."""
-    found = Api.of(home_at(folder)).get(f"/api/messages/inboxes/{agent_id}")
+    found = Api.of(home_at(folder)).get(f"/api/messages/inboxes/{quoted(agent_id)}")
     if as_json:
         print_json(found)
         return

@@ -1,13 +1,16 @@
-"""`amas monitoring` and `amas diagnose`; `monitoring.py` and `diagnose.py` do what they say. Part of the `amas` command."""
+"""`amas logs`, `amas monitoring` and `amas diagnose`; modules of their names do what they say. Part of the `amas` command."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from amas.cli.options import HomeOption, Json
+from amas.cli import complete
+from amas.cli.options import HomeOption, Json, Watch
+from amas.cli.output import watched
 
 app = typer.Typer()
+LEVELS = ("debug", "info", "warning", "error", "critical")
 monitoring_app = typer.Typer(help="Prometheus's configuration and rules, and Grafana's dashboards, for this fleet.")
 app.add_typer(monitoring_app, name="monitoring")
 
@@ -37,6 +40,7 @@ def diagnose(
         float, typer.Option(min=0, max=20, help="Profile the control plane for so many seconds instead, for speedscope.app.")
     ] = 0,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where the profile goes; else it is printed.")] = None,
+    watch: Watch = False,
     home: HomeOption = None,
     json: Json = False,
 ) -> None:
@@ -46,4 +50,36 @@ def diagnose(
     if profile:
         module.profile(home, profile, output)
     else:
-        module.diagnose(home, as_json=json)
+        watched(lambda: module.diagnose(home, as_json=json), watch=watch)
+
+
+@app.command()
+def logs(
+    agents: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="AGENT", help="Only these agents' lines; or a pattern, such as 'reviewer-*'.", autocompletion=complete.agents
+        ),
+    ] = None,
+    task: Annotated[str, typer.Option(help="Only this task's lines.", autocompletion=complete.tasks)] = "",
+    level: Annotated[
+        str,
+        typer.Option(
+            help=f"Only lines as grave as this: {', '.join(LEVELS[:-1])} or {LEVELS[-1]}.",
+            autocompletion=complete.one_of(*LEVELS),
+        ),
+    ] = "",
+    grep: Annotated[str, typer.Option(help="Only lines with this regular expression in them.")] = "",
+    since: Annotated[
+        str, typer.Option(help="Only lines of the last 10m or 7d, or since a date (UTC): all of them, unless -n says how many.")
+    ] = "",
+    home: HomeOption = None,
+    lines: Annotated[int | None, typer.Option("--lines", "-n", help="How many of the last lines; 50 by default.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines until Ctrl-C.")] = False,
+    json: Json = False,
+) -> None:
+    """Print what agents and processes logged."""
+    from amas.cli import logs as module
+
+    asked = module.Asked(tuple(agents or ()), task, level, grep, since)
+    module.logs(asked, home, lines=lines, follow=follow, as_json=json)

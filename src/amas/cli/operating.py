@@ -5,12 +5,16 @@ from typing import Annotated
 
 import typer
 
-from amas.cli.options import HomeOption, Json
+from amas.cli import complete
+from amas.cli.options import HomeOption, Json, Watch
+from amas.cli.output import watched
 
 app = typer.Typer()
 
 Why = Annotated[str, typer.Option("--why", help="A word for the history.")]
-HostArgument = Annotated[str, typer.Argument(metavar="HOST", help="A host's name, such as host-1.")]
+HostArgument = Annotated[
+    str, typer.Argument(metavar="HOST", help="A host's name, such as host-1.", autocompletion=complete.hosts)
+]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Return once the hosts have carried it out, or at once.")]
 
 
@@ -47,7 +51,9 @@ def diff(
 
 @app.command()
 def scale(
-    pool: Annotated[str, typer.Argument(metavar="POOL", help="A pool's name, such as code-reviewer.")],
+    pool: Annotated[
+        str, typer.Argument(metavar="POOL", help="A pool's name, such as code-reviewer.", autocompletion=complete.pools)
+    ],
     replicas: Annotated[int | None, typer.Argument(metavar="N", min=0, help="How many agents it is to have.")] = None,
     reset: Annotated[bool, typer.Option("--reset", help="As many as the fleet file says, again.")] = False,
     why: Why = "",
@@ -64,7 +70,12 @@ def scale(
 @app.command()
 def restart(
     what: Annotated[
-        str, typer.Argument(metavar="HOST|POOL|AGENT", help="A host to start anew, or a pool or an agent to make anew.")
+        str,
+        typer.Argument(
+            metavar="HOST|POOL|AGENT",
+            help="A host to start anew, or a pool or an agent to make anew.",
+            autocompletion=complete.hosts_pools_agents,
+        ),
     ],
     why: Why = "",
     wait: Wait = True,
@@ -102,11 +113,11 @@ def uncordon(host: HostArgument, why: Why = "", wait: Wait = True, home: HomeOpt
 
 
 @app.command()
-def hosts(home: HomeOption = None, json: Json = False) -> None:
+def hosts(home: HomeOption = None, watch: Watch = False, json: Json = False) -> None:
     """List hosts with their agents and what is wanted of them."""
     from amas.cli import desired
 
-    desired.hosts(home, as_json=json)
+    watched(lambda: desired.hosts(home, as_json=json), watch=watch)
 
 
 @app.command()
@@ -123,11 +134,14 @@ def history(
 
 @app.command()
 def scaling(
-    pool: Annotated[str, typer.Argument(metavar="[POOL]", help="One pool, with its signals and last changes.")] = "",
+    pool: Annotated[
+        str, typer.Argument(metavar="[POOL]", help="One pool, with its signals and last changes.", autocompletion=complete.pools)
+    ] = "",
+    watch: Watch = False,
     home: HomeOption = None,
     json: Json = False,
 ) -> None:
     """Show pools whose size follows their work: how many agents, how many there should be, and why."""
     from amas.cli import scaling as module
 
-    module.scaling(pool, home, as_json=json)
+    watched(lambda: module.scaling(pool, home, as_json=json), watch=watch)

@@ -1,11 +1,12 @@
 """How commands print: tables for people, JSON for programs.
 
 Keeps true: whatever titles, results and failures hold, which agents and their sources write, no terminal obeys it. The console
-itself sees to that, so no command can forget it; what is printed past the console goes through `harmless` or is JSON.
+itself sees to that, so no command can forget it; what is printed past the console goes through `harmless` or is JSON. Nor is what
+they write in brackets taken for our own markup: it is shown as it is.
 """
 
+import io
 import json
-import os
 import re
 import sys
 import time
@@ -13,16 +14,21 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
+    from rich.text import Text
 
 
-PIPE_COLUMNS = 200
+PIPE_COLUMNS = 1_000_000
+"""A pipe has no width: whoever reads it wants one line for one thing, and names that are whole."""
+_PADDING = re.compile(r" +$", re.MULTILINE)
 _OBEYED = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """What JSON lets stand as it is and a terminal may obey: the control characters above ASCII's, and what turns writing round."""
+_NOT_OURS = re.compile(r"(\\*)\[(?!/?(?:bold|dim|red|green|yellow)\])(?=[a-z#/@])")
+"""What rich would take for markup, but for the words that our commands use."""
 WATCH_EVERY_S = 2.0
 """As often as hosts tell what they do."""
 
@@ -31,18 +37,35 @@ WATCH_EVERY_S = 2.0
 def console() -> "Console":
     """Return the terminal for results; errors go to stderr by themselves."""
     from rich.console import Console
+    from rich.errors import MarkupError
     from rich.segment import Segment
 
     class Harmless(Console):
-        """Lets no character through to the terminal that isn't shown, but for rich's own."""
+        """Lets no character through to the terminal that isn't shown, but for rich's own; only our own words are markup."""
+
+        def render_str(self, text: str, **options: Any) -> "Text":
+            try:
+                return super().render_str(_NOT_OURS.sub(r"\1\1\\[", text), **options)
+            except MarkupError:  # somebody's `[/red]`: then nothing in it is markup
+                return super().render_str(text, **{**options, "markup": False})
 
         def render(self, renderable: "RenderableType", options: "ConsoleOptions | None" = None) -> "Iterable[Segment]":
             for segment in super().render(renderable, options):
                 yield segment if segment.control or segment.text.isprintable() else Segment(harmless(segment.text), segment.style)
 
-    # A pipe has no width: whoever reads it wants whole lines.
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_COLUMNS
-    return Harmless(highlight=False, width=width)
+    if sys.stdout.isatty():
+        return Harmless(highlight=False, emoji=False)
+    return Harmless(highlight=False, emoji=False, width=PIPE_COLUMNS, file=cast("IO[str]", _Unpadded()))
+
+
+class _Unpadded(io.TextIOBase):
+    """Standard output without the spaces that fill tables' last columns."""
+
+    def write(self, text: str) -> int:
+        return sys.stdout.write(_PADDING.sub("", text))
+
+    def flush(self) -> None:
+        sys.stdout.flush()
 
 
 def harmless(value: object) -> str:
@@ -78,15 +101,30 @@ def complain(sentence: object) -> None:
     print(f"amas: {harmless(' '.join(str(sentence).split()))}", file=sys.stderr)
 
 
+def remark(sentence: str) -> None:
+    """Say something about a result on standard error, where it is in no program's way."""
+    print(harmless(sentence), file=sys.stderr)
+
+
 def watched(show: Callable[[], None], *, watch: bool) -> None:
-    """Show something once, or anew every `WATCH_EVERY_S` seconds until interrupted; a terminal has it in the same place."""
+    """Show something once, or anew every `WATCH_EVERY_S` seconds until interrupted; a terminal has it in the same place.
+
+    A fleet that doesn't answer meanwhile, as while it starts anew, is said and asked again.
+    """
+    from amas.errors import AmasError
+
     show()
     while watch:
         sys.stdout.flush()
         time.sleep(WATCH_EVERY_S)
         if sys.stdout.isatty():
             console().clear()
-        show()
+        try:
+            show()
+        except AmasError as error:
+            if error.act == "author":
+                raise
+            complain(error)
 
 
 def moment(ms: int | None) -> str:

@@ -66,7 +66,7 @@ def _show(made: Plan, goal: Goal, facts: FleetFacts) -> None:
     shown.print(f"{made.playbook}: {len(made.tasks)} tasks, {made.complexity.value.replace('_', ' ')}")
     graph = Table(box=None, header_style="dim", pad_edge=False)
     for column in ("", "layer", "task", "capability", "pools", "needs", "estimate"):
-        graph.add_column(column, no_wrap=column == "task")
+        graph.add_column(column, no_wrap=column == "task", overflow="fold")
     for task in ordered(made.tasks):
         graph.add_row(
             Text("*" if task.key in estimate.critical_path else "", style="cyan"),

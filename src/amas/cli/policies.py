@@ -63,7 +63,7 @@ def show(fleet: str, folder: Path | None, *, cedar: bool, as_json: bool) -> None
     elif cedar:
         from amas.policy.judge import as_cedar
 
-        print(as_cedar(rules))
+        print(harmless(as_cedar(rules)))
     else:
         _print_rules(rules, found["warnings"])
 

@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from typer import BadParameter
+
 from amas.cli.api import Api, home_at
 from amas.cli.look import agent_rows
-from amas.cli.output import console, print_json
+from amas.cli.output import console, print_json, remark
 from amas.model.remote import REMOTE_POOL
 
 PAGE = 1000
@@ -35,7 +37,7 @@ def pools(folder: Path | None, *, as_json: bool) -> None:
     if afar["items"]:
         console().print(table("elsewhere", *agent_rows(afar["items"])))
     if afar["next"]:
-        console().print(f"{afar['total'] - AFAR_SHOWN:,} more elsewhere: amas ps {REMOTE_POOL} --limit {afar['total']}")
+        remark(f"{afar['total'] - AFAR_SHOWN:,} more elsewhere: amas ps {REMOTE_POOL} --limit {afar['total']}")
 
 
 def _print_pools(found: dict[str, Any]) -> None:
@@ -54,7 +56,7 @@ def _pool_row(pool: dict[str, Any]) -> list[object]:
     return [pool["pool"], pool["layer"], pool["skill"], versions, *counts, pool["tasks_succeeded"], pool["tasks_failed"]]
 
 
-def agents(folder: Path | None, *, filters: dict[str, str], limit: int, as_json: bool) -> None:
+def agents(folder: Path | None, *, filters: dict[str, Any], limit: int, as_json: bool) -> None:
     """List up to `limit` agents that the filters let through."""
     api, items, total = Api.of(home_at(folder)), list[dict[str, Any]](), 0
     cursor: str | None = ""
@@ -66,10 +68,26 @@ def agents(folder: Path | None, *, filters: dict[str, str], limit: int, as_json:
         print_json({"items": items, "total": total, "next": cursor})
         return
     if not items:
-        console().print("no such agent")
+        _refuse_unknown(api, filters)
+        words = {name: ", ".join(value) if isinstance(value, list) else value for name, value in filters.items()}
+        said = ", ".join(f"{name} {value}" for name, value in words.items() if value)
+        console().print(f"no agent is such: {said}" if said else "no agent is registered: `amas status` says why")
         return
     from amas.cli.tree import table
 
     console().print(table("", *agent_rows(items)))
     if len(items) < total:
-        console().print(f"{total - len(items):,} more: --limit {total} shows all, --pool, --status, --host and others choose")
+        remark(f"{total - len(items):,} more: --limit {total} shows all; a pool, --status, --host, --label and others choose")
+
+
+def _refuse_unknown(api: Api, filters: dict[str, Any]) -> None:
+    """Refuse a pool or a host that isn't there: a slip must not look like one that is empty."""
+    if (pool := filters.get("pool")) and pool != REMOTE_POOL:
+        pools = [each["name"] for each in api.get("/api/fleet/desired")["pools"]]
+        if pool not in pools:
+            raise BadParameter(f"there is no pool {pool!r}: this fleet has {', '.join(sorted(pools))}", param_hint="POOL")
+    if host := filters.get("host"):
+        hosts = [each["id"] for each in api.get("/api/hosts")["items"]]
+        if host not in hosts:
+            live = ", ".join(sorted(hosts)) or "none"
+            raise BadParameter(f"there is no host {host!r}: these live: {live}", param_hint="--host")

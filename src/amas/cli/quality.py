@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from amas.cli.api import Api, home_at
+from amas.cli.api import Api, home_at, quoted
 from amas.cli.exit import ExitCode
 from amas.cli.output import console, moment, print_json
 
@@ -12,7 +12,7 @@ _WORDS_MAX = 200
 
 def show(workflow_id: str, folder: Path | None, *, as_json: bool) -> None:
     """Print each gate's rounds and who signed the delivery."""
-    found = Api.of(home_at(folder)).get(f"/api/workflows/{workflow_id}/quality")
+    found = Api.of(home_at(folder)).get(f"/api/workflows/{quoted(workflow_id)}/quality")
     if as_json:
         print_json(found)
         return

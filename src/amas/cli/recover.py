@@ -49,8 +49,9 @@ def tell_what_is_lost(home: Home) -> None:
 
 async def _recover(home: Home, *, show: bool) -> dict[str, int]:
     from amas.controllers.recover import recover as put_back
-    from amas.fleet.load import load_fleet
+    from amas.platforms.local.applied import applied_fleet
 
+    fleet = await applied_fleet(fleet_state(home.folder))
     async with _opened(home) as (engine, records):
         with _progress(show=show) as progress:
             done = await put_back(
@@ -58,7 +59,7 @@ async def _recover(home: Home, *, show: bool) -> dict[str, int]:
                 records,
                 retention_s=EngineSettings.read().retention_s,
                 progress=progress,
-                goals_at_a_time=load_fleet(fleet_state(home.folder).fleet_file).limits.max_workflows,
+                goals_at_a_time=fleet.limits.max_workflows,
             )
     return done._asdict()
 

@@ -80,7 +80,7 @@ def _grid(found: "Table") -> "Grid":
     )
     for place, column in enumerate(found.columns):
         shown.add_column(
-            column.removeprefix("#"), justify="right" if column.startswith("#") else "left", no_wrap=place == 0
+            column.removeprefix("#"), justify="right" if column.startswith("#") else "left", no_wrap=place == 0, overflow="fold"
         )  # a name that is cut short can't be copied
     for row in found.rows:
         shown.add_row(*(Text(cell.text, style=STYLES.get(cell.tone, "")) for cell in row))

@@ -4,12 +4,14 @@ from typing import Annotated
 
 import typer
 
-from amas.cli.options import HomeOption, Json
+from amas.cli import complete
+from amas.cli.options import HomeOption, Json, Watch
+from amas.cli.output import watched
 
 app = typer.Typer(
     help="Bring in a pool's new version beside the old one, so that its tasks decide whether it stays.", no_args_is_help=True
 )
-RolloutPool = Annotated[str, typer.Argument(metavar="POOL", help="The pool's name.")]
+RolloutPool = Annotated[str, typer.Argument(metavar="POOL", help="The pool's name.", autocompletion=complete.pools)]
 By = Annotated[str, typer.Option(help="Who says so; by default this machine's user.")]
 
 
@@ -32,14 +34,15 @@ def rollout_start(
 
 @app.command("status")
 def rollout_status(
-    pool: Annotated[str, typer.Argument(metavar="POOL", help="Only this pool's.")] = "",
+    pool: Annotated[str, typer.Argument(metavar="POOL", help="Only this pool's.", autocompletion=complete.pools)] = "",
+    watch: Watch = False,
     home: HomeOption = None,
     json: Json = False,
 ) -> None:
     """Show how roll-outs stand: what both versions did, and what would be done now."""
     from amas.cli import rollouts
 
-    rollouts.status(pool, home, as_json=json)
+    watched(lambda: rollouts.status(pool, home, as_json=json), watch=watch)
 
 
 @app.command("approve")

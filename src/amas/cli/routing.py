@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from amas.cli.api import Api, home_at
+from amas.cli.api import Api, home_at, quoted
 from amas.cli.output import console, moment, print_json
 
 COLUMNS = ["pool", "share", "success", "of", "median", "USD each", "points", "waiting", "slots", "version", ""]
@@ -11,7 +11,7 @@ COLUMNS = ["pool", "share", "success", "of", "median", "USD each", "points", "wa
 
 def why(task_id: str, folder: Path | None, *, as_json: bool) -> None:
     """Say why a task went where it went."""
-    found = Api.of(home_at(folder)).get(f"/api/tasks/{task_id}/why")
+    found = Api.of(home_at(folder)).get(f"/api/tasks/{quoted(task_id)}/why")
     if as_json:
         print_json(found)
         return

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from amas.cli.api import Api, Refused, home_at
+from amas.cli.api import Api, Refused, elsewhere, home_at, quoted
 from amas.cli.exit import ExitCode
 from amas.cli.output import complain, console, print_json
 from amas.clock import monotonic_s, now_ms
@@ -57,10 +57,14 @@ def run(request: Request) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends this command ends its goal, as Ctrl-C does
     check_input(request.input)
     home = home_at(request.home)
-    if request.detach and home.supervisor_pid() is None:
+    if elsewhere(home) and (request.input or request.output):
+        raise InputUnusable(
+            "the fleet that AMAS_URL names can't reach this machine's folders: send files with the goal on its page"
+        )
+    if request.detach and not _runs(home):
         raise FleetNotRunning("--detach needs a running fleet, which goes on with the goal: start one with `amas up`")
     with _fleet(request, home) as api:
-        answer = api.post("/api/goals", _goal(request))
+        answer = api.post("/api/goals", _goal(request, afar=bool(elsewhere(home))))
         workflow_id = answer["workflow_id"]
         if request.detach:
             print_json(answer) if request.as_json else console().print(f"{workflow_id}  (amas workflows {workflow_id} shows it)")
@@ -68,10 +72,10 @@ def run(request: Request) -> None:
         try:
             workflow = _follow(api, home, workflow_id, show=not request.as_json)
         except KeyboardInterrupt:
-            api.post(f"/api/workflows/{workflow_id}/cancel")
+            api.post(f"/api/workflows/{quoted(workflow_id)}/cancel")
             complain(f"interrupted: workflow {workflow_id} is cancelled")
             raise SystemExit(ExitCode.INTERRUPTED) from None
-        raise SystemExit(_report(api, workflow, as_json=request.as_json))
+        raise SystemExit(_report(workflow, as_json=request.as_json))
 
 
 def check_input(folder: Path | None) -> None:
@@ -84,12 +88,12 @@ def check_input(folder: Path | None) -> None:
         raise InputUnusable(f"--input {folder} is a file; give the folder that the goal is about")
 
 
-def _goal(request: Request) -> dict[str, Any]:
+def _goal(request: Request, *, afar: bool) -> dict[str, Any]:
     output = request.output or Path("amas-out") / time.strftime("%Y%m%d-%H%M%S")
     return {
         "text": request.goal,
         "input_dir": str(request.input.absolute()) if request.input else "",
-        "output_dir": str(output.absolute()),
+        "output_dir": "" if afar else str(output.absolute()),
         "preferences": {} if request.test_timeout_s is None else {"test_timeout_s": request.test_timeout_s},
         **request.bounds.fields(),
     }
@@ -98,7 +102,7 @@ def _goal(request: Request) -> dict[str, Any]:
 @contextmanager
 def _fleet(request: Request, home: Home) -> Iterator[Api]:
     """Give the running fleet's API, or that of one that is started for this goal and stopped after it."""
-    if home.supervisor_pid() is not None:
+    if _runs(home):
         yield Api.of(home)
         return
     from amas.cli.lifecycle import started_fleet
@@ -107,15 +111,19 @@ def _fleet(request: Request, home: Home) -> Iterator[Api]:
         yield Api.of(home)
 
 
+def _runs(home: Home) -> bool:
+    return bool(elsewhere(home)) or home.supervisor_pid() is not None
+
+
 def _look(api: Api, home: Home, workflow_id: str) -> dict[str, Any]:
     """Return the workflow as it stands, waiting while the control plane is being restarted."""
     until = monotonic_s() + PATIENCE_S
     while True:
         try:
-            workflow: dict[str, Any] = api.get(f"/api/workflows/{workflow_id}")
+            workflow: dict[str, Any] = api.get(f"/api/workflows/{quoted(workflow_id)}")
         except (FleetNotRunning, Refused) as error:
             away = isinstance(error, FleetNotRunning) or error.status == HTTPStatus.SERVICE_UNAVAILABLE
-            if not away or monotonic_s() > until or home.supervisor_pid() is None:
+            if not away or monotonic_s() > until or not _runs(home):
                 raise
             time.sleep(LOOK_EVERY_S)
         else:
@@ -144,22 +152,22 @@ def _follow(api: Api, home: Home, workflow_id: str, *, show: bool) -> dict[str, 
     return workflow
 
 
-def _report(api: Api, workflow: dict[str, Any], *, as_json: bool) -> ExitCode:
-    root = api.get(f"/api/tasks/{workflow['root_id']}")
-    deliverable = root.get("result")
+def _report(workflow: dict[str, Any], *, as_json: bool) -> ExitCode:
+    """Print what came of a workflow; its own result, since that of its root task may be a reference to a large value."""
+    deliverable, failure = workflow["result"], workflow["failure"] or {}
     if as_json:
-        print_json({"workflow": workflow, "deliverable": deliverable, "failure": root.get("failure")})
+        print_json({"workflow": workflow, "deliverable": deliverable, "failure": workflow["failure"]})
     elif workflow["state"] == "succeeded":
         _print_deliverable(deliverable)
     if workflow["state"] != "succeeded":
-        complain((root.get("failure") or {}).get("message") or f"workflow {workflow['id']} is {workflow['state']}")
+        complain(failure.get("message") or f"workflow {workflow['id']} is {workflow['state']}")
     match workflow["state"]:
         case "succeeded":
             return ExitCode.OK
         case "cancelled":
             return ExitCode.CANCELLED
         case _:
-            code = (root.get("failure") or {}).get("code", "")
+            code = failure.get("code", "")
             return (
                 ExitCode.WRONG_INPUT
                 if code in {"no_playbook", "plan_refused", "goal_over_budget", "input_unusable"}

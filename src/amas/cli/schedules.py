@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from amas.cli.api import Api, home_at
+from amas.cli.api import Api, home_at, quoted
 from amas.cli.output import console, moment, print_json
 from amas.errors import InputUnusable
 
@@ -22,7 +22,7 @@ def schedules(name: str, folder: Path | None, *, acts: Sequence[str], as_json: b
         page = api.all("/api/schedules")
         print_json(page) if as_json else _print_all(page["items"])
         return
-    path = f"/api/schedules/{name}"
+    path = f"/api/schedules/{quoted(name)}"
     if act == "drop":
         dropped = api.delete(path)
         print_json(dropped) if as_json else console().print(f"dropped {name}")
@@ -38,7 +38,7 @@ def put(name: str, folder: Path | None, *, schedule: dict[str, Any], task_input:
             schedule["task"]["input"] = json.loads(task_input) if task_input else None
         except ValueError as error:
             raise InputUnusable(f"--task-input is not JSON: {error}") from error
-    view = Api.of(home_at(folder)).put(f"/api/schedules/{name}", schedule)
+    view = Api.of(home_at(folder)).put(f"/api/schedules/{quoted(name)}", schedule)
     print_json(view) if as_json else _print_one(view)
 
 

@@ -10,7 +10,6 @@ from amas.artifacts.store import ArtifactStore
 from amas.cli.api import home_at
 from amas.cli.artifacts import caught_up
 from amas.cli.output import console, print_json
-from amas.clock import now_ms
 from amas.engine.connection import Engine
 from amas.engine.journal import Journal
 from amas.engine.schedules import Schedules
@@ -20,7 +19,7 @@ from amas.errors import SettingInvalid
 from amas.platforms.local.control import fleet_state
 from amas.platforms.local.home import Home
 from amas.records.store import Records
-from amas.sealing import Seal, is_sealed, read_seal
+from amas.sealing import Seal, read_seal
 from amas.settings import EngineSettings, RecordsSettings
 
 
@@ -36,6 +35,8 @@ class Rotated(msgspec.Struct, kw_only=True):
     """Values that the engine may still hold, sealed with an older key."""
     retired: list[str]
     """Keys that nothing is sealed with any more."""
+    behind: list[str]
+    """Hosts and control planes that still seal with an older key."""
 
 
 def rotate(folder: Path | None, *, as_json: bool) -> None:
@@ -57,6 +58,13 @@ def rotate(folder: Path | None, *, as_json: bool) -> None:
             f"{found.still_held:,} values of tasks that are open, or ended lately, are sealed with an older key: keep it, "
             "and run this again when they are through"
         )
+    if found.behind:
+        names = ", ".join(found.behind)
+        console().print(
+            f"still sealing with an older key: {names}; start them again with the new key first in AMAS_SEAL_KEY, "
+            "then run this again: until then no key can be taken out",
+            markup=False,
+        )
 
 
 async def _rotate(home: Home, seal: Seal) -> Rotated:
@@ -68,23 +76,21 @@ async def _rotate(home: Home, seal: Seal) -> Rotated:
     ):
         keys = SealKeys(engine)
         await keys.agree(seal)
+        behind = sorted(who for who, key_id in (await keys.users()).items() if key_id != seal.key_ids[0])
         values = await _reseal_schedules(Schedules(engine), seal)
         await caught_up(records, Journal(engine))
-        history = await records.reseal(seal, held_since_ms=now_ms() - round(settings.retention_s * 1000))
-        held = history.held + sum(seal.anew(answer) != answer for answer in await early_answers(engine))
+        history = await records.reseal(seal, held_since_ms=engine.now_ms() - round(settings.retention_s * 1000))
+        others = [*await early_answers(engine), *(await Schedules(engine).blobs()).values()]
+        held = history.held + sum(seal.anew(each) != each for each in others)
         artifacts = await asyncio.to_thread(reseal.reseal, store)
-        retired = [] if held else [key_id for key_id in await keys.since() if key_id != seal.key_ids[0]]
+        retired = [] if held or behind else [key_id for key_id in await keys.since() if key_id != seal.key_ids[0]]
         for key_id in retired:
             await keys.retire(key_id)
-    return Rotated(key=seal.key_ids[0], values=values + history.values, artifacts=artifacts, still_held=held, retired=retired)
+    values += history.values
+    return Rotated(key=seal.key_ids[0], values=values, artifacts=artifacts, still_held=held, retired=retired, behind=behind)
 
 
 async def _reseal_schedules(schedules: Schedules, seal: Seal) -> int:
-    done = 0
-    for view in await schedules.all():
-        task = view.schedule.task
-        if task is not None and is_sealed(task.input) and not seal.is_current(task.input):
-            anew = msgspec.structs.replace(task, input=seal.value(seal.bare(task.input)))
-            await schedules.put(msgspec.structs.replace(view.schedule, task=anew), next_ms=view.next_ms)
-            done += 1
-    return done
+    """Seal schedules' inputs and goals anew, but for one that somebody changes meanwhile; return how many."""
+    anew = {name: (blob, seal.anew(blob)) for name, blob in (await schedules.blobs()).items()}
+    return sum([await schedules.instead(name, blob, other) for name, (blob, other) in anew.items() if other != blob])

@@ -12,14 +12,15 @@ from amas.cli.api import home_at
 from amas.cli.output import console, print_json
 from amas.fleet.load import load_fleet
 from amas.model.fleet import FleetSpec
-from amas.model.tools import ToolCard, users_of
+from amas.model.tools import ToolCard, ToolSpec, users_of
+from amas.platforms.local.applied import applied_fleet
 from amas.platforms.local.control import fleet_state
 from amas.policy.manager import PolicyManager
 
 
 def show(fleet: str, folder: Path | None, *, probe: bool, as_json: bool) -> None:
     """Print the tools; FleetError where the fleet file is wrong or, with `probe`, a tool can't be made."""
-    spec = load_fleet(fleet or fleet_state(home_at(folder).folder).fleet_file)
+    spec = load_fleet(fleet) if fleet else asyncio.run(applied_fleet(fleet_state(home_at(folder).folder)))
     rows = asyncio.run(_probed(spec)) if probe else [_declared(spec, name) for name in spec.tools]
     if as_json:
         print_json(rows)
@@ -44,11 +45,16 @@ async def _probed(spec: FleetSpec) -> list[dict[str, Any]]:
     if spec.folder not in sys.path:
         sys.path.append(spec.folder)
     toolbox = Toolbox(PolicyManager(spec))
-    toolbox.follow(spec.pools, spec.tools)
+    toolbox.follow(spec.pools, {name: _unpinned(tool) for name, tool in spec.tools.items()})
     try:
         return [_row(spec, name, card) for name in spec.tools for card in await toolbox.cards_of(name)]
     finally:
         await toolbox.close()
+
+
+def _unpinned(tool: ToolSpec) -> ToolSpec:
+    """Return a tool that shows what its server says now: whoever looks wants the digest that is to be pinned."""
+    return msgspec.structs.replace(tool, mcp=msgspec.structs.replace(tool.mcp, pinned={})) if tool.mcp else tool
 
 
 def _row(spec: FleetSpec, name: str, card: ToolCard) -> dict[str, Any]:

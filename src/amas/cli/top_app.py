@@ -15,7 +15,7 @@ from textual.widgets import DataTable, Footer, Input, Sparkline, Static
 
 from amas.cli.api import Api
 from amas.cli.top_views import VIEWS, Figures, Row, View, headline
-from amas.errors import AmasError
+from amas.errors import AmasError, FleetNotRunning
 
 EVERY_S = 2.0
 """Between looks at the view's rows; the figures come once a second by themselves."""
@@ -42,18 +42,18 @@ class Looked(Message):
 
 
 class Troubled(Message):
-    """Something can't be shown just now."""
+    """Something can't be shown just now: the `figures` or the `rows`."""
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, what: str, why: str) -> None:
         super().__init__()
-        self.why = why
+        self.what, self.why = what, why
 
 
 class Top(App[None]):
     """Figures on top, one table below them."""
 
     CSS = """
-    #figures { height: 4; padding: 0 1; }
+    #figures { height: auto; max-height: 8; padding: 0 1; }
     #rate { height: 1; margin: 0 1; }
     #title { height: 1; padding: 0 1; text-style: bold; }
     #trouble { height: auto; padding: 0 1; color: $error; display: none; }
@@ -74,6 +74,7 @@ class Top(App[None]):
         super().__init__()
         self._api, self._trail, self._rows = api, [VIEWS[0]], list[Row]()
         self._figures: Figures | None = None
+        self._troubles: dict[str, str] = {}
         self._shown: tuple[View, list[str]] | None = None
         self._rates: deque[float] = deque([0.0] * RATES, maxlen=RATES)
         self._wake, self._over = threading.Event(), threading.Event()
@@ -109,13 +110,13 @@ class Top(App[None]):
                 for _, told in self._api.events("/api/live"):
                     if self._over.is_set():
                         return
-                    self.post_message(Troubled(told["detail"]) if "detail" in told else Figured(told))
+                    self.post_message(Troubled("figures", told["detail"]) if "detail" in told else Figured(told))
             except AmasError:  # a control plane without the stream, or too many who follow it
                 pass
             try:
                 self.post_message(Figured(self._api.get("/api/metrics")))
             except AmasError as error:
-                self.post_message(Troubled(str(error)))
+                self.post_message(Troubled("figures", str(error)))
             self._over.wait(AGAIN_S)
 
     def _look(self) -> None:
@@ -123,11 +124,21 @@ class Top(App[None]):
             self._wake.clear()
             view, figures = self._trail[-1], self._figures
             if figures is not None:
-                try:
-                    self.post_message(Looked(view, view.rows(self._api, figures)))
-                except AmasError as error:
-                    self.post_message(Troubled(str(error)))
+                self.post_message(self._looked(view, figures))
             self._wake.wait(EVERY_S)
+
+    def _looked(self, view: View, figures: Figures) -> Looked | Troubled:
+        """Return a view's rows, or why there are none; blocking."""
+        lives = False
+        try:
+            self._api.get("/health")  # figures that don't change don't come: is there still somebody who would send them?
+            lives = True
+            return Looked(view, view.rows(self._api, figures))
+        except FleetNotRunning as error:
+            why = "the control plane lives, but has no answer in time: its engine may be away (amas diagnose)"
+            return Troubled("rows", why if lives else str(error))
+        except AmasError as error:
+            return Troubled("rows", str(error))
 
     def on_figured(self, message: Figured) -> None:
         """Show the figures."""
@@ -137,23 +148,31 @@ class Top(App[None]):
         self._rates.append(message.figures["tasks_per_second"] or 0.0)
         self.query_one("#figures", Static).update("\n".join(headline(message.figures)))
         self.query_one(Sparkline).data = list(self._rates)
-        self.query_one("#trouble").display = False
+        self._say("figures", "")
         if first:
             self._wake.set()
 
     def on_looked(self, message: Looked) -> None:
         """Show the rows, unless another view was chosen meanwhile."""
-        if self._stands and message.view is self._trail[-1]:
+        if not self._stands:
+            return
+        self._say("rows", "")
+        if message.view is self._trail[-1] and message.rows != self._rows:
             self._rows = message.rows
             self._fill()
 
     def on_troubled(self, message: Troubled) -> None:
         """Say what is wrong; the last figures stay."""
-        if not self._stands:
-            return
-        trouble = self.query_one("#trouble", Static)
-        trouble.update(message.why)
-        trouble.display = True
+        if self._stands:
+            self._say(message.what, message.why)
+
+    def _say(self, what: str, why: str) -> None:
+        """Say what is wrong with the figures or the rows, "" for nothing."""
+        if self._troubles.get(what, "") != why:
+            self._troubles[what] = why
+            trouble = self.query_one("#trouble", Static)
+            trouble.update("\n".join(dict.fromkeys(filter(None, self._troubles.values()))))
+            trouble.display = any(self._troubles.values())
 
     def on_input_changed(self) -> None:
         """Show only what the words are in."""

@@ -6,7 +6,7 @@ A cell is plain text without control characters: names, notes and failures come 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from amas.cli.api import Api
+from amas.cli.api import Api, quoted
 from amas.cli.output import harmless, moment, seconds
 
 Figures = dict[str, Any]
@@ -117,7 +117,7 @@ def task(task_id: str) -> View:
     """Return the view of one task: its fields, then its attempts."""
 
     def rows(api: Api, _: Figures) -> list[Row]:
-        found = api.get(f"/api/tasks/{task_id}")
+        found = api.get(f"/api/tasks/{quoted(task_id)}")
         attempts = found.pop("attempts")
         shown = [
             row(name, name.replace("_", " "), moment(value) if name.endswith("_ms") else value)

@@ -4,11 +4,12 @@ from typing import Annotated
 
 import typer
 
+from amas.cli import complete
 from amas.cli.groups import ShowFirst
 from amas.cli.options import HomeOption, Json
 
 By = Annotated[str, typer.Option("--by", help="Who says so; by default your user name.")]
-RunId = Annotated[str, typer.Argument(metavar="ID", help="The run's id, from `amas runbooks`.")]
+RunId = Annotated[str, typer.Argument(metavar="ID", help="The run's id, from `amas runbooks`.", autocompletion=complete.runs)]
 
 alert_app = typer.Typer(cls=ShowFirst, help="List alerts, silence one, or test who is told.")
 run_app = typer.Typer(help="Run a run-book, show a run, or answer one that asks.", no_args_is_help=True)
@@ -78,7 +79,7 @@ def runbooks(
 
 @run_app.command("run")
 def run(
-    name: Annotated[str, typer.Argument(help="The run-book's name.")],
+    name: Annotated[str, typer.Argument(help="The run-book's name.", autocompletion=complete.runbooks)],
     subject: Annotated[list[str] | None, typer.Option(help="What it is about, such as host=host-2.")] = None,
     why: Annotated[str, typer.Option(help="For the audit.")] = "",
     by: By = "",

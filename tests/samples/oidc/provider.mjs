@@ -11,8 +11,16 @@ const server = createServer();
 server.listen(0, "127.0.0.1", () => {
   const issuer = `http://127.0.0.1:${server.address().port}`;
   const client = { client_id: "amas", client_secret: "the-client-s-own-secret", redirect_uris: [redirect] };
+  const cli = {
+    client_id: "amas-cli",
+    token_endpoint_auth_method: "none",
+    application_type: "native",
+    grant_types: ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"],
+    redirect_uris: ["http://127.0.0.1/"],
+  };
   const provider = new Provider(issuer, {
-    clients: [client],
+    clients: [client, cli],
+    features: { deviceFlow: { enabled: true }, revocation: { enabled: true } },
     claims: { openid: ["sub"], email: ["email", "email_verified"], groups: ["groups"] },
     pkce: { required: () => true },
     findAccount: (_, id) => ({

@@ -3,6 +3,7 @@
 from io import StringIO
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from amas.cli.tree import SHOWN_MAX, table, workflow_view
@@ -66,3 +67,39 @@ def test_what_agents_write_does_not_steer_the_terminal() -> None:
     console.print(table("", ["note"], [["done\x1b]0;mine\x07\x9b31m"]]))
     shown = console.file.getvalue()
     assert "done\\x1b]0;mine\\x07\\x9b31m" in shown
+
+
+ROWS = [
+    ["01990d3e-7a10-7c3e-9a44-0a6f5b7c8d9e", "failed", "development.code_review", "code-reviewer-17", "it fell\napart " * 20],
+    ["01990d3e-7a10-7c3e-9a44-0a6f5b7c8d9f", "succeeded", "testing.unit", "test-runner-4", None],
+]
+COLUMNS = ["task", "state", "capability", "agent", "why"]
+
+
+def _listed(columns: int, *, terminal: bool = True) -> list[str]:
+    console = Console(file=StringIO(), width=columns, force_terminal=terminal, color_system=None)
+    console.print(table("newest [tasks]", COLUMNS, ROWS))
+    return console.file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("columns", [20, 40, 60, 80, 120, 200])
+def test_a_table_fits_its_screen_and_cuts_nothing(columns: int) -> None:
+    lines = _listed(columns)
+    assert max(map(len, lines)) <= columns
+    text = "".join(line.strip() for line in lines)
+    for row in ROWS:
+        for word in " ".join(filter(None, row)).split():
+            assert word in text
+    assert "…" not in text and lines[0].startswith("newest [tasks]")
+
+
+def test_a_row_is_a_line_where_there_is_room_and_in_a_pipe() -> None:
+    assert [line.split()[0] for line in _listed(200)[1:3]] == ["task", ROWS[0][0]]
+    piped = _listed(1_000_000, terminal=False)
+    assert len(piped) == 4 and piped[2].split()[:4] == ROWS[0][:4]
+
+
+def test_where_a_row_does_not_fit_its_values_stand_below_its_name() -> None:
+    lines = _listed(60)
+    at = lines.index(ROWS[1][0])
+    assert lines[at + 1].startswith("  state: succeeded  capability: testing.unit")
