@@ -170,7 +170,7 @@ async def test_an_answers_inbox_leaves_nothing_behind(engine: Engine, bus: Agent
         await bus.acknowledge([asked])
 
     answering = asyncio.create_task(answer())
-    assert (await bus.request(sender_id="red-1", recipient_id="red-worker-1", timeout_s=20)).payload == "yes"
+    assert (await bus.request(sender_id="red-1", recipient_id="red-worker-1", timeout_s=60)).payload == "yes"
     await answering
     assert [name async for name in engine.client.scan_iter(engine.prefix.replace("[", "\\[") + ":*#*")] == []
 

@@ -137,6 +137,21 @@ async def test_one_leads_until_its_lease_ends_or_it_resigns(cell: Cell) -> None:
     assert await two.acquire("recorder", lease_s=LEASE_S, now_ms=cell.now) == 1
 
 
+async def test_a_leader_that_was_seen_to_die_is_succeeded_at_once_and_that_counts_as_a_recovery(cell: Cell) -> None:
+    one, two = Leadership(cell.engine, "one"), Leadership(cell.engine, "two")
+    began = cell.now
+    assert await one.acquire("reaper", lease_s=LEASE_S, now_ms=began) == 1
+    assert not await two.depose("reaper", lease_s=LEASE_S, now_ms=began), "it doesn't lead"
+    cell.now += 1000
+    assert await two.acquire("reaper", lease_s=LEASE_S, now_ms=cell.now) == 0
+    assert await one.depose("reaper", lease_s=LEASE_S, now_ms=cell.now)
+    assert not await one.depose("reaper", lease_s=LEASE_S, now_ms=cell.now), "the word comes twice"
+    assert await two.acquire("reaper", lease_s=LEASE_S, now_ms=cell.now) == 2
+    (lost,) = await Recoveries(cell.engine).made_good()
+    assert (lost.cause, lost.subject, lost.since_ms) == ("leader_lost", "one", began)
+    assert not await one.depose("reaper", lease_s=LEASE_S, now_ms=cell.now), "its successor leads by now"
+
+
 async def test_a_live_host_says_anew_what_it_has_and_nothing_else_changes(cell: Cell) -> None:
     await cell.submit(task("t"))
     await cell.run("t")

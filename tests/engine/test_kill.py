@@ -50,9 +50,9 @@ async def test_the_killed_lose_what_they_run_and_get_nothing(
     running = await claim(cell)
     async with cell.engine.client.pubsub() as heard:
         await heard.subscribe(cell.engine.key("host", "h1"))
-        await heard.get_message(timeout=5)
+        await heard.get_message(timeout=60)
         await kill(cell, state, target)
-        told = await heard.get_message(timeout=5) if stopped else None
+        told = await heard.get_message(timeout=60) if stopped else None
     states = {agent: (await cell.queue.task(one.id)).state for agent, one in running.items()}  # type: ignore[union-attr]
     assert {agent for agent, state in states.items() if state is TaskState.QUEUED} == stopped
     assert {agent for agent, state in states.items() if state is TaskState.RUNNING} == set(AGENTS) - stopped

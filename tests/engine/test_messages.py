@@ -291,7 +291,7 @@ async def test_a_request_gets_its_answer_and_leaves_other_mail_alone(engine: Eng
         await bus.acknowledge([asked])
 
     listening, answering = asyncio.create_task(bus.run()), asyncio.create_task(answer())
-    got = await bus.request(sender_id="chief-1", recipient_id="red-worker-1", payload={"add": [1, 2]}, timeout_s=20)
+    got = await bus.request(sender_id="chief-1", recipient_id="red-worker-1", payload={"add": [1, 2]}, timeout_s=60)
     await answering
     listening.cancel()
     assert (got.payload, got.sender, got.type) == ({"sum": 3}, "red-worker-1", MessageType.HELP_RESPONSE)

@@ -27,13 +27,13 @@ async def reader(engine: Engine, inboxes: Inboxes) -> AsyncIterator[PubSub]:
     async with engine.client.pubsub() as heard:
         await heard.subscribe(engine.key("post", RECEIVER), engine.key("mail", RECEIVER))
         for _ in range(2):
-            await heard.get_message(timeout=20)
+            await heard.get_message(timeout=60)
         await inboxes.listen(RECEIVER, ["r"], reads=["r"])
         yield heard
 
 
 async def said(heard: PubSub) -> tuple[bytes, bytes]:
-    message = await heard.get_message(timeout=20)
+    message = await heard.get_message(timeout=60)
     assert message is not None
     return message["channel"].rpartition(b":")[0].rpartition(b":")[2], message["data"]
 
@@ -80,8 +80,8 @@ async def test_nothing_is_pushed_to_whom_it_is_of_no_use(engine: Engine, inboxes
             await inboxes.listen(RECEIVER, gone=["r"])
         else:
             await heard.unsubscribe()
-            await heard.get_message(timeout=20)
-            await heard.get_message(timeout=20)
+            await heard.get_message(timeout=60)
+            await heard.get_message(timeout=60)
         await inboxes.send([letter("a")], now_ms=NOW)
         assert (await inboxes.totals()).get("delivered", 0) == 0
         assert ids(await take(inboxes, "host-2" if away == "it moved" else RECEIVER)) == ["a"]

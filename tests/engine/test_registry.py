@@ -124,8 +124,8 @@ async def test_there_are_no_more_agents_than_there_may_be(remote: Remote) -> Non
 async def test_a_token_opens_its_session_alone(remote: Remote) -> None:
     one, two = await remote.open(agent("a")), await remote.open(agent("b"))
     registry = remote.registry
-    assert await registry.knows(one.id, one.token) is True
-    assert await registry.knows(one.id, two.token) is False
+    assert await registry.knows(one.id, one.token) == (True, "")
+    assert await registry.knows(one.id, two.token) == (False, "")
     assert await registry.knows("remote-none", one.token) is None
 
 

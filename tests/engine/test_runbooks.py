@@ -258,7 +258,7 @@ async def test_a_pool_gets_more_agents_but_not_beyond_what_the_step_allows(engin
     found = await leader.only()
     assert found.steps[0].memo == {"pool": "worker", "was": 3, "to": 4}
     assert found.steps[2].outcome.startswith("900 agents of worker can't be: this fleet allows from 0 to 5 in a pool")
-    assert (found.status, found.steps[3].outcome) == ("failed", "there is no pool 'nobody': this fleet has worker")
+    assert (found.status, found.steps[3].outcome) == ("failed", "there is no pool 'nobody': there are worker")
 
 
 async def test_agents_that_are_unwell_are_made_anew_and_no_others(engine: Engine, records: Records) -> None:

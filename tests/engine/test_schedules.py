@@ -1,9 +1,11 @@
 """Schedules on a real engine: fired once, moved on in the same instant, whoever leads."""
 
+import msgspec
 import pytest
 from tests.engine.cell import Cell, done
 from tests.engine.test_resources import keyed
 
+from amas.cli.seal import _reseal_schedules
 from amas.controllers.cron import Cron
 from amas.controllers.figures import Figures
 from amas.engine.limits import Limits
@@ -13,6 +15,7 @@ from amas.model.fleet import FleetLimits
 from amas.model.goal import ROOT_CAPABILITY, Goal
 from amas.model.schedule import Overlap, Schedule, ScheduledTask
 from amas.model.states import TaskState
+from amas.sealing import Seal
 
 HOUR_MS = 3_600_000
 
@@ -154,3 +157,20 @@ async def test_a_dropped_schedule_leaves_nothing_but_what_it_submitted(cell: Cel
     assert not {name for name in await cell.keys() if name.startswith(("sched", "due"))}
     (got,) = await cell.claim(5)
     assert (await cell.states(got.id))[got.id] == TaskState.RUNNING
+
+
+async def test_a_schedule_that_is_over_stays_over_when_it_is_sealed_anew(schedules: Schedules) -> None:
+    old, new = bytes(range(32)), bytes(range(1, 33))
+    task = ScheduledTask(capability="work", input=Seal([old]).value(msgspec.msgpack.encode({"n": 1})))
+    await put_due(schedules, Schedule(name="once", cron="0 3 * * *", task=task))
+    (found,) = (await schedules.due(limit=1)).due
+    await schedules.fire(found, None, next_ms=0)
+    before = (await schedules.blobs())["once"]
+    rotated = Seal([new, old])
+    assert await _reseal_schedules(schedules, rotated) == 1
+    assert await _reseal_schedules(schedules, rotated) == 0
+    view = await schedules.get("once")
+    assert view is not None and view.schedule.task is not None
+    assert rotated.is_current(view.schedule.task.input)
+    assert (view.next_ms, (await schedules.due(limit=1)).due) == (0, [])
+    assert not await schedules.instead("once", before, b""), "it was changed meanwhile"

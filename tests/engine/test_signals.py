@@ -143,7 +143,7 @@ async def test_work_that_has_not_ended_in_time_fails_wherever_it_stands(cell: Ce
     assert [letter.task_id for letter in await cell.workflows.dead_letters()] == ["t"]
     if running:
         assert await cell.complete(running) == {0: "stale"}
-        messages = [await stops.get_message(timeout=5.0) for _ in range(2)]
+        messages = [await stops.get_message(timeout=60) for _ in range(2)]
         assert messages[1] and messages[1]["data"] == b"t"
     await stops.aclose()
 

@@ -3,7 +3,10 @@
 import asyncio
 import base64
 import hmac
-from collections.abc import AsyncIterator, Iterator
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +14,22 @@ import pytest
 from receivers import Receiver
 from tests.engine.cell import Cell, done, task
 
+from amas.agents.pinned import Pinned
 from amas.clock import new_id
 from amas.controllers.webhooks import Webhooks
 from amas.engine.hooks import Hooks
+from amas.errors import SecretUnreadable
 from amas.model.blob import to_blob
 from amas.model.flow import APPROVAL_CAPABILITY
 from amas.model.hooks import Hook, HookEvent
 from amas.model.task import Submission, SubmitOptions, TaskSpec
+from amas.model.trace import TraceContext, span_of
+from amas.observe.tracing import tracing_of
+from amas.policy import outbound
 from amas.policy.hook_secrets import secret_for
 from amas.policy.outbound import PostFailed, post, public
 from amas.records.store import Records
+from amas.secrets import talk
 from amas.settings import WebhookSettings
 
 SECRET = "the-secret-of-the-fleet"
@@ -85,6 +94,28 @@ def kinds(receiver: Receiver) -> list[str]:
     return [got.json["type"] for got in receiver.posts]
 
 
+def soon(_: float, function: Callable[..., object], arguments: Sequence[object]) -> threading.Timer:
+    """Return a timer that ends what takes longer than a moment; a handshake's own time-out is an hour then."""
+    return threading.Timer(0.5, function, arguments)
+
+
+def post_slowly(port: int, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(outbound, "Timer", soon)
+    post(f"https://127.0.0.1:{port}/", b"{}", {}, reach=public(HERE.reach()), timeout_s=3600)
+
+
+def ask_slowly(port: int, _: pytest.MonkeyPatch) -> None:
+    pinned = Pinned("127.0.0.1", port, "127.0.0.1", secure=True, timeout_s=3600)
+    soon(0, pinned.end, ()).start()
+    pinned.ask("GET", "/", {}, b"", bytes_max=1)
+
+
+def talk_slowly(port: int, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(talk, "TIMEOUT_S", 3600)
+    patch.setattr(talk, "Timer", soon)
+    talk.Place(f"https://127.0.0.1:{port}", "vault:kv/x#y", {}).ask("GET", "/")
+
+
 async def test_the_end_of_a_task_is_told_as_a_signed_cloud_event(desk: Desk, receiver: Receiver) -> None:
     await desk.do(task("before"))
     hook = await desk.add(receiver.url, "task.*")
@@ -104,6 +135,25 @@ async def test_the_end_of_a_task_is_told_as_a_signed_cloud_event(desk: Desk, rec
     assert (state.told, state.waiting, state.error) == (2, 0, "")
     await desk.sweep()
     assert len(receiver.posts) == 2, "nothing is told twice"
+
+
+async def test_a_receiver_gets_the_place_in_the_trace_of_what_ended(
+    desk: Desk, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.add(receiver.url, "task.*")
+    given = TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", True)
+    spec = to_blob(TaskSpec(capability="work", traceparent=str(given), submitted_ms=1))
+    await desk.do(Submission("t1", "work", spec, 1, None))
+    await desk.do(task("t2"))
+    await desk.sweep()
+    monkeypatch.setenv("ORCHESTRATION_ENABLE_TRACING", "true")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    with tracing_of("control_plane", "p1"):
+        await desk.do(Submission("t3", "work", spec, 1, None))
+        await desk.sweep()
+    told = {got.json["subject"]: (got.headers.get("traceparent"), got.json.get("traceparent")) for got in receiver.posts}
+    ours = str(given._replace(span_id=span_of("t3")))
+    assert told == {"t1": (str(given), str(given)), "t2": (None, None), "t3": (ours, ours)}
 
 
 async def test_a_hook_hears_only_of_what_it_asks_for(desk: Desk, receiver: Receiver) -> None:
@@ -232,10 +282,51 @@ async def test_what_was_removed_is_told_nothing_and_leaves_nothing(desk: Desk, r
     assert not [key async for key in desk.cell.engine.client.scan_iter(f"{desk.cell.engine.prefix}:hook*")]
 
 
+async def test_what_is_removed_while_it_is_told_is_told_no_more(desk: Desk, receiver: Receiver) -> None:
+    hook = await desk.add(receiver.url, "task.*")
+    await desk.do(task("t1"), task("t2"))
+    receiver.answering.clear()
+    desk.leader._patience_s = 0
+    async with asyncio.timeout(60):
+        while not receiver.posts:
+            await desk.leader.run_once()
+        await desk.hooks.drop(hook)
+        receiver.answering.set()
+        while desk.leader.errands.under_way(hook.id):
+            await desk.leader.errands.settle(patience_s=1)
+    assert len(receiver.posts) == 1
+
+
+@pytest.mark.parametrize("secured", [post_slowly, ask_slowly, talk_slowly])
+def test_a_handshake_a_byte_at_a_time_is_cut_off(
+    secured: Callable[[int, pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+
+    def drip() -> None:
+        with listening.accept()[0] as peer, suppress(OSError):
+            peer.sendall(b"\x16\x03\x03\x3f\xff")  # a record of 16 KiB follows
+            while not over.wait(0.1):
+                peer.sendall(b"\0")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        dripping, end = threading.Thread(target=drip), threading.Timer(60, over.set)
+        dripping.start()
+        end.start()
+        try:
+            with pytest.raises((PostFailed, OSError, SecretUnreadable)):
+                secured(listening.getsockname()[1], monkeypatch)
+            assert not over.is_set()
+        finally:
+            end.cancel()
+            over.set()
+            dripping.join()
+
+
 @pytest.mark.parametrize(
     "address",
     ["127.0.0.1", "10.0.0.1", "192.168.1.1", "169.254.169.254", "100.100.100.200", "0.0.0.0", "::1", "fd00:ec2::254", "fe80::1",
-     "::ffff:10.0.0.1", "2002:0a00:0001::", "64:ff9b::a00:1", "224.0.0.1"],
+     "::ffff:10.0.0.1", "2002:0a00:0001::", "64:ff9b::a00:1", "64:ff9b:1::a00:1", "::10.0.0.1", "fec0::1", "224.0.0.1"],
 )  # fmt: skip
 def test_a_webhook_of_the_api_reaches_nothing_private(address: str) -> None:
     assert not public(()).allows(address)

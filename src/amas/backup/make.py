@@ -8,8 +8,9 @@ Values and files are read after that, since a value is stored before anything re
 
 import asyncio
 import os
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -20,11 +21,12 @@ from typing import NamedTuple
 import msgspec
 
 from amas.artifacts.store import PREFIX, ArtifactStore
-from amas.backup.cutting import Cutter
+from amas.backup.arranging import arranged
 from amas.backup.repository import CATALOG_CHUNK_BYTES, Repository
 from amas.clock import monotonic_s, now_ms
 from amas.core.backups import can_follow
 from amas.engine.connection import Engine
+from amas.engine.desired import DesiredState
 from amas.engine.journal import START, Journal
 from amas.engine.snapshot import Snapshot, point_in_time
 from amas.errors import ArtifactMissing, BackupError, BackupUnusable
@@ -53,8 +55,9 @@ class Sources:
     records: Records
     artifacts: ArtifactStore
     home: Path
-    fleet_file: str
-    """Its path, or its bare name where it ships with amas and needn't be kept."""
+    fleet_file: str = ""
+    """The path of the file that it was started with, or its bare name where it ships with amas and needn't be kept. What was
+    applied since knows its own."""
 
 
 class _Moment(NamedTuple):
@@ -131,6 +134,7 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 async def _make(repository: Repository, sources: Sources, *, full: bool, progress: Progress) -> Manifest:
     began = monotonic_s()
+    fleet_file = await _fleet_file(sources)
     held = await asyncio.to_thread(repository.held)
     made = (await asyncio.to_thread(repository.list)).whole
     async with asyncio.TaskGroup() as group:
@@ -140,12 +144,12 @@ async def _make(repository: Repository, sources: Sources, *, full: bool, progres
             place = _order(moment.dump.place.position)
             if not can_follow(parent, cell=moment.dump.cell, engine=moment.mark, position=place, tables=HEAD):
                 parent = None
-            engine = [ref async for ref in _engine(writer, moment.snapshot)]
+            engine = [ref async for ref in _engine(writer, moment.snapshot, sources.home)]
             before = () if parent is None else (await asyncio.to_thread(repository.catalog, parent)).records
             rows = await moment.dump.counts()
             records = [segment async for segment in _records(writer, moment.dump, parent, before)]
         artifacts = [artifact async for artifact in _artifacts(writer, sources.artifacts)]
-        files = [file async for file in _files(writer, sources)]
+        files = [file async for file in _files(writer, sources.home, fleet_file)]
         catalog = Catalog(engine=tuple(engine), records=tuple(records), artifacts=tuple(artifacts), files=tuple(files))
         refs = [await writer.put(part) for part in _parts(msgspec.msgpack.encode(catalog))]
     manifest = Manifest(
@@ -169,11 +173,19 @@ async def _make(repository: Repository, sources: Sources, *, full: bool, progres
         rows=rows,
         artifacts=len(artifacts),
         files=len(files),
-        fleet_file=sources.fleet_file,
+        fleet_file=fleet_file,
     )
     await asyncio.to_thread(_still_there, repository, frozenset((*catalog.refs, *refs)))
     await asyncio.to_thread(repository.add, manifest)
     return manifest
+
+
+async def _fleet_file(sources: Sources) -> str:
+    """Return the file of the fleet that is wanted now; "" where that was declared over the API, and no file says it."""
+    wanted = (await DesiredState(sources.engine).read()).fleet
+    if wanted is None or (wanted.folder and not wanted.file):  # an earlier release applied it
+        return sources.fleet_file
+    return wanted.file
 
 
 def _kind(parent: Manifest | None) -> Kind:
@@ -221,14 +233,28 @@ async def _moment(sources: Sources) -> AsyncIterator[_Moment]:
     )
 
 
-async def _engine(writer: _Writer, snapshot: Snapshot) -> AsyncIterator[Ref]:
+async def _engine(writer: _Writer, snapshot: Snapshot, home: Path) -> AsyncIterator[Ref]:
+    """Store the snapshot in an order of our own, for which all of it must be here: it waits in the home, without a name."""
     writer.what = "engine"
-    cutter = Cutter()
-    async for piece in snapshot.pieces():
-        for chunk in cutter.feed(piece):
+    with _room_in(home):
+        file = tempfile.TemporaryFile(dir=home)  # noqa: SIM115  closed below; what goes wrong there is another's fault
+    with file:
+        async for piece in snapshot.pieces():
+            with _room_in(home):
+                await asyncio.to_thread(file.write, piece)
+        with _room_in(home):
+            await asyncio.to_thread(file.flush)
+        chunks = arranged(file)
+        while chunk := await asyncio.to_thread(next, chunks, b""):
             yield await writer.put(chunk)
-    for chunk in cutter.end():
-        yield await writer.put(chunk)
+
+
+@contextmanager
+def _room_in(home: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BackupUnusable(f"{home} can't hold the engine's snapshot: {error.strerror}: make room there") from error
 
 
 async def _records(writer: _Writer, dump: Dump, parent: Manifest | None, before: tuple[Segment, ...]) -> AsyncIterator[Segment]:
@@ -260,9 +286,9 @@ async def _artifacts(writer: _Writer, store: ArtifactStore) -> AsyncIterator[Art
         yield Artifact(stored.digest, ref)
 
 
-async def _files(writer: _Writer, sources: Sources) -> AsyncIterator[StoredFile]:
+async def _files(writer: _Writer, home: Path, fleet_file: str) -> AsyncIterator[StoredFile]:
     writer.what = "files"
-    for path, name in await asyncio.to_thread(lambda: list(_of_home(sources))):
+    for path, name in await asyncio.to_thread(lambda: list(_of_home(home, fleet_file))):
         refs = []
         try:
             mode = path.stat().st_mode & 0o777
@@ -276,15 +302,15 @@ async def _files(writer: _Writer, sources: Sources) -> AsyncIterator[StoredFile]
         yield StoredFile(name, mode, tuple(refs))
 
 
-def _of_home(sources: Sources) -> Iterator[tuple[Path, str]]:
+def _of_home(home: Path, fleet_file: str) -> Iterator[tuple[Path, str]]:
     """Yield the files to back up and their names: never through a link, which may lead anywhere."""
-    if (sources.home / SECRET).is_file():
-        yield sources.home / SECRET, SECRET
-    if "/" in sources.fleet_file:
-        yield Path(sources.fleet_file), FLEET
-    for path in sorted((sources.home / DELIVERABLES).rglob("*")):
+    if (home / SECRET).is_file():
+        yield home / SECRET, SECRET
+    if "/" in fleet_file:
+        yield Path(fleet_file), FLEET
+    for path in sorted((home / DELIVERABLES).rglob("*")):
         if path.is_file() and not path.is_symlink():
-            yield path, path.relative_to(sources.home).as_posix()
+            yield path, path.relative_to(home).as_posix()
 
 
 def _parts(content: bytes) -> Iterator[bytes]:

@@ -39,7 +39,7 @@ class ApiKeys:
 
 
 class WebSessions:
-    """Browsers that have signed in, by what their cookie says."""
+    """Browsers, and people's commands, that have signed in: by what they show."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -48,11 +48,11 @@ class WebSessions:
         """Keep a session under a secret for so many seconds."""
         await self._engine.call("web_open", digest_of(secret).hex(), _encode(session), round(lasts_s * 1000))
 
-    async def get(self, secret: str) -> WebSession | None:
-        """Return the session that a secret opens; None when it is over or never was."""
-        (found,) = await self._engine.read([("GET", self._engine.key("web", digest_of(secret).hex()))])
+    async def get(self, digest: str) -> WebSession | None:
+        """Return the session of a secret by its digest; None when it is over or never was."""
+        (found,) = await self._engine.read([("GET", self._engine.key("web", digest))])
         return _session.decode(found) if found else None
 
-    async def close(self, secret: str) -> None:
-        """End the session that a secret opens."""
-        await self._engine.call("web_close", digest_of(secret).hex())
+    async def close(self, digest: str) -> None:
+        """End the session of a secret by its digest."""
+        await self._engine.call("web_close", digest)

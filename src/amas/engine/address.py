@@ -1,12 +1,16 @@
 """Where the engine is: from a URL to a pool of connections, straight to one server or to whichever the sentinels call primary.
 
-`redis://[user:password@]host[:port][/db]`, `rediss://` (TLS), `valkey://` and `valkeys://` (the same two), `unix:///path`, and
+`redis://[user:password@]host[:port][/db]`, `rediss://` (TLS 1.3), `valkey://`, `valkeys://` (the same two), `unix:///path`, and
 `redis+sentinel://[user:password@]host[:port][,host[:port]...]/NAME[/db][?sentinel_password=...]`, where NAME is what the
-sentinels call the primary. Every new connection asks them anew, so a promoted replica is followed without a restart.
+sentinels call the primary. Every new connection asks them anew, so a promoted replica is followed without a restart. With TLS,
+`?ssl_ca_certs=FILE` names who is trusted besides the system's authorities, `ssl_certfile=FILE` (and `ssl_keyfile=FILE`, where the
+key isn't in it) the certificate that is shown. Each new connection reads these files, so renewed ones are taken up by themselves.
 Source: https://valkey.io/topics/sentinel-clients/; the form of the URL: https://pypi.org/project/redis-sentinel-url/
 """
 
+import ssl
 from collections.abc import Awaitable, Callable
+from copy import copy
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -31,6 +35,10 @@ CONNECTIONS_MAX = 64
 
 SENTINEL_SCHEME = "redis+sentinel"
 _OTHER_NAMES = {"valkey": "redis", "valkeys": "rediss"}
+WITH_TLS = ("rediss:", "valkeys:")
+"""How addresses begin at which TLS is spoken."""
+TRUSTED_BY, SHOWN_BY = "ssl_ca_certs= in AMAS_ENGINE_URL", "ssl_certfile= in AMAS_ENGINE_URL"
+"""For messages."""
 
 Connected = Callable[[AbstractConnection], Awaitable[None]]
 
@@ -44,6 +52,18 @@ class Sentinels(NamedTuple):
     username: str | None
     password: str | None
     sentinel_password: str | None
+
+
+class _Sentinels(Sentinel):
+    """Sentinels of which none is forgotten: the driver swaps two in its list, and loses one when two connections ask at once."""
+
+    async def discover_master(self, service_name: str) -> Any:
+        """Return the primary's host and port; the sentinel that knew is asked first from now on."""
+        asking = copy(self)
+        asking.sentinels = list(self.sentinels)
+        found = await super(_Sentinels, asking).discover_master(service_name)
+        self.sentinels.sort(key=lambda each: each is not asking.sentinels[0])
+        return found
 
 
 class _FollowingPool(BlockingConnectionPool, SentinelConnectionPool):
@@ -101,11 +121,30 @@ def make_pool(url: str, *, timeout_s: float, connected: Connected) -> Connection
     scheme, separator, rest = url.partition("://")
     if scheme == SENTINEL_SCHEME:
         return _following(parse_sentinels(url), options, limit_s=min(SENTINEL_TIMEOUT_S, connect_s))
+    scheme = _OTHER_NAMES.get(scheme, scheme)
+    if scheme == "rediss":
+        options["ssl_min_version"] = ssl.TLSVersion.TLSv1_3
+        _check_files(url)
     try:
-        pool = BlockingConnectionPool.from_url(f"{_OTHER_NAMES.get(scheme, scheme)}{separator}{rest}", **options)
+        pool = BlockingConnectionPool.from_url(f"{scheme}{separator}{rest}", **options)
     except ValueError as error:
         raise SettingInvalid(f"{without_secrets(url)!r} is no address of an engine: {error}") from error
     return write_at_once(pool)
+
+
+def _check_files(url: str) -> None:
+    """Raise SettingInvalid where the files that an address names for TLS can't be used."""
+    said = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    file = ""
+    try:
+        if file := said.get("ssl_ca_certs", ""):
+            context.load_verify_locations(file)
+        if file := said.get("ssl_certfile", ""):
+            context.load_cert_chain(file, said.get("ssl_keyfile"))
+    except OSError as error:
+        named = f"{file} and its key" if file == said.get("ssl_certfile") else file
+        raise SettingInvalid(f"{named}, which AMAS_ENGINE_URL names, can't be used: {error.strerror or error}") from error
 
 
 def _following(where: Sentinels, options: dict[str, Any], *, limit_s: float) -> ConnectionPool:
@@ -118,7 +157,7 @@ def _following(where: Sentinels, options: dict[str, Any], *, limit_s: float) -> 
     pool = _FollowingPool(
         connection_class=SentinelManagedConnection,
         service_name=where.name,
-        sentinel_manager=Sentinel(where.hosts, sentinel_kwargs=asking),  # type: ignore[no-untyped-call]
+        sentinel_manager=_Sentinels(where.hosts, sentinel_kwargs=asking),  # type: ignore[no-untyped-call]
         db=where.db,
         username=where.username,
         password=where.password,

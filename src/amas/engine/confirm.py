@@ -17,7 +17,8 @@ from amas.settings import EngineSettings
 WAITAOF_SINCE = (7, 2)
 
 _AGAIN = (
-    "append digest due expire forget lead limit mark promote reap refill register release resign scaling_keep tend trim weigh"
+    "append depose digest due expire figures forget lead limit mark promote reap refill register release resign scaling_keep "
+    "tend trim weigh"
 )
 UNCONFIRMED = frozenset(_AGAIN.split())
 """Functions that never wait for replicas: they answer a question, or are said again and again, so that a promoted replica that

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from amas import clock
 from amas.engine import library
-from amas.engine.address import make_pool, without_secrets
+from amas.engine.address import SHOWN_BY, TRUSTED_BY, WITH_TLS, make_pool, without_secrets
 from amas.engine.confirm import UNCONFIRMED, Confirmation
 from amas.engine.driver import AbstractConnection, Redis
 from amas.engine.driver import exceptions as driver_errors
@@ -29,6 +29,7 @@ from amas.errors import (
     EngineUnreachable,
     EngineUnsupported,
 )
+from amas.errors.tls import tls_words
 from amas.settings import EngineSettings
 
 VERSION_MIN = (7, 0)
@@ -55,6 +56,8 @@ Argument = str | bytes | int | float
 def translated(error: Exception, address: str) -> EngineError:
     """Return our error for one of the driver's."""
     text, engine = str(error), f"the engine at {address}"
+    if address.startswith(WITH_TLS) and (why := tls_words(error, trusted_by=TRUSTED_BY, shown_by=SHOWN_BY)):
+        return EngineUnreachable(f"{engine} can't be used: {why}")
     for kinds, said in _UNREACHABLE:
         if isinstance(error, kinds):
             return EngineUnreachable(f"{engine} {said}".replace("{}", text or type(error).__name__))

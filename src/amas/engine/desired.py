@@ -23,6 +23,11 @@ SESSIONS = b"remote-", b"guest-"
 """How the ids of hosts begin that take no seats: agents that run elsewhere, and those that a program adds to the fleet itself."""
 
 
+def is_session(host_id: str) -> bool:
+    """Return whether a host is one of those: nobody placed it, so nobody starts it again."""
+    return host_id.encode().startswith(SESSIONS)
+
+
 class _Said(msgspec.Struct, frozen=True):
     """Of what a host says of itself, what seating needs."""
 
@@ -61,7 +66,7 @@ class DesiredState:
     async def read(self) -> Desired:
         """Return the document."""
         (found,) = await self._engine.read([("HGETALL", self._engine.key(CHANNEL))])
-        return _document(found)
+        return document_of(found)
 
     async def read_with_hosts(self) -> tuple[Desired, frozenset[str]]:
         """Return the document, and the hosts that live: those with a lease, or whose lease nobody has found to be over.
@@ -70,7 +75,7 @@ class DesiredState:
         """
         commands = [("HGETALL", self._engine.key(CHANNEL)), ("ZRANGE", self._engine.key("hosts"), "0", "-1")]
         found, hosts = await self._engine.read(commands)
-        return _document(found), frozenset(host.decode() for host in hosts if not host.startswith(SESSIONS))
+        return document_of(found), frozenset(host.decode() for host in hosts if not host.startswith(SESSIONS))
 
     async def host_labels(self, desired: Desired, live: Iterable[str]) -> dict[str, dict[str, str]]:
         """Return the labels of each live host, by its own word and the fleet's; nothing is asked where no pool wants any."""
@@ -148,7 +153,8 @@ def _change(held: dict[bytes, bytes]) -> DesiredChange:
     )
 
 
-def _document(found: Mapping[bytes, bytes]) -> Desired:
+def document_of(found: Mapping[bytes, bytes]) -> Desired:
+    """Return the document that the engine's fields are."""
     fields: dict[str, Any] = {attribute: {} for attribute, _ in _values.values()}
     for name, value in found.items():
         kind, _, about = name.decode().partition(":")

@@ -123,14 +123,15 @@ class Hooks:
         (found,) = await self._engine.read([("HMGET", self._engine.key(blobs, hook_id), *ids)])
         return [_event.decode(blob) for blob in found if blob]  # what was got meanwhile is gone
 
-    async def got(self, hook_id: str, event_id: str) -> None:
-        """Note that a hook has got an event."""
-        await self._engine.call("hook_got", hook_id, event_id, self.now_ms())
+    async def got(self, hook_id: str, event_id: str) -> bool:
+        """Note that a hook has got an event; False when it waited no longer: the hook is gone, or another leader was there."""
+        return bool(await self._engine.call("hook_got", hook_id, event_id, self.now_ms()))
 
-    async def failed(self, hook_id: str, event: HookEvent, *, again_ms: int, disable: bool) -> None:
-        """Note that a hook hasn't got an event, as the event says; `again_ms`: when it is tried again, 0 to give it up."""
+    async def failed(self, hook_id: str, event: HookEvent, *, again_ms: int, disable: bool) -> bool:
+        """Note that a hook hasn't got an event, as the event says; `again_ms`: when it is tried again, 0 to give it up.
+        Return as `got` does."""
         said: list[Argument] = [event.id, self.now_ms(), event.error, _encode(event), again_ms, int(disable)]
-        await self._engine.call("hook_failed", hook_id, *said)
+        return bool(await self._engine.call("hook_failed", hook_id, *said))
 
     async def enable(self, hook_id: str) -> None:
         """Let a hook be told again, what waits for it at once."""

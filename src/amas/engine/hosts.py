@@ -4,7 +4,7 @@ A host says what agents it has by pool, as ranges of numbers: 30,000 of them are
 now follows from the tasks that the engine has running on its host.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -102,6 +102,10 @@ class HostView(msgspec.Struct, frozen=True, kw_only=True):
     """Task id -> agent id."""
 
 
+_about = msgspec.msgpack.Decoder(HostAbout)
+_figures = msgspec.msgpack.Decoder(HostFigures)
+
+
 class LostHost(msgspec.Struct, frozen=True):
     """A host whose lease ran out, and what was given back."""
 
@@ -117,6 +121,8 @@ class HostRegistry:
     def __init__(self, engine: Engine, *, retention_s: float = RETENTION_S) -> None:
         self._engine = engine
         self._retention_ms = round(retention_s * 1000)
+        self._seen: tuple[str, ...] = ()
+        """The hosts that `all` found last: they are asked about in the round trip that asks who there is."""
 
     def now_ms(self) -> int:
         """Return the engine's time, by which leases count, whatever this machine's clock says."""
@@ -154,29 +160,36 @@ class HostRegistry:
 
     async def all(self) -> list[HostView]:
         """Return every host of the fleet that holds a lease, by id: no remote sessions, which `engine/registry.py` shows."""
-        (held,) = await self._engine.read([("ZRANGE", self._engine.key("hosts"), 0, -1, "WITHSCORES")])
+        known = self._seen
+        held, *told = await self._engine.read(
+            [("ZRANGE", self._engine.key("hosts"), 0, -1, "WITHSCORES"), *self._asked_of(known)]
+        )
         leases = {held[i].decode(): int(float(held[i + 1])) for i in range(0, len(held), 2)}
         leases = {host_id: until for host_id, until in leases.items() if not host_id.startswith(SESSION_PREFIX)}
+        new = [host_id for host_id in leases if host_id not in known]
+        told += await self._engine.read(self._asked_of(new))
+        answers = dict(zip((*known, *new), zip(told[::2], told[1::2], strict=True), strict=True))
+        self._seen = tuple(leases)
+        return [_view(host_id, leases[host_id], *answers[host_id]) for host_id in sorted(leases) if answers[host_id][0][0]]
+
+    def _asked_of(self, host_ids: Iterable[str]) -> list[Sequence[str]]:
         commands: list[Sequence[str]] = []
-        for host_id in leases:
+        for host_id in host_ids:
             commands.append(("HMGET", self._engine.key("h", host_id), "about", "since", "figures"))
             commands.append(("HGETALL", self._engine.key("r", host_id)))
-        answers = await self._engine.read(commands)
-        views = []
-        for position, (host_id, until) in enumerate(leases.items()):
-            (about, since, figures), running = answers[2 * position], answers[2 * position + 1]
-            if about:
-                views.append(
-                    HostView(
-                        id=host_id,
-                        lease_until_ms=until,
-                        since_ms=int(since),
-                        about=msgspec.msgpack.decode(about, type=HostAbout),
-                        figures=msgspec.msgpack.decode(figures, type=HostFigures) if figures else HostFigures(),
-                        running={task.decode(): agent.decode() for task, agent in running.items()},
-                    )
-                )
-        return sorted(views, key=lambda view: view.id)
+        return commands
+
+
+def _view(host_id: str, until_ms: int, said: Sequence[bytes], running: Mapping[bytes, bytes]) -> HostView:
+    about, since, figures = said
+    return HostView(
+        id=host_id,
+        lease_until_ms=until_ms,
+        since_ms=int(since),
+        about=_about.decode(about),
+        figures=_figures.decode(figures) if figures else HostFigures(),
+        running={task.decode(): agent.decode() for task, agent in running.items()},
+    )
 
 
 class Leadership:
@@ -192,3 +205,10 @@ class Leadership:
     async def resign(self, duty: str, *, now_ms: int = SERVER_CLOCK) -> None:
         """Let another lead at once."""
         await self._engine.call("resign", now_ms, duty, self._holder)
+
+    async def depose(self, duty: str, *, lease_s: float, now_ms: int = SERVER_CLOCK) -> bool:
+        """Let another lead at once in place of this holder, which is dead for sure; return whether it led.
+
+        Only who saw the holder's process end may say so. `lease_s`: as it had it, so that its last sign of life is known.
+        """
+        return bool(await self._engine.call("depose", now_ms, duty, self._holder, round(lease_s * 1000)))

@@ -11,7 +11,7 @@ import msgspec
 from amas.clock import SERVER_CLOCK, now_ms
 from amas.engine.breakers import Breakers
 from amas.engine.connection import Engine
-from amas.engine.queue import RETENTION_S
+from amas.engine.queue import RETENTION_S, parked_on
 from amas.errors import AttemptStale, BudgetExhausted, LimitUnknown
 from amas.model.fleet import FleetSpec
 from amas.model.limits import MICRO, UNITS, Amounts, Usage, reserves_of
@@ -155,10 +155,7 @@ class Limits:
     async def parked_on(self, task_id: str) -> tuple[str, ...]:
         """Return the resources that a queued task waits for; empty for one that isn't parked."""
         ((state, place),) = await self._engine.read([("HMGET", self._engine.key("t", task_id), "s", "V")])
-        if state != b"queued" or not place:
-            return ()
-        kind, *rest = decode(place)
-        return tuple(rest[2]) if kind == "parked" else ()
+        return parked_on(state, place)
 
     async def all(self) -> LimitsView:
         """Return every resource, by kind and name."""

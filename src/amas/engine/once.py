@@ -5,7 +5,7 @@ from amas.engine.queue import IDEMPOTENCY_S
 from amas.errors import IdempotencyConflict, RequestUnderWay
 
 UNDER_WAY_S = 120.0
-"""Longer than any request takes: one whose process died leaves its key after so long."""
+"""One whose process died leaves its key after so long; one that takes longer says meanwhile that it still runs."""
 
 
 class Once:
@@ -15,7 +15,7 @@ class Once:
         self._engine = engine
 
     async def begin(self, key: str, digest: str) -> bytes | None:
-        """Return the first answer to what was asked under a key, or None to whoever is the first and has to say `end`.
+        """Return the first answer to what was asked under a key, or None to whoever is the first: it says `renew`, then `end`.
 
         IdempotencyConflict for another body; RequestUnderWay while the first isn't answered.
         """
@@ -31,6 +31,10 @@ class Once:
                 )
             case _:
                 raise IdempotencyConflict("this idempotency key was used before with another body")
+
+    async def renew(self, key: str, digest: str) -> None:
+        """Keep the key for `UNDER_WAY_S` from now on, for what is still under way."""
+        await self._engine.call("once_renew", key, digest, round(UNDER_WAY_S * 1000))
 
     async def end(self, key: str, digest: str, answer: bytes) -> None:
         """Keep the first answer for a day; an empty one leaves the key to the next try."""

@@ -72,6 +72,14 @@ class Spent(NamedTuple):
     microseconds: int
 
 
+class Held(NamedTuple):
+    """What the engine holds of a task."""
+
+    task: TaskView
+    parked_on: tuple[str, ...]
+    """The resources that it waits for while it is queued."""
+
+
 class Exchange(NamedTuple):
     """What a host tells and asks in one round trip."""
 
@@ -346,38 +354,52 @@ class TaskQueue:
 
     async def task(self, task_id: str) -> TaskView | None:
         """Return what the engine holds of a task; None when it has forgotten it or never knew."""
-        (found,) = await self._engine.read([("HMGET", self._engine.key("t", task_id), *_VIEW_FIELDS)])
-        held: Mapping[str, bytes | None] = dict(zip(_VIEW_FIELDS, found, strict=True))
-        return _view(task_id, held) if held["s"] else None
+        (found,) = await self.look([task_id])
+        return found.task if found else None
+
+    async def look(self, task_ids: Sequence[str]) -> list[Held | None]:
+        """Return what the engine holds of each task, in order and in one round trip; None for what it doesn't know."""
+        names = (*_VIEW_FIELDS, "V")
+        answers = await self._engine.read([("HMGET", self._engine.key("t", task_id), *names) for task_id in task_ids])
+        return [
+            Held(_view(task_id, dict(zip(names, found, strict=True))), parked_on(found[0], found[-1])) if found[0] else None
+            for task_id, found in zip(task_ids, answers, strict=True)
+        ]
 
     async def workflow(self, workflow_id: str) -> dict[str, Json] | None:
         """Return a workflow's id, state, root_id, goal, times, and its tasks: total, open, succeeded, failed, cancelled.
 
         `failure`: why the engine ended it, such as `budget_exhausted`; None when its tasks decided that.
         """
-        names = ("s", "root", "total", "open", "succeeded", "failed", "cancelled", "c", "z", "b", "paused", "e", "admission")
-        (found,) = await self._engine.read([("HMGET", self._engine.key("w", workflow_id), *names)])
-        if not found[0]:
-            return None
-        numbers = [int(value or 0) for value in found[2:9]]
-        shown = ("total", "open", "succeeded", "failed", "cancelled", "created_ms", "finished_ms")
-        return {
-            "id": workflow_id,
-            "state": _workflow_state(found[0].decode(), paused=found[10], admission=found[12]),
-            "root_id": (found[1] or b"").decode(),
-            **dict(zip(shown, numbers, strict=True)),
-            "goal": _any.decode(found[9]) if found[9] else None,
-            "failure": _failure.decode(found[11]) if found[11] else None,
-        }
+        (found,) = await self._engine.read([("HMGET", self._engine.key("w", workflow_id), *_FLOW_FIELDS)])
+        return _flow(workflow_id, found) if found[0] else None
 
     async def workflow_tasks(self, workflow_id: str, *, limit: int) -> list[TaskView]:
         """Return the first `limit` tasks of a workflow in the order of their submission, without results."""
         (ids,) = await self._engine.read([("LRANGE", self._engine.key("wt", workflow_id), 0, limit - 1)])
-        names = _VIEW_FIELDS[:-2]
-        commands = [("HMGET", self._engine.key("t", task_id.decode()), *names, "e") for task_id in ids]
+        return _listed(ids, await self._engine.read(self._listing(ids)))
+
+    async def workflow_in_full(
+        self, workflow_id: str, *, limit: int
+    ) -> tuple[dict[str, Json], list[TaskView], TaskView | None] | None:
+        """Return what `workflow` and `workflow_tasks` do, and the root task, in two round trips; None when it is unknown."""
+        flow, ids = await self._engine.read(
+            [
+                ("HMGET", self._engine.key("w", workflow_id), *_FLOW_FIELDS),
+                ("LRANGE", self._engine.key("wt", workflow_id), 0, limit - 1),
+            ]
+        )
+        if not flow[0]:
+            return None
+        held = _flow(workflow_id, flow)
+        root_id = held["root_id"]
+        commands = self._listing(ids) + ([("HMGET", self._engine.key("t", root_id), *_VIEW_FIELDS)] if root_id else [])
         answers = await self._engine.read(commands)
-        rows = [dict(zip((*names, "e"), found, strict=True)) | {"r": None} for found in answers]
-        return [_view(task_id.decode(), held) for task_id, held in zip(ids, rows, strict=True) if held["s"]]
+        root = dict(zip(_VIEW_FIELDS, answers.pop(), strict=True)) if root_id else {}
+        return held, _listed(ids, answers), _view(root_id, root) if root.get("s") else None
+
+    def _listing(self, ids: Sequence[bytes]) -> list[Sequence[str]]:
+        return [("HMGET", self._engine.key("t", task_id.decode()), *_LISTED_FIELDS) for task_id in ids]
 
     async def workflows_of(self, task_ids: Sequence[str]) -> dict[str, str]:
         """Return the workflow of each task that the engine knows, "" for none."""
@@ -433,6 +455,30 @@ class TaskQueue:
 
 
 _VIEW_FIELDS = ("s", "b", "p", "c", "f", "w", "u", "z", "r", "e")
+_LISTED_FIELDS = tuple(name for name in _VIEW_FIELDS if name != "r")
+_FLOW_FIELDS = ("s", "root", "total", "open", "succeeded", "failed", "cancelled", "c", "z", "b", "paused", "e", "admission")
+
+
+def _listed(ids: Sequence[bytes], answers: Sequence[Sequence[bytes | None]]) -> list[TaskView]:
+    return [
+        _view(task_id.decode(), {**dict(zip(_LISTED_FIELDS, held, strict=True)), "r": None})
+        for task_id, held in zip(ids, answers, strict=True)
+        if held[0]
+    ]
+
+
+def _flow(workflow_id: str, found: Sequence[bytes | None]) -> dict[str, Json]:
+    state, root_id = found[0] or b"", found[1] or b""
+    numbers = [int(value or 0) for value in found[2:9]]
+    shown = ("total", "open", "succeeded", "failed", "cancelled", "created_ms", "finished_ms")
+    return {
+        "id": workflow_id,
+        "state": _workflow_state(state.decode(), paused=found[10], admission=found[12]),
+        "root_id": root_id.decode(),
+        **dict(zip(shown, numbers, strict=True)),
+        "goal": _any.decode(found[9]) if found[9] else None,
+        "failure": _failure.decode(found[11]) if found[11] else None,
+    }
 
 
 def _view(task_id: str, held: Mapping[str, bytes | None]) -> TaskView:
@@ -467,6 +513,14 @@ def _view(task_id: str, held: Mapping[str, bytes | None]) -> TaskView:
         result=_any.decode(held["r"]) if held["r"] else None,
         failure=_failure.decode(held["e"]) if held["e"] else None,
     )
+
+
+def parked_on(state: bytes | None, place: bytes | None) -> tuple[str, ...]:
+    """Return the resources that a task in this state waits for, from its field `V`; `functions/05_resources.lua` writes it."""
+    if state != b"queued" or not place:
+        return ()
+    kind, *rest = _any.decode(place)
+    return tuple(rest[2]) if kind == "parked" else ()
 
 
 def _workflow_state(state: str, *, paused: bytes | None, admission: bytes | None) -> str:

@@ -51,9 +51,20 @@ class Terms(NamedTuple):
     """Who registers them, by a name that says who it is; or one of `NOBODY` and `ANYBODY`."""
     most: int = 0
     """How many remote agents there may be; 0 for no bound."""
+    opener: str = ""
+    """What their session was opened with: a key's prefix, or a shared token's digest. Empty: nothing ends it."""
 
 
 UNCONDITIONAL = Terms()
+
+
+class Shown(NamedTuple):
+    """What a token proves of a session."""
+
+    right: bool
+    """Whether it is the session's."""
+    opener: str
+    """As the session's terms have it."""
 
 
 class Enrolled(NamedTuple):
@@ -131,7 +142,7 @@ class AgentRegistry:
     ) -> None:
         """Add agents to a session, or say anew what they are; SessionLost when its lease has run out."""
         batch = [(agent.id, "\n".join(agent.facets), to_blob(agent)) for agent in agents]
-        digest = digest_of(token) if token else ""
+        digest = f"{digest_of(token)} {terms.opener}" if token else ""
         for first in range(0, max(len(batch), 1), ENROLLED_IN_A_CALL):
             part = encode(batch[first : first + ENROLLED_IN_A_CALL])
             answer = await self._engine.call(
@@ -157,10 +168,11 @@ class AgentRegistry:
         """End a session in good order; return how many tasks were given back."""
         return await self._hosts.leave(session_id, now_ms=now_ms)
 
-    async def knows(self, session_id: str, token: str) -> bool | None:
-        """Return whether `token` is the session's; None when nobody knows such a session (any more)."""
+    async def knows(self, session_id: str, token: str) -> Shown | None:
+        """Return whether `token` is the session's, and what opened that; None when nobody knows such a session (any more)."""
         (held,) = await self._engine.read([("GET", self._engine.key("remote", f"token:{session_id}"))])
-        return hmac.compare_digest(held.decode(), digest_of(token)) if held else None
+        digest, _, opener = (held or b"").decode().partition(" ")
+        return Shown(hmac.compare_digest(digest, digest_of(token)), opener) if held else None
 
     async def agents_of(self, session_id: str) -> dict[str, RemoteAgent]:
         """Return a session's agents by id."""

@@ -1,12 +1,12 @@
 """The agents of a fleet as they are now, from what live hosts say of themselves: found, counted and listed, never stored.
 
-Agents stand in ranges, so counting costs what works now and not what there is, and a page of a list costs the page. An agent that
-two hosts tell of, which happens while it moves, is shown once, on the host that lives and came last.
+Agents stand in ranges, so counting costs what works now, not what there is, and a page of a list costs the page, by status too.
+An agent that two hosts tell of, which happens while it moves, is shown once, on the host that lives and came last.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from amas.engine.hosts import HostView, PoolCard
@@ -55,41 +55,41 @@ class Roster:
             self._healing.update(host.figures.healing)
         for pool in sorted(found):
             self.spans[pool] = _apart(found[pool])
-        self._counts = self._count()
+        self._unlike: dict[str, dict[int, AgentStatus]] = {}
+        """By pool and number, the agents that don't idle on a live host; all of a silent host are healing, and not among them."""
+        self._counts = {pool: _quiet(spans) for pool, spans in self.spans.items()}
+        """How many agents have which status, by pool and host."""
+        self._place_unlike()
 
-    def _count(self) -> dict[tuple[str, str], Counter[AgentStatus]]:
-        counts: dict[tuple[str, str], Counter[AgentStatus]] = {}
-        for pool, spans in self.spans.items():
-            for span in spans:
-                at = counts.setdefault((pool, span.host.id), Counter())
-                at[AgentStatus.HEALING if span.silent else AgentStatus.IDLE] += span.last - span.first + 1
-        for _, span, status in self._unlike():
-            at = counts[span.card.pool, span.host.id]
-            at[AgentStatus.IDLE] -= 1
-            at[status] += 1
-        return counts
-
-    def _unlike(self) -> Iterator[tuple[str, Span, AgentStatus]]:
+    def _place_unlike(self) -> None:
+        moved: Counter[tuple[str, str, AgentStatus]] = Counter()
         for agent_id in self._tasks.keys() | self._troubled | self._healing:
-            span = self._span(agent_id)
+            pool, number = named(agent_id)
+            span = self._span(pool, number)
             if span is not None and not span.silent:
-                yield agent_id, span, self._status(agent_id, span)
+                status = self._unlike.setdefault(pool, {})[number] = self._status(agent_id, span)
+                moved[pool, span.host.id, status] += 1
+        for (pool, host_id, status), agents in moved.items():
+            at = self._counts[pool][host_id]
+            at[AgentStatus.IDLE] -= agents
+            at[status] += agents
 
     def unlike_their_hosts(self) -> Iterator[tuple[str, AgentStatus]]:
         """Yield the agents that don't idle on a live host; all of a silent host are healing, and not among them."""
-        return ((agent_id, status) for agent_id, _, status in self._unlike())
+        return ((f"{pool}-{number}", status) for pool, unlike in self._unlike.items() for number, status in unlike.items())
 
     def count(self, *, pools: Collection[str] | None = None, host_id: str = "") -> Counter[AgentStatus]:
         """Return how many agents have which status: of these pools, of this host; by default of all."""
         total: Counter[AgentStatus] = Counter()
-        for (pool, host), counted in self._counts.items():
-            if (pools is None or pool in pools) and (not host_id or host == host_id):
-                total.update(counted)
+        for pool in self._counts if pools is None else pools:
+            for host, counted in self._counts.get(pool, {}).items():
+                if not host_id or host == host_id:
+                    total.update(counted)
         return total
 
     def find(self, agent_id: str) -> Seen | None:
         """Return one agent, or None when no live host has it."""
-        span = self._span(agent_id)
+        span = self._span(*named(agent_id))
         return self._seen(agent_id, span) if span else None
 
     def agents(
@@ -101,16 +101,30 @@ class Roster:
             if pool < from_pool or (pools is not None and pool not in pools):
                 continue
             least = from_number + 1 if pool == from_pool else 1
+            of = self._numbers_of(pool, status)
             for span in spans:
-                if host_id and span.host.id != host_id:
-                    continue
-                for number in range(max(span.first, least), span.last + 1):
-                    agent_id = f"{pool}-{number}"
-                    if status is None or self._status(agent_id, span) is status:
-                        yield self._seen(agent_id, span)
+                if not host_id or span.host.id == host_id:
+                    for number in of(span, max(span.first, least)):
+                        yield self._seen(f"{pool}-{number}", span)
 
-    def _span(self, agent_id: str) -> Span | None:
-        pool, number = named(agent_id)
+    def _numbers_of(self, pool: str, status: AgentStatus | None) -> Callable[[Span, int], Iterable[int]]:
+        """Return what gives the numbers within a span, from one on, whose agents have a status; None for any."""
+        unlike = self._unlike.get(pool, {})
+        such = sorted(number for number, its in unlike.items() if its is status)
+
+        def of(span: Span, first: int) -> Iterable[int]:
+            numbers = range(first, span.last + 1)
+            if status is None or (span.silent and status is AgentStatus.HEALING):
+                return numbers
+            if span.silent:
+                return ()
+            if status is AgentStatus.IDLE:
+                return (number for number in numbers if number not in unlike)
+            return such[bisect_left(such, first) : bisect_right(such, span.last)]
+
+        return of
+
+    def _span(self, pool: str, number: int) -> Span | None:
         spans = self.spans.get(pool, [])
         at = bisect_right(spans, number, key=lambda span: span.first)
         return spans[at - 1] if at and number <= spans[at - 1].last else None
@@ -125,6 +139,15 @@ class Roster:
         if agent_id in self._troubled:
             return AgentStatus.ERROR
         return AgentStatus.WORKING if agent_id in self._tasks else AgentStatus.IDLE
+
+
+def _quiet(spans: Iterable[Span]) -> dict[str, Counter[AgentStatus]]:
+    """Return how many agents there are by host, as if none did anything."""
+    counts: dict[str, Counter[AgentStatus]] = {}
+    for span in spans:
+        at = counts.setdefault(span.host.id, Counter())
+        at[AgentStatus.HEALING if span.silent else AgentStatus.IDLE] += span.last - span.first + 1
+    return counts
 
 
 def _apart(spans: list[Span]) -> list[Span]:

@@ -1,6 +1,8 @@
-"""What the engine keeps of the use of tools: calls that limits count, and what was refused; see `functions/85_policies.lua`."""
+"""What the engine keeps of tools: calls that limits count, what was refused, and what MCP servers said of theirs at first;
+see `functions/85_policies.lua`.
+"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -57,6 +59,15 @@ class ToolLedger:
     async def note(self, *, allowed: int, refused: int, refusals: Sequence[Refusal] = (), now_ms: int = SERVER_CLOCK) -> None:
         """Count calls that were allowed and refused, and keep these refusals, the oldest first."""
         await self._engine.call("note_calls", now_ms, allowed, refused, *map(msgspec.msgpack.encode, refusals))
+
+    async def first_said(self, server: str, said: Mapping[str, str]) -> dict[str, str]:
+        """Return the digests of a server's tools as they were when a host first asked; these where none did.
+
+        `server`: by its name, and as it is declared.
+        """
+        return msgspec.msgpack.decode(
+            await self._engine.call("first_said", server, msgspec.msgpack.encode(said)), type=dict[str, str]
+        )
 
     async def refusals(self, *, limit: int = 100) -> list[Refusal]:
         """Return the latest refusals, the newest first; the engine keeps a thousand."""

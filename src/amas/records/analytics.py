@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from amas.model.states import TaskState
 from amas.records.tables import OPEN, attempts, tasks
@@ -18,23 +17,23 @@ _SUCCEEDED, _FAILED, _CANCELLED = (state.value for state in (TaskState.SUCCEEDED
 _POOL = sa.func.rtrim(sa.func.rtrim(tasks.c.agent_id, "0123456789"), "-")  # agents are `pool-1`, `pool-2`, ...
 
 
-async def analyse(connection: AsyncConnection, since_ms: int) -> Analytics:
+def analyse(connection: sa.Connection, since_ms: int) -> Analytics:
     """Return the figures of what ended at `since_ms` or later."""
     counted = sa.select(tasks.c.state, sa.func.count()).where(OPEN).group_by(tasks.c.state)
-    rows: Sequence[Any] = (await connection.execute(counted)).all()
+    rows: Sequence[Any] = connection.execute(counted).all()
     still_open = {TaskState(name): count for name, count in rows}
-    total = await _groups(connection, since_ms, sa.literal("all", sa.Text))
+    total = _groups(connection, since_ms, sa.literal("all", sa.Text))
     return Analytics(
         since_ms=since_ms,
         open=still_open,
         total=total[0] if total else _NOTHING,
-        capabilities=await _groups(connection, since_ms, tasks.c.capability),
-        layers=await _groups(connection, since_ms, tasks.c.layer),
-        pools=await _groups(connection, since_ms, _POOL),
+        capabilities=_groups(connection, since_ms, tasks.c.capability),
+        layers=_groups(connection, since_ms, tasks.c.layer),
+        pools=_groups(connection, since_ms, _POOL),
     )
 
 
-async def mean_of_newest(connection: AsyncConnection, since_ms: int, *, limit: int) -> float | None:
+def mean_of_newest(connection: sa.Connection, since_ms: int, *, limit: int) -> float | None:
     """Return the mean seconds of those that succeeded of the newest `limit` tasks that ended since a time, or None."""
     newest = (
         sa.select(tasks.c.state, (tasks.c.finished_ms - tasks.c.started_ms).label("took_ms"))
@@ -44,19 +43,17 @@ async def mean_of_newest(connection: AsyncConnection, since_ms: int, *, limit: i
         .subquery()
     )
     mean = sa.select(sa.func.avg(newest.c.took_ms)).where(newest.c.state == _SUCCEEDED)
-    return _seconds((await connection.execute(mean)).scalar())
+    return _seconds(connection.execute(mean).scalar())
 
 
-async def work_of(connection: AsyncConnection, agent_id: str) -> tuple[int, int]:
+def work_of(connection: sa.Connection, agent_id: str) -> tuple[int, int]:
     """Return how many tasks an agent has done, and how many of its attempts failed, found by the agent's indexes."""
     here = attempts.c.task_id == tasks.c.id, attempts.c.attempt == tasks.c.attempt
     succeeded = sa.select(sa.func.count()).where(tasks.c.agent_id == agent_id, tasks.c.state == _SUCCEEDED)
     in_tasks = sa.select(sa.func.count()).where(tasks.c.agent_id == agent_id, tasks.c.state == _FAILED, ~sa.exists().where(*here))
     in_attempts = sa.select(sa.func.count()).where(attempts.c.agent_id == agent_id, attempts.c.state == _FAILED)
-    row = (
-        await connection.execute(
-            sa.select(succeeded.scalar_subquery(), (in_tasks.scalar_subquery() + in_attempts.scalar_subquery()))
-        )
+    row = connection.execute(
+        sa.select(succeeded.scalar_subquery(), (in_tasks.scalar_subquery() + in_attempts.scalar_subquery()))
     ).one()
     return row[0], row[1]
 
@@ -64,7 +61,7 @@ async def work_of(connection: AsyncConnection, agent_id: str) -> tuple[int, int]
 _NOTHING = Group(name="all", succeeded=0, failed=0, cancelled=0, success_rate=None, mean_s=None, p50_s=None, p99_s=None)
 
 
-async def _groups(connection: AsyncConnection, since_ms: int, by: sa.ColumnElement[Any]) -> list[Group]:
+def _groups(connection: sa.Connection, since_ms: int, by: sa.ColumnElement[Any]) -> list[Group]:
     """Return a group for each value of `by`, by name; tasks that have none there belong to no group."""
     ended = (
         sa.select(by.label("name"), tasks.c.state, (tasks.c.finished_ms - tasks.c.started_ms).label("took_ms"))
@@ -89,7 +86,7 @@ async def _groups(connection: AsyncConnection, since_ms: int, by: sa.ColumnEleme
         .order_by(ranked.c.name)
     )
     found: dict[str, dict[str, Any]] = {}
-    rows: Sequence[Any] = (await connection.execute(query)).all()
+    rows: Sequence[Any] = connection.execute(query).all()
     for name, state, *figures in rows:
         found.setdefault(name, {})[state] = figures
     return [_group(name, states) for name, states in found.items()]

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from amas.model.limits import MICRO
+from amas.records.lookup import of_tasks
 from amas.records.tables import attempts, costs, tasks
 from amas.records.views import Cost, CostGroup, ModelCallRecord
 
@@ -37,39 +37,43 @@ class Span(NamedTuple):
     agent_id: str = ""
 
 
-async def total(connection: AsyncConnection, span: Span) -> Cost:
+def total(connection: sa.Connection, span: Span) -> Cost:
     """Return what everything in `span` cost."""
-    summed: Any = (await connection.execute(_within(sa.select(*_sums()), span))).one()
+    summed: Any = connection.execute(_within(sa.select(*_sums()), span)).one()
     busy = _busy(span)
-    busy_ms = (await connection.execute(sa.select(_sum(busy.c.took_ms)))).scalar()
+    busy_ms = connection.execute(sa.select(_sum(busy.c.took_ms))).scalar()
     return Cost(**_amounts(summed), agent_s=int(busy_ms or 0) / 1000)
 
 
-async def usd_of(connection: AsyncConnection, span: Span) -> float:
+def usd_of(connection: sa.Connection, span: Span) -> float:
     """Return the dollars of everything in `span`."""
-    return int((await connection.execute(_within(sa.select(_sum(costs.c.usd_micro)), span))).scalar() or 0) / MICRO
+    return int(connection.execute(_within(sa.select(_sum(costs.c.usd_micro)), span)).scalar() or 0) / MICRO
 
 
-async def groups(connection: AsyncConnection, by: CostsBy, span: Span, *, limit: int, after: str | None) -> list[CostGroup]:
+def costs_of_tasks(connection: sa.Connection, task_ids: Sequence[str]) -> dict[str, Cost]:
+    """Return what each of these tasks cost so far, but for the agents' seconds; those that cost nothing are missing."""
+    rows = of_tasks(connection, _BY_TASK, task_ids)
+    return {row.task_id: Cost(**_amounts(row)) for row in rows}
+
+
+def groups(connection: sa.Connection, by: CostsBy, span: Span, *, limit: int, after: str | None) -> list[CostGroup]:
     """Return what each group in `span` cost, those after the name `after`; one without a name comes where the empty one does."""
     spent = _within(sa.select(_name(costs, by).label("name"), *_sums(), sa.func.max(costs.c.provider).label("provider")), span)
-    rows: Sequence[Any] = await _page(connection, spent, _name(costs, by), by, limit=limit, after=after)
+    rows: Sequence[Any] = _page(connection, spent, _name(costs, by), by, limit=limit, after=after)
     found = {_shown(row.name, by): _amounts(row) | ({"provider": row.provider or ""} if by == "model" else {}) for row in rows}
     if by != "model":
         busy = _busy(span)
         taken = sa.select(_name(busy, by).label("name"), _sum(busy.c.took_ms).label("took_ms"))
-        for row in await _page(connection, taken, _name(busy, by), by, limit=limit, after=after):
+        for row in _page(connection, taken, _name(busy, by), by, limit=limit, after=after):
             found.setdefault(_shown(row.name, by), {})["agent_s"] = int(row.took_ms or 0) / 1000
     ordered = sorted(found, reverse=by in NEWEST_FIRST)[:limit]
     return [CostGroup(name=name, **found[name]) for name in ordered]
 
 
-async def calls_of(connection: AsyncConnection, task_id: str) -> list[ModelCallRecord]:
+def calls_of(connection: sa.Connection, task_id: str) -> list[ModelCallRecord]:
     """Return a task's requests to models, first to last, a thousand at most."""
     query = sa.select(costs).where(costs.c.task_id == task_id, costs.c.step != "")
-    rows: Sequence[Any] = (
-        await connection.execute(query.order_by(costs.c.at_ms, costs.c.step, costs.c.number).limit(_CALLS_MAX))
-    ).all()
+    rows: Sequence[Any] = connection.execute(query.order_by(costs.c.at_ms, costs.c.step, costs.c.number).limit(_CALLS_MAX)).all()
     return [
         ModelCallRecord(
             attempt=row.attempt,
@@ -93,6 +97,13 @@ def _sum(column: Any) -> Any:
 
 def _sums() -> list[Any]:
     return [_sum(costs.c[name]).label(name) for name in _SUMMED]
+
+
+_BY_TASK = (
+    sa.select(costs.c.task_id, *_sums())
+    .where(costs.c.task_id.in_(sa.bindparam("task_ids", expanding=True)))
+    .group_by(costs.c.task_id)
+)
 
 
 def _within(query: sa.Select[Any], span: Span) -> sa.Select[Any]:
@@ -141,8 +152,8 @@ def _name(source: Any, by: CostsBy) -> Any:
             return sa.func.coalesce(source.c[by], _NOBODY)
 
 
-async def _page(
-    connection: AsyncConnection, query: sa.Select[Any], name: Any, by: CostsBy, *, limit: int, after: str | None
+def _page(
+    connection: sa.Connection, query: sa.Select[Any], name: Any, by: CostsBy, *, limit: int, after: str | None
 ) -> Sequence[Any]:
     newest_first = by in NEWEST_FIRST
     ordered = name if by == "day" else sa.collate(name, "C" if connection.dialect.name == "postgresql" else "BINARY")
@@ -150,7 +161,7 @@ async def _page(
     if after is not None:
         last = _day_number(after) if by == "day" else after
         query = query.where(ordered < last if newest_first else ordered > last)
-    found: Sequence[Any] = (await connection.execute(query)).all()
+    found: Sequence[Any] = connection.execute(query).all()
     return found
 
 

@@ -5,7 +5,7 @@ may be a megabyte each; `task` has them.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -15,10 +15,11 @@ from amas.model.goal import Goal
 from amas.model.states import TaskState, WorkflowState
 from amas.model.task import Failure, TaskSpec, TaskView
 from amas.records.analytics import analyse, mean_of_newest, work_of
-from amas.records.costs import CostsBy, Span, calls_of, groups, total, usd_of
+from amas.records.costs import CostsBy, Span, calls_of, costs_of_tasks, groups, total, usd_of
 from amas.records.database import Database
+from amas.records.lookup import of_tasks
 from amas.records.report import OPEN_MAX, open_ids, work_in
-from amas.records.tables import AMISS, OPEN, attempts, entry_id, entry_number, events, goals, tasks, workflows
+from amas.records.tables import AMISS, OPEN, attempts, costs, entry_id, entry_number, events, goals, recorder, tasks, workflows
 from amas.records.views import (
     Analytics,
     AttemptRecord,
@@ -43,8 +44,31 @@ _spec = msgspec.msgpack.Decoder(TaskSpec)
 _task_events = msgspec.msgpack.Decoder(list[tuple[Any, ...]])
 _old_task_events = msgspec.json.Decoder(list[TaskEvent])
 
+POSITION = sa.select(recorder.c.position).where(recorder.c.id == 1)
 _LISTED = [column for column in tasks.columns if column.name not in {"spec", "options", "result"}]
+_TASK = sa.select(tasks).where(tasks.c.id == sa.bindparam("task_id"))
+_TASKS = sa.select(
+    tasks,
+    sa.exists().where(attempts.c.task_id == tasks.c.id).label("tried"),
+    sa.exists().where(costs.c.task_id == tasks.c.id).label("priced"),
+).where(tasks.c.id.in_(sa.bindparam("task_ids", expanding=True)))
+_ATTEMPTS = (
+    sa.select(attempts)
+    .where(attempts.c.task_id.in_(sa.bindparam("task_ids", expanding=True)))
+    .order_by(attempts.c.task_id, attempts.c.attempt)
+)
 _workflow_columns = sa.select(workflows, goals.c.goal).outerjoin(goals, goals.c.workflow_id == workflows.c.id)
+
+
+class TaskInFull(NamedTuple):
+    """All that the history has of a task; None and nothing for one that it doesn't know."""
+
+    task: TaskView | None
+    attempts: list[AttemptRecord]
+    cost: Cost
+
+
+_NOTHING = TaskInFull(None, [], Cost())
 
 
 class History:
@@ -69,8 +93,30 @@ class History:
 
     async def task(self, task_id: str) -> TaskView | None:
         """Return a task with its input and result; None when there is none of that id."""
-        found = await self._rows(sa.select(tasks).where(tasks.c.id == task_id))
-        return _task(found[0]) if found else None
+        found = await self._database.look(lambda connection: connection.execute(_TASK, {"task_id": task_id}).first())
+        return _task(found) if found else None
+
+    async def task_in_full(self, task_id: str) -> TaskInFull:
+        """Return a task, every attempt at it, first to last, and its cost, as `task`, `attempts` and `cost` do: in one look."""
+        (found,) = await self.tasks_in_full([task_id])
+        return found
+
+    async def tasks_in_full(self, task_ids: Sequence[str]) -> list[TaskInFull]:
+        """Return the same of several, in order: in one look, and for those of one attempt that cost nothing by one statement."""
+
+        def asked(connection: sa.Connection) -> tuple[Sequence[Any], Sequence[Any], dict[str, Cost]]:
+            rows = of_tasks(connection, _TASKS, task_ids)
+            tried = [row.id for row in rows if row.tried]
+            kept = of_tasks(connection, _ATTEMPTS, tried) if tried else []
+            priced = [row.id for row in rows if row.priced]
+            return rows, kept, costs_of_tasks(connection, priced) if priced else {}
+
+        rows, kept, spent = await self._database.look(asked)
+        tried: dict[str, list[Any]] = {}
+        for row in kept:
+            tried.setdefault(row.task_id, []).append(row)
+        found = {row.id: _in_full(row, tried.get(row.id, ()), spent.get(row.id, Cost())) for row in rows}
+        return [found.get(task_id, _NOTHING) for task_id in task_ids]
 
     async def tasks(
         self,
@@ -93,7 +139,16 @@ class History:
         if agent_id:
             earlier = sa.select(attempts.c.task_id).where(attempts.c.agent_id == agent_id)
             query = query.where(tasks.c.id.in_(sa.select(tasks.c.id).where(tasks.c.agent_id == agent_id).union(earlier)))
-        return [_task(row) for row in await self._rows(query)]
+        return await self._database.look(lambda connection: _listed(connection, query))
+
+    async def tasks_of(self, workflow_id: str, *, limit: int = PAGE) -> tuple[list[TaskView], Cost]:
+        """Return a workflow's tasks as `tasks` does, and its cost: in one look."""
+        query = _page(sa.select(*_LISTED), tasks.c.id, limit, "").where(tasks.c.workflow_id == workflow_id)
+
+        def asked(connection: sa.Connection) -> tuple[list[TaskView], Cost]:
+            return _listed(connection, query), total(connection, Span(workflow_id=workflow_id))
+
+        return await self._database.look(asked)
 
     async def tasks_by_id(self, task_ids: Sequence[str]) -> dict[str, TaskView]:
         """Return those of these tasks that are known, without inputs and results."""
@@ -124,14 +179,7 @@ class History:
 
     async def attempts(self, task_id: str) -> list[AttemptRecord]:
         """Return every attempt at a task, first to last."""
-        async with self._database.reading() as connection:
-            task = (await connection.execute(sa.select(*_LISTED).where(tasks.c.id == task_id))).first()
-            query = sa.select(attempts).where(attempts.c.task_id == task_id).order_by(attempts.c.attempt)
-            rows: Sequence[Any] = (await connection.execute(query)).all()
-        if task is None:
-            return []
-        first = [] if rows or task.attempt != 1 else [task]
-        return [_attempt(row, task) for row in (*first, *rows)]
+        return (await self.task_in_full(task_id)).attempts
 
     async def events(self, *, after: str = "0-0", workflow_id: str = "", limit: int = PAGE) -> list[EventRecord]:
         """Return events after an id, oldest first, of one workflow or of all; an id may stand there once for each workflow."""
@@ -143,46 +191,50 @@ class History:
 
     async def analytics(self, since_ms: int) -> Analytics:
         """Return figures of what ended since a time, and of what is open."""
-        async with self._database.reading() as connection:
-            return await analyse(connection, since_ms)
+        return await self._database.look(lambda connection: analyse(connection, since_ms))
 
     async def work_of(self, agent_id: str) -> tuple[int, int]:
         """Return how many tasks an agent has done, and how many of its attempts failed."""
-        async with self._database.reading() as connection:
-            return await work_of(connection, agent_id)
+        return await self._database.look(lambda connection: work_of(connection, agent_id))
 
     async def mean_response_s(self, since_ms: int, *, limit: int = PAGE_MAX) -> float | None:
         """Return the mean seconds of those that succeeded of the newest `limit` tasks that ended since a time, or None."""
-        async with self._database.reading() as connection:
-            return await mean_of_newest(connection, since_ms, limit=limit)
+        return await self._database.look(lambda connection: mean_of_newest(connection, since_ms, limit=limit))
 
-    async def lately(self, *, responses_since_ms: int, spent_since_ms: Sequence[int]) -> tuple[float | None, list[float]]:
-        """Return the mean response as `mean_response_s` does, and the dollars since each time: in one go, for who looks often."""
-        async with self._database.reading() as connection:
-            mean_s = await mean_of_newest(connection, responses_since_ms, limit=PAGE_MAX)
-            return mean_s, [await usd_of(connection, Span(since_ms=since_ms)) for since_ms in spent_since_ms]
+    async def lately(self, *, responses_since_ms: int, spent_since_ms: Sequence[int]) -> tuple[str, float | None, list[float]]:
+        """Return the last entry that is recorded, the mean response as `mean_response_s` does, and the dollars since each time.
+
+        In one look, for who looks often.
+        """
+
+        def asked(connection: sa.Connection) -> tuple[str, float | None, list[float]]:
+            position = entry_id(int(connection.execute(POSITION).scalar_one()))
+            mean_s = mean_of_newest(connection, responses_since_ms, limit=PAGE_MAX)
+            return position, mean_s, [usd_of(connection, Span(since_ms=since_ms)) for since_ms in spent_since_ms]
+
+        return await self._database.look(asked)
 
     async def cost(self, *, task_id: str = "", workflow_id: str = "") -> Cost:
         """Return what a task or a workflow has cost so far."""
-        async with self._database.reading() as connection:
-            return await total(connection, Span(task_id=task_id, workflow_id=workflow_id))
+        return await self._database.look(lambda connection: total(connection, Span(task_id=task_id, workflow_id=workflow_id)))
 
     async def usd_since(self, since_ms: int) -> float:
         """Return the dollars that were spent since a time."""
-        async with self._database.reading() as connection:
-            return await usd_of(connection, Span(since_ms=since_ms))
+        return await self._database.look(lambda connection: usd_of(connection, Span(since_ms=since_ms)))
 
     async def model_calls(self, task_id: str) -> list[ModelCallRecord]:
         """Return a task's requests to models, first to last, a thousand at most."""
-        async with self._database.reading() as connection:
-            return await calls_of(connection, task_id)
+        return await self._database.look(lambda connection: calls_of(connection, task_id))
 
     async def costs(
         self, by: CostsBy, span: Span, *, limit: int = PAGE, after: str | None = None
     ) -> tuple[Cost, list[CostGroup]]:
         """Return what all in `span` cost, and the groups after the one named `after`: newest or in the order of their names."""
-        async with self._database.reading() as connection:
-            return await total(connection, span), await groups(connection, by, span, limit=_bounded(limit), after=after)
+
+        def asked(connection: sa.Connection) -> tuple[Cost, list[CostGroup]]:
+            return total(connection, span), groups(connection, by, span, limit=_bounded(limit), after=after)
+
+        return await self._database.look(asked)
 
     async def work_in(self, slots: Slots) -> Work:
         """Return what the tasks did that ended in a window, or are open, added up."""
@@ -203,20 +255,25 @@ class History:
         return [_event(row) for row in rows]
 
     async def _rows(self, query: sa.Select[Any]) -> Sequence[Any]:
-        async with self._database.reading() as connection:
-            rows: Sequence[Any] = (await connection.execute(query)).all()
-        return rows
+        return await self._database.look(lambda connection: connection.execute(query).all())
 
     async def _workflows(self, query: sa.Select[Any]) -> list[WorkflowRecord]:
-        async with self._database.reading() as connection:
-            rows = (await connection.execute(query)).all()
+        def asked(connection: sa.Connection) -> tuple[Sequence[Any], Sequence[Any]]:
+            rows = connection.execute(query).all()
             counted = (
                 sa.select(tasks.c.workflow_id, tasks.c.state, sa.func.count(), sa.func.sum(tasks.c.progress))
                 .where(tasks.c.workflow_id.in_([row.id for row in rows]))
                 .group_by(tasks.c.workflow_id, tasks.c.state)
             )
-            counts = (await connection.execute(counted)).all() if rows else []
+            return rows, connection.execute(counted).all() if rows else []
+
+        rows, counts = await self._database.look(asked)
         return [_workflow(row, [count for count in counts if count[0] == row.id]) for row in rows]
+
+
+def _listed(connection: sa.Connection, query: sa.Select[Any]) -> list[TaskView]:
+    """Return tasks; in the thread that looks, since a thousand take longer than others who use the event loop want to wait."""
+    return [_task(row) for row in connection.execute(query)]
 
 
 def _bounded(limit: int) -> int:
@@ -257,8 +314,8 @@ def _workflow(row: Any, counts: Iterable[Any]) -> WorkflowRecord:
 
 
 def _task(row: Any) -> TaskView:
-    held, state = row._mapping, TaskState(row.state)
-    spec = _spec.decode(held["spec"]) if "spec" in held else None
+    state, result = TaskState(row.state), getattr(row, "result", None)  # lists are without
+    spec = _spec.decode(row.spec) if hasattr(row, "spec") else None
     return TaskView(
         id=row.id,
         state=state,
@@ -282,9 +339,21 @@ def _task(row: Any) -> TaskView:
         finished_ms=row.finished_ms or 0,
         traceparent=spec.traceparent if spec else "",
         input=spec.input if spec else None,
-        result=_any.decode(held["result"]) if held.get("result") else None,
+        result=_any.decode(result) if result else None,
         failure=_failure.decode(row.failure) if row.failure else None,
     )
+
+
+def _in_full(row: Any, kept: Sequence[Any], spent: Cost) -> TaskInFull:
+    tried = _tried(row, kept)
+    agent_ms = sum(each.finished_ms - each.started_ms for each in tried if each.finished_ms and each.started_ms)
+    cost = msgspec.structs.replace(spent, agent_s=agent_ms / 1000)
+    return TaskInFull(_task(row), [_attempt(each, row) for each in tried], cost)
+
+
+def _tried(task: Any, rows: Sequence[Any]) -> list[Any]:
+    """Return the rows of a task's attempts: its own row is that of a first one that ended as the task did, or still runs."""
+    return list(rows) if rows or task.attempt != 1 else [task]
 
 
 def _attempt(row: Any, task: Any) -> AttemptRecord:

@@ -28,7 +28,7 @@ async def reseal(database: Database, seal: Seal, *, held_since_ms: int) -> Resea
     """Seal what an older key has sealed anew; the engine may hold what is open, or ended since `held_since_ms`."""
     done = held = 0
     in_engine = sa.or_(tasks.c.finished_ms.is_(None), tasks.c.finished_ms >= held_since_ms)
-    query = sa.select(tasks.c.id, tasks.c.spec, tasks.c.result, in_engine.label("held")).order_by(tasks.c.id)
+    query = sa.select(tasks.c.id, tasks.c.spec, tasks.c.result, tasks.c.finished_ms, in_engine.label("held")).order_by(tasks.c.id)
     cursor = ""
     while rows := await _rows(database, query.where(tasks.c.id > cursor).limit(PAGE)):
         cursor = rows[-1].id
@@ -36,7 +36,9 @@ async def reseal(database: Database, seal: Seal, *, held_since_ms: int) -> Resea
         changed = [(row, spec, result) for row, spec, result in changed if spec != row.spec or result != (row.result or b"")]
         held += sum(row.held for row, _, _ in changed)
         changes = [
-            tasks.update().where(tasks.c.id == row.id).values(spec=spec, result=result or None)
+            tasks.update()
+            .where(tasks.c.id == row.id, tasks.c.finished_ms == row.finished_ms)  # it may run again since
+            .values(spec=spec, result=result or None)
             for row, spec, result in changed
             if not row.held
         ]
@@ -63,8 +65,8 @@ async def _rows(database: Database, query: sa.Select[Any]) -> list[Any]:
 
 
 async def _write(database: Database, changes: list[sa.Update]) -> int:
-    if changes:
-        async with database.writing() as connection:
-            for change in changes:
-                await connection.execute(change)
-    return len(changes)
+    """Return how many rows were changed."""
+    if not changes:
+        return 0
+    async with database.writing() as connection:
+        return sum([(await connection.execute(change)).rowcount for change in changes])

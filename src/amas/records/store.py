@@ -19,7 +19,7 @@ from amas.model.journal import JournalEntry
 from amas.records.database import BUSY_TIMEOUT_S, Database
 from amas.records.dump import Dump, frozen, open_states
 from amas.records.fold import Batch, fold
-from amas.records.history import History
+from amas.records.history import POSITION, History
 from amas.records.lost import LostWork
 from amas.records.migrate import migrate
 from amas.records.reseal import Resealed, reseal
@@ -67,9 +67,7 @@ class Records(History):
 
     async def position(self) -> str:
         """Return the id of the last entry of the journal that is recorded; `0-0` before the first."""
-        async with self._database.reading() as connection:
-            number: int = (await connection.execute(sa.select(recorder.c.position).where(recorder.c.id == 1))).scalar_one()
-        return entry_id(number)
+        return entry_id(await self._database.look(lambda connection: int(connection.execute(POSITION).scalar_one())))
 
     async def reseal(self, seal: Seal, *, held_since_ms: int) -> Resealed:
         """Seal what an older key has sealed anew, but for what the engine may still hold; `reseal.py` says more."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from backup_fleet import SECRET_KEY, Running, restored, running
+from host_bench import SAMPLES
 from s3_server import s3_server
 
 from amas.backup.check import verify
@@ -22,6 +23,7 @@ from amas.engine.connection import Engine
 from amas.engine.desired import DesiredState, Wish
 from amas.engine.snapshot import open_states
 from amas.errors import BackupUnusable, RestoreRefused
+from amas.fleet.load import load_fleet
 from amas.model.backup import Ref
 from amas.model.desired import Scale
 from amas.model.states import TaskState
@@ -100,14 +102,19 @@ async def test_an_incremental_backup_stores_only_what_is_new_and_restores_as_a_f
     assert again.size >= full.size
     async with fleet.bench.host([fleet.ledger_pool(tmp_path / "ledger")]):
         await fleet.bench.until(_at_least(tmp_path / "ledger", 400))
+    applied = tmp_path / "applied.yaml"
+    applied.write_text((SAMPLES / "ledger.yaml").read_text())
+    assert full.fleet_file == "ledger", "as it was started"
+    await DesiredState(fleet.engine).apply(load_fleet(applied), by="me", why="test")
     await DesiredState(fleet.engine).change([Wish("scale:ledger", Scale(replicas=3, by="me"))], by="me", why="test")
     await fleet.record()
     last = await fleet.back_up(repository)
-    assert last.kind == "incremental"
+    assert (last.kind, last.fleet_file) == ("incremental", str(applied))
     assert (await verify(repository, last)).problems == []
     repository.remove([full.id, again.id])
     rows = await restored(repository, last, tmp_path / "elsewhere")
     assert rows["tasks"] == 3000
+    assert (tmp_path / "elsewhere" / "fleet.yaml").read_text() == applied.read_text()
     async with running(tmp_path / "elsewhere") as there:
         open_here, open_there = await fleet.records.open_states(), await there.records.open_states()
         assert open_here == open_there
@@ -212,7 +219,7 @@ async def test_a_fleet_is_backed_up_to_s3_and_restored_from_it(
     with s3_server() as address:
         for name, value in address.environ.items():
             monkeypatch.setenv(name, value)
-        httpx.put(f"{address.endpoint}/backups").raise_for_status()
+        httpx.put(f"{address.endpoint}/backups", timeout=60).raise_for_status()
         repository = Repository.open("s3://backups/a/fleet", SECRET_KEY, create=True)
         blob = fleet.sources.artifacts.put(b"a large value")
         ids = await fleet.submit(300, input=blob)

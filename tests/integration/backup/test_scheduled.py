@@ -17,6 +17,7 @@ from amas.controllers.backup import Backups, FleetBackups
 from amas.controllers.figures import Figures
 from amas.engine.desired import DesiredState, Wish
 from amas.errors import BackupBusy, BackupUnknown
+from amas.fleet.load import load_fleet
 from amas.model.backup import BackupSpec
 from amas.model.fleet import FleetSpec
 from amas.platforms.local.home import Home
@@ -137,7 +138,8 @@ async def test_the_doctor_says_when_the_last_one_succeeded(fleet: Running, tmp_p
     declared = (SAMPLES / "ledger.yaml").read_text().replace("hosts:", f"backup: {{to: {tmp_path / 'repository'}}}\nhosts:")
     (tmp_path / "fleet.yaml").write_text(declared)
     home = Home(fleet.home)
+    spec = load_fleet(tmp_path / "fleet.yaml")
     with pytest.raises(BackupUnknown):
-        await asyncio.to_thread(health, home, str(tmp_path / "fleet.yaml"))
+        await asyncio.to_thread(health, home, spec)
     made = await FleetBackups(fleet.sources, _declared(tmp_path), Figures()).make("full")
-    assert moment(made.at_ms) in await asyncio.to_thread(health, home, str(tmp_path / "fleet.yaml"))
+    assert moment(made.at_ms) in await asyncio.to_thread(health, home, spec)

@@ -41,6 +41,8 @@
 --   P:r:<host>   hash    task -> agent, what it runs         P:journal  stream every transition
 --   P:idem:<key> hash    first answer to an idempotency key  P:totals   hash   counters since the engine began
 -- Channels: P:bell (queue names), P:reply:<client> (outcomes), P:host:<host> (ids to stop).
+-- The files up to 50_hosts.lua share these, and each other's. Any other file names in its header each key that it uses; one that is
+-- another's it names after 'Shares', with that file. tests/style/test_keys.py holds them to it.
 --
 -- One entry of the journal is one call: k kind, t time, and as needed h host, b the batch as it came, x indices of b that changed nothing,
 -- fx what else changed ([id, state, blob|due]), wf workflows that ended or began ([id, state]),

@@ -1,4 +1,6 @@
 -- Hosts and their leases; who leads.
+-- Keys: P:lead:<duty> hash   who leads it and until when (ms), and the epoch, which outlives both
+-- Shares: P:desired of 55_desired.lua, as a channel: rung when a host comes or goes.
 
 -- Give back all that a host runs. `lost`: it died, so each task remembers; one that went down with too many hosts fails.
 local function release(host, lost)
@@ -110,6 +112,19 @@ local function resign(keys, args)
   return 1
 end
 
+-- depose: a leader is dead, as who started its process saw: let another lead at once.  caller: Leadership.depose
+--   ARGV: now, duty, holder, lease_ms.  returns 1, or 0 when that one leads no longer, and then nothing is changed.
+--   Keeps true: a lease ends early only by the word of who holds it, or of who knows that nobody does.
+local function depose(keys, args)
+  begin(keys, args)
+  local name = key('lead', args[2])
+  local v = call('HMGET', name, 'holder', 'until')
+  if v[1] ~= args[3] or tonumber(v[2]) == 0 then return 0 end
+  healing.begin('leader', tonumber(v[2]) - args[4], 'leader_lost', v[1], {})
+  call('HSET', name, 'until', 0)
+  return 1
+end
+
 -- append: an entry that is no transition (progress, log lines).  ARGV: now, kind, blob
 local function append(keys, args)
   begin(keys, args)
@@ -123,4 +138,5 @@ redis.register_function('amas1_reap', reap)
 redis.register_function('amas1_leave', leave)
 redis.register_function('amas1_lead', lead)
 redis.register_function('amas1_resign', resign)
+redis.register_function('amas1_depose', depose)
 redis.register_function('amas1_append', append)

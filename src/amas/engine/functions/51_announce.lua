@@ -1,4 +1,5 @@
 -- A host says anew what it has, while it goes on working.
+-- Shares: P:hosts and P:h:<host> of 00_base.lua.
 
 do
   -- announce: what a live host has, and which wishes it has carried out.  caller: HostRegistry.announce.

@@ -3,6 +3,7 @@
 --       P:desired:log   stream  what was changed, by whom and why: the newest LOG_KEPT changes that say why
 --       P:desired:fleet stream  the newest FLEETS_KEPT fleets, each with its revision: what a roll-back goes to
 -- Channel: P:desired (the revision; also rung, with the revision unchanged, when a host comes or goes).
+-- Shares: P:tokens:epochs of 64_tokens.lua.
 
 do
   local LOG_KEPT, FLEETS_KEPT = 10000, 50

@@ -6,10 +6,11 @@
 --       P:remote:facets:<s>   hash    agent of session s -> the facets it is found by, a line each: capability:a.b, layer:x, label:k=v
 --       P:remote:by:<facet>   set     agents
 --       P:remote:due:<s>      hash    task that session s runs -> attempt, and when it has taken too long (ms), by lines
---       P:remote:token:<s>    string  digest of the session's token; outlives the lease, so that who comes late hears why
+--       P:remote:token:<s>    string  digest of the session's token, and what opened it; outlives the lease, so that who comes late hears why
 --       P:remote:owner:<s>    string  who opened session s, where that is known by name; goes with the session
 -- Keeps true: an agent is in the index exactly as long as its session holds its lease, or until the reaper has seen that it doesn't.
 --   Nobody takes over what somebody else opened by name, as long as that one lives.
+-- Shares: P:hosts and P:r:<host> of 00_base.lua.
 
 do
   local TOKEN_KEPT_MS = 3600000   -- an hour after its end: a laptop that slept is told so

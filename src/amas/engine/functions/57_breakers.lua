@@ -6,6 +6,7 @@
 --
 -- Closed: everybody may. Open (now < until): nobody. Half-open (until has passed): one, the probe, for as long as its host lives and
 -- its time isn't up; what it says closes the breaker or opens it anew. Nothing here is in the journal: it is about minutes.
+-- Shares: P:hosts of 00_base.lua.
 
 do
   local ERRORS_MAX, OPEN_MS = 5, 30000

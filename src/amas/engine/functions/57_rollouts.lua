@@ -3,6 +3,7 @@
 --                       and those in whose place it stands
 --       P:suspended:<capability>@<pool>: see 07_routes.lua
 -- A gate's task has a field J<round> once that round's score is counted.
+-- Shares: P:t:<id> of 00_base.lua.
 
 do
   -- Return the pools of which scores are counted: those on trial, and their bases.

@@ -1,10 +1,13 @@
 -- What is remembered of crashes and recoveries.
 --
---   P:t:<id> field H    msgpack of {agent -> whether it was sound}: the agents that the task has crashed; absent for most tasks
+--   P:t:<id> of 00_base.lua, field H   msgpack of {agent -> whether it was sound}: the agents that the task has crashed; absent
+--                       for most tasks
 --   P:recovering hash   what failed and hasn't been made good: name -> msgpack of [since (ms), cause, subject, [task ids]]; it is over
 --                       as soon as none of these tasks is queued or delayed
 --   P:recoveries stream at, cause, subject, ms, tasks: the newest KEPT recoveries
 --   P:recovered  hash   <cause>:<bucket> how many, <cause>:ms how long together: since the engine began
+-- Shares: P:h:<host> and P:hosts of 00_base.lua;
+--         P:choosy of 08_choices.lua.
 
 do
   local POISONED = 3          -- as in model/healing.py

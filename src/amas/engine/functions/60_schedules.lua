@@ -1,23 +1,43 @@
 -- Schedules: P:schedules hash name -> blob, P:schedules:due zset name by next time, P:schedule:<name> hash fired, passed_over, last, id, w.
+-- Shares: P:t:<id> and P:w:<id> of 00_base.lua.
 
 do   -- a block of its own: Lua takes 200 local names in one, and these are nobody else's
 
 local SUBMIT_NOTHING = ''
 
--- schedule: keep a schedule.  caller: Schedules.put.  ARGV: now, name, blob, due ('' while it is paused).  returns 1 when it is new
+-- Whether what is kept under a name isn't what the caller saw there.  seen: nil where any may be.
+local function differs(name, seen)
+  return seen and call('HGET', P .. ':schedules', name) ~= seen
+end
+
+-- schedule: keep a schedule.  caller: Schedules.put.
+--   ARGV: now, name, blob, due ('' while it is paused), and the blob in whose place it comes where no other may be lost
+--   returns 1 when it is new, 0, or -1 where another one is there: nothing was done
 local function schedule(keys, args)
   begin(keys, args)
   local name, due = args[2], args[4]
+  if differs(name, args[5]) then return -1 end
   if due == '' then call('ZREM', P .. ':schedules:due', name) else call('ZADD', P .. ':schedules:due', due, name) end
   return call('HSET', P .. ':schedules', name, args[3])
 end
 
--- unschedule: drop a schedule; what it submitted goes on.  ARGV: now, name.  returns 1, or 0 when there is none
+-- unschedule: drop a schedule; what it submitted goes on.  caller: Schedules.drop.
+--   ARGV: now, name, and as above the blob that is to go.  returns 1, 0 when there is none, or -1 where another one is there
 local function unschedule(keys, args)
   begin(keys, args)
+  if differs(args[2], args[3]) then return -1 end
   call('ZREM', P .. ':schedules:due', args[2])
   call('DEL', key('schedule', args[2]))
   return call('HDEL', P .. ':schedules', args[2])
+end
+
+-- schedule_instead: keep a schedule as it is written another way; its times are left alone.  caller: Schedules.instead.
+--   ARGV: name, blob (as it was found), the other blob.  returns 1, or 0 where it was changed or dropped meanwhile
+local function schedule_instead(keys, args)
+  local all = keys[1] .. ':schedules'
+  if redis.call('HGET', all, args[1]) ~= args[2] then return 0 end
+  redis.call('HSET', all, args[1], args[3])
+  return 1
 end
 
 -- due: the schedules whose time has come.  caller: the cron duty.  ARGV: now, limit
@@ -67,6 +87,7 @@ end
 
 redis.register_function('amas1_schedule', schedule)
 redis.register_function('amas1_unschedule', unschedule)
+redis.register_function('amas1_schedule_instead', schedule_instead)
 redis.register_function('amas1_due', due)
 redis.register_function('amas1_fire', fire)
 

@@ -1,6 +1,8 @@
 -- The kill switch: agents, pools or the whole fleet that get nothing, and lose at once what they have.
 -- Keys: P:killed   set   agents' ids, pools' names, '*' for the fleet; kept by `desire` together with the wishes that say so
--- Channel: P:host:<host>, a line `<task> <attempt>` for each attempt to stop; what it says afterwards the fence refuses.
+-- Channel: P:host:<host> of 00_base.lua, a line `<task> <attempt>` for each attempt to stop; what it says afterwards the fence
+--          refuses.
+-- Shares: P:bell, P:hosts, P:queues, P:r:<host> and P:t:<id> of 00_base.lua.
 
 do
   -- Return what says whether an agent is killed: by its id, its pool (a roll-out's variants count to it), or all are.

@@ -7,7 +7,8 @@
 --       P:signing           hash    kid -> blob: the public halves of the keys that sign or have signed
 --       P:signing:until     hash    kid -> when it signs no more (ms), for those that a rotation ends early
 --       P:signing:ended     hash    kid -> when it was ended at once (ms)
--- Channel: P:tokens: there is something to sign.
+-- Channel: P:tokens, rung when there is something to sign.
+-- Shares: P:hosts of 00_base.lua.
 
 do
   local ASKED_MAX, ANSWER_MS = 10000, 30000

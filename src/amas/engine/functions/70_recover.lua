@@ -1,6 +1,7 @@
 -- Putting a lost engine's work into a new one, as the records tell it. Caller of both: engine/recovery.py, journal.py.
 --
 --   P:mark   string   tells this engine's data from any other's, for as long as they exist
+-- Shares: P:c:<id>, P:open, P:s:<id>, P:t:<id>, P:w:<id> and P:wt:<id> of 00_base.lua.
 
 -- What the records know of a task may be a few claims behind the truth: the next attempt's number must be higher than any before.
 local ATTEMPTS_UNRECORDED_MAX = 16

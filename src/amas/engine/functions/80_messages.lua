@@ -85,8 +85,8 @@ end
 -- An item is the length of its head, its head in msgpack, and the body as it came: msgpack of here has no word for bytes.
 local function push_capped(name, about, body)
   about = cmsgpack.pack(about)
-  call('LPUSH', P .. ':' .. name, struct.pack('>I4', #about) .. about .. body)
-  call('LTRIM', P .. ':' .. name, 0, LISTED - 1)
+  call('LPUSH', name, struct.pack('>I4', #about) .. about .. body)
+  call('LTRIM', name, 0, LISTED - 1)
 end
 
 local function body_of(entry)
@@ -130,7 +130,7 @@ local function put_one_back(inbox, id, entry, retries)
   if expires <= R.now then
     add('expired', 1)
   elseif times > retries then
-    push_capped('mdead', {inbox, id, times, R.now}, body_of(entry))
+    push_capped(P .. ':mdead', {inbox, id, times, R.now}, body_of(entry))
     add('dead', 1)
   else
     call('LPUSH', waiting(priority, inbox), string.sub(entry, 1, 8) .. string.char(times) .. string.sub(entry, 10))
@@ -330,7 +330,7 @@ local function msg_send(keys, args)
     if why then
       refused[#refused + 1] = {i - 1, why, holds[inbox], why == 'full' and room_in_ms(inbox) or 0}
       if why ~= 'same' then add('refused_' .. why, 1) end
-      if why == 'replayed' or why == 'stale' then push_capped('maudit', {why, id, m[2], agent_of(inbox), R.now}, body_of(m[4])) end
+      if why == 'replayed' or why == 'stale' then push_capped(P .. ':maudit', {why, id, m[2], agent_of(inbox), R.now}, body_of(m[4])) end
     else
       were[inbox] = were[inbox] or holds[inbox]
       known[id], holds[inbox] = true, holds[inbox] + 1
@@ -517,7 +517,7 @@ end
 local function msg_audit(keys, args)
   local now = start(keys, args)
   for _, e in ipairs(cmsgpack.unpack(args[2])) do
-    push_capped('maudit', {e[1], e[2], e[3], e[4], now}, e[5])
+    push_capped(P .. ':maudit', {e[1], e[2], e[3], e[4], now}, e[5])
     add('refused_' .. e[1], 1)
   end
   flush()

@@ -2,7 +2,8 @@
 --
 --   P:calls:<rule> <each>:<whom> <ms>  hash  slot of time (a sixtieth of the stretch) -> calls taken in it; gone when the last has left
 --   P:refusals                         list  the newest REFUSALS_KEPT refusals, the newest first (blobs)
---   P:totals: tool_calls_allowed, tool_calls_refused
+--   P:stands                           hash  an MCP server, as it is declared -> what it said of its tools when it was first asked (blob)
+-- Shares: P:totals of 00_base.lua: tool_calls_allowed, tool_calls_refused.
 --
 -- A call counts until its slot has left the stretch altogether: so never more than the limit fall into any stretch, and room comes a
 -- sixtieth of it late at most. Nothing here is in the journal: it is about the use of tools, not about tasks.
@@ -82,6 +83,15 @@ do
     return 1
   end
 
+  -- first_said: what an MCP server said of its tools when a host first asked it.  caller: ToolLedger.first_said.
+  --   ARGV: the server, as it is declared, what it says now (blob).  returns what stands: the first that was ever said.
+  local function first_said(keys, args)
+    local name = keys[1] .. ':stands'
+    redis.call('HSETNX', name, args[1], args[2])
+    return redis.call('HGET', name, args[1])
+  end
+
+  redis.register_function('amas1_first_said', first_said)
   redis.register_function('amas1_take_calls', take_calls)
   redis.register_function('amas1_note_calls', note_calls)
 end
