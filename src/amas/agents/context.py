@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from amas.agents.dependency import Dependency, SyncDependency
-from amas.agents.mail import Correspondent, MailCall, SyncCorrespondent
+from amas.agents.mail import Correspondent, MailCall, SyncCorrespondent, sent
 from amas.artifacts.store import ArtifactStore
 from amas.core.authority import lacks
 from amas.core.breaker import Outcome
@@ -31,6 +31,7 @@ from amas.model.flow import (
 )
 from amas.model.goal import SubTask
 from amas.model.limits import Amounts
+from amas.model.message import SENT_STEP, sent_of
 from amas.model.policy import Decision
 from amas.model.states import TaskState
 from amas.model.task import Failure, Json, RetryPolicy, TaskOutcome, TaskSpec
@@ -85,6 +86,11 @@ class Context(Correspondent):
     """When this attempt is stopped, in milliseconds since the epoch; 0 for never."""
     member: Member
     """The agent's place in the hierarchy, and what it may do."""
+
+    @property
+    def traceparent(self) -> str:
+        """Where this attempt stands in its trace (W3C), for a service that it calls; empty where there is no trace."""
+        return self.spec.traceparent
 
     @property
     @abstractmethod
@@ -296,9 +302,12 @@ class Context(Correspondent):
                 self._said = Counter[str]()
             self._said[key] += 1
             key = f"{key}/{self._said[key]}"
-        name = f"{RESERVED_PREFIX}message/{key}"
-        known, result = await self.recall(name)
-        return result if known else await self.keep(name, msgspec.to_builtins(await self.mail(said)))
+        name = f"{SENT_STEP}{key}"
+        known, kept = await self.recall(name)
+        if not known:
+            kept = await self.keep(name, msgspec.to_builtins(sent(said, await self.mail(said))))
+        found = sent_of(kept)
+        return found.came if found else kept
 
     @abstractmethod
     async def recall(self, name: str) -> tuple[bool, Json]:

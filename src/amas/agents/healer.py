@@ -21,10 +21,9 @@ from amas.engine.desired import DesiredState, Wish
 from amas.engine.queue import TaskQueue
 from amas.engine.recoveries import Recoveries
 from amas.errors import EngineError
-from amas.model.desired import Desired
 from amas.model.fleet import PoolSpec
 from amas.model.flow import BUILT_IN
-from amas.model.healing import POISON, STUCK, Crash, Quarantine
+from amas.model.healing import BY_HOST, POISON, STUCK, Crash, Quarantine
 from amas.model.states import AgentStatus, TaskState
 from amas.observe import events
 from amas.observe.logging import Log
@@ -219,7 +218,7 @@ class Healer:
         agent_id, now_ms = seat.agent.agent_id, self.now_ms()
         lasts_s, version = seat.pool.healing.quarantine_s, seat.pool.version
         until_ms = now_ms + round(lasts_s * 1000) if lasts_s else 0
-        held = Quarantine(by=f"host {self._host_id}", why=why, at_ms=now_ms, until_ms=until_ms, version=version)
+        held = Quarantine(by=f"{BY_HOST}{self._host_id}", why=why, at_ms=now_ms, until_ms=until_ms, version=version)
         self._obey_one(agent_id, held)
         wish = Wish(f"quarantine:{agent_id}", held)
         while True:
@@ -235,19 +234,20 @@ class Healer:
             try:
                 revision = await self._means.desired.revision()
                 if revision != self._revision or self.quarantined:
-                    self.obey(await self._means.desired.read())
+                    wanted = await self._means.desired.read()
+                    self.obey(wanted.quarantines, revision=wanted.revision)
                     self._revision = revision
             except EngineError:
                 pass  # whoever is quarantined stays so
             await asyncio.sleep(LOOK_S)
 
-    def obey(self, wanted: Desired) -> None:
-        """Hold back whom the desired state quarantines, and let the others go."""
-        if wanted.revision < self._written:
+    def obey(self, quarantines: Mapping[str, Quarantine], *, revision: int) -> None:
+        """Hold back whom the desired state of this revision quarantines, and let the others go."""
+        if revision < self._written:
             return  # what was read before our own last word came
         now_ms = self.now_ms()
-        for agent_id in {*wanted.quarantines, *self.quarantined}:
-            spec, held = self._spec_of(agent_id), wanted.quarantines.get(agent_id)
+        for agent_id in {*quarantines, *self.quarantined}:
+            spec, held = self._spec_of(agent_id), quarantines.get(agent_id)
             if spec is None:
                 self.forget(agent_id)
                 continue

@@ -55,7 +55,7 @@ from amas.errors import EngineError
 from amas.model.desired import Seats
 from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.gate import GateSpec
-from amas.model.healing import Crash
+from amas.model.healing import Crash, Quarantine
 from amas.model.numbers import Numbers, expand, ranges
 from amas.model.policy import PolicyRule
 from amas.model.states import AgentStatus
@@ -70,6 +70,7 @@ from amas.sealing import Seal
 from amas.settings import EngineSettings, HostSettings
 
 NO_RESTARTS: Mapping[str, int] = MappingProxyType({})
+NO_QUARANTINES: Mapping[str, Quarantine] = MappingProxyType({})
 FLUSH_S = 10.0
 """Seconds for the last outcomes when a host leaves; an engine that is away longer leaves the rest to the reaper."""
 
@@ -204,7 +205,7 @@ class Host:
         self._policies = PolicyManager(
             fleet, ToolLedger(engine), log=log, patient=lambda call: insist(call, draw=self._rng.random)
         )
-        self._toolbox = Toolbox(self._policies)
+        self._toolbox = Toolbox(self._policies, ToolLedger(engine).first_said)
         self._toolbox.follow(fleet.pools, self._tools)
         self._services = Services(
             host_id=self.host_id,
@@ -273,13 +274,15 @@ class Host:
         revision: int = 0,
         restarts: Mapping[str, int] = NO_RESTARTS,
         policies: tuple[PolicyRule, ...] = (),
+        quarantines: Mapping[str, Quarantine] = NO_QUARANTINES,
     ) -> None:
         """Run these agents of these pools, and no others; returns when the engine knows, while those that go may still work.
 
         An agent whose pool has changed is made anew when it has done what it runs, which ends with the code that it began with;
         a pool that can't be imported keeps the agents that it has. `pools`: the whole fleet's. `gate`, `tools`: the fleet's.
         `revision`: of what is wanted, told to the engine. `restarts`: when agents were asked to be restarted, by the engine's
-        clock (ms). `policies`: the fleet's, which hold from here on. Does nothing unless the host works.
+        clock (ms). `policies`: the fleet's, which hold from here on. `quarantines`: who gets no tasks, from the moment that it
+        is here. Does nothing unless the host works.
         """
         if self.state is not HostState.WORKING:
             return
@@ -307,6 +310,7 @@ class Host:
             for slots, squad in self._squad_of.items()
             if slots in going or squad in (*self._squads.values(), self._flow)
         }
+        self._healer.obey(quarantines, revision=revision)  # before anything is awaited: no claim offers who has just come
         self._restart(restarts)
         self._revision = revision
         self._pump.wake.set()
@@ -429,6 +433,7 @@ class Host:
                     ("health", self._health.run()),
                     ("healing", self._healer.run()),
                     ("policies", self._policies.run()),
+                    ("sealing", SealKeys(engine).stay(self._home.payloads, self.host_id)),
                     *([("mail", self._mail.run())] if self._mail else []),
                 )
             ]

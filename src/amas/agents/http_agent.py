@@ -3,14 +3,13 @@
 Each task is one POST, and what comes back is its result. Who runs that server needs to know nothing of us. What an answer means:
 2xx the result; 429 that the task waits as long as `Retry-After` says, which is no failure; another 4xx that no attempt can help;
 anything else, or silence, that another attempt may. It calls the host that is declared and no other: redirects within it are
-followed, others refused; an address within a private network is called only where `private` says so, and what was looked up is
-what is connected to, so that a name can't change its mind in between.
+followed, others refused; an address within a private network is called only where `private` says so, one under which clouds give
+out credentials never, and what was looked up is what is connected to, so that a name can't change its mind in between.
 """
 
 import asyncio
 import email.utils
 import http.client
-import ipaddress
 import os
 import re
 import socket
@@ -32,6 +31,7 @@ from amas.errors import ExpressionInvalid, FleetError, GiveUp, RateLimited, Retr
 from amas.model.fleet import PoolSpec
 from amas.model.task import Json
 from amas.model.token import AUDIENCE
+from amas.policy.outbound import allowed, is_public
 from amas.secrets import is_reference, revealed
 
 ANSWER_BYTES_MAX = 64 << 20
@@ -124,6 +124,8 @@ class HttpAgent(BaseAgent):
             "idempotency-key": task.id,  # another attempt at a task is the same request
             **await self._own_headers(),
         }
+        if task.traceparent:
+            headers.setdefault("traceparent", task.traceparent)
         if self.spec.token_audience:
             headers["authorization"] = f"Bearer {await task.token(self.spec.token_audience)}"
         async with Dependency(task, f"http/{urlsplit(self.spec.url).netloc}", judge=_outcome):
@@ -175,7 +177,11 @@ class HttpAgent(BaseAgent):
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
         looked_up = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         address = str(looked_up[0][4][0])
-        if not self.spec.private and not ipaddress.ip_address(address.partition("%")[0]).is_global:
+        if not allowed(address):
+            raise GiveUp(
+                f"{host} is at {address}, a link-local or metadata address, which is never called", code="address_refused"
+            )
+        if not self.spec.private and not is_public(address):
             raise GiveUp(
                 f"{host} is at {address}, which is no public address: say `private: true` under http where that is meant",
                 code="address_refused",

@@ -119,7 +119,7 @@ class _Child:
                 id=context.id,
                 attempt=context.attempt,
                 agent_id=context.agent_id,
-                spec=context.spec,
+                spec=msgspec.structs.replace(context.spec, traceparent=context.traceparent),
                 pool=self._agent.pool,
                 results=context.results,
                 failures=context.failures,

@@ -13,7 +13,7 @@ import msgspec
 from amas.artifacts.store import ArtifactStore
 from amas.errors import MessageError
 from amas.model.authority import Member
-from amas.model.message import Message, MessageType
+from amas.model.message import Message, MessageType, Sent
 from amas.model.states import Priority
 from amas.model.task import Json
 from amas.observe.logging import Log
@@ -81,6 +81,12 @@ class Reached(msgspec.Struct, frozen=True):
     """agent id -> the id of its message."""
     full: dict[str, float]
     """agent id -> seconds after which its inbox, which took nothing, may have room."""
+
+
+def sent(said: MailCall, came: Json) -> Sent:
+    """Return what a task keeps of a sending and of what came of it."""
+    assert isinstance(said, Send | Ask | Broadcast), "only what goes out is done once"
+    return Sent(said.recipients if isinstance(said, Broadcast) else said.recipient, said.type, msgspec.to_builtins(came))
 
 
 class Correspondent(ABC):

@@ -36,7 +36,7 @@ class JournaledTools(WrapperToolset[Context]):
                 outcome = {"result": to_jsonable_python(await super().call_tool(name, tool_args, ctx, tool))}
             except ModelRetry as error:
                 outcome = {"retry": error.message}
-            kept = await ctx.deps.keep(step, outcome)
+            kept = await ctx.deps.keep(step, {"tool": name, **outcome})  # its name is for who reads the journal or the trace
         if "retry" in kept:
             raise ModelRetry(kept["retry"])
         return kept["result"]

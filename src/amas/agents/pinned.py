@@ -32,7 +32,9 @@ class Pinned(http.client.HTTPConnection):
         """Connect to the address, and with TLS make sure that it is the host's; ConnectionAbortedError once nobody waits."""
         self.sock = socket.create_connection((self._address, self.port), self.timeout)
         if self._secure:
-            self.sock = _trusted().wrap_socket(self.sock, server_hostname=self.host)
+            tls = _trusted().wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
+            self.sock = tls  # so that a handshake a byte at a time can be ended, too
+            tls.do_handshake()
         if self._ended:
             self.close()
             raise ConnectionAbortedError("the attempt was stopped")

@@ -1,8 +1,10 @@
-"""What goes between a host and the engine: outcomes out, tasks in, one round trip at a time.
+"""What goes between a host and the engine: outcomes out, tasks in, two calls under way at most.
 
-One call is under way at a time, so whatever gathers meanwhile goes with the next: an idle host answers at once, a busy one works
-in batches as large as the engine's own pace makes them. After trouble the engine and the host compare what they believe to be
-running here: an answer that was lost may have claimed tasks, a message that was lost may have cancelled some.
+Whatever gathers while both are goes with the next: an idle host answers at once, a busy one works in batches as large as the
+engine's own pace makes them. The second is for what comes while the first waits for the disk: outcomes of what was just claimed,
+and work for which a bell rang since; the engine takes it up with its next turn instead of the one after. After trouble the engine
+and the host compare what they believe to be running here: an answer that was lost may have claimed tasks, a message that was lost
+may have cancelled some. They do so between calls, since what is under way is neither here nor there.
 """
 
 import asyncio
@@ -25,6 +27,8 @@ from amas.model.states import TaskState
 from amas.model.task import Claimed, Completion
 from amas.observe import events
 
+CALLS = 2
+"""Calls under way at a time: one is there for the engine while it brings the other to the disk."""
 POLL_LEAST_S = 1.0
 """Seconds between looks without a bell, up to twice that: a lost message costs this much and no more."""
 
@@ -54,6 +58,9 @@ class Pump:
         self._in_doubt = True  # a host that comes back under its name may have left tasks behind
         self._returned: list[tuple[str, int] | tuple[str, int, Usage]] = []
         """Attempts of agents that were restarted, to be given back."""
+        self._under_way = self._failed = 0
+        """Exchanges under way, and calls that failed since one went well."""
+        self._mending = False
 
     def take(self, attempt: Attempt, outcome: Outcome) -> None:
         """Take an attempt's end."""
@@ -128,20 +135,22 @@ class Pump:
 
     async def run(self) -> None:
         """Carry until closed."""
-        tries = 0
+        async with asyncio.TaskGroup() as group:
+            for _ in range(CALLS):
+                group.create_task(self._carry(), name="pump's call")
+
+    async def _carry(self) -> None:
+        """Make one call after the other until closed."""
         while True:
             try:
                 carried = await self.run_once()
             except EngineError as error:
-                tries += 1
+                self._failed += 1
                 self._in_doubt = True
-                if tries == 1:
+                if self._failed == 1:
                     self._services.log.warning("the engine doesn't take our calls", event=events.ENGINE_TROUBLE, why=str(error))
-                await asyncio.sleep(pause_s(tries, least_s=PAUSE_MIN_S, most_s=PAUSE_MAX_S, draw=self._services.draw))
+                await asyncio.sleep(pause_s(self._failed, least_s=PAUSE_MIN_S, most_s=PAUSE_MAX_S, draw=self._services.draw))
                 continue
-            if tries:
-                self._services.log.info("the engine takes our calls again", event=events.ENGINE_BACK, tries=tries)
-                tries = 0
             if not carried:
                 if self._closing and not self.outbox:
                     return
@@ -149,16 +158,14 @@ class Pump:
                 self.wake.clear()
 
     async def run_once(self) -> bool:
-        """Say and ask what there is; return whether there was anything."""
-        if self._lost:
-            await self._register()
-            self._lost = False
-        if self._returned or self._in_doubt:
-            await self._agree()
+        """Say and ask what there is; return whether there was anything that no other call will see to."""
+        if not await self._sound():
+            return False
         parcel = self.outbox.take()
         ask = self._slots.ask() if self.claiming else None
         if not (ask or parcel.completions or parcel.failures):
             return False
+        self._under_way += 1
         try:
             lessons = self.lessons.take(monotonic_s()) if parcel.completions else ()
             said = Exchange(parcel.completions, parcel.failures, ask.groups if ask else (), lessons)
@@ -168,6 +175,9 @@ class Pump:
             if ask:
                 self._slots.answered(ask, ())
             raise
+        finally:
+            self._under_way -= 1
+        self._well()
         claimed = answer.claimed or ()
         if ask:
             self._slots.answered(ask, [task.agent_id for task in claimed])
@@ -180,6 +190,31 @@ class Pump:
         for task_id, why in answer.refused:
             self._services.log.debug("an outcome was refused", event=events.OUTCOME_REFUSED, task_id=task_id, why=why)
         return True
+
+    async def _sound(self) -> bool:
+        """Mend what is wrong before the next exchange; return False while others are under way whose answers that needs."""
+        if self._mending:
+            return False
+        if self._lost or self._returned or self._in_doubt:
+            if self._under_way:
+                return False
+            self._mending = True
+            try:
+                if self._lost:
+                    await self._register()
+                    self._lost = False
+                await self._agree()
+            finally:
+                self._mending = False
+                self.wake.set()
+            self._well()
+        return True
+
+    def _well(self) -> None:
+        """Note that the engine took a call."""
+        if self._failed:
+            self._services.log.info("the engine takes our calls again", event=events.ENGINE_BACK, tries=self._failed)
+            self._failed = 0
 
     async def _agree(self) -> None:
         """Give back what is to be done elsewhere, and mend what the engine and the host believe differently."""

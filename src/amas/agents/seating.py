@@ -74,6 +74,7 @@ class Seating:
             revision=desired.revision,
             restarts=desired.restarts,
             policies=desired.fleet.policies if desired.fleet else (),
+            quarantines=desired.quarantines,
         )
         self._carried_out = desired.revision
         return True

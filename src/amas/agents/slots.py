@@ -1,7 +1,8 @@
 """Free capacity: which agents may take how many tasks, and which pools have reason to ask.
 
 A pool asks when a bell rang for one of its queues, and goes on asking while it gets all that it asked for. A claim that returned
-less has emptied its queues: the pool is silent until the next bell or the slow safety net. A blocking agent's slot counts only
+less has emptied its queues: the pool is silent until the next bell or the slow safety net. While one is under way another follows
+only when a bell has rung since. A blocking agent's slot counts only
 while there is a thread for it. Agents come and go while claims are under way: one that goes is offered no more, and has left when
 the last slot that was taken is given back. Used by the host and its pump, on the event loop only; no I/O.
 """
@@ -15,13 +16,15 @@ from amas.engine.queue import Slots
 class PoolSlots:
     """The free slots of one pool: each agent's id once for each task that it may take."""
 
-    __slots__ = ("blocking", "each", "free", "queues", "rings")
+    __slots__ = ("asked", "blocking", "each", "free", "queues", "rings")
 
     def __init__(self, queues: tuple[str, ...], *, each: int, blocking: bool) -> None:
         """`each` agent takes that many tasks at a time; a `blocking` one needs a thread for each."""
         self.queues, self.each, self.blocking = queues, each, blocking
         self.free: deque[str] = deque()
         self.rings = 0
+        self.asked = -1
+        """The count of rings at the last claim that is under way; -1 for none. Until the next ring another would find nothing."""
 
 
 class Ask:
@@ -132,7 +135,9 @@ class FreeSlots:
 
     def ask(self) -> Ask | None:
         """Take out slots for the next claim, fairly over the pools that have reason to ask; None when none has."""
-        pools = [pool for pool in self._wanted if pool.free and (self._threads > 0 or not pool.blocking)]
+        pools = [
+            pool for pool in self._wanted if pool.free and pool.asked != pool.rings and (self._threads > 0 or not pool.blocking)
+        ]
         if not pools:
             return None
         ask, left = Ask(), self._batch_max
@@ -142,6 +147,7 @@ class FreeSlots:
             if count:
                 ask.groups.append(Slots(pool.queues, [pool.free.popleft() for _ in range(count)]))
                 ask.pools.append((pool, pool.rings))
+                pool.asked = pool.rings
                 left -= count
                 if pool.blocking:
                     self._threads -= count
@@ -151,6 +157,9 @@ class FreeSlots:
 
     def answered(self, ask: Ask, agent_ids: Iterable[str]) -> None:
         """Put back what a claim left over; `agent_ids` are those that got a task, once for each."""
+        for pool, rings in ask.pools:
+            if pool.asked == rings:
+                pool.asked = -1
         used = Counter(agent_ids)
         if used.total() == sum(len(slots.agent_ids) for slots in ask.groups):
             return  # nothing is left over, and there may be more

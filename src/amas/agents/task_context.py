@@ -45,9 +45,10 @@ from amas.model.policy import Decision
 from amas.model.states import Layer, TaskState
 from amas.model.task import Claimed, Failure, JournaledStep, Json, Submission, TaskOutcome
 from amas.model.tools import ToolCard
+from amas.model.trace import parse
 from amas.observe import events
 from amas.observe.logging import Log
-from amas.observe.tracing import Tracing
+from amas.observe.tracing import Tracing, within
 from amas.policy.deliveries import Delivered
 from amas.secrets import scrubbed
 
@@ -240,6 +241,11 @@ class TaskContext(Context):
             await insist(lambda: self._services.queue.score(self.id, number, score, agent_ids), draw=self._services.draw)
 
     @property
+    def traceparent(self) -> str:
+        """The attempt's own span, where this host tells of it."""
+        return self.trace.traceparent if self.trace else self.spec.traceparent
+
+    @property
     def workspace(self) -> Path:
         """The task's folder, below its workflow's."""
         if self._workspace is None:
@@ -252,8 +258,13 @@ class TaskContext(Context):
         """The host's log with this attempt's fields."""
         self.active_s = monotonic_s()
         if self._log is None:
+            place = parse(self.spec.traceparent) if self.spec.traceparent else None
             self._log = self._services.log.bind(
-                agent_id=self.agent_id, task_id=self.id, workflow_id=self.spec.workflow_id, attempt=self.attempt
+                agent_id=self.agent_id,
+                task_id=self.id,
+                workflow_id=self.spec.workflow_id,
+                attempt=self.attempt,
+                **({"trace_id": place.trace_id} if place else {}),
             )
         return self._log
 
@@ -388,7 +399,7 @@ class TaskContext(Context):
         assert self._steps is not None, "a step is recalled before it is kept"
         self._steps[name] = held
         if self.trace:
-            self.trace.end_step(name, calls)
+            self.trace.end_step(name, result, calls)
         return await self._services.values.get(decode(held))
 
     @_counted
@@ -402,7 +413,8 @@ class TaskContext(Context):
     @_counted
     async def use_tool(self, name: str, arguments: dict[str, Json], key: str) -> Json:
         """Have the host's toolbox do it."""
-        return await self._services.tools.use(self, name, arguments, key)
+        with self.trace.using(name, key) if self.trace else within(self.spec.traceparent):
+            return await self._services.tools.use(self, name, arguments, key)
 
     @_counted
     async def tools(self) -> list[ToolCard]:

@@ -1,4 +1,4 @@
-"""What an attempt that is traced tells: its task, itself, its steps, its requests to models, its messages.
+"""What an attempt that is traced tells: its task, itself, its steps, its requests to models, its uses of tools, its messages.
 
 Only for attempts whose task came with a `traceparent` that is kept; all others have None in the place of an `AttemptTrace`. The
 task's span is told by the attempt that ends it, so a task that ends without one (cancelled, overdue) has none of its own.
@@ -10,16 +10,21 @@ from contextlib import contextmanager
 import msgspec
 
 from amas.clock import now_ns
+from amas.errors import AmasError
 from amas.model.blob import unwrap
 from amas.model.cost import ModelCall
 from amas.model.message import Message
-from amas.model.task import Claimed, Completion, FailedAttempt, Failure
+from amas.model.task import Claimed, Completion, FailedAttempt, Failure, Json
+from amas.model.tools import STEPS, use_step
 from amas.model.trace import TraceContext, attempt_name, span_of
 from amas.observe import tracing
 from amas.observe.tracing import Attributes, Span, Tracing, known, within
 
 STEPS_BEGUN_MAX = 1000
 """Of an attempt, begun and not kept: agents may look for any number of steps."""
+
+_TOLD = -1
+"""In the place of when a step began that another span tells of."""
 
 _failure = msgspec.msgpack.Decoder(Failure)
 
@@ -53,11 +58,13 @@ class AttemptTrace:
         if len(self._begun) < STEPS_BEGUN_MAX:
             self._begun[name] = now_ns()
 
-    def end_step(self, name: str, calls: Sequence[ModelCall]) -> None:
+    def end_step(self, name: str, result: Json, calls: Sequence[ModelCall]) -> None:
         """Tell of a step that was kept, and of the requests that it took, one after the other: of each the duration is known."""
         end_ns = now_ns()
-        step = self._place._replace(span_id=span_of(f"{self._place.span_id}/{name}"))
-        self._tell(f"step {name}", self._place, step.span_id, self._begun.pop(name, end_ns), end_ns, _of_step(name))
+        if name.startswith(STEPS) or (start_ns := self._begun.pop(name, end_ns)) == _TOLD:  # a tool's use is told by `using`
+            return
+        step = self._place._replace(span_id=self._id_of(name))
+        self._tell(*_of_step(name, result), self._place, step.span_id, start_ns, end_ns)
         for number, call in reversed(list(enumerate(calls))):
             start_ns = end_ns - call.duration_ms * 1_000_000
             about: Attributes = {
@@ -66,10 +73,33 @@ class AttemptTrace:
                 tracing.GEN_AI_MODEL: call.model,
                 tracing.GEN_AI_INPUT_TOKENS: call.input_tokens,
                 tracing.GEN_AI_OUTPUT_TOKENS: call.output_tokens,
+                tracing.GEN_AI_CACHED_TOKENS: call.cached_tokens or "",
             }
             span_id = span_of(f"{step.span_id}/{number}")
             self._tracing.tell(Span(f"chat {call.model}", step, span_id, start_ns, end_ns, about, kind="CLIENT"))
             end_ns = start_ns
+
+    @contextmanager
+    def using(self, tool: str, key: str) -> Iterator[None]:
+        """Tell of one use of a tool of the fleet, unless the journal has it; what the tool asks of others goes on with its span.
+
+        A model's call is journaled as a step around it, for which this span stands, too.
+        """
+        step, asked, error, kind = use_step(tool, key), f"tool/{key}", "", ""
+        place = self._place._replace(span_id=self._id_of(step))
+        try:
+            with within(str(place)):
+                yield
+        except BaseException as raised:
+            error, kind = repr(raised), _type_of(raised)
+            raise
+        finally:
+            if start_ns := self._begun.pop(step, 0):
+                by_model = asked in self._begun
+                if by_model:
+                    self._begun[asked] = _TOLD
+                about = {"amas.step": step, **_of_tool(tool, asked if by_model else ""), tracing.ERROR_TYPE: kind}
+                self._tell(f"execute_tool {tool}", about, self._place, place.span_id, start_ns, now_ns(), error)
 
     @contextmanager
     def mailing(self, what: str, *, sends: bool) -> Iterator[None]:
@@ -93,29 +123,32 @@ class AttemptTrace:
     def ended(self, outcome: Completion | FailedAttempt | None, *, took_s: float, suspended: bool) -> None:
         """Tell of the attempt, and of its task where that ends with it."""
         claimed, spec = self._claimed, self._claimed.spec
-        end_ns, error, final = now_ns(), "", isinstance(outcome, Completion)
+        end_ns, error, code, final = now_ns(), "", "", isinstance(outcome, Completion)
         said = "succeeded" if final else "suspended" if suspended else "stopped"
         if isinstance(outcome, FailedAttempt):
             failure = _failure.decode(unwrap(outcome.failure))
-            said, error = "failed", f"{failure.code}: {failure.message}"
+            said, code, error = "failed", failure.code, f"{failure.code}: {failure.message}"
             counts = not outcome.later and outcome.provider is None
             final = outcome.final or (counts and claimed.failures >= spec.retry.retries)
         start_ns = end_ns - round(took_s * 1e9)
+        agent = claimed.agent_id.rpartition("-")[0] or claimed.agent_id
         about: Attributes = {
             tracing.GEN_AI_OPERATION: "invoke_agent",
             tracing.GEN_AI_AGENT_ID: claimed.agent_id,
-            tracing.GEN_AI_AGENT_NAME: claimed.agent_id.rpartition("-")[0],
+            tracing.GEN_AI_AGENT_NAME: agent,
             tracing.ATTEMPT: claimed.attempt,
             tracing.HOST_ID: self._host_id,
             tracing.OUTCOME: said,
+            tracing.ERROR_TYPE: code,
         }
         task = self._place._replace(span_id=span_of(claimed.id))
-        self._tell(f"attempt {claimed.attempt}", task, self._place.span_id, start_ns, end_ns, about, error)
+        self._tell(f"invoke_agent {agent}", about, task, self._place.span_id, start_ns, end_ns, error)
         if final:
             start_ns = spec.submitted_ms * 1_000_000 or start_ns
             named = {tracing.CAPABILITY: spec.capability, tracing.TENANT: spec.tenant, "amas.task.key": spec.key}
+            named |= {tracing.OUTCOME: said, tracing.ERROR_TYPE: code}
             name = f"task {spec.title or spec.key or spec.capability}"
-            self._tell(name, self._parent(), task.span_id, start_ns, end_ns, {**named, tracing.OUTCOME: said}, error)
+            self._tell(name, named, self._parent(), task.span_id, start_ns, end_ns, error)
 
     def _parent(self) -> TraceContext:
         """Return the task's parent: another task, its workflow, or who submitted it."""
@@ -125,19 +158,38 @@ class AttemptTrace:
         above = spec.parent_id or spec.workflow_id
         return place._replace(span_id=span_of(above)) if above else place
 
+    def _id_of(self, step: str) -> str:
+        return span_of(f"{self._place.span_id}/{step}")
+
     def _tell(  # noqa: PLR0913, PLR0917  a span's parts
-        self, name: str, parent: TraceContext, span_id: str, start_ns: int, end_ns: int, about: Attributes, error: str = ""
+        self, name: str, about: Attributes, parent: TraceContext, span_id: str, start_ns: int, end_ns: int, error: str = ""
     ) -> None:
         ours = {tracing.TASK_ID: self._claimed.id, tracing.WORKFLOW_ID: self._claimed.spec.workflow_id}
         self._tracing.tell(Span(name, parent, span_id, start_ns, end_ns, {**ours, **about}, error=error))
 
 
-def _of_step(name: str) -> Attributes:
-    """Return what the name of a model agent's step says: `tool/<request>/<call>/<retry>`."""
-    kind, _, rest = name.partition("/")
-    if kind != "tool" or rest.count("/") < 2:
-        return {"amas.step": name}
-    return {"amas.step": name, tracing.GEN_AI_OPERATION: "execute_tool", tracing.GEN_AI_TOOL_CALL: rest.split("/")[1]}
+def place_of(claimed: Claimed) -> str:
+    """Return what an attempt that another process works at goes on with; empty where its task came with no trace."""
+    trace = AttemptTrace.of(tracing.process_tracing(), claimed, "")
+    return trace.traceparent if trace else claimed.spec.traceparent
+
+
+def _of_step(name: str, result: Json) -> tuple[str, Attributes]:
+    """Return how a step's span is called, and what its name and result say: a model agent's calls keep the tool's name."""
+    tool = result.get("tool") if name.startswith("tool/") and isinstance(result, dict) else None
+    if not isinstance(tool, str) or name.count("/") < 3:
+        return f"step {name}", {"amas.step": name}
+    return f"execute_tool {tool}", {"amas.step": name, **_of_tool(tool, name)}
+
+
+def _of_tool(tool: str, asked: str) -> Attributes:
+    """Return what a tool's span says; `asked`: the step of a model's call, `tool/<request>/<call>/<retry>`, empty without one."""
+    call = asked.removeprefix("tool/").partition("/")[2].rpartition("/")[0]
+    return {tracing.GEN_AI_OPERATION: "execute_tool", tracing.GEN_AI_TOOL: tool, tracing.GEN_AI_TOOL_CALL: call}
+
+
+def _type_of(error: BaseException) -> str:
+    return error.code if isinstance(error, AmasError) else type(error).__name__
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from amas.model.schedule import Schedule
 from amas.model.task import TaskSpec
 from amas.observe import events
 from amas.observe.logging import process_log
+from amas.observe.tracing import beginning, current
 from amas.orchestration.submission import goal_submission
 
 PAUSE_MAX_S = 1.0
@@ -53,7 +54,11 @@ class Cron:
         schedule, next_ms = found.schedule, 0
         try:
             at_ms, next_ms = cron.turn(schedule, found.due_ms, now_ms)
-            fate = await self._schedules.fire(found, self._firing(schedule, at_ms, now_ms) if at_ms else None, next_ms=next_ms)
+            if not at_ms:
+                await self._schedules.fire(found, None, next_ms=next_ms)
+                return
+            with beginning(f"schedule {schedule.name}", {"amas.schedule": schedule.name}):
+                fate = await self._schedules.fire(found, self._firing(schedule, at_ms, now_ms), next_ms=next_ms)
         except EngineError:
             raise
         except AmasError as error:  # one schedule's trouble is no other's; it is tried again with the next time
@@ -70,12 +75,13 @@ class Cron:
         first = timed_id(at_ms, schedule.name)
         if schedule.goal is not None:
             root_id = timed_id(at_ms, f"{schedule.name}/root")
+            goal = self._values.heard(schedule.goal)
             opening, submission = goal_submission(
-                schedule.goal, limits=self._limits, workflow_id=first, root_id=root_id, now_ms=now_ms, values=self._values
+                goal, limits=self._limits, workflow_id=first, root_id=root_id, now_ms=now_ms, values=self._values
             )
             return Firing(at_ms, first, [submission], opening)
         assert schedule.task is not None
-        task = schedule.task
+        task, traceparent = schedule.task, current()
         spec = TaskSpec(
             capability=task.capability,
             input=task.input,
@@ -84,5 +90,7 @@ class Cron:
             timeout_s=task.timeout_s,
             retry=task.retry,
             tenant=task.tenant,
+            traceparent=traceparent,
+            submitted_ms=now_ms if traceparent else 0,
         )
         return Firing(at_ms, first, [make_submission(first, spec, priority=task.priority, pool=task.pool, cost_s=task.cost_s)])

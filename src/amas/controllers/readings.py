@@ -6,8 +6,8 @@ none is ever made up. `Memory` is what rates and durations need of earlier looks
 leads next goes on from it.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from pathlib import Path
 
 import msgspec
@@ -16,20 +16,23 @@ from msgspec.structs import replace
 from amas.clock import monotonic_s
 from amas.controllers.figures import Figures
 from amas.controllers.machine import Machine
+from amas.core.healing import pools_down
 from amas.engine.connection import Engine
-from amas.engine.desired import DesiredState
+from amas.engine.desired import DesiredState, is_session
 from amas.engine.hooks import Hooks
 from amas.engine.hosts import HostRegistry, HostView
 from amas.engine.inbox import Inboxes
 from amas.engine.limits import BudgetView, Limits
 from amas.engine.queue import TaskQueue
-from amas.engine.recoveries import Recoveries
+from amas.engine.recoveries import Recoveries, UnderWay
 from amas.engine.routes import Routes
 from amas.errors import LimitUnknown, RecordsError
 from amas.model.alerts import Reading, Readings
 from amas.model.backup import BackupSpec
-from amas.model.desired import Desired
-from amas.model.fleet import FleetSpec, PoolSpec
+from amas.model.desired import FLEET_KILLED, Desired
+from amas.model.fleet import VARIANT, FleetSpec, PoolSpec
+from amas.model.healing import Quarantine, Recovery
+from amas.model.numbers import named
 from amas.records.store import Records
 from amas.settings import MessageSettings
 
@@ -91,12 +94,14 @@ class Meter:
         pools = desired.pools or self._fleet.pools
         totals, depths = await self._queue.totals(), await self._queue.depths()
         waiting = {pool.name: waits(pool, depths) for pool in pools}
-        memory = _remembered(memory, hosts, totals, waiting, now_ms=now_ms, held=_held(desired))
+        could = {host.id for host in hosts if could_work(host, waiting, desired)}
+        memory = _remembered(memory, hosts, totals, now_ms=now_ms, could=could)
         memory = replace(memory, backup_ms=self._figures.backup_at_ms or memory.backup_ms or now_ms if fleet.backup else 0)
         found = [
             *(Reading("queue_depth", float(depth), {"pool": pool}) for pool, depth in waiting.items()),
             *self._of_tasks(memory, totals),
-            *_of_agents(hosts, pools, now_ms),
+            *_of_agents(hosts, pools, desired.quarantines, now_ms),
+            *_of_quarantine(pools, desired.quarantines),
             *_of_hosts(hosts, memory, desired.hosts or fleet.hosts, now_ms),
             *await self._of_losses(hosts, now_ms),
             *_of_backups(fleet.backup, memory, now_ms),
@@ -120,8 +125,8 @@ class Meter:
     async def _of_losses(self, hosts: Iterable[HostView], now_ms: int) -> list[Reading]:
         """Return which hosts were lost and aren't back, and how long it took until the tasks of those lost lately went on."""
         found = await self._recoveries.newest(limit=RECOVERIES_MAX)
-        made_good = [each for each in found if each.cause == "host_lost" and now_ms - each.at_ms <= WINDOW_MS]
-        waiting = [each.subject for each in await self._recoveries.under_way() if each.cause == "host_lost"]
+        made_good = [each for each in found if _of_a_host(each) and now_ms - each.at_ms <= WINDOW_MS]
+        waiting = [each.subject for each in await self._recoveries.under_way() if _of_a_host(each)]
         lost = {*waiting, *(each.subject for each in made_good)} - {host.id for host in hosts}
         readings = [Reading("host_lost", 1.0, {"host": host_id}) for host_id in sorted(lost)[:LOST_MAX]]
         if made_good:
@@ -224,6 +229,11 @@ def placed(host: HostView) -> Counter[str]:
     return Counter({card.pool: card.count for card in host.about.pools})
 
 
+def _of_a_host(each: Recovery | UnderWay) -> bool:
+    """Return whether a host was lost: one that agents were placed on, since sessions of others come and go as they like."""
+    return each.cause == "host_lost" and not is_session(each.subject)
+
+
 def _of_backups(spec: BackupSpec | None, memory: Memory, now_ms: int) -> Iterator[Reading]:
     """Yield how old the newest back-up is, where any are declared; one that is on its way at its time isn't missed."""
     if spec is not None:
@@ -232,20 +242,32 @@ def _of_backups(spec: BackupSpec | None, memory: Memory, now_ms: int) -> Iterato
         yield Reading("backups_missed", float(max(0, int(age_s // spec.every_s) - 1)))
 
 
-def _held(desired: Desired) -> frozenset[str]:
-    return frozenset(host for host, order in desired.orders.items() if order.cordoned or order.drained)
+def could_work(host: HostView, waiting: Mapping[str, int], desired: Desired) -> bool:
+    """Return whether tasks wait that one of the host's agents may take: it is neither quarantined, killed nor unwell."""
+    order = desired.orders.get(host.id)
+    if (order is not None and (order.cordoned or order.drained)) or FLEET_KILLED in desired.kills:
+        return False
+    barred: dict[str, set[int]] = defaultdict(set)
+    for pool, number in map(named, {*host.figures.troubled, *desired.quarantines, *desired.kills}):
+        barred[pool].add(number)
+    return any(
+        waiting.get(card.pool, 0)
+        and card.pool not in desired.kills
+        and card.pool.partition(VARIANT)[0] not in desired.kills
+        and card.count > sum(low <= number <= high for number in barred[card.pool] for low, high in card.numbers)
+        for card in host.about.pools
+    )
 
 
 def _remembered(
     memory: Memory,
     hosts: Iterable[HostView],
     totals: Mapping[str, int],
-    waiting: Mapping[str, int],
     *,
     now_ms: int,
-    held: Set[str],
+    could: Set[str],
 ) -> Memory:
-    """Return the memory after a look; `held`: hosts that aren't to get work."""
+    """Return the memory after a look; `could`: hosts that have somebody for what waits."""
     now = (now_ms, totals.get("succeeded", 0), totals.get("failed", 0))
     old = [each for each in memory.ended if each[1] <= now[1] and each[2] <= now[2]]  # an engine that began anew counts anew
     recent = [each for each in old if now_ms - each[0] <= WINDOW_MS]
@@ -254,15 +276,16 @@ def _remembered(
     for host in hosts:
         last = memory.hosts.get(host.id)
         last = last if last is not None and last.since_ms == host.since_ms else None
-        could = host.id not in held and any(waiting.get(pool, 0) for pool in placed(host))
-        busy_ms = last.busy_ms if last is not None and could and not host.running else now_ms
+        busy_ms = last.busy_ms if last is not None and host.id in could and not host.running else now_ms
         cpu_s = host.figures.cpu_s
         cpu = (cpu_s - last.cpu_s) * 1000 / (now_ms - last.at_ms) if last is not None and now_ms > last.at_ms else -1.0
         seen[host.id] = HostMemory(host.since_ms, now_ms, cpu_s, busy_ms, cpu)
     return Memory((*before, *recent, now), seen, memory.backup_ms)
 
 
-def _of_agents(hosts: Iterable[HostView], pools: Iterable[PoolSpec], now_ms: int) -> Iterator[Reading]:
+def _of_agents(
+    hosts: Iterable[HostView], pools: Iterable[PoolSpec], quarantines: Mapping[str, Quarantine], now_ms: int
+) -> Iterator[Reading]:
     live: Counter[str] = Counter()
     status = dict.fromkeys(STATUSES, 0)
     for host in hosts:
@@ -275,11 +298,20 @@ def _of_agents(hosts: Iterable[HostView], pools: Iterable[PoolSpec], now_ms: int
             status["error"] += len(troubled)
             status["working"] += working
             status["idle"] += max(0, here.total() - working - len(troubled))
-        yield Reading("agents_unhealthy", float(len(troubled)), {"host": host.id})
+        yield Reading("agents_unhealthy", float(len(troubled - quarantines.keys())), {"host": host.id})
     for name, count in status.items():
         yield Reading("agents", float(count), {"status": name})
     for pool in pools:
         yield Reading("agents_missing", float(max(0, pool.replicas - live[pool.name])), {"pool": pool.name})
+
+
+def _of_quarantine(pools: Collection[PoolSpec], quarantines: Mapping[str, Quarantine]) -> Iterator[Reading]:
+    """Yield what crashes have left of each pool; whom a person or a run-book holds, those know."""
+    crashed = Counter(named(agent)[0] for agent, held in quarantines.items() if held.crashed)
+    down = pools_down(quarantines, pools)
+    for pool in pools:
+        yield Reading("agents_quarantined", float(crashed[pool.name]), {"pool": pool.name})
+        yield Reading("pool_down", float(pool.name in down), {"pool": pool.name})
 
 
 def _of_hosts(hosts: list[HostView], memory: Memory, wanted: int, now_ms: int) -> Iterator[Reading]:

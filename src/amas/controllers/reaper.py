@@ -7,6 +7,7 @@ back, the hosts get one lease's time before any counts as lost.
 """
 
 from amas.controllers.figures import Figures
+from amas.engine.desired import is_session
 from amas.engine.hosts import HostRegistry
 from amas.errors import EngineDiskFull, EngineUnreachable
 from amas.observe import events
@@ -45,7 +46,7 @@ class Reaper:
             if lost is None:
                 return PAUSE_S
             late_s = lost.late_ms / 1000
-            self._figures.hosts_lost += 1
+            self._figures.hosts_lost += not is_session(lost.id)
             self._figures.tasks_given_back += lost.tasks
             process_log().warning(
                 "gave back a silent host's tasks", event=events.HOST_LOST, host_id=lost.id, tasks=lost.tasks, late_s=late_s

@@ -25,6 +25,7 @@ from amas.controllers.declarer import Declarer
 from amas.controllers.errands import Errands
 from amas.controllers.figures import DutyWatch, Figures
 from amas.controllers.host_scaler import HostScaler
+from amas.controllers.leading import DUTY, LEASE_S
 from amas.controllers.logs import LogKeeper
 from amas.controllers.notices import Notifier
 from amas.controllers.placer import Placer
@@ -58,9 +59,6 @@ from amas.observe.logging import process_log
 from amas.records.store import Records
 from amas.settings import AlertSettings, EngineSettings, HostSettings, LogSettings, MessageSettings, OrchestrationLimits
 
-DUTY = "controllers"
-LEASE_S = 3.0
-"""A dead leader's duties rest this long: half of a host's lease, so that it hardly adds to a host's recovery."""
 PAUSE_MIN_S, PAUSE_MAX_S = 0.1, 10.0
 RESIGN_S = 1.0
 

@@ -1,4 +1,4 @@
-"""Workflows as spans: told by the recorder when it has recorded their end, where tracing is on.
+"""Workflows as spans, told by the recorder when it has recorded their end, where tracing is on; and the traces of what ended.
 
 A workflow's times and the trace that it belongs to stand in the records, so that whoever leads can tell of it.
 """
@@ -9,9 +9,12 @@ from contextlib import suppress
 from amas.errors import RecordsError
 from amas.model.journal import JournalEntry
 from amas.model.states import WorkflowState
+from amas.model.task import TaskView
 from amas.model.trace import span_of
-from amas.observe.tracing import OUTCOME, TENANT, WORKFLOW_ID, Span, Tracing, known
+from amas.observe.tracing import GEN_AI_OPERATION, OUTCOME, TENANT, WORKFLOW_ID, Span, Tracing, known, process_tracing
+from amas.records.history import History
 from amas.records.store import Records
+from amas.records.views import WorkflowRecord
 
 WORKFLOWS_MAX = 100
 """In one sweep of the recorder, which mustn't fall behind for want of spans."""
@@ -31,13 +34,34 @@ async def _span(records: Records, workflow_id: str, state: WorkflowState) -> Spa
     found = await records.workflow(workflow_id)
     if found is None:
         return None
-    task_id = found.root_id or next((task.id for task in await records.tasks(workflow_id=workflow_id, limit=1)), "")
-    task = await records.task(task_id)
+    task = await _first_task(records, found)
     place = known(task.traceparent) if task else None
     if task is None or place is None:
         return None
     name = " ".join(found.goal.text.split())[:120] if found.goal else "of a flow"
-    about = {WORKFLOW_ID: workflow_id, OUTCOME: state.value, TENANT: task.tenant}
+    about = {GEN_AI_OPERATION: "invoke_workflow", WORKFLOW_ID: workflow_id, OUTCOME: state.value, TENANT: task.tenant}
     error = "" if state is WorkflowState.SUCCEEDED else state.value
     started_ns, ended_ns = found.created_ms * 1_000_000, found.finished_ms * 1_000_000
     return Span(f"workflow {name}", place, span_of(workflow_id), started_ns, ended_ns, about, error=error)
+
+
+async def trace_of_end(history: History, subject: str) -> str:
+    """Return the `traceparent` for who is told that a task or a workflow ended: the span that tells of it, "" without a trace.
+
+    Where the trace isn't kept, or this fleet doesn't trace, that is what its submitter sent.
+    """
+    task = None
+    with suppress(RecordsError):
+        task = await history.task(subject)
+        if task is None and (workflow := await history.workflow(subject)) is not None:
+            task = await _first_task(history, workflow)
+    if task is None:
+        return ""
+    place = known(task.traceparent) if process_tracing() is not None else None
+    return str(place._replace(span_id=span_of(subject))) if place else task.traceparent
+
+
+async def _first_task(history: History, workflow: WorkflowRecord) -> TaskView | None:
+    """Return a task of a workflow with its trace, which all of them have."""
+    task_id = workflow.root_id or next((task.id for task in await history.tasks(workflow_id=workflow.id, limit=1)), "")
+    return await history.task(task_id)

@@ -18,6 +18,7 @@ from amas.agents.threads import DaemonThreads
 from amas.controllers.errands import Errands
 from amas.controllers.notices import iso
 from amas.controllers.occurrences import asked, patterns_of, read
+from amas.controllers.traces import trace_of_end
 from amas.core.hooks import asks_for, hears, pause_s
 from amas.engine.connection import Engine
 from amas.engine.hooks import CHANNEL, Hooks, Kept
@@ -48,10 +49,11 @@ CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 HOUR_MS = 3_600_000
 
 
-def cloud_event(event: HookEvent, *, source: str) -> bytes:
-    """Return the body of a post: an event as CloudEvents 1.0 has it in JSON."""
+def cloud_event(event: HookEvent, *, source: str, traceparent: str = "") -> bytes:
+    """Return the body of a post: an event as CloudEvents 1.0 has it in JSON, with its extension for distributed tracing."""
     return msgspec.json.encode(
         {
+            **({"traceparent": traceparent} if traceparent else {}),
             "specversion": "1.0",
             "id": event.id,
             "source": source,
@@ -129,30 +131,33 @@ class Webhooks:
                 await self._post(kept.hook, event)
             except PostFailed as error:
                 failing_ms = failing_ms or self._hooks.now_ms()
-                if await self._failed(kept.hook, event, error, failing_ms=failing_ms):
+                if not await self._failed(kept.hook, event, error, failing_ms=failing_ms):
                     return
             else:
                 failing_ms = 0
-                await self._hooks.got(kept.hook.id, event.id)
+                if not await self._hooks.got(kept.hook.id, event.id):
+                    return
 
     async def _post(self, hook: Hook, event: HookEvent) -> None:
         try:
             secret = secret_for(hook.id, hook.secret, fleet_secret=self._secret)
         except SettingInvalid as error:
             raise PostFailed(str(error)) from error
-        body = cloud_event(event, source=self._source)
-        headers = headers_of(event.id, body, secret, at_s=self._hooks.now_ms() // 1000) | {"Content-Type": CONTENT_TYPE}
+        traceparent = await trace_of_end(self._history, event.subject)
+        trace = {"traceparent": traceparent} if traceparent else {}
+        body = cloud_event(event, source=self._source, **trace)
+        headers = headers_of(event.id, body, secret, at_s=self._hooks.now_ms() // 1000) | {"Content-Type": CONTENT_TYPE} | trace
         told = partial(post, hook.url, body, headers, reach=self._reach, timeout_s=POST_TIMEOUT_S)
         await asyncio.get_running_loop().run_in_executor(self._threads, told)
 
     async def _failed(self, hook: Hook, event: HookEvent, error: PostFailed, *, failing_ms: int) -> bool:
-        """Note a failure; return whether the hook was disabled by it."""
+        """Note a failure; return whether the hook is to be told on: it is there, and wasn't disabled by this."""
         now_ms, retry_ms = self._hooks.now_ms(), self._settings.retry_h * HOUR_MS
         event = msgspec.structs.replace(event, tries=event.tries + 1, error=str(error)[:500])
         over = now_ms - event.taken_ms >= retry_ms
         disable = now_ms - failing_ms >= DISABLED_AFTER * retry_ms
         again_ms = 0 if over else now_ms + round(pause_s(event.tries, random.random()) * 1000)  # noqa: S311  jitter, no secret
-        await self._hooks.failed(hook.id, event, again_ms=again_ms, disable=disable)
+        there = await self._hooks.failed(hook.id, event, again_ms=again_ms, disable=disable)
         if disable:
             process_log().error(
                 "a webhook is disabled: it has done nothing but fail",
@@ -160,4 +165,4 @@ class Webhooks:
                 webhook=hook.id,
                 why=str(error),
             )
-        return disable
+        return there and not disable

@@ -7,6 +7,7 @@ import msgspec
 
 from amas.model.desired import Desired, Scale
 from amas.model.fleet import FleetSpec
+from amas.model.meant import meant_or_known
 
 
 class FieldChange(msgspec.Struct, frozen=True):
@@ -79,7 +80,7 @@ def why_not(desired: Desired, pool_name: str, replicas: int) -> str:
         return "no fleet is declared: start one with `amas up`, or declare one with `amas apply FILE`"
     sizes = _sizes(desired)
     if pool_name not in sizes:
-        return f"there is no pool {pool_name!r}: this fleet has {', '.join(sorted(sizes))}"
+        return f"there is no pool {pool_name!r}{meant_or_known(pool_name, sizes)}"
     limits = fleet.limits
     if not 0 <= replicas <= limits.max_agents_per_pool:
         return (
@@ -183,5 +184,8 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 def _fields(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[FieldChange]:
     for field in [*after, *(field for field in before if field not in after)]:
-        if before.get(field) != after.get(field):
+        filled = {} in (before.get(field), after.get(field)) and any(
+            each.startswith(f"{field}.") for each in (*before, *after)
+        )  # a mapping that was empty, or is now: its keys tell it
+        if before.get(field) != after.get(field) and not filled:
             yield FieldChange(field, before.get(field), after.get(field))

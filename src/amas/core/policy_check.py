@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from amas.core.arguments import LONG_MAX, MILLIONTHS, folder_of
 from amas.core.policies import Known, KnownPool, matches
+from amas.model.meant import did_you_mean
 from amas.model.numbers import named
 from amas.model.policy import GRANT, ArgumentTest, CallLimit, PolicyRule
 from amas.model.states import Layer
-from amas.model.yamlfile import did_you_mean
 
 RULES_MAX = 1000
 PER_MIN_S, PER_MAX_S = 1.0, 31 * 86_400.0

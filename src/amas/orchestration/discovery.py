@@ -10,6 +10,7 @@ from itertools import islice
 from amas.engine.hosts import HostRegistry
 from amas.engine.registry import AgentRegistry, Enrolled
 from amas.engine.roster import Roster, Seen, Span
+from amas.model.labels import Selector
 from amas.model.remote import RegisteredAgent, is_remote
 from amas.model.states import AgentStatus, Layer
 
@@ -25,7 +26,7 @@ class Discovery:
         *,
         capability: str = "",
         layer: Layer | str = "",
-        labels: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | Selector | None = None,
         status: AgentStatus | None = None,
         limit: int = 1000,
     ) -> list[RegisteredAgent]:
@@ -33,13 +34,11 @@ class Discovery:
 
         A fleet's own follow by pool and number; they have their pool's labels, and the labels `pool` and `host` besides.
         """
-        wanted = dict(labels or {})
-        facets = [f"label:{name}={value}" for name, value in wanted.items()]
-        facets += [f"capability:{capability}"] if capability else []
-        facets += [f"layer:{Layer(layer).value}"] if layer else []
-        at_ms = self._registry.now_ms()
-        afar = [elsewhere(one, at_ms) for one in await self._registry.find(facets, limit=limit if status is None else None)]
-        found = [agent for agent in afar if status is None or agent.status is status]
+        wanted = labels if isinstance(labels, Selector) else Selector.of(labels or {})
+        facets = facets_of(capability=capability, layer=Layer(layer).value if layer else "", labels=wanted)
+        most, at_ms = limit if status is None and wanted.is_exact else None, self._registry.now_ms()
+        afar = [elsewhere(one, at_ms) for one in await self._registry.find(facets, limit=most)]
+        found = [agent for agent in afar if status in {None, agent.status} and wanted.allows(agent.labels)]
         if len(found) < limit:
             roster = Roster(await self._hosts.all(), now_ms=self._hosts.now_ms())
             own = _own(roster, capability, str(layer), wanted, status)
@@ -55,9 +54,13 @@ class Discovery:
         return _here(seen) if seen else None
 
 
-def _own(
-    roster: Roster, capability: str, layer: str, labels: Mapping[str, str], status: AgentStatus | None
-) -> Iterator[RegisteredAgent]:
+def facets_of(*, capability: str, layer: str, labels: Selector) -> list[str]:
+    """Return what the engine's index knows of what is wanted of remote agents: all but what labels ask for beyond one value."""
+    named = {f"capability:{capability}": capability, f"layer:{layer}": layer}
+    return [*(facet for facet, said in named.items() if said), *(f"label:{name}={value}" for name, value in labels.exact.items())]
+
+
+def _own(roster: Roster, capability: str, layer: str, labels: Selector, status: AgentStatus | None) -> Iterator[RegisteredAgent]:
     """Yield a fleet's own agents to which all that is said applies."""
     for pool, spans in roster.spans.items():
         hosts = {span.host.id for span in spans if _fits(span, capability, layer, labels)}
@@ -65,11 +68,11 @@ def _own(
             yield from (_here(seen) for seen in roster.agents(pools=(pool,), status=status) if seen.span.host.id in hosts)
 
 
-def _fits(span: Span, capability: str, layer: str, labels: Mapping[str, str]) -> bool:
+def _fits(span: Span, capability: str, layer: str, labels: Selector) -> bool:
     card = span.card
     if (capability and capability not in card.capabilities) or (layer and card.layer != layer):
         return False
-    return labels.items() <= _labels(span).items()
+    return labels.allows(_labels(span))
 
 
 def _labels(span: Span) -> dict[str, str]:

@@ -13,7 +13,8 @@ import msgspec
 
 from amas.core.gates import mistakes as gate_mistakes
 from amas.model.gate import GateSpec
-from amas.model.yamlfile import YamlFile, did_you_mean, shipped_folder
+from amas.model.meant import did_you_mean
+from amas.model.yamlfile import YamlFile, shipped_folder
 
 FanOut = Literal["whole", "file_groups", "packages"]
 """One specialist for all, one for each group of files, or one for each package."""

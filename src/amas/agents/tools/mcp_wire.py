@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -61,16 +61,16 @@ class ServerProcess:
         assert process.stdin and process.stdout and process.stderr, "all three are pipes"
         tasks = [
             asyncio.create_task(self._hear(process.stdout, said), name="mcp-out"),
-            asyncio.create_task(_say(theirs, process.stdin), name="mcp-in"),
+            asyncio.create_task(self._say(theirs, process.stdin, process.pid), name="mcp-in"),
             asyncio.create_task(self._keep_last_words(process.stderr), name="mcp-err"),
         ]
         try:
             yield heard, ours
         finally:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _kill(process.pid)
             for task in tasks:
                 task.cancel()
+            _let_go(process)
             await asyncio.gather(process.wait(), *tasks, return_exceptions=True)
             for stream in (said, heard, ours, theirs):
                 stream.close()
@@ -85,7 +85,7 @@ class ServerProcess:
                     return
                 if not line:
                     last = self._last_words.decode(errors="replace").strip().rpartition("\n")[2][-SAID_CHARS:]
-                    self.why_ended = f"it ended{f': {last}' if last else ''}"
+                    self.why_ended = self.why_ended or f"it ended{f': {last}' if last else ''}"
                     return
                 try:
                     message = SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
@@ -93,17 +93,36 @@ class ServerProcess:
                     continue  # what servers print by mistake
                 await said.send(message)
 
+    async def _say(self, messages: ObjectReceiveStream[SessionMessage], to: asyncio.StreamWriter, pid: int) -> None:
+        async with messages:
+            async for each in messages:
+                to.write(each.message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n")
+                try:
+                    await to.drain()
+                except OSError:  # it ended, or it lives on and will never hear us
+                    self.why_ended = self.why_ended or "it doesn't listen any more"
+                    _kill(pid)
+                    return
+
     async def _keep_last_words(self, lines: asyncio.StreamReader) -> None:
         while piece := await lines.read(1 << 16):
             self._last_words += piece
             del self._last_words[: -4 * SAID_CHARS]
 
 
-async def _say(messages: ObjectReceiveStream[SessionMessage], to: asyncio.StreamWriter) -> None:
-    async with messages:
-        async for each in messages:
-            to.write(each.message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n")
-            await to.drain()
+def _let_go(process: asyncio.subprocess.Process) -> None:
+    """Close our ends of its pipes: asyncio waits for their other ends, which one that left the session may hold open."""
+    pipes: asyncio.SubprocessTransport = process._transport  # type: ignore[attr-defined]  # there is no other way to them
+    for number in (0, 1, 2):
+        if isinstance(pipe := pipes.get_pipe_transport(number), asyncio.WriteTransport):
+            pipe.abort()
+        elif pipe is not None:
+            pipe.close()
+
+
+def _kill(leader: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 class ServerAddress:
@@ -112,7 +131,10 @@ class ServerAddress:
     def __init__(self, tool: str, url: str, headers: Mapping[str, str], *, private: bool) -> None:
         self._url, self._headers = url, headers
         self.why_ended = ""
-        self._guarded = _Guarded(tool, private=private)
+        self._guarded = _Guarded(tool, private=private, forgotten=self._forgotten)
+
+    def _forgotten(self) -> None:
+        self.why_ended = "it has forgotten the session: it was started anew"
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Any]:
@@ -131,8 +153,9 @@ class ServerAddress:
 class _Guarded(httpx2.AsyncBaseTransport):
     """Connects to the address that was looked at, and reads no more than it should."""
 
-    def __init__(self, tool: str, *, private: bool) -> None:
-        self._tool, self._private = tool, private
+    def __init__(self, tool: str, *, private: bool, forgotten: Callable[[], None]) -> None:
+        """`forgotten` is called when the server doesn't know the session any more."""
+        self._tool, self._private, self._forgotten = tool, private, forgotten
         self._inner = httpx2.AsyncHTTPTransport()
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -147,6 +170,8 @@ class _Guarded(httpx2.AsyncBaseTransport):
         request.extensions = {**request.extensions, "sni_hostname": host}
         response = await self._inner.handle_async_request(request)
         request.url = request.url.copy_with(host=host)
+        if response.status_code == 404 and "mcp-session-id" in request.headers:
+            self._forgotten()
         if response.headers.get("content-encoding", "identity") != "identity":
             await response.aclose()
             raise httpx2.RemoteProtocolError("the server packs its answers, which was not asked for", request=request)

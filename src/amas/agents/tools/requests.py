@@ -7,7 +7,6 @@ needs `private: true`, and those under which clouds give out a machine's credent
 
 import asyncio
 import http.client
-import ipaddress
 import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,8 +21,9 @@ from amas.agents.tools.parameters import of_declared
 from amas.errors import SecretUnreadable, ToolFailed, ToolMisused
 from amas.model.task import Json
 from amas.model.tools import ToolCard, ToolSpec, placeholders
-from amas.policy.outbound import allowed
-from amas.secrets import revealed, scrubbed
+from amas.observe.tracing import current
+from amas.policy.outbound import allowed, is_public
+from amas.secrets import revealed_headers, scrubbed
 
 THREADS = 16
 """Requests of one tool at a time; the others wait, within their time-outs."""
@@ -58,7 +58,7 @@ class RequestTool:
     async def run(self, use: Use) -> Json:
         """Send the request; ToolFailed unless the answer is 2xx. The result is the answer's JSON, or its text."""
         try:
-            headers = await asyncio.to_thread(revealed, self._http.headers)
+            headers = await asyncio.to_thread(revealed_headers, self._http.headers)
         except SecretUnreadable as error:
             raise ToolFailed(f"the tool {self._name} lacks a secret: {error}", tool=self._name) from error
         url, body = self._filled_in(self._parameters.typed(use.arguments))
@@ -92,6 +92,8 @@ class RequestTool:
     async def _talk(self, url: str, headers: Mapping[str, str], body: bytes, use: Use) -> Answer:
         parts, method = urlsplit(url), self._http.method
         ours = {"accept": "application/json, text/*;q=0.9, */*;q=0.1", "accept-encoding": "identity", "user-agent": "amas"}
+        if place := current():
+            ours["traceparent"] = place
         if body:
             ours["content-type"] = "application/json"
         said = {**ours, **headers}
@@ -140,7 +142,7 @@ def reject_address(tool: str, host: str, address: str, *, private: bool) -> None
     """Raise ToolFailed where a tool may not call an address."""
     if not allowed(address):
         raise ToolFailed(f"the tool {tool} may not call {host}: {address} is a link-local or metadata address", tool=tool)
-    if not private and not ipaddress.ip_address(address.partition("%")[0]).is_global:
+    if not private and not is_public(address):
         why = f"{address} is no public address: say private: true with the tool where that is meant"
         raise ToolFailed(f"the tool {tool} may not call {host}: {why}", tool=tool)
 

@@ -15,20 +15,18 @@ from typing import NoReturn, TypeVar
 from amas.agents.context import Context
 from amas.agents.tools.base import Tool, Use
 from amas.agents.tools.functions import PythonTool
-from amas.agents.tools.mcp_server import McpTools
+from amas.agents.tools.mcp_server import FirstSaid, McpTools, nobody_before
 from amas.agents.tools.requests import RequestTool
 from amas.agents.tools.shell import SandboxedTool
 from amas.clock import monotonic_s
 from amas.errors import FleetError, ToolFailed, ToolRefused, ToolUnsure
 from amas.model.fleet import PoolSpec
-from amas.model.flow import RESERVED_PREFIX
+from amas.model.meant import did_you_mean
 from amas.model.policy import Decision, ToolCall, ToolGuard
 from amas.model.task import Json
-from amas.model.tools import ToolCard, ToolSpec, granted, names_of
-from amas.model.yamlfile import did_you_mean
+from amas.model.tools import ToolCard, ToolSpec, granted, names_of, use_step
 from amas.observe import events
 
-STEPS = f"{RESERVED_PREFIX}tool/"
 BEGUN = "/begun"
 """After a use's step, the step that announces it."""
 CARDS_S = 10.0
@@ -40,16 +38,17 @@ _KINDS: dict[str, Callable[[str, ToolSpec], Tool]] = {
     "python": PythonTool,
     "http": RequestTool,
     "shell": SandboxedTool,
-    "mcp": McpTools,
 }
 
 
 class Toolbox:
     """A host's tools."""
 
-    def __init__(self, guard: ToolGuard) -> None:
+    def __init__(self, guard: ToolGuard, first_said: FirstSaid = nobody_before) -> None:
+        """`first_said`: what MCP servers said of their tools to the fleet's first host that asked."""
         self.guard = guard
         """Who decides."""
+        self._first_said = first_said
         self._specs: dict[str, ToolSpec] = {}
         self._pools: dict[str, PoolSpec] = {}
         self._made: dict[str, Tool] = {}
@@ -102,7 +101,7 @@ class Toolbox:
 
     async def use(self, context: Context, tool: str, arguments: dict[str, Json], key: str) -> Json:
         """Return a tool's result, from the journal where this use, `key`, was made before; raises as `Context.tool` says."""
-        step = f"{STEPS}{tool}/{key}"
+        step = use_step(tool, key)
         known, outcome = await context.recall(step)
         if not known:
             outcome = await self._outcome(context, tool, arguments, step)
@@ -146,10 +145,13 @@ class Toolbox:
         if name not in self._made:
             spec = self._specs[name]
             try:
-                self._made[name] = _KINDS[spec.kind](name, spec)
+                self._made[name] = self._new(name, spec)
             except FleetError as error:
                 raise ToolRefused(f"the tool {name} can't be made: {error}", tool=name) from error
         return self._made[name]
+
+    def _new(self, name: str, spec: ToolSpec) -> Tool:
+        return McpTools(name, spec, self._first_said) if spec.kind == "mcp" else _KINDS[spec.kind](name, spec)
 
 
 async def _within(work: Awaitable[Result], tool: str, limit_s: float) -> Result:

@@ -7,15 +7,16 @@ where the fleet has one; the control plane; the hosts. A later stage starts when
 import asyncio
 import os
 import subprocess
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from amas.engine.child import die_with_parent, last_lines, log_size
 from amas.engine.embedded import STOP_S, EmbeddedEngine
-from amas.errors import AmasError, StartFailed
+from amas.errors import AmasError, EngineError, StartFailed
 from amas.platforms.local.home import FleetState, Home
-from amas.platforms.local.ready import READY_FD, READY_LINE
+from amas.platforms.local.ready import MARK, READY_FD, READY_LINE, marked, new_mark
 from amas.platforms.local.request import StartRequest
 
 Process = asyncio.subprocess.Process
@@ -24,6 +25,8 @@ CONTROL_PLANE_STOP_S = 10.0
 """Open requests and live event streams get this long after SIGTERM, before the records are closed."""
 MODEL_STOP_S = 5.0
 """The local model keeps nothing; an answer that is under way is asked for again."""
+DEPOSE_S = 3.0
+"""A leader's lease: after that its word isn't needed any more."""
 DRAIN_MARGIN_S = 5.0
 """Beyond a host's own drain, to give back what it couldn't finish."""
 
@@ -39,6 +42,8 @@ class Child:
     stop_s: float
     """Seconds from SIGTERM to SIGKILL."""
     start_s: float
+    died: Callable[[Process], Coroutine[None, None, None]] | None = None
+    """Told of each process that ended unasked, while the next one starts; it raises nothing."""
 
 
 def stages(request: StartRequest, home: Home, state: FleetState) -> list[list[Child]]:
@@ -102,8 +107,18 @@ def _control_plane(request: StartRequest, home: Home, state: FleetState) -> Chil
             told = True
         return await program.spawn()
 
+    async def died(process: Process) -> None:
+        """Give up in its name what it led: its parent has seen its end, so nobody needs to wait for its lease to end."""
+        from amas.controllers.leading import DUTY, LEASE_S
+        from amas.engine.connection import Engine
+        from amas.engine.hosts import Leadership
+
+        with suppress(EngineError, TimeoutError):
+            async with asyncio.timeout(DEPOSE_S), Engine(state.engine_url, cell=request.cell) as engine:
+                await Leadership(engine, marked(program.name, process.pid, program.mark)).depose(DUTY, lease_s=LEASE_S)
+
     stop_s = CONTROL_PLANE_STOP_S + request.catch_up_s
-    return Child(program.name, spawn, program.said_ready, program.failure, stop_s=stop_s, start_s=request.start_s)
+    return Child(program.name, spawn, program.said_ready, program.failure, stop_s=stop_s, start_s=request.start_s, died=died)
 
 
 def host_name(number: int) -> str:
@@ -132,13 +147,15 @@ class Program:
         self.name, self._argv, self._home, self._fleet_file = name, list(argv), home, fleet_file
         self._model = {"AMAS_MODEL_URL": model_url} if model_url else {}
         self._log_start = 0
+        self.mark = ""
+        """Of the process that was started last."""
         self._ready: asyncio.StreamReader | None = None
         self._transport: asyncio.ReadTransport | None = None
 
     async def spawn(self) -> Process:
         """Return the new process; its standard output and errors go to its log."""
         log = self._home.log(self.name)
-        self._log_start = log_size(log)
+        self._log_start, self.mark = log_size(log), new_mark()
         read_end, write_end = os.pipe()
         try:
             await self._listen(read_end)
@@ -181,4 +198,5 @@ class Program:
     def _environment(self, ready_fd: int) -> dict[str, str]:
         beside = str(Path(self._fleet_file).parent) if self._fleet_file else ""
         paths = [path for path in (os.environ.get("PYTHONPATH", ""), beside) if path]  # a fleet file's agents lie beside it
-        return os.environ | self._model | {READY_FD: str(ready_fd), "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+        told = {READY_FD: str(ready_fd), MARK: self.mark}
+        return os.environ | self._model | told | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}

@@ -11,7 +11,7 @@
       engine/          the embedded engine's append-only file, configuration, lock and socket
       records.sqlite3  the history
       artifacts/       large results        workspaces/  agents' private folders        deliverables/  what goals produced
-      logs/            one file for each process
+      logs/            one file for each process             inputs/      files that people sent with goals
 
 A fleet runs if and only if the lock is held: a `fleet.json` that outlived its supervisor says nothing.
 """
@@ -137,9 +137,12 @@ class Home:
             os.close(handle)
 
     def supervisor_pid(self) -> int | None:
-        """Return the process id of the supervisor that runs here, or None."""
+        """Return the process id of the supervisor that runs here, or None; HomeUnusable where one mayn't look."""
         try:
             handle = os.open(self.lock_file, os.O_RDONLY | os.O_CLOEXEC)
+        except PermissionError as error:
+            why = f"{error.strerror}: it is somebody else's; --home or AMAS_HOME names yours"
+            raise HomeUnusable(f"the data folder {self.folder} can't be read: {why}") from error
         except OSError:
             return None
         try:

@@ -62,16 +62,17 @@ class Keeper:
     async def keep(self) -> None:
         """Start the part again whenever it ends, until `stop`."""
         backoff_s, began = 0.0, monotonic_s()
-        while not self._stopping.is_set():
-            if self._process is not None:
-                await self._watch(self._process)
-            if self._stopping.is_set():
-                return
-            backoff_s = next_backoff_s(backoff_s, ran_s=monotonic_s() - began)
-            if await self._told_to_stop_within(backoff_s):
-                return
-            began = monotonic_s()
-            await self._restart()
+        async with asyncio.TaskGroup() as meanwhile:
+            while not self._stopping.is_set():
+                if self._process is not None:
+                    await self._watch(self._process, meanwhile)
+                if self._stopping.is_set():
+                    return
+                backoff_s = next_backoff_s(backoff_s, ran_s=monotonic_s() - began)
+                if await self._told_to_stop_within(backoff_s):
+                    return
+                began = monotonic_s()
+                await self._restart()
 
     async def renew(self) -> None:
         """End the part in good order and return when `keep` has started it again, or `stop` was called."""
@@ -94,7 +95,7 @@ class Keeper:
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
 
-    async def _watch(self, process: Process) -> None:
+    async def _watch(self, process: Process, meanwhile: asyncio.TaskGroup) -> None:
         exit_code = await process.wait()
         renewing, self._renewing = self._renewing, False
         if not self._stopping.is_set():
@@ -102,6 +103,8 @@ class Keeper:
             if renewing:
                 return
             self._report(self.child.failure(exit_code))
+            if self.child.died is not None:
+                meanwhile.create_task(self.child.died(process), name=f"{self.child.name} died")
 
     async def _restart(self) -> None:
         try:

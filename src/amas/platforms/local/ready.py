@@ -3,15 +3,35 @@
 Ready is one line on an inherited pipe whose number is in the environment: `amas serve` says it when it listens, `amas host` when
 its agents are registered; outside a supervisor that does nothing. The pipe's other end is read in `children.py`; its end without
 a line means that the child died first.
+
+Process numbers come again, also on other machines: a child is known by its number and a *mark* that its supervisor gave it, so
+what is said of one that died is never taken for another's.
 """
 
 import asyncio
 import os
+import secrets
 import signal
 from collections.abc import Callable
 
 READY_FD = "AMAS_READY_FD"
 READY_LINE = b"ready\n"
+MARK = "AMAS_PART_MARK"
+
+
+def new_mark() -> str:
+    """Return a mark that no other process has."""
+    return secrets.token_hex(4)
+
+
+def marked(name: str, pid: int, mark: str) -> str:
+    """Return what a process is called where all that there are must be told apart."""
+    return f"{name}-{pid}-{mark}"
+
+
+def my_name(name: str) -> str:
+    """Return what this process is called there: with the mark of its supervisor, or one of its own."""
+    return marked(name, os.getpid(), os.environ.pop(MARK, "") or new_mark())
 
 
 def tell_ready() -> None:
