@@ -1,6 +1,7 @@
-"""What tests share: one real engine for each test process, and a cell of its own for each test."""
+"""What tests share: one real engine for each test process, a cell of its own for each test; and the order in which they run."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -13,6 +14,50 @@ from amas.engine.embedded import EmbeddedEngine
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy one is no fault
 settings.load_profile("any machine")
+
+# A shell has what it runs in the background ignore Ctrl-C, and so would all that tests start there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+LONG = ("fault", "e2e", "docs", "browser", "integration")
+"""Folders whose tests start processes and wait for them, those that take longest first."""
+ONE_EACH = ("anyio_backend", "engine_url", "postgres")
+"""What every test process has for itself: the tests that need it are too many for one."""
+
+
+def _turn(item: pytest.Item) -> int:
+    """Return how late a test begins: soaks first, small tests last, so that nothing long is left for one process at the end."""
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    if item.get_closest_marker("soak"):
+        return 0
+    return LONG.index(folder) + 1 if folder in LONG else len(LONG) + 1
+
+
+def _group(item: pytest.Item) -> str:
+    """Return which tests a test shares a process with, or '' where it doesn't matter.
+
+    Those of its xdist_group; else those that use the same fixture of the session's or the module's, such as a fleet, so that
+    it is started once.
+    """
+    if mark := item.get_closest_marker("xdist_group"):
+        return str(mark.args[0])
+    used = {name: found[-1] for name, found in item._fixtureinfo.name2fixturedefs.items() if name not in ONE_EACH}
+    scopes = {name: each.scope for name, each in used.items() if each.baseid}  # a plugin's fixtures have none
+    session = sorted(name for name, scope in scopes.items() if scope == "session")
+    return session[0] if session else item.path.stem if "module" in scopes.values() else ""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put tests in order and in groups.
+
+    pytest-xdist reads a test's group from the end of its id, but 3.8 can't write it there with pytest 9.2, which has another name
+    for what it sets: without this, each group is spread over all processes.
+    """
+    items.sort(key=_turn)
+    if config.getoption("loadgroup", False):  # a process of several
+        for item in items:
+            if (group := _group(item)) and not item.nodeid.endswith(f"@{group}"):
+                item._id = type(item._id).parse(f"{item.nodeid}@{group}")
 
 
 @pytest.fixture(scope="session")

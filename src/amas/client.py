@@ -62,6 +62,10 @@ if TYPE_CHECKING:
 
 BATCH_MAX = 1000
 """Tasks in one call of the engine; more go out in several."""
+SINGLE_CALLS = 2
+"""Calls of single submissions under way at a time: one is there for the engine while it brings the other to the disk.
+
+They have no order between them; whoever submits a task that needs another has that one's acknowledgement."""
 ROOM_S = 60.0
 """Seconds for which a submission waits for room in a full queue, where nothing else is said."""
 ROOM_PAUSE_MIN_S, ROOM_PAUSE_MAX_S = 0.02, 1.0
@@ -154,10 +158,12 @@ class Fleet:
         self.queue = TaskQueue(engine)
         self.limits = Limits(engine)
         """What resources allow and hold, and changing it."""
-        self.schedules = Schedules(engine, carry=values.carried)
+        self.schedules = Schedules(engine, carry=values.carried, told=values.told, heard=values.heard)
         """What is submitted at times: `await fleet.schedules.add(Schedule(...))`."""
         self._replies = Replies(engine, self.queue)
-        self._single: Coalescer[NewTask, TaskHandle | Exception] = Coalescer(self._submit_singles, limit=BATCH_MAX)
+        self._single: Coalescer[NewTask, TaskHandle | Exception] = Coalescer(
+            self._submit_singles, limit=BATCH_MAX, calls=SINGLE_CALLS
+        )
         self.workflows = Workflows(engine, carry=values.carried)
         """What happens to workflows as a whole, and dead letters."""
 

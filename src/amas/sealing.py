@@ -200,7 +200,7 @@ def forget_keys() -> None:
 
 
 def derived(master: bytes, info: bytes) -> bytes:
-    """Return 32 bytes that are derived from a random key for one purpose."""
+    """Return 32 bytes that follow from a secret for one purpose (HKDF-SHA256)."""
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 

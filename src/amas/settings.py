@@ -53,7 +53,7 @@ class Field(NamedTuple):
         if variable.at_least is None:
             return variable.meaning or "text"
         noun = "a whole number" if self.kind is int else "a number"
-        return f"{noun} from {variable.at_least:g} to {variable.at_most:g}{unit}"
+        return f"{noun} from {variable.at_least:.15g} to {variable.at_most:.15g}{unit}"
 
     def parse(self, text: str) -> Any:
         """Return the environment's text as this setting's value; SettingInvalid when it can't be one."""
@@ -307,14 +307,14 @@ class ServerSettings(Settings, frozen=True, kw_only=True):
 class OidcSettings(Settings, frozen=True, kw_only=True):
     """How people sign in with their organisation's accounts (OpenID Connect); AMAS_PUBLIC_URL says where they come back to."""
 
-    issuer: Annotated[
-        str, Variable("AMAS_OIDC_ISSUER", pattern=r"https?://[^\s?#@]+", meaning="an address such as https://login.example")
-    ] = ""
+    issuer: Annotated[str, Variable("AMAS_OIDC_ISSUER", pattern=r"https?://[^\s?#@]+", meaning="an address with https://")] = ""
     """The provider, by its very name; empty: nobody signs in so."""
     client_id: Annotated[str, Variable("AMAS_OIDC_CLIENT_ID", pattern=r"[!-~]+", meaning="visible ASCII without spaces")] = ""
     """What the provider calls this fleet."""
     client_secret: Annotated[str, Variable("AMAS_OIDC_CLIENT_SECRET", meaning="what the provider gave", secret=True)] = ""
     """Empty for a public client, which PKCE alone protects."""
+    cli_id: Annotated[str, Variable("AMAS_OIDC_CLI_CLIENT_ID", pattern=r"[!-~]+", meaning="visible ASCII without spaces")] = ""
+    """What it calls `amas login`, a public client; empty: the fleet's own name, where that has no secret."""
     scopes: Annotated[str, Variable("AMAS_OIDC_SCOPES", pattern=r"openid( [!-~]+)*", meaning="openid and more words")] = (
         "openid email profile"
     )

@@ -1,6 +1,8 @@
 """The web page in a real Chromium on a real fleet: a goal from words to deliverable, the map by keyboard, and who can read it."""
 
+import json
 import re
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,20 @@ pytestmark = pytest.mark.xdist_group("browser")
 Visit = Callable[..., Page]
 AXE = REPOSITORY / "web" / "node_modules" / "axe-core" / "axe.min.js"
 GOAL = "Review the code and write a report"
+INKED = """() => {
+    const style = getComputedStyle(document.documentElement), found = {};
+    const statuses = ["idle", "working", "error", "healing"];
+    const names = new Map(statuses.map(name => [style.getPropertyValue(`--${name}`).trim(), name]));
+    const canvas = document.querySelector("canvas");
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    for (let at = 0; at < data.length; at += 4) {
+        if (!data[at + 3]) continue;
+        const name = names.get("#" + [0, 1, 2].map(part => data[at + part].toString(16).padStart(2, "0")).join(""));
+        found[name] = (found[name] ?? 0) + 1;
+    }
+    return found;
+}"""
+"""Counts the map's pixels by the status whose colour they have."""
 PAGES = {
     "/": "Overview",
     "/fleet": "Fleet",
@@ -54,9 +70,46 @@ def test_the_overview_shows_the_fleet_s_figures_as_they_come(visit: Visit, goal:
     page = visit("/")
     agents = page.get_by_role("region", name="Agents working")
     expect(agents).to_contain_text(re.compile(r"of 57: \d+ idle"))
-    expect(page.get_by_role("region", name="Success")).to_contain_text("100%")
+    expect(page.get_by_role("region", name="Success")).to_contain_text(re.compile(r"\d%.*\d succeeded"))
     expect(page.get_by_role("region", name="CPU of the hosts")).to_contain_text(re.compile(r"\d cores"))  # takes two looks
+    expect(page.get_by_role("region", name="Network of the engine")).to_contain_text(re.compile(r"\d \w*B/s"))  # the same
+    expect(page.get_by_role("region", name="Storage")).to_contain_text(re.compile(r"records.*free"))
+    expect(page.get_by_role("region", name="Saved")).to_contain_text("No optimisation is at work")
     expect(page.get_by_role("row", name=re.compile("host-1"))).to_be_visible()
+
+
+def test_a_goal_is_submitted_with_files_of_one_s_own(visit: Visit, project: Path, tmp_path: Path) -> None:
+    page = visit("/goals")
+    files = page.get_by_role("group", name="Files that it is about")
+    expect(files).to_contain_text("1,000 at most, 16 MiB each, 256 MiB together")
+    large = tmp_path / "large.bin"
+    with large.open("wb") as file:
+        file.truncate((16 << 20) + 1)
+    files.locator("input").first.set_input_files([project / "small.py", project / "pyproject.toml", large])
+    expect(files.get_by_role("alert")).to_contain_text("more than 16 MiB: remove it, or name a folder")
+    page.get_by_label("What is wanted").fill("Find the defects in the code")
+    submit = page.get_by_role("button", name="Submit the goal")
+    submit.click()
+    expect(page.locator("form > [role=alert]")).to_contain_text("more than 16 MiB")
+    files.get_by_role("button", name="Remove large.bin").click()
+    expect(files.get_by_role("status")).to_contain_text("2 files")
+    submit.click()
+    page.wait_for_url("**/goals/*")
+    expect(page.locator("main").get_by_text("succeeded").first).to_be_visible()
+
+
+def test_files_are_dropped_with_their_folders(visit: Visit) -> None:
+    page = visit("/goals")
+    files = page.get_by_role("group", name="Files that it is about")
+    dropped = page.evaluate_handle("""() => {
+        const data = new DataTransfer();
+        for (const name of ["a.py", "b.py"]) data.items.add(new File(["x"], name));
+        return data;
+    }""")
+    files.dispatch_event("drop", {"dataTransfer": dropped})
+    expect(files.get_by_role("status")).to_contain_text("2 files, 2 B")
+    files.get_by_role("button", name="Remove all").click()
+    expect(files.get_by_role("status")).to_have_count(0)
 
 
 def test_a_goal_s_tasks_lead_to_each_task_and_its_agent(visit: Visit, goal: str) -> None:
@@ -67,9 +120,11 @@ def test_a_goal_s_tasks_lead_to_each_task_and_its_agent(visit: Visit, goal: str)
     page.get_by_role("button", name="Hierarchy").click()
     page.get_by_role("region", name="Hierarchy of tasks").get_by_role("link", name="Defects").first.click()
     expect(page.get_by_role("heading", name="Why this agent")).to_be_visible()
+    expect(page.get_by_role("region", name="Steps").get_by_role("row")).not_to_have_count(0)
+    expect(page.get_by_text("It sent none")).to_be_visible()
     page.get_by_role("table").get_by_role("link").first.click()
     expect(page.get_by_role("heading", name="Latest tasks")).to_be_visible()
-    expect(page.get_by_role("row", name=re.compile("Defects"))).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile("Defects")).first).to_be_visible()
 
 
 @pytest.mark.requirement("T5")
@@ -99,6 +154,31 @@ def test_the_map_is_used_by_keyboard_and_search_alone(visit: Visit) -> None:
     page.get_by_role("searchbox").fill("code-reviewer-2")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="code-reviewer-2")).to_be_visible()
+
+
+def drawn(codes: bytes) -> bytes:
+    """Return a map of one pool with an agent for each code, as `server/fleet_map.py` has it."""
+    pool = {"name": "coder", "title": "", "family": "Development", "layer": "execution", "spans": [[1, len(codes)]]}
+    head = json.dumps({"pools": [pool]}).encode()
+    return struct.pack("<I", len(head)) + head + codes
+
+
+def test_the_map_of_30_000_shows_each_agent_and_what_became_of_it(visit: Visit) -> None:
+    page = visit("/queues", viewport={"width": 1280, "height": 800})
+    codes = bytearray(30_000)
+    page.route("**/api/fleet/map", lambda route: route.fulfill(body=drawn(bytes(codes)), headers={"etag": f'"{sum(codes)}"'}))
+    page.get_by_role("link", name="Fleet").click()
+    page.locator("canvas").wait_for()
+    page.wait_for_function(f"({INKED})().idle")
+    assert page.evaluate(INKED) == {"idle": 30_000 * 3 * 3}  # of the 4 x 4 pixels of each
+    codes[17], codes[29_999] = 2, 2
+    error = page.get_by_role("button", name="error 2")
+    error.click()
+    expect(page.get_by_text("coder-18, error")).to_be_visible()
+    assert page.evaluate(INKED) == {"idle": 29_998 * 3 * 3, "error": 2 * 4 * 4}
+    error.click()
+    expect(page.get_by_text("coder-30000, error")).to_be_visible()
+    expect(page.locator("[class*=mark]")).to_be_in_viewport()
 
 
 def asked(address: str, path: str, body: object) -> dict[str, str]:

@@ -2,12 +2,13 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 
 import pytest
 
-from amas.server.pages import DOCUMENT, FOLDER, ROUTES
+from amas.server.pages import DOCUMENT, FOLDER, PAGES
 
 from .conftest import REPOSITORY
 
@@ -47,10 +48,13 @@ def test_the_page_is_built_where_it_can_be() -> None:
     assert (FOLDER / DOCUMENT).exists(), "run `make setup`"
 
 
-def test_each_route_of_the_page_is_served() -> None:
+def test_each_route_of_the_page_is_served_with_what_shows_it() -> None:
     router = (WEB / "src" / "router.tsx").read_text()
-    used = {line.split('path: "/')[1].split('"')[0].split("/")[0] for line in router.splitlines() if 'path: "/' in line}
-    assert used == {"", *ROUTES}
+    used = {path.replace(":id", "{id}"): name for path, name in re.findall(r'"(/[^"]*)": \(\) => .*found\.(\w+)\)', router)}
+    assert used == PAGES
+    for name in PAGES.values():
+        document = (FOLDER / f"{name}.html").read_text()
+        assert re.search(rf'rel="modulepreload" crossorigin href="/assets/{name}-', document), name
 
 
 def test_the_lock_file_names_no_registry() -> None:

@@ -16,6 +16,7 @@ from amas.model.limits import Usage
 from amas.model.task import Claimed, Completion, FailedAttempt, Failure, JournaledStep, TaskSpec
 from amas.records.costs import Span
 from amas.records.store import Records
+from amas.records.views import Cost
 
 DAY_MS = 86_400_000
 CALL = ModelCall("small", "openai", 100, 20, 60, 2000, 1500)
@@ -66,6 +67,8 @@ async def test_calls_and_what_an_attempt_used_besides_add_up_to_its_word(fleet: 
     assert (cost.usd, cost.tokens, cost.calls) == (0.003, 200, 3)
     assert (cost.input_tokens, cost.output_tokens, cost.cached_tokens) == (110, 25, 60)
     assert (cost.model_s, cost.agent_s) == (1.75, 1.0)
+    assert (await records.task_in_full(task_id))[2] == cost
+    assert await records.task_in_full(new_id()) == (None, [], Cost())
     made = await records.model_calls(task_id)
     assert [(call.attempt, call.step, call.model, call.provider, call.usd) for call in made] == [
         (1, "model/1", "spare", "anthropic", 0.0005), (1, "model/1", "small", "openai", 0.002)
@@ -82,6 +85,14 @@ async def test_an_attempt_that_failed_counts_and_what_the_next_replays_does_not(
     await fleet.finish(second, Usage(2000, 120, 1))
     await records.apply(await fleet.entries())
     assert await named(records, "task") == {task_id: (0.0047, 270, 3, 2.0)}
+    task, attempts, cost = await records.task_in_full(task_id)
+    assert task == await records.task(task_id) and [one.state for one in attempts] == ["failed", "succeeded"]
+    assert cost == await records.cost(task_id=task_id) and cost.agent_s == 2.0
+    (other_id,) = await fleet.submit(TaskSpec(capability="work"))
+    await records.apply(await fleet.entries())
+    several = await records.tasks_in_full([other_id, new_id(), task_id])
+    assert several == [await records.task_in_full(each) for each in (other_id, new_id(), task_id)]
+    assert [len(found.attempts) for found in several] == [0, 0, 2] and several[2].cost == cost
     assert await named(records, "agent") == {"other-7": (0.002, 120, 1, 1.0), "worker-1": (0.0027, 150, 2, 1.0)}
     assert await named(records, "pool") == {"other": (0.002, 120, 1, 1.0), "worker": (0.0027, 150, 2, 1.0)}
     assert await named(records, "model") == {"": (0.0007, 30, 1, 0.0), "small": (0.004, 240, 2, 0.0)}

@@ -4,6 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
 from typer.main import get_command
 
 from amas.cli.main import app
@@ -13,7 +14,8 @@ from amas.server.access import AREAS
 PAGE = (Path(__file__).parents[2] / "docs" / "access.md").read_text()
 
 
-def test_its_commands_can_be_called() -> None:
+def test_its_commands_can_be_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AMAS_URL", "https://fleet.example")
     typed = re.findall(r"^\$ amas (.*)$", PAGE, re.MULTILINE)
     assert len(typed) > 8
     for line in typed + re.findall(r"`amas ([^`]+)`", PAGE):

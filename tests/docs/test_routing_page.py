@@ -45,6 +45,7 @@ def test_the_example_runs(tmp_path: Path) -> None:
         give_up_at = time.monotonic() + LIMIT_S
         while not (found := json.loads(amas("routes", "--json")))["routes"]:
             assert time.monotonic() < give_up_at, "no route was published"
+            time.sleep(0.3)
         assert found["routes"][0]["capability"] == "text.shout"
         assert "careful" in amas("routes")
         body = json.dumps({"capability": "text.shout", "input": "hello"}).encode()
@@ -54,6 +55,7 @@ def test_the_example_runs(tmp_path: Path) -> None:
             task_id = json.load(answer)["id"]
         while json.loads(amas("tasks", task_id, "--json"))["state"] not in {"succeeded", "failed"}:
             assert time.monotonic() < give_up_at, "half of the hasty one's attempts fail, and are tried again"
+            time.sleep(0.3)
         told = json.loads(amas("tasks", "why", task_id, "--json"))
         assert told["pool"] in {"careful", "hasty"}
         assert told["then"]

@@ -15,7 +15,10 @@ from command import Command, Ended
 
 GOAL = "Review the code, run its tests and write a report"
 FINE = '"""A module."""\n'
-SLOW = "import time\n\n\ndef test_slow():\n    time.sleep(4)\n"
+HANGS = "import time\n\n\ndef test_hang():\n    time.sleep(1000)\n"
+WAITS = (
+    "import time\nfrom pathlib import Path\n\n\ndef test_wait():\n    while not Path({!r}).exists():\n        time.sleep(0.05)\n"
+)
 
 
 def refused(ended: Ended, code: int, *words: str) -> None:
@@ -70,7 +73,7 @@ def test_python_that_doesn_t_parse_is_reported_once_and_is_not_fatal(running: Co
 
 
 def test_a_suite_that_hangs_is_stopped_and_reported(running: Command, project: Callable[..., Path]) -> None:
-    folder = project(**{"a.py": FINE, "test_a.py": "import time\n\n\ndef test_hang():\n    time.sleep(1000)\n"})
+    folder = project(**{"a.py": FINE, "test_a.py": HANGS})
     made = delivered(running("run", GOAL, "--input", str(folder), "--test-timeout", "12", "--json"))
     assert "hung" in str(made["headline"])
     assert "during test_a.py::test_hang" in str(made["text"])
@@ -126,8 +129,11 @@ def test_a_disk_that_is_too_small(amas: Command, project: Callable[..., Path]) -
 
 def _until_testing(amas: Command, home: Path) -> str:
     """Return the id of the workflow whose project's tests are being run."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 180
     while time.monotonic() < until:
+        time.sleep(0.1)  # a command costs a core; a look at the processes doesn't
+        if not any("-m pytest" in line for line in amas.left_running()):
+            continue
         listed = amas("workflows", "--json", AMAS_HOME=str(home))
         found = json.loads(listed.stdout)["items"] if listed.returncode == 0 else []
         for workflow in found:
@@ -138,7 +144,7 @@ def _until_testing(amas: Command, home: Path) -> str:
 
 
 def test_ctrl_c_cancels_the_workflow_and_leaves_nothing_behind(running: Command, project: Callable[..., Path]) -> None:
-    folder = project(**{"a.py": FINE, "test_a.py": SLOW.replace("4", "1000")})
+    folder = project(**{"a.py": FINE, "test_a.py": HANGS})
     process = running.start("run", "Only run the tests", "--input", str(folder))
     workflow_id = _until_testing(running, running.folder / "home")
     process.send_signal(signal.SIGINT)
@@ -147,12 +153,13 @@ def test_ctrl_c_cancels_the_workflow_and_leaves_nothing_behind(running: Command,
     until = time.monotonic() + 60
     while any("-m pytest" in line for line in running.left_running()):
         assert time.monotonic() < until, running.left_running()
+        time.sleep(0.1)
     assert json.loads(running("workflows", workflow_id, "--json").stdout)["state"] == "cancelled"
 
 
 @pytest.mark.timeout(240)
 def test_ctrl_c_stops_the_fleet_that_run_started(amas: Command, project: Callable[..., Path]) -> None:
-    folder = project(**{"a.py": FINE, "test_a.py": SLOW.replace("4", "1000")})
+    folder = project(**{"a.py": FINE, "test_a.py": HANGS})
     process = amas.start("run", "Only run the tests", "--input", str(folder))
     _until_testing(amas, amas.folder / "home")
     process.send_signal(signal.SIGINT)
@@ -163,16 +170,19 @@ def test_ctrl_c_stops_the_fleet_that_run_started(amas: Command, project: Callabl
 
 @pytest.mark.timeout(240)
 def test_a_goal_goes_on_after_down_and_up(amas: Command, project: Callable[..., Path]) -> None:
-    folder = project(**{"a.py": FINE, "test_a.py": SLOW})
+    may_end = amas.folder / "may-end"
+    folder = project(**{"a.py": FINE, "test_a.py": WAITS.format(str(may_end))})
     assert amas("up", AMAS_DRAIN_S="0").returncode == 0  # what runs is given back at once
     begun = amas("run", GOAL, "--input", str(folder), "--output", str(amas.folder / "out"), "--detach", "--json")
     workflow_id = json.loads(begun.stdout)["workflow_id"]
     assert _until_testing(amas, amas.folder / "home") == workflow_id
     assert amas("down").returncode == 0
     assert amas.left_running() == []
+    may_end.touch()
     assert amas("up").returncode == 0
     until = time.monotonic() + 60
     while (shown := json.loads(amas("workflows", workflow_id, "--json").stdout))["state"] == "running":
         assert time.monotonic() < until, shown
+        time.sleep(0.5)
     assert shown["state"] == "succeeded"
     assert json.loads((amas.folder / "out" / "tests.json").read_text())[0]["outcome"] == "passed"

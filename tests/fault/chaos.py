@@ -20,9 +20,9 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
-from postgres_server import MISSING, PostgresServer, find_postgres
 from tests.fault.auditor import Auditor, audited, follow
 from tests.fault.chaos_proxy import ChaosProxy
+from tests.samples.postgres_server import MISSING, PostgresServer, find_postgres
 
 from amas.client import Fleet, NewTask, TaskHandle
 from amas.engine.embedded import EmbeddedEngine

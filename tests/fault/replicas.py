@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,17 +9,12 @@ from pathlib import Path
 
 import pytest
 import redis.asyncio as driver
+from receivers import free_port
 
 from amas.engine.embedded import find_binary
 
 NAME = "cell-one"
 LIMIT_S = 60.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def oldest_redis() -> Path:

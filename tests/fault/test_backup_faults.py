@@ -81,14 +81,24 @@ async def test_a_backup_killed_anywhere_leaves_the_older_ones_whole_and_none_of_
         assert (await verify(repository, each)).problems == []
 
 
-async def test_a_full_disk_ends_a_backup_with_a_sentence(fleet: Running, repository: Repository) -> None:
+@pytest.mark.parametrize(
+    ("room", "sentence"),
+    [
+        (100_000, "home can't hold the engine's snapshot: File too large"),
+        (1_000_000, "the back-ups in .* can't be reached: File too large"),
+    ],
+    ids=["snapshot", "chunk"],
+)
+async def test_a_full_disk_ends_a_backup_with_a_sentence(
+    fleet: Running, repository: Repository, room: int, sentence: str
+) -> None:
     first = await fleet.back_up(repository)
     await fleet.submit(500)
     fleet.sources.artifacts.put(random.Random(1).randbytes(1 << 20))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
     try:
-        with pytest.raises(BackupUnusable, match=r"the back-ups in .* can't be reached: File too large"):
+        with pytest.raises(BackupUnusable, match=sentence):
             await fleet.back_up(repository)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

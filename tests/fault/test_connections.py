@@ -148,14 +148,20 @@ async def test_resets_in_the_middle_of_answers_lose_and_double_nothing(rig: Rig)
     await rig.nothing_lost(await working)
 
 
-async def test_a_slow_network_is_slow_and_nothing_else(rig: Rig) -> None:
-    rig.proxy.delay_s = TIMEOUT_S / 8
-    before = rig.proxy.connects
-    ids = await rig.works(60)
-    rig.proxy.delay_s = 0.0
-    await rig.nothing_lost(ids)
-    assert rig.proxy.connects <= before + 2, "no connection was given up"
-    assert rig.host_lines(events.ENGINE_TROUBLE) == 0
+async def test_a_slow_network_is_slow_and_nothing_else(
+    engine: Engine, engine_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With more patience than elsewhere here: a core that others use may add a second to a slow answer."""
+    monkeypatch.setenv("AMAS_ENGINE_TIMEOUT_S", str(5 * TIMEOUT_S))
+    async with rig_on(engine_url, engine.prefix[6:-1], tmp_path) as rig:
+        await rig.works(20)
+        rig.proxy.delay_s = TIMEOUT_S / 8
+        before = rig.proxy.connects
+        ids = await rig.works(60)
+        rig.proxy.delay_s = 0.0
+        await rig.nothing_lost(ids)
+        assert rig.proxy.connects <= before + 2, "no connection was given up"
+        assert rig.host_lines(events.ENGINE_TROUBLE) == 0
 
 
 async def test_a_server_that_freezes_longer_than_anybody_waits(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ async def _fleet(home: Path) -> RunningFleet:
 
 async def _workflow(fleet: RunningFleet, workflow_id: str) -> dict[str, Any]:
     """Return the workflow, waiting while the control plane or the engine is being started again."""
-    async with asyncio.timeout(LIMIT_S), httpx.AsyncClient(base_url=fleet.state.api_url, timeout=10) as client:
+    async with asyncio.timeout(LIMIT_S), httpx.AsyncClient(base_url=fleet.state.api_url, timeout=60) as client:
         while True:
             try:
                 answer = await client.get(f"/api/workflows/{workflow_id}")

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from benchmarks import page, results
 from benchmarks.parts.graphs import SHAPES
+from benchmarks.peers.__main__ import BARE, measured
+from benchmarks.peers.amas_rows import Amounts
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +24,13 @@ def test_a_quick_run_measures_every_key(tmp_path: Path) -> None:
     found = json.loads(output.read_text())
     assert results.unsound(found, [key for key in results.KEYS if key.name not in results.PEER_KEYS]) == []
     text = page.filled(page.PAGE.read_text(), found)
-    assert text.count("Not measured yet") == 2  # the peers and the scientific workflows, which are runs of their own
+    assert text.count("Not measured yet") == 3  # the peers, the rod and the scientific workflows, which are runs of their own
+
+
+def test_the_bare_cycle_runs() -> None:
+    row = measured(BARE, Amounts(tasks=300, runs=2, round_trips=5))
+    assert (row["peer"], row["kind"], len(row["runs"])) == ("bare cycle", "bare", 2)
+    assert min(row["cpu_us_per_task"], row["round_trip_ms"]["p50"], row["round_trip_nofsync_ms"]["p50"]) > 0
 
 
 def test_a_key_that_is_missing_or_impossible_is_told() -> None:
@@ -37,8 +45,9 @@ def test_a_key_that_is_missing_or_impossible_is_told() -> None:
 
 def test_the_page_is_that_of_the_results() -> None:
     """Nobody typed a number into it: `make bench-page` makes it again."""
-    text = page.PAGE.read_text()
-    assert page.filled(text, results.load()) == text
+    for each in (page.README, page.PAGE):
+        text = each.read_text()
+        assert page.filled(text, results.load()) == text
     plots = re.findall(r"!\[.*?\]\((.*?)\)", text)
     assert [plot for plot in plots if not (page.PAGE.parent / plot).exists()] == []
 

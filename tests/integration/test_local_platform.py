@@ -13,10 +13,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from amas.controllers.leading import DUTY
 from amas.engine.connection import Engine
+from amas.engine.hosts import Leadership
 from amas.errors import AmasError, EngineStartFailed, FleetAlreadyRunning, FleetNotRunning, HomeUnusable, PortInUse, StartFailed
 from amas.platforms.local import control
 from amas.platforms.local.home import FleetState, Home, PartState
+from amas.platforms.local.ready import MARK, marked
 from amas.platforms.local.request import StartRequest
 
 TINY = (sys.executable, str(Path(__file__).with_name("tiny_amas.py")))
@@ -89,6 +92,20 @@ async def test_parts_start_in_order_and_stop_in_reverse(tmp_path: Path) -> None:
         control.fleet_state(tmp_path)
     with pytest.raises(FleetNotRunning):
         await control.stop_fleet(tmp_path)
+
+
+@pytest.mark.requirement("A5")
+async def test_what_a_killed_control_plane_led_is_free_before_its_lease_ends(tmp_path: Path) -> None:
+    async with fleet(tmp_path) as running, Engine(running.state.engine_url, cell=running.state.cell) as engine:
+        pid = part(running.state, "control-plane").pid
+        told = dict(each.split("=", 1) for each in Path(f"/proc/{pid}/environ").read_text().split("\0") if "=" in each)
+        dead, next_one = (Leadership(engine, name) for name in (marked("control-plane", pid, told[MARK]), "next"))
+        assert await dead.acquire(DUTY, lease_s=3600) == 1
+        assert await next_one.acquire(DUTY, lease_s=3600) == 0
+        os.kill(pid, signal.SIGKILL)
+        async with asyncio.timeout(60):
+            while not await next_one.acquire(DUTY, lease_s=3600):
+                await asyncio.sleep(0.02)
 
 
 @pytest.mark.requirement("A5")

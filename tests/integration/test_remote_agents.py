@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -20,7 +21,7 @@ import httpx
 import pytest
 from tests.fault.chaos_proxy import ChaosProxy
 
-from amas.errors import GiveUp, RemoteRefused, RetryLater
+from amas.errors import GiveUp, RemoteRefused, RetryLater, SubmissionError
 from amas.model.remote import RemoteAgent
 from amas.model.states import AgentStatus
 from amas.platforms.local.control import fleet_state, start_fleet
@@ -116,6 +117,40 @@ def test_the_example_in_bash(url: str) -> None:
         assert [result(url, task_id) for task_id in tasks] == [{"words": 1}, {"words": 7}, {"words": 30}]
         broken = submit(url, "text.words", None)  # jq finds no text in it: null is one word
         assert result(url, broken) == {"words": 1}
+
+
+@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="curl or jq is missing")
+def test_the_example_in_bash_ends_with_all_that_it_has_begun(url: str, tmp_path: Path) -> None:
+    slow = tmp_path / "slow.sh"
+    slow.write_text((EXAMPLES / "agent.sh").read_text().replace("jq -r .input.text | wc -w", "touch began; sleep 3600"))
+    with subprocess.Popen(["bash", slow], cwd=tmp_path, env={**os.environ, "AMAS_URL": url}, start_new_session=True) as process:
+        try:
+            task_id = submit(url, "text.words", {"text": "one"})
+            until(lambda: (tmp_path / "began").exists())
+            process.terminate()  # as a service manager may: the shell, and nobody else
+            until(lambda: say(url, "GET", f"/api/tasks/{task_id}")["state"] == "queued")
+            until(lambda: not in_session(process.pid))
+        finally:
+            for pid in in_session(process.pid):
+                os.kill(pid, signal.SIGKILL)
+    say(url, "POST", f"/api/tasks/{task_id}/cancel", {})
+
+
+def in_session(leader: int) -> list[int]:
+    """Return the processes that began in one session and haven't ended."""
+    fields = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            name, _, rest = path.read_text().rpartition(")")
+            fields.append((int(name.split()[0]), *rest.split()))
+    return [pid for pid, state, _, _, session, *_ in fields if state != "Z" and int(session) == leader]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    limit_s = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < limit_s
+        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -247,6 +282,28 @@ async def test_a_tasks_blocking_function_runs_beside_others_and_the_rest_is_give
         assert [one["failures"] for one in shown] == [0, 0]
 
 
+@pytest.mark.requirement("B12")
+async def test_a_killed_agent_stops_in_the_middle_of_its_task(url: str) -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+    one = Agent("doomed", url=url)
+
+    @one.can("test.afar")
+    async def work(task: Task) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async with serving(one):
+        task_id = await asyncio.to_thread(submit, url, "test.afar")
+        await begun.wait()
+        await asyncio.to_thread(say, url, "POST", "/api/kill", {"agent": "remote.doomed", "why": "a test"})
+        await ended.wait()
+    await asyncio.to_thread(say, url, "POST", "/api/kill", {"lift": True})
+    await asyncio.to_thread(say, url, "POST", f"/api/tasks/{task_id}/cancel")
+
+
 async def test_an_agent_that_is_not_let_in_hears_why(url: str) -> None:
     one = Agent("stranger", url=url)
     one.can("test.other")(lambda task: None)
@@ -274,6 +331,10 @@ async def test_a_programs_agents_are_registered_found_and_gone(registry: RedisAg
     assert await registry.register("one", ["test.batch"], layer="management", labels={"zone": "eu"}) == "remote.one"
     assert len(await registry.discover(capability="test.batch", labels={"zone": "eu"})) == 301
     assert [one.id for one in await registry.discover(capability="test.batch", layer="management")] == ["remote.one"]
+    found = await registry.discover(capability="test.batch", labels=["zone", "zone!=us"], limit=1000)
+    assert (len(found), {one.labels["zone"] for one in found}) == (301, {"eu"})
+    with pytest.raises(SubmissionError, match="name!=value"):
+        await registry.discover(labels=["a b"])
     await registry.heartbeat()
     assert await registry.deregister("one", "batch-0") == 2
     assert await registry.get("remote.one") is None

@@ -12,9 +12,12 @@ from tests.fault.fault_bench import duties
 from amas.artifacts.reseal import reseal
 from amas.artifacts.store import ArtifactStore
 from amas.artifacts.values import LargeValues
+from amas.cli.seal import Rotated
+from amas.cli.seal import _rotate as rotate
 from amas.client import Fleet
 from amas.controllers.figures import Figures
 from amas.controllers.recorder import Recorder
+from amas.engine import sealed
 from amas.engine.connection import Engine
 from amas.engine.journal import Journal
 from amas.engine.sealed import SealKeys
@@ -23,10 +26,14 @@ from amas.model.fleet import FleetSpec
 from amas.model.message import MessageType
 from amas.model.states import WorkflowState
 from amas.orchestration.bus import AgentCommunicationBus
+from amas.platforms.local.home import FleetState, Home
+from amas.records import reseal as records_reseal
+from amas.records.database import Database
 from amas.records.reseal import Resealed
 from amas.records.store import Records
+from amas.records.tables import tasks
 from amas.sealing import Seal
-from amas.settings import MessageSettings
+from amas.settings import MessageSettings, RecordsSettings
 
 LIMIT_S = 60.0
 OLD, NEW = bytes(range(32)), bytes(range(1, 33))
@@ -172,8 +179,38 @@ async def test_keys_are_agreed_on_and_retired(engine: Engine) -> None:
     await keys.agree(Seal([NEW]))
 
 
+async def test_a_rotation_gives_no_key_up_while_a_host_still_seals_with_it(
+    bench: Bench, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys, old, rotated, home = SealKeys(engine), Seal([NEW]).key_ids[0], Seal([OLD, NEW]), Home(tmp_path / "home")
+    home.prepare()
+    here = {"engine_url": bench.url, "cell": bench.cell, "artifacts_url": str(bench.folder / "artifacts")}
+
+    async def rotated_once() -> Rotated:
+        async with await Records.open(RecordsSettings.read().url_for(home.folder), cell=bench.cell) as records:
+            recorder, journal = Recorder(Journal(engine), records, Figures()), Journal(engine)
+            while await records.position() != await journal.last_id():
+                await recorder.run_once(wait_ms=0)
+        return await rotate(home, rotated)
+
+    with home.hold():
+        home.write_state(FleetState(name="f", fleet_file="", host="127.0.0.1", port=1, metrics_port=2, **here))
+        async with bench.host([pool("echo")], "left-behind"):
+            await bench.until(keys.users)
+            found = await rotated_once()
+            assert (found.behind, found.retired, set(await keys.since())) == (["left-behind"], [], {*rotated.key_ids})
+        await keys.tell(rotated, "up-to-date")
+        found = await rotated_once()
+        assert (found.behind, found.retired) == ([], [old])
+    await keys.tell(Seal([NEW]), "late")
+    assert old in await keys.since(), "whoever seals with it all the same makes it needed again"
+    monkeypatch.setattr(sealed, "KNOWN_S", 0.0)
+    await keys.tell(Seal([NEW]), "late")
+    assert await keys.users() == {"up-to-date": rotated.key_ids[0]}, "one that was killed isn't waited for without end"
+
+
 async def test_a_rotation_seals_the_history_and_artifacts_anew_and_leaves_what_the_engine_holds(
-    bench: Bench, fleet: Fleet, tmp_path: Path
+    bench: Bench, fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     goal = await fleet.run(f"do the {MARKER}", preferences={"mine": MARKER})
     async with bench.host([pool("echo")]):
@@ -203,3 +240,13 @@ async def test_a_rotation_seals_the_history_and_artifacts_anew_and_leaves_what_t
         assert kept is not None
         assert MARKER not in repr(kept.goal)
         assert values.goal(kept.goal)["text"] == f"do the {MARKER}"
+
+        async def later(database: Database, changes: Any) -> int:
+            async with database.writing() as connection:
+                await connection.execute(tasks.update().values(finished_ms=None))
+            return await write(database, changes)
+
+        write = records_reseal._write
+        monkeypatch.setattr(records_reseal, "_write", later)
+        again = await records.reseal(Seal([NEW, OLD]), held_since_ms=later_ms)
+        assert again.values == 1, "tasks that run again since they were read are left to the recorder"

@@ -35,9 +35,68 @@ pools:
   - {name: lead, agent: "sealed_agents:lead", capabilities: [executive.coordinate], layer: executive, options: OPTIONS}
   - {name: writer, agent: "sealed_agents:write", capabilities: [text.write], lead: lead, replicas: 3, options: OPTIONS}
   - {name: failer, agent: "sealed_agents:fail", capabilities: [text.fail], lead: lead, retry: {retries: 0}, options: OPTIONS}
+  - {name: teller, agent: "sealed_agents:tell", capabilities: [text.tell], lead: lead, retry: {retries: 0}}
   - {name: apart, agent: "sealed_agents:write", capabilities: [text.apart], lead: lead, isolation: process, options: OPTIONS}
 hosts: 2
 """.replace("OPTIONS", '{api_key: {secret: "vault:kv/openai#key"}}')
+
+
+IN_THE_OPEN = {
+    "title": "lists show it and are searched by it, and the engine's own functions hand it on",
+    "note": "progress is shown while it comes, to whoever may look",
+    "failure": "people, planners and alerts go by it, also where nobody has the key",
+    "refusal": "it is the approval's failure",
+    "log": "logs are plain files, for the tools that read them",
+    "workspace": "workspaces are plain files, which agents' programs work with",
+    "why": "the audit and the history of wishes are for auditors, who need no key",
+}
+"""Kinds of text that aren't sealed, with the reason; docs/secrets.md names them."""
+SEALED = ("input", "step", "message", "schedule-goal", "schedule-input", "answer", "early-answer", "flow-input")
+
+
+def word(kind: str) -> str:
+    """Return a word that nothing else contains."""
+    return f"planted-{kind}-word"
+
+
+def plant_by_api(home: Path) -> None:
+    """Put a word into every kind of text that the API takes."""
+    api, never = Api.of(Home(home)), {"cron": "0 0 1 1 *"}
+    api.put("/api/schedules/of-a-goal", {**never, "goal": {"text": word("schedule-goal")}})
+    api.put("/api/schedules/of-a-task", {**never, "task": {"capability": "text.write", "input": word("schedule-input")}})
+    for name in ("of-a-goal", "of-a-task"):
+        api.post(f"/api/schedules/{name}/pause")
+        api.post(f"/api/schedules/{name}/resume")
+    assert word("schedule-goal") in repr(api.get("/api/schedules"))
+    assert word("schedule-goal") in repr(api.get("/api/schedules/of-a-goal"))
+    api.post("/api/messages", {"recipient": "writer-1", "payload": word("message")})
+    tasks = [
+        {"key": "told", "signal": True},
+        {"key": "early", "signal": True, "needs": ["told"]},
+        {"key": "no", "approval": "may it?", "on_failure": "skip"},
+        {
+            "key": "after",
+            "capability": "text.write",
+            "input": {"text": word("flow-input")},
+            "title": word("title"),
+            "needs": ["early"],
+        },
+    ]
+    flow = api.post("/api/workflows", {"flow": {"name": "planted", "tasks": tasks}})["workflow_id"]
+    for key, kind in (("early", "early-answer"), ("told", "answer")):
+        api.post(f"/api/workflows/{flow}/signal", {"key": key, "value": word(kind)})
+    (asked,) = api.get("/api/approvals", workflow_id=flow)["items"]
+    api.post(f"/api/approvals/{asked['task_id']}", {"approved": False, "comment": word("refusal")})
+    api.post("/api/kill", {"pool": "teller", "why": word("why")})
+    api.post("/api/kill", {"lift": True})
+
+
+async def plant(fleet: Fleet, home: Path) -> None:
+    """Put a word of its own into every kind of text that a fleet keeps."""
+    await asyncio.to_thread(plant_by_api, home)
+    given = {kind: word(kind) for kind in ("step", "note", "log", "failure", "workspace", "input")}
+    with pytest.raises(TaskFailed, match=word("failure")):
+        await (await fleet.submit("text.tell", given)).result(timeout_s=LIMIT_S)
 
 
 @pytest.fixture
@@ -120,10 +179,14 @@ async def test_neither_a_secret_nor_a_payload_lies_anywhere_in_the_open(
         for line in (["diff", "./fleet.yaml"], ["doctor", "--fleet", "./fleet.yaml"]):
             ended = await asyncio.to_thread(amas, *line)
             assert SECRET not in ended.stdout + ended.stderr
+        await plant(fleet, home)
         backed_up = await asyncio.to_thread(amas, "backup", "--to", str(tmp_path / "repository"))
         assert backed_up.returncode == 0, backed_up.stderr
     assert files_with(home, SECRET) == files_with(home, VAULT_TOKEN) == files_with(home, MARKER) == []
     assert files_with(home, "text.write")  # what isn't sealed is found
+    for folder in (home, tmp_path / "repository"):
+        assert {kind: found for kind in SEALED if (found := files_with(folder, word(kind)))} == {}
+    assert [kind for kind in IN_THE_OPEN if not files_with(home, word(kind))] == [], "the documentation says more than is so"
 
     restored = tmp_path / "restored"
     ended = await asyncio.to_thread(amas, "restore", "--home", str(restored), "--from", str(tmp_path / "repository"))

@@ -80,4 +80,4 @@ async def kill_and_start(server: EmbeddedEngine, engine: Engine) -> None:
     await server.stop()
     await server.start()
     await engine.client.connection_pool.disconnect()
-    await engine.wait_until_ready(timeout_s=30)
+    await engine.wait_until_ready(timeout_s=60)

@@ -215,7 +215,7 @@ async def test_they_agree_after_kill_9_too(tmp_path: Path, seed: int) -> None:
                 await server.stop()
                 await server.start()
                 await engine.client.connection_pool.disconnect()
-                await engine.wait_until_ready(timeout_s=30)
+                await engine.wait_until_ready(timeout_s=60)
                 await life.agrees()
     finally:
         await server.stop()

@@ -52,6 +52,21 @@ async def test_a_call_takes_no_more_than_its_limit() -> None:
     assert far.batches == [[0], [1, 2, 3], [4]]
 
 
+async def test_a_second_call_goes_beside_the_first_and_the_third_waits() -> None:
+    far = Far()
+    coalescer: Coalescer[int, int] = Coalescer(far.send, limit=100, calls=2)
+    tasks = []
+    for batch in ([0, 1], [2, 3], [4, 5], [6]):
+        tasks += [asyncio.create_task(coalescer.put(item)) for item in batch]
+        for _ in range(3):  # a turn for the puts, one for a sender, one to see that no other comes
+            await asyncio.sleep(0)
+    assert far.batches == [[0, 1], [2, 3]]
+    for _ in range(3):
+        far.answers.release()
+    assert await asyncio.gather(*tasks) == [0, 10, 20, 30, 40, 50, 60]
+    assert far.batches == [[0, 1], [2, 3], [4, 5, 6]]
+
+
 async def test_a_failure_reaches_its_own_batch_alone() -> None:
     far = Far()
     coalescer, tasks = await puts(far, limit=4)

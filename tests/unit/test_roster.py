@@ -77,3 +77,23 @@ def test_pages_follow_each_other_by_pool_and_number() -> None:
         after = page[-1]
     assert paged == everybody
     assert [seen.agent_id for seen in roster.agents(pools={"b"}, host_id="h2", status=IDLE)] == ["b-13", "b-14"]
+
+
+@pytest.mark.parametrize("status", [IDLE, WORKING, ERROR, HEALING])
+def test_a_list_by_status_is_the_whole_list_s_part_and_looks_at_nobody_else(status, monkeypatch: pytest.MonkeyPatch) -> None:
+    doing = {"running": {"t1": "a-17", "t2": "a-29999", "t3": "b-2"}, "troubled": ("a-3", "a-29999")}
+    busy, silent = host("h1", ("a", ((1, 30_000),)), ("b", ((1, 9),)), **doing), host("h2", ("c", ((1, 4),)), until=1)
+    roster = Roster([busy, silent], now_ms=9)
+    asked_about: list[str] = []
+    known = Roster._status
+
+    def noted(self: Roster, agent_id: str, span) -> AgentStatus:
+        asked_about.append(agent_id)
+        return known(self, agent_id, span)
+
+    everybody = [seen.agent_id for seen in roster.agents() if seen.status is status]
+    monkeypatch.setattr(Roster, "_status", noted)
+    assert [seen.agent_id for seen in roster.agents(status=status)] == everybody == asked_about
+    assert len(everybody) == roster.count()[status]
+    after = everybody[0]
+    assert [seen.agent_id for seen in roster.agents(status=status, after=after)] == everybody[1:]

@@ -1,19 +1,24 @@
 """Secrets by reference: what each scheme reads, what is said where it can't, and that only the reference is ever shown."""
 
+import socket
+import threading
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from secret_places import VAULT_TOKEN, Keeper, kubernetes_server, vault_server
 
+from amas import secrets
 from amas.agents.failures import verdict
 from amas.errors import SecretUnreadable, SettingInvalid
 from amas.fleet.check import problems
 from amas.model.fleet import FleetSpec, PoolSpec
 from amas.observe.logging import open_log
-from amas.secrets import STALE_MAX_S, Known, give, secrets_in, with_secrets
+from amas.secrets import STALE_MAX_S, Known, give, revealed_headers, secrets_in, talk, with_secrets
 from amas.settings import MessageSettings, ServerSettings
 
 VALUE = "sk-the-very-secret-itself"
@@ -73,14 +78,83 @@ def test_vault_refusals_name_the_way_out_and_no_secret(vault: Keeper, tmp_path: 
     assert "denies it" in said("vault:kv/openai#key", VAULT_TOKEN="another")
     assert "no token for Vault: set VAULT_TOKEN" in said("vault:kv/openai#key", VAULT_TOKEN="")
     assert "doesn't answer" in said("vault:kv/openai#key", VAULT_ADDR="http://127.0.0.1:1")
+    split = VAULT_TOKEN + "\nof another line"
+    assert "characters that no HTTP header may have" in said("vault:kv/openai#key", VAULT_TOKEN=split)
+    assert Known(environ=vault_environ(vault, VAULT_TOKEN=VAULT_TOKEN + "\n")).reveal("vault:kv/openai#key") == VALUE
+    assert "must begin with https:// or http://" in said("vault:kv/openai#key", VAULT_ADDR="vault:8200")
+    assert "is none" in said("vault:kv/openai#key", VAULT_ADDR="http://[::1")
     vault.sealed = True
     assert "sealed" in said("vault:kv/openai#key")
+
+
+@pytest.mark.parametrize(
+    "wrong", [[], "text", 7, {"data": []}, {"data": {"options": "2"}}, {"data": {"options": {"version": "2"}}}]
+)
+def test_who_answers_in_the_place_of_a_vault_is_no_vault(vault: Keeper, wrong: Any) -> None:
+    vault.answers["/v1/"] = wrong
+    with pytest.raises(SecretUnreadable):
+        Known(environ=vault_environ(vault)).read("vault:kv/openai#key")
+
+
+@pytest.mark.parametrize("wrong", [[], "text", {"data": []}, {"data": {"key": 7}}, {"data": {"key": "no base64"}}])
+def test_who_answers_in_the_place_of_a_cluster_is_no_cluster(tmp_path: Path, wrong: Any) -> None:
+    with kubernetes_server(tmp_path) as (cluster, environ):
+        cluster.secrets["agents/openai"] = {"key": VALUE}
+        cluster.answers["/api/"] = wrong
+        with pytest.raises(SecretUnreadable):
+            Known(environ=environ, account=tmp_path).read("k8s:openai#key")
+
+
+def test_who_answers_a_byte_at_a_time_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(talk, "TIMEOUT_S", 0.5)
+    over = threading.Event()
+
+    def drip() -> None:
+        with listening.accept()[0] as peer, suppress(OSError):
+            while not over.wait(0.1):
+                peer.sendall(b"H")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        end = threading.Timer(60, over.set)
+        end.start()
+        try:
+            with pytest.raises(SecretUnreadable, match="doesn't answer"):
+                talk.Place(f"http://127.0.0.1:{listening.getsockname()[1]}", "vault:kv/x#y", {}).ask("GET", "/")
+            assert not over.is_set()
+        finally:
+            end.cancel()
+            over.set()
+            dripping.join()
+
+
+def test_a_header_that_cannot_be_sent_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADER_KEY", f"{VALUE}\nand more")
+    with pytest.raises(SecretUnreadable, match="line break") as refused:
+        revealed_headers({"accept": "text/plain", "authorization": "env:HEADER_KEY"})
+    assert refused.value.reference == "env:HEADER_KEY"
+    assert VALUE not in str(refused.value)
+
+
+def test_what_is_in_use_is_scrubbed_however_much_was_rotated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrets, "KNOWN_MAX", 4)
+    known = Known(environ={"SHORT": "s3cret", "PIN": "123456"})
+    for number in range(10):
+        (tmp_path / "rotated").write_text(f"a-longer-secret-{number}")
+        known.reveal(f"file:{tmp_path}/rotated")
+        known.reveal("env:SHORT")
+    assert known.scrubbed("it is s3cret, a-longer-secret-9") == f"it is [env:SHORT], [file:{tmp_path}/rotated]"
+    known.reveal("env:PIN")
+    line = known.scrubbed_line(msgspec.json.encode({"x": 1234567, "y": 'said "123456"'}))
+    assert msgspec.json.decode(line) == {"x": 9999997, "y": 'said "[env:PIN]"'}
 
 
 def test_a_pod_logs_in_to_vault_with_its_service_account_or_a_token_file(vault: Keeper, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("eyJ.the-pods-token")
     environ = {"VAULT_ADDR": vault.url, "AMAS_VAULT_ROLE": "amas"}
     assert Known(environ=environ, account=tmp_path).reveal("vault:kv/openai#key") == VALUE
+    assert vault.asked[-1] == "/v1/auth/token/revoke-self", "or each reading would leave a lease"
     (tmp_path / "mine").write_text(VAULT_TOKEN + "\n")
     environ = {"VAULT_ADDR": vault.url, "AMAS_VAULT_TOKEN_FILE": str(tmp_path / "mine")}
     assert Known(environ=environ).reveal("vault:kv/openai#key") == VALUE
@@ -107,7 +181,7 @@ def test_kubernetes_secrets_are_mounted_or_asked_of_the_cluster_over_tls(tmp_pat
         with pytest.raises(SecretUnreadable, match="let its service account `get` this Secret"):
             known.read("k8s:openai#key")
         (tmp_path / "ca.crt").unlink()
-        with pytest.raises(SecretUnreadable, match="doesn't answer"):
+        with pytest.raises(SecretUnreadable, match=r"ca\.crt can't be read"):
             known.read("k8s:openai#key")
 
 

@@ -111,6 +111,11 @@ class LargeValues:
         sealed = held.get(SEALED_GOAL) if isinstance(held, dict) else None
         return self.opened(sealed) if is_sealed(sealed) else said
 
+    def heard(self, goal: Goal) -> Goal:
+        """Return a goal as it was before `told`; SealKeyMissing without its key."""
+        found = self.goal(goal)
+        return goal if found is goal else msgspec.convert(found, Goal)
+
     def sealed(self, task: Submittable) -> Submittable:
         """Return a task with its input sealed, where payloads are; PayloadTooLarge when that must go to the store."""
         if self._seal is None or task.input is None or is_reference(task.input):

@@ -13,6 +13,7 @@ AmasError
 │   ├── AlertsChanged         nobody     somebody else changed an alert or a run-book's run meanwhile: look again
 │   └── RunBookRefused        author     there is no such run-book or run, or it can't do that now
 ├── ScheduleInvalid           author     a schedule can never be due, or has nothing to submit
+├── ScheduleChanged           nobody     somebody else changed a schedule meanwhile: look again
 ├── TaskError                 nobody     one task's or attempt's fate
 │   ├── AttemptStale
 │   ├── TaskCancelled
@@ -137,6 +138,7 @@ from amas.errors.author import (
     RequestUnderWay,
     RolloutRefused,
     RunBookRefused,
+    ScheduleChanged,
     ScheduleInvalid,
     SignInRefused,
     SubmissionError,
@@ -303,6 +305,7 @@ __all__ = [
     "RetryLater",
     "RolloutRefused",
     "RunBookRefused",
+    "ScheduleChanged",
     "ScheduleInvalid",
     "ScheduleUnknown",
     "SealBroken",

@@ -51,6 +51,12 @@ class ScheduleInvalid(AmasError):
     act = "author"
 
 
+class ScheduleChanged(AmasError):
+    """Somebody else changed or dropped a schedule between a look at it and a change of it: look again."""
+
+    code = "schedule_changed"
+
+
 class FleetError(AmasError):
     """The fleet or a playbook file is wrong."""
 

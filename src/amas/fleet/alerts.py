@@ -20,8 +20,9 @@ from amas.model.alerts import (
     Webhook,
     parsed,
 )
+from amas.model.meant import did_you_mean
 from amas.model.runbook import STEPS_MAX, TAKES, Action, RunBook, Step, texts_of, variables
-from amas.model.yamlfile import YamlFile, did_you_mean, shipped_folder
+from amas.model.yamlfile import YamlFile, shipped_folder
 
 CHECK_TIMEOUT_S = 60.0
 WEBHOOKS_MAX = 20

@@ -7,8 +7,8 @@ default, so that files without them mean what they always meant.
 from collections.abc import Mapping, Sequence
 
 from amas.model.authority import AUTHORITY, Right
+from amas.model.meant import did_you_mean
 from amas.model.states import Layer
-from amas.model.yamlfile import did_you_mean
 
 
 class RightsInvalid(ValueError):

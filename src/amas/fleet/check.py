@@ -16,8 +16,8 @@ from amas.core.scaling_check import mistakes
 from amas.errors import FleetError
 from amas.fleet.tools import grant_problems, tool_problems
 from amas.model.fleet import FleetSpec, PoolSpec
+from amas.model.meant import did_you_mean
 from amas.model.states import Layer
-from amas.model.yamlfile import did_you_mean
 from amas.policy.cedar import why_not_cedar
 from amas.policy.judge import known
 from amas.secrets import SCHEMES, is_reference, secrets_in

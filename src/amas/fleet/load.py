@@ -42,11 +42,12 @@ from amas.model.gate import GateSpec
 from amas.model.goal import ROOT_CAPABILITY
 from amas.model.healing import HealingSpec
 from amas.model.limits import RATE_MAX, Amounts
+from amas.model.meant import did_you_mean
 from amas.model.remote import RemoteSpec
 from amas.model.rollout_spec import RolloutSpec
 from amas.model.routing import RoutingSpec
 from amas.model.task import Json, RetryPolicy
-from amas.model.yamlfile import YamlFile, did_you_mean, shipped_folder
+from amas.model.yamlfile import YamlFile, shipped_folder
 from amas.orchestration.playbooks import load_playbooks
 from amas.policy.judge import known
 from amas.settings import OrchestrationLimits, QueueSettings, RemoteSettings
@@ -172,6 +173,7 @@ class _Reading:
             host_labels=hosts.labels,
             host_scaling=host_scaling(hosts, "hosts", self._seconds),
             folder=str(Path(self._file.path).parent.absolute()),
+            file=name_of_fleet(str(Path(self._file.path).absolute())),
             providers=tuple(self._provider(name, provider) for name, provider in said.providers.items()),
             tenants={name: self._tenant(tenant, f"tenants.{name}") for name, tenant in said.tenants.items()},
             routing=self._routing(said.routing),

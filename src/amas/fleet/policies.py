@@ -19,8 +19,9 @@ from amas.core.policies import Known
 from amas.core.policy_check import problems, warnings
 from amas.errors import FleetFileInvalid
 from amas.fleet.declared import Time, seconds
+from amas.model.meant import did_you_mean
 from amas.model.policy import EACH, ArgumentTest, CallLimit, Effect, PolicyRule, Scalar
-from amas.model.yamlfile import YamlFile, did_you_mean
+from amas.model.yamlfile import YamlFile
 from amas.policy.cedar import CedarInvalid, statements
 
 FILES_MAX = 200

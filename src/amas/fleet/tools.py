@@ -16,8 +16,9 @@ from amas.errors import FleetError, FleetFileInvalid, SecretUnreadable
 from amas.fleet.declared import Time
 from amas.fleet.declared_tools import DeclaredHttpTool, DeclaredShellTool, DeclaredTool
 from amas.model.fleet import FleetSpec, PoolSpec
+from amas.model.meant import did_you_mean
 from amas.model.tools import HttpTool, McpServer, Parameter, ShellTool, ToolSpec, names_of, placeholders
-from amas.model.yamlfile import YamlFile, did_you_mean
+from amas.model.yamlfile import YamlFile
 from amas.secrets import revealed
 
 TIMEOUT_MAX_S = 3600.0

@@ -13,6 +13,8 @@ from hashlib import sha256
 import msgspec
 
 KEY_MARK = "amas_"
+PERSON_MARK = "amas_person_"
+"""Begins what commands show for a person who has signed in."""
 KEY_CHARS_MAX = 128
 _KEY = re.compile(r"amas_(?P<prefix>[0-9a-f]{12})_[\w-]{43}")
 

@@ -10,6 +10,8 @@ def _rule(name: str, severity: Severity, when: str, for_s: float, summary: str, 
 DEFAULT_RULES: tuple[AlertRule, ...] = (
     _rule("HostLost", "critical", "host_lost > 0", 0, "A host stopped beating; its tasks went to others.", "host-lost"),
     _rule("AgentFailure", "critical", "agents_unhealthy > 0", 0, "Agents' health checks say no.", "agent-unwell"),
+    _rule("AgentQuarantined", "critical", "agents_quarantined > 0", 0, "Agents crashed again and again, and get no tasks now."),
+    _rule("PoolDown", "critical", "pool_down > 0", 0, "All agents of a pool are quarantined: its tasks wait for them."),
     _rule("AgentsMissing", "critical", "agents_missing > 0", 60, "Fewer agents live than are wanted."),
     _rule(
         "HostIdle", "critical", "host_idle_s > 60", 30, "A host beats and does nothing while work waits.", "agent-unresponsive"

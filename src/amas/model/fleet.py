@@ -201,6 +201,8 @@ class FleetSpec(msgspec.Struct, frozen=True, kw_only=True):
     """How the number of hosts follows load; None: it stays as declared."""
     folder: str = ""
     """Where its file lies, an absolute path: agents' modules may stand beside it. Empty for one that no file declared."""
+    file: str = ""
+    """Its file: an absolute path, or the bare name of one that ships with amas. Empty for one that no file declared."""
     providers: tuple[ProviderSpec, ...] = ()
     tenants: dict[str, TenantSpec] = msgspec.field(default_factory=dict)
     routing: RoutingSpec = RoutingSpec()

@@ -15,6 +15,9 @@ POISON = "poison"
 STUCK = "stuck"
 """The code of an attempt that was stopped because it made no progress."""
 
+BY_HOST = "host "
+"""What a quarantine's `by` begins with, before the host's id, where crashes led to it."""
+
 CRASHES = frozenset({"process_crashed", "agent_exited", STUCK})
 """Codes of failures that count against an agent, unless its task proves to be poison. What an agent's code raises is none."""
 
@@ -42,13 +45,18 @@ class Quarantine(msgspec.Struct, frozen=True, kw_only=True):
     """An agent that gets no tasks."""
 
     by: str
-    """The person, or `host <id>`."""
+    """The person, the run-book, or `host <id>`."""
     why: str
     at_ms: int
     until_ms: int = 0
     """By the engine's clock; 0: until somebody lifts it."""
     version: str = ""
     """Of the pool that crashed: another one is let go at once. Empty: whatever the version."""
+
+    @property
+    def crashed(self) -> bool:
+        """Whether its host put it there because it crashed again and again."""
+        return self.by.startswith(BY_HOST)
 
 
 class Crash(msgspec.Struct, frozen=True, array_like=True):

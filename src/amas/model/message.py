@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
+from amas.model.flow import RESERVED_PREFIX
 from amas.model.states import Priority
 from amas.model.task import Json
 
@@ -59,3 +60,25 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """How often it was handed out: more than 1 says that an earlier host went away with it."""
     traceparent: str = ""
     """W3C trace context of its sending."""
+
+
+SENT_STEP = f"{RESERVED_PREFIX}message/"
+"""Before the name of the step in which a task keeps what it sent."""
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """What a task keeps of one sending, so that its next attempt doesn't send again and people can look it up."""
+
+    to: str
+    """An agent's id, or what stands for many."""
+    type: MessageType
+    came: Json
+    """Of a message its id; of one to many `ids` and `full`; of a question its answer, a message."""
+
+
+def sent_of(kept: Json) -> Sent | None:
+    """Return what a task kept of a sending; None where an earlier release did, which kept only what came of it."""
+    try:
+        return msgspec.convert(kept, Sent)
+    except msgspec.ValidationError:
+        return None

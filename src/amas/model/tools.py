@@ -9,11 +9,15 @@ from typing import Literal
 
 import msgspec
 
+from amas.model.flow import RESERVED_PREFIX
 from amas.model.task import Json
 
 TIMEOUT_S = 60.0
 RESULT_KB = 256
 """Of a result, where its tool says nothing: what a model or a person can still read."""
+
+STEPS = f"{RESERVED_PREFIX}tool/"
+"""Before the steps that uses of tools are journaled as."""
 
 ParameterType = Literal["string", "integer", "number", "boolean"]
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
@@ -123,6 +127,11 @@ def names_of(grant: str) -> str:
 def granted(tool: str, grants: Iterable[str]) -> bool:
     """Return whether one of the grants is for a tool: it names it, or the MCP server whose tool it is."""
     return any(grant in (tool, names_of(tool)) for grant in grants)
+
+
+def use_step(tool: str, key: str) -> str:
+    """Return the step that one use of a tool is journaled as; `key` tells apart the uses within a task."""
+    return f"{STEPS}{tool}/{key}"
 
 
 def placeholders(text: str) -> list[str]:

@@ -5,10 +5,9 @@ Fleet files and playbooks are read here and nowhere else: `YamlFile.read(path).d
 Keys are always text (`on:` is no boolean), dates stay text, a key that stands twice is a mistake. Nothing is ever executed.
 """
 
-import difflib
 import types
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ import msgspec
 import yaml
 
 from amas.errors import FleetFileInvalid
+from amas.model.meant import did_you_mean
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -42,12 +42,6 @@ class _Loader(yaml.SafeLoader):
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ` (did you mean 'x'?)` for the nearest of `known`, or nothing."""
-    near = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
-    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 class YamlFile:

@@ -8,17 +8,21 @@ look say which.
 
 import fcntl
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from amas.clock import now_ms
 from amas.settings import LogSettings
 
 DAY_MS = 86_400_000
 LINES_BYTES_MAX = 8 << 20
-"""What one look of a follower reads of a file; the rest comes with the next."""
+"""What one look of a follower reads of a file; the rest comes with the next. A line that is longer is passed over."""
+_NEAR_BYTES = 64 << 10
+"""How near a search for a time comes to it."""
+_AT = re.compile(rb'"at":"([^"]+)"')
 
 
 class LogFile:
@@ -32,12 +36,15 @@ class LogFile:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._bytes_max = path, bytes_max
         self._file = _opened(path)
+        self._torn = False
+        """Whether the disk had room for a part of the last line only."""
 
     def msg(self, line: bytes) -> None:
         """Append a line."""
         with suppress(OSError):
             self._turn(len(line) + 1)
-            os.write(self._file, line + b"\n")
+            whole = b"\n" * self._torn + line + b"\n"
+            self._torn = 0 < os.write(self._file, whole) < len(whole)
 
     def __del__(self) -> None:
         if hasattr(self, "_file"):
@@ -93,20 +100,46 @@ class Follower:
         known, seen = {**self._missed, **self._read}, dict[int, int]()
         for path in sorted(self._folder.glob("*.jsonl*")):
             with suppress(OSError), path.open("rb") as file:  # it was removed meanwhile
-                inode = os.fstat(file.fileno()).st_ino
-                start = seen.get(inode, known.get(inode, 0))
+                of = os.fstat(file.fileno())
+                inode, start = of.st_ino, seen.get(of.st_ino, known.get(of.st_ino, 0))
+                if start > of.st_size:  # a new file that has a removed one's inode, or one that somebody emptied
+                    start = 0
                 file.seek(start)
-                whole, end, _ = file.read(LINES_BYTES_MAX).rpartition(b"\n")  # what isn't whole is being written
-                seen[inode] = start + len(whole) + len(end)
+                found = file.read(LINES_BYTES_MAX)
+                whole, end, _ = found.rpartition(b"\n")  # what isn't whole is being written
+                seen[inode] = start + (len(whole) + len(end) if end or len(found) < LINES_BYTES_MAX else len(found))
                 yield from whole.splitlines()
         self._missed = {inode: end for inode, end in self._read.items() if inode not in seen}
         self._read = seen
+
+    def begin(self, *, since: str) -> None:
+        """Begin each file at its last lines, or where lines are as new as `since`, a time as lines have it; "" for the former."""
+        for path in self._folder.glob("*.jsonl*"):
+            with suppress(OSError), path.open("rb") as file:
+                found = os.fstat(file.fileno())
+                start = _from(file, found.st_size, since.encode()) if since else found.st_size - LINES_BYTES_MAX
+                file.seek(max(start, 0))
+                if start > 0:
+                    file.readline()
+                self._read[found.st_ino] = file.tell()
 
     def skip(self) -> None:
         """Take all that is there now for read."""
         files = list(self._folder.glob("*.jsonl*"))
         with suppress(OSError):
             self._read = {found.st_ino: found.st_size for found in (path.stat() for path in files)}
+
+
+def _from(file: BinaryIO, size: int, since: bytes) -> int:
+    """Return a place shortly before the first line that is as new as `since`, of a file whose lines stand in order."""
+    low, high = 0, size
+    while high - low > _NEAR_BYTES:
+        middle = (low + high) // 2
+        file.seek(middle)
+        file.readline()
+        times = _AT.findall(file.readline())
+        low, high = (middle, high) if times and times[-1] < since else (low, middle)
+    return low
 
 
 class Closed(NamedTuple):

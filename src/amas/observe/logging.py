@@ -26,6 +26,11 @@ from amas.settings import LogSettings
 
 LEVELS: Final = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 
+LINE_BYTES_MAX = 256 << 10
+"""Of a line: whoever looks reads some megabytes of a file, which must hold more than one agent's."""
+FIELD_CHARS_MAX, FIELDS_MAX, NAME_CHARS_MAX = 4096, 32, 256
+"""What a line that is longer keeps of each of its fields, and how many of them."""
+
 
 class Log(Protocol):
     """What code that logs holds."""
@@ -131,4 +136,17 @@ class _StandardError:
 
 
 def _render(logger: Any, name: str, line: MutableMapping[str, Any]) -> bytes:
-    return scrubbed_line(msgspec.json.encode(line, enc_hook=str))
+    told = msgspec.json.encode(line, enc_hook=str)
+    if len(told) > LINE_BYTES_MAX:
+        ours = {name: line[name] for name in ("at", "level", "message", "event", "agent_id", "task_id") if name in line}
+        fields = list({**ours, **line}.items())[:FIELDS_MAX]
+        told = msgspec.json.encode({name[:NAME_CHARS_MAX]: _shortened(value) for name, value in fields})
+    return scrubbed_line(told)
+
+
+def _shortened(value: Any) -> Any:
+    """Return a field of a line that is too long; whoever wants it whole keeps it as an artifact."""
+    text = value if isinstance(value, str) else msgspec.json.encode(value, enc_hook=str).decode()
+    if len(text) <= FIELD_CHARS_MAX:
+        return value if isinstance(value, str | int | float | None) else text
+    return f"{text[:FIELD_CHARS_MAX]}... ({len(text):,} characters)"

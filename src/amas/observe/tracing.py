@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, Literal, NamedTuple
 
+from amas.clock import now_ns
 from amas.errors import SettingInvalid
 from amas.model.trace import TraceContext, parse
 from amas.settings import TracingSettings
@@ -29,7 +30,10 @@ FLUSH_S = 5.0
 # the moving names of https://opentelemetry.io/docs/specs/semconv/gen-ai/, by our own hand: no package pins them
 GEN_AI_OPERATION, GEN_AI_PROVIDER, GEN_AI_MODEL = "gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model"
 GEN_AI_INPUT_TOKENS, GEN_AI_OUTPUT_TOKENS = "gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"
-GEN_AI_AGENT_ID, GEN_AI_AGENT_NAME, GEN_AI_TOOL_CALL = "gen_ai.agent.id", "gen_ai.agent.name", "gen_ai.tool.call.id"
+GEN_AI_CACHED_TOKENS = "gen_ai.usage.cache_read.input_tokens"
+GEN_AI_AGENT_ID, GEN_AI_AGENT_NAME = "gen_ai.agent.id", "gen_ai.agent.name"
+GEN_AI_TOOL, GEN_AI_TOOL_CALL = "gen_ai.tool.name", "gen_ai.tool.call.id"
+ERROR_TYPE = "error.type"
 WORKFLOW_ID, TASK_ID, ATTEMPT, HOST_ID = "amas.workflow.id", "amas.task.id", "amas.task.attempt", "amas.host.id"
 CAPABILITY, TENANT, OUTCOME = "amas.task.capability", "amas.tenant", "amas.outcome"
 
@@ -167,6 +171,25 @@ def use_tracing(tracing: Tracing | None) -> None:
 def process_tracing() -> Tracing | None:
     """Return where this process's spans go; None where tracing is off."""
     return _of_process
+
+
+@contextmanager
+def beginning(name: str, about: Attributes) -> Iterator[None]:
+    """Have a trace begin with this block, where tracing is on; what is submitted in it goes on with that, if it is kept."""
+    tracing = process_tracing()
+    if tracing is None:
+        yield
+        return
+    _, place = tracing.begin(None, name)
+    start_ns, error = now_ns(), ""
+    try:
+        with within(str(place) if place.sampled else ""):
+            yield
+    except Exception as raised:
+        error = repr(raised)
+        raise
+    finally:
+        tracing.tell(Span(name, place, place.span_id, start_ns, now_ns(), about, error=error))
 
 
 def known(traceparent: str) -> TraceContext | None:

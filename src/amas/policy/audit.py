@@ -5,8 +5,8 @@
      "previous":"<SHA-256 of line 6>","signature":"<Ed25519 of this line up to here>"}
 
 `previous` chains the lines, so that none can be changed, taken out or put in between; the signature keeps who has only the file
-from writing the chain anew. Lines that were cut off at the end leave a sound chain: compare its last number with the one that
-`GET /api/audit` or a copy elsewhere knew. A line is written whole with one call and is on disk before the act is answered; what a
+from writing the chain anew. Lines that were cut off at the end leave a sound chain: `verify` finds that out where it is told a
+digest that was known before. A line is written whole with one call and is on disk before the act is answered; what a
 crash tore is no line and is cut off by whoever writes next, which says so in a line of its own.
 
 Written by the control plane (`server/guard.py`), read by it and by `amas audit verify`, which needs the public key only.
@@ -186,20 +186,21 @@ def _key_in(folder: Path) -> Ed25519PrivateKey:
     return key
 
 
-def verify(path: Path, public_key: Path | None = None) -> tuple[int, str]:
+def verify(path: Path, public_key: Path | None = None, *, known: str = "") -> tuple[int, str]:
     """Check a log line by line; return the last line's number and digest, (0, FIRST) of an empty one.
 
-    AuditDamaged names the first line that isn't sound. Without `public_key`, the one beside the log is taken.
+    AuditDamaged names the first line that isn't sound. Without `public_key`, the one beside the log is taken. `known`: a digest
+    that an earlier check returned; a log that doesn't lead through it was cut off, or is another.
     """
     key = _public(public_key or path.with_name(PUBLIC_KEY))
-    seq, previous = 0, FIRST
+    seq, previous, met = 0, FIRST, known in ("", FIRST)
     for number, line in enumerate(_lines(path), 1):
         seq += 1
         where = f"line {number} of {path}"
         said, found, rest = line.rpartition(_SIGNATURE)
         try:
             held = _line.decode(line)
-            key.verify(base64.b64decode(rest.removesuffix(b'"}'), validate=True), said)
+            key.verify(_signature(rest.removesuffix(b'"}')), said)
         except (msgspec.MsgspecError, ValueError):
             raise AuditDamaged(f"{where} is no line of an audit: it was changed or put in") from None
         except InvalidSignature:
@@ -210,7 +211,21 @@ def verify(path: Path, public_key: Path | None = None) -> tuple[int, str]:
                 "so lines were removed, put in or moved"
             )
         previous = sha256(line).hexdigest()
+        met = met or previous == known
+    if not met:
+        raise AuditDamaged(
+            f"none of the {seq} lines of {path} has the digest {known}, which was known: lines were cut off at its end since, "
+            "or it is another audit"
+        )
     return seq, previous
+
+
+def _signature(text: bytes) -> bytes:
+    """Return a signature; ValueError where it isn't written as it was: base64 has bits at its end that mean nothing."""
+    found = base64.b64decode(text, validate=True)
+    if base64.b64encode(found) != text:
+        raise ValueError("its last bits were changed")
+    return found
 
 
 def _public(path: Path) -> Ed25519PublicKey:

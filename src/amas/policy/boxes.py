@@ -7,8 +7,8 @@ nonce may be fixed. Sources: RFC 7748, RFC 5869, NIST SP 800-38D; the constructi
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from amas.sealing import derived
 
 PUBLIC_BYTES = 32
 _NONCE = bytes(12)
@@ -45,4 +45,4 @@ def seal_for(public: bytes, said: bytes) -> bytes:
 
 
 def _cipher(shared: bytes, writer: bytes, reader: bytes) -> AESGCM:
-    return AESGCM(HKDF(SHA256(), 32, salt=None, info=b"amas box" + writer + reader).derive(shared))
+    return AESGCM(derived(shared, b"amas box" + writer + reader))

@@ -1,11 +1,11 @@
-"""Posts to addresses that people declared: which of them may be reached, and how a post is signed.
+"""Which addresses may be reached that others named, and posts to them: how one is sent and signed.
 
 A fleet file may come from somebody who doesn't own the machine, so its webhooks must not reach what only the machine itself is
 trusted by: link-local addresses, under which clouds give out a machine's credentials, are refused unless the webhook says
 `link_local: true`; loopback and private addresses may be reached, since receivers of alerts stand there. Webhooks that are
 registered over the API may come from a tenant: they reach public addresses, and private ones only in networks that the operator
 names. The address that was checked is the one that is connected to, so a name that resolves to another one a moment later gains
-nothing; redirects aren't followed.
+nothing; redirects aren't followed. Agents behind URLs and tools go by the same two questions, `allowed` and `is_public`.
 Sources: https://cheatsheetseries.owasp.org/cheatsheets/Server_Side_Request_Forgery_Prevention_Cheat_Sheet.html,
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
@@ -27,6 +27,8 @@ METADATA = frozenset(map(ip_address, ("100.100.100.200", "192.0.0.192", "fd00:ec
 """Of clouds whose metadata service isn't link-local: Alibaba's, Oracle's, and Amazon's over IPv6."""
 NAT64 = ip_network("64:ff9b::/96")
 """Addresses that stand for the IPv4 address at their end (RFC 6052)."""
+COMPATIBLE = ip_network("::/96")
+"""The same, deprecated (RFC 4291, 2.5.5.1); but for `::` and `::1`, which are in it."""
 ANSWER_BYTES_MAX = 4096
 """What is read of an answer: enough for its reason."""
 ENCODED = "whsec_"
@@ -46,18 +48,24 @@ class Reach(NamedTuple):
 
 
 def allowed(address: str) -> bool:
-    """Return whether a webhook of a fleet file that says nothing else may reach an address."""
+    """Return whether an address isn't one that only the machine itself may reach: link-local, or of a cloud's metadata."""
     found = _plain(address)
     return not (found.is_link_local or found.is_multicast or found.is_unspecified or found in METADATA)
+
+
+def is_public(address: str) -> bool:
+    """Return whether an address, and the one that it may stand for, is a public one."""
+    found = _plain(address)
+    own = isinstance(found, IPv6Address) and found.is_site_local
+    return allowed(address) and found.is_global and not found.is_reserved and not own
 
 
 def public(networks: Sequence[IPv4Network | IPv6Network]) -> Reach:
     """Return the reach of what isn't the operator's own: public addresses, and of others those in `networks`."""
 
     def allows(address: str) -> bool:
-        found = _plain(address)
-        named = any(found in network for network in networks)
-        return allowed(address) and (named or (found.is_global and not found.is_reserved))
+        named = any(_plain(address) in network for network in networks)
+        return is_public(address) or (named and allowed(address))
 
     return Reach(
         allows, "no public address, and in none of the networks of AMAS_WEBHOOK_NETWORKS: the fleet's operator can add its"
@@ -69,7 +77,7 @@ def _plain(address: str) -> IPv4Address | IPv6Address:
     found: IPv4Address | IPv6Address = ip_address(address.partition("%")[0])
     if not isinstance(found, IPv6Address):
         return found
-    if found in NAT64:
+    if found in NAT64 or (found in COMPATIBLE and int(found) > 1):
         return IPv4Address(int(found) & 0xFFFF_FFFF)
     teredo = found.teredo[1] if found.teredo else None
     return found.ipv4_mapped or found.sixtofour or teredo or found
@@ -156,5 +164,7 @@ class _Plain(_Cut, HTTPConnection):
 
 class _Tls(_Cut, HTTPSConnection):
     def connect(self) -> None:
-        self.sock = raw = socket.create_connection(self.pinned, self.timeout)
-        self.sock = ssl.create_default_context().wrap_socket(raw, server_hostname=self.host)
+        raw = socket.create_connection(self.pinned, self.timeout)
+        tls = ssl.create_default_context().wrap_socket(raw, server_hostname=self.host, do_handshake_on_connect=False)
+        self.sock = tls  # so that a handshake a byte at a time can be cut off, too
+        tls.do_handshake()

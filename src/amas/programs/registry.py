@@ -21,6 +21,7 @@ from amas.engine.hosts import HostRegistry
 from amas.engine.registry import AgentRegistry, Session
 from amas.errors import AgentTaken, EngineError, SessionLost, SubmissionError
 from amas.model.fleet import FleetSpec
+from amas.model.labels import Selector
 from amas.model.remote import RegisteredAgent, RemoteAgent, agent_id_of
 from amas.model.states import AgentStatus, Layer
 from amas.orchestration.discovery import Discovery
@@ -125,17 +126,19 @@ class RedisAgentRegistry:
         *,
         capability: str = "",
         layer: Layer | str = "",
-        labels: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | Sequence[str] | None = None,
         status: AgentStatus | None = None,
         limit: int = 1000,
     ) -> list[RegisteredAgent]:
         """Return remote agents, by id, and those of the fleet's hosts, by pool and number, to which all that is said applies.
 
-        A fleet's own have their pool's labels, and the labels `pool` and `host` besides.
+        `labels`: values by name, or what kubectl would take, such as `["gpu", "family!=physics"]`; SubmissionError says which of
+        these can't be read. A fleet's own have their pool's labels, and the labels `pool` and `host` besides.
         """
+        chosen = _selector(labels or ())
 
         async def look(fleet: Fleet, _: FleetSpec) -> list[RegisteredAgent]:
-            return await _discovery(fleet).discover(capability=capability, layer=layer, labels=labels, status=status, limit=limit)
+            return await _discovery(fleet).discover(capability=capability, layer=layer, labels=chosen, status=status, limit=limit)
 
         return await self._link.ask(look)
 
@@ -174,6 +177,15 @@ class RedisAgentRegistry:
 
 def _discovery(fleet: Fleet) -> Discovery:
     return Discovery(HostRegistry(fleet.engine), AgentRegistry(fleet.engine))
+
+
+def _selector(labels: Mapping[str, str] | Sequence[str]) -> Selector:
+    if isinstance(labels, Mapping):
+        return Selector.of(labels)
+    try:
+        return Selector.parse(labels)
+    except ValueError as error:
+        raise SubmissionError(str(error)) from error
 
 
 def _agent_id(name: str) -> str:

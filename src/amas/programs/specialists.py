@@ -7,8 +7,8 @@ capability; without an answer it goes up as a question to their lead, that one's
 
 import asyncio
 import random
+import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -21,7 +21,6 @@ from amas.core.authority import Hierarchy
 from amas.engine.desired import DesiredState
 from amas.engine.hosts import HostRegistry
 from amas.errors import AgentUnknown, CapabilityUnknown, FleetError, TaskFailed
-from amas.fleet.load import load_fleet
 from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.flow import ESCALATION_CAPABILITY
 from amas.model.numbers import expand
@@ -69,7 +68,9 @@ async def add_agents(fleet: Fleet, spec: FleetSpec, home: Home, name: str, count
     pool = _pool(spec, name)
     numbers = await _free_numbers(fleet, spec, pool, count)
     state = fleet_state(home.folder)
-    facts = fleet_facts(load_fleet(Path(state.fleet_file), agents=True), home)
+    if spec.folder and spec.folder not in sys.path:
+        sys.path.append(spec.folder)  # agents' modules may stand beside its file
+    facts = fleet_facts(spec, home)
     host_id, payloads = f"guest-{new_id()}", read_seal()
     host = Host(
         host_id,

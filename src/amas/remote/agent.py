@@ -29,6 +29,8 @@ from amas.remote.wire import Wire
 
 WAIT_S = 20.0
 """Of a long poll, at most; the control plane bounds it by two thirds of the lease."""
+SOON_S = 0.5
+"""An agent with its hands full asks what it must stop once nothing has ended for so long."""
 LOST = frozenset({"session_lost", "session_unknown", "session_token_needed"})
 """The session is no more: another one is opened."""
 GONE = frozenset({"attempt_stale", "task_cancelled", "task_unknown", "task_foreign"})
@@ -68,6 +70,7 @@ class Handed(msgspec.Struct, frozen=True):
     needs: dict[str, Any] = {}
     resumed: bool = False
     timeout_s: float = 0.0
+    traceparent: str = ""
 
 
 class _Work(msgspec.Struct, frozen=True):
@@ -103,6 +106,8 @@ class Task:
         """Of the tasks before it, by key."""
         self.timeout_s = handed.timeout_s
         """What it may take; then it is stopped, and the attempt has failed."""
+        self.traceparent = handed.traceparent
+        """Where it stands in its trace (W3C), to be sent on with what it calls; empty: it has none."""
         self._steps: dict[str, Any] | None = None if handed.resumed else {}
         self.usage: dict[str, float] = {}
         """`usd`, `tokens` and `calls` that the attempt used, told with its outcome."""
@@ -266,14 +271,16 @@ class Agent:
         return await self._wire.say("claim", asked, _Work, wait_s=WAIT_S)
 
     async def _beat(self) -> _Work:
-        """Wait for a task to end, and renew the lease when that takes long."""
+        """Wait for a task to end, or to be one to stop; renews the lease when that takes long."""
         session = self._wire.session
         assert session is not None
+        wait_s = session.renew_wait_s
         try:
-            async with asyncio.timeout(session.beat_every_s):
+            async with asyncio.timeout(SOON_S if wait_s else session.beat_every_s):  # most tasks end before it is worth a call
                 await self._freed.wait()
         except TimeoutError:
-            return await self._wire.say("renew", {"running": list(self._running)}, _Work)
+            said = {"running": list(self._running), **({"wait_s": wait_s} if wait_s else {})}
+            return await _unless(self._freed, self._wire.say("renew", said, _Work, wait_s=wait_s)) or _Work()
         return _Work()
 
     def _begin(self, group: asyncio.TaskGroup, handed: Handed) -> None:
@@ -348,16 +355,21 @@ class Agent:
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
         """Return what `work` returns, None where the agent is told to stop before."""
-        if self._stopping.is_set():  # not even its first step is taken
-            work.close()
-            return None
-        working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(self._stopping.wait())
-        try:
-            await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
-            return working.result() if working.done() else None
-        finally:
-            working.cancel()
-            stopping.cancel()
+        return await _unless(self._stopping, work)
+
+
+async def _unless(event: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """Return what `work` returns, None where the event comes before."""
+    if event.is_set():  # not even its first step is taken
+        work.close()
+        return None
+    working, coming = asyncio.ensure_future(work), asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait((working, coming), return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        working.cancel()
+        coming.cancel()
 
 
 def _failure(error: Exception, *, final: bool = False) -> dict[str, Any]:

@@ -36,6 +36,8 @@ class Opened(msgspec.Struct, frozen=True):
     token: str
     lease_s: float
     beat_every_s: float
+    renew_wait_s: float = 0.0
+    """How long a renewal may wait for something to stop; 0 with a control plane that knows no such wait."""
 
 
 class Problem(msgspec.Struct, frozen=True):

@@ -23,8 +23,11 @@ class Call(msgspec.Struct, Generic[T], frozen=True):
     method: str
     path: str
     answer: type[T]
+    """`bytes` for a file, as it is; `NoneType` for nothing."""
     query: dict[str, str] = msgspec.field(default_factory=dict)
     body: bytes | None = None
+    kind: str = "application/json"
+    """The body's media type."""
 
 
 class Sends(Protocol):
@@ -87,7 +90,10 @@ class Operation(Generic[P, T]):
 
 
 def operation(method: str, path: str, answer: type[T], given: Callable[P, object]) -> Operation[P, T]:
-    """Return an operation without a name in its path; `given` makes the body (a struct or a list) or the query (a dict)."""
+    """Return an operation without a name in its path.
+
+    `given` makes the body (a struct, a list or a file's bytes) or the query (a dict).
+    """
 
     def make(*args: P.args, **kwargs: P.kwargs) -> Call[T]:
         return _call(method, path, answer, given(*args, **kwargs))
@@ -122,7 +128,9 @@ def _call(method: str, path: str, answer: type[T], given: object) -> Call[T]:
     if isinstance(given, dict):
         query = {name: _text(value) for name, value in given.items() if value not in (None, "")}
         return Call(method, path, answer, query)
-    return Call(method, path, answer, {}, None if given is None else msgspec.json.encode(given))
+    if given is None or isinstance(given, bytes):
+        return Call(method, path, answer, {}, given, "application/octet-stream")
+    return Call(method, path, answer, {}, msgspec.json.encode(given))
 
 
 def _text(value: object) -> str:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, NamedTuple, ParamSpec, Protocol, Self, TypeVar
+from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
@@ -21,7 +22,7 @@ import msgspec
 from amas.records.views import EventRecord
 from amas.rest import operations as parts
 from amas.rest.calls import Call
-from amas.rest.problems import error_of, unreachable
+from amas.rest.problems import Problem, RestError, Unreachable, error_of, unreachable
 
 PATIENCE_S = 30.0
 CONNECT_S, ANSWER_S = 10.0, 60.0
@@ -62,7 +63,7 @@ class Tries:
     def __init__(self, call: Call[T], headers: dict[str, str], patience_s: float) -> None:
         self._give_up_at, self._tries = time.monotonic() + patience_s, 0
         key = {"Idempotency-Key": uuid4().hex} if call.method == "POST" else {}
-        kind = {"Content-Type": "application/json"} if call.body is not None else {}
+        kind = {"Content-Type": call.kind} if call.body is not None else {}
         self.request = {
             "method": call.method,
             "url": call.path,
@@ -88,41 +89,81 @@ def _under_way(answer: httpx.Response) -> bool:
     return answer.status_code == 409 and b"request_under_way" in answer.content
 
 
+def _broken(error: httpx.TransportError) -> httpx.TransportError:
+    """Return an error that may pass; raise Unreachable for one that won't, without what can't be sent: it may be the token."""
+    if isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
+        said = "the address or the token" if isinstance(error, httpx.LocalProtocolError) else "the address"
+        why = f"{said} can't be sent over HTTP: an address begins with http:// or https://, a token is one line"
+        raise Unreachable(0, Problem(code="unreachable", detail=why)) from None
+    return error
+
+
 def _read(call: Call[T], answer: httpx.Response) -> T:
     if answer.status_code >= 400:
         raise error_of(answer.status_code, answer.content)
-    return msgspec.json.decode(answer.content, type=call.answer)
+    if call.answer is bytes:
+        return answer.content  # type: ignore[return-value]  # which is what T is here
+    try:
+        return msgspec.json.decode(answer.content or b"null", type=call.answer)
+    except msgspec.MsgspecError as error:  # a proxy's page, or a fleet of another version
+        why = f"the answer ({answer.status_code}) to {call.method} {call.path} isn't what the API says: {error}"
+        raise RestError(answer.status_code, Problem(code="unreadable", detail=why)) from error
 
 
 class Events:
-    """Takes lines of a stream and gives its events."""
+    """Takes the bytes of a stream and gives its events; what broke off in the middle of an event comes again.
 
-    def __init__(self, after: str) -> None:
-        self.last, self.over = after, False
-        self._kind, self._data = "", list[str]()
+    Source: https://html.spec.whatwg.org/multipage/server-sent-events.html
+    """
 
-    def take(self, line: str) -> Followed | None:
-        """Return the event that a line ends, None for any other line; `over` is set by the last."""
-        name, _, value = line.partition(":")
-        value = value.removeprefix(" ")
-        if name == "id":
-            self.last = value
-        elif name == "event":
+    def __init__(self, workflow_id: str, after: str, headers: dict[str, str], patience_s: float) -> None:
+        self._path = f"/api/workflows/{quote(workflow_id, safe='')}/events" if workflow_id else "/api/events"
+        self._headers, self._patience_s = headers | {"Accept": "text/event-stream"}, patience_s
+        self._last, self.over = after, False
+        """The id of the last event that was given, and whether there are no more."""
+        self._tries: Tries | None = None
+        """Since the stream broke off."""
+
+    def request(self) -> dict[str, Any]:
+        """Return the request that goes on where the last event was."""
+        self._rest, self._id, self._kind, self._data = b"", self._last, b"", list[bytes]()
+        after = {"Last-Event-ID": self._last} if self._last else {}
+        return {"method": "GET", "url": self._path, "headers": self._headers | after}
+
+    def pause(self, answer: httpx.Response | None, error: httpx.TransportError | None, *, url: str) -> float:
+        """Return the seconds until the stream is asked for again; a `RestError` where it says no, or stays away too long."""
+        if self._tries is None:
+            self._tries = Tries(Call("GET", self._path, EventRecord), {}, self._patience_s)
+        refusal = answer if answer is not None and answer.status_code >= 400 else None
+        pause = self._tries.pause(refusal)
+        if pause is not None:
+            return pause
+        if refusal is not None:
+            raise error_of(refusal.status_code, refusal.content)
+        raise unreachable(error or OSError("it ends the stream each time"), url=url) from error
+
+    def take(self, piece: bytes) -> Iterator[Followed]:
+        """Yield the events that a piece of the stream ends; `over` is set by the last."""
+        self._tries = None  # it is there
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        for line in lines:
+            yield from self._line(line.removesuffix(b"\r"))
+
+    def _line(self, line: bytes) -> Iterator[Followed]:
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"id":
+            self._id = value.decode()
+        elif name == b"event":
             self._kind = value
-        elif name == "data":
+        elif name == b"data":
             self._data.append(value)
         elif not line:
-            kind, data = self._kind, "\n".join(self._data)
-            self._kind, self._data = "", []
-            self.over = self.over or kind == "end"
-            if kind == "change":
-                return Followed(self.last, msgspec.json.decode(data, type=EventRecord))
-        return None
-
-
-def _stream(workflow_id: str, last: str) -> tuple[str, dict[str, str]]:
-    path = f"/api/workflows/{workflow_id}/events" if workflow_id else "/api/events"
-    return path, {"Accept": "text/event-stream", **({"Last-Event-ID": last} if last else {})}
+            kind, data = self._kind, b"\n".join(self._data)
+            self._kind, self._data, self._last = b"", [], self._id
+            self.over = self.over or kind == b"end"
+            if kind == b"change":
+                yield Followed(self._last, msgspec.json.decode(data, type=EventRecord))
 
 
 def _headers(token: str) -> dict[str, str]:
@@ -138,10 +179,10 @@ class Client:
     def __init__(self, url: str, *, token: str = "", patience_s: float = PATIENCE_S, **options: Any) -> None:
         """`token`: an API key or the fleet's. `patience_s`: how long a request is tried. `options`: httpx's own, as `verify`."""
         self._url, self._patience_s, self._headers = url, patience_s, _headers(token)
-        self._http = httpx.Client(base_url=url, timeout=_TIMES, **options)
+        self._http = httpx.Client(base_url=url, **{"timeout": _TIMES, **options})
         self.tasks, self.workflows, self.schedules = parts.Tasks(self), parts.Workflows(self), parts.Schedules(self)
         self.webhooks, self.agents, self.fleet = parts.Webhooks(self), parts.Agents(self), parts.Fleet(self)
-        self.healing, self.alerts = parts.Healing(self), parts.Alerts(self)
+        self.healing, self.alerts, self.inputs = parts.Healing(self), parts.Alerts(self), parts.Inputs(self)
         self.messages, self.access = parts.Messages(self), parts.Access(self)
 
     def __enter__(self) -> Self:
@@ -162,7 +203,7 @@ class Client:
             try:
                 answer = self._http.request(**tries.request)  # type: ignore[arg-type]
             except httpx.TransportError as raised:
-                error = raised
+                error = _broken(raised)
             pause = tries.pause(answer)
             if pause is not None:
                 time.sleep(pause)
@@ -183,19 +224,22 @@ class Client:
 
     def follow(self, workflow_id: str = "", *, after: str = "") -> Iterator[Followed]:
         """Yield the changes of one workflow until it has ended, or of everything; a stream that breaks is resumed."""
-        events = Events(after)
+        events = Events(workflow_id, after, self._headers, self._patience_s)
         while not events.over:
-            path, headers = _stream(workflow_id, events.last)
-            with suppress(httpx.TransportError), self._http.stream("GET", path, headers=self._headers | headers) as answer:
-                if answer.status_code == 204:
-                    return
-                if answer.status_code >= 400:
-                    raise error_of(answer.status_code, answer.read())
-                for line in answer.iter_lines():
-                    if (found := events.take(line)) is not None:
-                        yield found
+            answer, error = None, None
+            try:
+                with self._http.stream(**events.request()) as answer:
+                    if answer.status_code == 204:
+                        return
+                    if answer.status_code >= 400:
+                        answer.read()
+                    else:
+                        for piece in answer.iter_bytes():
+                            yield from events.take(piece)
+            except httpx.TransportError as raised:
+                error = _broken(raised)
             if not events.over:
-                time.sleep(PAUSE_MIN_S)
+                time.sleep(events.pause(answer, error, url=self._url))
 
 
 class AsyncClient:
@@ -204,11 +248,11 @@ class AsyncClient:
     def __init__(self, url: str, *, token: str = "", patience_s: float = PATIENCE_S, **options: Any) -> None:
         """See `Client`."""
         self._url, self._patience_s, self._headers = url, patience_s, _headers(token)
-        self._http = httpx.AsyncClient(base_url=url, timeout=_TIMES, **options)
+        self._http = httpx.AsyncClient(base_url=url, **{"timeout": _TIMES, **options})
         self.tasks, self.workflows = parts.AsyncTasks(self), parts.AsyncWorkflows(self)
         self.schedules, self.webhooks = parts.AsyncSchedules(self), parts.AsyncWebhooks(self)
         self.agents, self.fleet = parts.AsyncAgents(self), parts.AsyncFleet(self)
-        self.healing, self.alerts = parts.AsyncHealing(self), parts.AsyncAlerts(self)
+        self.healing, self.alerts, self.inputs = parts.AsyncHealing(self), parts.AsyncAlerts(self), parts.AsyncInputs(self)
         self.messages, self.access = parts.AsyncMessages(self), parts.AsyncAccess(self)
 
     async def __aenter__(self) -> Self:
@@ -229,7 +273,7 @@ class AsyncClient:
             try:
                 answer = await self._http.request(**tries.request)  # type: ignore[arg-type]
             except httpx.TransportError as raised:
-                error = raised
+                error = _broken(raised)
             pause = tries.pause(answer)
             if pause is not None:
                 await asyncio.sleep(pause)
@@ -251,17 +295,20 @@ class AsyncClient:
 
     async def follow(self, workflow_id: str = "", *, after: str = "") -> AsyncIterator[Followed]:
         """Yield the changes of one workflow until it has ended, or of everything; a stream that breaks is resumed."""
-        events = Events(after)
+        events = Events(workflow_id, after, self._headers, self._patience_s)
         while not events.over:
-            path, headers = _stream(workflow_id, events.last)
-            with suppress(httpx.TransportError):
-                async with self._http.stream("GET", path, headers=self._headers | headers) as answer:
+            answer, error = None, None
+            try:
+                async with self._http.stream(**events.request()) as answer:
                     if answer.status_code == 204:
                         return
                     if answer.status_code >= 400:
-                        raise error_of(answer.status_code, await answer.aread())
-                    async for line in answer.aiter_lines():
-                        if (found := events.take(line)) is not None:
-                            yield found
+                        await answer.aread()
+                    else:
+                        async for piece in answer.aiter_bytes():
+                            for found in events.take(piece):
+                                yield found
+            except httpx.TransportError as raised:
+                error = _broken(raised)
             if not events.over:
-                await asyncio.sleep(PAUSE_MIN_S)
+                await asyncio.sleep(events.pause(answer, error, url=self._url))

@@ -5,6 +5,7 @@ fails for an operation that is missing here, has another answer, or takes anothe
 """
 
 from collections.abc import Sequence
+from types import NoneType
 from typing import Any
 
 from amas.engine.limits import BudgetView, LimitsView
@@ -26,6 +27,7 @@ from amas.server import (
     diagnostic_shapes,
     healing_shapes,
     hook_shapes,
+    input_shapes,
     message_shapes,
     policy_shapes,
     remote_shapes,
@@ -33,7 +35,9 @@ from amas.server import (
     shapes,
 )
 from amas.server.gate_shapes import WorkflowQuality
+from amas.server.steps import TaskSteps
 from amas.server.timeline import TaskLog, Timeline
+from amas.server.usage_shapes import FleetUsage
 
 
 def nothing() -> None:
@@ -106,6 +110,11 @@ def each(tasks: Sequence[shapes.NewTask]) -> list[shapes.NewTask]:
     return list(tasks)
 
 
+def file(content: bytes) -> bytes:
+    """Make the body that a file is."""
+    return content
+
+
 class _Tasks:
     submit = operation("POST", "/api/tasks", shapes.Submitted, shapes.NewTask)
     submit_batch = operation("POST", "/api/tasks/batch", shapes.SubmittedBatch, each)
@@ -115,6 +124,7 @@ class _Tasks:
     why = about("GET", "/api/tasks/{task_id}/why", Why, nothing)
     timeline = about("GET", "/api/tasks/{task_id}/timeline", Timeline, nothing)
     logs = about("GET", "/api/tasks/{task_id}/logs", TaskLog, newest)
+    steps = about("GET", "/api/tasks/{task_id}/steps", TaskSteps, nothing)
     cancel = about("POST", "/api/tasks/{task_id}/cancel", shapes.Cancelled, nothing)
     signal = about("POST", "/api/tasks/{task_id}/signal", shapes.Changed, shapes.TaskSignal)
     outcomes = operation("POST", "/api/tasks/outcomes", shapes.Outcomes, shapes.TaskIds)
@@ -125,6 +135,7 @@ class _Workflows:
     start = operation("POST", "/api/workflows", shapes.StartedWorkflow, shapes.NewWorkflow)
     list = operation("GET", "/api/workflows", shapes.WorkflowPage, in_state)
     get = about("GET", "/api/workflows/{workflow_id}", shapes.WorkflowDetail, nothing)
+    deliverable = about_two("GET", "/api/workflows/{workflow_id}/deliverable/{file}", bytes, nothing)
     quality = about("GET", "/api/workflows/{workflow_id}/quality", WorkflowQuality, nothing)
     cancel = about("POST", "/api/workflows/{workflow_id}/cancel", shapes.Cancelled, nothing)
     pause = about("POST", "/api/workflows/{workflow_id}/pause", shapes.Changed, nothing)
@@ -136,6 +147,12 @@ class _Workflows:
     dead_letters = operation("GET", "/api/dead-letters", shapes.DeadLetterPage, of_workflow)
     retry = about("POST", "/api/dead-letters/{task_id}/retry", shapes.Changed, nothing)
     discard = about("POST", "/api/dead-letters/{task_id}/discard", shapes.Changed, nothing)
+
+
+class _Inputs:
+    bounds = operation("GET", "/api/inputs", input_shapes.InputBounds, nothing)
+    add = operation("POST", "/api/inputs", input_shapes.NewInput, nothing)
+    put = about_two("PUT", "/api/inputs/{input_id}/{file}", NoneType, file)
 
 
 class _Schedules:
@@ -189,6 +206,7 @@ def since(*, since_s: float | None = None) -> dict[str, Any]:
 class _Fleet:
     figures = operation("GET", "/api/metrics", shapes.FleetFigures, nothing)
     analytics = operation("GET", "/api/analytics", Analytics, hours)
+    usage = operation("GET", "/api/usage", FleetUsage, nothing)
     report = operation("GET", "/api/report", FleetReport, since)
     health = operation("GET", "/api/health", shapes.Ready, nothing)
     diagnostics = operation("GET", "/api/diagnostics", diagnostic_shapes.Diagnostics, nothing)
@@ -277,6 +295,14 @@ class Workflows(_Workflows, Part):
 
 
 class AsyncWorkflows(_Workflows, AsyncPart):
+    """Of the async client."""
+
+
+class Inputs(_Inputs, Part):
+    """Of the sync client."""
+
+
+class AsyncInputs(_Inputs, AsyncPart):
     """Of the async client."""
 
 

@@ -10,6 +10,7 @@ Called by the settings, hosts, agents and `amas doctor`; imports nothing but the
 """
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -35,6 +36,8 @@ HOSTS_OWN = frozenset({"VAULT_TOKEN", "AMAS_VAULT_TOKEN_FILE"})
 
 _NEAR = ("env:", "file:")
 """What costs microseconds to read is read each time."""
+_TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*"|[^"]+')
+"""The texts of a line of JSON, and what stands between them."""
 _HOW = "write env:NAME, file:/path, k8s:[namespace/]secret#key or vault:path#field"
 
 
@@ -80,6 +83,8 @@ class Known:
         self._given: dict[str, str] = {}
         self._lock = threading.Lock()
         self._keeper: threading.Thread | None = None
+        self._said: dict[str, str] = {}
+        """What is to be scrubbed and what stands in its place, what was read last at the end."""
         self._marks: tuple[tuple[str, str], ...] = ()
         """What is to be scrubbed, the longest first, each with what stands in its place."""
 
@@ -132,15 +137,21 @@ class Known:
     def scrubbed_line(self, line: bytes) -> bytes:
         """Return a line of JSON without any secret that was read, as JSON writes it."""
         for value, mark in self._marks:
-            written = msgspec.json.encode(value)[1:-1]
+            written, shown = msgspec.json.encode(value)[1:-1], msgspec.json.encode(mark)[1:-1]
             if written in line:
-                line = line.replace(written, msgspec.json.encode(mark)[1:-1])
+                line = _in_line(line, written, shown) if value.isdigit() else line.replace(written, shown)
         return line
 
     def _mark(self, reference: str, value: str) -> None:
         """Have a value scrubbed from now on; one that was rotated away stays among them while there is room."""
-        if len(value) >= SCRUBBED_CHARS_MIN and all(value != known for known, _ in self._marks):
-            self._marks = tuple(sorted((*self._marks[:KNOWN_MAX], (value, f"[{reference}]")), key=lambda mark: -len(mark[0])))
+        if len(value) < SCRUBBED_CHARS_MIN:
+            return
+        known = self._said.pop(value, "")
+        self._said[value] = known or f"[{reference}]"
+        if len(self._said) > KNOWN_MAX:
+            del self._said[next(iter(self._said))]
+        if not known:
+            self._marks = tuple(sorted(self._said.items(), key=lambda mark: -len(mark[0])))
 
     def _keep(self) -> None:
         while True:
@@ -172,9 +183,19 @@ class Known:
         return value.strip()
 
 
+def _in_line(line: bytes, digits: bytes, shown: bytes) -> bytes:
+    """Return a line without a secret that is a number: where it stands as one, a mark in its place would be no JSON."""
+
+    def other(part: re.Match[bytes]) -> bytes:
+        return part[0].replace(digits, shown if part[0].startswith(b'"') else b"9" * len(digits))
+
+    return _TEXTS.sub(other, line)
+
+
 def _read_file(reference: str, path: Path) -> str:
     try:
-        text = path.read_text()
+        with path.open() as file:
+            text = file.read(SECRET_BYTES_MAX + 1)
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no text"
         raise SecretUnreadable(reference, f"the file can't be read: {why}") from None
@@ -186,6 +207,16 @@ def _read_file(reference: str, path: Path) -> str:
 def revealed(values: Mapping[str, str]) -> dict[str, str]:
     """Return values by name, with what they stand for in the place of references. Blocks as `reveal` does."""
     return {name: reveal(value) if is_reference(value) else value for name, value in values.items()}
+
+
+def revealed_headers(values: Mapping[str, str]) -> dict[str, str]:
+    """Return an HTTP request's headers as `revealed` does; SecretUnreadable, without it, for what no header can carry."""
+    found = revealed(values)
+    for name, value in found.items():
+        if not (value.isascii() and value.isprintable()):
+            why = "it has a line break or other characters that no HTTP header may have: mend the secret"
+            raise SecretUnreadable(values[name] if is_reference(values[name]) else name, why)
+    return found
 
 
 def secrets_in(value: Any) -> Iterator[str]:

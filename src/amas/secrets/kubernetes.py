@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from amas.errors import SecretUnreadable
-from amas.secrets.talk import Place
+from amas.secrets.talk import Place, as_object
 
 _REFERENCE = re.compile(r"k8s:(?:([a-z0-9][a-z0-9-]{0,62})/)?([a-z0-9][a-z0-9.-]{0,252})#([A-Za-z0-9_-][A-Za-z0-9._-]{0,252})")
 _WHO = "let its service account `get` this Secret by a Role, or mount it"
@@ -44,12 +44,12 @@ def read_kubernetes(reference: str, *, environ: Mapping[str, str], mounted: Path
             raise SecretUnreadable(reference, f"the namespace {namespace} has no Secret {name}: create it")
         case status:
             raise SecretUnreadable(reference, f"the cluster's API answers {status}")
-    held = said.body.get("data") or {}
+    held = as_object(said.body.get("data"))
     if key not in held:
         raise SecretUnreadable(reference, f"the Secret has no key {key}: it has {', '.join(sorted(held)) or 'none'}")
     try:
         return base64.b64decode(held[key], validate=True).decode()
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, TypeError):
         raise SecretUnreadable(reference, "what it holds is no text") from None
 
 

@@ -5,7 +5,10 @@ nobody but whom it is for, and no proxy of the environment's gets to see it.
 """
 
 import http.client
+import socket
 import ssl
+from contextlib import suppress
+from threading import Timer
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -22,8 +25,8 @@ class Said(NamedTuple):
     """An answer."""
 
     status: int
-    body: Any
-    """What its JSON says; {} where it says none."""
+    body: dict[str, Any]
+    """The object that its JSON is; {} where it is none."""
 
 
 class Place(NamedTuple):
@@ -38,30 +41,68 @@ class Place(NamedTuple):
 
     def ask(self, method: str, path: str, said: Any = None) -> Said:
         """Return the answer to one request; SecretUnreadable where there is none."""
-        parts = urlsplit(self.url)
+        connection = self._connection()
+        late = Timer(TIMEOUT_S, _cut, [connection])  # a socket's own time-out counts from the last byte
+        late.start()
         try:
-            connection = self._connection(parts.scheme, parts.hostname or "", parts.port)
-            try:
-                body = None if said is None else msgspec.json.encode(said)
-                connection.request(
-                    method, f"{parts.path.rstrip('/')}{path}", body, {"accept": "application/json", **self.headers}
-                )
-                answer = connection.getresponse()
-                read = answer.read(ANSWER_BYTES_MAX)
-            finally:
-                connection.close()
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            where = f"{parts.scheme}://{parts.hostname}"
-            raise SecretUnreadable(self.reference, f"{where} doesn't answer: {error or type(error).__name__}") from None
-        try:
-            return Said(answer.status, msgspec.json.decode(read) if read else {})
-        except msgspec.DecodeError:
-            return Said(answer.status, {})
+            body = None if said is None else msgspec.json.encode(said)
+            at = urlsplit(self.url).path.rstrip("/")
+            connection.request(method, f"{at}{path}", body, {"accept": "application/json", **self.headers})
+            answer = connection.getresponse()
+            read = answer.read(ANSWER_BYTES_MAX)
+        except (OSError, http.client.HTTPException) as error:
+            why = str(error) or type(error).__name__
+            raise SecretUnreadable(self.reference, f"{connection.host} doesn't answer: {why}") from None
+        except ValueError:  # its text has what was to be sent, the token
+            why = "what it is to be sent, such as the token, has characters that no HTTP header may have: mend that"
+            raise SecretUnreadable(self.reference, f"{connection.host} can't be asked: {why}") from None
+        finally:
+            late.cancel()
+            connection.close()
+        return Said(answer.status, as_object(_decoded(read)))
 
-    def _connection(self, scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:
-        if scheme == "http":
-            return http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
-        if scheme != "https":
-            raise ValueError("its address must begin with https:// or http://")
-        context = ssl.create_default_context(cafile=self.authorities or None)
-        return http.client.HTTPSConnection(host, port, timeout=TIMEOUT_S, context=context)
+    def _connection(self) -> http.client.HTTPConnection:
+        try:
+            parts = urlsplit(self.url)
+            scheme, host, port = parts.scheme, parts.hostname or "", parts.port
+            if scheme == "http":
+                return http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
+            if scheme == "https":
+                context = ssl.create_default_context(cafile=self.authorities or None)
+                return _Tls(host, port, timeout=TIMEOUT_S, context=context)
+        except OSError as error:
+            why = f"{self.authorities or 'the list of trusted certificates'} can't be read: {error.strerror}"
+        except (ValueError, http.client.InvalidURL) as error:
+            why = f"the address {self.url!r} is none: {error}"
+        else:
+            why = f"the address {self.url!r} must begin with https:// or http://"
+        raise SecretUnreadable(self.reference, why)
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    """Return what should be an object of JSON, and {} for anything else: who answers may be somebody else."""
+    return value if isinstance(value, dict) else {}
+
+
+def _decoded(read: bytes) -> Any:
+    try:
+        return msgspec.json.decode(read)
+    except (msgspec.DecodeError, RecursionError):
+        return {}
+
+
+class _Tls(http.client.HTTPSConnection):
+    """A connection whose handshake can be cut off."""
+
+    _context: ssl.SSLContext
+
+    def connect(self) -> None:
+        http.client.HTTPConnection.connect(self)
+        self.sock = tls = self._context.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
+        tls.do_handshake()
+
+
+def _cut(connection: http.client.HTTPConnection) -> None:
+    if connection.sock is not None:
+        with suppress(OSError):  # it ended this moment
+            socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)

@@ -2,20 +2,21 @@
 
 Vault's own variables say how: VAULT_ADDR, VAULT_TOKEN (or AMAS_VAULT_TOKEN_FILE, as Vault's agent writes one), VAULT_NAMESPACE,
 VAULT_CACERT. Without a token, the pod's service account logs in to the Kubernetes auth method as AMAS_VAULT_ROLE, mounted at
-AMAS_VAULT_AUTH (`kubernetes`); such a token is used for one reading and expires by itself. Which version a mount has is asked as
+AMAS_VAULT_AUTH (`kubernetes`); such a token is used for one reading and revoked after it. Which version a mount has is asked as
 Vault's own command line does.
 Sources: https://developer.hashicorp.com/vault/api-docs/secret/kv/kv-v2, .../kv-v1, .../auth/kubernetes
 """
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from amas.errors import SecretUnreadable
-from amas.secrets.talk import Place, Said
+from amas.secrets.talk import Place, Said, as_object
 
 _REFERENCE = re.compile(r"vault:([\w.-]+(?:/[\w.-]+)+)#([\w.-]+)")
 
@@ -25,23 +26,28 @@ def read_vault(reference: str, *, environ: Mapping[str, str], account: Path) -> 
     if (parts := _REFERENCE.fullmatch(reference)) is None or ".." in parts[1]:
         raise SecretUnreadable(reference, "must be vault:mount/path#field")
     path, field = parts[1], parts[2]
-    place = _logged_in(_place(reference, environ), environ, account)
-    mounted = place.ask("GET", f"/v1/sys/internal/ui/mounts/{path}")
-    if mounted.status == 404:  # a Vault from before version 2
-        held = _good(place.ask("GET", f"/v1/{path}"), reference).get("data")
-    else:
-        mount = _good(mounted, reference).get("data") or {}
-        if (mount.get("options") or {}).get("version") == "2":
-            at = mount["path"]
-            said = _good(place.ask("GET", f"/v1/{at}data/{path.removeprefix(at)}"), reference)
-            held = (said.get("data") or {}).get("data")
-        else:
-            held = _good(place.ask("GET", f"/v1/{path}"), reference).get("data")
-    if not isinstance(held, dict) or field not in held:
-        names = ", ".join(sorted(held)) if isinstance(held, dict) else ""
-        raise SecretUnreadable(reference, f"the secret has no field {field}: it has {names or 'none'}")
+    place, leased = _logged_in(_place(reference, environ), environ, account)
+    try:
+        held = _fields(place, path)
+    finally:
+        if leased:  # else each reading would leave a lease in Vault, for weeks
+            with suppress(SecretUnreadable):
+                place.ask("POST", "/v1/auth/token/revoke-self")
+    if field not in held:
+        raise SecretUnreadable(reference, f"the secret has no field {field}: it has {', '.join(sorted(held)) or 'none'}")
     found = held[field]
     return found if isinstance(found, str) else msgspec.json.encode(found).decode()
+
+
+def _fields(place: Place, path: str) -> dict[str, Any]:
+    mounted = place.ask("GET", f"/v1/sys/internal/ui/mounts/{path}")
+    if mounted.status != 404:  # as a Vault from before version 2 says
+        mount = as_object(_good(mounted, place.reference).get("data"))
+        at = str(mount.get("path", ""))
+        if as_object(mount.get("options")).get("version") == "2":
+            said = _good(place.ask("GET", f"/v1/{at}data/{path.removeprefix(at)}"), place.reference)
+            return as_object(as_object(said.get("data")).get("data"))
+    return as_object(_good(place.ask("GET", f"/v1/{path}"), place.reference).get("data"))
 
 
 def _place(reference: str, environ: Mapping[str, str]) -> Place:
@@ -53,9 +59,9 @@ def _place(reference: str, environ: Mapping[str, str]) -> Place:
     return Place(address, reference, headers, environ.get("VAULT_CACERT", ""))
 
 
-def _logged_in(place: Place, environ: Mapping[str, str], account: Path) -> Place:
-    """Return the place with a token."""
-    token = environ.get("VAULT_TOKEN", "")
+def _logged_in(place: Place, environ: Mapping[str, str], account: Path) -> tuple[Place, bool]:
+    """Return the place with a token, and whether that was made for this reading."""
+    token, leased = environ.get("VAULT_TOKEN", "").strip(), False
     try:
         if not token and (file := environ.get("AMAS_VAULT_TOKEN_FILE", "")):
             token = Path(file).read_text().strip()
@@ -63,20 +69,20 @@ def _logged_in(place: Place, environ: Mapping[str, str], account: Path) -> Place
             jwt = (account / "token").read_text().strip()
             at = environ.get("AMAS_VAULT_AUTH", "") or "kubernetes"
             said = _good(place.ask("POST", f"/v1/auth/{at}/login", {"role": role, "jwt": jwt}), place.reference)
-            token = (said.get("auth") or {}).get("client_token", "")
+            token, leased = str(as_object(said.get("auth")).get("client_token") or ""), True
     except OSError as error:
         raise SecretUnreadable(place.reference, f"{error.filename} can't be read: {error.strerror}") from None
     if not token:
         raise SecretUnreadable(
             place.reference, "there is no token for Vault: set VAULT_TOKEN, AMAS_VAULT_TOKEN_FILE, or AMAS_VAULT_ROLE in a pod"
         )
-    return place._replace(headers={**place.headers, "x-vault-token": token})
+    return place._replace(headers={**place.headers, "x-vault-token": token}), leased
 
 
 def _good(said: Said, reference: str) -> dict[str, Any]:
     """Return an answer's body; SecretUnreadable says what a refusal means."""
     match said.status:
-        case 200 if isinstance(said.body, dict):
+        case 200:
             return said.body
         case 400 | 403:
             raise SecretUnreadable(reference, "Vault denies it: let the token's policy `read` this path, or renew the token")

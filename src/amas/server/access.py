@@ -55,11 +55,14 @@ DELETE /api/session                                     greet own
 GET    /.well-known/jwks.json                           open own
 GET    /auth/login                                      open own
 GET    /auth/callback                                   open own noted
+GET    /auth/commands                                   open own
+POST   /auth/commands                                   open own
 GET    /openapi.json                                    look own
 GET    /metrics                                         look
 GET    /api/metrics                                     look
 GET    /api/live                                        look
 GET    /api/analytics                                   look
+GET    /api/usage                                       look
 
 GET    /                                                open own
 GET    /icon.svg                                        open own
@@ -94,9 +97,13 @@ GET    /api/tasks/{task_id}/result                      look own
 GET    /api/tasks/{task_id}/why                         look
 GET    /api/tasks/{task_id}/timeline                    look own
 GET    /api/tasks/{task_id}/logs                        look own
+GET    /api/tasks/{task_id}/steps                       look own
 POST   /api/tasks/{task_id}/cancel                      work own
 POST   /api/tasks/{task_id}/signal                      work own
 POST   /api/goals                                       work own quiet
+GET    /api/inputs                                      look own
+POST   /api/inputs                                      work own quiet
+PUT    /api/inputs/*                                    work own quiet
 POST   /api/workflows                                   work own quiet
 GET    /api/workflows                                   look own
 GET    /api/workflows/{workflow_id}                     look own

@@ -62,6 +62,32 @@ class NewSignIn(Given, frozen=True):
     """An API key or the fleet's token."""
 
 
+class NewTokens(Given, frozen=True):
+    """What the provider gave to a command that a person signs in with."""
+
+    id_token: Annotated[str, Meta(max_length=65_536)]
+    access_token: Annotated[str, Meta(max_length=65_536)]
+
+
+class CommandSignIn(msgspec.Struct, frozen=True, kw_only=True):
+    """With which provider commands sign people in, and as whom they ask it."""
+
+    issuer: str
+    client_id: str
+    scopes: str
+
+
+class PersonShape(msgspec.Struct, frozen=True, kw_only=True):
+    """A person whose commands may use this fleet for a while."""
+
+    token: str
+    """What they show."""
+    lasts_s: float
+    name: str
+    role: str
+    tenant: str
+
+
 class SessionShape(msgspec.Struct, frozen=True, kw_only=True):
     """Who calls."""
 
@@ -111,6 +137,3 @@ class RevokedTokens(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     epoch: int
     """How often that was done by this name; kills and quarantines count."""
-
-
-SHAPES = (KeySetShape, NewRotation, RevokedTokens, NewKey, KeyShape, MadeKey, KeyPage, NewSignIn, SessionShape, AuditRecordPage)

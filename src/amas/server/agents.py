@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 
 from amas.clock import monotonic_s
 from amas.engine.hosts import HostRegistry, HostView, PoolCard
@@ -12,6 +13,8 @@ from amas.server.shapes import AgentFigures, AgentShape, PoolShape
 
 FRESH_S = 0.5
 """Hosts beat every 2 s: a younger look rarely shows anything new."""
+BUSY_MAX = 500
+"""Agents at work that are put in their places on the event loop: a few milliseconds. More are in a thread, and it goes on."""
 
 
 class AgentBoard:
@@ -42,8 +45,10 @@ class AgentBoard:
     async def _look(self) -> None:
         async with self._looking:  # those who come meanwhile share the answer
             if monotonic_s() - self._seen_at > FRESH_S:
-                self._seen = await self._hosts.all()
-                self._roster = Roster(self._seen, now_ms=self._hosts.now_ms())
+                self._seen = seen = await self._hosts.all()
+                made = partial(Roster, seen, now_ms=self._hosts.now_ms())
+                busy = sum(len(host.running) for host in seen)
+                self._roster = await asyncio.to_thread(made) if busy > BUSY_MAX else made()
                 self._seen_at = monotonic_s()
 
     def _pools(self) -> Iterator[PoolShape]:

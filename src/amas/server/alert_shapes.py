@@ -111,19 +111,3 @@ class AuditPage(msgspec.Struct, frozen=True, kw_only=True):
     """What was done in runs, by whom, and what came of it, newest first."""
 
     items: list[AuditLine]
-
-
-SHAPES: tuple[type, ...] = (
-    AlertPage,
-    TestedReceivers,
-    NewSilence,
-    Silence,
-    SilencePage,
-    EndedSilence,
-    RunBookPage,
-    NewRun,
-    Run,
-    RunPage,
-    RunAnswer,
-    AuditPage,
-)

@@ -14,115 +14,17 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
-from amas.engine.limits import BudgetView, LimitsView
 from amas.model.artifact import is_reference, shown
-from amas.model.report import FleetReport
-from amas.model.routing import RouteTable
-from amas.model.scaling import PoolScaling, ScalingBoard
-from amas.model.schedule import ScheduleView
-from amas.orchestration.routing import Why
-from amas.records.views import Analytics, EventRecord
-from amas.server import (
-    access_shapes,
-    alert_shapes,
-    backup_shapes,
-    desired_shapes,
-    diagnostic_shapes,
-    healing_shapes,
-    hook_shapes,
-    message_shapes,
-    once,
-    policy_shapes,
-    remote_shapes,
-    rollout_shapes,
-    shapes,
-)
-from amas.server.gate_shapes import WorkflowQuality
+from amas.server import once, shared
+from amas.server.access import MAY, rule_for
+from amas.server.bodiless import BODILESS
+from amas.server.identity import COOKIE
 from amas.server.problems import MEDIA_TYPE, Problem, problem
-from amas.server.timeline import TaskLog, Timeline, TimelineSpan
 
 VERSION = version("amas")
 
-SHAPES: tuple[type, ...] = (
-    shapes.NewTask,
-    shapes.NewGoal,
-    shapes.NewWorkflow,
-    shapes.NewSignal,
-    shapes.TaskSignal,
-    shapes.NewRerun,
-    shapes.NewAnswer,
-    shapes.StartedWorkflow,
-    shapes.Changed,
-    shapes.Rerun,
-    shapes.ApprovalPage,
-    WorkflowQuality,
-    shapes.DeadLetterPage,
-    shapes.NewSchedule,
-    shapes.SchedulePage,
-    shapes.Dropped,
-    shapes.NewLimit,
-    shapes.NewBudget,
-    shapes.BudgetPage,
-    shapes.CostPage,
-    LimitsView,
-    BudgetView,
-    RouteTable,
-    Why,
-    shapes.Submitted,
-    shapes.SubmittedBatch,
-    shapes.TaskIds,
-    shapes.Outcomes,
-    shapes.SubmittedGoal,
-    shapes.Cancelled,
-    shapes.TaskDetail,
-    shapes.TaskPage,
-    shapes.TaskResult,
-    Timeline,
-    TimelineSpan,
-    TaskLog,
-    shapes.WorkflowPage,
-    shapes.WorkflowDetail,
-    shapes.AgentShape,
-    shapes.AgentPage,
-    shapes.PoolList,
-    shapes.LogPage,
-    shapes.FleetFigures,
-    message_shapes.NewMessage,
-    message_shapes.NewQuestion,
-    message_shapes.SentMessage,
-    message_shapes.MessageShape,
-    message_shapes.InboxShape,
-    message_shapes.CommunicationFigures,
-    message_shapes.RefusedPage,
-    message_shapes.DeadMessagePage,
-    healing_shapes.QuarantinePage,
-    healing_shapes.NewQuarantine,
-    healing_shapes.RecoveryPage,
-    healing_shapes.BreakerPage,
-    healing_shapes.BreakerName,
-    healing_shapes.NewKill,
-    healing_shapes.KillPage,
-    *policy_shapes.SHAPES,
-    *remote_shapes.SHAPES,
-    *rollout_shapes.SHAPES,
-    *diagnostic_shapes.SHAPES,
-    backup_shapes.NewBackup,
-    backup_shapes.BackupShape,
-    backup_shapes.BackupPage,
-    shapes.Live,
-    shapes.Ready,
-    *desired_shapes.SHAPES,
-    Analytics,
-    EventRecord,
-    FleetReport,
-    ScheduleView,
-    PoolScaling,
-    ScalingBoard,
-    *alert_shapes.SHAPES,
-    *access_shapes.SHAPES,
-    *hook_shapes.SHAPES,
-    Problem,
-)
+SHAPES: dict[str, type] = {}
+"""What routes take and answer, by name: each comes in as its route names it, so the document has the schemas of all."""
 
 PROBLEMS: dict[int, tuple[str, str]] = {
     400: ("body_malformed", "the body can't be read: Input data was truncated"),
@@ -140,11 +42,26 @@ PROBLEMS: dict[int, tuple[str, str]] = {
     415: ("media_type_unknown", "send application/json"),
     421: ("host_refused", "this server answers to localhost only; the Host header names something else"),
     422: ("request_invalid", "Object missing required field `capability`"),
-    429: ("workflows_full", "100 workflows are open and this fleet allows 100"),
+    429: ("queue_full", "the queue 'code-reviewer' holds 1000 tasks and takes at most 1000, so 1 more don't fit"),
     500: ("internal_error", "something went wrong here; the control plane's log says what"),
     504: ("reply_overdue", "code-reviewer-1 didn't answer message 0198... within 10 s"),
     503: ("engine_unreachable", "the engine at unix:///home/me/.amas/engine/engine.sock doesn't answer"),
 }
+TAG = {"ETag": {"description": "Of this answer.", "schema": {"type": "string"}}}
+CREDENTIALS = {
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key, the fleet's token, what `amas login` got for a person, or an agent's own token (a JWT).",
+    },
+    "signed_in": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "A browser that has signed in."},
+    "session": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "What came when agents that run elsewhere were registered (`POST /api/remote/sessions`).",
+    },
+}
+"""What callers may show. On loopback, while no key was made and no token set, nobody need show anything."""
 EVERYWHERE = (401, 403, 408, 421, 500)
 """Any route behind the guard may answer these."""
 
@@ -164,7 +81,8 @@ def encoded(value: object, status: int = 200, headers: dict[str, str] | None = N
 
 
 def reference(shape: type) -> dict[str, str]:
-    """Return where the document has a shape's schema."""
+    """Return where the document has a shape's schema, and see to it that it has."""
+    assert SHAPES.setdefault(shape.__name__, shape) is shape, f"two shapes are called {shape.__name__}"
     return {"$ref": f"#/components/schemas/{shape.__name__}"}
 
 
@@ -174,15 +92,22 @@ def content(shape: type, example: object) -> dict[str, Any]:
 
 
 def answers(
-    shape: type, example: object, *, status: int = 200, problems: tuple[int, ...] = (), also: dict[int, str] | None = None
+    shape: type,
+    example: object,
+    *,
+    status: int = 200,
+    problems: tuple[int, ...] = (),
+    also: dict[int, str] | None = None,
+    tagged: bool = False,
 ) -> dict[str, Any]:
     """Return the keyword arguments of a route that answers `shape`, or one of the problems.
 
-    `also`: further statuses with the same shape, each with what it means.
+    `also`: further statuses with the same shape, each with what it means. `tagged`: the answer has an `ETag`.
     """
     meanings = {status: _first_line(shape), **(also or {})}
     responses: dict[int | str, dict[str, Any]] = {
-        code: {"description": meaning, "content": content(shape, example)} for code, meaning in meanings.items()
+        code: {"description": meaning, "content": content(shape, example), **({"headers": TAG} if tagged else {})}
+        for code, meaning in meanings.items()
     }
     return {"response_class": Response, "status_code": status, "responses": {**responses, **refusals(*problems)}}
 
@@ -204,11 +129,30 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def takes(shape: type, example: object, **more: dict[str, Any]) -> dict[str, Any]:
     """Return `openapi_extra` for a route with a JSON body; `more` adds media types, `_` standing for `/`."""
-    return {"requestBody": {"required": True, "content": {**content(shape, example), **more}}}
+    return {"requestBody": {"required": shape not in BODILESS, "content": {**content(shape, example), **more}}}
+
+
+BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+"""A body that is a file."""
+
+
+def takes_bytes(what: str) -> dict[str, Any]:
+    """Return `openapi_extra` for a route whose body is a file."""
+    return {"requestBody": {"required": True, "description": what, "content": BYTES}}
 
 
 def _first_line(shape: type) -> str:
     return (shape.__doc__ or "").strip().splitlines()[0]
+
+
+def _tell_of_callers(document: dict[str, Any]) -> None:
+    """Say of every operation who may use it, and what to show where that is another credential than everywhere."""
+    for path, methods in document["paths"].items():
+        for method, told in methods.items():
+            right = rule_for(method.upper(), path).right
+            told["x-amas-roles"] = sorted(MAY[right])
+            if right in ("open", "session"):
+                told["security"] = [{"session": []}] if right == "session" else []
 
 
 def _tell_of_keys(document: dict[str, Any]) -> None:
@@ -217,6 +161,15 @@ def _tell_of_keys(document: dict[str, Any]) -> None:
         if "post" in methods and once.takes_key(path):
             methods["post"].setdefault("parameters", []).append(once.HEADER)
             methods["post"]["responses"].setdefault("409", refusals(409)[409])
+
+
+def _tell_of_tags(document: dict[str, Any]) -> None:
+    """Say of every read whose answer is shared that it has an `ETag`, and that it needn't be sent again."""
+    for path in shared.PATHS & document["paths"].keys():
+        told = document["paths"][path]["get"]
+        told.setdefault("parameters", []).append(shared.HEADER)
+        told["responses"]["200"]["headers"] = TAG
+        told["responses"]["304"] = {"description": "It is as `If-None-Match` says."}
 
 
 def openapi_of(app: FastAPI, routers: Sequence[APIRouter], *, locked: bool) -> Callable[[], dict[str, Any]]:
@@ -237,14 +190,15 @@ def openapi_of(app: FastAPI, routers: Sequence[APIRouter], *, locked: bool) -> C
             document = get_openapi(
                 title=app.title, version=app.version, openapi_version="3.1.0", description=app.description, routes=app.routes
             )
-            _, components = msgspec.json.schema_components(SHAPES, ref_template="#/components/schemas/{name}")
+            _, components = msgspec.json.schema_components(SHAPES.values(), ref_template="#/components/schemas/{name}")
             parameters = document.get("components", {}).get("schemas", {})  # the enumerations that queries take
             document["components"] = {"schemas": {**parameters, **components}}
-            if locked:
-                document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-                document["security"] = [{"token": []}]
+            document["components"]["securitySchemes"] = CREDENTIALS
+            document["security"] = [*([] if locked else [{}]), {"token": []}, {"signed_in": []}]
             whole(document)
+            _tell_of_callers(document)
             _tell_of_keys(document)
+            _tell_of_tags(document)
             app.openapi_schema = document
         return app.openapi_schema
 

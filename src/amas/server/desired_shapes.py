@@ -150,18 +150,3 @@ class Ordered(msgspec.Struct, frozen=True, kw_only=True):
     """Agents that it had when it was asked."""
     open_hosts: int
     """Live hosts that may get agents."""
-
-
-SHAPES: tuple[type, ...] = (
-    Wished,
-    NewFleet,
-    NewScale,
-    NewAgent,
-    FleetApplied,
-    DesiredShape,
-    HostPage,
-    HistoryPage,
-    Scaled,
-    AgentRestarted,
-    Ordered,
-)

@@ -119,6 +119,3 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     exporter: str = "amas"
     shared: dict[str, Any]
     profiles: list[dict[str, Any]]
-
-
-SHAPES: tuple[type, ...] = (LogLine, Diagnostics, Profile)

@@ -1,25 +1,27 @@
 """Agents that run elsewhere as people see them, beside the fleet's own: in lists they come after those, by id.
 
-They are read from the engine's registry as they are now. A list without a filter by status costs the ids of those that the other
-filters let through, and what is said of those on its page.
+They are read from the engine's registry as they are now. A list without a filter by status, or by labels beyond `name=value`,
+costs the ids of those that the other filters let through, and what is said of those on its page.
 """
 
 from amas.engine.registry import AgentRegistry
+from amas.model.labels import Selector
 from amas.model.remote import REMOTE_POOL, SESSION_PREFIX, RegisteredAgent
 from amas.model.states import AgentStatus, Layer
-from amas.orchestration.discovery import elsewhere
+from amas.orchestration.discovery import elsewhere, facets_of
 from amas.server.shapes import AgentShape
 
 
 class Wanted:
     """Which of them are wanted; what isn't said doesn't matter."""
 
-    __slots__ = ("facets", "host", "none", "status")
+    __slots__ = ("facets", "host", "labels", "none", "status")
 
-    def __init__(self, *, pool: str, layer: Layer | None, capability: str, host: str, status: AgentStatus | None) -> None:
-        self.host, self.status = host, status
-        self.facets = [f"capability:{capability}"] if capability else []
-        self.facets += [f"layer:{layer.value}"] if layer else []
+    def __init__(
+        self, *, pool: str, layer: Layer | None, capability: str, host: str, status: AgentStatus | None, labels: Selector
+    ) -> None:
+        self.host, self.status, self.labels = host, status, labels
+        self.facets = facets_of(capability=capability, layer=layer.value if layer else "", labels=labels)
         self.none = (pool not in {"", REMOTE_POOL}) or (host != "" and not host.startswith(SESSION_PREFIX))
         """Whether none of them can be among what is wanted."""
 
@@ -33,10 +35,11 @@ async def page(registry: AgentRegistry, wanted: Wanted, *, after: str, limit: in
         held = await registry.agents_of(wanted.host)
         ids = [agent_id for agent_id in ids if agent_id in held]
     at_ms = registry.now_ms()
-    if wanted.status is None:
+    if wanted.status is None and wanted.labels.is_exact:
         shown = await registry.look([agent_id for agent_id in ids if agent_id > after][:limit])
         return [_shape(elsewhere(one, at_ms)) for one in shown], len(ids)
-    found = [agent for one in await registry.look(ids) if (agent := elsewhere(one, at_ms)).status is wanted.status]
+    looked = (elsewhere(one, at_ms) for one in await registry.look(ids))
+    found = [agent for agent in looked if wanted.status in {None, agent.status} and wanted.labels.allows(agent.labels)]
     return [_shape(agent) for agent in found if agent.id > after][:limit], len(found)
 
 

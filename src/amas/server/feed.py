@@ -48,6 +48,8 @@ class Feed:
 
     def __init__(self) -> None:
         self._frame, self._told = NONE_YET, b""
+        self._looked_s = float("-inf")
+        """When the last look began."""
         self._turn = asyncio.Event()
         self._wanted = asyncio.Event()
         self._over = False
@@ -72,6 +74,8 @@ class Feed:
 
     async def stream(self, last_id: str = "") -> AsyncIterator[bytes]:
         """Yield server-sent bytes until this server stops; a reader who has the newest frame already gets the one after."""
+        if not self.listeners and monotonic_s() - self._looked_s > EVERY_S:
+            self._frame, self._told = NONE_YET, b""  # of whenever somebody listened last: who comes now waits for a look
         self.listeners += 1
         self._wanted.set()
         try:
@@ -89,15 +93,16 @@ class Feed:
             self.listeners -= 1
             if not self.listeners:
                 self._wanted.clear()
-                self._frame, self._told = NONE_YET, b""  # who comes next mustn't see figures of long ago
 
     async def _looked(self, look: Callable[[], Awaitable[FleetFigures]]) -> bool:
         """Take the figures, or why there are none; return whether that is news."""
         try:
+            self._looked_s = monotonic_s()
             event, data = "figures", _to_json(await look())
         except AmasError as error:
             event, data = "away", _to_json({"code": error.code, "detail": str(error)})
-        if data == self._told or not self.listeners:
+        if data == self._told:
             return False
-        self._told, self._frame = data, frame_of(event, data, at_ms=now_ms())
+        at_ms = max(now_ms(), int(self._frame.id or 0) + 1)  # or who has the last frame would take this one for the same
+        self._told, self._frame = data, frame_of(event, data, at_ms=at_ms)
         return True

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from amas.clock import monotonic_s, now_ms
 from amas.controllers.alerts import read_alerts
@@ -41,7 +42,7 @@ async def recorder_lag_s(journal: Journal, records: Records) -> float | None:
     except RecordsError:
         return None
     behind = await journal.read(position, limit=1)
-    return max(0.0, (now_ms() - behind[0].at_ms) / 1000) if behind else 0.0
+    return _age_s(behind[0].at_ms) if behind else 0.0
 
 
 async def snapshot(plane: ControlPlane) -> Snapshot | None:
@@ -120,21 +121,22 @@ def durations(kept: Figures) -> list[Histogrammed]:
 
 
 async def figures(plane: ControlPlane) -> FleetFigures:
-    """Return the figures for people and dashboards."""
-    totals, queued = await plane.queue.totals(), await plane.queue.depths()
+    """Return the figures for people and dashboards: a look into the records, a call of the engine, and the board's hosts."""
+    lately = await _lately(plane.records)
+    told, wanted = await plane.engine_figures.read(lately.recorded if lately else "")
     hosts, roster = await plane.board.hosts(), await plane.board.roster()
-    wanted = await plane.desired.read()
-    tried = totals.get("succeeded", 0) + totals.get("failed", 0)
+    tried = told.totals.get("succeeded", 0) + told.totals.get("failed", 0)
     slots = slots_of(hosts)
     running = sum(len(host.running) for host in hosts)
-    average_response_s, cost = await _lately(plane.records)
     return FleetFigures(
         agents=tally(roster.count()),
         tasks=TaskFigures(
-            **{name: totals.get(name, 0) for name in ("succeeded", "failed", "cancelled", "retried", "delayed", "dead_letters")},
+            **{name: told.totals.get(name, 0) for name in ("succeeded", "failed", "cancelled", "retried")},
+            delayed=told.delayed,
+            dead_letters=told.dead_letters,
             running=running,
-            queued={queue: depth for queue, depth in queued.items() if depth},
-            bounds=await plane.bounds.read(),
+            queued=dict(sorted(told.queued.items())),
+            bounds=told.bounds,
         ),
         hosts=[
             HostFigure(
@@ -147,28 +149,42 @@ async def figures(plane: ControlPlane) -> FleetFigures:
             )
             for host in hosts
         ],
-        workflows_open=totals["open_workflows"],
-        tasks_per_second=plane.rate.take(ended(totals), at_s=monotonic_s()),
-        average_response_s=average_response_s,
-        success_rate=totals.get("succeeded", 0) / tried if tried else None,
+        workflows_open=told.workflows_open,
+        tasks_per_second=plane.rate.take(ended(told.totals), at_s=monotonic_s()),
+        average_response_s=lately.mean_s if lately else None,
+        success_rate=told.totals.get("succeeded", 0) / tried if tried else None,
         utilisation=running / slots if slots else None,
-        recorder_lag_s=await recorder_lag_s(plane.journal, plane.records),
-        cost=cost,
+        recorder_lag_s=_age_s(told.unrecorded_ms) if lately else None,
+        cost=lately.cost if lately else None,
         quarantined=len(wanted.quarantines),
         pools_down=pools_down(wanted.quarantines, wanted.pools or plane.fleet.pools),
     )
 
 
-async def _lately(records: Records) -> tuple[float | None, CostFigures | None]:
-    """Return the mean response and what is spent."""
+class _Lately(NamedTuple):
+    """What the records say of late."""
+
+    recorded: str
+    """The journal's last entry that they have."""
+    mean_s: float | None
+    """The mean response."""
+    cost: CostFigures
+
+
+async def _lately(records: Records) -> _Lately | None:
+    """Return what the records say, None when they don't answer."""
     now = now_ms()
     try:
-        mean_s, (hour, day) = await records.lately(
+        recorded, mean_s, (hour, day) = await records.lately(
             responses_since_ms=now - RESPONSE_WINDOW_MS, spent_since_ms=(now - HOUR_MS, now - DAY_MS)
         )
     except RecordsError:
-        return None, None
-    return mean_s, CostFigures(usd_last_hour=hour, usd_last_day=day, usd_month_projected=day * DAYS)
+        return None
+    return _Lately(recorded, mean_s, CostFigures(usd_last_hour=hour, usd_last_day=day, usd_month_projected=day * DAYS))
+
+
+def _age_s(written_ms: int) -> float:
+    return max(0.0, (now_ms() - written_ms) / 1000) if written_ms else 0.0
 
 
 async def _average_response_s(records: Records) -> float | None:

@@ -3,6 +3,7 @@
 On loopback nobody need show anything while nothing is configured, so a web page that the user happens to look at must not reach
 the API: requests under a foreign host name (DNS rebinding) and requests from foreign origins are refused. A browser that has
 signed in sends its cookie by itself, so what changes anything by a cookie must come from this server's own pages.
+What takes longer than a moment, streams and long polls, is looked at again before its caller hears more.
 Source: https://cheatsheetseries.owasp.org (cross-site request forgery, origin checks).
 """
 
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from amas.clock import monotonic_s
 from amas.errors import AmasError, AuditError
 from amas.observe import events
 from amas.observe.logging import process_log
@@ -29,6 +31,8 @@ BODY_BYTES_MAX = 32 << 20
 """The largest batch: 1000 tasks rarely reach it, and a control plane holds a few such bodies at once."""
 HEADER_BYTES_MAX = 32 << 10
 """All headers together; nobody's key, cookie or trace comes near."""
+WAITED_S = 1.0
+"""A read that took longer has waited for something: whose it is may have changed meanwhile."""
 TOKEN_NEEDED = problem(401, "token_needed", "send an API key or the fleet's token as `Authorization: Bearer <AMAS_TOKEN>`")
 NOBODY = Caller(name="", role="agent", kind="")  # type: ignore[arg-type]
 """On requests for what is open to anybody."""
@@ -64,17 +68,21 @@ class Guard:
                 await asyncio.to_thread(self._audit.check)
         except AmasError as error:
             caller, refusal = None, of_error(error)
-        scope.setdefault("state", {})["caller"] = caller or NOBODY
+        scope.setdefault("state", {}).update(caller=caller or NOBODY, rule=rule)
         if rule.audited:
             send = Noted(send, self._audit, rule, scope)
         if refusal is not None:
             extra = {"www-authenticate": "Bearer"} if refusal.status == 401 else None
             await problem_response(refusal, extra)(scope, receive, send)
             return
+        answer = Answered(send, self._identity, scope, reads=rule.method == "GET" or rule.right == "look")
         try:
-            await BodyLimit(self._app, receive, Streamed(send, self._identity, scope)).serve(scope)
+            await BodyLimit(self._app, receive, answer).serve(scope)
         except KeyGone:
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            if answer.begun:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            else:
+                await problem_response(TOKEN_NEEDED, {"www-authenticate": "Bearer"})(scope, receive, send)
 
     def _stranger(self, headers: Headers) -> Problem | None:
         """Return why a request isn't for this server, or comes from a page that isn't its own."""
@@ -152,18 +160,26 @@ class Noted:
 
 
 class KeyGone(Exception):
-    """The key that opened a stream opens nothing any more."""
+    """What opened a stream, or waited for an answer, opens nothing any more."""
 
 
-class Streamed:
-    """Sends an answer for as long as its caller may have it: a stream ends with the key that opened it, at its next word."""
+class Answered:
+    """Sends an answer for as long as its caller may have it: a stream ends with the key that opened it, at its next word.
 
-    def __init__(self, send: Send, identity: Identity, scope: Scope) -> None:
-        self._send, self._identity, self._scope = send, identity, scope
+    So does a long poll. What was changed is answered as it was done, however long that took.
+    """
+
+    def __init__(self, send: Send, identity: Identity, scope: Scope, *, reads: bool) -> None:
+        """`reads`: whether nothing was changed."""
+        self._send, self._identity, self._scope, self._reads = send, identity, scope, reads
+        self._asked_s = monotonic_s()
+        self.begun = False
 
     async def __call__(self, message: Message) -> None:  # noqa: D102  ASGI's own
-        if message.get("more_body") and not await self._identity.holds(self._scope["state"]["caller"]):
+        late = self._reads and not self.begun and monotonic_s() - self._asked_s > WAITED_S
+        if (late or message.get("more_body")) and not await self._identity.holds(self._scope["state"]["caller"]):
             raise KeyGone
+        self.begun = True
         await self._send(message)
 
 

@@ -102,6 +102,3 @@ class Resent(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     count: int
-
-
-SHAPES: tuple[type, ...] = (NewWebhook, WebhookShape, MadeWebhook, WebhookPage, HookEventPage, TestedWebhook, Resent)

@@ -22,7 +22,8 @@ from amas.clock import now_ms
 from amas.engine.access import ApiKeys, WebSessions
 from amas.engine.connection import Engine
 from amas.errors import EngineError
-from amas.model.access import KEY_CHARS_MAX, ApiKey, Role, WebSession, digest_of, prefix_of
+from amas.model.access import KEY_CHARS_MAX, PERSON_MARK, ApiKey, Role, WebSession, digest_of, prefix_of
+from amas.model.flow import Flow
 from amas.policy.agent_tokens import looks_like_token
 from amas.server.access import Rule
 from amas.server.oidc import People
@@ -33,6 +34,11 @@ from amas.settings import ServerSettings
 COOKIE = "amas_session"
 COOKIE_S = 8 * 3600.0
 """A working day; then the browser signs in again."""
+PERSON_S = 900.0
+"""Commands ask the provider anew so often: who is removed there is out after so long."""
+SESSION_STALE_S = 5.0
+"""A stream goes on for so long at most after the sign-in that opened it has ended on another control plane."""
+SESSIONS_MAX = 10_000
 KEYS_STALE_S = 0.5
 """A key that another control plane made or revoked counts here after so long; this one's own count at once."""
 KEYS_LOST_S = 600.0
@@ -57,6 +63,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     whoever is on this machine while nothing is configured."""
     credential: str = ""
     scopes: tuple[str, ...] = ()
+    session: str = ""
+    """The digest of what was shown, where that is a sign-in's: when this is over, so are streams."""
 
     @property
     def named(self) -> bool:
@@ -123,6 +131,8 @@ class Identity:
         people: People,
     ) -> None:
         self.keys, self.sessions, self.tokens, self.people = KeyRing(engine), WebSessions(engine), tokens, people
+        self._seen: dict[str, float] = {}
+        """When sessions with streams were last there."""
         self._mark, self._remote_token, token = home / CLOSED, remote_token, settings.token
         self._closed = bool(token) or people.on or not settings.loopback or self._mark.exists()
         shared = (
@@ -142,7 +152,9 @@ class Identity:
         caller = await self.by_secret(given)
         if caller is None and looks_like_token(given):
             return await self._by_token(given)
-        caller = caller or await self._by_cookie(headers)
+        if caller is None and given.startswith(PERSON_MARK):
+            return await self._by_session(given)
+        caller = caller or await self._by_session(cookie(headers))
         if caller is not None or not await self.open():
             return caller
         return None if rule.right == "join" and self._remote_token else LOCAL
@@ -176,35 +188,65 @@ class Identity:
         """Return whether what a caller has shown is still good: it may have been revoked since, or have expired."""
         if caller.kind == "agent":
             return await self.tokens.holds(caller.credential)
+        if caller.session and not await self._signed_in(caller.session):
+            return False
         if caller.kind != "key":
             return True
         key = (await self.keys.all()).get(caller.credential)
         return key is not None and key.live(now_ms())
 
-    async def sign_in(self, caller: Caller) -> str:
-        """Return the secret of a new session for a browser."""
-        secret = secrets.token_urlsafe(32)
+    async def opens(self, credential: str) -> bool:
+        """Return whether a key or a shared token, by its credential, still opens anything: what it has opened ends with it."""
+        if any(known.credential == credential for _, known in self._shared):
+            return True
+        key = (await self.keys.all()).get(credential)
+        return key is not None and key.live(now_ms())
+
+    async def sign_in(self, caller: Caller, *, mark: str = "", lasts_s: float = COOKIE_S) -> str:
+        """Return the secret of a new session for a browser, or, with a mark, for a person's commands."""
+        secret = mark + secrets.token_urlsafe(32)
         fields = {name: getattr(caller, name) for name in WebSession.__struct_fields__}
-        await self.sessions.open(secret, WebSession(**fields), lasts_s=COOKIE_S)
+        await self.sessions.open(secret, WebSession(**fields), lasts_s=lasts_s)
         return secret
+
+    async def sign_out(self, headers: Headers) -> None:
+        """End the sessions that a request shows."""
+        for secret in {bearer(headers), cookie(headers)} - {""}:
+            digest = digest_of(secret).hex()
+            await self.sessions.close(digest)
+            self._seen.pop(digest, None)
+
+    async def _signed_in(self, digest: str) -> bool:
+        """Return whether a session is still there, as far as was known less than `SESSION_STALE_S` ago."""
+        at_s = time.monotonic()
+        if at_s - self._seen.get(digest, float("-inf")) < SESSION_STALE_S:
+            return True
+        with suppress(EngineError):  # while it is away nothing is known, and nothing done
+            if await self.sessions.get(digest) is None:
+                self._seen.pop(digest, None)
+                return False
+        if len(self._seen) > SESSIONS_MAX:
+            self._seen.clear()
+        self._seen[digest] = at_s
+        return True
 
     async def _by_token(self, given: str) -> Caller:
         digest = digest_of(given).hex()
         claims = await self.tokens.check(given, digest)
         return Caller(name=claims.sub, role=Role.AGENT, tenant=claims.tenant, kind="agent", credential=digest)
 
-    async def _by_cookie(self, headers: Headers) -> Caller | None:
-        secret = cookie(headers)
-        session = await self.sessions.get(secret) if secret else None
+    async def _by_session(self, secret: str) -> Caller | None:
+        digest = digest_of(secret).hex()
+        session = await self.sessions.get(digest) if secret and len(secret) <= KEY_CHARS_MAX else None
         if session is None:
             return None
         key = (await self.keys.all()).get(session.credential)
         if key is not None:
-            return _of_key(key) if key.live(now_ms()) else None
+            return msgspec.structs.replace(_of_key(key), session=digest) if key.live(now_ms()) else None
+        caller = Caller(**msgspec.structs.asdict(session), session=digest)
         if session.kind == "oidc":
-            return Caller(**msgspec.structs.asdict(session)) if session.credential == self.people.credential else None
-        known = any(caller.credential == session.credential for _, caller in self._shared)
-        return Caller(**msgspec.structs.asdict(session)) if known else None
+            return caller if session.credential == self.people.credential else None
+        return caller if any(known.credential == session.credential for _, known in self._shared) else None
 
 
 def _of_key(key: ApiKey) -> Caller:
@@ -238,11 +280,30 @@ def _bound(caller: Caller, said: msgspec.Struct) -> dict[str, Any]:
             detail = f"{caller.name!r} works for the tenant {caller.tenant!r} alone"
             raise Refusal(Fault(detail=detail, pointer="#/tenant"), status=403, code="tenant_refused")
         changes["tenant"] = caller.tenant
+    if keys := getattr(said, "concurrency", None):
+        changes["concurrency"] = _own(caller.tenant, keys)
+    if isinstance(flow := getattr(said, "flow", None), Flow):
+        changes["flow"] = _with_own_keys(caller.tenant, flow)
     for name in ("task", "goal"):  # of a schedule
         inner = getattr(said, name, None)
         if isinstance(inner, msgspec.Struct):
             changes[name] = as_caller(caller, inner)
     return changes
+
+
+def _own(tenant: str, keys: Mapping[str, int]) -> dict[str, int]:
+    """Return concurrency keys as a tenant's own: who could name another's would hold up its work by a limit of one."""
+    return {f"{tenant}/{key}": most for key, most in keys.items()}
+
+
+def _with_own_keys(tenant: str, flow: Flow) -> Flow:
+    """Return a flow whose concurrency keys are the tenant's own, at any depth."""
+    tasks = []
+    for task in flow.tasks:
+        mapped = task.map and msgspec.structs.replace(task.map, concurrency=_own(tenant, task.map.concurrency))
+        inner = task.flow and _with_own_keys(tenant, task.flow)
+        tasks.append(msgspec.structs.replace(task, concurrency=_own(tenant, task.concurrency), map=mapped, flow=inner))
+    return msgspec.structs.replace(flow, tasks=tuple(tasks))
 
 
 def bearer(headers: Headers) -> str:

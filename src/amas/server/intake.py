@@ -21,9 +21,10 @@ from amas.model.limits import Reserve, reserves_of
 from amas.model.task import RetryPolicy, Submission, TaskSpec
 from amas.observe.tracing import current
 from amas.server import once
-from amas.server.access_shapes import NewKey, NewRotation, NewSignIn
+from amas.server.access_shapes import NewKey, NewRotation, NewSignIn, NewTokens
 from amas.server.alert_shapes import NewRun, NewSilence, RunAnswer
 from amas.server.backup_shapes import NewBackup
+from amas.server.bodiless import BODILESS
 from amas.server.desired_shapes import NewAgent, NewFleet, NewScale, Wished, Word
 from amas.server.healing_shapes import BreakerName, NewKill, NewQuarantine
 from amas.server.hook_shapes import NewWebhook
@@ -72,7 +73,7 @@ Shape = TypeVar(
     NewTask, NewGoal, NewSchedule, NewLimit, NewBudget, NewWorkflow, NewSignal, TaskSignal, NewRerun, NewAnswer, TaskIds,
     NewMessage, NewQuestion, NewRollout, Word, NewQuarantine, BreakerName, NewSilence, NewRun, RunAnswer,
     Wished, NewFleet, NewScale, NewAgent, NewBackup,
-    NewKey, NewSignIn, NewKill, NewRotation, NewPolicies, NewPolicyTest, NewWebhook,
+    NewKey, NewSignIn, NewTokens, NewKill, NewRotation, NewPolicies, NewPolicyTest, NewWebhook,
 )  # fmt: skip
 
 
@@ -107,8 +108,9 @@ def _malformed(error: msgspec.MsgspecError | UnicodeDecodeError, *, within: str 
 
 async def read_one(request: Request, shape: type[Shape], *, known: Sequence[str] = (JSON,)) -> Shape:
     """Return the body, JSON or another of `known`, as `shape`; Refusal says where it isn't one."""
-    kind = media_type(request, known)
-    body = await request.body()
+    left_out = shape in BODILESS and "content-type" not in request.headers and not await request.body()
+    kind = JSON if left_out else media_type(request, known)
+    body = b"{}" if left_out else await request.body()
     try:
         if kind == MSGPACK:
             found = msgspec.msgpack.decode(body, type=shape, ext_hook=_no_extension)

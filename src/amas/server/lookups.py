@@ -16,43 +16,38 @@ from amas.server.shapes import AttemptShape, FailureShape, TaskDetail, TaskShape
 TREE_MAX = 1000
 """Tasks in one answer; a plan has at most fifty, and their leads' splits a few hundred."""
 
+_UNKNOWN = "there is no task {!r}, neither in the engine nor in the records"
+
 
 async def find_task(plane: ControlPlane, task_id: str) -> TaskView:
     """Return a task; TaskUnknown when nobody knows it."""
     found = await plane.queue.task(task_id) or await plane.records.task(task_id)
     if found is None:
-        raise TaskUnknown(f"there is no task {task_id!r}, neither in the engine nor in the records")
+        raise TaskUnknown(_UNKNOWN.format(task_id))
     return found
 
 
 async def task_detail(plane: ControlPlane, task_id: str) -> TaskDetail:
     """Return a task with its input, and with what the records know of its progress."""
-    found = await find_task(plane, task_id)
-    recorded, attempts = await _recorded(plane, task_id)
-    waits_for = await plane.limits.parked_on(task_id) if found.state is TaskState.QUEUED else ()
+    held = await plane.looks.held(task_id)
+    try:
+        recorded, attempts, cost = await plane.looks.recorded(task_id)
+    except RecordsError:  # the engine's word is enough
+        if held is None:
+            raise
+        recorded, attempts, cost = None, [], Cost()
+    found = held.task if held else recorded
+    if found is None:
+        raise TaskUnknown(_UNKNOWN.format(task_id))
     return TaskDetail(
         **_fields(found, recorded),
         input=plane.values.shown(found.input),
         result=plane.values.shown(found.result),
-        attempts=attempts,
-        cost=await _cost(plane, task_id=task_id),
-        waits_for=list(waits_for),
+        attempts=[_attempt(one) for one in attempts],
+        cost=cost,
+        waits_for=list(held.parked_on) if held else [],
         trace_id=place.trace_id if (place := parse(found.traceparent)) else "",
     )
-
-
-async def _recorded(plane: ControlPlane, task_id: str) -> tuple[TaskView | None, list[AttemptShape]]:
-    try:
-        return await plane.records.task(task_id), [_attempt(one) for one in await plane.records.attempts(task_id)]
-    except RecordsError:  # the engine's word is enough
-        return None, []
-
-
-async def _cost(plane: ControlPlane, *, task_id: str = "", workflow_id: str = "") -> Cost:
-    try:
-        return await plane.records.cost(task_id=task_id, workflow_id=workflow_id)
-    except RecordsError:  # it is told when they are back
-        return Cost()
 
 
 def _attempt(found: AttemptRecord) -> AttemptShape:
@@ -86,13 +81,12 @@ async def workflow_exists(plane: ControlPlane, workflow_id: str) -> tuple[Workfl
 async def workflow_detail(plane: ControlPlane, workflow_id: str) -> WorkflowDetail:
     """Return a workflow and its tasks; WorkflowUnknown when nobody knows it."""
     last_event_id = plane.live.position or await plane.journal.last_id()  # before the look, so that nothing falls between
-    held = await plane.queue.workflow(workflow_id)
-    if held is None:
+    found = await plane.queue.workflow_in_full(workflow_id, limit=TREE_MAX)
+    if found is None:
         return await _recorded_detail(plane, workflow_id, last_event_id)
-    views = await plane.queue.workflow_tasks(workflow_id, limit=TREE_MAX)
-    recorded = await _recorded_tasks(plane, workflow_id)
+    held, views, root = found
+    recorded, cost = await _recorded_tasks(plane, workflow_id)
     tasks = [TaskShape(**_fields(view, recorded.get(view.id))) for view in views]
-    root = await plane.queue.task(held["root_id"]) if held["root_id"] else None
     counts = _counts(tasks) if held["total"] <= len(tasks) else {name: held[name] for name in _ENDED} | {"open": held["open"]}
     return WorkflowDetail(
         id=workflow_id,
@@ -108,7 +102,7 @@ async def workflow_detail(plane: ControlPlane, workflow_id: str) -> WorkflowDeta
         failure=failure_shape(root.failure) if root and root.state is TaskState.FAILED else None,
         tasks=tasks,
         tasks_left_out=max(0, held["total"] - len(tasks)),
-        cost=await _cost(plane, workflow_id=workflow_id),
+        cost=cost,
         last_event_id=last_event_id,
     )
 
@@ -124,18 +118,19 @@ async def _whole(plane: ControlPlane, root: TaskView | None) -> Json:
 _ENDED = ("succeeded", "failed", "cancelled")
 
 
-async def _recorded_tasks(plane: ControlPlane, workflow_id: str) -> dict[str, TaskView]:
+async def _recorded_tasks(plane: ControlPlane, workflow_id: str) -> tuple[dict[str, TaskView], Cost]:
     try:
-        return {task.id: task for task in await plane.records.tasks(workflow_id=workflow_id, limit=TREE_MAX)}
-    except RecordsError:  # progress is missing then, nothing else
-        return {}
+        tasks, cost = await plane.records.tasks_of(workflow_id, limit=TREE_MAX)
+    except RecordsError:  # progress and cost are missing then, nothing else
+        return {}, Cost()
+    return {task.id: task for task in tasks}, cost
 
 
 async def _recorded_detail(plane: ControlPlane, workflow_id: str, last_event_id: str) -> WorkflowDetail:
     found = await plane.records.workflow(workflow_id)
     if found is None:
         raise WorkflowUnknown(f"there is no workflow {workflow_id!r}, neither in the engine nor in the records")
-    views = await plane.records.tasks(workflow_id=workflow_id, limit=TREE_MAX)
+    views, cost = await plane.records.tasks_of(workflow_id, limit=TREE_MAX)
     root = await plane.records.task(found.root_id) if found.root_id else None
     return WorkflowDetail(
         **_workflow_fields(plane, found),
@@ -143,7 +138,7 @@ async def _recorded_detail(plane: ControlPlane, workflow_id: str, last_event_id:
         failure=failure_shape(root.failure) if root and root.state is TaskState.FAILED else None,
         tasks=[task_shape(view) for view in sorted(views, key=lambda view: (view.created_ms, view.id))],
         tasks_left_out=max(0, sum(found.tasks.values()) - len(views)),
-        cost=await _cost(plane, workflow_id=workflow_id),
+        cost=cost,
         last_event_id=last_event_id,
     )
 

@@ -1,5 +1,7 @@
 """People who sign in with their organisation's account: OpenID Connect, by authorization code with PKCE.
 
+Commands sign in with the provider by themselves (`amas/signin`) and bring its tokens here: the ID token counts if it is for them.
+
 A browser is sent to the provider with a state, a nonce and a challenge, all of them derived from one secret that its cookie alone
 holds, and comes back with a code. Only the browser that went can come back: the state must be its own. The code is changed for an
 ID token, which counts if the provider's key signed it, for us, for this very sign-in (nonce) and lately. What the person may do
@@ -32,6 +34,8 @@ SKEW_S = 60
 """By how much the provider's clock may differ from ours."""
 FRESH_S = 300.0
 """How long what a provider says of itself is believed."""
+KEYS_AGAIN_S = 10.0
+"""The provider's keys aren't asked for more often than this, whatever anybody shows."""
 PROVIDER_S = 10.0
 ANSWER_BYTES_MAX = 1 << 20
 CALLBACK = "/auth/callback"
@@ -83,15 +87,38 @@ class People:
             raise SettingInvalid(f"AMAS_OIDC_ROLES can't be taken: {error}") from error
         self._settings, self._callback = settings, public_url.rstrip("/") + CALLBACK
         self.secure = public_url.startswith("https:")
-        self.credential = digest_of(repr((settings.issuer, settings.client_id, settings.claim, settings.roles))).hex()
+        set_to = (settings.issuer, settings.client_id, settings.claim, settings.roles, self.commands)
+        self.credential = digest_of(repr(set_to)).hex()
         """Stands in sessions: they end when who may sign in is set anew."""
         self._provider: Provider | None = None
-        self._read_s = float("-inf")
+        self._read_s = self._keys_read_s = float("-inf")
+        self._keys: dict[str, Any] = {}
 
     @property
     def on(self) -> bool:
         """Whether people sign in this way."""
         return bool(self._settings.issuer)
+
+    @property
+    def commands(self) -> str:
+        """What the provider calls `amas login`; empty where commands can't sign in."""
+        settings = self._settings
+        return settings.cli_id or ("" if settings.client_secret else settings.client_id)
+
+    @property
+    def issuer(self) -> str:
+        """The provider."""
+        return self._settings.issuer
+
+    @property
+    def scopes(self) -> str:
+        """What is asked of it."""
+        return self._settings.scopes
+
+    async def vouched(self, id_token: str, access_token: str) -> Person:
+        """Return for whom the provider gave a command these tokens; SignInRefused, ProviderFailed as `finish`."""
+        about = await self._about()
+        return await self._person(about, await self._claims(about, id_token, client_id=self.commands), access_token, "/")
 
     async def begin(self, path: str) -> Begun:
         """Return where to send a browser that wants to go to `path` of the page; ProviderFailed where the provider is away."""
@@ -112,7 +139,7 @@ class People:
     async def finish(self, said: Mapping[str, str], cookie: str) -> Person:
         """Return who came back with these parameters; SignInRefused where that isn't proved, ProviderFailed where it can't be."""
         secret, _, path = cookie.partition("|")
-        if not secret or not hmac.compare_digest(said.get("state", "").encode(), _derived(secret, "state").encode()):
+        if not secret or not _same(said.get("state", ""), _derived(secret, "state")):
             raise SignInRefused("this browser has begun no such sign-in, or it took longer than ten minutes: sign in again")
         if said.get("iss", self._settings.issuer) != self._settings.issuer:
             raise SignInRefused("another provider than the one that was asked has answered")
@@ -120,9 +147,14 @@ class People:
             raise SignInRefused(f"the provider lets nobody in: {_shown(said.get('error', 'it sent no code'))}")
         about = await self._about()
         tokens = await self._changed(about, said["code"], _derived(secret, "verifier"))
-        claims = await self._claims(about, str(tokens.get("id_token", "")), nonce=_derived(secret, "nonce"))
+        token, nonce = str(tokens.get("id_token", "")), _derived(secret, "nonce")
+        claims = await self._claims(about, token, client_id=self._settings.client_id, nonce=nonce)
+        return await self._person(about, claims, str(tokens.get("access_token", "")), path)
+
+    async def _person(self, about: Provider, claims: dict[str, Any], access_token: str, path: str) -> Person:
+        """Return whom the claims of a sound ID token name, with what their groups may."""
         if self._settings.claim not in claims and about.userinfo_endpoint:
-            claims = await self._more(about.userinfo_endpoint, str(tokens.get("access_token", "")), claims)
+            claims = await self._more(about.userinfo_endpoint, access_token, claims)
         name = claims.get("email") if claims.get("email_verified") is True else claims["sub"]
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise SignInRefused("the provider's name for this person can't be taken: visible ASCII without spaces can")
@@ -156,26 +188,25 @@ class People:
             form |= {"client_secret": settings.client_secret} if settings.client_secret else {}
         return await self._asked("POST", about.token_endpoint, data=form, auth=auth)
 
-    async def _claims(self, about: Provider, token: str, *, nonce: str) -> dict[str, Any]:
-        """Return what an ID token says, once it is found to be one for this very sign-in."""
-        from joserfc import jwt
-        from joserfc.errors import JoseError
-        from joserfc.jwk import KeySet
+    async def _claims(self, about: Provider, token: str, *, client_id: str, nonce: str | None = None) -> dict[str, Any]:
+        """Return what an ID token says, once it is found to be one for this client and this very sign-in.
 
-        said = await self._asked("GET", about.jwks_uri)
-        usable = [key for key in said.get("keys", ()) if key.get("kty") in ("RSA", "EC", "OKP") and key.get("use") != "enc"]
-        try:
-            keys = KeySet.import_key_set({"keys": usable})
-            claims = jwt.decode(token, keys, algorithms=ALGORITHMS).claims
-        except (JoseError, ValueError, TypeError, AttributeError) as error:
-            raise SignInRefused("the ID token isn't signed by the provider") from error
-        if why := self._flaw(claims, nonce):
+        `nonce`: None where whoever asked for the token has checked that it is the answer.
+        """
+        claims = None
+        for stale_s in (FRESH_S, KEYS_AGAIN_S):  # one that isn't known may be new
+            if claims is None and monotonic() - self._keys_read_s > stale_s:
+                self._keys, self._keys_read_s = await self._asked("GET", about.jwks_uri), monotonic()
+            claims = claims or _signed(token, self._keys)
+        if claims is None:
+            raise SignInRefused("the ID token isn't signed by the provider")
+        if why := self._flaw(claims, client_id, nonce):
             raise SignInRefused(f"the ID token doesn't count: {why}")
         return claims
 
-    def _flaw(self, claims: Mapping[str, Any], nonce: str) -> str:
+    def _flaw(self, claims: Mapping[str, Any], client_id: str, nonce: str | None) -> str:
         """Return why claims don't count for this sign-in, "" where they do (3.1.3.7)."""
-        client_id, audience, now_s = self._settings.client_id, claims.get("aud"), time()
+        audience, now_s = claims.get("aud"), time()
         audiences = [audience] if isinstance(audience, str) else audience if isinstance(audience, list) else []
         until_s, since_s = claims.get("exp"), claims.get("iat")
         if not isinstance(until_s, int | float) or not isinstance(since_s, int | float):
@@ -186,7 +217,7 @@ class People:
             (claims.get("azp", client_id if len(audiences) == 1 else "") == client_id, "it was given to another client"),
             (until_s > now_s - SKEW_S, "it has expired"),
             (since_s < now_s + SKEW_S, "it is from the future"),
-            (hmac.compare_digest(str(claims.get("nonce", "")).encode(), nonce.encode()), "it is another sign-in's"),
+            (nonce is None or _same(str(claims.get("nonce", "")), nonce), "it is another sign-in's"),
             (isinstance(claims.get("sub"), str) and claims.get("sub"), "it names nobody"),
         )
         return next((why for sound, why in checks if not sound), "")
@@ -231,6 +262,24 @@ class People:
 def _trusted() -> ssl.SSLContext:
     """Return whom we trust: reading the certificates takes longer than all the rest."""
     return ssl.create_default_context()
+
+
+def _signed(token: str, said: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what a token says that one of these keys has signed; None for any other."""
+    from joserfc import jwt
+    from joserfc.errors import JoseError
+    from joserfc.jwk import KeySet
+
+    try:
+        usable = [key for key in said.get("keys", ()) if key.get("kty") in ("RSA", "EC", "OKP") and key.get("use") != "enc"]
+        claims: dict[str, Any] = jwt.decode(token, KeySet.import_key_set({"keys": usable}), algorithms=ALGORITHMS).claims
+    except (JoseError, ValueError, TypeError, AttributeError):
+        return None
+    return claims
+
+
+def _same(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode(), other.encode())
 
 
 def safe_path(path: str) -> str:

@@ -2,15 +2,18 @@
 
 What submits tasks, goals and flows keeps its key in the very call that stores them (`engine/queue.py`); every other POST that
 makes or starts something is held here, between the Guard and the routes: begun under its key, done, its answer kept for a day.
-Only what succeeded is kept: what was refused changed nothing, so its key is free. A control plane that dies in between leaves
-the key after two minutes; whether the thing was done nobody knows then, and the caller should look. Keys are each caller's own.
+Only what succeeded is kept: what was refused changed nothing, so its key is free. The key is held for as long as the request
+runs. A control plane that dies in between leaves it after two minutes; whether the thing was done nobody knows then, and the
+caller should look. Keys are each caller's own.
 An answer may show a secret, so it is encrypted with the key that the caller sent, which is kept nowhere.
 Source: https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 """
 
+import asyncio
 import hmac
 import os
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from typing import Any
 
@@ -19,7 +22,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from amas.engine.connection import Engine
-from amas.engine.once import Once
+from amas.engine.once import UNDER_WAY_S, Once
 from amas.errors import AmasError, EngineError
 from amas.server.identity import Caller
 from amas.server.problems import Fault, Refusal, of_error, problem, problem_response
@@ -41,6 +44,8 @@ NOTHING_NEW = frozenset({"/api/tasks/outcomes", "/api/session", "/api/diagnostic
 """Ask, or let in: nobody needs that once only."""
 SESSIONS = "/api/remote/"
 """Agents elsewhere: their calls name the attempt that they are about, which makes them repeatable as they are."""
+RENEW_EVERY_S = UNDER_WAY_S / 4
+"""So that an engine which is away for a minute costs no key of what still runs."""
 _NONCE = 12
 
 
@@ -98,6 +103,8 @@ class DoneOnce:
 
     async def _held(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
         body = await _body(receive)
+        if body is None:
+            return  # nobody is there to be answered
         digest = sha256(scope.get("query_string", b"") + b"\0" + body).hexdigest()
         name = scoped(key, scope["state"]["caller"], scope["path"])
         try:
@@ -110,28 +117,47 @@ class DoneOnce:
             return
         answer = _Answer(send)
         try:
-            await self._app(scope, _again(body), answer.send)
+            async with self._renewed(name, digest):
+                await self._app(scope, _again(body, receive), answer.send)
         finally:
             kept = answer.kept()
             with suppress(EngineError):  # it is answered; the key is left in two minutes
                 await self._once.end(name, digest, _sealed(key, msgspec.msgpack.encode(kept)) if kept else b"")
 
+    @asynccontextmanager
+    async def _renewed(self, name: str, digest: str) -> AsyncIterator[None]:
+        """Hold a key for as long as what stands under it takes."""
 
-async def _body(receive: Receive) -> bytes:
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(RENEW_EVERY_S)
+                with suppress(EngineError):  # the next one may get through
+                    await self._once.renew(name, digest)
+
+        renewing = asyncio.create_task(renew(), name="hold a key")
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            await asyncio.wait([renewing])
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """Return a body; None for one that broke off: what came of it may look like a whole one."""
     parts = []
-    while True:
-        message = await receive()
+    while (message := await receive())["type"] != "http.disconnect":
         parts.append(message.get("body", b""))
         if not message.get("more_body"):
             return b"".join(parts)
+    return None
 
 
-def _again(body: bytes) -> Receive:
-    """Return what gives a body that was read to whoever asks next."""
+def _again(body: bytes, then: Receive) -> Receive:
+    """Return what gives a body that was read to whoever asks next, and `then` what comes after it."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Message:
-        return messages.pop() if messages else {"type": "http.disconnect"}
+        return messages.pop() if messages else await then()
 
     return receive
 

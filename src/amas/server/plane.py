@@ -7,15 +7,15 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from amas.artifacts.store import ArtifactStore
 from amas.artifacts.values import BYTES_MAX, LargeValues
-from amas.backup.make import Sources
 from amas.controllers.backup import FleetBackups
 from amas.controllers.figures import Figures
+from amas.controllers.kept import Kept, Place
 from amas.engine.bounds import QueueBounds
 from amas.engine.breakers import Breakers
 from amas.engine.connection import Engine
 from amas.engine.desired import DesiredState
+from amas.engine.figures import FiguresLook
 from amas.engine.hooks import Hooks
 from amas.engine.hosts import HostRegistry
 from amas.engine.inbox import Inboxes
@@ -42,9 +42,11 @@ from amas.server.feed import Feed
 from amas.server.fleet_map import FleetMap
 from amas.server.identity import Identity
 from amas.server.live import LiveEvents
+from amas.server.looks import TaskLooks
 from amas.server.oidc import People
 from amas.server.rate import Rate
 from amas.server.remote import RemoteDesk
+from amas.server.shared import FRESH_S
 from amas.server.tokens import TokenOffice
 from amas.server.usage import UsageMeter
 from amas.settings import MessageSettings, OidcSettings, RemoteSettings, ServerSettings
@@ -75,18 +77,22 @@ class ControlPlane:
     messages: MessageSettings = field(default_factory=MessageSettings)
     """With the secret of the hosts; without one there is no bus."""
     remote_settings: RemoteSettings = field(default_factory=RemoteSettings)
-    fleet_file: str = ""
-    """As back-ups have it: a path, or the bare name of one that ships with amas."""
     home_key: str = ""
     """What commands on this machine show: it lies in the home."""
     oidc: OidcSettings = field(default_factory=OidcSettings)
     seal: Seal | None = None
     """What payloads are sealed with; None: they aren't."""
+    kept: Kept | None = None
+    """What the duties of this process work with already; None: the plane makes its own."""
+    reads_fresh_s: float = FRESH_S
+    """How long an answer to a read is kept for all who may have it; at 0 it goes to those only who ask while it is made."""
     backups: FleetBackups = field(init=False)
     bus: AgentCommunicationBus | None = field(init=False)
     inboxes: Inboxes = field(init=False)
     deliveries: Deliveries = field(init=False)
     queue: TaskQueue = field(init=False)
+    looks: TaskLooks = field(init=False)
+    engine_figures: FiguresLook = field(init=False)
     workflows: Workflows = field(init=False)
     limits: Limits = field(init=False)
     bounds: QueueBounds = field(init=False)
@@ -123,18 +129,20 @@ class ControlPlane:
     audit: AuditLog = field(init=False)
 
     def __post_init__(self) -> None:
-        artifacts = self.seal.artifacts if self.seal else None
-        store = ArtifactStore(self.artifacts_url or self.home / "artifacts", seal=artifacts)
-        sources = Sources(self.engine, self.records, store, self.home, self.fleet_file)
-        self.backups = FleetBackups(sources, self.fleet, self.figures)
-        self.values = LargeValues(store, bytes_max=self.payload_bytes, seal=self.seal)
+        place = Place(self.home, self.artifacts_url, self.payload_bytes, self.seal)
+        self.values, self.backups = self.kept or Kept.at(place, self.engine, self.records, self.figures, fleet=self.fleet)
         self.queue = TaskQueue(self.engine, retention_s=self.retention_s)
+        self.looks = TaskLooks(self.queue, self.records)
+        self.engine_figures = FiguresLook(self.engine)
         self.workflows = Workflows(self.engine, retention_s=self.retention_s, carry=self.values.carried)
         self.limits = Limits(self.engine, retention_s=self.retention_s)
         self.bounds = QueueBounds(self.engine)
         self.hosts = HostRegistry(self.engine, retention_s=self.retention_s)
         self.journal, self.hooks = Journal(self.engine), Hooks(self.engine)
-        self.schedules = Schedules(self.engine, retention_s=self.retention_s, carry=self.values.carried)
+        values = self.values
+        self.schedules = Schedules(
+            self.engine, retention_s=self.retention_s, carry=values.carried, told=values.told, heard=values.heard
+        )
         self.desired, self.recoveries = DesiredState(self.engine), Recoveries(self.engine)
         self.breakers = Breakers(self.engine)
         self.board = AgentBoard(self.hosts)
@@ -159,6 +167,7 @@ class ControlPlane:
             tokens=self.tokens,
             people=self.people,
         )
+        self.remote.opens = self.identity.opens
         self.inboxes = Inboxes(self.engine, self.messages)
         self.deliveries = Deliveries()
         self.follow(self.fleet)
@@ -174,18 +183,19 @@ class ControlPlane:
         self.bus = fleet_bus(self.engine, fleet, self.messages, seal=self.seal) if self.messages.secret else None
 
 
-async def _plane_of(request: Request) -> ControlPlane:  # a plain function would be called in a thread, for each request
+async def plane_of(request: Request) -> ControlPlane:
+    """Return the control plane of a request's application."""  # a plain function would be called in a thread, each time
     plane = request.app.state.plane
     assert isinstance(plane, ControlPlane)
     return plane
 
 
-async def _taking(plane: Annotated[ControlPlane, Depends(_plane_of)]) -> None:
+async def _taking(plane: Annotated[ControlPlane, Depends(plane_of)]) -> None:
     if plane.closed:
         raise IntakeClosed(f"no work is taken now: {plane.closed}; what was accepted is kept")
 
 
 TAKING = Depends(_taking)
 """Among the dependencies of a route for new work: it is refused while none is taken."""
-Plane = Annotated[ControlPlane, Depends(_plane_of)]
+Plane = Annotated[ControlPlane, Depends(plane_of)]
 """How a route gets it."""

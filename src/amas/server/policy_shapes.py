@@ -59,6 +59,3 @@ class RefusalPage(msgspec.Struct, frozen=True, kw_only=True):
     """The newest refusals, newest first."""
 
     items: list[Refusal]
-
-
-SHAPES: tuple[type, ...] = (PolicyPage, NewPolicies, NewPolicyTest, PolicyTestPage, RefusalPage)

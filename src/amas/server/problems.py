@@ -67,6 +67,7 @@ STATUS: tuple[tuple[type[errors.AmasError], int], ...] = (
     (errors.SessionLost, 410),
     (errors.ScheduleUnknown, 404),
     (errors.ScheduleInvalid, 422),
+    (errors.ScheduleChanged, 412),
     (errors.TaskFailed, 409),
     (errors.TaskCancelled, 409),
     (errors.SignalRefused, 409),
@@ -143,6 +144,18 @@ def of_error(error: errors.AmasError) -> Problem:
     return problem(status, error.code, str(error), **more)
 
 
+def answer_to(error: errors.AmasError | Refusal) -> Response:
+    """Return the response that tells of one of our errors."""
+    if isinstance(error, Refusal):
+        return problem_response(problem(error.status, error.code, str(error), errors=error.faults))
+    headers = {}
+    if isinstance(error, errors.QueueFull) and error.room_in_s is not None:
+        headers["retry-after"] = str(max(1, math.ceil(error.room_in_s)))
+    if isinstance(error, errors.InboxFull):
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
+    return problem_response(of_error(error), headers)
+
+
 _PLACE = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 _PART = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
@@ -169,17 +182,8 @@ def install(app: FastAPI) -> None:
     """Have every error of `app` answered as a problem."""
 
     async def ours(_: Request, error: Exception) -> Response:
-        assert isinstance(error, errors.AmasError)
-        headers = {}
-        if isinstance(error, errors.QueueFull) and error.room_in_s is not None:
-            headers["retry-after"] = str(max(1, math.ceil(error.room_in_s)))
-        if isinstance(error, errors.InboxFull):
-            headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
-        return problem_response(of_error(error), headers)
-
-    async def invalid(_: Request, error: Exception) -> Response:
-        assert isinstance(error, Refusal)
-        return problem_response(problem(error.status, error.code, str(error), errors=error.faults))
+        assert isinstance(error, errors.AmasError | Refusal)
+        return answer_to(error)
 
     async def refused(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
@@ -210,7 +214,7 @@ def install(app: FastAPI) -> None:
         return problem_response(problem(500, "internal_error", "something went wrong here; the control plane's log says what"))
 
     app.add_exception_handler(errors.AmasError, ours)
-    app.add_exception_handler(Refusal, invalid)
+    app.add_exception_handler(Refusal, ours)
     app.add_exception_handler(RequestValidationError, refused)
     app.add_exception_handler(RecursionError, bottomless)
     app.add_exception_handler(ClientDisconnect, gone)

@@ -8,12 +8,13 @@ before its word is taken; that it still is, the fence decides in the same instan
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import NamedTuple
 
 import msgspec
 
+from amas.agents.traces import AttemptTrace, place_of
 from amas.artifacts.values import LargeValues
 from amas.core.conditions import holds
 from amas.core.retry import retry_delay_s
@@ -39,9 +40,10 @@ from amas.model.task import (
     TaskOutcome,
     TaskSpec,
 )
+from amas.observe.tracing import process_tracing
 from amas.server.intake import Capable
 from amas.server.problems import Fault, Refusal
-from amas.server.remote_shapes import NewClaim, NewFailure, NewUsage, RemoteTask, RemoteWork
+from amas.server.remote_shapes import NewBeat, NewClaim, NewFailure, NewUsage, RemoteTask, RemoteWork
 from amas.server.shapes import FailureShape
 from amas.settings import RemoteSettings
 
@@ -70,6 +72,9 @@ class Room(NamedTuple):
 
 class RemoteDesk:
     """What hands tasks to remote sessions and takes what they say of them."""
+
+    opens: Callable[[str], Awaitable[bool]]
+    """Whether what a session was opened with, by its credential, still opens anything; set by whoever makes the desk."""
 
     def __init__(
         self,
@@ -140,14 +145,18 @@ class RemoteDesk:
                 raise
 
     async def identify(self, session_id: str, token: str) -> None:
-        """Raise Refusal unless `token` is the session's."""
-        match await self.registry.knows(session_id, token):
-            case None:
-                why = f"there is no session {session_id!r} (any more): register anew"
-                raise Refusal(Fault(detail=why), status=404, code="session_unknown")
-            case False:
-                why = f"send the token of {session_id} as `Authorization: Bearer`, which came when it was registered"
-                raise Refusal(Fault(detail=why), status=401, code="session_token_needed")
+        """Raise Refusal unless `token` is the session's; a session ends with the key that opened it."""
+        shown = await self.registry.knows(session_id, token)
+        if shown is None:
+            why = f"there is no session {session_id!r} (any more): register anew"
+            raise Refusal(Fault(detail=why), status=404, code="session_unknown")
+        if not shown.right:
+            why = f"send the token of {session_id} as `Authorization: Bearer`, which came when it was registered"
+            raise Refusal(Fault(detail=why), status=401, code="session_token_needed")
+        if shown.opener and not await self.opens(shown.opener):
+            await self.registry.close(session_id)
+            why = f"what {session_id} was opened with was revoked or has expired: register anew, with another key"
+            raise Refusal(Fault(detail=why), status=404, code="session_unknown")
 
     async def agents(self, session_id: str, names: Sequence[str] = ()) -> dict[str, RemoteAgent]:
         """Return a session's agents, all or those named; AgentUnknown for one that isn't its own."""
@@ -184,9 +193,19 @@ class RemoteDesk:
                 if await gone():
                     return RemoteWork(tasks=[], stop=[])
 
-    async def beat(self, session_id: str, running: Iterable[str]) -> list[str]:
-        """Return what of `running` a session must stop."""
-        return await self._fail_overdue(session_id, frozenset(running))
+    async def beat(self, session_id: str, said: NewBeat, *, gone: Callable[[], Awaitable[bool]]) -> list[str]:
+        """Return what of `running` a session must stop, as soon as that is something or the wait is over."""
+        running, loop = frozenset(said.running), asyncio.get_running_loop()
+        until_s = loop.time() + min(said.wait_s, self.settings.lease_s * 2 / 3)
+        agents = await self.agents(session_id) if said.wait_s else {}
+        with self._watching({name for agent in agents.values() for name in agent.capabilities}) as news:  # what is taken rings
+            while True:
+                news.clear()
+                stop = await self._fail_overdue(session_id, running)
+                left_s = until_s - loop.time()
+                if stop or left_s <= 0 or await gone():
+                    return stop
+                await _wait(news, min(left_s, POLL_S))
 
     async def _look(self, room: Room) -> list[Claimed]:
         """Return what was handed out and never arrived, else new tasks."""
@@ -262,6 +281,7 @@ class RemoteDesk:
             resumed=claimed.resumed,
             timeout_s=self._limit_s(spec),
             deadline_ms=spec.deadline_ms,
+            traceparent=place_of(claimed),
         )
 
     # -- what a session says of its tasks
@@ -270,8 +290,9 @@ class RemoteDesk:
         """Record a result; saying it twice is harmless."""
         await self.own(session_id, task_id, attempt)
         blob = await self._values.payload(result, "the result")
-        refused = await self._queue.complete(session_id, [Completion(task_id, attempt, blob, _usage(usage))])
-        _accept(refused, task_id, attempt)
+        done = Completion(task_id, attempt, blob, _usage(usage))
+        async with self._told_of(session_id, task_id, done):
+            _accept(await self._queue.complete(session_id, [done]), task_id, attempt)
 
     async def fail(self, session_id: str, task_id: str, said: NewFailure) -> None:
         """Record a failed attempt, and that another follows where one can help."""
@@ -283,7 +304,18 @@ class RemoteDesk:
             delay_s = retry_delay_s(policy, failures=handed[0].failures, draw=random.random)
         failure = to_blob(Failure(said.code, said.message[:2048], said.detail[-4096:]))
         attempt = FailedAttempt(task_id, said.attempt, failure, round(delay_s * 1000), said.final, _usage(said.usage))
-        _accept(await self._queue.fail(session_id, [attempt]), task_id, said.attempt)
+        async with self._told_of(session_id, task_id, attempt):
+            _accept(await self._queue.fail(session_id, [attempt]), task_id, said.attempt)
+
+    @asynccontextmanager
+    async def _told_of(self, session_id: str, task_id: str, outcome: Completion | FailedAttempt) -> AsyncIterator[None]:
+        """Tell the attempt's span once the engine has taken its end, where this process tells any."""
+        tracing = process_tracing()
+        handed = await self.registry.handed(session_id, [task_id]) if tracing else []
+        view = await self._queue.task(task_id) if handed else None
+        yield
+        if view and (trace := AttemptTrace.of(tracing, handed[0], session_id)):
+            trace.ended(outcome, took_s=(self._queue.now_ms() - view.started_ms) / 1000, suspended=False)
 
     async def keep_step(self, session_id: str, task_id: str, attempt: int, name: str, result: Json) -> dict[str, Json]:
         """Journal a step and return all steps of the task; the first result of a name stands.

@@ -58,6 +58,8 @@ class OpenedSession(msgspec.Struct, frozen=True, kw_only=True):
     """After so long without a call its tasks go to others."""
     beat_every_s: float
     """How often to renew, at least."""
+    renew_wait_s: float = 0.0
+    """What `wait_s` of a renewal may be; waiting so, a session hears at once what it must stop."""
 
 
 class NewClaim(Given, frozen=True):
@@ -96,6 +98,8 @@ class RemoteTask(msgspec.Struct, frozen=True, kw_only=True):
     """What it may take; then it is failed as `timed_out` and stands in `stop`."""
     deadline_ms: int = 0
     """0 for none."""
+    traceparent: str = ""
+    """Where the attempt stands in its trace (W3C), for what the agent calls; empty: it has none."""
 
 
 class RemoteWork(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +114,8 @@ class NewBeat(Given, frozen=True):
     """A sign of life."""
 
     running: Ids = msgspec.field(default_factory=list)
+    wait_s: Annotated[float, Meta(ge=0, le=60)] = 0.0
+    """How long to wait for something to stop; two thirds of the lease at most."""
 
 
 class Beat(msgspec.Struct, frozen=True, kw_only=True):
@@ -266,12 +272,3 @@ class RegisteredAgents(msgspec.Struct, frozen=True, kw_only=True):
     """Agents of this fleet's hosts and remote ones."""
 
     items: list[RegisteredAgent]
-
-
-SHAPES: tuple[type, ...] = (
-    NewSession, OpenedSession, NewClaim, RemoteWork, NewBeat, Beat, NewResult, NewFailure, NewProgress, NewStep, Steps,
-    NewTokenWish, MadeToken,
-    Taken,
-    NewRemoteMessage, NewRemoteQuestion, SentRemoteMessage, NewReceive, Mail, NewReceipt, Receipts, ClosedSession,
-    RegisteredAgents,
-)  # fmt: skip

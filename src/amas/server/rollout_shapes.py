@@ -6,7 +6,6 @@ import msgspec
 
 from amas.model.rollout_spec import RolloutSpec
 from amas.orchestration.rollouts import RolloutView
-from amas.server.desired_shapes import Word
 from amas.server.shapes import Given, Line
 
 
@@ -28,6 +27,3 @@ class RolloutPage(msgspec.Struct, frozen=True, kw_only=True):
     """Each pool's last roll-out, by pool."""
 
     items: list[RolloutView]
-
-
-SHAPES: tuple[type, ...] = (NewRollout, Word, RolloutView, RolloutPage)

@@ -27,7 +27,7 @@ from amas.server.guard import Guard
 from amas.server.live import end
 from amas.server.patience import ImpatientProtocol
 from amas.server.plane import ControlPlane
-from amas.server.tls import tls_of
+from amas.server.tls import Renewal, tls_of
 
 STOP_S = 1
 """Seconds that open requests get at the end; streams never end by themselves."""
@@ -99,12 +99,14 @@ async def serve(plane: ControlPlane, *, ready: Callable[[int, int], None] | None
     with contextlib.ExitStack() as sockets:
         api = sockets.enter_context(listen(settings.host, settings.port, variable="AMAS_PORT"))
         scraped = sockets.enter_context(listen(settings.host, settings.metrics_port, variable="AMAS_METRICS_PORT"))
-        servers = [(_server(create_app(plane), tls), api), (_server(metrics_app(plane), tls), scraped)]
+        app = await asyncio.to_thread(create_app, plane)  # half a second, in which this process may be leading
+        servers = [(_server(app, tls), api), (_server(metrics_app(plane), tls), scraped)]
         async with asyncio.TaskGroup() as group:
             following = group.create_task(plane.live.run(), name="live events")
             hearing = group.create_task(plane.remote.run(), name="remote sessions")
             signing = group.create_task(plane.tokens.run(), name="tokens")
             feeding = group.create_task(plane.feed.run(partial(figures, plane)), name="live figures")
+            renewing = group.create_task(Renewal(settings, tls).run(), name="certificate") if tls else None
             running = [group.create_task(server.serve([each]), name="server") for server, each in servers]
             try:
                 if ready is not None:
@@ -120,3 +122,5 @@ async def serve(plane: ControlPlane, *, ready: Callable[[int, int], None] | None
                 await end(hearing)
                 await end(signing)
                 await end(feeding)
+                if renewing:
+                    await end(renewing)

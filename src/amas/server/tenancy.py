@@ -12,16 +12,17 @@ from fastapi import Request
 from amas.errors import ScheduleUnknown, TaskUnknown, WebhookUnknown, WorkflowUnknown
 from amas.model.schedule import Schedule
 from amas.records.views import tenant_of
-from amas.server.identity import Caller, Calling
-from amas.server.plane import ControlPlane, Plane
+from amas.server.identity import Caller, caller_of
+from amas.server.plane import ControlPlane, plane_of
 from amas.server.shapes import NewTask
 
 
-async def owned(request: Request, caller: Calling, plane: Plane) -> None:
+async def owned(request: Request) -> None:
     """Raise what an unknown id would raise where the path names something that isn't the caller's tenant's."""
+    caller = caller_of(request)  # not as dependencies, which cost as much again for each request
     if not caller.tenant:
         return
-    given = request.path_params
+    plane, given = await plane_of(request), request.path_params
     if (task_id := given.get("task_id")) is not None and not await own_tasks(plane, caller, [task_id]):
         raise TaskUnknown(f"there is no task {task_id!r}, neither in the engine nor in the records")
     if (workflow_id := given.get("workflow_id")) is not None and await _tenant_of(plane, workflow_id) != caller.tenant:

@@ -67,7 +67,7 @@ def _waits(task: TaskView, attempts: Sequence[AttemptRecord]) -> Iterator[Timeli
     """Yield the time before each attempt: what lies between two of them may be a retry's delay or sub-tasks' work."""
     since_ms = task.created_ms
     for one in attempts:
-        if one.started_ms > since_ms:
+        if since_ms and one.started_ms > since_ms:
             yield TimelineSpan(kind="waited", name="", state="ended", started_ms=since_ms, finished_ms=one.started_ms)
         since_ms = one.finished_ms
     if since_ms and not task.state.terminal and (not attempts or attempts[-1].finished_ms):

@@ -181,9 +181,11 @@ async def test_redirects_in_circles_end(bench: Bench, server: Server) -> None:
     assert len(server.asked) == 4
 
 
-@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "169.254.169.254", "10.0.0.1"])
+@pytest.mark.parametrize(
+    "name", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "169.254.169.254", "10.0.0.1", "2130706433", "[64:ff9b::7f00:1]"]
+)
 async def test_private_addresses_are_for_those_who_declare_them(bench: Bench, server: Server, name: str) -> None:
-    task = await done(bench, pool(f"http://{name}:{server.http.server_port}/translate", private=False))
+    task = await done(bench, pool(f"http://{name}:{server.http.server_port}/translate", private=name == "169.254.169.254"))
     assert task.failure is not None and (task.failure.code, task.attempt) == ("address_refused", 1)
     assert server.asked == []
 
@@ -211,7 +213,7 @@ async def test_a_server_that_is_not_there_is_tried_as_often_as_the_task_may(benc
 
 
 def test_nothing_is_sent_once_nobody_waits(server: Server) -> None:
-    connection = Pinned("localhost", server.http.server_port, "127.0.0.1", secure=False, timeout_s=30)
+    connection = Pinned("localhost", server.http.server_port, "127.0.0.1", secure=False, timeout_s=60)
     connection.end()
     with pytest.raises(ConnectionAbortedError):
         connection.ask("POST", "/", {}, b"{}", bytes_max=1)
@@ -227,7 +229,7 @@ def test_another_hosts_certificate_is_refused(server: Server, tmp_path: Path) ->
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
     server.http.socket = context.wrap_socket(server.http.socket, server_side=True)
-    connection = Pinned("localhost", server.http.server_port, "127.0.0.1", secure=True, timeout_s=30)
+    connection = Pinned("localhost", server.http.server_port, "127.0.0.1", secure=True, timeout_s=60)
     with pytest.raises(ssl.SSLCertVerificationError):
         connection.ask("POST", "/", {}, b"{}", bytes_max=1)
     connection.end()

@@ -31,6 +31,7 @@ POOLS = (
     pool("chief", "read", layer=Layer.EXECUTIVE, lead=""),
     pool("asker", "ask"),
     pool("teller", "tell"),
+    pool("upgrader", "upgraded"),
     pool("threaded", "tell_sync"),
     pool("boxed", "isolated", isolation="process"),
     pool("helper", "Helper"),
@@ -81,6 +82,12 @@ async def test_what_an_attempt_sent_isnt_sent_again_by_the_next(bench: Bench, bu
     assert [message.payload for message in got] == [{"part": 1}, {"part": 1}, {"part": 2}, {"attempt": 1}, "to all"]
     assert [message.id for message in got] == ids[:4] + [one for one in ids[4:] if one == got[-1].id]
     assert {message.sender for message in got} == {"teller-1"}
+
+
+async def test_what_an_earlier_release_sent_isnt_sent_again(bench: Bench, bus: AgentCommunicationBus) -> None:
+    async with two_hosts(bench, ["teller"]):
+        assert await result(bench, "mail.upgraded", {"to": "chief-1"}) == "sent-before"
+    assert not await bus.receive("chief-1")
 
 
 async def test_a_plain_function_writes_from_its_thread(bench: Bench, bus: AgentCommunicationBus) -> None:

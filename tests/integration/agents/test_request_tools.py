@@ -68,10 +68,10 @@ async def call(
     url: str, arguments: dict[str, Any] | None = None, parameters: dict[str, Parameter] | None = None, **http: Any
 ) -> Any:
     spec = ToolSpec(http=HttpTool(**{"url": url, "private": True, **http}), parameters=parameters or {})
-    made, use = RequestTool("look", spec), Use("look", arguments or {}, Path("/"), 30.0, 4096)
+    made, use = RequestTool("look", spec), Use("look", arguments or {}, Path("/"), 60.0, 4096)
     try:
         await made.check(use.tool, use.arguments)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             return await made.run(use)
     finally:
         await made.close()
@@ -123,6 +123,16 @@ async def test_a_secret_goes_to_its_host_and_comes_back_to_nobody(monkeypatch: p
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "10.0.0.1", "[::ffff:127.0.0.1]"])
 async def test_a_private_address_is_called_only_where_that_is_meant(host: str) -> None:
     with pytest.raises(ToolFailed, match=r"no public address|got no answer"):
+        await call(f"http://{host}:9/", private=False)
+
+
+STANDS_FOR_LOOPBACK = ["2130706433", "0x7f000001", "0177.0.0.1", "127.1", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[::127.0.0.1]"]
+
+
+@pytest.mark.parametrize("host", STANDS_FOR_LOOPBACK)
+async def test_a_private_address_in_disguise_is_no_public_one(host: str) -> None:
+    """Decimal, hexadecimal and octal numbers, and IPv6 addresses that stand for an IPv4 address."""
+    with pytest.raises(ToolFailed, match="no public address"):
         await call(f"http://{host}:9/", private=False)
 
 

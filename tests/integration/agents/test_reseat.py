@@ -7,11 +7,13 @@ import mail_agents
 import sample_agents
 from host_bench import Bench, pool
 
+from amas.engine.desired import DesiredState, Wish
 from amas.engine.hosts import HostFigures, HostRegistry
 from amas.model.blob import to_blob
 from amas.model.desired import Seats
 from amas.model.fleet import FleetSpec
 from amas.model.gate import GateSpec
+from amas.model.healing import Quarantine
 from amas.model.message import MessageType
 from amas.model.states import Layer, TaskState
 from amas.model.task import Completion
@@ -250,3 +252,14 @@ async def test_a_host_whose_lease_is_gone_says_what_it_has_when_it_registers(ben
 
         await bench.until(known)
         assert (await bench.ended(await bench.submit("test.echo"))).state is TaskState.SUCCEEDED
+
+
+async def test_an_agent_in_quarantine_gets_no_task_when_it_comes_to_another_host(bench: Bench) -> None:
+    held = Quarantine(by="host h9", why="it crashed 2 times", at_ms=bench.engine.now_ms())
+    wish = Wish("quarantine:echo-1", held)
+    revision = await DesiredState(bench.engine).change([wish], by="host h9")
+    async with bench.host([]) as host:
+        ids = [await bench.submit("test.echo", n) for n in range(6)]
+        await host.reseat([ECHO], seats(echo=2), revision=revision, quarantines={"echo-1": held})
+        assert {(await bench.ended(task_id)).agent_id for task_id in ids} == {"echo-2"}
+        assert set(host._healer.quarantined) == {"echo-1"}

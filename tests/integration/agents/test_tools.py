@@ -8,11 +8,10 @@ from host_bench import Bench
 from host_bench import pool as bench_pool
 from tests.fault.test_host_faults import ends, host_process
 
-from amas.agents.tools.toolbox import STEPS
 from amas.model.fleet import PoolSpec
 from amas.model.policy import Decision, ToolCall
 from amas.model.states import TaskState
-from amas.model.tools import ToolSpec
+from amas.model.tools import STEPS, ToolSpec
 
 NOTE = ToolSpec(python="tool_agents:note")
 

@@ -13,7 +13,10 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
+from command_line import call as called
+from command_line import leaves
 from host_bench import SAMPLES
+from rich.cells import cell_len
 
 from amas.artifacts.store import ArtifactStore
 
@@ -116,9 +119,19 @@ def test_a_fleet_is_seen_at_a_glance_and_agent_by_agent(run: Run, task_id: str) 
     assert for_people.stdout.splitlines()[-1].split() == ["1", "pools", "4", "4", "0", "0", "0"]
     first = said(run("ps", "--agents", "--limit", "3", "--json"))
     assert ([agent["agent_id"] for agent in first["items"]], first["total"]) == (["ledger-1", "ledger-2", "ledger-3"], 4)
-    assert "1 more" in run("ps", "ledger", "--limit", "3").stdout
+    assert "1 more" in run("ps", "ledger", "--limit", "3").stderr
     assert said(run("ps", "--status", "working", "--json"))["items"] == []
-    assert run("ps", "--host", "nobody").stdout == "no such agent\n"
+    assert run("ps", "--status", "error").stdout == "no agent is such: status error\n"
+    labelled = said(run("ps", "--label", "book,!gpu", "-l", "book in (main)", "--json"))
+    assert (len(labelled["items"]), labelled["total"]) == (4, 4)
+    assert run("ps", "--label", "book!=main").stdout == "no agent is such: label book!=main\n"
+    for wrong, known in (
+        (("--host", "nobody"), "these live: host-1"),
+        (("nobody",), "this fleet has"),
+        (("--label", "a b"), "name!=value"),
+    ):
+        done = run("ps", *wrong)
+        assert done.returncode == 2 and known in done.stderr
 
 
 def test_a_task_shows_its_attempts_and_result(run: Run, task_id: str) -> None:
@@ -171,8 +184,11 @@ def test_logs_are_filtered_by_agent(run: Run) -> None:
 
 
 def test_doctor_finds_nothing_wrong(run: Run) -> None:
-    findings = said(run("doctor", "--fleet", "./fleet.yaml", "--json"))
+    findings = said(run("doctor", "--json"))
     assert [finding for finding in findings if not finding["ok"]] == []
+    named = said(run("doctor", "--fleet", "./fleet.yaml", "--json"))
+    running, given = ([each["found"] for each in told if each["check"] == "fleet file"] for told in (findings, named))
+    assert running == given, "the file of the fleet that runs"
 
 
 def test_an_agent_is_quarantined_doctor_says_so_and_it_is_let_go(run: Run) -> None:
@@ -314,6 +330,102 @@ def test_a_list_is_watched_until_interrupted(run: Run, place: dict[str, Any]) ->
         assert shown == ["pool", "ledger", "1"] * 2, "the same table again"
         going.send_signal(signal.SIGINT)
         assert going.wait(LIMIT_S) == 130
+
+
+LISTS = (
+    "status", "ps", "agents", "hosts", "tasks show", "workflows show", "approvals", "dead-letters", "schedules", "routes",
+    "limits", "budgets", "costs", "messages show", "messages refused", "messages dead", "alerts show", "runbooks",
+    "webhooks show", "history", "scaling", "quarantine list", "recoveries", "breakers", "keys list", "audit show",
+    "policy show", "policy refusals", "rollout status", "tools", "report", "diagnose", "top",
+)  # fmt: skip
+"""What takes no name and changes nothing."""
+ACTS = (
+    "up", "down", "doctor", "run", "recover", "backup", "backups", "host", "serve", "kill", "keys rotate-signing",
+    "alerts test", "seal reencrypt", "seal rotate", "whoami", "logout", "login", "logs", "apply", "policy check",
+    "policy test", "model serve", "model install",
+    "artifacts prune", "restore", "verify",
+)  # fmt: skip
+"""What takes no name, either, and isn't a list of what the fleet has."""
+
+
+def test_every_command_that_takes_no_name_is_known_here() -> None:
+    nameless = {name for name, leaf in leaves().items() if not leaf.required}
+    assert nameless - {*LISTS, *ACTS} == set(), "a new one belongs into LISTS, where it is tried, or into ACTS"
+    assert {name for name in LISTS if "--json" not in leaves()[name].options} == set()
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_is_json_for_programs_lines_for_pipes_and_fits_every_screen(
+    name: str, run: Run, task_id: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is in the fleet by now: other tests put limits, schedules and more."""
+    monkeypatch.setenv("AMAS_HOME", str(folder / "home"))
+    words = leaves()[name].words
+    told = called(*words, "--json")
+    assert (told.code, told.err) == (0, "")
+    names = set(ids_in(json.loads(told.out)))
+    if name == "top":
+        assert called("top").code == 2
+        return
+    piped = called(*words)
+    assert piped.code == 0 and "\x1b" not in piped.out and "…" not in piped.out
+    assert [line for line in piped.out.splitlines() if line != line.rstrip()] == [], "no column is filled up at a line's end"
+    whole = {each for each in names if each in piped.out}
+    for columns in (60, 80, 200):
+        shown = called(*words, columns=columns)
+        assert shown.code == 0
+        assert max(map(cell_len, shown.out.splitlines()), default=0) <= columns or name in SENTENCES
+        assert {each for each in whole if len(each) <= columns and each not in shown.out} == set(), (
+            "a name that is cut can't be copied"
+        )
+
+
+SENTENCES = {"policy show", "scaling", "report", "status", "rollout status", "ps"}
+"""Which have sentences, that the terminal wraps."""
+
+
+def ids_in(found: Any) -> Iterator[str]:
+    """Yield the names and ids that a document has, where they are fields of things."""
+    if isinstance(found, dict):
+        for field, value in found.items():
+            if isinstance(value, str) and value and (field in {"id", "name", "pool"} or field.endswith("_id")):
+                yield value
+            yield from ids_in(value)
+    elif isinstance(found, list):
+        for each in found:
+            yield from ids_in(each)
+
+
+@pytest.mark.parametrize("wrong", ["no-such-thing", "ä b/../c?d=e#f%20"])
+def test_a_name_that_nobody_has_is_one_sentence_whatever_is_in_it(
+    wrong: str, run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AMAS_HOME", str(folder / "home"))
+    for leaf in leaves().values():
+        if leaf.required and leaf.required[0] in NAMES and leaf.words not in MAKERS:
+            more = {"quarantine": ("--why", "x"), "rollout": ("--version", "2") if leaf.words[1:] == ("start",) else ()}
+            done = called(*leaf.words, wrong, *("7" for _ in leaf.required[1:]), *more.get(leaf.words[0], ()))
+            assert done.code == 2 and done.out == "", (leaf.words, done)
+            assert done.err.startswith("amas: ") and done.err.count("\n") == 1, (leaf.words, done.err)
+
+
+NAMES = {"ID", "AGENT", "HOST", "POOL", "HOST|POOL|AGENT", "AGENT|POOL"}
+MAKERS = {("keys", "revoke-agent"), ("quarantine", "lift")}
+"""What doesn't ask whether there is such a one, or has its own test."""
+
+
+def test_names_of_the_fleet_are_offered_to_shells(run: Run, place: dict[str, Any]) -> None:
+    for words, wanted in (
+        ("ps le", ["ledger"]),
+        ("agents ledger-", [f"ledger-{n}" for n in range(1, 5)]),
+        ("drain h", ["host-1", "host-2"]),
+    ):
+        asked = {"_AMAS_COMPLETE": "complete_bash", "COMP_WORDS": f"amas {words}", "COMP_CWORD": "2"}
+        amas = Path(sys.executable).with_name("amas")
+        done = subprocess.run(
+            [amas], **{**place, "env": {**place["env"], **asked}}, capture_output=True, timeout=LIMIT_S, check=True
+        )
+        assert done.stdout.split() == wanted
 
 
 @pytest.mark.requirement("A8")

@@ -92,6 +92,8 @@ def test_what_is_declared_runs_and_can_be_gone_back_from(run: Run) -> None:
     assert found.keys() == {"echoer-1", "echoer-2", "echoer-3", "counter-1"}
     assert set(found.values()) == {"host-1", "host-2"}
     assert run("diff", "other/two.yaml").returncode == 0
+    (file,) = [each["found"] for each in said(run("doctor", "--json")) if each["check"] == "fleet file"]
+    assert "/other/two.yaml): 4 agents in 2 pools" in file, "the doctor looks at what was applied"
 
     history = said(run("history", "--json"))
     assert history["items"][0]["why"] == "more work"

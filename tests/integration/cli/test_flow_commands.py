@@ -62,6 +62,7 @@ def until(look: Callable[[], Any]) -> Any:
     give_up_at = time.monotonic() + LIMIT_S
     while not (found := look()):
         assert time.monotonic() < give_up_at, "it didn't come to that"
+        time.sleep(0.3)  # a command costs a core
     return found
 
 

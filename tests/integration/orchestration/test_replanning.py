@@ -264,7 +264,7 @@ def _coordinating(bench: Bench, host_id: str, boss: dict[str, Any]) -> "subproce
 
 
 async def _until_it_ends(process: "subprocess.Popen[bytes]") -> int:
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(60):
         return await asyncio.to_thread(process.wait)
 
 

@@ -65,7 +65,8 @@ class Hands:
 
 
 def make_plane(engine: Engine, records: Records, home: Path, **settings: Any) -> ControlPlane:
-    return ControlPlane(engine=engine, records=records, fleet=FLEET, settings=ServerSettings(**settings), home=home)
+    known = {"engine": engine, "records": records, "fleet": FLEET, "settings": ServerSettings(**settings), "home": home}
+    return ControlPlane(**known, reads_fresh_s=0)  # tests change things past it, and look at once
 
 
 def client_of(plane: ControlPlane, **more: Any) -> httpx.AsyncClient:

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from amas.clock import now_ms
 from amas.engine.access import ApiKeys
 from amas.model.access import ApiKey, Role, digest_of, new_key
+from amas.server import guard, identity
 from amas.server.access import MAY, RULES, Rule, rule_for
 from amas.server.app import create_app
 from amas.server.guard import HEADER_BYTES_MAX
@@ -139,7 +140,7 @@ async def test_a_key_is_shown_once_and_kept_as_a_digest(client, admin, plane: Co
     assert made["prefix"] in listed
     secret = made["key"].rpartition("_")[2] if "_" not in made["key"][18:] else made["key"][18:]
     assert secret not in listed
-    for key in await plane.engine.client.keys("*"):
+    async for key in plane.engine.client.scan_iter(f"{plane.engine.prefix}:*"):
         if await plane.engine.client.type(key) == b"hash":
             assert all(secret.encode() not in value for value in (await plane.engine.client.hgetall(key)).values())
     assert secret not in (plane.home / "audit" / "audit.jsonl").read_text()
@@ -324,3 +325,33 @@ async def test_a_stream_ends_with_the_key_that_opened_it(plane: ControlPlane) ->
                 await client.delete(f"/api/keys/{eve['prefix']}", headers=admin)
                 await client.post("/api/tasks", json={"capability": WORK, "title": "a secret"}, headers=admin)
                 assert "a secret" not in "".join([line async for line in lines])
+
+
+async def test_a_long_poll_ends_with_the_key_that_waits(client, admin, hands, plane: ControlPlane, monkeypatch) -> None:
+    """What it waited for is told to nobody whose key was revoked, or has expired, meanwhile; others are answered."""
+    monkeypatch.setattr(guard, "WAITED_S", 0.0)
+    task_id = (await client.post("/api/tasks", json={"capability": WORK}, headers=admin)).json()["id"]
+    (claimed,) = await hands.claim()
+    gone, stays = [await make(client, name, "viewer", admin) for name in ("gone", "stays")]
+    short = await make(client, "short", "viewer", admin, expires_days=1)
+    polls = []
+    for key in (gone, short, stays):
+        got = client.get(f"/api/tasks/{task_id}/result?wait=30", headers=bearer(key["key"]))
+        asked = client.post("/api/tasks/outcomes?wait=30", json={"ids": [task_id]}, headers=bearer(key["key"]))
+        polls += [asyncio.create_task(got), asyncio.create_task(asked)]
+    async with asyncio.timeout(60):
+        while len(plane.live._waiters.get(task_id, ())) < 3:
+            await asyncio.sleep(0.01)
+        await client.delete(f"/api/keys/{gone['prefix']}", headers=admin)
+        monkeypatch.setattr(identity, "now_ms", lambda: now_ms() + 2 * 86_400_000)
+        await hands.finish(claimed, "a secret")
+        answers = await asyncio.gather(*polls)
+    assert [answer.status_code for answer in answers] == [401, 401, 401, 401, 200, 200]
+    assert ["a secret" in answer.text for answer in answers] == [False] * 4 + [True] * 2
+
+
+async def test_what_was_done_is_answered_however_long_it_took(client, admin, monkeypatch) -> None:
+    monkeypatch.setattr(guard, "WAITED_S", 0.0)
+    own = await make(client, "ada", "system-admin", admin)
+    answer = await client.delete(f"/api/keys/{own['prefix']}", headers=bearer(own["key"]))
+    assert (answer.status_code, answer.json()["revoked_ms"] > 0) == (200, True)

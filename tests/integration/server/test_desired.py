@@ -202,3 +202,18 @@ async def test_no_new_work_is_taken_while_the_fleet_is_being_stopped(client: htt
     await declared.desired.change([Wish("closed", None)], by="amas up", why="a start")
     await following.look()
     assert (await client.post("/api/tasks", json=task)).status_code == 201
+
+
+async def test_where_the_address_says_it_all_nobody_needs_a_body(client: httpx.AsyncClient, declared: ControlPlane) -> None:
+    for path in ("/api/hosts/h1/drain", "/api/hosts/h1/uncordon", "/api/pools/worker/restart", "/api/agents/worker-1/restart"):
+        done = await client.post(path)
+        assert done.status_code == 200, done.text
+    scaled = await client.post("/api/pools/worker/scale", json={"replicas": 1})
+    assert scaled.status_code == 200
+    for path in ("/api/pools/worker/scale", "/api/kill", "/api/agents"):  # these would do what nobody said
+        assert (await client.post(path)).status_code == 415, path
+    assert (await client.post("/api/hosts/h1/drain", content=b"{}")).status_code == 415, "whoever sends a body says what it is"
+    assert (await declared.desired.read()).scales["worker"].replicas == 1
+    routes = (await client.get("/openapi.json")).json()["paths"]
+    assert not routes["/api/pools/{name}/restart"]["post"]["requestBody"]["required"]
+    assert routes["/api/pools/{name}/scale"]["post"]["requestBody"]["required"]

@@ -7,7 +7,9 @@ import httpx
 import pytest
 
 from amas.engine.once import Once
-from amas.server.once import BY_THEMSELVES, takes_key
+from amas.server import once
+from amas.server.guard import NOBODY
+from amas.server.once import BY_THEMSELVES, DoneOnce, takes_key
 from amas.server.plane import ControlPlane
 
 from .conftest import WORK, client_of
@@ -76,6 +78,39 @@ async def test_what_is_under_way_is_not_begun_again(client: httpx.AsyncClient, p
         assert (await another.post("/api/keys", json=NEW_KEY, headers=admin | KEY)).json() == (await first).json()
 
 
+async def test_what_takes_long_keeps_its_key(plane: ControlPlane, monkeypatch: Any) -> None:
+    monkeypatch.setattr(once, "RENEW_EVERY_S", 0.01)
+    keys, runs, said = f"{plane.engine.prefix}:idem:*", list[bytes](), list[Any]()
+
+    async def route(scope: Any, receive: Any, send: Any) -> None:
+        """Take long: what is left of its time is cut short, and given again."""
+        (key,) = [name async for name in plane.engine.client.scan_iter(keys)]
+        runs.append(key)
+        await plane.engine.client.pexpire(key, 60_000)
+        while await plane.engine.client.pttl(key) <= 60_000:
+            await asyncio.sleep(0.01)
+        await send({"type": "http.response.start", "status": 201, "headers": []})
+        await send({"type": "http.response.body", "body": b"done"})
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    scope: Any = {"type": "http", "method": "POST", "path": "/api/keys", "query_string": b"", "state": {"caller": NOBODY}}
+    scope["headers"] = [(name.encode(), value.encode()) for name, value in KEY.items()]
+    done = DoneOnce(route, plane.engine)
+    async with asyncio.timeout(60):
+        await done(scope, receive, send)
+        await done(scope, receive, send)
+    assert [message.get("body") for message in said] == [None, b"done"] * 2
+    assert len(runs) == 1
+    digest = await plane.engine.client.hget(runs[0], "digest")
+    await Once(plane.engine).renew(runs[0].decode().rpartition(":")[2], digest.decode())
+    assert await plane.engine.client.pttl(runs[0]) > 60 * 60_000, "an answer is kept for its day"
+
+
 async def test_every_post_that_makes_or_starts_something_takes_a_key(client: httpx.AsyncClient) -> None:
     paths = (await client.get("/openapi.json")).json()["paths"]
     takes = {
@@ -108,3 +143,35 @@ async def test_a_submission_s_key_is_each_caller_s_own(client: httpx.AsyncClient
         for who in (admin, admin, other)
     ]
     assert ids[0] == ids[1] != ids[2]
+
+
+async def test_a_body_that_breaks_off_is_not_taken_for_a_whole_one(plane: ControlPlane) -> None:
+    came: list[Any] = [
+        {"type": "http.request", "body": b"name: ada\n", "more_body": True},
+        {"type": "http.disconnect"},
+        {"type": "http.request", "body": b"name: ada\nrole: viewer\n", "more_body": False},
+        {"type": "http.disconnect"},
+    ]
+    said: list[Any] = []
+
+    async def receive() -> Any:
+        return came.pop(0)
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    async def route(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((await receive())["body"])
+        seen.append((await receive())["type"])
+        await send({"type": "http.response.start", "status": 201, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    seen: list[Any] = []
+    scope: Any = {"type": "http", "method": "POST", "path": "/api/keys", "query_string": b"", "state": {"caller": NOBODY}}
+    scope["headers"] = [(name.encode(), value.encode()) for name, value in KEY.items()]
+    done = DoneOnce(route, plane.engine)
+    await done(scope, receive, send)
+    assert (seen, said) == ([], []), "what came of it is a whole document to whoever can't tell"
+    await done(scope, receive, send)
+    assert seen == [b"name: ada\nrole: viewer\n", "http.disconnect"]
+    assert came == [], "a route hears when its caller goes away, and not before"

@@ -23,14 +23,15 @@ def site(tmp_path: Path) -> TestClient:
     folder = tmp_path / "_web"
     (folder / "assets").mkdir(parents=True)
     (folder / "index.html").write_text("<!doctype html><title>amas</title>")
+    (folder / "Goal.html").write_text("<!doctype html><title>a goal</title>")
     (folder / "assets" / "index-1a2b.js").write_text("let many;\n" * 500)
     return TestClient(Starlette(routes=pages.routes(folder)))
 
 
 def test_every_route_of_the_page_is_its_document_under_a_strict_policy(site: TestClient) -> None:
-    for path in ("/", "/fleet", "/goals/0199", "/agents/code-reviewer-1"):
+    for path in ("/", "/fleet", "/goals", "/goals/0199", "/goals/0199/more", "/agents/code-reviewer-1", "/agents"):
         answer = site.get(path)
-        assert answer.text == "<!doctype html><title>amas</title>", path
+        assert answer.text == f"<!doctype html><title>{'a goal' if path == '/goals/0199' else 'amas'}</title>", path
         assert answer.headers["cache-control"] == "no-cache"
         policy = dict(part.split(" ", 1) for part in answer.headers["content-security-policy"].split("; "))
         assert (policy["default-src"], policy["script-src"], policy["style-src"]) == ("'none'", "'self'", "'self'")

@@ -25,8 +25,13 @@ async def test_policies_are_changed_tried_and_listed(plane: ControlPlane, client
     await plane.desired.apply(plane.fleet, by="test", why="the fleet")
     looked = await client.put("/api/policies?dry_run=true", json=put(ALLOW))
     assert (looked.json()["applied"], looked.json()["told"][0]) == (False, "+ policy git")
-    assert (await client.get("/api/policies")).json()["rules"] == []
-    assert (await client.put("/api/policies", json=put(ALLOW))).json()["applied"]
+    seen = await client.get("/api/policies")
+    assert seen.json()["rules"] == []
+    match = {"if-match": seen.headers["etag"]}
+    applied = await client.put("/api/policies", json=put(ALLOW), headers=match)
+    assert applied.json()["applied"] and applied.headers["etag"] == (await client.get("/api/policies")).headers["etag"]
+    late = await client.put("/api/policies", json=put(), headers=match)
+    assert (late.status_code, late.json()["code"]) == (412, "desired_changed")
     page = (await client.get("/api/policies")).json()
     assert [rule["name"] for rule in page["rules"]] == ["git"]
     assert [pool["name"] for pool in page["known"]["pools"]] == ["coordinator", "worker"]

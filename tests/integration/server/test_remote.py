@@ -160,6 +160,24 @@ async def test_what_was_handed_out_and_never_arrived_is_handed_out_again(client:
     assert (await session.claim(running=[lost["task_id"], second]))["tasks"] == []
 
 
+@pytest.mark.parametrize("what", ["kill", "cancel"])
+async def test_a_session_with_its_hands_full_hears_what_to_stop(
+    client: httpx.AsyncClient, plane: ControlPlane, what: str
+) -> None:
+    session = await opened(client)
+    task_id = await submit(client)
+    await session.one()
+    waiting = asyncio.create_task(session.say("renew", running=[task_id], wait_s=60))
+    while not plane.remote._waiting:
+        await asyncio.sleep(0)
+    if what == "kill":
+        await client.post("/api/kill", json={"agent": "remote.ocr-1", "why": "a test"})
+    else:
+        await client.post(f"/api/tasks/{task_id}/cancel")
+    assert (await waiting).json()["stop"] == [task_id]
+    assert (await session.say("renew", running=[], wait_s=0)).json()["stop"] == []
+
+
 async def test_a_cancelled_task_is_to_be_stopped(client: httpx.AsyncClient) -> None:
     session = await opened(client)
     task_id = await submit(client)
@@ -349,6 +367,32 @@ async def test_a_hostile_session_fills_nothing_and_takes_nobody_s_name(
     assert (lie.status_code, problem_of(lie).errors[0].pointer) == (422, "#/usage/usd")
 
 
+async def test_a_session_ends_with_the_key_that_opened_it(client: httpx.AsyncClient, plane: ControlPlane) -> None:
+    """Also while it waits for work, and what it runs goes to others at once; sessions of other keys go on."""
+    keys = {}
+    for name in ("root", "ada", "bob"):
+        role = "system-admin" if name == "root" else "agent"
+        made = await client.post("/api/keys", json={"name": name, "role": role}, headers=keys.get("root"))
+        keys[name] = {"authorization": f"Bearer {made.json()['key']}"}
+        if name == "ada":
+            prefix = made.json()["prefix"]
+    sessions = []
+    for name in ("ada", "bob"):
+        said = {"agents": [{"name": name, "capabilities": [OCR]}]}
+        sessions.append(Session(client, (await client.post(SESSIONS, json=said, headers=keys[name])).json()))
+    task_id = (await client.post("/api/tasks", json={"capability": OCR}, headers=keys["root"])).json()["id"]
+    assert (await sessions[0].one())["task_id"] == task_id
+    waits = asyncio.create_task(sessions[0].say("renew", running=[task_id], wait_s=20))
+    async with asyncio.timeout(60):
+        while not plane.remote._waiting.get(OCR):
+            await asyncio.sleep(0.01)
+        assert (await client.delete(f"/api/keys/{prefix}", headers=keys["root"])).status_code == 200
+        assert problem_of(await waits).code == "session_unknown"
+    late = await sessions[0].say(f"tasks/{task_id}/complete", attempt=1, result="too late")
+    assert problem_of(late).code == "session_unknown"
+    assert (await sessions[1].one())["task_id"] == task_id
+
+
 async def test_agents_are_found_beside_the_fleets_own(client: httpx.AsyncClient, hands: Hands) -> None:
     await opened(client, "a", labels={"gpu": "a100"})
 
@@ -362,7 +406,9 @@ async def test_agents_are_found_beside_the_fleets_own(client: httpx.AsyncClient,
     assert await found(label=["pool=worker", "host=h1"]) == ["worker-1", "worker-2"]
     assert await found(layer="executive") == ["coordinator-1"]
     assert await found(status="working") == []
-    assert problem_of(await client.get("/api/remote/agents", params={"label": "odd"})).status == 422
+    assert await found(label=["gpu"]) == ["remote.a"]
+    assert await found(label="!gpu, host!=h2", layer="executive") == ["coordinator-1"]
+    assert problem_of(await client.get("/api/remote/agents", params={"label": "odd one"})).status == 422
 
 
 async def test_agents_elsewhere_stand_in_the_list_of_agents_after_the_fleets_own(client: httpx.AsyncClient, hands: Hands) -> None:
@@ -374,8 +420,9 @@ async def test_agents_elsewhere_stand_in_the_list_of_agents_after_the_fleets_own
             cursor = page["next"]
         return ids, page["total"]
 
+    hands.cards = tuple(msgspec.structs.replace(card, labels={"family": card.pool}) for card in hands.cards)
     await hands.register()
-    session = await opened(client, "ocr-1", "ocr-2")
+    session = await opened(client, "ocr-1", "ocr-2", labels={"gpu": "a100"})
     afar = ["remote.ocr-1", "remote.ocr-2"]
     assert await listed() == (["coordinator-1", "worker-1", "worker-2", *afar], 5)
     await client.post("/api/tasks", json={"capability": OCR})
@@ -385,6 +432,13 @@ async def test_agents_elsewhere_stand_in_the_list_of_agents_after_the_fleets_own
     assert await listed(host=session.id) == (afar, 2)
     assert await listed(host="h1", pool="worker") == (["worker-1", "worker-2"], 2)
     assert await listed(pool="amas/remote", layer="execution") == (afar, 2)
+    assert await listed(label="family=worker") == (["worker-1", "worker-2"], 2)
+    assert await listed(label=["family", "family!=worker"]) == (["coordinator-1"], 1)
+    assert await listed(label="gpu=a100") == (afar, 2)
+    assert await listed(label="gpu in (a100, h100)", status="working") == (["remote.ocr-2"], 1)
+    assert await listed(label="!gpu,family notin (worker)") == (["coordinator-1"], 1)
+    (fault,) = problem_of(await client.get("/api/agents", params={"label": "a b"})).errors
+    assert (fault.parameter, "name!=value" in fault.detail) == ("label", True)
     shown = (await client.get("/api/agents/remote.ocr-2")).json()
     assert (shown["status"], shown["host_id"], shown["current_tasks"]) == ("working", session.id, [task["task_id"]])
     unknown = await client.get("/api/agents/remote.nobody")

@@ -13,9 +13,12 @@ import pytest
 from amas import rest
 from amas.engine.connection import Engine
 from amas.records.store import Records
+from amas.records.views import EventRecord
 from amas.rest import operations
 from amas.rest.calls import Operation
+from amas.server.contract import BYTES
 from amas.server.once import SESSIONS
+from amas.server.routes import inputs
 
 from .conftest import WORK, Hands, make_plane
 from .test_serve import serving
@@ -36,6 +39,14 @@ def declared() -> Iterator[Operation[Any, Any]]:
             yield from (each for each in vars(part).values() if isinstance(each, Operation))
 
 
+def answered(content: dict[str, Any]) -> str:
+    """Return the name of what an answer is read as."""
+    if content in ({}, BYTES):
+        return "bytes" if content else "NoneType"
+    name: str = content["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    return name
+
+
 async def test_it_has_every_operation_as_the_document_says_it(client: httpx.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
     told = {(method, path): route for path, methods in document["paths"].items() for method, route in methods.items()}
@@ -45,10 +56,13 @@ async def test_it_has_every_operation_as_the_document_says_it(client: httpx.Asyn
     for key, each in made.items():
         route = told[key]
         answer = next(route["responses"][status] for status in sorted(route["responses"]) if status < "300")
-        assert answer["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2] == each.answer.__name__, key
+        assert answered(answer.get("content", {})) == each.answer.__name__, key
         body = route.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
         if "$ref" in body:
             assert body["$ref"].rpartition("/")[2] == each.given.__name__, key
+            continue
+        if route.get("requestBody", {}).get("content") == BYTES:
+            assert next(iter(inspect.signature(each.given).parameters.values())).annotation is bytes
             continue
         queries = {one["name"] for one in route.get("parameters", ()) if one["in"] == "query"}
         takes = inspect.signature(each.given).parameters.values()
@@ -66,8 +80,9 @@ async def url(engine: Engine, records: Records, tmp_path: Path) -> AsyncIterator
         yield f"http://127.0.0.1:{port}", hands
 
 
-async def test_both_clients_do_the_same(url: tuple[str, Hands]) -> None:
+async def test_both_clients_do_the_same(url: tuple[str, Hands], monkeypatch: pytest.MonkeyPatch) -> None:
     where, hands = url
+    monkeypatch.setattr(inputs.socket, "gethostname", lambda: "here")  # where the hands are
 
     def waiting_client() -> tuple[list[str], list[str]]:
         with rest.Client(where) as client:
@@ -88,6 +103,9 @@ async def test_both_clients_do_the_same(url: tuple[str, Hands]) -> None:
             await hands.finish(claimed, "done")
         await hands.record()
         assert (await client.tasks.result(one.id, wait=5)).result == "done"
+        made = await client.inputs.add()
+        assert await client.inputs.put(made.id, "src/a b.py", b"a = 1\n") is None
+        assert (Path(made.folder) / "src/a b.py").read_bytes() == b"a = 1\n"
         listed = [task.id async for task in client.each(client.tasks.list, state="succeeded", limit=2)]
         assert listed == sorted([*ids, one.id], reverse=True)
         flow = {"name": "f", "tasks": [{"key": "go", "approval": "Is it good?"}]}
@@ -97,6 +115,8 @@ async def test_both_clients_do_the_same(url: tuple[str, Hands]) -> None:
         await hands.record()
         seen = [each async for each in client.follow(opened.workflow_id)]
         assert seen[-1].event.workflow_state == "succeeded"
+        with pytest.raises(rest.NotFound, match=r"no file 'src/report\.html'"):
+            await client.workflows.deliverable(opened.workflow_id, "src/report.html")
         again = [each.id async for each in client.follow(opened.workflow_id, after=seen[0].id)]
         assert again == [each.id for each in seen[1:]]
 
@@ -125,3 +145,73 @@ async def test_what_is_busy_is_tried_again_under_one_key_and_what_is_gone_is_sai
             await client.tasks.submit(capability="x")
         with pytest.raises(rest.Unreachable, match="http://fleet"):
             await client.tasks.submit(capability="x")
+
+
+def change(number: int, title: str) -> bytes:
+    return msgspec.json.encode(EventRecord(id=f"{number}-0", kind=title, at_ms=number, tasks=[]))
+
+
+class Broken(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A stream that breaks off."""
+
+    def __init__(self, *pieces: bytes, whole: bool = False) -> None:
+        self._pieces, self._whole = pieces, whole
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._pieces
+        if not self._whole:
+            raise httpx.ReadError("cut")
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self:
+            yield piece
+
+
+async def test_a_stream_that_breaks_off_is_resumed_after_the_last_whole_event() -> None:
+    titles = ["one", "two\u2028lines\x85\x1c", "three"]
+    sent = [f"id: {n}\r\nevent: change\r\ndata: ".encode() + change(n, title) + b"\r\n\r\n" for n, title in enumerate(titles, 1)]
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers.get("last-event-id", ""))
+        assert request.url.raw_path == b"/api/workflows/a%2Fb/events"
+        match len(asked):
+            case 1:
+                return httpx.Response(503, json={"code": "engine_unreachable"})
+            case 2:  # within a character, after the id of what isn't whole
+                return httpx.Response(200, stream=Broken(b": here\n\n", sent[0][:9], sent[0][9:] + sent[1][:60]))
+            case 3:
+                raise httpx.ConnectError("away")
+            case _:
+                rest_of_it = sent[1] + sent[2] + b"event: end\ndata: {}\n\n"
+                return httpx.Response(200, stream=Broken(*(bytes([byte]) for byte in rest_of_it), whole=True))
+
+    transport = httpx.MockTransport(answer)
+    with rest.Client("http://fleet", transport=transport) as client:
+        assert [each.event.kind for each in client.follow("a/b")] == titles
+    assert asked == ["", "", "1", "1"]
+    asked.clear()
+    async with rest.AsyncClient("http://fleet", transport=transport) as others:
+        assert [each.event.kind async for each in others.follow("a/b")] == titles
+
+
+async def test_what_never_comes_is_not_waited_for() -> None:
+    where = "http://127.0.0.1:1"
+    async with asyncio.timeout(60):
+        async with rest.AsyncClient(where, patience_s=0.1) as client:
+            with pytest.raises(rest.Unreachable, match=where):
+                _ = [each async for each in client.follow("w1")]
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        for url, token in ((f"http://127.0.0.1:{port}", "a-secret\nand more"), ("localhost:8000", "")):
+            async with rest.AsyncClient(url, token=token, patience_s=3600) as client:
+                with pytest.raises(rest.Unreachable, match="can't be sent over HTTP") as refused:
+                    await client.fleet.health()
+                assert "a-secret" not in str(refused.value)
+        server.close()
+    page = httpx.MockTransport(lambda _: httpx.Response(200, text="<html>sign in"))
+    with (
+        rest.Client("http://fleet", transport=page, timeout=5) as waiting,
+        pytest.raises(rest.RestError, match="isn't what the API"),
+    ):
+        waiting.tasks.get("t1")

@@ -3,11 +3,14 @@
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from tests.integration.server.conftest import Hands
 
 from amas.controllers.cron import Cron
 from amas.controllers.figures import Figures
+from amas.errors import ScheduleChanged
+from amas.model.schedule import ScheduleView
 from amas.server.plane import ControlPlane
 
 PATH = "/api/schedules/nightly"
@@ -53,6 +56,43 @@ async def test_a_paused_schedule_rests_and_goes_on(client: httpx.AsyncClient, pl
     assert (paused["schedule"]["paused"], paused["next_ms"]) == (True, 0)
     resumed = (await client.post(f"{PATH}/resume")).json()
     assert resumed["next_ms"] > plane.engine.now_ms()
+
+
+async def test_a_schedule_is_changed_only_as_it_was_looked_at(client: httpx.AsyncClient, plane: ControlPlane) -> None:
+    new = await client.put(PATH, json=NIGHTLY, headers={"if-match": "*"})
+    assert (new.status_code, new.json()["code"]) == (412, "schedule_changed"), "there is none yet"
+    first = (await client.put(PATH, json=NIGHTLY)).headers["etag"]
+    assert (await client.get(PATH)).headers["etag"] == first
+    second = (await client.post(f"{PATH}/pause", headers={"if-match": first})).headers["etag"]
+    for answer in (
+        await client.put(PATH, json=NIGHTLY, headers={"if-match": first}),
+        await client.delete(PATH, headers={"if-match": first}),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (412, "schedule_changed")
+    assert (await client.get(PATH)).json()["schedule"]["paused"]
+    held = await plane.schedules.held("nightly")
+    assert (await client.put(PATH, json={**NIGHTLY, "missed": "skip"}, headers={"if-match": second})).status_code == 200
+    with pytest.raises(ScheduleChanged):  # what came between the look and the change
+        await plane.schedules.drop("nightly", instead_of=held)
+    assert (await client.delete(PATH, headers={"if-match": "*"})).status_code == 200
+
+
+async def test_who_pauses_a_schedule_undoes_nobody_s_change(
+    client: httpx.AsyncClient, plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await client.put(PATH, json=NIGHTLY)
+    get, looks = plane.schedules.get, list[str]()
+
+    async def and_then_another_changes_it(name: str) -> ScheduleView | None:
+        view = await get(name)
+        looks.append(name)
+        if view is not None and len(looks) == 1:
+            await plane.schedules.add(msgspec.structs.replace(view.schedule, cron="0 4 * * *"))
+        return view
+
+    monkeypatch.setattr(plane.schedules, "get", and_then_another_changes_it)
+    paused = (await client.post(f"{PATH}/pause")).json()["schedule"]
+    assert (paused["cron"], paused["paused"]) == ("0 4 * * *", True)
 
 
 @pytest.mark.parametrize(

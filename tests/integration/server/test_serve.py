@@ -41,7 +41,7 @@ async def test_a_stream_over_a_socket_tells_a_task_s_life_and_ends_with_the_serv
     hands = Hands(served)
     await hands.register()
     kinds: list[str] = []
-    async with httpx.AsyncClient(timeout=10) as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         async with serving(served) as (port, metrics_port):
             api = f"http://127.0.0.1:{port}"
             async with asyncio.timeout(60):

@@ -134,6 +134,64 @@ async def test_a_tenant_sees_its_own_everywhere(client, tenants: tuple[Work, Wor
     assert (await client.post(f"/api/dead-letters/{acme.ids['dead']}/retry", headers=acme.caller)).status_code == 200
 
 
+NAMES_NOBODY_S = frozenset({"limit", "wait", "by", "since", "until", "state", "status", "level", "after_ms", "before_ms"})
+"""Parameters of queries that hold numbers, times or words of a closed set."""
+WITHOUT_IDS = frozenset({"/api/session", "/api/inputs", "/api/goals", "/api/workflows"})
+"""Posts whose bodies can name nothing that is somebody's; what others may is in `test_queries_and_bodies_get_no_further`."""
+WITH_IDS = frozenset({"/api/tasks", "/api/tasks/batch", "/api/tasks/outcomes", "/api/webhooks"})
+
+
+def test_no_route_for_tenants_is_left_out() -> None:
+    """Whoever opens a route to tenants says here what in it is somebody's."""
+    own = [rule for rule in RULES if rule.tenants and rule.path.startswith("/api/")]
+    named = {name for rule in own for name in re.findall(r"{(\w+)}", rule.path)}
+    assert named == {"task_id", "workflow_id", "name", "webhook_id"}, "work_of() makes one of each for both tenants"
+    assert {rule.path for rule in own if rule.method == "POST" and "{" not in rule.path} == WITHOUT_IDS | WITH_IDS
+    assert {rule.path for rule in own if rule.path.endswith("*")} == {
+        "/api/inputs/*",
+        "/api/workflows/{workflow_id}/deliverable/*",
+    }
+
+
+@pytest.mark.requirement("A15")
+async def test_another_tenant_s_ids_say_nothing_in_any_parameter(client, tenants: tuple[Work, Work], plane: ControlPlane) -> None:
+    """Every parameter of every route for tenants, filled with everything that is the other's: cursors and headers, too."""
+    acme, rival = tenants
+    await client.post(f"/api/workflows/{acme.ids['workflow_id']}/cancel", headers=acme.caller)  # its stream ends
+    entry = await plane.journal.last_id()
+    paths = (await client.get("/openapi.json", headers=acme.caller)).json()["paths"]
+    asked = 0
+    for rule in RULES:
+        if not (rule.tenants and rule.method == "GET" and rule.path in paths):
+            continue
+        given = [each for each in paths[rule.path]["get"].get("parameters", ()) if each["in"] in ("query", "header")]
+        for each in given:
+            name = each["name"]
+            if name in NAMES_NOBODY_S or name.lower() in ("if-none-match", "accept"):
+                continue
+            events = name.lower() in ("last-event-id", "after")
+            for value in (entry, "0-0") if events else {*rival.ids.values(), RIVAL}:
+                where = {"headers": {**acme.caller, name: value}} if each["in"] == "header" else {"params": {name: value}}
+                answer = await client.get(path_of(rule, acme.ids), **{"headers": acme.caller, **where})
+                told = [secret for secret in rival.secrets if secret != value and secret in answer.text]
+                assert not told and answer.status_code < 500, (
+                    f"{rule.path} {name}={value}: {answer.status_code} {answer.text[:300]}"
+                )
+                asked += 1
+    assert asked > 50
+    for name, value in (("last-event-id", "0-0"), ("last-event-id", entry)):
+        stream = await client.get(f"/api/workflows/{rival.ids['workflow_id']}/events", headers={**acme.caller, name: value})
+        assert problem_of(stream).code == "workflow_unknown"
+    for query in ("wait=30", ""):
+        waits = await client.get(f"/api/tasks/{rival.ids['task_id']}/result?{query}", headers=acme.caller)
+        assert problem_of(waits).code == "task_unknown"
+    await plane.hosts.leave("h1")  # which says that it is on another machine
+    theirs = (await client.post("/api/inputs", headers=rival.caller)).json()["id"]
+    for folder in (theirs, "0" * 36):
+        answer = await client.put(f"/api/inputs/{folder}/a.txt", content=b"x", headers=acme.caller)
+        assert problem_of(answer).code == "input_unknown"
+
+
 async def test_queries_and_bodies_get_no_further(client, tenants: tuple[Work, Work], plane: ControlPlane) -> None:
     acme, rival = tenants
     for query in (f"tasks?workflow_id={rival.ids['workflow_id']}", f"approvals?workflow_id={rival.ids['workflow_id']}"):
@@ -153,10 +211,31 @@ async def test_queries_and_bodies_get_no_further(client, tenants: tuple[Work, Wo
     ):
         path = "/api/tasks" if "capability" in body else "/api/goals"
         assert problem_of(await client.post(path, json=body, headers=acme.caller)).code == code
+    hook = {"url": "https://acme.example/", "workflow_id": rival.ids["workflow_id"]}
+    made = await client.post("/api/webhooks", json=hook, headers=acme.caller)
+    assert (made.status_code, made.json().get("tenant")) in ((404, None), (201, ACME), (422, None)), "it hears of its own alone"
     nested = {"cron": "0 4 * * *", "task": {"capability": WORK, "tenant": RIVAL}}
     assert problem_of(await client.put("/api/schedules/mine", json=nested, headers=acme.caller)).code == "tenant_refused"
     made = (await client.post("/api/tasks/batch", json=[{"capability": WORK}], headers=acme.caller)).json()["ids"]
     assert await plane.queue.tenants_of(made) == {made[0]: ACME}
+
+
+async def test_a_concurrency_key_is_each_tenant_s_own(client, tenants: tuple[Work, Work], hands: Hands) -> None:
+    """Else one could hold up another's work by naming its key with a limit of one, in a task or anywhere in a flow."""
+    acme, rival = tenants
+    keyed = {"capability": WORK, "concurrency": {"customer-42": 1}}
+    inner = {"name": "g", "tasks": [{"key": "c", **keyed}]}
+    each = {"over": "`[1]`", **keyed}
+    flow = {"name": "f", "tasks": [{"key": "a", **keyed}, {"key": "b", "map": each}, {"key": "d", "flow": inner}]}
+    for path, body in (("/api/tasks", keyed), ("/api/tasks/batch", [keyed]), ("/api/workflows", {"flow": flow})):
+        assert (await client.post(path, json=body, headers=rival.caller)).status_code == 201
+    wide = keyed | {"concurrency": {"customer-42": 2}}
+    for _ in range(2):
+        assert (await client.post("/api/tasks", json=wide, headers=acme.caller)).status_code == 201
+    running = await hands.claim(limit=9)
+    assert sorted(claimed.spec.tenant for claimed in running) == [ACME, ACME, RIVAL]
+    kept = await hands.plane.limits.all()
+    assert {each.key for each in kept.slots} == {"acme/customer-42", "rival/customer-42"}
 
 
 async def test_an_idempotency_key_is_each_tenant_s_own(client, tenants: tuple[Work, Work]) -> None:

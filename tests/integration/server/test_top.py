@@ -1,8 +1,10 @@
 """`amas top` on a screen of 80 by 24, driven by keys, against a real control plane."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
@@ -11,7 +13,8 @@ from textual.widgets import DataTable, Input, Static
 
 from amas.cli import top_app
 from amas.cli.api import Api
-from amas.cli.top_app import Top
+from amas.cli.top_app import Top, Troubled
+from amas.cli.top_views import VIEWS
 from amas.server.plane import ControlPlane
 
 from .conftest import WORK, Hands
@@ -89,6 +92,34 @@ async def test_a_fleet_that_is_gone_is_said_and_the_screen_stays() -> None:
         await until(pilot, lambda: "the fleet's API at 127.0.0.1:1 doesn't answer" in text(app, "#trouble"))
         await pilot.press("2", "slash", "x", "escape", "escape", "down", "enter")
         assert app.is_running
+
+
+def test_an_engine_that_is_away_is_told_from_a_control_plane_that_is() -> None:
+    over = threading.Event()
+
+    class Waits(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path != "/health":
+                over.wait(LIMIT_S)
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Waits)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        told = Top(Api(f"http://127.0.0.1:{server.server_port}", timeout_s=0.5))._looked(VIEWS[0], {})
+    finally:
+        over.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert isinstance(told, Troubled) and "the control plane lives" in told.why
 
 
 async def test_the_screen_fits_eighty_columns(served: ControlPlane) -> None:  # noqa: F811

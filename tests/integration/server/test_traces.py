@@ -14,11 +14,15 @@ from model_server import call, model_server, text
 from otlp_receiver import OtlpReceiver, Span
 
 from amas.client import Fleet, NewTask
+from amas.controllers.cron import Cron
 from amas.controllers.figures import Figures
 from amas.controllers.recorder import Recorder
 from amas.engine.connection import Engine
+from amas.engine.schedules import Schedules
 from amas.errors import SettingInvalid
 from amas.model.fleet import FleetSpec, PoolSpec
+from amas.model.goal import Goal
+from amas.model.schedule import Schedule, ScheduledTask
 from amas.model.states import Layer
 from amas.model.trace import TraceContext, parse, span_of
 from amas.observe.tracing import open_tracing, tracing_of, within
@@ -27,7 +31,7 @@ from amas.records.store import Records
 from amas.server.plane import ControlPlane
 from amas.settings import MessageSettings, ServerSettings
 
-from .conftest import WORK, Hands, client_of
+from .conftest import ROOT, WORK, Hands, client_of
 
 pytestmark = pytest.mark.requirement("A14")
 SETTINGS = MessageSettings(secret="a-secret-of-the-fleet")
@@ -113,9 +117,9 @@ async def test_a_request_is_one_trace_down_to_the_model(
 
 def check_work(receiver: OtlpReceiver, by_id: dict[str, Span]) -> None:
     at_top = ["task top", "workflow it", "POST /api/workflows"]
-    assert above(receiver.named("step look")[0], by_id) == ["attempt 1", *at_top]
+    assert above(receiver.named("step look")[0], by_id) == ["invoke_agent lead", *at_top]
     (sent,), (heard,) = receiver.named("send message"), receiver.named("process message share_findings")
-    assert above(sent, by_id) == ["attempt 2", *at_top], "the first attempt was suspended for its sub-task"
+    assert above(sent, by_id) == ["invoke_agent lead", *at_top], "the first attempt was suspended for its sub-task"
     assert (heard.parent_id, heard.kind, heard.attributes["gen_ai.agent.id"]) == (sent.span_id, "CONSUMER", "listener-1")
     (top,), (child,), (bad,) = receiver.named("task top"), receiver.named("task text"), receiver.named("task bad")
     assert top.span_id == span_of(top.attributes["amas.task.id"])
@@ -127,7 +131,7 @@ def check_work(receiver: OtlpReceiver, by_id: dict[str, Span]) -> None:
 def check_model(receiver: OtlpReceiver, by_id: dict[str, Span]) -> None:
     first, second = receiver.named("chat test-model")
     path = above(first, by_id)
-    assert path == ["step model/1", "attempt 1", "task text", "task top", "workflow it", "POST /api/workflows"]
+    assert path == ["step model/1", "invoke_agent writer", "task text", "task top", "workflow it", "POST /api/workflows"]
     assert above(second, by_id) == ["step model/2", *path[1:]]
     assert {name.removeprefix("gen_ai."): value for name, value in first.attributes.items()} == {
         "operation.name": "chat",
@@ -157,6 +161,20 @@ async def test_one_trace_in_ten_is_kept_and_the_rest_costs_tasks_nothing(
     assert {span.trace_id for span in receiver.spans} == {parse(each.spec.traceparent).trace_id for each in kept}  # type: ignore[union-attr]
     assert {span.name for span in receiver.spans} == {"POST /api/tasks"}
     assert all(each.spec.submitted_ms == 0 for each in claimed if not each.spec.traceparent)
+
+
+async def test_what_a_schedule_submits_is_a_trace_of_its_own(
+    plane: ControlPlane, hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedules, goal = Schedules(plane.engine), Goal(text="review it")
+    for name, what in (("one", {"task": ScheduledTask(capability=WORK)}), ("two", {"goal": goal})):
+        await schedules.put(Schedule(name=name, cron="0 3 * * *", **what), next_ms=plane.queue.now_ms() - 1)
+    with OtlpReceiver() as receiver, traced(monkeypatch, receiver, OTEL_TRACES_SAMPLER="always_on"):
+        await Cron(schedules, Figures(), limits=plane.fleet.limits).run_once()
+    for name, queue in (("one", WORK), ("two", ROOT)):
+        (fired,), (claimed,) = receiver.named(f"schedule {name}"), await hands.claim(queue)
+        assert parse(claimed.spec.traceparent) == TraceContext(fired.trace_id, fired.span_id, True)
+        assert (fired.parent_id, fired.attributes) == ("", {"amas.schedule": name}) and claimed.spec.submitted_ms > 0
 
 
 async def test_a_trace_goes_through_where_nobody_traces(plane: ControlPlane, hands: Hands, engine_url: str) -> None:

@@ -32,26 +32,26 @@ async def until_gone(pid: int) -> None:
 
 async def test_what_it_printed_and_how_it_ended(tmp_path: Path) -> None:
     code = "import sys; print('out'); print('err', file=sys.stderr); print(sys.stdin.read() == ''); sys.exit(3)"
-    ended = await run_program([sys.executable, "-c", code], cwd=tmp_path, env=minimal_environment(tmp_path), timeout_s=30)
+    ended = await run_program([sys.executable, "-c", code], cwd=tmp_path, env=minimal_environment(tmp_path), timeout_s=60)
     assert (ended.exit_code, ended.timed_out, ended.stdout, ended.stderr) == (3, False, "out\nTrue\n", "err\n")
 
 
 async def test_a_flood_is_kept_to_its_end(tmp_path: Path) -> None:
     code = "print('x' * 5_000_000); print('last')"
-    ended = await run_program([sys.executable, "-c", code], cwd=tmp_path, env={}, timeout_s=30, keep_bytes=1000)
+    ended = await run_program([sys.executable, "-c", code], cwd=tmp_path, env={}, timeout_s=60, keep_bytes=1000)
     assert len(ended.stdout) == 1000
     assert ended.stdout.endswith("x\nlast\n")
 
 
 async def test_the_time_limit_ends_it_and_its_daemons(tmp_path: Path) -> None:
-    ended = await run_program([sys.executable, "-c", STARTS_A_DAEMON, "wait"], cwd=tmp_path, env={}, timeout_s=8)
+    ended = await run_program([sys.executable, "-c", STARTS_A_DAEMON, "wait"], cwd=tmp_path, env={}, timeout_s=20)
     assert ended.timed_out
     assert ended.exit_code == -9
     await until_gone(int((tmp_path / "pid").read_text()))
 
 
 async def test_a_normal_end_leaves_no_daemon(tmp_path: Path) -> None:
-    ended = await run_program([sys.executable, "-c", STARTS_A_DAEMON, "end"], cwd=tmp_path, env={}, timeout_s=30)
+    ended = await run_program([sys.executable, "-c", STARTS_A_DAEMON, "end"], cwd=tmp_path, env={}, timeout_s=60)
     assert (ended.exit_code, ended.timed_out) == (0, False)
     await until_gone(int((tmp_path / "pid").read_text()))
 

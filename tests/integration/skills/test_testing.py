@@ -75,7 +75,7 @@ async def test_counts_are_those_of_pytests_last_line(tmp_path: Path) -> None:
 
 async def test_a_hang_names_the_test_and_keeps_what_went_before(tmp_path: Path) -> None:
     suite = "import threading\ndef test_one(): pass\ndef test_hangs(): threading.Event().wait()\n"
-    found = await run(tmp_path, {"test_h.py": suite}, timeout_s=8)
+    found = await run(tmp_path, {"test_h.py": suite}, timeout_s=20)
     assert found.fields["ended"] == "timed_out"
     assert found.fields["running_test"] == "test_h.py::test_hangs"
     assert found.fields["outcomes"]["passed"] == 1
@@ -83,7 +83,7 @@ async def test_a_hang_names_the_test_and_keeps_what_went_before(tmp_path: Path) 
 
 async def test_a_hang_in_a_fixture_names_the_test(tmp_path: Path) -> None:
     suite = "import threading, pytest\n@pytest.fixture\ndef f(): threading.Event().wait()\ndef test_hangs(f): pass\n"
-    found = await run(tmp_path, {"test_h.py": suite}, timeout_s=8)
+    found = await run(tmp_path, {"test_h.py": suite}, timeout_s=20)
     assert (found.fields["ended"], found.fields["running_test"]) == ("timed_out", "test_h.py::test_hangs")
 
 

@@ -35,12 +35,16 @@ def test_what_is_under_way_is_not_asked_for_twice() -> None:
 def test_a_small_batch_is_shared_between_pools() -> None:
     slots = two_pools(batch_max=2)
     assert asked(slots) == ["a-1", "b-1"]
+    slots.ring_all()
     assert asked(slots) == ["a-2", "b-2"]
 
 
 def test_one_slot_goes_to_each_pool_in_turn() -> None:
-    slots = two_pools(batch_max=1)
-    assert [asked(slots)[0][0] for _ in range(4)] == ["a", "b", "a", "b"]
+    slots, turns = two_pools(batch_max=1), []
+    for _ in range(4):
+        turns += asked(slots)
+        slots.ring_all()
+    assert turns == ["a-1", "b-1", "a-2", "b-2"]
 
 
 def test_a_pool_that_got_less_than_it_asked_for_is_silent_until_a_bell() -> None:
@@ -63,6 +67,21 @@ def test_a_bell_during_the_claim_is_not_forgotten() -> None:
     slots.ring(["x"])
     slots.answered(ask, [])
     assert len(asked(slots)) == 4
+
+
+def test_a_second_claim_goes_beside_the_first_only_after_another_bell() -> None:
+    slots = two_pools(batch_max=2)
+    first = slots.ask()
+    assert first is not None and slots.ask() is None
+    slots.ring(["x"])
+    second = slots.ask()
+    assert second is not None and second.groups[0].agent_ids == ["a-2", "a-1"] and slots.ask() is None
+    slots.answered(first, ["a-1", "b-1"])
+    assert asked(slots) == ["b-2", "b-3"]  # it got all; what `a` hasn't been told is the second's to find out
+    slots.answered(second, ["a-2"])
+    assert slots.ask() is None
+    slots.ring(["x"])
+    assert asked(slots) == ["a-2", "a-1"]
 
 
 def test_blocking_agents_are_asked_for_only_while_threads_are_free() -> None:
@@ -123,6 +142,7 @@ def test_who_changes_pools_is_offered_there_once_it_has_done_what_it_does() -> N
     assert asked(slots) == ["a-4", "a-2", "a-4", "a-2"]
     slots.withhold("a-1")  # its last task fails, and its agent, which goes, is asked how it is
     slots.give("a-1")
+    slots.ring_all()
     assert asked(slots) == ["a-1", "a-1"]
     assert slots._threads == 10
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,36 @@ def test_dashboards_are_what_grafana_imports(tmp_path: Path) -> None:
         assert len(set(places)) == len(places)
         assert len({panel["id"] for panel in page["panels"]}) == len(places)
         assert all(panel["targets"] for panel in page["panels"])
+
+
+def left_out(ours: Any, theirs: Any, at: str = "") -> Iterator[str]:
+    """Yield the places of what stands in ours and not in theirs."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        for name, value in ours.items():
+            yield from left_out(value, theirs.get(name), f"{at}.{name}")
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        for number, (value, other) in enumerate(zip(ours, theirs, strict=True)):
+            yield from left_out(value, other, f"{at}[{number}]")
+    elif ours != theirs:
+        yield at
+
+
+@pytest.mark.requirement("A13")
+def test_grafana_s_own_model_of_a_dashboard_leaves_nothing_out(tmp_path: Path) -> None:
+    """What Grafana publishes of its format (10.1) reads each dashboard and writes the same: no field that it doesn't know."""
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+    from grafana_foundation_sdk.cog.plugins import register_default_plugins
+    from grafana_foundation_sdk.models.dashboard import Dashboard
+
+    register_default_plugins()
+    for name, text in write(tmp_path, Scraping(("plane:9090",))).items():
+        if name.startswith("dashboards/"):
+            page = json.loads(text)
+            read = json.loads(JSONEncoder().encode(Dashboard.from_json(page)))
+            assert list(left_out(page, read)) == [], name
+            page["panels"][0]["targets"][0]["expression"] = page["panels"][0]["targets"][0].pop("expr")
+            misnamed = json.loads(JSONEncoder().encode(Dashboard.from_json(page)))
+            assert list(left_out(page, misnamed)) == [".panels[0].targets[0].expression"], "a field of another name is noticed"
 
 
 @needs_promtool

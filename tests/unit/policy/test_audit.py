@@ -56,6 +56,42 @@ def test_a_line_that_was_changed_removed_or_put_in_is_found(log: AuditLog, harm:
         verify(log.path)
 
 
+@pytest.mark.requirement("A15")
+def test_every_changed_byte_of_a_line_is_found_in_that_line(log: AuditLog) -> None:
+    """Also in those that carry next to nothing, such as the last bits of a signature's base64."""
+    lines = log.path.read_bytes().splitlines(keepends=True)
+    start = sum(map(len, lines[:2]))
+    for at in range(start, start + len(lines[2])):
+        for bit in (1, 2, 16):
+            changed = bytearray(b"".join(lines))
+            changed[at] ^= bit
+            log.path.write_bytes(changed)
+            with pytest.raises(AuditDamaged, match="line 3 of "):
+                verify(log.path)
+
+
+def test_a_log_that_was_cut_off_is_found_by_what_was_known(log: AuditLog) -> None:
+    _, known = verify(log.path)
+    log.write(act(5))
+    assert verify(log.path, known=known)[0] == 6
+    log.path.write_bytes(b"".join(log.path.read_bytes().splitlines(keepends=True)[:4]))
+    assert verify(log.path)[0] == 4
+    with pytest.raises(AuditDamaged, match=r"none of the 4 lines of .* cut off"):
+        verify(log.path, known=known)
+    assert verify(log.path, known=FIRST)[0] == 4
+
+
+def test_another_fleet_s_log_and_key_in_its_place_are_found_by_what_was_known(log: AuditLog, tmp_path: Path) -> None:
+    _, known = verify(log.path)
+    other = AuditLog(tmp_path / "other")
+    other.write(act(0))
+    for name in (LOG, PUBLIC_KEY):
+        (log.path.parent / name).write_bytes((tmp_path / "other" / name).read_bytes())
+    assert verify(log.path)[0] == 1
+    with pytest.raises(AuditDamaged, match="another audit"):
+        verify(log.path, known=known)
+
+
 def test_writers_that_begin_at_the_same_moment_share_one_key(tmp_path: Path) -> None:
     together = Barrier(8)
 

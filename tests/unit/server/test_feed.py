@@ -79,7 +79,17 @@ async def test_nothing_is_sent_twice_and_nothing_old_to_newcomers(looks: Looks) 
             assert (await figures_of(one))[1]["workflows_open"] == 3
             await one.aclose()
         looks.open = 4
+        await asyncio.sleep(2 * feed.EVERY_S)
         assert (await figures_of(made.stream()))[1]["workflows_open"] == 4
+
+
+async def test_who_comes_back_at_once_needs_no_new_look(looks: Looks, monkeypatch) -> None:
+    monkeypatch.setattr(feed, "EVERY_S", 3600.0)
+    async with running(looks) as made:
+        stream = made.stream()
+        number, _ = await figures_of(stream)
+        await stream.aclose()
+        assert (await figures_of(made.stream()))[0] == number
 
 
 async def test_nobody_looks_while_nobody_listens(looks: Looks) -> None:

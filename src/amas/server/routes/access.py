@@ -14,7 +14,7 @@ from amas.server import intake
 from amas.server.access import AREAS
 from amas.server.access_shapes import AuditRecordPage, KeyPage, KeyShape, MadeKey, NewKey, NewSignIn, SessionShape
 from amas.server.contract import answers, encoded, takes
-from amas.server.identity import COOKIE, COOKIE_S, Caller, Calling, cookie
+from amas.server.identity import COOKIE, COOKIE_S, Caller, Calling
 from amas.server.paging import Cursor, Limit, Page
 from amas.server.plane import ControlPlane, Plane
 from amas.server.problems import Fault, Refusal
@@ -135,9 +135,8 @@ async def sign_in(request: Request, plane: Plane) -> Response:
     **answers(SessionShape, SessionShape(name="", role="", tenant="", sign_in=["key"]), problems=(503,)),
 )
 async def sign_out(request: Request, plane: Plane) -> Response:
-    """End the browser's session, here and in the engine."""
-    if secret := cookie(request.headers):
-        await plane.identity.sessions.close(secret)
+    """End the session of a browser, or of a person's commands."""
+    await plane.identity.sign_out(request.headers)
     answer = encoded(SessionShape(name="", role="", tenant="", sign_in=_ways(plane)))
     answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return answer

@@ -10,10 +10,12 @@ from starlette.responses import Response
 
 from amas.engine.roster import Roster
 from amas.errors import AgentUnknown, RecordsError
+from amas.model.labels import Selector
 from amas.model.remote import is_remote
 from amas.model.states import AgentStatus, Layer
 from amas.server import elsewhere
 from amas.server.agents import agent_shape
+from amas.server.choosing import Labels, selector_of
 from amas.server.contract import answers, encoded
 from amas.server.logs import LINES_MAX, agent_lines
 from amas.server.plane import ControlPlane, Plane
@@ -51,16 +53,18 @@ async def list_agents(  # noqa: PLR0913, PLR0917  one query parameter each
     layer: Annotated[Layer | None, Query()] = None,
     capability: Annotated[str, Query(max_length=200)] = "",
     host: Annotated[str, Query(max_length=200)] = "",
+    label: Labels = [],  # noqa: B006  FastAPI copies it
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Annotated[str, Query(max_length=200, description="The `next` of the page before.")] = "",
 ) -> Response:
     """List the agents of live hosts by pool and number, as they were half a second ago at most; then those that run elsewhere."""
     roster = await plane.board.roster()
-    pools = _pools(roster, pool=pool, layer=layer, capability=capability)
+    labels = selector_of(label)
+    pools = _pools(roster, pool=pool, layer=layer, capability=capability, labels=labels)
     own = () if is_remote(cursor) else roster.agents(pools=pools, status=status, host_id=host, after=cursor)
     items = [agent_shape(seen) for seen in islice(own, limit + 1)]
     counted = roster.count(pools=pools, host_id=host)
-    wanted = elsewhere.Wanted(pool=pool, layer=layer, capability=capability, host=host, status=status)
+    wanted = elsewhere.Wanted(pool=pool, layer=layer, capability=capability, host=host, status=status, labels=labels)
     after = cursor if is_remote(cursor) else ""
     afar, more = await elsewhere.page(plane.remote.registry, wanted, after=after, limit=limit + 1 - len(items))
     items += afar
@@ -73,9 +77,9 @@ async def list_agents(  # noqa: PLR0913, PLR0917  one query parameter each
     )
 
 
-def _pools(roster: Roster, *, pool: str, layer: Layer | None, capability: str) -> frozenset[str] | None:
+def _pools(roster: Roster, *, pool: str, layer: Layer | None, capability: str, labels: Selector) -> frozenset[str] | None:
     """Return the pools that filters let through; None for all."""
-    if not (pool or layer or capability):
+    if not (pool or layer or capability or labels.requirements):
         return None
     cards = {name: spans[0].card for name, spans in roster.spans.items()}
     return frozenset(
@@ -84,6 +88,7 @@ def _pools(roster: Roster, *, pool: str, layer: Layer | None, capability: str) -
         if (not pool or name == pool)
         and (layer is None or card.layer == layer)
         and (not capability or capability in card.capabilities)
+        and labels.allows(card.labels)
     )
 
 
@@ -118,5 +123,5 @@ async def _agent(plane: ControlPlane, agent_id: str) -> AgentShape:
         raise AgentUnknown(f"there is no agent {agent_id!r}: no session has registered it, or its lease has run out")
     seen = (await plane.board.roster()).find(agent_id)
     if seen is None:
-        raise AgentUnknown(f"there is no agent {agent_id!r} on any live host")
+        raise AgentUnknown(f"there is no agent {agent_id!r} on any live host: `amas agents` lists those that there are")
     return agent_shape(seen)

@@ -13,7 +13,7 @@ from amas.engine.desired import DesiredState
 from amas.errors import RunBookRefused
 from amas.model.alerts import LABEL_CHARS_MAX, Alert, Notice, Silence, Status
 from amas.model.fleet import FleetSpec
-from amas.model.yamlfile import did_you_mean
+from amas.model.meant import did_you_mean
 from amas.server import intake
 from amas.server.alert_shapes import AlertPage, EndedSilence, NewSilence, RuleShape, SilencePage, TestedReceivers
 from amas.server.contract import answers, encoded, takes

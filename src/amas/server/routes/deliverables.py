@@ -6,17 +6,19 @@ Only what publishing listed in its folder is handed out: a result that merely lo
 import asyncio
 import mimetypes
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter
+from fastapi import Path as InPath
 from starlette.responses import Response
 
+from amas.server.contract import BYTES, refusals
 from amas.server.lookups import workflow_detail
 from amas.server.plane import Plane
 from amas.server.problems import Fault, Refusal
 from amas.server.routes.workflows import WorkflowId
 
-router = APIRouter(prefix="/api/workflows", include_in_schema=False)  # no JSON, so nothing that the API's document could say
+router = APIRouter(prefix="/api/workflows", tags=["goals"])
 
 BYTES_MAX = 32 << 20
 """A report that is larger than this is no reading matter."""
@@ -25,12 +27,18 @@ _HEADERS = {
     "x-content-type-options": "nosniff",
     "cache-control": "no-cache",
 }
+File = Annotated[str, InPath(description="A file that the deliverable lists, such as `report.html`.")]
 _TEXT = frozenset({".md", ".json", ".txt", ".csv", ".yaml", ".log"})
 """Shown as they are, whatever the machine's own list of types says."""
 
 
-@router.get("/{workflow_id}/deliverable/{file:path}")
-async def get_file(workflow_id: WorkflowId, file: str, plane: Plane) -> Response:
+@router.get(
+    "/{workflow_id}/deliverable/{file:path}",
+    summary="Get a file of a deliverable",
+    response_class=Response,
+    responses={200: {"description": "The file, under its own media type.", "content": BYTES}, **refusals(404, 422, 503)},
+)
+async def get_file(workflow_id: WorkflowId, file: File, plane: Plane) -> Response:
     """Answer with one file of a finished goal's deliverable."""
     detail = await workflow_detail(plane, workflow_id)
     found = await asyncio.to_thread(_read, detail.result, file)

@@ -4,6 +4,8 @@ Each is a change of the desired state, whose history says who wanted it and why;
 what runs equal to it.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import msgspec
@@ -46,7 +48,14 @@ PoolName = Annotated[str, Path(max_length=200, description="A pool's name, such 
 HostId = Annotated[str, Path(max_length=200, description="A host's name, such as `host-1`.")]
 HostAction = Annotated[str, Path(pattern="^(drain|cordon|uncordon|restart)$")]
 AgentName = Annotated[str, Path(max_length=200, description="An agent's name, such as `code-reviewer-3`.")]
-_ENTITY = r'^(\*|"\d{1,15}")?$'
+IfMatch = Annotated[
+    str,
+    Header(
+        alias="If-Match",
+        pattern=r'^(\*|"\d{1,15}")?$',
+        description="The `ETag` of what was looked at, `*` for any: 412 when another fleet was applied since.",
+    ),
+]
 
 _DIFFERENCE = Difference(
     changes=(Change("pool code-reviewer", "changed", 2, (FieldChange("replicas", 3, 5),)),),
@@ -79,35 +88,46 @@ _FAULTS = (400, 409, 413, 415, 422, 503)
     "/fleet/apply",
     summary="Declare a fleet",
     openapi_extra=takes(NewFleet, NewFleet(revision=7, by="ann", why="the new one was too slow", expect=11)),
-    **answers(FleetApplied, _APPLIED, problems=(*_FAULTS, 412)),
+    **answers(FleetApplied, _APPLIED, problems=(*_FAULTS, 412), tagged=True),
 )
 async def apply_fleet(
     request: Request,
     plane: Plane,
     dry_run: Annotated[bool, Query(description="Only say what would change.")] = False,
-    if_match: Annotated[
-        str, Header(pattern=_ENTITY, description="The `ETag` of `GET /api/fleet/desired`: 412 when another fleet came since.")
-    ] = "",
+    if_match: IfMatch = "",
 ) -> Response:
     """Declare a fleet in place of the one that is; queued tasks that nobody can do any more stay queued until somebody can."""
     new = await intake.read_one(request, NewFleet)
-    if if_match not in ("", "*"):
-        new = msgspec.structs.replace(new, expect=int(if_match.strip('"')))
+    if (matched := revision_of(if_match)) is not None:
+        new = msgspec.structs.replace(new, expect=matched)
     fleet, how = await _fleet(plane, new), wishes.How(at_once=new.revision is not None, again=new.again)
     if dry_run:
         return encoded(_applied(seen := await wishes.judged(plane, fleet, how), seen.desired.revision, applied=False))
     why = new.why or (f"back to revision {new.revision}" if new.revision is not None else "applied over the API")
-    try:
+    with matching(if_match):
         seen, revision = await wishes.apply(plane, fleet, how, by=new.by, why=why, expect=new.expect)
+    return encoded(_applied(seen, revision, applied=True), headers=tag(revision))
+
+
+def tag(revision: int) -> dict[str, str]:
+    """Return the header that names a revision of what is wanted."""
+    return {"etag": f'"{revision}"'}
+
+
+def revision_of(if_match: str) -> int | None:
+    """Return the revision that an `If-Match` names; None for any."""
+    return None if if_match in ("", "*") else int(if_match.strip('"'))
+
+
+@contextmanager
+def matching(if_match: str) -> Iterator[None]:
+    """Have it answered as HTTP wants it (412) where what `If-Match` names isn't what is there any more."""
+    try:
+        yield
     except Refusal as refused:
         if if_match and refused.code == DesiredChanged.code:
             refused.status = 412
         raise
-    return encoded(_applied(seen, revision, applied=True), headers=_tag(revision))
-
-
-def _tag(revision: int) -> dict[str, str]:
-    return {"etag": f'"{revision}"'}
 
 
 def _applied(seen: wishes.Judged, revision: int, *, applied: bool) -> FleetApplied:
@@ -124,12 +144,12 @@ async def _fleet(plane: ControlPlane, new: NewFleet) -> FleetSpec:
     return await wishes.earlier(plane.desired, new.revision)
 
 
-@router.get("/fleet/desired", summary="What is wanted", **answers(DesiredShape, _DESIRED, problems=(503,)))
+@router.get("/fleet/desired", summary="What is wanted", **answers(DesiredShape, _DESIRED, problems=(503,), tagged=True))
 async def get_desired(plane: Plane) -> Response:
     """Show what is wanted of every pool, and whether the hosts have carried it out."""
     desired, live = await plane.desired.read_with_hosts()
     hosts, labels = await plane.hosts.all(), await plane.desired.host_labels(desired, live)
-    return encoded(_shown(desired, live, hosts, labels), headers=_tag(desired.revision))
+    return encoded(_shown(desired, live, hosts, labels), headers=tag(desired.revision))
 
 
 def _shown(desired: Desired, live: frozenset[str], hosts: list[HostView], labels: Labels) -> DesiredShape:

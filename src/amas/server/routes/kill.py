@@ -11,6 +11,7 @@ from amas.core.healing import pool_of
 from amas.engine.desired import Wish
 from amas.errors import AgentUnknown
 from amas.model.desired import FLEET_KILLED, Desired, Kill
+from amas.model.meant import meant_or_known
 from amas.server import intake
 from amas.server.contract import answers, encoded, takes
 from amas.server.healing_shapes import KillPage, KillShape, NewKill
@@ -60,7 +61,7 @@ async def check_there(plane: ControlPlane, wanted: Desired, *, agent: str, pool:
     """Raise AgentUnknown for a name that nobody has: a slip in an emergency must not look as if it had worked."""
     pools = {pool.name for pool in wanted.pools or plane.fleet.pools}
     if pool and pool not in pools:
-        raise AgentUnknown(f"the fleet has no pool {pool!r}; it has {', '.join(sorted(pools)[:20])}")
+        raise AgentUnknown(f"there is no pool {pool!r}{meant_or_known(pool, pools)}")
     if agent and pool_of(agent) not in pools and not await plane.remote.registry.look([agent]):
         raise AgentUnknown(f"neither the fleet's pools nor remote sessions have an agent {agent!r}")
 

@@ -20,6 +20,7 @@ from amas.server.contract import answers, encoded, takes
 from amas.server.desired_shapes import FleetApplied
 from amas.server.plane import ControlPlane, Plane
 from amas.server.policy_shapes import NewPolicies, NewPolicyTest, PolicyCall, PolicyPage, PolicyTestPage, RefusalPage
+from amas.server.routes.desired import IfMatch, matching, revision_of, tag
 
 router = APIRouter(prefix="/api/policies", tags=["policies"])
 
@@ -62,13 +63,14 @@ async def _wanted(plane: ControlPlane) -> tuple[FleetSpec, int]:
     return desired.spec or plane.fleet, desired.revision
 
 
-@router.get("", summary="List policies", **answers(PolicyPage, _PAGE, problems=(503,)))
+@router.get("", summary="List policies", **answers(PolicyPage, _PAGE, problems=(503,), tagged=True))
 async def list_policies(plane: Plane) -> Response:
     """List the rules that say which tools agents may use, what pools are granted among them."""
     fleet, revision = await _wanted(plane)
     rules = list(PolicyManager(fleet).rules)
     found = [f"{rules[each.rule].name} {each.message}" for each in warnings(rules)]
-    return encoded(PolicyPage(revision=revision, rules=rules, warnings=found, known=known(fleet)))
+    shown = PolicyPage(revision=revision, rules=rules, warnings=found, known=known(fleet))
+    return encoded(shown, headers=tag(revision))
 
 
 @router.put(
@@ -78,11 +80,15 @@ async def list_policies(plane: Plane) -> Response:
     **answers(
         FleetApplied,
         FleetApplied(revision=13, applied=True, difference=_DIFFERENCE, told=_TOLD),
-        problems=_FAULTS,
+        problems=(*_FAULTS, 412),
+        tagged=True,
     ),
 )
 async def change_policies(
-    request: Request, plane: Plane, dry_run: Annotated[bool, Query(description="Only say what would change.")] = False
+    request: Request,
+    plane: Plane,
+    dry_run: Annotated[bool, Query(description="Only say what would change.")] = False,
+    if_match: IfMatch = "",
 ) -> Response:
     """Let the fleet have these policies and no others, as it is otherwise; hosts go by them at once."""
     new = await intake.read_one(request, NewPolicies)
@@ -93,9 +99,12 @@ async def change_policies(
     if dry_run:
         seen, revision = await wishes.judged(plane, fleet), desired.revision
     else:
-        why = new.why or "other policies"
-        seen, revision = await wishes.apply(plane, fleet, by=new.by, why=why, expect=desired.revision)
-    return encoded(FleetApplied(revision=revision, applied=not dry_run, difference=seen.found, told=seen.told))
+        why, seen_at = new.why or "other policies", revision_of(if_match)
+        with matching(if_match):
+            expect = desired.revision if seen_at is None else min(seen_at, desired.revision)
+            seen, revision = await wishes.apply(plane, fleet, by=new.by, why=why, expect=expect)
+    applied = FleetApplied(revision=revision, applied=not dry_run, difference=seen.found, told=seen.told)
+    return encoded(applied, headers=tag(revision))
 
 
 @router.post(

@@ -3,6 +3,7 @@
 A session's calls carry the token that came with it, and no other session's tasks or agents can be spoken for with that.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
@@ -18,6 +19,7 @@ from amas.model.states import AgentStatus, Layer, Priority
 from amas.orchestration.bus import AgentCommunicationBus
 from amas.orchestration.discovery import Discovery
 from amas.server import intake
+from amas.server.choosing import Labels, selector_of
 from amas.server.contract import answers, encoded, takes
 from amas.server.guard import SESSIONS
 from amas.server.identity import Calling, bearer
@@ -85,6 +87,16 @@ async def _enter(request: Request, plane: ControlPlane, session_id: str, *, late
     await plane.remote.enter(session_id, bearer(request.headers), late=late)
 
 
+def _gone(request: Request, plane: ControlPlane, session_id: str) -> Callable[[], Awaitable[bool]]:
+    """Return what one who waits asks in between: whether nobody waits any more; Refusal once the session has been ended."""
+
+    async def gone() -> bool:
+        await plane.remote.identify(session_id, bearer(request.headers))
+        return await request.is_disconnected()
+
+    return gone
+
+
 @router.post(
     SESSIONS,
     summary="Register agents that run elsewhere",
@@ -108,11 +120,18 @@ async def open_session(request: Request, plane: Plane, caller: Calling) -> Respo
     desk.check(agents)
     lease_s = desk.settings.lease_s
     owner = ANYBODY if caller.role is Role.SYSTEM_ADMIN else caller.name if caller.named else NOBODY
-    terms = Terms(take_over=new.take_over, owner=owner, most=desk.settings.max_agents)
+    opener = caller.credential if caller.kind in ("key", "token") else ""
+    terms = Terms(take_over=new.take_over, owner=owner, most=desk.settings.max_agents, opener=opener)
     session = await desk.registry.open(agents, lease_s=lease_s, machine=new.machine, terms=terms)
     ids = [agent.id for agent in agents]
+    beat_every_s = desk.settings.beat_every_s
     opened = OpenedSession(
-        session_id=session.id, token=session.token, agents=ids, lease_s=lease_s, beat_every_s=desk.settings.beat_every_s
+        session_id=session.id,
+        token=session.token,
+        agents=ids,
+        lease_s=lease_s,
+        beat_every_s=beat_every_s,
+        renew_wait_s=beat_every_s,
     )
     return encoded(opened, 201)
 
@@ -127,7 +146,7 @@ async def claim(request: Request, session_id: SessionId, plane: Plane) -> Respon
     """Wait for tasks, each as a new attempt; what was handed out and isn't named in `running` comes again."""
     await _enter(request, plane, session_id)
     asked = await intake.read_one(request, NewClaim)
-    return encoded(await plane.remote.claim(session_id, asked, gone=request.is_disconnected))
+    return encoded(await plane.remote.claim(session_id, asked, gone=_gone(request, plane, session_id)))
 
 
 @router.post(
@@ -137,10 +156,11 @@ async def claim(request: Request, session_id: SessionId, plane: Plane) -> Respon
     **answers(Beat, Beat(lease_s=30.0, stop=[]), problems=SAID),
 )
 async def renew(request: Request, session_id: SessionId, plane: Plane) -> Response:
-    """Prolong the lease and say which of the running tasks to stop."""
+    """Prolong the lease and say which of the running tasks to stop; `wait_s` waits for there to be one."""
     await _enter(request, plane, session_id)
     said = await intake.read_one(request, NewBeat)
-    return encoded(Beat(lease_s=plane.remote.settings.lease_s, stop=await plane.remote.beat(session_id, said.running)))
+    stop = await plane.remote.beat(session_id, said, gone=_gone(request, plane, session_id))
+    return encoded(Beat(lease_s=plane.remote.settings.lease_s, stop=stop))
 
 
 @router.post(
@@ -282,6 +302,7 @@ async def receive(request: Request, session_id: SessionId, plane: Plane) -> Resp
     bus = await _bus(plane, session_id, said.agent_id)
     wait_s = min(said.wait_s, plane.remote.settings.lease_s * 2 / 3)
     found = await bus.receive(said.agent_id, limit=said.limit, wait_s=wait_s)
+    await plane.remote.identify(session_id, bearer(request.headers))  # its key may have been revoked meanwhile
     return encoded(Mail(messages=[MessageShape.of(message) for message in found]))
 
 
@@ -323,18 +344,12 @@ async def find_agents(
     plane: Plane,
     capability: Annotated[str, Query(max_length=200)] = "",
     layer: Annotated[Layer | None, Query()] = None,
-    label: Annotated[list[str], Query(description="`name=value`; may be said several times.")] = [],  # noqa: B006  FastAPI copies it
+    label: Labels = [],  # noqa: B006  FastAPI copies it
     status: Annotated[AgentStatus | None, Query()] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Response:
     """Find agents of the fleet's hosts and remote ones by what they can do, their layer, labels and status."""
-    labels = {}
-    for each in label:
-        name, equals, value = each.partition("=")
-        if not equals:
-            raise Refusal(Fault(detail=f"a label is name=value, not {each!r}", parameter="label"))
-        labels[name] = value
-    discovery = Discovery(plane.hosts, plane.remote.registry)
+    discovery, labels = Discovery(plane.hosts, plane.remote.registry), selector_of(label)
     found = await discovery.discover(capability=capability, layer=layer or "", labels=labels, status=status, limit=limit)
     return encoded(RegisteredAgents(items=found))
 

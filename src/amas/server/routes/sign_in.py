@@ -1,4 +1,7 @@
-"""Signing in with an organisation's account: a browser goes to the provider and comes back (docs/access.md)."""
+"""Signing in with an organisation's account: a browser goes to the provider and comes back, a command brings what it got there.
+
+See docs/access.md.
+"""
 
 from typing import Annotated
 
@@ -6,9 +9,12 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from amas.errors import SignInRefused
-from amas.model.access import Role
-from amas.server.identity import COOKIE, COOKIE_S, Caller
-from amas.server.oidc import CALLBACK
+from amas.model.access import PERSON_MARK, Role
+from amas.server import intake
+from amas.server.access_shapes import CommandSignIn, NewTokens, PersonShape
+from amas.server.contract import encoded
+from amas.server.identity import COOKIE, COOKIE_S, PERSON_S, Caller
+from amas.server.oidc import CALLBACK, Person
 from amas.server.plane import ControlPlane, Plane
 from amas.server.problems import Fault, Refusal
 
@@ -38,6 +44,35 @@ async def callback(request: Request, plane: Plane) -> Response:
     """Let a browser in that comes back from the provider, with a new session, and send it to the page."""
     _check(plane)
     person = await plane.people.finish(request.query_params, request.cookies.get(LOGIN, ""))
+    caller = _let_in(request, plane, person)
+    answer = _sent_to(person.path)
+    answer.delete_cookie(LOGIN, path="/auth", httponly=True, samesite="lax")
+    secret, secure = await plane.identity.sign_in(caller), plane.people.secure
+    answer.set_cookie(COOKIE, secret, max_age=round(COOKIE_S), httponly=True, samesite="strict", secure=secure)
+    return answer
+
+
+@router.get("/auth/commands")
+async def about_commands(plane: Plane) -> Response:
+    """Say with which provider commands sign people in: `amas login` asks."""
+    _check_commands(plane)
+    people = plane.people
+    return encoded(CommandSignIn(issuer=people.issuer, client_id=people.commands, scopes=people.scopes))
+
+
+@router.post("/auth/commands")
+async def let_command_in(request: Request, plane: Plane) -> Response:
+    """Let a command in that brings the provider's tokens, for a quarter of an hour; then it asks the provider anew."""
+    _check_commands(plane)
+    given = await intake.read_one(request, NewTokens)
+    caller = _let_in(request, plane, await plane.people.vouched(given.id_token, given.access_token))
+    token = await plane.identity.sign_in(caller, mark=PERSON_MARK, lasts_s=PERSON_S)
+    said = PersonShape(token=token, lasts_s=PERSON_S, name=caller.name, role=caller.role, tenant=caller.tenant)
+    return encoded(said, 200, {"cache-control": "no-store"})
+
+
+def _let_in(request: Request, plane: ControlPlane, person: Person) -> Caller:
+    """Return a person as a caller; SignInRefused for one to whom nothing was granted."""
     grant = person.grant
     caller = Caller(
         name=person.name,
@@ -49,11 +84,14 @@ async def callback(request: Request, plane: Plane) -> Response:
     request.scope["state"]["caller"] = caller  # for the audit, also of one who isn't let in
     if grant is None:
         raise SignInRefused(f"{person.name} is in no group that may use this fleet: ask who sets AMAS_OIDC_ROLES")
-    answer = _sent_to(person.path)
-    answer.delete_cookie(LOGIN, path="/auth", httponly=True, samesite="lax")
-    secret, secure = await plane.identity.sign_in(caller), plane.people.secure
-    answer.set_cookie(COOKIE, secret, max_age=round(COOKIE_S), httponly=True, samesite="strict", secure=secure)
-    return answer
+    return caller
+
+
+def _check_commands(plane: ControlPlane) -> None:
+    _check(plane)
+    if not plane.people.commands:
+        why = "commands can't sign in here: AMAS_OIDC_CLI_CLIENT_ID must name a public client of the provider"
+        raise Refusal(Fault(detail=why), status=404, code="oidc_off")
 
 
 def _check(plane: ControlPlane) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
@@ -30,8 +31,9 @@ _SPAN = TimelineSpan(kind="attempt", name="writer-1", state="succeeded", started
 )
 async def get_timeline(task_id: TaskId, plane: Plane) -> Response:
     """Show waits, attempts, requests to models and sub-tasks in the order in which they began, from the records."""
-    task = await find_task(plane, task_id)
-    records = plane.records
+    task, records = await find_task(plane, task_id), plane.records
+    if not task.created_ms and (recorded := await records.task(task_id)):  # the engine keeps no such time
+        task = msgspec.structs.replace(task, created_ms=recorded.created_ms)
     sub_tasks = await records.spawned_by(task_id, workflow_id=task.workflow_id, limit=SUB_TASKS_MAX + 1)
     spans = spans_of(task, await records.attempts(task_id), await records.model_calls(task_id), sub_tasks[:SUB_TASKS_MAX])
     trace_id = place.trace_id if (place := parse(task.traceparent)) else ""
