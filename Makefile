@@ -7,10 +7,13 @@ STAMP := $(VENV)/.installed
 
 PAGE := src/amas/_web/index.html
 
+# Most tests wait for processes half of their time: two for each core keep the cores at work.
+TEST_PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(2 * min(len(os.sched_getaffinity(0)), 8))')
+
 # Tests start hundreds of processes; each would compile what it imports where nothing may be kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test lint bench bench-peers bench-science bench-page soak local-model screenshots clean
+.PHONY: help setup demo test suite lint ruff types contracts bench bench-peers bench-science bench-page soak local-model screenshots clean
 
 help:  ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,14 +31,23 @@ $(PAGE): $(shell find web \( -name node_modules -o -name schema.d.ts \) -prune -
 demo: setup  ## review this project's own source with the whole hierarchy, end to end
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/amas run "Review the code, document its API, check its licences and write a report" --input . --output amas-out/demo
 
-lint: setup  ## ruff, mypy --strict, import contracts
+lint: ruff types contracts  ## ruff, mypy --strict, import contracts
+
+ruff: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: setup
 	$(BIN)/mypy
+
+contracts: setup
 	$(BIN)/lint-imports
 
-test: lint  ## lint, then every test that this machine can run
-	$(BIN)/python -m pytest -n 2 --dist loadgroup tests
+# `make -j2 test` lints beside the tests; without -j, tests begin when lint has passed.
+test: lint suite  ## lint, then every test that this machine can run
+
+suite: setup
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup tests
 
 bench: setup  ## measure this machine; tables, plots, benchmarks/results.json and docs/benchmarks.md
 	$(BIN)/python -m benchmarks

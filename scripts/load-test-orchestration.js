@@ -4,7 +4,7 @@
 //   AMAS_TOKEN     sent as a bearer token, where the fleet asks for one
 //   CAPABILITY     of tasks that the fleet can do, by default the first of its first pool
 //   DURATION       of each scenario, by default 30s
-//   READS          reads a second, by default 1000
+//   READS          reads a second, by default 1000: of lists, figures, health and single tasks by turns, as chance has it
 //   BATCHES        batches of BATCH tasks a second (by default 10 of 100): each is followed to its last result
 //   LISTENERS      who follow the figures live, by default 10
 //
@@ -52,17 +52,32 @@ export const options = {
 };
 
 export function setup() {
-  if (__ENV.CAPABILITY) return { capability: __ENV.CAPABILITY };
-  const pools = http.get(`${URL}/api/pools`, { headers: FIELDS }).json("items");
-  if (!pools || !pools.length) throw new Error(`no agent lives at ${URL}: start a fleet with amas up`);
-  return { capability: pools[0].capabilities[0] };
+  const capability = __ENV.CAPABILITY || carried();
+  const stored = submitted(capability);
+  if (stored.status !== 201) throw new Error(`${URL} takes no tasks for ${capability}: ${stored.body}`);
+  return { capability, ids: stored.json("ids") };
 }
 
-const READ = ["/api/metrics", "/api/tasks?limit=20", "/api/agents?limit=50", "/api/workflows?limit=20", "/api/pools", "/api/health"];
+function carried() {
+  const pools = http.get(`${URL}/api/pools`, { headers: FIELDS }).json("items");
+  if (!pools || !pools.length) throw new Error(`no agent lives at ${URL}: start a fleet with amas up`);
+  return pools[0].capabilities[0];
+}
 
-export function read() {
-  const path = READ[Math.floor(Math.random() * READ.length)];
-  const answer = http.get(URL + path, { headers: FIELDS, tags: { kind: "read", name: path } });
+function submitted(capability) {
+  const tasks = JSON.stringify(Array(BATCH).fill({ capability, input: { n: 1 } }));
+  return http.post(`${URL}/api/tasks/batch`, tasks, { headers: FIELDS, tags: { kind: "write", name: "/api/tasks/batch" } });
+}
+
+const TASK = "/api/tasks/{id}"; // one of those that setup submits: nobody else asks for the same at that moment
+const READ = [
+  "/api/metrics", "/api/tasks?limit=20", "/api/agents?limit=50", "/api/workflows?limit=20", "/api/pools", "/api/health", TASK,
+];
+const any = (list) => list[Math.floor(Math.random() * list.length)];
+
+export function read(fleet) {
+  const path = any(READ);
+  const answer = http.get(URL + path.replace("{id}", any(fleet.ids)), { headers: FIELDS, tags: { kind: "read", name: path } });
   check(answer, { "a read is answered": (got) => got.status === 200 });
 }
 
@@ -73,8 +88,7 @@ export function one(fleet) {
 }
 
 export function batch(fleet) {
-  const tasks = JSON.stringify(Array(BATCH).fill({ capability: fleet.capability, input: { n: 1 } }));
-  const stored = http.post(`${URL}/api/tasks/batch`, tasks, { headers: FIELDS, tags: { kind: "write", name: "/api/tasks/batch" } });
+  const stored = submitted(fleet.capability);
   if (!check(stored, { "a batch is taken": (got) => got.status === 201 })) return;
   const ids = stored.json("ids");
   const wanted = { headers: FIELDS, timeout: "60s", tags: { kind: "wait", name: "/api/tasks/outcomes" } };

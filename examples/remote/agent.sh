@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A remote agent in bash, curl and jq: it counts the words of texts that a fleet elsewhere hands to it.
 #   AMAS_URL=https://fleet.example AMAS_REMOTE_TOKEN=... ./agent.sh
-set -euo pipefail
+set -meuo pipefail # m: a job is a group of processes, so that all of it can be ended
 API="${AMAS_URL:-http://localhost:8000}/api/remote/sessions"
 NAME="${AGENT_NAME:-words-${HOSTNAME,,}-$$}"
 TOKEN="${AMAS_REMOTE_TOKEN:-}" # opens a session, and is then the session's own
@@ -15,7 +15,7 @@ say() { # POST the body on stdin to a path and print the answer; saying anything
 beat() { # renew the lease for as long as a task is worked on; end the work when it isn't wanted any more
   while sleep "$EVERY"; do
     stop=$(jq -n --arg id "$1" '{running: [$id]}' | say "/$SESSION/renew" | jq '.stop | length') || continue
-    [ "$stop" = 0 ] || kill "$2"
+    [ "$stop" = 0 ] || end "$2"
   done
 }
 
@@ -23,7 +23,12 @@ work() { # the task on stdin, its result on stdout: any program could stand here
   jq -r .input.text | wc -w | jq -c '{words: .}'
 }
 
+end() { # end jobs with all that they have begun
+  for job; do kill -- "-$job" 2>/dev/null || true; done
+}
+
 leave() {
+  end $(jobs -p)
   [ -z "$SESSION" ] || curl --silent --request DELETE --header @<(echo "Authorization: Bearer $TOKEN") "$API/$SESSION" >&2
 }
 
@@ -51,5 +56,5 @@ while true; do
   else
     jq '{attempt: .attempt, message: "the work failed"}' <<<"$TASK" | say "/$SESSION/tasks/$ID/fail" >&2 || true
   fi
-  kill "$BEATING" && rm "$OUT"
+  end "$BEATING" && rm "$OUT"
 done
