@@ -61,6 +61,6 @@ async def test_a_database_that_is_away_is_named_and_tried_again(
     assert (await close(busy, records, limit_s=LIMIT_S)).caught_up
     await TaskQueue(busy).submit([make_submission(new_ids(1)[0], TaskSpec(capability="work"))])
     failures = 1_000_000
-    closing = await close(busy, records, limit_s=3.0)
+    closing = await close(busy, records, limit_s=5.0)
     assert (closing.caught_up, closing.why) == (False, "the database is away")
     assert closing.lacks_s >= 0

@@ -34,7 +34,7 @@ async def close(engine: Engine, records: Records, *, limit_s: float) -> Closing:
         lacks_s=max(0.0, progress.wanted[0] - progress.held[0]) / 1000,
         took_s=round(monotonic_s() - began, 3),
         limit_s=limit_s,
-        why="" if progress.caught_up else progress.why,
+        why="" if progress.caught_up else progress.why(),
     )
     log = process_log().info if closing.caught_up else process_log().error
     log(
@@ -51,8 +51,14 @@ class _Progress:
     """How far it is, for when the time is up."""
 
     def __init__(self) -> None:
-        self.caught_up, self.why = False, "the engine hasn't said what its journal holds"
+        self.caught_up, self.fault = False, ""
         self.wanted = self.held = (0, 0)
+
+    def why(self) -> str:
+        """Return what kept it from catching up: what failed last, and hasn't gone well since, wherever the end of the time fell."""
+        if self.fault:
+            return self.fault
+        return "the time was too short" if any(self.wanted) else "the engine hasn't said what its journal holds"
 
 
 async def _record(engine: Engine, records: Records, progress: _Progress) -> None:
@@ -61,12 +67,11 @@ async def _record(engine: Engine, records: Records, progress: _Progress) -> None
     while not progress.caught_up:
         try:
             progress.wanted = _order(await journal.last_id())
-            progress.why = "the time was too short"
             await recorder.run_once(wait_ms=0)  # in any case: it finds the records' place where the engine is another one
             progress.held = _order(await records.position())
-            progress.caught_up = progress.held >= progress.wanted
+            progress.caught_up, progress.fault = progress.held >= progress.wanted, ""
         except (EngineError, RecordsError) as error:
-            progress.why = str(error)
+            progress.fault = str(error)
             await asyncio.sleep(AGAIN_S)
 
 
