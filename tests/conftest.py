@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.second_look import ALONE
 
 from amas.engine.connection import Engine
 from amas.engine.embedded import EmbeddedEngine
@@ -57,6 +58,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("loadgroup", False):  # a process of several
         for item in items:
             if (group := _group(item)) and not item.nodeid.endswith(f"@{group}"):
+                item.user_properties.append((ALONE, item.nodeid))
                 item._id = type(item._id).parse(f"{item.nodeid}@{group}")
 
 
