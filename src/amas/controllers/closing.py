@@ -55,7 +55,7 @@ class _Progress:
         self.wanted = self.held = (0, 0)
 
     def why(self) -> str:
-        """Return what kept it from catching up: what failed last, and hasn't gone well since, wherever the end of the time fell."""
+        """Return what kept it from catching up: what failed last and went well no more, wherever the end of the time fell."""
         if self.fault:
             return self.fault
         return "the time was too short" if any(self.wanted) else "the engine hasn't said what its journal holds"
