@@ -1,4 +1,4 @@
-"""The last thing that a control plane does: make the records hold all that the engine said, and say whether they do (M2).
+"""The last thing that a control plane does: make the records hold all that the engine said, and say whether they do.
 
 Hosts, duties and the API have ended by then, so nothing comes after what is looked at here. What is missing when the time is up
 isn't lost: it stands in the engine's journal, and the next start records it.
