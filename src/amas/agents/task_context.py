@@ -79,6 +79,10 @@ class Tools(Protocol):
         """Ask the policy."""
         ...
 
+    def kind(self, tool: str) -> str:
+        """Return which kind a tool is of, "" for one that there is none of."""
+        ...
+
 
 class Services(NamedTuple):
     """What a host lends to its attempts."""
@@ -415,7 +419,7 @@ class TaskContext(Context):
     @_counted
     async def use_tool(self, name: str, arguments: dict[str, Json], key: str) -> Json:
         """Have the host's toolbox do it."""
-        with self.trace.using(name, key) if self.trace else within(self.spec.traceparent):
+        with self.trace.using(name, key, self._services.tools.kind(name)) if self.trace else within(self.spec.traceparent):
             return await self._services.tools.use(self, name, arguments, key)
 
     @_counted
