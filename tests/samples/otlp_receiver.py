@@ -69,7 +69,12 @@ class OtlpReceiver:
 
 
 def _values(attributes: Any) -> dict[str, Any]:
-    return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in attributes}
+    return {each.key: _value(each.value) for each in attributes}
+
+
+def _value(told: Any) -> Any:
+    value = getattr(told, told.WhichOneof("value"))
+    return [_value(each) for each in value.values] if told.HasField("array_value") else value
 
 
 def _span(told: Told, resource: dict[str, Any]) -> Span:

@@ -522,7 +522,7 @@ def _view(task_id: str, held: Mapping[str, bytes | None]) -> TaskView:
 
 
 def parked_on(state: bytes | None, place: bytes | None) -> tuple[str, ...]:
-    """Return the resources that a task in this state waits for, from its field `V`; `functions/05_resources.lua` writes it."""
+    """Return the resources that a task in this state waits for, from its field `V`; see `functions/05_resources.lua`."""
     if state != b"queued" or not place:
         return ()
     kind, *rest = _any.decode(place)

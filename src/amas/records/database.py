@@ -128,7 +128,7 @@ class Database:
     async def _translating(self, what: str) -> AsyncIterator[None]:
         try:
             yield
-        except (SQLAlchemyError, sqlite3.Error, OSError, TimeoutError) as error:  # `of_tasks` asks the driver itself
+        except (SQLAlchemyError, sqlite3.Error, OSError, TimeoutError) as error:  # `lookup.py` asks the driver itself
             reason = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
             text = str(reason).strip() or type(reason).__name__
             raise RecordsError(f"the records in {self.shown} can't be {what}: {text.splitlines()[0]}") from error
@@ -185,7 +185,8 @@ def _sqlite_looking(address: URL, busy_timeout_s: float) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
+        driver: Any = connection.connection.dbapi_connection
+        driver.execute("BEGIN")  # by SQLAlchemy it would cost more than many a look finds
 
     return engine
 

@@ -12,13 +12,15 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
-from pathlib import Path
+from itertools import pairwise
+from pathlib import Path, PurePath
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 from fastapi import Depends, Request
 from starlette.datastructures import Headers
 
+from amas.agents.grounds import tenant_folder
 from amas.clock import now_ms
 from amas.engine.access import ApiKeys, WebSessions
 from amas.engine.connection import Engine
@@ -48,6 +50,10 @@ CLOSED = "api.closed"
 """A file in the home, made when the first API key is seen: whoever loses the engine doesn't open the door by that."""
 FOLDERS = ("input_dir", "output_dir")
 """Of a goal: paths on the fleet's machine, where every tenant's files lie."""
+_NOT_ITS_FOLDER = {
+    "input_dir": "a tenant's goal is about files that came with it: make a folder for them with POST /api/inputs, and name that",
+    "output_dir": "folders of the fleet's machine aren't a tenant's to name: the deliverable is read over the API",
+}
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -298,9 +304,10 @@ def _bound(caller: Caller, said: msgspec.Struct) -> dict[str, Any]:
     """Return what a tenant's caller may not choose in a body."""
     changes: dict[str, Any] = {}
     for name in FOLDERS:
-        if getattr(said, name, ""):
+        named = getattr(said, name, "")
+        if named and not (name == "input_dir" and _came_with_a_goal(named, caller.tenant)):
             raise Refusal(
-                Fault(detail="folders of the fleet's machine aren't a tenant's to name", pointer=f"#/{name}"),
+                Fault(detail=_NOT_ITS_FOLDER[name], pointer=f"#/{name}"),
                 status=403,
                 code="folder_refused",
             )
@@ -318,6 +325,12 @@ def _bound(caller: Caller, said: msgspec.Struct) -> dict[str, Any]:
         if isinstance(inner, msgspec.Struct):
             changes[name] = as_caller(caller, inner)
     return changes
+
+
+def _came_with_a_goal(folder: str, tenant: str) -> bool:
+    """Return whether a folder looks like one that `POST /api/inputs` made for a tenant; hosts look whether it is."""
+    parts = PurePath(folder).parts
+    return ".." not in parts and ("inputs", tenant_folder(tenant)) in pairwise(parts)
 
 
 def _own(tenant: str, keys: Mapping[str, int]) -> dict[str, int]:

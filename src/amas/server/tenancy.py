@@ -28,7 +28,7 @@ async def check_owned(plane: ControlPlane, caller: Caller, path: str, given: Map
     """Do the same for a tenant's caller, by the path and what is named in it."""
     if (task_id := given.get("task_id")) is not None and not await own_tasks(plane, caller, [task_id]):
         raise TaskUnknown(f"there is no task {task_id!r}, neither in the engine nor in the records")
-    if (workflow_id := given.get("workflow_id")) is not None and await _tenant_of(plane, workflow_id) != caller.tenant:
+    if (workflow_id := given.get("workflow_id")) is not None and await tenant_of_workflow(plane, workflow_id) != caller.tenant:
         raise WorkflowUnknown(f"there is no workflow {workflow_id!r}, neither in the engine nor in the records")
     if (name := given.get("name")) is not None and path.startswith("/api/schedules/"):
         found = await plane.schedules.get(name)
@@ -67,7 +67,7 @@ def tenant_of_schedule(schedule: Schedule) -> str:
     return what.tenant if what else ""
 
 
-async def _tenant_of(plane: ControlPlane, workflow_id: str) -> str | None:
+async def tenant_of_workflow(plane: ControlPlane, workflow_id: str) -> str | None:
     """Return a workflow's tenant, "" for none; None when nobody knows the workflow."""
     held = await plane.queue.workflow(workflow_id)
     if held is not None:
