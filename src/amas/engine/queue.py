@@ -79,6 +79,8 @@ class Held(NamedTuple):
     task: TaskView
     parked_on: tuple[str, ...]
     """The resources that it waits for while it is queued."""
+    tenant: str
+    """Whose it is, "" for nobody's: a sub-task is its workflow's, whatever was said with it."""
 
 
 class Exchange(NamedTuple):
@@ -360,10 +362,10 @@ class TaskQueue:
 
     async def look(self, task_ids: Sequence[str]) -> list[Held | None]:
         """Return what the engine holds of each task, in order and in one round trip; None for what it doesn't know."""
-        names = (*_VIEW_FIELDS, "V")
+        names = (*_VIEW_FIELDS, "T", "V")
         answers = await self._engine.read([("HMGET", self._engine.key("t", task_id), *names) for task_id in task_ids])
         return [
-            Held(_view(task_id, dict(zip(names, found, strict=True))), parked_on(found[0], found[-1])) if found[0] else None
+            _held(task_id, dict(zip(names, found, strict=True))) if found[0] else None
             for task_id, found in zip(task_ids, answers, strict=True)
         ]
 
@@ -480,6 +482,10 @@ def _flow(workflow_id: str, found: Sequence[bytes | None]) -> dict[str, Json]:
         "goal": _any.decode(found[9]) if found[9] else None,
         "failure": _failure.decode(found[11]) if found[11] else None,
     }
+
+
+def _held(task_id: str, found: Mapping[str, bytes | None]) -> Held:
+    return Held(_view(task_id, found), parked_on(found["s"], found["V"]), (found["T"] or b"").decode())
 
 
 def _view(task_id: str, held: Mapping[str, bytes | None]) -> TaskView:
