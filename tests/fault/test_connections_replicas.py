@@ -28,7 +28,7 @@ async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Replic
 
 
 def confirmed_by(pair: ReplicaSet, *, cell: str, fsync: bool = False, replicas: int = 1, timeout_s: float = 0.2) -> Cell:
-    settings = EngineSettings(ack_replicas=replicas, ack_fsync=fsync, ack_timeout_s=timeout_s)
+    settings = EngineSettings(timeout_s=60, ack_replicas=replicas, ack_fsync=fsync, ack_timeout_s=timeout_s)
     return Cell(Engine(pair.first_url, cell=cell, settings=settings))
 
 
