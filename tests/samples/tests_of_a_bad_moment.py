@@ -13,11 +13,6 @@ def test_once(who: str) -> None:
     assert not BESIDE_OTHERS, f"a bad moment of {who}"
 
 
-@pytest.mark.parametrize("number", range(4))
-def test_many(number: int) -> None:
-    assert not BESIDE_OTHERS, f"the same of number {number}"
-
-
 def test_always() -> None:
     assert BESIDE_OTHERS, "it fails alone"
     raise AssertionError("and it fails beside others")
@@ -27,8 +22,3 @@ def test_skipped() -> None:
     if not BESIDE_OTHERS:
         pytest.skip("what it needs is no more there")
     raise AssertionError("a bad moment before that")
-
-
-def test_dies() -> None:
-    if BESIDE_OTHERS:
-        os._exit(3)
