@@ -5,8 +5,8 @@ has acknowledged: every request that may change something is noted under its cal
 was begun before that is nothing for that caller any more. A tenant's answers are its own. One making of an answer is under way
 at a time, so readers can't pile up work; errors are told to those who waited for them and aren't kept.
 
-Who asks for an answer of half that age has it made anew and doesn't wait: while somebody asks all the time, nobody waits for a
-look into the records, whose tenth-slowest would be every reader's hundredth-slowest.
+Who asks for an answer of three quarters of that age has it made anew and doesn't wait. So while somebody asks all the time nobody
+waits for a look into the records, of which the slowest tenth would be the slowest hundredth of all reads.
 
 An answer has an `ETag`, a digest of its bytes: who asks with `If-None-Match` for what it has already gets 304 and no body.
 Source: https://www.rfc-editor.org/rfc/rfc9110#name-if-none-match
@@ -24,6 +24,8 @@ from amas.server.once import NOTHING_NEW
 
 FRESH_S = 0.2
 """Nobody sees a fifth of a second, and a hundred dashboards then cost what one does."""
+AGES = 0.75
+"""Of that: an answer so old is made anew for those who come later, in the twentieth of a second that is left."""
 PATHS = frozenset(f"/api/{name}" for name in ("metrics", "tasks", "agents", "workflows", "pools", "health", "costs", "analytics"))
 """What pages, scripts and load balancers ask for again and again. Their answers follow from path, query and tenant alone."""
 SUBMISSIONS = frozenset({"/api/tasks", "/api/tasks/batch"})
@@ -115,7 +117,7 @@ class Answer:
 
     def ages(self, asked_s: float, fresh_s: float) -> bool:
         """Return whether who asks at this time should have it made anew for those who come later."""
-        return self._began_s < asked_s - fresh_s / 2
+        return self._began_s < asked_s - fresh_s * AGES
 
 
 class Shared:

@@ -211,10 +211,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 async def aged(site: Site, clock: Clock) -> Site:
-    """A site with an answer of more than half the age that it may get, whose next making is held up; by now the number is 1."""
+    """A site with an answer of nearly the age that it may get, whose next making is held up; by now the number is 1."""
     await site.body(caller("ann"))
     site.app.number += 1  # by somebody whom nobody here knows
-    clock.at_s += LONG_S * 0.6
+    clock.at_s += LONG_S * 0.8
     site.app.begun.clear()
     site.app.may_end.clear()
     return site
