@@ -16,23 +16,28 @@ from amas.model.fleet import DELAYED
 from amas.platforms.local.control import STOP_MARGIN_S, RunningFleet, fleet_state, start_fleet, stop_fleet
 from amas.platforms.local.home import Home
 from amas.platforms.local.request import Event, Ports, Report, request_for
-from amas.settings import HostSettings, RecordsSettings
+from amas.settings import EngineSettings, HostSettings, RecordsSettings
 
 
 def up(fleet: str, folder: Path | None, *, ports: Ports, phase: str, foreground: bool, as_json: bool) -> None:
-    """Start a fleet, its stages one after the other up to `phase`, and say where it is; go on with one that isn't there yet."""
+    """Start a fleet, its stages one after the other up to `phase`, and say where it is; go on with one that isn't there yet.
+
+    `fleet`: a file or a name; empty: what was applied last in this home, in one without a past the fleet `amas`.
+    """
     from amas.platforms.local import opening  # with the engine's driver, which takes a while to import
 
     home = home_at(folder)
-    look_back = has_past(home)
+    look_back, keeps = has_past(home), False
     if home.supervisor_pid() is not None:
         state = fleet_state(home.folder)
         if asyncio.run(opening.reached(state)) is None:
             raise FleetAlreadyRunning(f"a fleet runs in {home.folder} already: `amas status` shows it, `amas down` stops it")
     else:
-        request = request_for(fleet, home, ports=ports)
+        keeps = not fleet and (look_back or bool(EngineSettings.read().url))
+        request = request_for(fleet or "amas", home, ports=ports, keeps=keeps)
         assert request.fleet is not None
-        opening.last_stage(request.fleet, phase)  # a wrong word is refused before anything starts
+        if not keeps:
+            opening.last_stage(request.fleet, phase)  # a wrong word is refused before anything starts
         if foreground:
             asyncio.run(opening.run_in_stages(request, phase, None if as_json else _say))
             return
@@ -44,6 +49,8 @@ def up(fleet: str, folder: Path | None, *, ports: Ports, phase: str, foreground:
         print_json(msgspec.to_builtins(state))
     else:
         console().print(f"fleet [bold]{state.name}[/bold] is up: {state.api_url}  data in {home.folder}")
+        if keeps:
+            console().print("[dim]as it was applied here last; `amas up --fleet` starts another[/dim]")
         if look_back:
             from amas.cli.recover import tell_what_is_lost  # with the records' library, which takes longer than all the rest
 
