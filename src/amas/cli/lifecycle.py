@@ -103,9 +103,9 @@ def status(folder: Path | None, *, as_json: bool) -> None:
     """Print what runs: processes, readiness, and the fleet's figures."""
     home = home_at(folder)
     state = fleet_state(home.folder)
-    ready, figures = _ask(home)
+    ready, figures, killed = _ask(home)
     if as_json:
-        print_json({"fleet": msgspec.to_builtins(state), "ready": ready, "figures": figures})
+        print_json({"fleet": msgspec.to_builtins(state), "ready": ready, "figures": figures, "killed": killed})
         return
     from amas.cli.tree import table
 
@@ -121,6 +121,9 @@ def status(folder: Path | None, *, as_json: bool) -> None:
         console().print(table("", ["", ""], shown))
     if queues := _queue_rows(figures.get("tasks", {})):
         console().print(table("", ["queue", "queued", "at most"], queues))
+    for each in killed:
+        who = "the whole fleet" if each["target"] == "*" else each["target"]
+        console().print(f"[red]killed: {who}[/red], by {each['by']}: {each['why']} (amas kill --lift lets it work again)")
     for pool in figures.get("pools_down", []):
         console().print(f"[red]every agent of {pool} is quarantined[/red]: its tasks wait (amas quarantine list)")
     for problem in ready.get("problems", []):
@@ -134,13 +137,13 @@ def _queue_rows(tasks: dict[str, Any]) -> list[list[object]]:
     return [[queue, depth, bounds.get(queue, "")] for queue, depth in sorted(depths.items(), key=lambda each: -each[1])]
 
 
-def _ask(home: Home) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the control plane's word on readiness, and its figures; what it can't say is said in their place."""
+def _ask(home: Home) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
+    """Return the control plane's word on readiness, its figures, and who is killed; what it can't say is said in their place."""
     try:
         api = Api.of(home)
-        return api.get("/ready/orchestration"), api.get("/api/metrics")
+        return api.get("/ready/orchestration"), api.get("/api/metrics"), api.get("/api/kill")["items"]
     except (FleetNotRunning, Refused) as error:
-        return {"ready": False, "problems": [str(error)]}, {}
+        return {"ready": False, "problems": [str(error)]}, {}, []
 
 
 @contextlib.contextmanager
