@@ -28,6 +28,8 @@ MODEL_STOP_S = 5.0
 """The local model keeps nothing; an answer that is under way is asked for again."""
 DEPOSE_S = 3.0
 """A leader's lease: after that its word isn't needed any more."""
+SAID = "amas: "
+"""How a program of ours begins the sentence that it ends with."""
 DRAIN_MARGIN_S = 5.0
 """Beyond a host's own drain, to give back what it couldn't finish."""
 
@@ -197,6 +199,8 @@ class Program:
     def failure(self, exit_code: int) -> AmasError:
         """Return the error that says how the program ended and its log's last words."""
         lines = last_lines(self._home.logs / f"{self.name}.log", count=3, since=self._log_start)
+        if exit_code > 0 and lines and lines[-1].startswith(SAID):  # it has said itself what is wrong
+            return StartFailed(f"{self.name} can't start: {lines[-1].removeprefix(SAID)}")
         how = f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with exit code {exit_code}"
         return StartFailed(f"{self.name} {how}: {' / '.join(lines) or 'its log is empty'}")
 
