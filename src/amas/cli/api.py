@@ -125,6 +125,14 @@ class Api:
         """Return the decoded answer of a DELETE."""
         return self._json("DELETE", path, None)
 
+    def send(self, path: str, content: bytes) -> None:
+        """PUT bytes as they are."""
+        self._exchange("PUT", path, content, {"Content-Type": "application/octet-stream"})
+
+    def fetch(self, path: str) -> bytes:
+        """Return the answer of a GET as it is."""
+        return self._exchange("GET", path, None, {"Accept": "*/*"})
+
     def events(self, path: str, *, after: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield (id, event) of a live stream until the server ends it, the connection breaks or is silent for too long."""
         connection = self._connection(timeout_s=ANSWER_TIMEOUT_S)  # of servers' heartbeats, not of answers
@@ -169,22 +177,24 @@ class Api:
         return HTTPSConnection(self._host, self._port, timeout=timeout_s, context=context)
 
     def _json(self, method: str, path: str, body: object, more: dict[str, str] | None = None) -> Any:
-        connection = self._connection()
-        try:
-            headers = {**self._headers, **(more or {})}
-            payload = None
-            if body is not None:
-                payload = json.dumps(body).encode()
-                headers["Content-Type"] = "application/json"
-            answer = self._ask(connection, method, path, payload, headers).read()
-        except (OSError, HTTPException) as error:
-            raise self._unanswered(error) from error
-        finally:
-            connection.close()
+        payload = None if body is None else json.dumps(body).encode()
+        answer = self._exchange(
+            method, path, payload, {**(more or {}), **({} if payload is None else {"Content-Type": "application/json"})}
+        )
         try:
             return json.loads(answer or b"null")
         except ValueError as error:
             raise self._stranger() from error
+
+    def _exchange(self, method: str, path: str, payload: bytes | None, headers: dict[str, str]) -> bytes:
+        """Return an answer's body."""
+        connection = self._connection()
+        try:
+            return self._ask(connection, method, path, payload, {**self._headers, **headers}).read()
+        except (OSError, HTTPException) as error:
+            raise self._unanswered(error) from error
+        finally:
+            connection.close()
 
     def _unanswered(self, error: OSError | HTTPException) -> FleetNotRunning:
         trusted_by = f"AMAS_TLS_CERT, which was {self._certificate} at its start" if self._certificate else "SSL_CERT_FILE"

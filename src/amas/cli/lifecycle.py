@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from amas.cli.api import Api, Refused, home_at
+from amas.cli.api import Api, Refused, elsewhere, home_at
 from amas.cli.output import console, moment, print_json
 from amas.errors import FleetAlreadyRunning, FleetNotRunning
 from amas.model.closing import Closing
@@ -102,6 +102,14 @@ def _closed(closing: Closing | None) -> str:
 def status(folder: Path | None, *, as_json: bool) -> None:
     """Print what runs: processes, readiness, and the fleet's figures."""
     home = home_at(folder)
+    if url := elsewhere(home):
+        ready, figures, killed = _ask(home)
+        if as_json:
+            print_json({"fleet": None, "ready": ready, "figures": figures, "killed": killed})
+            return
+        console().print(f"the fleet at {url}: its processes are told of where it runs", markup=False, soft_wrap=True)
+        _print_figures(ready, figures, killed)
+        return
     state = fleet_state(home.folder)
     ready, figures, killed = _ask(home)
     if as_json:
@@ -114,6 +122,12 @@ def status(folder: Path | None, *, as_json: bool) -> None:
         [part.name, part.status, part.pid or "", part.restarts or "", part.reason] for part in state.parts
     ]
     console().print(table("", ["process", "status", "pid", "restarts", "last end"], rows))
+    _print_figures(ready, figures, killed)
+
+
+def _print_figures(ready: dict[str, Any], figures: dict[str, Any], killed: list[dict[str, Any]]) -> None:
+    from amas.cli.tree import table
+
     shown: list[list[object]] = [
         [name.replace("_", " "), round(value, 3)] for name, value in figures.items() if isinstance(value, (int, float))
     ]
@@ -143,6 +157,8 @@ def _ask(home: Home) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any
         api = Api.of(home)
         return api.get("/ready/orchestration"), api.get("/api/metrics"), api.get("/api/kill")["items"]
     except (FleetNotRunning, Refused) as error:
+        if elsewhere(home) and (error.act == "author" or isinstance(error, FleetNotRunning)):
+            raise
         return {"ready": False, "problems": [str(error)]}, {}, []
 
 

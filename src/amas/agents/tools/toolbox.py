@@ -133,6 +133,11 @@ class Toolbox:
 
     # -- the fleet's tools
 
+    def kind(self, tool: str) -> str:
+        """Return which kind a tool is of, "" for one that there is none of."""
+        spec = self._specs.get(names_of(tool))
+        return spec.kind if spec else ""
+
     def _spec(self, tool: str) -> ToolSpec:
         spec = self._specs.get(names_of(tool))
         if spec is None or ("/" in tool) != (spec.kind == "mcp"):
