@@ -192,7 +192,8 @@ def absolute(url: str) -> str:
     """Return the address of a repository; BackupUnknown where it is none."""
     if not url:
         raise BackupUnknown(
-            "nobody said where the back-ups are: give --to or --from, set AMAS_BACKUP_URL, or declare backup: in the fleet file"
+            "nobody said where the back-ups are: name the folder or s3://bucket/prefix (`backup --to`; `backups`, `verify` "
+            "and `restore --from`), set AMAS_BACKUP_URL, or have a fleet run whose file declares backup:"
         )
     if "://" not in url:
         return str(Path(url).expanduser().absolute())

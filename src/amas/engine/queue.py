@@ -201,7 +201,7 @@ class TaskQueue:
             case b"seen":
                 return bytes(answer[1])
             case b"conflict":
-                raise IdempotencyConflict(f"the idempotency key {key.key if key else ''!r} was used before with another body")
+                raise IdempotencyConflict("this idempotency key was used before with another body")
             case b"queue_full":
                 raise _queue_full(answer)
             case _:

@@ -25,6 +25,8 @@ START_MARGIN_S = 30.0
 STOP_MARGIN_S = 45.0
 """Beyond the hosts' drain: the control plane's, the engine's and the supervisor's own end."""
 
+ENDED_LOOK_S = 0.02
+"""Seconds between looks at whether the supervisor, which has stopped its fleet, has ended."""
 _KILLED_S = 10.0  # a killed process that is still there after this hangs in the kernel
 
 
@@ -43,7 +45,8 @@ class RunningFleet:
         """Stop the fleet and return once everything is gone, also when it ended by itself."""
         with contextlib.suppress(FleetNotRunning):
             await stop_fleet(self.home.folder, timeout_s=timeout_s)
-        await asyncio.to_thread(self._process.wait)
+        while self._process.poll() is None:  # noqa: ASYNC110  no thread waits for it: a program that ends can start none any more
+            await asyncio.sleep(ENDED_LOOK_S)
         if self._process.stdin:
             self._process.stdin.close()
 

@@ -202,8 +202,9 @@ async def open_stages(fleet: FleetState, phase: str, report: Report | None) -> N
     async with Engine(fleet.engine_url, cell=fleet.cell) as engine:
         opening, patience_s = Opening(engine, by="amas up", report=report or _silent), HostSettings.read().stage_s
         desired = await DesiredState(engine).read()
-        if desired.fleet is not None and desired.stage is not None:
-            await opening.open(last_stage(desired.fleet, phase), patience_s=patience_s)
+        upto = last_stage(desired.fleet, phase) if desired.fleet is not None else 0
+        if desired.stage is not None and upto:
+            await opening.open(upto, patience_s=patience_s)
         else:
             await opening.wait(patience_s=patience_s)
 
