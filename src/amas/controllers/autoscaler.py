@@ -22,6 +22,7 @@ from amas.engine.scaling import HostLoad, QueueSeen, ScalingState
 from amas.errors import DesiredChanged, RecordsError
 from amas.model.desired import Desired, Scale
 from amas.model.fleet import PoolSpec
+from amas.model.numbers import pool_named
 from amas.model.scaling import AUTOSCALER, Observation, PoolScaling, ScalingSpec, ScalingStep
 from amas.observe import events
 from amas.observe.logging import process_log
@@ -111,7 +112,7 @@ class Autoscaler:
         messages: dict[str, int] = {}
         if any(each.messages is not None for each in targets):
             for inbox, count in (await self._inboxes.backlog(now_ms=at_ms)).items():
-                name = inbox.rpartition("-")[0]
+                name = pool_named(inbox)
                 messages[name] = messages.get(name, 0) + count
         workflows = await self._state.open_workflows() if any(each.workflows is not None for each in targets) else 0
         hosts = await self._state.hosts(now_ms=at_ms)
