@@ -15,6 +15,7 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 import msgspec
 
 from amas.agents.context import Context, Suspended
+from amas.agents.grounds import workspace_of
 from amas.agents.insist import insist
 from amas.agents.mail import Acknowledge, Carry, MailCall, Receive, Subscribe
 from amas.agents.progress import NOTE_CHARS_MAX, ProgressPost
@@ -253,7 +254,8 @@ class TaskContext(Context):
     def workspace(self) -> Path:
         """The task's folder, below its workflow's."""
         if self._workspace is None:
-            self._workspace = self._services.workspaces / (self.spec.workflow_id or "tasks") / self.id
+            place = {"tenant": self.spec.tenant, "workflow_id": self.spec.workflow_id, "task_id": self.id}
+            self._workspace = workspace_of(self._services.workspaces, **place)
             self._workspace.mkdir(parents=True, exist_ok=True)
         return self._workspace
 

@@ -1,4 +1,4 @@
-"""The last thing that a control plane does: make the records hold all that the engine said, and say whether they do (M2).
+"""The last thing that a control plane does: make the records hold all that the engine said, and say whether they do.
 
 Hosts, duties and the API have ended by then, so nothing comes after what is looked at here. What is missing when the time is up
 isn't lost: it stands in the engine's journal, and the next start records it.
@@ -55,7 +55,7 @@ class _Progress:
         self.wanted = self.held = (0, 0)
 
     def why(self) -> str:
-        """Return what kept it from catching up: what failed last, and hasn't gone well since, wherever the end of the time fell."""
+        """Return what kept it from catching up: what failed last and went well no more, wherever the end of the time fell."""
         if self.fault:
             return self.fault
         return "the time was too short" if any(self.wanted) else "the engine hasn't said what its journal holds"

@@ -25,6 +25,7 @@ from amas.model.task import (
     Failure,
     JournaledStep,
     Json,
+    OnFailure,
     Submission,
     SubmitOptions,
     TaskKind,
@@ -78,6 +79,8 @@ class Held(NamedTuple):
     task: TaskView
     parked_on: tuple[str, ...]
     """The resources that it waits for while it is queued."""
+    tenant: str
+    """Whose it is, "" for nobody's: a sub-task is its workflow's, whatever was said with it."""
 
 
 class Exchange(NamedTuple):
@@ -106,7 +109,7 @@ def make_submission(  # noqa: PLR0913  one for each word of a submission
     priority: int = 1,
     delay_s: float = 0.0,
     pool: str = "",
-    on_failure: str = "fail",
+    on_failure: OnFailure = "fail",
     cost_s: float = 0.0,
     quorum: int = 0,
     kind: TaskKind = "work",
@@ -128,7 +131,7 @@ def make_submission(  # noqa: PLR0913  one for each word of a submission
             workflow_id=spec.workflow_id,
             parent_id=spec.parent_id,
             retries=spec.retry.retries,
-            on_failure=on_failure,  # type: ignore[arg-type]
+            on_failure=on_failure,
             tenant=spec.tenant,
             cost_ms=math.ceil(cost_s * 1000) if cost_s else 0,
             reserves=list(reserves) or None,
@@ -359,10 +362,10 @@ class TaskQueue:
 
     async def look(self, task_ids: Sequence[str]) -> list[Held | None]:
         """Return what the engine holds of each task, in order and in one round trip; None for what it doesn't know."""
-        names = (*_VIEW_FIELDS, "V")
+        names = (*_VIEW_FIELDS, "T", "V")
         answers = await self._engine.read([("HMGET", self._engine.key("t", task_id), *names) for task_id in task_ids])
         return [
-            Held(_view(task_id, dict(zip(names, found, strict=True))), parked_on(found[0], found[-1])) if found[0] else None
+            _held(task_id, dict(zip(names, found, strict=True))) if found[0] else None
             for task_id, found in zip(task_ids, answers, strict=True)
         ]
 
@@ -481,6 +484,10 @@ def _flow(workflow_id: str, found: Sequence[bytes | None]) -> dict[str, Json]:
     }
 
 
+def _held(task_id: str, found: Mapping[str, bytes | None]) -> Held:
+    return Held(_view(task_id, found), parked_on(found["s"], found["V"]), (found["T"] or b"").decode())
+
+
 def _view(task_id: str, held: Mapping[str, bytes | None]) -> TaskView:
     def text(name: str) -> str:
         return (held[name] or b"").decode()
@@ -516,7 +523,7 @@ def _view(task_id: str, held: Mapping[str, bytes | None]) -> TaskView:
 
 
 def parked_on(state: bytes | None, place: bytes | None) -> tuple[str, ...]:
-    """Return the resources that a task in this state waits for, from its field `V`; `functions/05_resources.lua` writes it."""
+    """Return the resources that a task in this state waits for, from its field `V`; see `functions/05_resources.lua`."""
     if state != b"queued" or not place:
         return ()
     kind, *rest = _any.decode(place)

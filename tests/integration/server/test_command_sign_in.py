@@ -180,7 +180,7 @@ class Liar(HostileProvider):
         self.told = about
 
         class Handler(base):  # type: ignore[misc, valid-type]
-            def do_POST(self) -> None:  # noqa: N802  the base class's name
+            def do_POST(self) -> None:
                 if self.path == "/device_authorization_endpoint":
                     provider.forms.append(parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode()))
                     codes = {"device_code": "d", "user_code": "WDJB-MJHT", "verification_uri": "https://login.example/device"}

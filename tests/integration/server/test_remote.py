@@ -393,6 +393,32 @@ async def test_a_session_ends_with_the_key_that_opened_it(client: httpx.AsyncCli
     assert (await sessions[1].one())["task_id"] == task_id
 
 
+async def test_found_agents_come_in_pages_while_they_come_and_go(client: httpx.AsyncClient, hands: Hands) -> None:
+    sessions = {name: await opened(client, name, labels={"lang": name[0]}) for name in ("a1", "a2", "b1", "b2", "b3")}
+
+    async def walk(limit: int, **query: Any) -> tuple[list[str], int]:
+        seen: list[str] = []
+        cursor: str | None = ""
+        pages = 0
+        while cursor is not None:
+            page = (await client.get("/api/remote/agents", params={"limit": limit, "cursor": cursor, **query})).json()
+            assert len(page["items"]) <= limit
+            seen, cursor, pages = [*seen, *(one["id"] for one in page["items"])], page["next"], pages + 1
+        return seen, pages
+
+    everybody = [*(f"remote.{name}" for name in sessions), "coordinator-1", "worker-1", "worker-2"]
+    assert await walk(100) == (everybody, 1)
+    assert [await walk(limit) for limit in (1, 3, 8)] == [(everybody, 8), (everybody, 3), (everybody, 1)]
+    assert await walk(2, label="lang in (b)") == (everybody[2:5], 2)
+    assert await walk(1, status="idle", label="pool=worker") == (["worker-1", "worker-2"], 2)
+    first = (await client.get("/api/remote/agents", params={"limit": 2})).json()
+    for name in ("a2", "b1"):
+        gone = sessions[name]
+        assert (await client.delete(f"{SESSIONS}/{gone.id}", headers=gone.headers)).status_code == 200
+    rest = (await client.get("/api/remote/agents", params={"cursor": first["next"]})).json()
+    assert [one["id"] for one in rest["items"]] == everybody[3:]
+
+
 async def test_agents_are_found_beside_the_fleets_own(client: httpx.AsyncClient, hands: Hands) -> None:
     await opened(client, "a", labels={"gpu": "a100"})
 

@@ -4,11 +4,11 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
+from http_served import Whole, bound, running
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Input, Sparkline, Static
 
@@ -103,28 +103,17 @@ async def test_a_fleet_that_is_gone_is_said_and_the_screen_stays() -> None:
 def test_an_engine_that_is_away_is_told_from_a_control_plane_that_is() -> None:
     over = threading.Event()
 
-    class Waits(BaseHTTPRequestHandler):
+    class Waits(Whole):
         def do_GET(self) -> None:
             if self.path != "/health":
                 over.wait(LIMIT_S)
-            self.send_response(200)
-            self.send_header("Content-Length", "2")
-            self.end_headers()
-            self.wfile.write(b"{}")
+            self.say(200, b"{}")
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Waits)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        told = Top(Api(f"http://127.0.0.1:{server.server_port}", timeout_s=0.5))._looked(VIEWS[0], {})
-    finally:
-        over.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with running(bound(Waits)) as url:
+        try:
+            told = Top(Api(url, timeout_s=0.5))._looked(VIEWS[0], {})
+        finally:
+            over.set()
     assert isinstance(told, Troubled) and "the control plane lives" in told.why
 
 
