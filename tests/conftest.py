@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import shutil
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LONG = ("fault", "e2e", "docs", "browser", "integration")
 """Folders whose tests start processes and wait for them, those that take longest first."""
-ONE_EACH = ("anyio_backend", "engine_url", "postgres")
+ONE_EACH = ("anyio_backend", "empty_history", "engine_url", "postgres")
 """What every test process has for itself: the tests that need it are too many for one."""
 
 
@@ -97,3 +98,27 @@ async def engine(engine_url: str) -> AsyncIterator[Engine]:
     """A connection to a cell that no other test uses."""
     async with Engine(engine_url, cell=uuid4().hex) as connection:
         yield connection
+
+
+@pytest.fixture(scope="session")
+def empty_history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with the history's tables and nothing in them, for this test process."""
+    from amas.records.database import Database
+    from amas.records.migrate import migrate
+
+    path = tmp_path_factory.mktemp("history") / "records.sqlite3"
+
+    async def make() -> None:
+        database = Database(f"sqlite:///{path}")
+        await migrate(database)
+        await database.close()
+
+    asyncio.run(make())
+    return path
+
+
+@pytest.fixture
+def sqlite_url(empty_history: Path, tmp_path: Path) -> str:
+    """The address of a history of the test's own; to make its tables anew would take four times as long."""
+    shutil.copyfile(empty_history, tmp_path / "records.sqlite3")
+    return f"sqlite:///{tmp_path}/records.sqlite3"

@@ -52,8 +52,8 @@ def fleet_of(*rules: AlertRule, hooks: tuple[Webhook, ...] = ()) -> FleetSpec:
 
 
 @pytest.fixture
-async def records(engine: Engine, tmp_path: Path) -> AsyncIterator[Records]:
-    async with await Records.open(f"sqlite:///{tmp_path / 'records.sqlite3'}", cell=engine.prefix) as opened:
+async def records(engine: Engine, sqlite_url: str) -> AsyncIterator[Records]:
+    async with await Records.open(sqlite_url, cell=engine.prefix) as opened:
         yield opened
 
 

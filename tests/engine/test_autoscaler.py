@@ -1,7 +1,6 @@
 """The autoscaler on a real engine, a sweep at a time, with a clock that only the tests move on."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -89,8 +88,8 @@ class Scaled:
 
 
 @pytest.fixture
-async def scaled(cell: Cell, tmp_path: Path) -> AsyncIterator[Scaled]:
-    async with await Records.open(f"sqlite:///{tmp_path / 'records.sqlite3'}") as records:
+async def scaled(cell: Cell, sqlite_url: str) -> AsyncIterator[Scaled]:
+    async with await Records.open(sqlite_url) as records:
         yield Scaled(cell, records)
 
 

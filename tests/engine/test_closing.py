@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -23,8 +22,8 @@ HOUR_S = 3600.0
 
 
 @pytest.fixture
-async def records(engine: Engine, tmp_path: Path) -> AsyncIterator[Records]:
-    async with await Records.open(f"sqlite:///{tmp_path / 'records.sqlite3'}", cell=engine.prefix) as opened:
+async def records(engine: Engine, sqlite_url: str) -> AsyncIterator[Records]:
+    async with await Records.open(sqlite_url, cell=engine.prefix) as opened:
         yield opened
 
 

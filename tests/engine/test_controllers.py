@@ -42,8 +42,8 @@ def queue(engine: Engine) -> TaskQueue:
 
 
 @pytest.fixture
-async def records(tmp_path: Path) -> AsyncIterator[Records]:
-    async with await Records.open(f"sqlite:///{tmp_path / 'records.sqlite3'}", busy_timeout_s=0.05) as opened:
+async def records(sqlite_url: str) -> AsyncIterator[Records]:
+    async with await Records.open(sqlite_url, busy_timeout_s=0.05) as opened:
         yield opened
 
 

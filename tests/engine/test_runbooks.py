@@ -46,9 +46,9 @@ def fleet_of(*books: RunBook) -> FleetSpec:
 
 
 @pytest.fixture
-async def records(engine: Engine, tmp_path: Path) -> AsyncIterator[Records]:
+async def records(engine: Engine, sqlite_url: str) -> AsyncIterator[Records]:
     cell = engine.prefix.removeprefix("amas:{").removesuffix("}")
-    async with await Records.open(f"sqlite:///{tmp_path / 'records.sqlite3'}", cell=cell) as opened:
+    async with await Records.open(sqlite_url, cell=cell) as opened:
         yield opened
 
 

@@ -7,7 +7,6 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,8 +78,8 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(cell: Cell, tmp_path: Path) -> AsyncIterator[Desk]:
-    async with await Records.open(f"sqlite:///{tmp_path / 'records.sqlite3'}", cell=cell.engine.prefix) as opened:
+async def desk(cell: Cell, sqlite_url: str) -> AsyncIterator[Desk]:
+    async with await Records.open(sqlite_url, cell=cell.engine.prefix) as opened:
         yield Desk(cell, opened)
 
 

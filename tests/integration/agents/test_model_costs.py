@@ -27,8 +27,8 @@ def _imported() -> None:
 
 
 @pytest.fixture
-async def records(tmp_path: Path) -> AsyncIterator[Records]:
-    async with await Records.open(f"sqlite:///{tmp_path}/records.sqlite3") as opened:
+async def records(sqlite_url: str) -> AsyncIterator[Records]:
+    async with await Records.open(sqlite_url) as opened:
         yield opened
 
 

@@ -75,8 +75,8 @@ def client_of(plane: ControlPlane, **more: Any) -> httpx.AsyncClient:
 
 
 @pytest.fixture
-async def records(engine: Engine, tmp_path: Path) -> AsyncIterator[Records]:
-    async with await Records.open(f"sqlite:///{tmp_path}/records.sqlite3", cell=engine.prefix) as opened:
+async def records(engine: Engine, sqlite_url: str) -> AsyncIterator[Records]:
+    async with await Records.open(sqlite_url, cell=engine.prefix) as opened:
         yield opened
 
 
