@@ -34,7 +34,12 @@ class Pinned(http.client.HTTPConnection):
         if self._secure:
             tls = _trusted().wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
             self.sock = tls  # so that a handshake a byte at a time can be ended, too
+            self._go_on()
             tls.do_handshake()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Raise ConnectionAbortedError where the end came before there was a socket to shut down."""
         if self._ended:
             self.close()
             raise ConnectionAbortedError("the attempt was stopped")

@@ -115,8 +115,8 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, reach: Reach, tim
         port = parts.port or (443 if parts.scheme == "https" else 80)
         address = resolved(host, port, reach=reach)
         connection = (_Tls if parts.scheme == "https" else _Plain)(host, port, timeout=timeout_s)
-        connection.pinned = address
-        end = Timer(timeout_s, connection.cut, [late])
+        connection.pinned, connection.late = address, late
+        end = Timer(timeout_s, connection.cut, [])
         end.start()
         try:
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -148,10 +148,17 @@ class _Cut:
 
     sock: socket.socket | None
     pinned: tuple[str, int] = ("", 0)
+    late: Event
 
-    def cut(self, late: Event) -> None:
+    def begin(self, sock: socket.socket) -> None:
+        """Go on over `sock`, which can be cut off from now on; TimeoutError where that came before there was one."""
+        self.sock = sock
+        if self.late.is_set():
+            raise TimeoutError("it was too late")
+
+    def cut(self) -> None:
         """Have what reads or writes find the connection closed, and say that it was too late."""
-        late.set()
+        self.late.set()
         if self.sock is not None:
             with suppress(OSError):  # it ended this moment
                 socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
@@ -159,12 +166,12 @@ class _Cut:
 
 class _Plain(_Cut, HTTPConnection):
     def connect(self) -> None:
-        self.sock = socket.create_connection(self.pinned, self.timeout)
+        self.begin(socket.create_connection(self.pinned, self.timeout))
 
 
 class _Tls(_Cut, HTTPSConnection):
     def connect(self) -> None:
         raw = socket.create_connection(self.pinned, self.timeout)
         tls = ssl.create_default_context().wrap_socket(raw, server_hostname=self.host, do_handshake_on_connect=False)
-        self.sock = tls  # so that a handshake a byte at a time can be cut off, too
+        self.begin(tls)  # so that a handshake a byte at a time can be cut off, too
         tls.do_handshake()

@@ -42,8 +42,8 @@ class Place(NamedTuple):
     def ask(self, method: str, path: str, said: Any = None) -> Said:
         """Return the answer to one request; SecretUnreadable where there is none."""
         connection = self._connection()
-        late = Timer(TIMEOUT_S, _cut, [connection])  # a socket's own time-out counts from the last byte
-        late.start()
+        end = Timer(TIMEOUT_S, connection.cut)  # a socket's own time-out counts from the last byte
+        end.start()
         try:
             body = None if said is None else msgspec.json.encode(said)
             at = urlsplit(self.url).path.rstrip("/")
@@ -57,16 +57,16 @@ class Place(NamedTuple):
             why = "what it is to be sent, such as the token, has characters that no HTTP header may have: mend that"
             raise SecretUnreadable(self.reference, f"{connection.host} can't be asked: {why}") from None
         finally:
-            late.cancel()
+            end.cancel()
             connection.close()
         return Said(answer.status, as_object(_decoded(read)))
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def _connection(self) -> "_Plain | _Tls":
         try:
             parts = urlsplit(self.url)
             scheme, host, port = parts.scheme, parts.hostname or "", parts.port
             if scheme == "http":
-                return http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
+                return _Plain(host, port, timeout=TIMEOUT_S)
             if scheme == "https":
                 context = ssl.create_default_context(cafile=self.authorities or None)
                 return _Tls(host, port, timeout=TIMEOUT_S, context=context)
@@ -91,18 +91,35 @@ def _decoded(read: bytes) -> Any:
         return {}
 
 
-class _Tls(http.client.HTTPSConnection):
-    """A connection whose handshake can be cut off."""
+class _Cut(http.client.HTTPConnection):
+    """A connection that another thread may end, however far it has come."""
 
+    late = False
+
+    def begin(self) -> None:
+        """Go on over the socket, which can be cut off from now on; TimeoutError where that came before there was one."""
+        if self.late:
+            raise TimeoutError("it took too long")
+
+    def cut(self) -> None:
+        """Have what reads or writes find the connection closed."""
+        self.late = True
+        if self.sock is not None:
+            with suppress(OSError):  # it ended this moment
+                socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+
+
+class _Plain(_Cut):
+    def connect(self) -> None:
+        super().connect()
+        self.begin()
+
+
+class _Tls(_Cut, http.client.HTTPSConnection):
     _context: ssl.SSLContext
 
     def connect(self) -> None:
         http.client.HTTPConnection.connect(self)
         self.sock = tls = self._context.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
+        self.begin()  # so that a handshake a byte at a time can be cut off, too
         tls.do_handshake()
-
-
-def _cut(connection: http.client.HTTPConnection) -> None:
-    if connection.sock is not None:
-        with suppress(OSError):  # it ended this moment
-            socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
