@@ -30,6 +30,8 @@ HELD_UP_S = 2.0
 ANSWER_MIN_S = 0.5
 """What a beat may take at least. Otherwise it may take a beat's time: a connection that swallows one, without a word, must leave
 time in the lease for another connection and another beat."""
+JOIN_S, JOIN_LOOK_S = 10.0, 0.01
+"""Seconds for which a stop waits for the thread, which is a beat that is under way at most, and between looks at it."""
 STACK_CHARS_MAX = 4096
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -79,7 +81,9 @@ class LeaseKeeper:
         """Stop beating and wait for the thread."""
         self._stopping = True
         self._stop()
-        await asyncio.to_thread(self._thread.join, 10.0)
+        until_s = monotonic_s() + JOIN_S
+        while self._thread.is_alive() and monotonic_s() < until_s:  # noqa: ASYNC110  a program that ends has no executor to join it
+            await asyncio.sleep(JOIN_LOOK_S)
 
     def _run(self) -> None:
         try:

@@ -60,7 +60,7 @@ def text(app: Top, where: str) -> str:
 async def test_keys_lead_from_the_figures_to_a_failed_task(served: ControlPlane) -> None:  # noqa: F811
     hands = Hands(served)
     await hands.register()
-    async with serving(served) as (port, _), screen(port) as (app, pilot), httpx.AsyncClient() as client:
+    async with serving(served) as (port, _), screen(port) as (app, pilot), httpx.AsyncClient(timeout=60) as client:
         await until(pilot, lambda: "agents 3: 0 working, 3 idle" in text(app, "#figures"))
         await until(pilot, lambda: any(line.startswith("worker  2") for line in lines(app)))
         body = {"capability": WORK, "title": "paint \x1b[31mred", "retry": {"retries": 0}}
