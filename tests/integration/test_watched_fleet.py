@@ -10,14 +10,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any, NamedTuple
 
 import httpx
 import pytest
 import yaml
+from http_served import Whole, bound, running
 from model_server import call, model_server, text
 from otlp_receiver import OtlpReceiver, Span
 from prometheus_server import PROMETHEUS, prometheus, query
@@ -43,35 +42,23 @@ class Server:
 
     def __init__(self) -> None:
         self.told: dict[str, list[str]] = {}
+        self.url = ""
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Whole):
             def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["Content-Length"]))
+                self.read()
                 outer.told.setdefault(self.path, []).append(self.headers.get("traceparent", ""))
-                self.send_response(200)
-                self.send_header("Content-Length", "2")
-                self.end_headers()
-                self.wfile.write(b"{}")
+                self.say(200, b"{}")
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
+        self.http = bound(Handler)
 
 
 @contextmanager
 def serving() -> Iterator[Server]:
     server = Server()
-    thread = Thread(target=server.http.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with running(server.http) as server.url:
         yield server
-    finally:
-        server.http.shutdown()
-        thread.join()
-        server.http.server_close()
 
 
 def declare(folder: Path, model_url: str, service_url: str) -> None:
@@ -199,14 +186,14 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
         patch.setenv("OTEL_TRACES_SAMPLER_ARG", "0")  # of what begins here, such as the remote agent's calls, none
         patch.setenv("PYTHONPATH", str(SAMPLES))
         patch.setenv("OPENAI_API_KEY", "none")
-        running = asyncio.run(start_fleet(request_for(str(folder / "fleet.yaml"), home, ports=(0, 0))))
+        fleet = asyncio.run(start_fleet(request_for(str(folder / "fleet.yaml"), home, ports=(0, 0))))
         try:
             state = fleet_state(home.folder)
             with watching(folder / "prometheus", state.metrics_port) as url:
                 results, places = asyncio.run(work(state.api_url))
                 missing = empty_panels(url) if url else []
         finally:
-            asyncio.run(running.stop())
+            asyncio.run(fleet.stop())
     logged = [json.loads(line) for path in home.logs.glob("host*.jsonl") for line in path.read_text().splitlines()]
     return Ran(receiver, service, results, places, logged, missing)
 

@@ -17,6 +17,7 @@ from amas.errors import DependencyUnknown, EngineError, IdempotencyConflict, Que
 from amas.model.fleet import own_queue
 from amas.model.journal import ProgressNote, WorkflowOpening
 from amas.model.limits import Reserve, Usage
+from amas.model.numbers import pool_named
 from amas.model.states import TaskState, WorkflowState
 from amas.model.task import (
     Claimed,
@@ -25,6 +26,7 @@ from amas.model.task import (
     Failure,
     JournaledStep,
     Json,
+    OnFailure,
     Submission,
     SubmitOptions,
     TaskKind,
@@ -108,7 +110,7 @@ def make_submission(  # noqa: PLR0913  one for each word of a submission
     priority: int = 1,
     delay_s: float = 0.0,
     pool: str = "",
-    on_failure: str = "fail",
+    on_failure: OnFailure = "fail",
     cost_s: float = 0.0,
     quorum: int = 0,
     kind: TaskKind = "work",
@@ -130,7 +132,7 @@ def make_submission(  # noqa: PLR0913  one for each word of a submission
             workflow_id=spec.workflow_id,
             parent_id=spec.parent_id,
             retries=spec.retry.retries,
-            on_failure=on_failure,  # type: ignore[arg-type]
+            on_failure=on_failure,
             tenant=spec.tenant,
             cost_ms=math.ceil(cost_s * 1000) if cost_s else 0,
             reserves=list(reserves) or None,
@@ -200,7 +202,7 @@ class TaskQueue:
             case b"seen":
                 return bytes(answer[1])
             case b"conflict":
-                raise IdempotencyConflict(f"the idempotency key {key.key if key else ''!r} was used before with another body")
+                raise IdempotencyConflict("this idempotency key was used before with another body")
             case b"queue_full":
                 raise _queue_full(answer)
             case _:
@@ -351,7 +353,7 @@ class TaskQueue:
 
     async def score(self, gate_id: str, number: int, score: float, agent_ids: Iterable[str]) -> None:
         """Count what a gate thought in round `number` of these agents' work, where a pool of theirs is part of a roll-out."""
-        pools = sorted({agent_id.rpartition("-")[0] for agent_id in agent_ids})
+        pools = sorted({pool_named(agent_id) for agent_id in agent_ids})
         await self._engine.call("score", gate_id, number, f"{score:.6f}", *pools)
 
     async def task(self, task_id: str) -> TaskView | None:

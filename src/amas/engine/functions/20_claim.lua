@@ -1,6 +1,11 @@
--- Tasks handed to hosts.
+-- Tasks handed to hosts. Shares: P:killed of 63_kill.lua, which a claim only looks for.
 
 local NEW = '\000\194'   -- msgpack: no failures, nothing to resume
+
+-- Whether anything may be there that a claim has to respect, or to do: one look instead of five, and mostly there is nothing.
+local function anything_special()
+  return call('EXISTS', P .. ':choosy', P .. ':held', P .. ':killed', P .. ':scopes', P .. ':chores') > 0
+end
 
 -- claim: hand queued tasks to a host's free agents.
 --   caller: TaskQueue.claim.  ARGV: now, host, groups [[queues, agent ids (one for each free slot)]...]
@@ -10,11 +15,13 @@ local function claim(keys, args)
   begin(keys, args)
   local host = args[2]
   if not call('ZSCORE', P .. ':hosts', host) then return 'lost' end
-  local choosy, back = call('EXISTS', P .. ':choosy') == 1, {}
-  local anything_held, killed = call('EXISTS', P .. ':held') == 1, healing.killed()
+  local special, back = anything_special(), {}
+  local choosy = special and call('EXISTS', P .. ':choosy') == 1
+  local anything_held = special and call('EXISTS', P .. ':held') == 1
+  local killed = special and healing.killed()
   local out, journal, running, asked, handed = {}, {}, {}, 0, 0
   local holder = '\n' .. host .. '\n'
-  resources.look_for_scopes()
+  if special then resources.look_for_scopes() end
   local routes = routing.read()
 
   -- queued -> running, by `agent`; false when the task is gone, not queued any more, of a workflow that is held, or lacks a resource.
@@ -71,7 +78,7 @@ local function claim(keys, args)
     if handed > 0 then count('claimed', handed) end
     commit('claim', {'h', host, 'b', array_header(handed) .. table.concat(journal)})
   end
-  if handed < asked then tend_in_passing(keys, args) end
+  if handed < asked and (special or handed > 0 or R.res) then tend_in_passing(keys, args) end   -- else there are no chores
   return array_header(handed) .. table.concat(out)
 end
 
