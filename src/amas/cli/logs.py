@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 FOLLOW_EVERY_S = 0.3
+SLIP = 0.9
+"""How alike names are of which one is the other, mistyped."""
 AGAIN_S = 1.0
 """Between streams of a fleet elsewhere, which end with its control plane."""
 LINES, LINES_MAX, LINES_AFAR_MAX = 50, 100_000, 1000
@@ -142,10 +144,12 @@ def _at(line: dict[str, Any]) -> str:
 
 
 def _by(asked: Asked, seen: set[str]) -> str:
-    """Return whose lines there are none of, and who may be meant."""
+    """Return whose lines there are none of, and who may be meant where it looks like a slip: many agents never say a word."""
     if len(asked.agents) != 1:
         return ""
-    return f" by {asked.agents[0]}{did_you_mean(asked.agents[0], seen - {''}) if asked.agents[0] not in seen else ''}"
+    pool, _, number = asked.agents[0].rpartition("-")
+    others = {one for one in seen if one.rpartition("-")[2] == number and one.rpartition("-")[0] != pool}
+    return f" by {asked.agents[0]}{did_you_mean(asked.agents[0], others, cutoff=SLIP) if asked.agents[0] not in seen else ''}"
 
 
 def _new_lines(follower: Follower) -> Iterator[dict[str, Any]]:
