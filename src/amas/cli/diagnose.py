@@ -9,9 +9,11 @@ from urllib.parse import urlencode
 import typer
 
 from amas.cli.api import Api, home_at
-from amas.cli.output import console, print_json
+from amas.cli.output import console, moment, print_json
 
 SHOWN_MAX = 10
+LASTS_S = 5.0
+"""As long as a sweep must be under way to be shown with where it is."""
 HELD_UP_S = 2.0
 """As late as a host's loop must be for the host to log where its code is (`agents.lease`)."""
 
@@ -31,6 +33,17 @@ def diagnose(folder: Path | None, *, as_json: bool) -> None:
         f"engine {engine['version']}: answered in {_ms(engine['answered_s'])}, {engine['keys']:,} keys, "
         f"{engine['memory_bytes'] / 2**20:,.0f} MiB, {engine['clients']} clients"
     )
+    _print_duties(found)
+    _print_hosts(found["hosts"])
+    _print_engine(engine)
+    _table(
+        "Oldest tasks",
+        ("task", "is", "where", "for", "at"),
+        ((each["id"], each["what"], each["where"], f"{each['for_s']:,.0f} s", each["at"]) for each in found["stuck"]),
+    )
+
+
+def _print_duties(found: dict[str, Any]) -> None:
     _table(
         "Duties",
         ("duty", "doing", "late", "mean", "longest", "troubles"),
@@ -39,17 +52,33 @@ def diagnose(folder: Path | None, *, as_json: bool) -> None:
             for each in sorted(found["duties"], key=lambda each: -each["late_s"])
         ),
     )
+    duties = {each["name"]: each for each in found["duties"]}
+    _table(
+        "Sweeps that last",
+        ("duty", "for", "at"),
+        (
+            (task["name"], _ms(duties[task["name"]]["for_s"]), task["at"])
+            for task in found["tasks"]
+            if task["name"] in duties and _lasts(duties[task["name"]])
+        ),
+    )
+
+
+def _print_hosts(hosts: list[dict[str, Any]]) -> None:
     _table(
         "Hosts",
         ("host", "loop late", "lease left", "running", "troubled"),
         (
             (host["id"], _ms(host["loop_lag_s"]), f"{host['lease_left_s']:.1f} s", str(host["running"]), str(host["troubled"]))
-            for host in found["hosts"]
+            for host in hosts
         ),
     )
-    for late in (host["id"] for host in found["hosts"] if host["loop_lag_s"] > HELD_UP_S):
+    for late in (host["id"] for host in hosts if host["loop_lag_s"] > HELD_UP_S):
         where = f"amas logs --grep '{late} .*event=host_held_up' says where"
         console().print(f"{late} stands still, in an agent's code: {where}", soft_wrap=True)
+
+
+def _print_engine(engine: dict[str, Any]) -> None:
     _table(
         "Slowest in the engine, in all",
         ("what", "calls", "mean", "in all"),
@@ -59,9 +88,9 @@ def diagnose(folder: Path | None, *, as_json: bool) -> None:
         ),
     )
     _table(
-        "Oldest tasks",
-        ("task", "is", "where", "for"),
-        ((each["id"], each["what"], each["where"], f"{each['for_s']:,.0f} s") for each in found["stuck"]),
+        "Slow in the engine, one by one",
+        ("when", "what", "took"),
+        ((moment(each["at_ms"]), each["name"], _ms(each["micros"] / 1e6)) for each in engine["slow_calls"][:SHOWN_MAX]),
     )
 
 
@@ -78,6 +107,13 @@ def profile(folder: Path | None, seconds: float, output: Path | None) -> None:
     except OSError as error:
         raise typer.BadParameter(f"{output} can't be written: {error.strerror}", param_hint="--output") from error
     console().print(f"{output}: open it on https://www.speedscope.app", soft_wrap=True)
+
+
+def _lasts(duty: dict[str, Any]) -> bool:
+    """Return whether a sweep takes longer than those before it."""
+    for_s: float = duty["for_s"]
+    longest_s: float = duty["longest_s"]
+    return duty["doing"] == "sweeps" and for_s > max(LASTS_S, 2 * longest_s)
 
 
 def _ms(seconds: float) -> str:

@@ -14,7 +14,7 @@ import typer
 from amas.cli.api import Api, elsewhere, home_at, quoted
 from amas.cli.output import Away, console, json_text, remark
 from amas.cli.times import moment_of
-from amas.errors import AmasError, InputUnusable
+from amas.errors import AmasError, FleetNotRunning, InputUnusable
 from amas.model.meant import did_you_mean
 from amas.observe.logfiles import Follower
 from amas.observe.logging import LEVELS
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 FOLLOW_EVERY_S = 0.3
+SLIP = 0.9
+"""How alike names are of which one is the other, mistyped."""
 AGAIN_S = 1.0
 """Between streams of a fleet elsewhere, which end with its control plane."""
 LINES, LINES_MAX, LINES_AFAR_MAX = 50, 100_000, 1000
@@ -95,6 +97,7 @@ def _told_afar(asked: Asked, api: Api, *, lines: int, follow: bool) -> Iterator[
     if not follow:
         yield from api.get(path, limit=limit)["lines"]
         return
+    api.get("/health")  # somebody is there; whoever goes away later comes back
     last, away, came = "", Away(), False
     while True:
         try:
@@ -103,6 +106,7 @@ def _told_afar(asked: Asked, api: Api, *, lines: int, follow: bool) -> Iterator[
                 away.over()
                 yield line
             came = True
+            away.told(FleetNotRunning("the fleet that AMAS_URL names has ended the stream"))
         except AmasError as error:
             if not came:
                 raise
@@ -142,10 +146,12 @@ def _at(line: dict[str, Any]) -> str:
 
 
 def _by(asked: Asked, seen: set[str]) -> str:
-    """Return whose lines there are none of, and who may be meant."""
+    """Return whose lines there are none of, and who may be meant where it looks like a slip: many agents never say a word."""
     if len(asked.agents) != 1:
         return ""
-    return f" by {asked.agents[0]}{did_you_mean(asked.agents[0], seen - {''}) if asked.agents[0] not in seen else ''}"
+    pool, _, number = asked.agents[0].rpartition("-")
+    others = {one for one in seen if one.rpartition("-")[2] == number and one.rpartition("-")[0] != pool}
+    return f" by {asked.agents[0]}{did_you_mean(asked.agents[0], others, cutoff=SLIP) if asked.agents[0] not in seen else ''}"
 
 
 def _new_lines(follower: Follower) -> Iterator[dict[str, Any]]:

@@ -73,7 +73,14 @@ def options(
 
 @app.command()
 def up(
-    fleet: FleetOption = "amas",
+    fleet: Annotated[
+        str,
+        typer.Option(
+            "--fleet",
+            help="A fleet file, or the name of one that ships with amas; by default what was applied here last, else `amas`.",
+            autocompletion=complete.fleets,
+        ),
+    ] = "",
     home: HomeOption = None,
     port: Port = None,
     metrics_port: MetricsPort = None,

@@ -15,6 +15,7 @@ from pathlib import Path
 from amas.engine.child import die_with_parent, last_lines, log_size
 from amas.engine.embedded import STOP_S, EmbeddedEngine
 from amas.errors import AmasError, EngineError, StartFailed
+from amas.model.fleet import FleetSpec
 from amas.platforms.local.home import FleetState, Home
 from amas.platforms.local.ready import MARK, READY_FD, READY_LINE, marked, new_mark
 from amas.platforms.local.request import StartRequest
@@ -27,6 +28,8 @@ MODEL_STOP_S = 5.0
 """The local model keeps nothing; an answer that is under way is asked for again."""
 DEPOSE_S = 3.0
 """A leader's lease: after that its word isn't needed any more."""
+SAID = "amas: "
+"""How a program of ours begins the sentence that it ends with."""
 DRAIN_MARGIN_S = 5.0
 """Beyond a host's own drain, to give back what it couldn't finish."""
 
@@ -73,8 +76,8 @@ async def load_functions(url: str, cell: str) -> None:
         await engine.check(load=True)
 
 
-async def declare_fleet(url: str, request: StartRequest) -> None:
-    """Let what the request's file declares be what is wanted."""
+async def declare_fleet(url: str, request: StartRequest) -> FleetSpec:
+    """Let what the request's file declares be what is wanted, unless what was goes on; return what is wanted."""
     from amas.engine.connection import Engine
     from amas.engine.desired import DesiredState, Wish
 
@@ -82,10 +85,19 @@ async def declare_fleet(url: str, request: StartRequest) -> None:
     async with Engine(url, cell=request.cell) as engine:
         state = DesiredState(engine)
         found = await state.read()
-        if found.fleet != request.fleet:
-            await state.apply(request.fleet, by="amas up", why=f"started with {request.fleet_file}")
-        first = [Wish("closed", None), Wish("stage", 0 if len(request.fleet.stages) > 1 else None)]
+        fleet = found.fleet if request.keeps and found.fleet is not None else request.fleet
+        if found.fleet != fleet:
+            await state.apply(fleet, by="amas up", why=f"started with {request.fleet_file}")
+        first = [Wish("closed", None), Wish("stage", 0 if len(fleet.stages) > 1 else None)]
         await state.change(first, by="amas up", why="a start from the first stage")
+        return fleet
+
+
+def file_of(fleet: FleetSpec, shipped: str) -> str:
+    """Return the path of the file that declares a fleet; `shipped`: of one that ships with amas, whose kin go by bare names."""
+    if not fleet.file:  # it came over the API
+        return shipped
+    return fleet.file if "/" in fleet.file else str(Path(shipped).with_name(f"{fleet.file}.yaml"))
 
 
 def embedded_engine(request: StartRequest, home: Home) -> EmbeddedEngine:
@@ -103,8 +115,10 @@ def _control_plane(request: StartRequest, home: Home, state: FleetState) -> Chil
         """Start it; before its first start the engine is told what this fleet is, and never again: others may change it."""
         nonlocal told
         if request.fleet is not None and not told:
-            await declare_fleet(state.engine_url, request)
+            fleet = await declare_fleet(state.engine_url, request)
             told = True
+            if request.keeps:
+                state.name, state.fleet_file = fleet.name, file_of(fleet, request.fleet_file)
         return await program.spawn()
 
     async def died(process: Process) -> None:
@@ -185,6 +199,8 @@ class Program:
     def failure(self, exit_code: int) -> AmasError:
         """Return the error that says how the program ended and its log's last words."""
         lines = last_lines(self._home.logs / f"{self.name}.log", count=3, since=self._log_start)
+        if exit_code > 0 and lines and lines[-1].startswith(SAID):  # it has said itself what is wrong
+            return StartFailed(f"{self.name} can't start: {lines[-1].removeprefix(SAID)}")
         how = f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with exit code {exit_code}"
         return StartFailed(f"{self.name} {how}: {' / '.join(lines) or 'its log is empty'}")
 

@@ -20,6 +20,8 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     """An absolute path to a fleet file that was checked already."""
     fleet: FleetSpec | None = None
     """What the file declares; it is wanted from this start on. None: what was wanted before still is."""
+    keeps: bool = False
+    """Whether a fleet that was applied before goes on as it is wanted; `fleet` is then for an engine that knows of none."""
     hosts: int = 1
     engine_url: str = ""
     """Empty: an embedded one."""
@@ -58,8 +60,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 Report = Callable[[Event], None]
 
 
-def request_for(fleet: str, home: Home, *, ports: Ports, bound: bool = False) -> StartRequest:
-    """Return what the supervisor is asked for, after checking the fleet file and every setting."""
+def request_for(fleet: str, home: Home, *, ports: Ports, bound: bool = False, keeps: bool = False) -> StartRequest:
+    """Return what the supervisor is asked for, after checking the fleet file and every setting.
+
+    `keeps`: what was applied last goes on; how many hosts that has is known once its engine runs, so it begins with one.
+    """
     from amas.artifacts.store import ArtifactStore
     from amas.fleet.load import find_fleet, load_fleet
     from amas.platforms.local.model import check_installed
@@ -75,7 +80,8 @@ def request_for(fleet: str, home: Home, *, ports: Ports, bound: bool = False) ->
         home=str(home.folder),
         fleet_file=str(path),
         fleet=spec,
-        hosts=spec.hosts,
+        keeps=keeps,
+        hosts=1 if keeps else spec.hosts,
         engine_url=engine.url,
         engine_binary=str(engine.binary or ""),
         engine_start_s=engine.start_s,
