@@ -19,8 +19,15 @@ from amas.platforms.local.request import Event, Ports, Report, request_for
 from amas.settings import HostSettings, RecordsSettings
 
 
+FIRST_FLEET = "amas"
+"""What `amas up` starts in a home where no fleet was ever wanted."""
+
+
 def up(fleet: str, folder: Path | None, *, ports: Ports, phase: str, foreground: bool, as_json: bool) -> None:
-    """Start a fleet, its stages one after the other up to `phase`, and say where it is; go on with one that isn't there yet."""
+    """Start a fleet, its stages one after the other up to `phase`, and say where it is; go on with one that isn't there yet.
+
+    `fleet`: "" goes on with what was applied in this home last, and is the blueprint `amas` where nothing was.
+    """
     from amas.platforms.local import opening  # with the engine's driver, which takes a while to import
 
     home = home_at(folder)
@@ -30,9 +37,10 @@ def up(fleet: str, folder: Path | None, *, ports: Ports, phase: str, foreground:
         if asyncio.run(opening.reached(state)) is None:
             raise FleetAlreadyRunning(f"a fleet runs in {home.folder} already: `amas status` shows it, `amas down` stops it")
     else:
-        request = request_for(fleet, home, ports=ports)
+        request = request_for(fleet or FIRST_FLEET, home, ports=ports, keep=not fleet)
         assert request.fleet is not None
-        opening.last_stage(request.fleet, phase)  # a wrong word is refused before anything starts
+        if not request.keep:
+            opening.last_stage(request.fleet, phase)  # a wrong word is refused before anything starts
         if foreground:
             asyncio.run(opening.run_in_stages(request, phase, None if as_json else _say))
             return
@@ -44,6 +52,8 @@ def up(fleet: str, folder: Path | None, *, ports: Ports, phase: str, foreground:
         print_json(msgspec.to_builtins(state))
     else:
         console().print(f"fleet [bold]{state.name}[/bold] is up: {state.api_url}  data in {home.folder}")
+        if state.kept:
+            console().print("as it was applied last; amas up --fleet FILE, or amas apply FILE, declares another", markup=False)
         if look_back:
             from amas.cli.recover import tell_what_is_lost  # with the records' library, which takes longer than all the rest
 

@@ -73,7 +73,7 @@ def options(
 
 @app.command()
 def up(
-    fleet: FleetOption = "amas",
+    fleet: FleetOption = "",
     home: HomeOption = None,
     port: Port = None,
     metrics_port: MetricsPort = None,
@@ -84,7 +84,7 @@ def up(
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay attached; Ctrl-C stops the fleet.")] = False,
     json: Json = False,
 ) -> None:
-    """Start a fleet on this machine."""
+    """Start a fleet on this machine; without --fleet the one that was applied in this home last, at first `amas`."""
     from amas.cli import lifecycle
 
     lifecycle.up(fleet, home, ports=(port, metrics_port), phase=phase, foreground=foreground, as_json=json)

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from amas.engine.child import die_with_parent, last_lines, log_size
 from amas.engine.embedded import STOP_S, EmbeddedEngine
-from amas.errors import AmasError, EngineError, StartFailed
+from amas.errors import AmasError, EngineError, FleetError, StartFailed
+from amas.model.fleet import FleetSpec
 from amas.platforms.local.home import FleetState, Home
 from amas.platforms.local.ready import MARK, READY_FD, READY_LINE, marked, new_mark
 from amas.platforms.local.request import StartRequest
@@ -73,8 +74,8 @@ async def load_functions(url: str, cell: str) -> None:
         await engine.check(load=True)
 
 
-async def declare_fleet(url: str, request: StartRequest) -> None:
-    """Let what the request's file declares be what is wanted."""
+async def declare_fleet(url: str, request: StartRequest) -> FleetSpec | None:
+    """Let what the request's file declares be what is wanted; return what was wanted before where that is kept instead."""
     from amas.engine.connection import Engine
     from amas.engine.desired import DesiredState, Wish
 
@@ -82,10 +83,22 @@ async def declare_fleet(url: str, request: StartRequest) -> None:
     async with Engine(url, cell=request.cell) as engine:
         state = DesiredState(engine)
         found = await state.read()
-        if found.fleet != request.fleet:
+        kept = found.fleet if request.keep else None
+        if kept is None and found.fleet != request.fleet:
             await state.apply(request.fleet, by="amas up", why=f"started with {request.fleet_file}")
-        first = [Wish("closed", None), Wish("stage", 0 if len(request.fleet.stages) > 1 else None)]
+        first = [Wish("closed", None), Wish("stage", 0 if len((kept or request.fleet).stages) > 1 else None)]
         await state.change(first, by="amas up", why="a start from the first stage")
+        return kept
+
+
+def _go_on_with(kept: FleetSpec, state: FleetState) -> None:
+    """Let the state tell of the fleet that was wanted before."""
+    from amas.fleet.load import find_fleet
+
+    state.kept, state.name = True, kept.name
+    if kept.file:  # else it was declared over the API, and stands in no file
+        with suppress(FleetError):  # it may have been moved since: the engine knows what it said
+            state.fleet_file = str(find_fleet(kept.file))
 
 
 def embedded_engine(request: StartRequest, home: Home) -> EmbeddedEngine:
@@ -96,14 +109,15 @@ def embedded_engine(request: StartRequest, home: Home) -> EmbeddedEngine:
 
 def _control_plane(request: StartRequest, home: Home, state: FleetState) -> Child:
     command = [*request.program, "serve", str(home.folder)]
-    program = Program("control-plane", command, home, request.fleet_file, model_url=state.model_url)
+    program = Program("control-plane", command, home, lambda: state.fleet_file, model_url=state.model_url)
     told = False
 
     async def spawn() -> Process:
         """Start it; before its first start the engine is told what this fleet is, and never again: others may change it."""
         nonlocal told
         if request.fleet is not None and not told:
-            await declare_fleet(state.engine_url, request)
+            if (kept := await declare_fleet(state.engine_url, request)) is not None:
+                _go_on_with(kept, state)
             told = True
         return await program.spawn()
 
@@ -129,7 +143,7 @@ def host_name(number: int) -> str:
 def host_child(request: StartRequest, home: Home, state: FleetState, name: str) -> Child:
     """Return the part that is the host called `name`."""
     command = [*request.program, "host", str(home.folder), name]
-    program = Program(name, command, home, request.fleet_file, model_url=state.model_url)
+    program = Program(name, command, home, lambda: state.fleet_file, model_url=state.model_url)
     return Child(
         name, program.spawn, program.said_ready, program.failure, stop_s=request.drain_s + DRAIN_MARGIN_S, start_s=request.start_s
     )
@@ -143,7 +157,10 @@ def _model(request: StartRequest, home: Home, state: FleetState) -> Child:
 class Program:
     """A program of ours that runs from the data folder, writes to a log there, and may say that it is ready."""
 
-    def __init__(self, name: str, argv: Sequence[str], home: Home, fleet_file: str = "", *, model_url: str = "") -> None:
+    def __init__(
+        self, name: str, argv: Sequence[str], home: Home, fleet_file: Callable[[], str] = str, *, model_url: str = ""
+    ) -> None:
+        """`fleet_file`: what runs by then, "" where it doesn't matter."""
         self.name, self._argv, self._home, self._fleet_file = name, list(argv), home, fleet_file
         self._model = {"AMAS_MODEL_URL": model_url} if model_url else {}
         self._log_start = 0
@@ -196,7 +213,8 @@ class Program:
         self._transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(read_end, "rb"))
 
     def _environment(self, ready_fd: int) -> dict[str, str]:
-        beside = str(Path(self._fleet_file).parent) if self._fleet_file else ""
+        fleet_file = self._fleet_file()
+        beside = str(Path(fleet_file).parent) if fleet_file else ""
         paths = [path for path in (os.environ.get("PYTHONPATH", ""), beside) if path]  # a fleet file's agents lie beside it
         told = {READY_FD: str(ready_fd), MARK: self.mark}
         return os.environ | self._model | told | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
