@@ -18,7 +18,6 @@ from amas.platforms.local.home import Home
 from amas.platforms.local.request import Event, Ports, Report, request_for
 from amas.settings import HostSettings, RecordsSettings
 
-
 FIRST_FLEET = "amas"
 """What `amas up` starts in a home where no fleet was ever wanted."""
 
