@@ -1,7 +1,9 @@
 """`python -m benchmarks.read_load`: asks a control plane for reads at a steady rate, from a process of its own.
 
-Takes one JSON object on standard input, `{"url", "paths", "per_s", "seconds", "connections"}`, and writes one to standard output:
-by path, how many were answered, the milliseconds since a read was due (p50, p99, p99.9) and the bytes of its last answer.
+Takes one JSON object on standard input, `{"url", "paths", "per_s", "seconds", "connections", "keys"}`, and writes one to standard
+output: by path, how many were answered, the milliseconds since a read was due (p50, p99, p99.9) and the bytes of its last answer;
+so of `all`; and as `generator`, how late this process itself came to a read that was due. That is in every other figure too:
+where it is milliseconds, they say how busy the machine was, and not how quick the control plane is.
 
 Arrivals are open: a read is due by the clock and by chance, whatever became of those before it; while every connection is busy
 it waits, and its wait counts. Connections are kept alive. HTTP is spoken by hand: a client library takes more than the server.
@@ -31,6 +33,8 @@ class Request(msgspec.Struct, frozen=True):
     per_s: float
     seconds: float
     connections: int
+    keys: list[str] = []
+    """API keys, of which each read shows one by chance; none: it shows nothing."""
 
 
 class Connection(asyncio.Protocol):
@@ -51,7 +55,8 @@ class Connection(asyncio.Protocol):
     def ask(self, name: str, path: str, due_s: float) -> None:
         """Send a request that was due at a time of the loop's clock."""
         self._asked, self._seen, self._length = (name, due_s), b"", -1
-        self._transport.write(b"GET %s HTTP/1.1\r\nhost: localhost\r\n\r\n" % path.encode())  # type: ignore[attr-defined]
+        shown = self._load.shown()
+        self._transport.write(b"GET %s HTTP/1.1\r\nhost: localhost\r\n%s\r\n" % (path.encode(), shown))  # type: ignore[attr-defined]
 
     def data_received(self, data: bytes) -> None:
         self._seen += data
@@ -74,11 +79,17 @@ class Load:
         self._wanted, self._loop = wanted, asyncio.get_running_loop()
         self._draw = random.Random(7)
         self._waiting: deque[tuple[str, str, float]] = deque()
+        self._shown = [b"authorization: Bearer %s\r\n" % key.encode() for key in wanted.keys] or [b""]
         self._open = 0
         self._over: asyncio.Future[None] = self._loop.create_future()
         self.free: list[Connection] = []
         self.took_ms: dict[str, list[float]] = {name: [] for name in wanted.paths}
+        self.late_ms: list[float] = []
         self.bytes: dict[str, int] = {}
+
+    def shown(self) -> bytes:
+        """Return the header line by which a read says who asks."""
+        return self._draw.choice(self._shown)
 
     async def run(self) -> None:
         """Ask for as long as is wanted, and wait for the last answer; RuntimeError for an answer that isn't 200."""
@@ -92,6 +103,7 @@ class Load:
             await asyncio.sleep(max(0.0, due_s - self._loop.time()))
             while due_s <= self._loop.time():
                 name = draw.choice(names)
+                self.late_ms.append((self._loop.time() - due_s) * 1000)
                 self._ask(name, draw.choice(self._wanted.paths[name]), due_s)
                 due_s += draw.expovariate(self._wanted.per_s)
         async with asyncio.timeout(LIMIT_S):
@@ -131,7 +143,8 @@ async def drive(wanted: Request) -> dict[str, Any]:
         name: {"reads": len(took), **quantiles(took), "bytes": load.bytes[name]} for name, took in load.took_ms.items() if took
     }
     everything = [one for took in load.took_ms.values() for one in took]
-    return {**rows, "all": {"reads": len(everything), **quantiles(everything), "bytes": 0}}
+    totals = {"all": everything, "generator": load.late_ms}
+    return rows | {name: {"reads": len(took), **quantiles(took), "bytes": 0} for name, took in totals.items()}
 
 
 def main() -> None:

@@ -1,14 +1,15 @@
-"""`python -m benchmarks.web_page [--seconds N] [--day N]`: the web page over 30,000 agents, in a real Chromium.
+"""`python -m benchmarks.web_page [--only PART ...] [--seconds N] [--day N]`: the web page over 30,000 agents, in a real Chromium.
 
-Starts the fleet `blackroad`, and tells:
-- how soon the overview shows figures and the map its dots, with nothing kept by the browser (cold) and on the next visit (warm):
-  the time, and what doesn't depend on how busy the machine is: the requests, the bytes over the network and of script, and the
-  CPU time of the page's main thread until then, with the parts of it that scripts, styles and layout took;
-- frames on the map while a pointer wanders over it, as the fleet is and with every agent's status changing at each look: how many
-  a second, and the CPU time that one costs the main thread and the whole browser (which draws without a graphics card here);
-- the bytes and CPU time a second of a page that is only looked at;
-- what a page's memory and elements grow by in a simulated day: as many changes of the figures as a day has seconds, and a tenth
-  of a day's looks at the map, handed over as fast as the page takes them.
+Starts the fleet `blackroad`, and tells, part by part:
+- `first`: how soon the overview shows figures and the map its dots, with nothing kept by the browser (cold) and on the next visit
+  (warm): the time, and what doesn't depend on how busy the machine is: requests, bytes over the network and of script, and CPU
+  time of the page's main thread until then, with the parts that scripts, styles and layout took;
+- `frames`: frames on the map while a pointer wanders over it, as the fleet is and with every agent's status changing at each
+  look: how many a second, and the CPU time that one costs the main thread and the browser (which draws without a graphics card);
+- `quiet`: the bytes and CPU time a second of a page that is only looked at;
+- `day`: what a page's memory and elements grow by in a simulated day: as many changes of the figures as a day has seconds, and an
+  hour's looks at a map all of which changes, handed over as fast as the page takes them, and what is held at each third of the
+  way. What grows without end grows in each of them; what a page keeps by intention, or the browser for a while, doesn't.
 
 Milliseconds until something and frames a second want an idle machine; counts, bytes and CPU time don't.
 """
@@ -20,13 +21,16 @@ import math
 import random
 import shutil
 import statistics
+import sys
 import tempfile
 import urllib.request
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from playwright.async_api import Browser, CDPSession, Page, Route, async_playwright
 
+from amas.clock import monotonic_s
 from amas.fleet.load import load_fleet
 from amas.platforms.local.control import start_fleet
 from amas.platforms.local.home import Home
@@ -38,6 +42,14 @@ SIZE = {"width": 1440, "height": 900}
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 SEATED_S = 300.0
 DAY_S = 86_400
+DAY_LIMIT_S = 240.0
+"""A page that takes longer over its day is stuck."""
+SHARES = (0.1, 0.4, 0.7, 1.0)
+"""Of a day: the first tenth fills what the page keeps by intention, then each third of what is left tells what it adds."""
+MAPS = 16
+"""Different ones that take turns: a fresh one for each look would take longer to make than to draw."""
+COLLECTED = 3
+"""What one collection finds dead, the next may free: of canvases and answers, which the browser holds as well."""
 CPU_TIME = {"timeDomain": "threadTicks"}
 """Tasks' time is the thread's own then, whatever else the machine does."""
 LOOK_EVERY_S = 2
@@ -63,7 +75,9 @@ LONG = """() => { window.long_ms = []; new PerformanceObserver(list => list.getE
   .observe({ type: "longtask" }); }"""
 
 
-async def _seated(address: str, agents: int) -> None:
+async def seated(address: str, agents: int) -> None:
+    """Wait until so many agents are idle."""
+
     def idle() -> int:
         with urllib.request.urlopen(f"{address}/api/pools", timeout=30) as answer:
             return int(json.load(answer)["agents"]["idle"])
@@ -73,7 +87,7 @@ async def _seated(address: str, agents: int) -> None:
             await asyncio.sleep(0.1)
 
 
-async def _usable(browser: Browser, address: str, path: str, sign: str) -> dict[str, dict[str, float]]:
+async def usable(browser: Browser, address: str, path: str, sign: str) -> dict[str, dict[str, float]]:
     """Return what it takes from the address to what `sign` waits for: first with nothing kept, then on a second visit."""
     context = await browser.new_context(viewport=SIZE)
     told = {}
@@ -137,7 +151,7 @@ async def _browser_s(browser: Browser) -> float:
     return sum(float(one["cpuTime"]) for one in found)
 
 
-def _middle(found: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
+def middle(found: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
     """Return the median of each figure."""
     return {visit: {name: statistics.median(one[visit][name] for one in found) for name in found[0][visit]} for visit in found[0]}
 
@@ -160,17 +174,20 @@ class Looks:
     asked = "**/api/fleet/map"
 
     def __init__(self) -> None:
-        self._body = b""
+        self._bodies: list[bytes] = []
         self.taken = -1
         """Looks that the page is done with: it takes the next one after them."""
 
     async def __call__(self, route: Route) -> None:
         """Answer with the map as it was at first, but for the statuses."""
         self.taken += 1
-        body = self._body = self._body or await (await route.fetch(headers={"accept-encoding": "identity"})).body()
-        head = 4 + int.from_bytes(body[:4], "little")
-        codes = bytes(random.choices(range(len(CODES)), k=len(body) - head))
-        await route.fulfill(body=body[:head] + codes, content_type="application/octet-stream")
+        self._bodies = self._bodies or _maps(await (await route.fetch(headers={"accept-encoding": "identity"})).body())
+        await route.fulfill(body=self._bodies[self.taken % MAPS], content_type="application/octet-stream")
+
+
+def _maps(body: bytes) -> list[bytes]:
+    head = 4 + int.from_bytes(body[:4], "little")
+    return [body[:head] + bytes(random.choices(range(len(CODES)), k=len(body) - head)) for _ in range(MAPS)]
 
 
 class Figures:
@@ -179,20 +196,23 @@ class Figures:
     asked = "**/api/live"
 
     def __init__(self, figures: dict[str, Any]) -> None:
-        self._figures, self._sent = figures, 0
+        figures["agents"]["working"], figures["tasks"]["succeeded"], figures["tasks_per_second"] = "@1", "@2", "@3"
+        self._told = STREAMED % ("figures", '"@2"', json.dumps(figures))
+        self._sent = 0
         self.taken = 0
         """Changes that the page is done with: it connects again after them."""
 
     async def __call__(self, route: Route) -> None:
         """Answer with changes, and have the page come again at once."""
         self.taken = self._sent
-        body = ["retry: 1\n\n"]
-        for _ in range(CHANGES_AT_ONCE):
-            self._sent += 1
-            self._figures["agents"]["working"], self._figures["tasks"]["succeeded"] = self._sent % 1000, self._sent
-            self._figures["tasks_per_second"] = random.random() * 1000
-            body.append(STREAMED % ("figures", self._sent, json.dumps(self._figures)))
-        await route.fulfill(body="".join(body), content_type="text/event-stream")
+        self._sent += CHANGES_AT_ONCE
+        changes = (self._change(at) for at in range(self.taken, self._sent))
+        await route.fulfill(body="retry: 1\n\n" + "".join(changes), content_type="text/event-stream")
+
+    def _change(self, at: int) -> str:
+        """Return what the feed would send: to encode a day's figures one by one takes longer than to show them."""
+        told = self._told.replace('"@1"', str(at % 1000)).replace('"@2"', str(at))
+        return told.replace('"@3"', f"{random.random() * 1000:.3f}")
 
 
 async def _frames(browser: Browser, address: str, seconds: float, *, restless: bool) -> dict[str, float]:
@@ -226,7 +246,8 @@ async def _frames(browser: Browser, address: str, seconds: float, *, restless: b
 
 async def _held(session: CDPSession) -> dict[str, float]:
     """Return what a page holds once its garbage is collected."""
-    await session.send("HeapProfiler.collectGarbage")
+    for _ in range(COLLECTED):
+        await session.send("HeapProfiler.collectGarbage")
     found = await _metrics(session)
     return {
         "heap_mb": round(found["JSHeapUsedSize"] / 1e6, 2),
@@ -259,58 +280,107 @@ def _figures(address: str) -> dict[str, Any]:
 
 
 async def _day(browser: Browser, address: str, given: Looks | Figures, times: int) -> dict[str, Any]:
-    """Have a page take what is given so often; the first tenth fills what it keeps by intention."""
+    """Have a page take what is given so often, and tell what it held after each of `SHARES`."""
     page = await browser.new_page(viewport=SIZE)
     await page.add_init_script(HURRY)
     await page.route(given.asked, given)
     session = await page.context.new_cdp_session(page)
     await session.send("Performance.enable", CPU_TIME)
+    began_s = monotonic_s()
     await page.goto(address)
     held = []
-    for share in (0.1, 1.0):
-        while given.taken < times * share:  # noqa: ASYNC110  the page's own doing
-            await asyncio.sleep(0.1)
-        held.append(await _held(session))
+    async with asyncio.timeout(DAY_LIMIT_S):
+        for share in SHARES:
+            while given.taken < times * share:  # noqa: ASYNC110  the page's own doing
+                await asyncio.sleep(0.1)
+            held.append({"after": given.taken, **await _held(session)})
+    spent = _spent(await _metrics(session), per=given.taken)
     await page.close()
-    return {"times": times, "at_first": held[0], "at_last": held[1]}
+    return {
+        "times": times,
+        "took_s": round(monotonic_s() - began_s, 1),
+        "main_thread_ms_each": spent["main_thread_ms"],
+        "held": held,
+    }
 
 
-async def measure(seconds: float, day_s: int) -> dict[str, Any]:
-    """Return everything that was measured."""
+class Measured:
+    """The parts of the measurement, each on pages of its own."""
+
+    def __init__(self, browser: Browser, address: str, *, seconds: float, day_s: int) -> None:
+        self._browser, self._address, self._seconds, self._day_s = browser, address, seconds, day_s
+
+    async def first(self) -> dict[str, Any]:
+        """Return how soon pages are usable."""
+        figure = "() => /[0-9]/.test(document.querySelector('.value')?.textContent ?? '')"
+        dots = "() => document.querySelector('canvas')?.height > 300"
+        return {
+            "overview": middle([await usable(self._browser, self._address, "/", figure) for _ in range(5)]),
+            "map": middle([await usable(self._browser, self._address, "/fleet", dots) for _ in range(5)]),
+        }
+
+    async def frames(self) -> dict[str, Any]:
+        """Return frames a second on the map."""
+        return {
+            "frames": await _frames(self._browser, self._address, self._seconds, restless=False),
+            "frames_all_change": await _frames(self._browser, self._address, self._seconds, restless=True),
+        }
+
+    async def quiet(self) -> dict[str, Any]:
+        """Return what looking takes."""
+        return {
+            "overview_quiet": await _quiet(self._browser, self._address, "/", self._seconds),
+            "map_quiet": await _quiet(self._browser, self._address, "/fleet", self._seconds),
+        }
+
+    async def day(self) -> dict[str, Any]:
+        """Return what a day leaves behind."""
+        figures = await asyncio.to_thread(_figures, self._address)
+        looks = self._day_s // 24 // LOOK_EVERY_S
+        return {
+            "overview_day": await _day(self._browser, f"{self._address}/", Figures(figures), self._day_s),
+            "map_hour": await _day(self._browser, f"{self._address}/fleet", Looks(), looks),
+        }
+
+
+PARTS: dict[str, Callable[[Measured], Awaitable[dict[str, Any]]]] = {
+    "first": Measured.first,
+    "frames": Measured.frames,
+    "quiet": Measured.quiet,
+    "day": Measured.day,
+}
+
+
+async def measure(parts: list[str], seconds: float, day_s: int) -> dict[str, Any]:
+    """Return what was measured in these parts, in their order."""
     spec = load_fleet("blackroad", agents=True)
+    told: dict[str, Any] = {"yardstick_ms": [round(yardstick_ms(), 1)], "asked": ASKED}
     with tempfile.TemporaryDirectory(prefix="amas-bench-") as folder:
         fleet = await start_fleet(request_for("blackroad", Home(Path(folder)), ports=(0, 0), bound=True))
         address = fleet.state.api_url
         try:
-            await _seated(address, sum(pool.replicas for pool in spec.pools))
+            await seated(address, sum(pool.replicas for pool in spec.pools))
             async with async_playwright() as playwright:
                 browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-                figure = "() => /[0-9]/.test(document.querySelector('.value')?.textContent ?? '')"
-                dots = "() => document.querySelector('canvas')?.height > 300"
-                figures = await asyncio.to_thread(_figures, address)
-                return {
-                    "yardstick_ms": round(yardstick_ms(), 1),
-                    "asked": ASKED,
-                    "overview": _middle([await _usable(browser, address, "/", figure) for _ in range(5)]),
-                    "map": _middle([await _usable(browser, address, "/fleet", dots) for _ in range(5)]),
-                    "frames": await _frames(browser, address, seconds, restless=False),
-                    "frames_all_change": await _frames(browser, address, seconds, restless=True),
-                    "overview_quiet": await _quiet(browser, address, "/", seconds),
-                    "map_quiet": await _quiet(browser, address, "/fleet", seconds),
-                    "overview_day": await _day(browser, f"{address}/", Figures(figures), day_s),
-                    "map_tenth_of_day": await _day(browser, f"{address}/fleet", Looks(), day_s // LOOK_EVERY_S // 10),
-                }
+                measured = Measured(browser, address, seconds=seconds, day_s=day_s)
+                for part in parts:
+                    began_s = monotonic_s()
+                    told |= await PARTS[part](measured)
+                    print(f"{part}: {monotonic_s() - began_s:.0f} s", file=sys.stderr)
         finally:
             await fleet.stop()
+    told["yardstick_ms"].append(round(yardstick_ms(), 1))
+    return told
 
 
 def main() -> None:
     """Measure and print JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.web_page", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=tuple(PARTS), default=list(PARTS), help="the parts to measure")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
     parser.add_argument("--day", type=int, default=DAY_S, help="seconds of the day that is simulated")
     asked = parser.parse_args()
-    print(json.dumps(asyncio.run(measure(asked.seconds, asked.day)), indent=2))
+    print(json.dumps(asyncio.run(measure(asked.only, asked.seconds, asked.day)), indent=2))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ REFUSED = {
     "cursor_invalid": "The cursor isn't one that a page of this list gave: take `next` as it came.",
     "file_unknown": "The deliverable has no such file.",
     "fleet_invalid": "The fleet isn't sound; `errors` has each mistake.",
-    "folder_refused": "A tenant's caller may not name folders of the fleet's machine.",
+    "folder_refused": "A tenant names files that came with its goals, and no other folder of the fleet's machine.",
     "headers_too_large": "The headers are larger than 32 KiB together.",
     "host_refused": "On loopback only `localhost` and its addresses are answered; the `Host` header names something else.",
     "host_unknown": "There is no such host.",

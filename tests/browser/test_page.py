@@ -96,6 +96,7 @@ def test_a_goal_is_submitted_with_files_of_one_s_own(visit: Visit, project: Path
     submit.click()
     page.wait_for_url("**/goals/*")
     expect(page.locator("main").get_by_text("succeeded").first).to_be_visible()
+    expect(page.get_by_text(re.compile(r"^about /.*/inputs/.*/files$"))).to_be_visible()  # reports are called by it
 
 
 def test_files_are_dropped_with_their_folders(visit: Visit) -> None:
@@ -190,7 +191,11 @@ def asked(address: str, path: str, body: object) -> dict[str, str]:
 
 def test_a_person_s_yes_lets_a_flow_go_on(visit: Visit, address: str) -> None:
     flow = {"name": "release", "tasks": [{"key": "ok", "approval": "Publish it?"}]}
-    page = visit(f"/goals/{asked(address, '/api/workflows', {'flow': flow})['workflow_id']}")
+    workflow_id = asked(address, "/api/workflows", {"flow": flow})["workflow_id"]
+    page = visit("/")
+    page.get_by_role("list", name="What wants attention").get_by_role("link", name=re.compile("approval")).click()
+    page.get_by_role("link", name="Publish it?").click()
+    page.wait_for_url(f"**/goals/{workflow_id}")
     approval = page.get_by_role("form", name="Approval: Publish it?")
     approval.get_by_label("Comment").fill("go")
     approval.get_by_role("button", name="Approve").click()
@@ -248,3 +253,6 @@ def test_a_phone_shows_every_page_without_scrolling_sideways(visit: Visit, addre
         page.goto(f"{address}{path}")
         expect(page.get_by_role("heading", name=heading, level=1)).to_be_visible()
         assert page.evaluate("() => document.documentElement.scrollWidth") <= 360, path
+    page.goto(address)
+    agents = page.get_by_role("region", name="Hosts").locator("tbody tr").first.locator("td").first
+    assert agents.evaluate("cell => getComputedStyle(cell, '::before').content") == '"Agents"'  # a row is a card there

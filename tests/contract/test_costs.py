@@ -93,6 +93,7 @@ async def test_an_attempt_that_failed_counts_and_what_the_next_replays_does_not(
     several = await records.tasks_in_full([other_id, new_id(), task_id])
     assert several == [await records.task_in_full(each) for each in (other_id, new_id(), task_id)]
     assert [len(found.attempts) for found in several] == [0, 0, 2] and several[2].cost == cost
+    assert records.task_at_a_glance(task_id) in (several[2], None)  # PostgreSQL is never glanced at
     assert await named(records, "agent") == {"other-7": (0.002, 120, 1, 1.0), "worker-1": (0.0027, 150, 2, 1.0)}
     assert await named(records, "pool") == {"other": (0.002, 120, 1, 1.0), "worker": (0.0027, 150, 2, 1.0)}
     assert await named(records, "model") == {"": (0.0007, 30, 1, 0.0), "small": (0.004, 240, 2, 0.0)}

@@ -22,8 +22,9 @@ from amas.model.journal import JournalEntry, ProgressNote, WorkflowOpening
 from amas.model.states import TaskState, WorkflowState
 from amas.model.task import Claimed, Completion, FailedAttempt, Failure, JournaledStep, RetryPolicy, Submission, TaskSpec
 from amas.records import database
+from amas.records.lookup import of_tasks
 from amas.records.store import Records
-from amas.records.tables import metadata
+from amas.records.tables import metadata, tasks
 
 T0 = 1_800_000_000_000
 
@@ -380,6 +381,21 @@ async def test_planning_is_timed_from_the_attempt_to_its_journaled_plan(fleet: F
     await fleet.queue.journal_steps(steps, now_ms=fleet.now)
     applied = await records.apply(await fleet.entries())
     assert applied.decompositions_ms == [120]
+
+
+async def test_a_look_into_a_broken_history_says_so_in_our_words(records: Records) -> None:
+    async with records._database.writing() as connection:
+        await connection.exec_driver_sql("DROP TABLE attempts")
+    with pytest.raises(RecordsError, match=r"can't be read: .*attempts"):
+        await records.task_in_full("t1")
+
+
+async def test_a_look_sees_one_state_however_it_asks(records: Records) -> None:
+    def asked(connection: sa.Connection) -> list[int]:
+        rows = of_tasks(connection, sa.select(tasks.c.id).where(tasks.c.id.in_(sa.bindparam("task_ids", expanding=True))), ["t1"])
+        return [len(rows), connection.execute(sa.select(sa.func.count()).select_from(tasks)).scalar_one()]
+
+    assert await records._database.look(asked) == [0, 0]
 
 
 async def test_several_processes_may_open_a_new_database_at_once(records_url: str) -> None:

@@ -15,7 +15,7 @@ from amas.model.journal import EntryKind, ProgressNote, progress_notes
 from amas.model.states import TaskState, WorkflowState
 from amas.model.task import TaskOutcome
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 class Heard:

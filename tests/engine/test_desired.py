@@ -86,5 +86,5 @@ async def test_who_listens_is_told_of_a_change(state: DesiredState, cell: Cell) 
     listening = asyncio.create_task(bell.run())
     await bell.listening.wait()
     await state.change([Wish("fleet", FLEET)], by="ann", why="a start")
-    assert await asyncio.wait_for(heard.get(), 10) == b"1"
+    assert await asyncio.wait_for(heard.get(), 60) == b"1"
     listening.cancel()

@@ -157,12 +157,12 @@ async def test_the_server_dies_with_its_parent(tmp_path: Path) -> None:
         f"    engine = EmbeddedEngine(pathlib.Path({str(tmp_path)!r}))\n"
         "    await engine.start()\n"
         "    print(engine.pid, flush=True)\n"
-        "    await asyncio.sleep(60)\n"
+        "    await asyncio.sleep(300)\n"
         "asyncio.run(main())\n"
     )
     parent = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=subprocess.PIPE)
     assert parent.stdout is not None
-    pid = int(await asyncio.wait_for(parent.stdout.readline(), 30))
+    pid = int(await asyncio.wait_for(parent.stdout.readline(), 60))
     parent.kill()
     await parent.wait()
     await gone(pid)
@@ -193,7 +193,7 @@ async def test_a_full_disk_is_said_and_loses_nothing_acknowledged(tiny_disk: Pat
                 await client.set(f"k{n}", b"x" * 1_000_000)
                 kept = n + 1
     assert kept > 10
-    why = engine.failure(await asyncio.wait_for(process.wait(), 10))
+    why = engine.failure(await asyncio.wait_for(process.wait(), 60))
     assert str(why).startswith(f"the disk under {tiny_disk}/data is full, so the engine stopped")
     with pytest.raises(EngineError, match=r"^the disk under .* is full: free at least 16 MiB"):
         await EmbeddedEngine(tiny_disk / "data").start()

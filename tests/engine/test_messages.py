@@ -285,7 +285,7 @@ async def test_a_request_gets_its_answer_and_leaves_other_mail_alone(engine: Eng
     bus = AgentCommunicationBus(engine, FLEET, SETTINGS, agents=["red-worker-1", "chief-1"])
 
     async def answer() -> None:
-        (asked,) = await bus.receive("red-worker-1", wait_s=20)
+        (asked,) = await bus.receive("red-worker-1", wait_s=60)
         await bus.send_message(sender_id="red-1", recipient_id="chief-1", message_type=STATUS)
         await bus.reply(asked, {"sum": 3})
         await bus.acknowledge([asked])

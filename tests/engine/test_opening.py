@@ -71,6 +71,7 @@ async def test_each_stage_waits_for_the_one_before_and_a_stop_goes_the_way_back(
 async def test_a_stage_that_doesn_t_come_up_is_named_and_the_start_goes_on_from_there(cell: Cell, state: DesiredState) -> None:
     host, told = Host(cell, lacks="middle"), list[Event]()
     following = asyncio.create_task(host.follow())
+    await opening(cell, told).open(1, patience_s=60)
     with pytest.raises(StageIncomplete, match=r"stage 3 isn't there after 0\.5 s: 1 of middle's agents have no host"):
         await opening(cell, told).open(7, patience_s=0.5)
     assert (await state.read()).stage == 3, "what runs stays"
@@ -83,6 +84,7 @@ async def test_a_stage_that_doesn_t_come_up_is_named_and_the_start_goes_on_from_
 
 async def test_an_agent_that_isn_t_well_holds_its_stage_up(cell: Cell, state: DesiredState) -> None:
     following = asyncio.create_task(Host(cell).follow())
+    await opening(cell, []).open(1, patience_s=60)
     await cell.hosts.renew("h1", HostFigures(troubled=("first-2",)), lease_s=600)
     with pytest.raises(StageIncomplete, match=r"stage 1 isn't there after 0\.5 s: first-2 isn't well"):
         await opening(cell, []).open(3, patience_s=0.5)

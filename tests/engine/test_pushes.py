@@ -98,7 +98,7 @@ async def test_an_answer_waits_for_whoever_asked(engine: Engine, inboxes: Inboxe
 async def until_all(here: AgentCommunicationBus, count: int) -> list[Message]:
     got: list[Message] = []
     while len({one.id for one in got}) < count:
-        found = await here.receive_all(wait_s=20)
+        found = await here.receive_all(wait_s=60)
         assert await here.acknowledge(found) == []
         got += found
     return got
@@ -131,17 +131,17 @@ async def test_nobody_gets_it_twice_whether_claim_or_push_comes_first(
     monkeypatch.setattr(Arrivals, "_pushed", lambda self, body: take_in(self, body) if hears.is_set() else late.append(body))
     async with host(engine, "red-worker-1") as here:
         await send(bus, "red-worker-1", 1, 2)
-        first = await here.receive_all(wait_s=20)
+        first = await here.receive_all(wait_s=60)
         assert told(first) == {"red-worker-1": [1, 2]}
         assert await here.acknowledge(first) == []
         take_in(here._mail, late.pop())
         assert await here.receive_all() == [], "its push came after all was done"
         hears.set()
-        waiting = asyncio.create_task(here.receive_all(wait_s=20))
+        waiting = asyncio.create_task(here.receive_all(wait_s=60))
         await send(bus, "red-worker-1", 3)
         held = await waiting
         await send(bus, "red-worker-1", 4)
-        assert told(await here.receive_all(wait_s=20)) == {"red-worker-1": [4]}, "the third is in hand"
+        assert told(await here.receive_all(wait_s=60)) == {"red-worker-1": [4]}, "the third is in hand"
         assert await here.acknowledge(held) == []
 
 

@@ -10,20 +10,20 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any, NamedTuple
 
 import httpx
 import pytest
 import yaml
+from http_served import Whole, bound, running
 from model_server import call, model_server, text
 from otlp_receiver import OtlpReceiver, Span
 from prometheus_server import PROMETHEUS, prometheus, query
 
 from amas.model.trace import TraceContext, parse
-from amas.observe import dashboards, names, rules
+from amas.observe import names
+from amas.observe.coverage import Empty, empty
 from amas.observe.monitoring import Scraping, files
 from amas.platforms.local.control import fleet_state, start_fleet
 from amas.platforms.local.home import Home
@@ -42,35 +42,23 @@ class Server:
 
     def __init__(self) -> None:
         self.told: dict[str, list[str]] = {}
+        self.url = ""
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Whole):
             def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["Content-Length"]))
+                self.read()
                 outer.told.setdefault(self.path, []).append(self.headers.get("traceparent", ""))
-                self.send_response(200)
-                self.send_header("Content-Length", "2")
-                self.end_headers()
-                self.wfile.write(b"{}")
+                self.say(200, b"{}")
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
+        self.http = bound(Handler)
 
 
 @contextmanager
 def serving() -> Iterator[Server]:
     server = Server()
-    thread = Thread(target=server.http.serve_forever, args=(0.05,))
-    thread.start()
-    try:
+    with running(server.http) as server.url:
         yield server
-    finally:
-        server.http.shutdown()
-        thread.join()
-        server.http.server_close()
 
 
 def declare(folder: Path, model_url: str, service_url: str) -> None:
@@ -181,8 +169,8 @@ class Ran(NamedTuple):
     results: list[Any]
     places: list[str]
     logged: list[dict[str, Any]]
-    empty: dict[str, str]
-    """Dashboards' expressions that Prometheus had no data for, with their panels."""
+    empty: list[Empty]
+    """What Prometheus had no data for."""
 
 
 @pytest.fixture(scope="module")
@@ -198,16 +186,16 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
         patch.setenv("OTEL_TRACES_SAMPLER_ARG", "0")  # of what begins here, such as the remote agent's calls, none
         patch.setenv("PYTHONPATH", str(SAMPLES))
         patch.setenv("OPENAI_API_KEY", "none")
-        running = asyncio.run(start_fleet(request_for(str(folder / "fleet.yaml"), home, ports=(0, 0))))
+        fleet = asyncio.run(start_fleet(request_for(str(folder / "fleet.yaml"), home, ports=(0, 0))))
         try:
             state = fleet_state(home.folder)
             with watching(folder / "prometheus", state.metrics_port) as url:
                 results, places = asyncio.run(work(state.api_url))
-                empty = empty_panels(url) if url else {}
+                missing = empty_panels(url) if url else []
         finally:
-            asyncio.run(running.stop())
+            asyncio.run(fleet.stop())
     logged = [json.loads(line) for path in home.logs.glob("host*.jsonl") for line in path.read_text().splitlines()]
-    return Ran(receiver, service, results, places, logged, empty)
+    return Ran(receiver, service, results, places, logged, missing)
 
 
 @contextmanager
@@ -226,42 +214,35 @@ def watching(folder: Path, metrics_port: int) -> Iterator[str]:
         yield url
 
 
-def empty_panels(url: str) -> dict[str, str]:
+def empty_panels(url: str) -> list[Empty]:
     """Return what has no data, once nothing else is missing than what needs an event, or after long enough."""
     give_up_at = time.monotonic() + LIMIT_S
     while True:
-        empty = {
-            expression: f"{dashboard.title}: {panel.title}"
-            for dashboard in dashboards.DASHBOARDS
-            for panel in dashboard.panels
-            for expression, _ in panel.lines
-            if not any(each["value"][1] != "NaN" for each in query(url, expression))
-        }
-        if not unexplained(empty) or time.monotonic() > give_up_at:
-            return empty
+        found = empty(lambda expression: any(each["value"][1] != "NaN" for each in query(url, expression)))
+        if not any(unexplained(found)) or time.monotonic() > give_up_at:
+            return found
         time.sleep(0.5)
 
 
-EVENTS = {
-    names.DECOMPOSITION_DURATION: "a goal was planned",
-    names.ASSIGNMENT_DURATION: "an agent got a task of a goal's plan",
-    names.RECOVERY_DURATION: "something failed and was made good",
-    rules.RECOVERY: "the same",
-    names.BACKUP_AGE: "a back-up was taken",
-    f'{names.ALERTS}{{alertstate="firing"}}': "an alert fires",
-    f"{names.SCALINGS}_total": "the autoscaler changed a pool's size",
+MAY_BE_MISSING = {
+    "a goal to be planned",
+    "an agent to get a task of a goal's plan",
+    "something to fail and be made good",
+    "a back-up to be taken",
+    "an alert to be raised",
+    "the autoscaler to change a pool's size",
 }
-"""What a panel may wait for in a fleet that is well and has no goal."""
+"""What doesn't happen in a fleet that is well and has no goal."""
 
 
-def unexplained(empty: dict[str, str]) -> dict[str, str]:
-    return {expression: where for expression, where in empty.items() if not any(name in expression for name in EVENTS)}
+def unexplained(found: list[Empty]) -> list[Empty]:
+    return [each for each in found if each.waits_for not in MAY_BE_MISSING]
 
 
 @pytest.mark.skipif(PROMETHEUS is None, reason="this machine has no Prometheus")
 @pytest.mark.requirement("A13", "B10")
-def test_every_panel_shows_a_fleet_at_work(ran: Ran) -> None:
-    assert unexplained(ran.empty) == {}
+def test_every_panel_and_rule_sees_a_fleet_at_work(ran: Ran) -> None:
+    assert unexplained(ran.empty) == []
 
 
 def test_one_trace_goes_through_every_process(ran: Ran) -> None:
@@ -297,11 +278,11 @@ def check_tools(paths: dict[str, list[str]], receiver: OtlpReceiver, results: li
     assert paths["execute_tool word_count"] == paths["execute_tool lookup"] == ["invoke_agent writer", "task text", *AT_TOP]
     assert paths["execute_tool place/told"] == ["invoke_agent boxed", "task boxed", *AT_TOP]
     (counted,), (looked_up,), (asked,) = (receiver.named(f"execute_tool {n}") for n in ("word_count", "lookup", "place/told"))
-    for span, call_id in ((counted, "call_1"), (looked_up, "call_2"), (asked, None)):
+    for span, call_id, kind in ((counted, "call_1", "function"), (looked_up, "call_2", "extension"), (asked, None, "extension")):
         said = {name: value for name, value in span.attributes.items() if name.startswith("gen_ai.")}
         called = {"gen_ai.tool.call.id": call_id} if call_id else {}
         tool = span.name.removeprefix("execute_tool ")
-        assert said == {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": tool, **called}
+        assert said == {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": tool, "gen_ai.tool.type": kind, **called}
     assert kept(service.told["/tool"]) == [str(CLIENT._replace(span_id=looked_up.span_id))]
     assert kept([result["boxed"][0] for result in results]) == [str(CLIENT._replace(span_id=asked.span_id))]
 

@@ -8,8 +8,9 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
+
+from http_served import Whole, bound, running
 
 Json = Any
 
@@ -126,24 +127,17 @@ def chunks(body: Json, *, usage: bool) -> list[Json]:
 def serving(script: Script) -> Iterator[None]:
     """Serve a script for the body, on a free port; a request that wants a stream gets one."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Whole):
         def do_POST(self) -> None:
-            request = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            request = json.loads(self.read())
             status, headers, body = script.reply(request, self.headers.get("Authorization", ""))
             try:
                 if status == 200 and request.get("stream") and getattr(script, "streams", True):
                     self._stream(request, body)
                 else:
-                    self._send(status, headers, json.dumps(body).encode())
+                    self.say(status, json.dumps(body).encode(), {**headers, "content-type": "application/json"})
             except OSError:
                 pass  # whoever asked is dead, or has lost patience
-
-        def _send(self, status: int, headers: dict[str, str], packed: bytes) -> None:
-            self.send_response(status)
-            for name, value in {**headers, "content-type": "application/json", "content-length": str(len(packed))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(packed)
 
         def _stream(self, request: Json, body: Json) -> None:
             self.send_response(200)
@@ -157,21 +151,12 @@ def serving(script: Script) -> Iterator[None]:
                 self.wfile.flush()
             self.wfile.write(b"data: [DONE]\n\n")
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    script.url = f"http://127.0.0.1:{server.server_port}/v1"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield
-    finally:
-        script.let_go.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with running(bound(Handler)) as url:
+        script.url = f"{url}/v1"
+        try:
+            yield
+        finally:
+            script.let_go.set()
 
 
 @contextmanager

@@ -7,10 +7,11 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from http_served import Whole, bound, running
 
 from amas.platforms.local.ports import claim_ports
 
@@ -40,10 +41,9 @@ class Receiver:
         self.answering.set()
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Whole):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                outer.posts.append(Post(self.path, dict(self.headers), body))
+                outer.posts.append(Post(self.path, dict(self.headers), self.read()))
                 while not outer.answering.wait(0.1):
                     with suppress(OSError):  # who posts had enough
                         self.wfile.write(b"H")
@@ -55,21 +55,16 @@ class Receiver:
                 self.end_headers()
                 self.wfile.write(b"because")
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = bound(Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
-        self._thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
+        self._running = ExitStack()
 
     def __enter__(self) -> "Receiver":
-        self._thread.start()
+        self._running.enter_context(running(self.server))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self._thread.join()
-        self.server.server_close()
+        self._running.close()
 
 
 def free_port() -> int:
@@ -78,7 +73,7 @@ def free_port() -> int:
 
 
 def get_json(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=5) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return json.load(answer)
 
 

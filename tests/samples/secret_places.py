@@ -3,12 +3,13 @@
 import base64
 import json
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from http_served import Whole, running
 
 from amas.policy.certs import make_certificates
 
@@ -36,11 +37,8 @@ class Keeper(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Whole):
     server: Keeper
-
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
 
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
@@ -51,17 +49,13 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/v1/auth/token/revoke-self":
             self._say(*((204, None) if self.headers["x-vault-token"] == VAULT_TOKEN else (403, {"errors": []})))
             return
-        said = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        said = json.loads(self.read())
         good = self.path == "/v1/auth/kubernetes/login" and said == {"role": "amas", "jwt": POD_TOKEN}
         self._say(*((200, {"auth": {"client_token": VAULT_TOKEN}}) if good else (403, {"errors": ["permission denied"]})))
 
     def _say(self, status: int, body: Any) -> None:
         body = next((said for path, said in self.server.answers.items() if self.path.startswith(path)), body)
-        encoded = b"" if body is None else json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("content-length", str(len(encoded)))
-        self.end_headers()
-        self.wfile.write(encoded)
+        self.say(status, b"" if body is None else json.dumps(body).encode())
 
 
 def _vault(asked: _Handler) -> tuple[int, Any]:
@@ -95,7 +89,8 @@ def _kubernetes(asked: _Handler) -> tuple[int, Any]:
 @contextmanager
 def vault_server() -> Iterator[Keeper]:
     """A Vault, with KV version 2 at `kv/` and version 1 everywhere else."""
-    with _serving(Keeper()) as keeper:
+    keeper = Keeper()
+    with running(keeper):
         yield keeper
 
 
@@ -111,18 +106,6 @@ def kubernetes_server(folder: Path) -> Iterator[tuple[Keeper, dict[str, str]]]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "certs" / "server.pem", folder / "certs" / "server.key")
     keeper.socket = context.wrap_socket(keeper.socket, server_side=True)
-    with _serving(keeper):
+    with running(keeper):
         port = str(keeper.server_address[1])
         yield keeper, {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": port}
-
-
-@contextmanager
-def _serving(keeper: Keeper) -> Iterator[Keeper]:
-    thread = threading.Thread(target=keeper.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield keeper
-    finally:
-        keeper.shutdown()
-        thread.join()
-        keeper.server_close()

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from amas.agents.dependency import Dependency, SyncDependency
+from amas.agents.grounds import home_of, own_path
 from amas.agents.mail import Correspondent, MailCall, SyncCorrespondent, sent
 from amas.artifacts.store import ArtifactStore
 from amas.core.authority import lacks
@@ -112,6 +113,14 @@ class Context(Correspondent):
     @abstractmethod
     def workspace(self) -> Path:
         """A private folder that stays between attempts, made when it is first asked for."""
+
+    def own(self, named: str | Path) -> Path:
+        """Return a file or folder that the task's input names, where this task may use it; GiveUp (`folder_refused`) otherwise.
+
+        Work of a tenant may use what is the tenant's: files that came with its goals, and what its tasks made. The path is
+        absolute then, its links followed. For other work the host's user decides, and the path comes back as it was named.
+        """
+        return own_path(named, tenant=self.spec.tenant, home=home_of(self.workspace)) if self.spec.tenant else Path(named)
 
     @property
     @abstractmethod

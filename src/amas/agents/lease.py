@@ -30,6 +30,8 @@ HELD_UP_S = 2.0
 ANSWER_MIN_S = 0.5
 """What a beat may take at least. Otherwise it may take a beat's time: a connection that swallows one, without a word, must leave
 time in the lease for another connection and another beat."""
+JOIN_S, JOIN_LOOK_S = 10.0, 0.01
+"""Seconds for which a stop waits for the thread, which is a beat that is under way at most, and between looks at it."""
 STACK_CHARS_MAX = 4096
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -61,7 +63,8 @@ class LeaseKeeper:
     def __init__(self, host_id: str, watched: Watched, *, engine: EngineSettings, settings: HostSettings) -> None:
         self._host_id, self._watched, self._engine, self._settings = host_id, watched, engine, settings
         self._loop = asyncio.get_running_loop()
-        self._loop_thread = threading.get_ident()
+        self.loop_thread = threading.get_ident()
+        """The number of the loop's thread."""
         self._asked_at: float | None = None
         self._lag_s = 0.0
         self.registration = 1
@@ -78,7 +81,9 @@ class LeaseKeeper:
         """Stop beating and wait for the thread."""
         self._stopping = True
         self._stop()
-        await asyncio.to_thread(self._thread.join, 10.0)
+        until_s = monotonic_s() + JOIN_S
+        while self._thread.is_alive() and monotonic_s() < until_s:  # noqa: ASYNC110  a program that ends has no executor to join it
+            await asyncio.sleep(JOIN_LOOK_S)
 
     def _run(self) -> None:
         try:
@@ -146,7 +151,7 @@ class LeaseKeeper:
         return self._lag_s if asked_at is None else max(self._lag_s, monotonic_s() - asked_at)
 
     def _stack(self) -> str:
-        frame = sys._current_frames().get(self._loop_thread)
+        frame = sys._current_frames().get(self.loop_thread)
         return "".join(traceback.format_stack(frame))[-STACK_CHARS_MAX:] if frame else ""
 
 

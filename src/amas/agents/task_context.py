@@ -15,6 +15,7 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 import msgspec
 
 from amas.agents.context import Context, Suspended
+from amas.agents.grounds import workspace_of
 from amas.agents.insist import insist
 from amas.agents.mail import Acknowledge, Carry, MailCall, Receive, Subscribe
 from amas.agents.progress import NOTE_CHARS_MAX, ProgressPost
@@ -76,6 +77,10 @@ class Tools(Protocol):
 
     async def permit(self, context: Context, tool: str, arguments: dict[str, Json]) -> Decision:
         """Ask the policy."""
+        ...
+
+    def kind(self, tool: str) -> str:
+        """Return which kind a tool is of, "" for one that there is none of."""
         ...
 
 
@@ -249,7 +254,8 @@ class TaskContext(Context):
     def workspace(self) -> Path:
         """The task's folder, below its workflow's."""
         if self._workspace is None:
-            self._workspace = self._services.workspaces / (self.spec.workflow_id or "tasks") / self.id
+            place = {"tenant": self.spec.tenant, "workflow_id": self.spec.workflow_id, "task_id": self.id}
+            self._workspace = workspace_of(self._services.workspaces, **place)
             self._workspace.mkdir(parents=True, exist_ok=True)
         return self._workspace
 
@@ -413,7 +419,7 @@ class TaskContext(Context):
     @_counted
     async def use_tool(self, name: str, arguments: dict[str, Json], key: str) -> Json:
         """Have the host's toolbox do it."""
-        with self.trace.using(name, key) if self.trace else within(self.spec.traceparent):
+        with self.trace.using(name, key, self._services.tools.kind(name)) if self.trace else within(self.spec.traceparent):
             return await self._services.tools.use(self, name, arguments, key)
 
     @_counted

@@ -14,10 +14,11 @@ from amas.errors import AmasError
 from amas.model.blob import unwrap
 from amas.model.cost import ModelCall
 from amas.model.message import Message
+from amas.model.numbers import pool_named
 from amas.model.task import Claimed, Completion, FailedAttempt, Failure, Json
 from amas.model.tools import STEPS, use_step
 from amas.model.trace import TraceContext, attempt_name, span_of
-from amas.observe import tracing
+from amas.observe import gen_ai, tracing
 from amas.observe.tracing import Attributes, Span, Tracing, known, within
 
 STEPS_BEGUN_MAX = 1000
@@ -67,38 +68,38 @@ class AttemptTrace:
         self._tell(*_of_step(name, result), self._place, step.span_id, start_ns, end_ns)
         for number, call in reversed(list(enumerate(calls))):
             start_ns = end_ns - call.duration_ms * 1_000_000
-            about: Attributes = {
-                tracing.GEN_AI_OPERATION: "chat",
-                tracing.GEN_AI_PROVIDER: call.provider,
-                tracing.GEN_AI_MODEL: call.model,
-                tracing.GEN_AI_INPUT_TOKENS: call.input_tokens,
-                tracing.GEN_AI_OUTPUT_TOKENS: call.output_tokens,
-                tracing.GEN_AI_CACHED_TOKENS: call.cached_tokens or "",
-            }
             span_id = span_of(f"{step.span_id}/{number}")
-            self._tracing.tell(Span(f"chat {call.model}", step, span_id, start_ns, end_ns, about, kind="CLIENT"))
+            about, error = gen_ai.asked(call), ""
+            if number == len(calls) - 1 and (answer := gen_ai.answered(result)):
+                about |= answer
+            elif number < len(calls) - 1:  # whoever was asked next was asked because this one didn't answer
+                about[gen_ai.ERROR_TYPE], error = gen_ai.ERROR_OTHER, "not answered"
+            self._tracing.tell(Span(f"chat {call.model}", step, span_id, start_ns, end_ns, about, kind="CLIENT", error=error))
             end_ns = start_ns
 
     @contextmanager
-    def using(self, tool: str, key: str) -> Iterator[None]:
+    def using(self, tool: str, key: str, kind: str) -> Iterator[None]:
         """Tell of one use of a tool of the fleet, unless the journal has it; what the tool asks of others goes on with its span.
+
+        `kind`: the tool's, "" for one that there is none of.
 
         A model's call is journaled as a step around it, for which this span stands, too.
         """
-        step, asked, error, kind = use_step(tool, key), f"tool/{key}", "", ""
+        step, asked, error, failed = use_step(tool, key), f"tool/{key}", "", ""
         place = self._place._replace(span_id=self._id_of(step))
         try:
             with within(str(place)):
                 yield
         except BaseException as raised:
-            error, kind = repr(raised), _type_of(raised)
+            error, failed = repr(raised), _type_of(raised)
             raise
         finally:
             if start_ns := self._begun.pop(step, 0):
                 by_model = asked in self._begun
                 if by_model:
                     self._begun[asked] = _TOLD
-                about = {"amas.step": step, **_of_tool(tool, asked if by_model else ""), tracing.ERROR_TYPE: kind}
+                called = _of_tool(tool, asked if by_model else "", gen_ai.TOOL_TYPES.get(kind, ""))
+                about = {"amas.step": step, **called, gen_ai.ERROR_TYPE: failed}
                 self._tell(f"execute_tool {tool}", about, self._place, place.span_id, start_ns, now_ns(), error)
 
     @contextmanager
@@ -131,22 +132,23 @@ class AttemptTrace:
             counts = not outcome.later and outcome.provider is None
             final = outcome.final or (counts and claimed.failures >= spec.retry.retries)
         start_ns = end_ns - round(took_s * 1e9)
-        agent = claimed.agent_id.rpartition("-")[0] or claimed.agent_id
+        agent = pool_named(claimed.agent_id) or claimed.agent_id
         about: Attributes = {
-            tracing.GEN_AI_OPERATION: "invoke_agent",
-            tracing.GEN_AI_AGENT_ID: claimed.agent_id,
-            tracing.GEN_AI_AGENT_NAME: agent,
+            gen_ai.OPERATION: "invoke_agent",
+            gen_ai.PROVIDER: gen_ai.OURS,
+            gen_ai.AGENT_ID: claimed.agent_id,
+            gen_ai.AGENT_NAME: agent,
             tracing.ATTEMPT: claimed.attempt,
             tracing.HOST_ID: self._host_id,
             tracing.OUTCOME: said,
-            tracing.ERROR_TYPE: code,
+            gen_ai.ERROR_TYPE: code,
         }
         task = self._place._replace(span_id=span_of(claimed.id))
         self._tell(f"invoke_agent {agent}", about, task, self._place.span_id, start_ns, end_ns, error)
         if final:
             start_ns = spec.submitted_ms * 1_000_000 or start_ns
             named = {tracing.CAPABILITY: spec.capability, tracing.TENANT: spec.tenant, "amas.task.key": spec.key}
-            named |= {tracing.OUTCOME: said, tracing.ERROR_TYPE: code}
+            named |= {tracing.OUTCOME: said, gen_ai.ERROR_TYPE: code}
             name = f"task {spec.title or spec.key or spec.capability}"
             self._tell(name, named, self._parent(), task.span_id, start_ns, end_ns, error)
 
@@ -179,13 +181,13 @@ def _of_step(name: str, result: Json) -> tuple[str, Attributes]:
     tool = result.get("tool") if name.startswith("tool/") and isinstance(result, dict) else None
     if not isinstance(tool, str) or name.count("/") < 3:
         return f"step {name}", {"amas.step": name}
-    return f"execute_tool {tool}", {"amas.step": name, **_of_tool(tool, name)}
+    return f"execute_tool {tool}", {"amas.step": name, **_of_tool(tool, name, "function")}
 
 
-def _of_tool(tool: str, asked: str) -> Attributes:
+def _of_tool(tool: str, asked: str, kind: str) -> Attributes:
     """Return what a tool's span says; `asked`: the step of a model's call, `tool/<request>/<call>/<retry>`, empty without one."""
     call = asked.removeprefix("tool/").partition("/")[2].rpartition("/")[0]
-    return {tracing.GEN_AI_OPERATION: "execute_tool", tracing.GEN_AI_TOOL: tool, tracing.GEN_AI_TOOL_CALL: call}
+    return {gen_ai.OPERATION: "execute_tool", gen_ai.TOOL: tool, gen_ai.TOOL_TYPE: kind, gen_ai.TOOL_CALL: call}
 
 
 def _type_of(error: BaseException) -> str:
@@ -212,7 +214,7 @@ def handling(to: Tracing | None, message: Message, agent_id: str) -> Iterator[No
             "messaging.system": "amas",
             "messaging.operation.name": "process",
             "messaging.message.id": message.id,
-            tracing.GEN_AI_AGENT_ID: agent_id,
+            gen_ai.AGENT_ID: agent_id,
         }
         name = f"process message {message.type}"
         to.tell(Span(name, place, own.span_id, start_ns, now_ns(), about, kind="CONSUMER", error=error))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from amas.cli.api import Api, home_at, quoted
-from amas.cli.output import console, harmless, moment, print_json
+from amas.cli.output import console, harmless, moment, print_json, remark
 from amas.cli.who import me
 from amas.errors import SettingInvalid
 
@@ -23,7 +23,7 @@ def create(name: str, folder: Path | None, *, said: dict[str, Any], expires: str
         print_json(made)
         return
     print(harmless(made["key"]))
-    console().print(f"[dim]{name}, {made['role']}, until {moment(made['expires_ms'])}: it isn't shown again[/dim]")
+    remark(f"{name}, {made['role']}, until {moment(made['expires_ms'])}: it isn't shown again")
 
 
 def keys(folder: Path | None, *, as_json: bool) -> None:
@@ -106,13 +106,14 @@ def certs(folder: Path, names: list[str]) -> None:
     make_certificates(folder, names)
     at = folder.absolute()
     print(f"AMAS_TLS_CERT={at / 'server.pem'}\nAMAS_TLS_KEY={at / 'server.key'}")
-    console().print(f"[dim]clients trust {at / 'ca.pem'}; where AMAS_TLS_CA names it they must show {at / 'client.pem'}[/dim]")
+    remark(f"clients trust {at / 'ca.pem'}; where AMAS_TLS_CA names it they must show {at / 'client.pem'}")
 
 
 def kill(who: str, folder: Path | None, *, said: dict[str, Any], as_json: bool) -> None:
-    """Kill, or lift a kill; a name with a number at its end is an agent's."""
-    kind = "agent" if who.rpartition("-")[2].isdigit() else "pool"
-    found = Api.of(home_at(folder)).post("/api/kill", {**said, kind: who, "by": me()})
+    """Kill, or lift a kill; a name with a number at its end is an agent's. Nobody named: say who is killed."""
+    kind, api = "agent" if who.rpartition("-")[2].isdigit() else "pool", Api.of(home_at(folder))
+    asks = not (who or said["fleet"] or said["lift"])
+    found = api.get("/api/kill") if asks else api.post("/api/kill", {**said, kind: who, "by": me()})
     if as_json:
         print_json(found)
         return

@@ -141,7 +141,7 @@ def kill(
     home: HomeOption = None,
     json: Json = False,
 ) -> None:
-    """Stop an agent, a pool or the fleet at once: what it runs is taken back, and it gets nothing until the kill is lifted."""
+    """Stop an agent, a pool or the fleet at once, until the kill is lifted; without a name, list who is killed."""
     from amas.cli import access
 
     access.kill(who, home, said={"fleet": fleet, "why": why, "lift": lift}, as_json=json)

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from amas.cli.api import Api, home_at, quoted
 from amas.cli.exit import ExitCode
-from amas.cli.output import console, harmless, json_text, moment, print_json
+from amas.cli.output import Away, console, harmless, json_text, moment, print_json
 from amas.cli.who import me
-from amas.errors import InputUnusable
+from amas.errors import AmasError, InputUnusable
 
 WATCH_EVERY_S = 2.0
 TEST_WAIT_S = 15.0
@@ -84,17 +84,28 @@ def rules(folder: Path | None, *, as_json: bool) -> None:
 
 def watch(folder: Path | None, *, status: str, as_json: bool) -> None:
     """Print each alert when it comes to another status, until interrupted."""
-    api = Api.of(home_at(folder))
     known: dict[str, str] = {}
+    away, asked = Away(), False
     while True:
-        for alert in reversed(api.get("/api/alerts", status=status)["items"]):
-            if known.get(alert["fingerprint"]) != alert["status"]:
-                known[alert["fingerprint"]] = alert["status"]
-                line = (
-                    f"{moment(alert['seen_ms'])}  {alert['status']:8}  {alert['severity']:8}  {alert['rule']}: {_reason(alert)}"
-                )
-                print(json_text(alert) if as_json else harmless(line), flush=True)
+        try:
+            alerts = Api.of(home_at(folder)).get("/api/alerts", status=status)["items"]
+        except AmasError as error:
+            if not asked:
+                raise
+            away.told(error)
+        else:
+            asked = True
+            away.over()
+            for alert in reversed(alerts):
+                if known.get(alert["fingerprint"]) != alert["status"]:
+                    known[alert["fingerprint"]] = alert["status"]
+                    _print_change(alert, as_json=as_json)
         time.sleep(WATCH_EVERY_S)
+
+
+def _print_change(alert: dict[str, Any], *, as_json: bool) -> None:
+    line = f"{moment(alert['seen_ms'])}  {alert['status']:8}  {alert['severity']:8}  {alert['rule']}: {_reason(alert)}"
+    print(json_text(alert) if as_json else harmless(line), flush=True)
 
 
 def silence(said: Silencing, folder: Path | None, *, as_json: bool) -> None:

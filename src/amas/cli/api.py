@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from amas.errors import AmasError, FleetNotRunning
+from amas.errors import AmasError, FleetNotRunning, SettingInvalid
 from amas.errors.tls import tls_words
 from amas.platforms.local.home import Home
 from amas.settings import secret_of
@@ -19,6 +19,7 @@ from amas.settings import secret_of
 ANSWER_TIMEOUT_S = 30.0
 HERE, ELSEWHERE = "`amas status` says what runs here", "AMAS_URL says that it is there"
 """What to do about a control plane that doesn't answer."""
+NOBODY = "the fleet wants to know who asks: show an API key with AMAS_TOKEN, or sign in with `amas login`"
 
 
 class Refused(AmasError):
@@ -74,6 +75,8 @@ class Api:
         self._tls, self._certificate = parts.scheme == "https", certificate
         self._host, self._port = parts.hostname or "127.0.0.1", parts.port or (443 if self._tls else 80)
         token = secret_of("AMAS_TOKEN", os.environ.get("AMAS_TOKEN", "")) or key
+        if isinstance(token, str) and not (token.isascii() and token.isprintable() and " " not in token):
+            raise SettingInvalid("AMAS_TOKEN must be one key or token: visible ASCII characters in one line, without spaces")
         self._key = token if callable(token) else lambda: token
 
     @property
@@ -122,6 +125,14 @@ class Api:
         """Return the decoded answer of a DELETE."""
         return self._json("DELETE", path, None)
 
+    def send(self, path: str, content: bytes) -> None:
+        """PUT bytes as they are."""
+        self._exchange("PUT", path, content, {"Content-Type": "application/octet-stream"})
+
+    def fetch(self, path: str) -> bytes:
+        """Return the answer of a GET as it is."""
+        return self._exchange("GET", path, None, {"Accept": "*/*"})
+
     def events(self, path: str, *, after: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield (id, event) of a live stream until the server ends it, the connection breaks or is silent for too long."""
         connection = self._connection(timeout_s=ANSWER_TIMEOUT_S)  # of servers' heartbeats, not of answers
@@ -166,22 +177,24 @@ class Api:
         return HTTPSConnection(self._host, self._port, timeout=timeout_s, context=context)
 
     def _json(self, method: str, path: str, body: object, more: dict[str, str] | None = None) -> Any:
-        connection = self._connection()
-        try:
-            headers = {**self._headers, **(more or {})}
-            payload = None
-            if body is not None:
-                payload = json.dumps(body).encode()
-                headers["Content-Type"] = "application/json"
-            answer = self._ask(connection, method, path, payload, headers).read()
-        except (OSError, HTTPException) as error:
-            raise self._unanswered(error) from error
-        finally:
-            connection.close()
+        payload = None if body is None else json.dumps(body).encode()
+        answer = self._exchange(
+            method, path, payload, {**(more or {}), **({} if payload is None else {"Content-Type": "application/json"})}
+        )
         try:
             return json.loads(answer or b"null")
         except ValueError as error:
             raise self._stranger() from error
+
+    def _exchange(self, method: str, path: str, payload: bytes | None, headers: dict[str, str]) -> bytes:
+        """Return an answer's body."""
+        connection = self._connection()
+        try:
+            return self._ask(connection, method, path, payload, {**self._headers, **headers}).read()
+        except (OSError, HTTPException) as error:
+            raise self._unanswered(error) from error
+        finally:
+            connection.close()
 
     def _unanswered(self, error: OSError | HTTPException) -> FleetNotRunning:
         trusted_by = f"AMAS_TLS_CERT, which was {self._certificate} at its start" if self._certificate else "SSL_CERT_FILE"
@@ -205,8 +218,10 @@ class Api:
                 problem = None
             if not isinstance(problem, dict):
                 raise self._stranger(f" (it answers {method} {path} with {response.status})")
+            if response.status == 401 and "Authorization" not in headers:
+                raise Refused(NOBODY, status=401, kind=str(problem.get("type", "")))
             raise Refused(
-                problem.get("detail") or problem.get("title") or f"the API answered {response.status} to {method} {path}",
+                _detail(problem) or problem.get("title") or f"the API answered {response.status} to {method} {path}",
                 status=response.status,
                 kind=str(problem.get("type", "")),
             )
@@ -216,3 +231,12 @@ class Api:
 def _plainly(error: OSError | HTTPException) -> str:
     """Return an error without its number."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+
+
+def _detail(problem: dict[str, Any]) -> str:
+    """Return what a problem says, with the field of a body that can't be taken, where it is about one."""
+    detail, faults = str(problem.get("detail") or ""), problem.get("errors")
+    match faults:
+        case [{"pointer": str(pointer)}] if (field := pointer.rpartition("/")[2]).isidentifier() and field not in detail:
+            return f"{field}: {detail}"
+    return detail

@@ -26,7 +26,7 @@ from amas.model.backup import Manifest
 from amas.model.fleet import FleetSpec
 from amas.observe.events import BACKUP_FAILED
 from amas.platforms.local.applied import applied_fleet
-from amas.platforms.local.control import fleet_state
+from amas.platforms.local.control import engine_settings, fleet_state
 from amas.platforms.local.home import FleetState, Home
 from amas.settings import ArtifactSettings, BackupSettings, EngineSettings, RecordsSettings
 
@@ -69,7 +69,7 @@ async def _backup(home: Home, state: FleetState, url: str, *, full: bool, progre
     from amas.records.store import Records
 
     secret = read_secret()
-    settings = msgspec.structs.replace(EngineSettings.read(), url=state.engine_url, cell=state.cell)
+    settings = engine_settings(state)
     records_url = RecordsSettings.read().url_for(home.folder)
     async with Engine.of(settings) as engine, await Records.open(records_url, cell=state.cell) as records:
         repository = await asyncio.to_thread(Repository.open, url, secret, create=True)
@@ -155,7 +155,8 @@ def restore(wanted: Wanted) -> None:
         return
     console().print(
         f"restored [bold]{manifest.id}[/bold] of {moment(manifest.at_ms)} from {place} into {home.folder}: "
-        f"{rows.get('tasks', 0)} tasks, {rows.get('workflows', 0)} workflows, {manifest.artifacts} large values, {manifest.files} files"
+        f"{rows.get('tasks', 0)} tasks, {rows.get('workflows', 0)} workflows, {manifest.artifacts} large values, "
+        f"{manifest.files} files"
     )
     console().print(f"[bold]{command}[/bold] goes on where it stood", soft_wrap=True)
 
@@ -190,7 +191,8 @@ def absolute(url: str) -> str:
     """Return the address of a repository; BackupUnknown where it is none."""
     if not url:
         raise BackupUnknown(
-            "nobody said where the back-ups are: give --to or --from, set AMAS_BACKUP_URL, or declare backup: in the fleet file"
+            "nobody said where the back-ups are: name the folder or s3://bucket/prefix (`backup --to`; `backups`, `verify` "
+            "and `restore --from`), set AMAS_BACKUP_URL, or have a fleet run whose file declares backup:"
         )
     if "://" not in url:
         return str(Path(url).expanduser().absolute())

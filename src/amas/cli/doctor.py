@@ -57,10 +57,11 @@ def doctor(folder: Path | None, fleet: str, *, as_json: bool) -> None:
     if as_json:
         print_json([finding._asdict() for finding in findings])
     else:
+        from rich.text import Text
+
         for finding in findings:
-            mark = "[green]✓[/green]" if finding.ok else "[red]✗[/red]"
-            console().print(f"{mark} [bold]{finding.check}[/bold]  ", end="")
-            console().print(finding.found, markup=False, soft_wrap=True)
+            mark = ("✓", "green") if finding.ok else ("✗", "red")
+            console().print(Text.assemble(mark, " ", (finding.check, "bold"), "  ", finding.found), soft_wrap=True)
     if not all(finding.ok for finding in findings):
         raise SystemExit(ExitCode.UNUSABLE)
 
@@ -235,6 +236,9 @@ def _agents(home: Home) -> str:
             f"every agent of {', '.join(down)} is quarantined, so its tasks wait: `amas quarantine list` says why, "
             "a new version of the pool or `amas quarantine lift AGENT` lets them go"
         )
+    if killed := [each["target"] for each in Api.of(home).get("/api/kill")["items"]]:
+        names = ", ".join("the whole fleet" if each == "*" else each for each in killed[:SHOWN_MAX])
+        raise PlatformError(f"killed, until it is lifted: {names}: `amas kill` says why, `amas kill --lift` lifts it")
     if whys := [pool["why"] for pool in Api.of(home).get("/api/fleet/desired")["pools"] if pool["why"]]:
         raise PlatformError("; ".join(whys[:SHOWN_MAX]))
     held = [f"{item['agent_id']}: {item['why']}" for item in found["items"]]

@@ -28,7 +28,10 @@ def reported() -> Iterator[None]:
         from amas.cli.output import complain
         from amas.errors import AmasError
 
-        if not isinstance(error, AmasError):
+        expected: Exception = error
+        while isinstance(expected, ExceptionGroup) and len(expected.exceptions) == 1:  # what one of several tasks ended with
+            expected = expected.exceptions[0]
+        if not isinstance(expected, AmasError):
             raise
-        complain(error)
-        sys.exit(ExitCode.WRONG_INPUT if error.act == "author" else ExitCode.UNUSABLE)
+        complain(expected)
+        sys.exit(ExitCode.WRONG_INPUT if expected.act == "author" else ExitCode.UNUSABLE)

@@ -5,7 +5,7 @@ from typing import Any
 
 from amas.cli.api import Api, home_at, quoted
 from amas.cli.exit import ExitCode
-from amas.cli.output import console, harmless, moment, print_json, short
+from amas.cli.output import console, harmless, moment, print_json, remark, short
 from amas.cli.tree import table
 from amas.errors import WebhookUnknown
 
@@ -46,7 +46,7 @@ def add(url: str, events: list[str], folder: Path | None, *, said: dict[str, str
         return
     if made["secret"]:
         print(harmless(made["secret"]))
-    console().print(f"[dim]webhook {short(made['id'])}: {', '.join(made['events'])}[/dim]")
+    remark(f"webhook {short(made['id'])}: {', '.join(made['events'])}")
 
 
 def test(webhook: str, folder: Path | None, *, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from amas.cli.api import Api, Refused, home_at
+from amas.cli.api import Api, Refused, elsewhere, home_at
 from amas.cli.output import console, moment, print_json
 from amas.errors import FleetAlreadyRunning, FleetNotRunning
 from amas.model.closing import Closing
@@ -16,29 +16,27 @@ from amas.model.fleet import DELAYED
 from amas.platforms.local.control import STOP_MARGIN_S, RunningFleet, fleet_state, start_fleet, stop_fleet
 from amas.platforms.local.home import Home
 from amas.platforms.local.request import Event, Ports, Report, request_for
-from amas.settings import HostSettings, RecordsSettings
-
-FIRST_FLEET = "amas"
-"""What `amas up` starts in a home where no fleet was ever wanted."""
+from amas.settings import EngineSettings, HostSettings, RecordsSettings
 
 
 def up(fleet: str, folder: Path | None, *, ports: Ports, phase: str, foreground: bool, as_json: bool) -> None:
     """Start a fleet, its stages one after the other up to `phase`, and say where it is; go on with one that isn't there yet.
 
-    `fleet`: "" goes on with what was applied in this home last, and is the blueprint `amas` where nothing was.
+    `fleet`: a file or a name; empty: what was applied last in this home, in one without a past the fleet `amas`.
     """
     from amas.platforms.local import opening  # with the engine's driver, which takes a while to import
 
     home = home_at(folder)
-    look_back = has_past(home)
+    look_back, keeps = has_past(home), False
     if home.supervisor_pid() is not None:
         state = fleet_state(home.folder)
         if asyncio.run(opening.reached(state)) is None:
             raise FleetAlreadyRunning(f"a fleet runs in {home.folder} already: `amas status` shows it, `amas down` stops it")
     else:
-        request = request_for(fleet or FIRST_FLEET, home, ports=ports, keep=not fleet)
+        keeps = not fleet and (look_back or bool(EngineSettings.read().url))
+        request = request_for(fleet or "amas", home, ports=ports, keeps=keeps)
         assert request.fleet is not None
-        if not request.keep:
+        if not keeps:
             opening.last_stage(request.fleet, phase)  # a wrong word is refused before anything starts
         if foreground:
             asyncio.run(opening.run_in_stages(request, phase, None if as_json else _say))
@@ -51,8 +49,8 @@ def up(fleet: str, folder: Path | None, *, ports: Ports, phase: str, foreground:
         print_json(msgspec.to_builtins(state))
     else:
         console().print(f"fleet [bold]{state.name}[/bold] is up: {state.api_url}  data in {home.folder}")
-        if state.kept:
-            console().print("as it was applied last; amas up --fleet FILE, or amas apply FILE, declares another", markup=False)
+        if keeps:
+            console().print("[dim]as it was applied here last; `amas up --fleet` starts another[/dim]")
         if look_back:
             from amas.cli.recover import tell_what_is_lost  # with the records' library, which takes longer than all the rest
 
@@ -104,10 +102,18 @@ def _closed(closing: Closing | None) -> str:
 def status(folder: Path | None, *, as_json: bool) -> None:
     """Print what runs: processes, readiness, and the fleet's figures."""
     home = home_at(folder)
+    if url := elsewhere(home):
+        ready, figures, killed = _ask(home)
+        if as_json:
+            print_json({"fleet": None, "ready": ready, "figures": figures, "killed": killed})
+            return
+        console().print(f"the fleet at {url}: its processes are told of where it runs", markup=False, soft_wrap=True)
+        _print_figures(ready, figures, killed)
+        return
     state = fleet_state(home.folder)
-    ready, figures = _ask(home)
+    ready, figures, killed = _ask(home)
     if as_json:
-        print_json({"fleet": msgspec.to_builtins(state), "ready": ready, "figures": figures})
+        print_json({"fleet": msgspec.to_builtins(state), "ready": ready, "figures": figures, "killed": killed})
         return
     from amas.cli.tree import table
 
@@ -116,6 +122,12 @@ def status(folder: Path | None, *, as_json: bool) -> None:
         [part.name, part.status, part.pid or "", part.restarts or "", part.reason] for part in state.parts
     ]
     console().print(table("", ["process", "status", "pid", "restarts", "last end"], rows))
+    _print_figures(ready, figures, killed)
+
+
+def _print_figures(ready: dict[str, Any], figures: dict[str, Any], killed: list[dict[str, Any]]) -> None:
+    from amas.cli.tree import table
+
     shown: list[list[object]] = [
         [name.replace("_", " "), round(value, 3)] for name, value in figures.items() if isinstance(value, (int, float))
     ]
@@ -123,6 +135,9 @@ def status(folder: Path | None, *, as_json: bool) -> None:
         console().print(table("", ["", ""], shown))
     if queues := _queue_rows(figures.get("tasks", {})):
         console().print(table("", ["queue", "queued", "at most"], queues))
+    for each in killed:
+        who = "the whole fleet" if each["target"] == "*" else each["target"]
+        console().print(f"[red]killed: {who}[/red], by {each['by']}: {each['why']} (amas kill --lift lets it work again)")
     for pool in figures.get("pools_down", []):
         console().print(f"[red]every agent of {pool} is quarantined[/red]: its tasks wait (amas quarantine list)")
     for problem in ready.get("problems", []):
@@ -136,13 +151,15 @@ def _queue_rows(tasks: dict[str, Any]) -> list[list[object]]:
     return [[queue, depth, bounds.get(queue, "")] for queue, depth in sorted(depths.items(), key=lambda each: -each[1])]
 
 
-def _ask(home: Home) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the control plane's word on readiness, and its figures; what it can't say is said in their place."""
+def _ask(home: Home) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
+    """Return the control plane's word on readiness, its figures, and who is killed; what it can't say is said in their place."""
     try:
         api = Api.of(home)
-        return api.get("/ready/orchestration"), api.get("/api/metrics")
+        return api.get("/ready/orchestration"), api.get("/api/metrics"), api.get("/api/kill")["items"]
     except (FleetNotRunning, Refused) as error:
-        return {"ready": False, "problems": [str(error)]}, {}
+        if elsewhere(home) and (error.act == "author" or isinstance(error, FleetNotRunning)):
+            raise
+        return {"ready": False, "problems": [str(error)]}, {}, []
 
 
 @contextlib.contextmanager

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from amas.cli.api import Api, elsewhere, home_at, quoted
-from amas.cli.output import console, json_text
+from amas.cli.output import Away, console, json_text, remark
 from amas.cli.times import moment_of
-from amas.errors import FleetNotRunning, InputUnusable
+from amas.errors import AmasError, InputUnusable
 from amas.model.meant import did_you_mean
 from amas.observe.logfiles import Follower
 from amas.observe.logging import LEVELS
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 FOLLOW_EVERY_S = 0.3
+SLIP = 0.9
+"""How alike names are of which one is the other, mistyped."""
+AGAIN_S = 1.0
+"""Between streams of a fleet elsewhere, which end with its control plane."""
 LINES, LINES_MAX, LINES_AFAR_MAX = 50, 100_000, 1000
 """Shown where nobody says how many, with a `--since` at most, and of a fleet elsewhere."""
 _STYLES = {"warning": "yellow", "error": "red", "critical": "red"}
@@ -53,20 +57,34 @@ def logs(asked: Asked, folder: Path | None, *, lines: int | None, follow: bool, 
         return
     follower = Follower(home.logs)
     follower.begin(since=since)
-    recent: deque[dict[str, Any]] = deque(maxlen=max(lines, 1) if lines is not None else LINES_MAX if since else LINES)
-    seen, began = set[str](), _since("0s")
-    while (found := list(_new_lines(follower))) and any(_at(line) < began for line in found):
-        seen.update(str(line.get("agent_id", "")) for line in found)
-        recent.extend(line for line in sorted(found, key=_at) if _at(line) >= since and wants(line))
-    for line in sorted(recent, key=_at):
+    most = max(lines, 1) if lines is not None else LINES_MAX if since else LINES
+    recent, seen = _recent(follower, lambda line: _at(line) >= since and wants(line), most=most)
+    for line in recent:
         _print(line, as_json=as_json)
     if not recent and not follow and not as_json:
         console().print(f"nothing logged{_by(asked, seen)} in {home.logs}", soft_wrap=True)
+    if follow and home.supervisor_pid() is None:
+        remark(f"no fleet runs in {home.folder}: what the next one logs is shown")
     while follow:
         time.sleep(FOLLOW_EVERY_S)
-        for line in _new_lines(follower):
+        for line in sorted(_new_lines(follower), key=_at):
             if wants(line):
                 _print(line, as_json=as_json)
+
+
+def _recent(follower: Follower, wants: Callable[[dict[str, Any]], bool], *, most: int) -> tuple[list[dict[str, Any]], set[str]]:
+    """Return the newest lines that are wanted, oldest first, and which agents have said anything at all.
+
+    What a look has read comes in no other: all of it counts, also what was written since this began.
+    """
+    recent: deque[dict[str, Any]] = deque(maxlen=most)
+    seen, began = set[str](), _since("0s")
+    while found := list(_new_lines(follower)):
+        seen.update(str(line.get("agent_id", "")) for line in found)
+        recent.extend(line for line in sorted(found, key=_at) if wants(line))
+        if all(_at(line) >= began for line in found):
+            break
+    return sorted(recent, key=_at), seen
 
 
 def _told_afar(asked: Asked, api: Api, *, lines: int, follow: bool) -> Iterator[dict[str, Any]]:
@@ -79,8 +97,19 @@ def _told_afar(asked: Asked, api: Api, *, lines: int, follow: bool) -> Iterator[
     if not follow:
         yield from api.get(path, limit=limit)["lines"]
         return
-    yield from (line for _, line in api.events(f"{path}/stream?limit={limit}"))
-    raise FleetNotRunning("the fleet that AMAS_URL names has ended the stream: try again")
+    last, away, came = "", Away(), False
+    while True:
+        try:
+            for line_id, line in api.events(f"{path}/stream?limit={limit}", after=last):
+                last, came = line_id, True
+                away.over()
+                yield line
+            came = True
+        except AmasError as error:
+            if not came:
+                raise
+            away.told(error)
+        time.sleep(AGAIN_S)
 
 
 def wanted(asked: Asked) -> Callable[[dict[str, Any]], bool]:
@@ -115,10 +144,12 @@ def _at(line: dict[str, Any]) -> str:
 
 
 def _by(asked: Asked, seen: set[str]) -> str:
-    """Return whose lines there are none of, and who may be meant."""
+    """Return whose lines there are none of, and who may be meant where it looks like a slip: many agents never say a word."""
     if len(asked.agents) != 1:
         return ""
-    return f" by {asked.agents[0]}{did_you_mean(asked.agents[0], seen - {''}) if asked.agents[0] not in seen else ''}"
+    pool, _, number = asked.agents[0].rpartition("-")
+    others = {one for one in seen if one.rpartition("-")[2] == number and one.rpartition("-")[0] != pool}
+    return f" by {asked.agents[0]}{did_you_mean(asked.agents[0], others, cutoff=SLIP) if asked.agents[0] not in seen else ''}"
 
 
 def _new_lines(follower: Follower) -> Iterator[dict[str, Any]]:

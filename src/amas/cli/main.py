@@ -73,7 +73,14 @@ def options(
 
 @app.command()
 def up(
-    fleet: FleetOption = "",
+    fleet: Annotated[
+        str,
+        typer.Option(
+            "--fleet",
+            help="A fleet file, or the name of one that ships with amas; by default what was applied here last, else `amas`.",
+            autocompletion=complete.fleets,
+        ),
+    ] = "",
     home: HomeOption = None,
     port: Port = None,
     metrics_port: MetricsPort = None,
@@ -84,7 +91,7 @@ def up(
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay attached; Ctrl-C stops the fleet.")] = False,
     json: Json = False,
 ) -> None:
-    """Start a fleet on this machine; without --fleet the one that was applied in this home last, at first `amas`."""
+    """Start a fleet on this machine."""
     from amas.cli import lifecycle
 
     lifecycle.up(fleet, home, ports=(port, metrics_port), phase=phase, foreground=foreground, as_json=json)

@@ -1,4 +1,7 @@
-"""`amas monitoring write`: the files for Prometheus and Grafana; no fleet need run where its address is said."""
+"""`amas monitoring write`: the files for Prometheus and Grafana; no fleet need run where its address is said.
+
+`amas monitoring check`: what a Prometheus that watches a fleet has no data for.
+"""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -6,8 +9,10 @@ from urllib.parse import urlsplit
 
 import typer
 
-from amas.cli.api import home_at
+from amas.cli.api import Api, home_at
+from amas.cli.exit import ExitCode
 from amas.cli.output import console, print_json
+from amas.errors import InputUnusable
 from amas.observe.monitoring import Scraping, files
 
 
@@ -37,6 +42,33 @@ def write(asked: Asked, home: Path | None, *, as_json: bool) -> None:
         return
     for name in written:
         console().print(name, soft_wrap=True)
+
+
+def check(url: str, *, as_json: bool) -> ExitCode:
+    """Ask a Prometheus all that the dashboards and rules ask, and print what it has no data for."""
+    from amas.cli.tree import table
+    from amas.observe.coverage import asked, empty
+
+    if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
+        raise typer.BadParameter(f"{url!r} is no address such as http://127.0.0.1:9090", param_hint="URL")
+    prometheus = Api(url, mend="give the address of a Prometheus")
+
+    def has_data(expression: str) -> bool:
+        try:
+            found = prometheus.get("/api/v1/query", query=expression)["data"]["result"]
+            return any(each["value"][1] != "NaN" for each in found)
+        except (KeyError, TypeError) as error:
+            raise InputUnusable(f"what answers at {url} is no Prometheus") from error
+
+    found = empty(has_data)
+    if as_json:
+        print_json([each._asdict() for each in found])
+    elif found:
+        rows = [[each.where, each.expression, each.waits_for or "something is wrong"] for each in found]
+        console().print(table("No data", ["where", "expression", "waits for"], rows))
+    else:
+        console().print(f"all {len({expression for _, expression in asked()})} expressions have data")
+    return ExitCode.FAILED if any(not each.waits_for for each in found) else ExitCode.OK
 
 
 def _running(folder: Path | None) -> str:

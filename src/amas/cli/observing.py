@@ -34,6 +34,19 @@ def write_monitoring(
     monitoring.write(asked, home, as_json=json)
 
 
+@monitoring_app.command("check")
+def check_monitoring(
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="The Prometheus that watches the fleet, such as http://127.0.0.1:9090.")
+    ],
+    json: Json = False,
+) -> None:
+    """List what the dashboards and rules ask and Prometheus has no data for, with what has to happen first."""
+    from amas.cli import monitoring
+
+    raise typer.Exit(monitoring.check(url, as_json=json))
+
+
 @app.command()
 def diagnose(
     profile: Annotated[

@@ -12,6 +12,7 @@ import sys
 import time
 import unicodedata
 from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout
 from datetime import UTC, datetime
 from functools import cache
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
     from rich.text import Text
+
+    from amas.errors import AmasError
 
 
 PIPE_COLUMNS = 1_000_000
@@ -106,25 +109,64 @@ def remark(sentence: str) -> None:
     print(harmless(sentence), file=sys.stderr)
 
 
+class Away:
+    """What a command that watches says of a fleet that doesn't answer: one line for each reason, until it answers again."""
+
+    def __init__(self) -> None:
+        self._said = ""
+
+    def told(self, error: "AmasError") -> None:
+        """Say why there is nothing to show; an error of the command's author is raised."""
+        if error.act == "author":
+            raise error
+        if str(error) != self._said:
+            self._said = str(error)
+            complain(f"{error}; asked again every {WATCH_EVERY_S:g} s")
+
+    def over(self) -> None:
+        """It answered."""
+        self._said = ""
+
+
+class _Held(io.StringIO):
+    """What is printed to be shown later, in the looks of where that is."""
+
+    def __init__(self, *, terminal: bool) -> None:
+        super().__init__()
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+
 def watched(show: Callable[[], None], *, watch: bool) -> None:
     """Show something once, or anew every `WATCH_EVERY_S` seconds until interrupted; a terminal has it in the same place.
 
-    A fleet that doesn't answer meanwhile, as while it starts anew, is said and asked again.
+    A fleet that doesn't answer meanwhile, as while it starts anew, is said in a line below what was shown last, and asked again.
     """
     from amas.errors import AmasError
 
     show()
+    away = Away()
     while watch:
         sys.stdout.flush()
         time.sleep(WATCH_EVERY_S)
+        try:
+            shown = _shown(show)
+        except AmasError as error:
+            away.told(error)
+            continue
+        away.over()
         if sys.stdout.isatty():
             console().clear()
-        try:
-            show()
-        except AmasError as error:
-            if error.act == "author":
-                raise
-            complain(error)
+        sys.stdout.write(shown)
+
+
+def _shown(show: Callable[[], None]) -> str:
+    """Return what a command prints, whole: one that fails on the way has shown nothing."""
+    with redirect_stdout(_Held(terminal=sys.stdout.isatty())) as held:
+        show()
+    return held.getvalue()
 
 
 def moment(ms: int | None) -> str:

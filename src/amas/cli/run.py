@@ -57,14 +57,16 @@ def run(request: Request) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends this command ends its goal, as Ctrl-C does
     check_input(request.input)
     home = home_at(request.home)
-    if elsewhere(home) and (request.input or request.output):
+    afar = bool(elsewhere(home))
+    if afar and request.output and request.detach:
         raise InputUnusable(
-            "the fleet that AMAS_URL names can't reach this machine's folders: send files with the goal on its page"
+            "a fleet elsewhere can't write to this machine: without --detach the deliverable is fetched at the end"
         )
     if request.detach and not _runs(home):
         raise FleetNotRunning("--detach needs a running fleet, which goes on with the goal: start one with `amas up`")
     with _fleet(request, home) as api:
-        answer = api.post("/api/goals", _goal(request, afar=bool(elsewhere(home))))
+        output = request.output or Path("amas-out") / time.strftime("%Y%m%d-%H%M%S")
+        answer = api.post("/api/goals", _goal(request, None if afar else output, _input(request, api, afar=afar)))
         workflow_id = answer["workflow_id"]
         if request.detach:
             print_json(answer) if request.as_json else console().print(f"{workflow_id}  (amas workflows {workflow_id} shows it)")
@@ -72,10 +74,42 @@ def run(request: Request) -> None:
         try:
             workflow = _follow(api, home, workflow_id, show=not request.as_json)
         except KeyboardInterrupt:
-            api.post(f"/api/workflows/{quoted(workflow_id)}/cancel")
-            complain(f"interrupted: workflow {workflow_id} is cancelled")
+            complain(f"interrupted: {_cancelled(api, workflow_id)}")
             raise SystemExit(ExitCode.INTERRUPTED) from None
+        except FleetNotRunning as error:
+            if not afar:
+                raise
+            raise FleetNotRunning(
+                f"{error}; workflow {workflow_id} goes on there: amas workflows {workflow_id} shows it"
+            ) from error
+        if afar and workflow["state"] == "succeeded":
+            from amas.cli.afar import fetch
+
+            workflow["result"] = fetch(api, workflow, output)
         raise SystemExit(_report(workflow, as_json=request.as_json))
+
+
+def _input(request: Request, api: Api, *, afar: bool) -> str:
+    """Return the folder that the goal is about, as the fleet's machine knows it; empty for none."""
+    if request.input is None:
+        return ""
+    if not afar:
+        return str(request.input.absolute())
+    from amas.cli.afar import send
+
+    if request.as_json:
+        return send(api, request.input)
+    with console().status(f"sending {request.input}", spinner="line"):
+        return send(api, request.input)
+
+
+def _cancelled(api: Api, workflow_id: str) -> str:
+    """Cancel a goal and say what became of that."""
+    try:
+        api.post(f"/api/workflows/{quoted(workflow_id)}/cancel")
+    except (FleetNotRunning, Refused) as error:
+        return f"workflow {workflow_id} wasn't cancelled and may go on ({error}): amas cancel {workflow_id} ends it"
+    return f"workflow {workflow_id} is cancelled"
 
 
 def check_input(folder: Path | None) -> None:
@@ -88,12 +122,11 @@ def check_input(folder: Path | None) -> None:
         raise InputUnusable(f"--input {folder} is a file; give the folder that the goal is about")
 
 
-def _goal(request: Request, *, afar: bool) -> dict[str, Any]:
-    output = request.output or Path("amas-out") / time.strftime("%Y%m%d-%H%M%S")
+def _goal(request: Request, output: Path | None, input_dir: str) -> dict[str, Any]:
     return {
         "text": request.goal,
-        "input_dir": str(request.input.absolute()) if request.input else "",
-        "output_dir": "" if afar else str(output.absolute()),
+        "input_dir": input_dir,
+        "output_dir": str(output.absolute()) if output else "",
         "preferences": {} if request.test_timeout_s is None else {"test_timeout_s": request.test_timeout_s},
         **request.bounds.fields(),
     }

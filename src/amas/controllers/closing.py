@@ -1,4 +1,4 @@
-"""The last thing that a control plane does: make the records hold all that the engine said, and say whether they do (M2).
+"""The last thing that a control plane does: make the records hold all that the engine said, and say whether they do.
 
 Hosts, duties and the API have ended by then, so nothing comes after what is looked at here. What is missing when the time is up
 isn't lost: it stands in the engine's journal, and the next start records it.
@@ -13,6 +13,7 @@ from amas.engine.connection import Engine
 from amas.engine.journal import Journal
 from amas.errors import EngineError, RecordsError
 from amas.model.closing import Closing
+from amas.model.journal import position_of
 from amas.observe import events
 from amas.observe.logging import process_log
 from amas.records.store import Records
@@ -55,7 +56,7 @@ class _Progress:
         self.wanted = self.held = (0, 0)
 
     def why(self) -> str:
-        """Return what kept it from catching up: what failed last, and hasn't gone well since, wherever the end of the time fell."""
+        """Return what kept it from catching up: what failed last and went well no more, wherever the end of the time fell."""
         if self.fault:
             return self.fault
         return "the time was too short" if any(self.wanted) else "the engine hasn't said what its journal holds"
@@ -66,15 +67,10 @@ async def _record(engine: Engine, records: Records, progress: _Progress) -> None
     recorder = Recorder(journal, records, Figures())
     while not progress.caught_up:
         try:
-            progress.wanted = _order(await journal.last_id())
+            progress.wanted = position_of(await journal.last_id())
             await recorder.run_once(wait_ms=0)  # in any case: it finds the records' place where the engine is another one
-            progress.held = _order(await records.position())
+            progress.held = position_of(await records.position())
             progress.caught_up, progress.fault = progress.held >= progress.wanted, ""
         except (EngineError, RecordsError) as error:
             progress.fault = str(error)
             await asyncio.sleep(AGAIN_S)
-
-
-def _order(entry: str) -> tuple[int, int]:
-    milliseconds, _, number = entry.partition("-")
-    return int(milliseconds), int(number or 0)

@@ -11,13 +11,17 @@ from amas.model.journal import JournalEntry
 from amas.model.states import WorkflowState
 from amas.model.task import TaskView
 from amas.model.trace import span_of
-from amas.observe.tracing import GEN_AI_OPERATION, OUTCOME, TENANT, WORKFLOW_ID, Span, Tracing, known, process_tracing
+from amas.observe import gen_ai
+from amas.observe.tracing import GOAL, OUTCOME, TENANT, WORKFLOW_ID, Span, Tracing, known, process_tracing
 from amas.records.history import History
 from amas.records.store import Records
 from amas.records.views import WorkflowRecord
 
 WORKFLOWS_MAX = 100
 """In one sweep of the recorder, which mustn't fall behind for want of spans."""
+
+GOAL_CHARS_MAX = 120
+"""Beside the span's name, of which the conventions want few."""
 
 
 async def tell_workflows(tracing: Tracing, records: Records, entries: Iterable[JournalEntry]) -> None:
@@ -38,11 +42,18 @@ async def _span(records: Records, workflow_id: str, state: WorkflowState) -> Spa
     place = known(task.traceparent) if task else None
     if task is None or place is None:
         return None
-    name = " ".join(found.goal.text.split())[:120] if found.goal else "of a flow"
-    about = {GEN_AI_OPERATION: "invoke_workflow", WORKFLOW_ID: workflow_id, OUTCOME: state.value, TENANT: task.tenant}
+    goal = " ".join(found.goal.text.split())[:GOAL_CHARS_MAX] if found.goal else ""
     error = "" if state is WorkflowState.SUCCEEDED else state.value
+    about = {
+        gen_ai.OPERATION: "invoke_workflow",
+        gen_ai.ERROR_TYPE: error,
+        GOAL: goal,
+        WORKFLOW_ID: workflow_id,
+        OUTCOME: state.value,
+        TENANT: task.tenant,
+    }
     started_ns, ended_ns = found.created_ms * 1_000_000, found.finished_ms * 1_000_000
-    return Span(f"workflow {name}", place, span_of(workflow_id), started_ns, ended_ns, about, error=error)
+    return Span("invoke_workflow", place, span_of(workflow_id), started_ns, ended_ns, about, error=error)
 
 
 async def trace_of_end(history: History, subject: str) -> str:

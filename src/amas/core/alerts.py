@@ -10,7 +10,7 @@ couldn't be read leaves its alerts as they are. Each firing is told once, and so
 
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
@@ -213,5 +213,5 @@ def _told(alert: Alert, now_ms: int) -> tuple[Alert, Notice | None]:
 
 def notice_of(alert: Alert, now_ms: int) -> Notice:
     """Return the notice of a firing or resolved alert."""
-    status = "firing" if alert.status == "firing" else "resolved"
-    return Notice(id=f"{alert.fingerprint}-{alert.fired_ms}-{status}", status=status, alert=alert, at_ms=now_ms)  # type: ignore[arg-type]
+    status: Literal["firing", "resolved"] = "firing" if alert.status == "firing" else "resolved"
+    return Notice(id=f"{alert.fingerprint}-{alert.fired_ms}-{status}", status=status, alert=alert, at_ms=now_ms)

@@ -32,7 +32,7 @@ from amas.model.flow import (
 from amas.model.goal import SubTask
 from amas.model.limits import reserves_of
 from amas.model.states import Priority
-from amas.model.task import Json
+from amas.model.task import Json, TaskKind
 
 TASKS_MAX = 1_000_000
 INNER_TASKS_MAX = 1000
@@ -230,7 +230,7 @@ def undo_key(key: str) -> str:
 def _sub_task(task: FlowTask, priority: int) -> SubTask:
     priority = priority if task.priority is None else task.priority
     capability, given = _work(task, priority)
-    kind = "timer" if task.timer_s else "signal" if task.signal or task.approval else "work"
+    kind: TaskKind = "timer" if task.timer_s else "signal" if task.signal or task.approval else "work"
     made = SubTask(
         key=task.key,
         capability=capability,
@@ -246,7 +246,7 @@ def _sub_task(task: FlowTask, priority: int) -> SubTask:
         expires_s=task.expires_s,
         when=task.when,
         pool=task.pool,
-        kind=kind,  # type: ignore[arg-type]
+        kind=kind,
         quorum=quorum_of(task.wait),
         concurrency=task.concurrency,
         provider=task.provider,

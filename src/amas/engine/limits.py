@@ -1,7 +1,7 @@
 """Resources that claims respect: what they allow, hold and were spent, and how that is changed at run time.
 
 A resource's name says its kind: `slots:<key>`, `rate:<provider>`, `budget:<scope>` with the scopes `workflow/<id>`, `task/<id>`,
-`tenant/<name>` and `pool/<name>`. See `functions/05_resources.lua` for what the engine keeps true of them.
+`tenant/<name>` and `pool/<name>`. See `functions/05_resources.lua` and `05_taking.lua` for what the engine keeps true.
 """
 
 from collections.abc import Mapping

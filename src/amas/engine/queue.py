@@ -17,6 +17,7 @@ from amas.errors import DependencyUnknown, EngineError, IdempotencyConflict, Que
 from amas.model.fleet import own_queue
 from amas.model.journal import ProgressNote, WorkflowOpening
 from amas.model.limits import Reserve, Usage
+from amas.model.numbers import pool_named
 from amas.model.states import TaskState, WorkflowState
 from amas.model.task import (
     Claimed,
@@ -25,6 +26,7 @@ from amas.model.task import (
     Failure,
     JournaledStep,
     Json,
+    OnFailure,
     Submission,
     SubmitOptions,
     TaskKind,
@@ -78,6 +80,8 @@ class Held(NamedTuple):
     task: TaskView
     parked_on: tuple[str, ...]
     """The resources that it waits for while it is queued."""
+    tenant: str
+    """Whose it is, "" for nobody's: a sub-task is its workflow's, whatever was said with it."""
 
 
 class Exchange(NamedTuple):
@@ -106,7 +110,7 @@ def make_submission(  # noqa: PLR0913  one for each word of a submission
     priority: int = 1,
     delay_s: float = 0.0,
     pool: str = "",
-    on_failure: str = "fail",
+    on_failure: OnFailure = "fail",
     cost_s: float = 0.0,
     quorum: int = 0,
     kind: TaskKind = "work",
@@ -128,7 +132,7 @@ def make_submission(  # noqa: PLR0913  one for each word of a submission
             workflow_id=spec.workflow_id,
             parent_id=spec.parent_id,
             retries=spec.retry.retries,
-            on_failure=on_failure,  # type: ignore[arg-type]
+            on_failure=on_failure,
             tenant=spec.tenant,
             cost_ms=math.ceil(cost_s * 1000) if cost_s else 0,
             reserves=list(reserves) or None,
@@ -198,7 +202,7 @@ class TaskQueue:
             case b"seen":
                 return bytes(answer[1])
             case b"conflict":
-                raise IdempotencyConflict(f"the idempotency key {key.key if key else ''!r} was used before with another body")
+                raise IdempotencyConflict("this idempotency key was used before with another body")
             case b"queue_full":
                 raise _queue_full(answer)
             case _:
@@ -349,7 +353,7 @@ class TaskQueue:
 
     async def score(self, gate_id: str, number: int, score: float, agent_ids: Iterable[str]) -> None:
         """Count what a gate thought in round `number` of these agents' work, where a pool of theirs is part of a roll-out."""
-        pools = sorted({agent_id.rpartition("-")[0] for agent_id in agent_ids})
+        pools = sorted({pool_named(agent_id) for agent_id in agent_ids})
         await self._engine.call("score", gate_id, number, f"{score:.6f}", *pools)
 
     async def task(self, task_id: str) -> TaskView | None:
@@ -359,10 +363,10 @@ class TaskQueue:
 
     async def look(self, task_ids: Sequence[str]) -> list[Held | None]:
         """Return what the engine holds of each task, in order and in one round trip; None for what it doesn't know."""
-        names = (*_VIEW_FIELDS, "V")
+        names = (*_VIEW_FIELDS, "T", "V")
         answers = await self._engine.read([("HMGET", self._engine.key("t", task_id), *names) for task_id in task_ids])
         return [
-            Held(_view(task_id, dict(zip(names, found, strict=True))), parked_on(found[0], found[-1])) if found[0] else None
+            _held(task_id, dict(zip(names, found, strict=True))) if found[0] else None
             for task_id, found in zip(task_ids, answers, strict=True)
         ]
 
@@ -481,6 +485,10 @@ def _flow(workflow_id: str, found: Sequence[bytes | None]) -> dict[str, Json]:
     }
 
 
+def _held(task_id: str, found: Mapping[str, bytes | None]) -> Held:
+    return Held(_view(task_id, found), parked_on(found["s"], found["V"]), (found["T"] or b"").decode())
+
+
 def _view(task_id: str, held: Mapping[str, bytes | None]) -> TaskView:
     def text(name: str) -> str:
         return (held[name] or b"").decode()
@@ -516,7 +524,7 @@ def _view(task_id: str, held: Mapping[str, bytes | None]) -> TaskView:
 
 
 def parked_on(state: bytes | None, place: bytes | None) -> tuple[str, ...]:
-    """Return the resources that a task in this state waits for, from its field `V`; `functions/05_resources.lua` writes it."""
+    """Return the resources that a task in this state waits for, from its field `V`; see `functions/05_resources.lua`."""
     if state != b"queued" or not place:
         return ()
     kind, *rest = _any.decode(place)

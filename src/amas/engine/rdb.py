@@ -60,8 +60,6 @@ def _entries(data: Data) -> Iterator[Entry]:
             start = at
         else:
             raise RdbUnknown(f"the snapshot has an entry of a kind that isn't known, {kind}")
-    if at > len(data):
-        raise RdbUnknown("the snapshot ends before it should")
 
 
 _TIMES = {_MILLISECONDS: 8, _SECONDS: 4, _FREQUENCY: 1}

@@ -16,7 +16,7 @@ from amas.engine.connection import Engine
 from amas.model.healing import CAUSES, Cause, Recovery
 
 BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0)
-"""Upper bounds of the buckets: up to ten times the 30 s within which a recovery must be over (A5)."""
+"""Upper bounds of the buckets: up to ten times the 30 s within which a recovery is to be over."""
 WATCHED_MAX = 200
 """Failures looked at in one sweep."""
 IDS_MAX = 20_000

@@ -225,9 +225,17 @@ class AgentRegistry:
 
     # -- finding
 
-    async def find(self, facets: Iterable[str] = (), *, limit: int | None = None) -> list[Enrolled]:
-        """Return the agents that have all the facets, by id, `limit` at most; costs by the smallest facet, not by all agents."""
-        return await self.look((await self.names(facets))[:limit])
+    async def find(self, facets: Iterable[str] = (), *, limit: int | None = None, after: str = "") -> list[Enrolled]:
+        """Return the agents that have all the facets and come after `after`, by id, `limit` at most.
+
+        Costs by the smallest facet, not by all agents. Fewer than `limit` are all that there are.
+        """
+        names = [agent_id for agent_id in await self.names(facets) if agent_id > after]
+        found = await self.look(names[:limit])
+        while limit is not None and len(found) < limit < len(names):  # some have left meanwhile
+            names = names[limit:]
+            found += (await self.look(names[:limit]))[: limit - len(found)]
+        return found
 
     async def names(self, facets: Iterable[str] = ()) -> list[str]:
         """Return the ids of the agents that have all the facets, in order."""

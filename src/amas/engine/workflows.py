@@ -5,7 +5,6 @@ clock.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
@@ -15,7 +14,7 @@ from amas.engine.payload import Carry, encode_payload, only_small
 from amas.engine.queue import RETENTION_S, encode, make_submission
 from amas.errors import ResetRefused, SignalRefused, TaskUnknown, WorkflowUnknown
 from amas.model.blob import unwrap
-from amas.model.task import Failure, Json, Submission, SubmitOptions, TaskSpec
+from amas.model.task import Failure, Json, OnFailure, Submission, TaskSpec
 
 SLICE = 500
 """Tasks that one call follows up at most: some milliseconds, in which nobody else is served."""
@@ -49,13 +48,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.at_ms}:{self.task_id}"
 
 
-def with_options(submission: Submission, **options: Any) -> Submission:
-    """Return `submission` with these fields of `SubmitOptions` set, such as `quorum=1` or `expires_ms=60_000`."""
-    held = submission.options or SubmitOptions()
-    return msgspec.structs.replace(submission, options=msgspec.structs.replace(held, **options))
-
-
-def make_signal(task_id: str, spec: TaskSpec, *, expires_s: float = 0.0, on_failure: str = "fail") -> Submission:
+def make_signal(task_id: str, spec: TaskSpec, *, expires_s: float = 0.0, on_failure: OnFailure = "fail") -> Submission:
     """Return a task that no agent gets: it succeeds with what `Workflows.signal` sends it, under its id or its `spec.key`.
 
     `expires_s` counts from when its needs are satisfied, since nobody can be expected to answer before; then it fails with the

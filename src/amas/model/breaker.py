@@ -6,7 +6,7 @@ import msgspec
 
 
 class BreakerSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """When a breaker opens, and for how long (M5)."""
+    """When a breaker opens, and for how long."""
 
     errors: int = 5
     """Errors in a row."""

@@ -4,9 +4,9 @@ import difflib
 from collections.abc import Iterable
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ` (did you mean 'x'?)` for the nearest of `known`, or nothing."""
-    near = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
+def did_you_mean(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """Return ` (did you mean 'x'?)` for the nearest of `known`, or nothing; `cutoff`: how alike it must be, from 0 to 1."""
+    near = difflib.get_close_matches(word, sorted(known), n=1, cutoff=cutoff)
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 

@@ -140,3 +140,8 @@ def unknown_in(expression: str, recorded: Mapping[str, frozenset[str]]) -> list[
         else:
             found += [f"{name}{{{label}}}" for label in _MATCHER.findall(matchers) if label not in labels]
     return found
+
+
+def series_in(expression: str) -> list[str]:
+    """Return the names that an expression asks for, each once: series and recordings."""
+    return list(dict.fromkeys(name for name, _ in _ASKED.findall(_TEXT.sub('""', expression))))

@@ -21,21 +21,14 @@ from amas.errors import SettingInvalid
 from amas.model.trace import TraceContext, parse
 from amas.settings import TracingSettings
 
-Attributes = Mapping[str, str | int | float | bool]
+Attributes = Mapping[str, str | int | float | bool | tuple[str, ...]]
 Kind = Literal["INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"]
 
 FLUSH_S = 5.0
 """Seconds for the last spans when a process ends; a receiver that is away mustn't hold it up."""
 
-# the moving names of https://opentelemetry.io/docs/specs/semconv/gen-ai/, by our own hand: no package pins them
-GEN_AI_OPERATION, GEN_AI_PROVIDER, GEN_AI_MODEL = "gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model"
-GEN_AI_INPUT_TOKENS, GEN_AI_OUTPUT_TOKENS = "gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"
-GEN_AI_CACHED_TOKENS = "gen_ai.usage.cache_read.input_tokens"
-GEN_AI_AGENT_ID, GEN_AI_AGENT_NAME = "gen_ai.agent.id", "gen_ai.agent.name"
-GEN_AI_TOOL, GEN_AI_TOOL_CALL = "gen_ai.tool.name", "gen_ai.tool.call.id"
-ERROR_TYPE = "error.type"
 WORKFLOW_ID, TASK_ID, ATTEMPT, HOST_ID = "amas.workflow.id", "amas.task.id", "amas.task.attempt", "amas.host.id"
-CAPABILITY, TENANT, OUTCOME = "amas.task.capability", "amas.tenant", "amas.outcome"
+CAPABILITY, TENANT, OUTCOME, GOAL = "amas.task.capability", "amas.tenant", "amas.outcome", "amas.goal"
 
 _ambient: ContextVar[str] = ContextVar("traceparent", default="")
 

@@ -16,6 +16,7 @@ import msgspec
 
 from amas.agents.base import agent
 from amas.agents.context import Context
+from amas.agents.grounds import tenant_folder
 from amas.clock import now_ms
 from amas.core.assignment import Assignment, Crew, assigned, assignment_problems, crews_of
 from amas.core.estimate import estimated, estimates_of, over_budget
@@ -159,7 +160,8 @@ def over_rest(made: Plan, setback: Setback, facts: FleetFacts, rest: Rest) -> li
 def with_output(goal: Goal, ctx: Context) -> Goal:
     """Return the goal with a place for its deliverable, so that a run can't fail for want of one at its end."""
     folder = str(ctx.options.get("deliverables") or "")
-    place = Path(folder) / ctx.id if folder else ctx.workspace / "deliverable"
+    below = Path(folder) / tenant_folder(ctx.spec.tenant) if ctx.spec.tenant else Path(folder)
+    place = below / ctx.id if folder else ctx.workspace / "deliverable"
     return goal if goal.output_dir else msgspec.structs.replace(goal, output_dir=str(place))
 
 

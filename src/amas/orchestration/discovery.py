@@ -29,19 +29,21 @@ class Discovery:
         labels: Mapping[str, str] | Selector | None = None,
         status: AgentStatus | None = None,
         limit: int = 1000,
+        after: str = "",
     ) -> list[RegisteredAgent]:
-        """Return up to `limit` agents to which all that is said applies, remote ones first, by id.
+        """Return up to `limit` agents to which all that is said applies and that come after `after`, remote ones first, by id.
 
         A fleet's own follow by pool and number; they have their pool's labels, and the labels `pool` and `host` besides.
         """
         wanted = labels if isinstance(labels, Selector) else Selector.of(labels or {})
         facets = facets_of(capability=capability, layer=Layer(layer).value if layer else "", labels=wanted)
         most, at_ms = limit if status is None and wanted.is_exact else None, self._registry.now_ms()
-        afar = [elsewhere(one, at_ms) for one in await self._registry.find(facets, limit=most)]
+        told = await self._registry.find(facets, limit=most, after=after) if not after or is_remote(after) else []
+        afar = [elsewhere(one, at_ms) for one in told]
         found = [agent for agent in afar if status in {None, agent.status} and wanted.allows(agent.labels)]
         if len(found) < limit:
             roster = Roster(await self._hosts.all(), now_ms=self._hosts.now_ms())
-            own = _own(roster, capability, str(layer), wanted, status)
+            own = _own(roster, capability, str(layer), wanted, status, "" if is_remote(after) else after)
             found += islice(own, limit - len(found))
         return found[:limit]
 
@@ -60,12 +62,16 @@ def facets_of(*, capability: str, layer: str, labels: Selector) -> list[str]:
     return [*(facet for facet, said in named.items() if said), *(f"label:{name}={value}" for name, value in labels.exact.items())]
 
 
-def _own(roster: Roster, capability: str, layer: str, labels: Selector, status: AgentStatus | None) -> Iterator[RegisteredAgent]:
-    """Yield a fleet's own agents to which all that is said applies."""
+def _own(
+    roster: Roster, capability: str, layer: str, labels: Selector, status: AgentStatus | None, after: str
+) -> Iterator[RegisteredAgent]:
+    """Yield a fleet's own agents to which all that is said applies, those behind the agent `after`."""
     for pool, spans in roster.spans.items():
         hosts = {span.host.id for span in spans if _fits(span, capability, layer, labels)}
         if hosts:
-            yield from (_here(seen) for seen in roster.agents(pools=(pool,), status=status) if seen.span.host.id in hosts)
+            yield from (
+                _here(seen) for seen in roster.agents(pools=(pool,), status=status, after=after) if seen.span.host.id in hosts
+            )
 
 
 def _fits(span: Span, capability: str, layer: str, labels: Selector) -> bool:

@@ -47,43 +47,67 @@ class Means(NamedTuple):
 def part_again(phase: Phase, part: Part, source: Input, means: Means) -> PartAgain:
     """Return how a part is made once more, of which `missing` names what is lost."""
     portions, _ = split(phase, source, max_subtasks=means.max_subtasks)
-    missing = {_key(each): each for each in part["missing"]}
-    taken = {work.capability for work in phase.work}
-    sizes = {file.path: file.lines for file in source.files}
-    works: list[Work] = []
-    notes: list[str] = []
-    stands_for: dict[str, tuple[str, ...]] = {}
-    """By capability whose results change: those that give them from now on."""
+    again = _Again(phase, part, source, means)
     for work in phase.work:
-        mine = [portion for portion in portions if portion.share.capability == work.capability]
-        lost = [portion for portion in mine if portion_key(portion) in missing]
-        after = tuple(name for each in work.after for name in stands_for.get(each, (each,)))
-        if set(work.after) & stands_for.keys():
-            works.append(msgspec.structs.replace(work, after=after))
-            stands_for[work.capability] = (work.capability,)
-            continue
-        gone = {each.share.group: tuple(missing[portion_key(each)]["paths"]) or each.paths for each in lost}
-        held = _held(mine, gone)
-        other = next((each for each in means.ways.get(work.capability, ()) if each in means.can and each not in taken), "")
-        packages = (work.fan_out or phase.fan_out) == "packages"
-        pieces = {} if other or not lost else _smaller(phase, work, mine, gone, sizes)
-        if lost and other and not (packages and held):
-            taken.add(other)
-            stand_in = msgspec.structs.replace(work, capability=other, instead=(), groups={} if packages else gone)
-            works += [*([msgspec.structs.replace(work, groups=held)] if held else []), stand_in]
-            stands_for[work.capability] = (*((work.capability,) if held else ()), other)
-            notes.append(f"planned again: {_said(phase, work, missing, lost)}; {other} did it instead")
-        elif pieces:
-            works.append(msgspec.structs.replace(work, groups={**held, **pieces}))
-            stands_for[work.capability] = (work.capability,)
-            notes.append(f"planned again: {_said(phase, work, missing, lost)}; done in smaller portions")
-        else:
-            works.append(work)
-            notes += [f"left out: {_said(phase, work, missing, lost)}; there is no other way"] if lost else []
-    made = msgspec.structs.replace(phase, work=tuple(works))
-    changed = {name for names in stands_for.values() for name in names}
+        again.take(work, [portion for portion in portions if portion.share.capability == work.capability])
+    made = msgspec.structs.replace(phase, work=tuple(again.works))
+    changed = {name for names in again.stands_for.values() for name in names}
     kept = _kept(made, part, split(made, source, max_subtasks=means.max_subtasks)[0], rerun=changed)
-    return PartAgain(made, kept, tuple(notes), bool(stands_for))
+    return PartAgain(made, kept, tuple(again.notes), bool(again.stands_for))
+
+
+class _Again:
+    """The work of a part that is made once more; `take` is told each work of the phase, in order."""
+
+    def __init__(self, phase: Phase, part: Part, source: Input, means: Means) -> None:
+        self._phase, self._means = phase, means
+        self._missing = {_key(each): each for each in part["missing"]}
+        self._sizes = {file.path: file.lines for file in source.files}
+        self._taken = {work.capability for work in phase.work}
+        self.works: list[Work] = []
+        self.notes: list[str] = []
+        self.stands_for: dict[str, tuple[str, ...]] = {}
+        """By capability whose results change: those that give them from now on."""
+
+    def take(self, work: Work, mine: Sequence[Portion]) -> None:
+        """Go on with a work; `mine` are the portions that it had."""
+        lost = [portion for portion in mine if portion_key(portion) in self._missing]
+        if set(work.after) & self.stands_for.keys():
+            after = tuple(name for each in work.after for name in self.stands_for.get(each, (each,)))
+            self._change(work.capability, msgspec.structs.replace(work, after=after))
+        elif lost:
+            self._make_good(work, mine, lost)
+        else:
+            self.works.append(work)
+
+    def _make_good(self, work: Work, mine: Sequence[Portion], lost: Sequence[Portion]) -> None:
+        gone = {each.share.group: tuple(self._missing[portion_key(each)]["paths"]) or each.paths for each in lost}
+        held = _held(mine, gone)
+        packages = (work.fan_out or self._phase.fan_out) == "packages"
+        other = self._other_than(work)
+        pieces = {} if other else _smaller(self._phase, work, mine, gone, self._sizes)
+        said = _said(self._phase, work, self._missing, lost)
+        if other and not (packages and held):
+            self._taken.add(other)
+            rest = [msgspec.structs.replace(work, groups=held)] if held else []
+            stand_in = msgspec.structs.replace(work, capability=other, instead=(), groups={} if packages else gone)
+            self._change(work.capability, *rest, stand_in)
+            self.notes.append(f"planned again: {said}; {other} did it instead")
+        elif pieces:
+            self._change(work.capability, msgspec.structs.replace(work, groups={**held, **pieces}))
+            self.notes.append(f"planned again: {said}; done in smaller portions")
+        else:
+            self.works.append(work)
+            self.notes.append(f"left out: {said}; there is no other way")
+
+    def _other_than(self, work: Work) -> str:
+        """Return the best capability that gives the same output and does nothing of this part yet; empty for none."""
+        ways = self._means.ways.get(work.capability, ())
+        return next((each for each in ways if each in self._means.can and each not in self._taken), "")
+
+    def _change(self, capability: str, *instead: Work) -> None:
+        self.works += instead
+        self.stands_for[capability] = tuple(work.capability for work in instead)
 
 
 def still_wanted(portions: Sequence[Portion], kept: Part, feedback: Sequence[Redo]) -> list[Portion]:

@@ -1,12 +1,15 @@
 """The database under the history: its address, its connections, and our error for the driver's.
 
-SQLite in one file (WAL, so readers never wait for the writer) or PostgreSQL 15 and later. `look()`, `reading()` and `writing()`
-are the only ways to a connection; what the driver raises within them leaves as `RecordsError`. Called within this package only.
+SQLite in one file (WAL, so readers never wait for the writer) or PostgreSQL 15 and later. `look()`, `glance()`, `reading()` and
+`writing()` are the only ways to a connection; what the driver raises within them leaves as `RecordsError`. Called within this
+package only.
 """
 
 import asyncio
 import importlib.util
+import resource
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,6 +29,10 @@ BUSY_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 30.0
 """Seconds that PostgreSQL may take for one statement of ours; a batch takes milliseconds."""
 POSTGRESQL_MIN = (15, 0)
+GLANCE_S = 0.002
+"""What a glance may wait for the disk; while the system has the file's pages in memory, rows by their keys take a tenth of it."""
+LOOK_AWAY_S = 5.0
+"""For so long after one that took longer, threads wait for the disk rather than the event loop."""
 T = TypeVar("T")
 
 # FULL and not NORMAL: the recorder trims the journal behind what is committed here, so a commit must be on disk.
@@ -61,12 +68,15 @@ class Database:
         self.is_sqlite = address.get_backend_name() == "sqlite"
         self._engine = _sqlite(address, busy_timeout_s) if self.is_sqlite else _postgresql(address)
         self._looking = _sqlite_looking(address, busy_timeout_s) if self.is_sqlite else None
+        self._glancing = _sqlite_looking(address, 0.0) if self.is_sqlite else None
+        self._no_glance_before_s = 0.0
         self.dialect = self._engine.dialect
 
     async def close(self) -> None:
         """Close every connection."""
-        if self._looking is not None:
-            self._looking.dispose()
+        for engine in (self._looking, self._glancing):
+            if engine is not None:
+                engine.dispose()
         await self._engine.dispose()
 
     async def look(self, asked: Callable[[sa.Connection], T]) -> T:
@@ -80,6 +90,25 @@ class Database:
                 return await asyncio.to_thread(_asked, self._looking, asked)
             async with self._engine.connect() as connection:
                 return await connection.run_sync(asked)
+
+    def glance(self, asked: Callable[[sa.Connection], T]) -> T | None:
+        """Return what a function finds at once, by a few keys; None where that could take long, and `look` is for it.
+
+        It blocks the event loop. That is right only because a thread costs the loop more than SQLite takes: it must be given what
+        to do, and with each step of a statement it lets the interpreter's lock go, which a loop at work gives back after 5 ms.
+        So not while the disk is slow, nor while somebody holds the file, nor with PostgreSQL.
+        """
+        began_s, read = time.monotonic(), _blocks_read()
+        if self._glancing is None or began_s < self._no_glance_before_s:
+            return None
+        try:
+            return _asked(self._glancing, asked)
+        except (SQLAlchemyError, sqlite3.Error):
+            return None  # `look` meets the same, and says so
+        finally:
+            ended_s = time.monotonic()
+            if ended_s - began_s > GLANCE_S and _blocks_read() > read:
+                self._no_glance_before_s = ended_s + LOOK_AWAY_S
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -99,7 +128,7 @@ class Database:
     async def _translating(self, what: str) -> AsyncIterator[None]:
         try:
             yield
-        except (SQLAlchemyError, OSError, TimeoutError) as error:
+        except (SQLAlchemyError, sqlite3.Error, OSError, TimeoutError) as error:  # `lookup.py` asks the driver itself
             reason = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
             text = str(reason).strip() or type(reason).__name__
             raise RecordsError(f"the records in {self.shown} can't be {what}: {text.splitlines()[0]}") from error
@@ -108,6 +137,11 @@ class Database:
 def _asked(engine: sa.Engine, asked: Callable[[sa.Connection], T]) -> T:
     with engine.connect() as connection:
         return asked(connection)
+
+
+def _blocks_read() -> int:
+    """Return how much this thread has waited for disks to read; of what was in memory already it knows nothing."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_inblock
 
 
 _WRITES = "amas_writes"
@@ -151,7 +185,8 @@ def _sqlite_looking(address: URL, busy_timeout_s: float) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN")
+        driver: Any = connection.connection.dbapi_connection
+        driver.execute("BEGIN")  # by SQLAlchemy it would cost more than many a look finds
 
     return engine
 

@@ -103,20 +103,12 @@ class History:
 
     async def tasks_in_full(self, task_ids: Sequence[str]) -> list[TaskInFull]:
         """Return the same of several, in order: in one look, and for those of one attempt that cost nothing by one statement."""
+        return await self._database.look(lambda connection: _in_full_of(connection, task_ids))
 
-        def asked(connection: sa.Connection) -> tuple[Sequence[Any], Sequence[Any], dict[str, Cost]]:
-            rows = of_tasks(connection, _TASKS, task_ids)
-            tried = [row.id for row in rows if row.tried]
-            kept = of_tasks(connection, _ATTEMPTS, tried) if tried else []
-            priced = [row.id for row in rows if row.priced]
-            return rows, kept, costs_of_tasks(connection, priced) if priced else {}
-
-        rows, kept, spent = await self._database.look(asked)
-        tried: dict[str, list[Any]] = {}
-        for row in kept:
-            tried.setdefault(row.task_id, []).append(row)
-        found = {row.id: _in_full(row, tried.get(row.id, ()), spent.get(row.id, Cost())) for row in rows}
-        return [found.get(task_id, _NOTHING) for task_id in task_ids]
+    def task_at_a_glance(self, task_id: str) -> TaskInFull | None:
+        """Return what `task_in_full` does, at once and without a thread; None where only that may find it out."""
+        found = self._database.glance(lambda connection: _in_full_of(connection, [task_id]))
+        return found[0] if found else None
 
     async def tasks(
         self,
@@ -342,6 +334,18 @@ def _task(row: Any) -> TaskView:
         result=_any.decode(result) if result else None,
         failure=_failure.decode(row.failure) if row.failure else None,
     )
+
+
+def _in_full_of(connection: sa.Connection, task_ids: Sequence[str]) -> list[TaskInFull]:
+    rows = of_tasks(connection, _TASKS, task_ids)
+    ids = [row.id for row in rows if row.tried]
+    tried: dict[str, list[Any]] = {}
+    for row in of_tasks(connection, _ATTEMPTS, ids) if ids else ():
+        tried.setdefault(row.task_id, []).append(row)
+    priced = [row.id for row in rows if row.priced]
+    spent = costs_of_tasks(connection, priced) if priced else {}
+    found = {row.id: _in_full(row, tried.get(row.id, ()), spent.get(row.id, Cost())) for row in rows}
+    return [found.get(task_id, _NOTHING) for task_id in task_ids]
 
 
 def _in_full(row: Any, kept: Sequence[Any], spent: Cost) -> TaskInFull:

@@ -1,7 +1,8 @@
 """Finding tasks' rows by their ids as cheaply as the database does: for what pollers ask thousands of times a minute.
 
 SQLite finds a row in some 10 us, in which SQLAlchemy has hardly begun to work out what to say: here it writes a statement once,
-and the driver is given that. PostgreSQL is asked as ever. Called within `Database.look`, whose connection ends the transaction.
+and the driver is given that, within SQLAlchemy's own transaction: a look's other queries see the same state. PostgreSQL is asked
+as ever. Called within `Database.look`, which ends the transaction and says in our words what the driver raises.
 """
 
 from collections import namedtuple
@@ -20,9 +21,9 @@ def of_tasks(connection: sa.Connection, query: sa.Select[Any], task_ids: Sequenc
     if connection.dialect.name != "sqlite":
         return connection.execute(query, {"task_ids": list(task_ids)}).all()
     text, row = _written(query, len(task_ids), connection.dialect)
+    if not connection.in_transaction():
+        connection.begin()
     driver: Any = connection.connection.dbapi_connection
-    if not driver.in_transaction:
-        driver.execute("BEGIN")
     return [row(*found) for found in driver.execute(text, task_ids)]
 
 

@@ -3,6 +3,7 @@
 What the engine may still hold is left as it is and counted: its key is needed until the engine has forgotten those tasks.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -26,37 +27,45 @@ class Resealed(NamedTuple):
 
 async def reseal(database: Database, seal: Seal, *, held_since_ms: int) -> Resealed:
     """Seal what an older key has sealed anew; the engine may hold what is open, or ended since `held_since_ms`."""
-    done = held = 0
     in_engine = sa.or_(tasks.c.finished_ms.is_(None), tasks.c.finished_ms >= held_since_ms)
-    query = sa.select(tasks.c.id, tasks.c.spec, tasks.c.result, tasks.c.finished_ms, in_engine.label("held")).order_by(tasks.c.id)
-    cursor = ""
-    while rows := await _rows(database, query.where(tasks.c.id > cursor).limit(PAGE)):
-        cursor = rows[-1].id
-        changed = [(row, seal.anew(row.spec), seal.anew(row.result or b"")) for row in rows]
-        changed = [(row, spec, result) for row, spec, result in changed if spec != row.spec or result != (row.result or b"")]
-        held += sum(row.held for row, _, _ in changed)
-        changes = [
-            tasks.update()
-            .where(tasks.c.id == row.id, tasks.c.finished_ms == row.finished_ms)  # it may run again since
-            .values(spec=spec, result=result or None)
-            for row, spec, result in changed
-            if not row.held
-        ]
-        done += await _write(database, changes)
+    of_tasks = sa.select(tasks.c.id, tasks.c.spec, tasks.c.result, tasks.c.finished_ms, in_engine.label("held"))
     opened = sa.or_(workflows.c.finished_ms.is_(None), workflows.c.finished_ms >= held_since_ms)
-    query = sa.select(goals.c.workflow_id.label("id"), goals.c.goal, opened.label("held")).join(
+    of_goals = sa.select(goals.c.workflow_id, goals.c.goal, opened.label("held")).join(
         workflows, workflows.c.id == goals.c.workflow_id
     )
-    cursor = ""
-    while rows := await _rows(database, query.where(goals.c.workflow_id > cursor).order_by(goals.c.workflow_id).limit(PAGE)):
-        cursor = rows[-1].id
-        found = [(row, seal.anew(row.goal)) for row in rows]
-        found = [(row, goal) for row, goal in found if goal != row.goal]
-        held += sum(row.held for row, _ in found)
-        changes = [goals.update().where(goals.c.workflow_id == row.id).values(goal=goal) for row, goal in found if not row.held]
-        done += await _write(database, changes)
+
+    def task_anew(row: Any) -> sa.Update | None:
+        spec, result = seal.anew(row.spec), seal.anew(row.result or b"")
+        if (spec, result) == (row.spec, row.result or b""):
+            return None
+        same = (tasks.c.id == row.id, tasks.c.finished_ms == row.finished_ms)  # it may run again since
+        return tasks.update().where(*same).values(spec=spec, result=result or None)
+
+    def goal_anew(row: Any) -> sa.Update | None:
+        goal = seal.anew(row.goal)
+        return None if goal == row.goal else goals.update().where(goals.c.workflow_id == row.workflow_id).values(goal=goal)
+
+    done, held = await _reseal(database, of_tasks, tasks.c.id, task_anew)
+    more, open_ones = await _reseal(database, of_goals, goals.c.workflow_id, goal_anew)
     kept = await _rows(database, sa.select(steps.c.result))  # of open tasks only
-    return Resealed(done, held + sum(seal.anew(row.result) != row.result for row in kept))
+    return Resealed(done + more, held + open_ones + sum(seal.anew(row.result) != row.result for row in kept))
+
+
+async def _reseal(
+    database: Database, query: sa.Select[Any], key: sa.Column[str], anew: Callable[[Any], sa.Update | None]
+) -> tuple[int, int]:
+    """Seal a table's rows anew, in the order of `key`, the query's first column; return how many, and how many are `held`.
+
+    `anew` returns a row's change; None where there is none to be made.
+    """
+    done = held = 0
+    cursor = ""
+    while rows := await _rows(database, query.where(key > cursor).order_by(key).limit(PAGE)):
+        cursor = rows[-1][0]
+        changes = [(row, change) for row in rows if (change := anew(row)) is not None]
+        held += sum(row.held for row, _ in changes)
+        done += await _write(database, [change for row, change in changes if not row.held])
+    return done, held
 
 
 async def _rows(database: Database, query: sa.Select[Any]) -> list[Any]:

@@ -5,7 +5,7 @@ of the async client as a function whose answer is awaited; both take what the bo
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Concatenate, Generic, Never, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Concatenate, Generic, NamedTuple, Never, ParamSpec, Protocol, Self, TypeVar, overload
 from urllib.parse import quote
 
 import msgspec
@@ -28,6 +28,15 @@ class Call(msgspec.Struct, Generic[T], frozen=True):
     body: bytes | None = None
     kind: str = "application/json"
     """The body's media type."""
+    if_match: str = ""
+    """The `ETag` of what must be as it was; empty: it doesn't matter."""
+
+
+class Tagged(NamedTuple, Generic[T]):
+    """An answer with what names it as it was."""
+
+    value: T
+    etag: str
 
 
 class Sends(Protocol):
@@ -35,6 +44,10 @@ class Sends(Protocol):
 
     def send(self, call: Call[T]) -> T:
         """Return the answer."""
+        ...
+
+    def send_tagged(self, call: Call[T]) -> Tagged[T]:
+        """Return the answer with its `ETag`."""
         ...
 
 
@@ -45,15 +58,16 @@ class SendsLater(Protocol):
         """Return the answer."""
         ...
 
+    async def send_tagged(self, call: Call[T]) -> Tagged[T]:
+        """Return the answer with its `ETag`."""
+        ...
+
 
 class Part:
     """Operations that belong together, of a sync client."""
 
     def __init__(self, client: Sends) -> None:
         self._client = client
-
-    def _send(self, call: Call[T]) -> T:
-        return self._client.send(call)
 
 
 class AsyncPart:
@@ -62,8 +76,54 @@ class AsyncPart:
     def __init__(self, client: SendsLater) -> None:
         self._client = client
 
-    def _send(self, call: Call[T]) -> Awaitable[T]:
-        return self._client.send(call)
+
+class _Asked(Generic[P, T]):
+    """An operation of one client."""
+
+    def __init__(self, operation: "Operation[P, T]", client: Any, if_match: str = "") -> None:
+        self._operation, self._client, self._if_match = operation, client, if_match
+
+    def _call(self, *given: P.args, **named: P.kwargs) -> Call[T]:
+        made = self._operation.make(*given, **named)
+        return msgspec.structs.replace(made, if_match=self._if_match) if self._if_match else made
+
+    def matching(self, etag: str) -> Self:
+        """Return the operation as one that raises `Conflict` (412) unless what it changes has this `ETag` still.
+
+        `etag`: from `tagged`, or "*" for anything that is there. TypeError for an operation that can't go by one, or none given.
+        """
+        if not (self._operation.matches and etag):
+            why = "no ETag was given" if self._operation.matches else "it doesn't go by an ETag"
+            raise TypeError(f"{self._operation.method} {self._operation.path}: {why}")
+        return type(self)(self._operation, self._client, etag)
+
+
+class Asked(_Asked[P, T]):
+    """An operation of a client that waits for its answers."""
+
+    def __call__(self, *given: P.args, **named: P.kwargs) -> T:
+        """Return the answer."""
+        answer: T = self._client.send(self._call(*given, **named))
+        return answer
+
+    def tagged(self, *given: P.args, **named: P.kwargs) -> Tagged[T]:
+        """Return the answer with its `ETag`, for `matching`."""
+        answer: Tagged[T] = self._client.send_tagged(self._call(*given, **named))
+        return answer
+
+
+class AskedLater(_Asked[P, T]):
+    """An operation of a client whose answers are awaited."""
+
+    def __call__(self, *given: P.args, **named: P.kwargs) -> Awaitable[T]:
+        """Return the answer."""
+        answer: Awaitable[T] = self._client.send(self._call(*given, **named))
+        return answer
+
+    def tagged(self, *given: P.args, **named: P.kwargs) -> Awaitable[Tagged[T]]:
+        """Return the answer with its `ETag`, for `matching`."""
+        answer: Awaitable[Tagged[T]] = self._client.send_tagged(self._call(*given, **named))
+        return answer
 
 
 class Operation(Generic[P, T]):
@@ -73,20 +133,28 @@ class Operation(Generic[P, T]):
         self, method: str, path: str, answer: type[T], make: Callable[P, Call[T]], *, given: Callable[..., object]
     ) -> None:
         """`make`: what makes a call; `given`: what makes its body or query."""
-        self.method, self.path, self.answer, self.given, self._make = method, path, answer, given, make
+        self.method, self.path, self.answer, self.given, self.make = method, path, answer, given, make
+        self.matches = False
+        """Whether it can be made to depend on what it changes being as it was."""
 
     @overload
     def __get__(self, part: None, owner: type) -> "Operation[P, T]": ...
     @overload
-    def __get__(self, part: Part, owner: type) -> Callable[P, T]: ...
+    def __get__(self, part: Part, owner: type) -> Asked[P, T]: ...
     @overload
-    def __get__(self, part: AsyncPart, owner: type) -> Callable[P, Awaitable[T]]: ...
+    def __get__(self, part: AsyncPart, owner: type) -> AskedLater[P, T]: ...
     @overload
     def __get__(self, part: object, owner: type) -> Callable[P, Never]: ...
     def __get__(self, part: Any, owner: type) -> Any:
         if part is None:
             return self
-        return lambda *given, **named: part._send(self._make(*given, **named))
+        return (AskedLater if isinstance(part, AsyncPart) else Asked)(self, part._client)
+
+
+def matched(made: Operation[P, T]) -> Operation[P, T]:
+    """Return an operation as one that takes `If-Match`."""
+    made.matches = True
+    return made
 
 
 def operation(method: str, path: str, answer: type[T], given: Callable[P, object]) -> Operation[P, T]:

@@ -21,7 +21,7 @@ import msgspec
 
 from amas.records.views import EventRecord
 from amas.rest import operations as parts
-from amas.rest.calls import Call
+from amas.rest.calls import Call, Tagged
 from amas.rest.problems import Problem, RestError, Unreachable, error_of, unreachable
 
 PATIENCE_S = 30.0
@@ -69,7 +69,7 @@ class Tries:
             "url": call.path,
             "params": call.query,
             "content": call.body,
-            "headers": headers | key | kind,
+            "headers": headers | key | kind | ({"If-Match": call.if_match} if call.if_match else {}),
         }
 
     def pause(self, answer: httpx.Response | None) -> float | None:
@@ -197,6 +197,14 @@ class Client:
 
     def send(self, call: Call[T]) -> T:
         """Send a request until it is answered; a `RestError` says what was refused."""
+        return _read(call, self._answer(call))
+
+    def send_tagged(self, call: Call[T]) -> Tagged[T]:
+        """Send a request until it is answered, and return the answer with its `ETag`."""
+        answer = self._answer(call)
+        return Tagged(_read(call, answer), answer.headers.get("etag", ""))
+
+    def _answer(self, call: Call[T]) -> httpx.Response:
         tries = Tries(call, self._headers, self._patience_s)
         while True:
             answer, error = None, None
@@ -210,7 +218,7 @@ class Client:
             elif answer is None:
                 raise unreachable(error or OSError(), url=self._url) from error
             else:
-                return _read(call, answer)
+                return answer
 
     def each(self, list_: Callable[P, PageOf[T]], *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
         """Yield every item of a list, page by page: `client.each(client.tasks.list, state="failed")`."""
@@ -267,6 +275,14 @@ class AsyncClient:
 
     async def send(self, call: Call[T]) -> T:
         """Send a request until it is answered; a `RestError` says what was refused."""
+        return _read(call, await self._answer(call))
+
+    async def send_tagged(self, call: Call[T]) -> Tagged[T]:
+        """Send a request until it is answered, and return the answer with its `ETag`."""
+        answer = await self._answer(call)
+        return Tagged(_read(call, answer), answer.headers.get("etag", ""))
+
+    async def _answer(self, call: Call[T]) -> httpx.Response:
         tries = Tries(call, self._headers, self._patience_s)
         while True:
             answer, error = None, None
@@ -280,7 +296,7 @@ class AsyncClient:
             elif answer is None:
                 raise unreachable(error or OSError(), url=self._url) from error
             else:
-                return _read(call, answer)
+                return answer
 
     async def each(self, list_: Callable[P, Awaitable[PageOf[T]]], *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
         """Yield every item of a list, page by page."""

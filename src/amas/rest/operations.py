@@ -18,7 +18,7 @@ from amas.model.schedule import ScheduleView
 from amas.orchestration.rollouts import RolloutView
 from amas.orchestration.routing import Why
 from amas.records.views import Analytics
-from amas.rest.calls import AsyncPart, Part, about, about_two, operation
+from amas.rest.calls import AsyncPart, Part, about, about_two, matched, operation
 from amas.server import (
     access_shapes,
     alert_shapes,
@@ -87,10 +87,10 @@ def of_agents(*, status: str = "", pool: str = "", limit: int | None = None, cur
 
 
 def of_remote(
-    *, capability: str = "", layer: str = "", label: str = "", status: str = "", limit: int | None = None
+    *, capability: str = "", layer: str = "", label: str = "", status: str = "", limit: int | None = None, cursor: str = ""
 ) -> dict[str, Any]:
-    """Make the query of a list of agents that run elsewhere."""
-    return {"capability": capability, "layer": layer, "label": label, "status": status, "limit": limit}
+    """Make the query of a list of agents of hosts and of sessions."""
+    return {"capability": capability, "layer": layer, "label": label, "status": status, "limit": limit, "cursor": cursor}
 
 
 def of_costs(
@@ -158,8 +158,8 @@ class _Inputs:
 class _Schedules:
     list = operation("GET", "/api/schedules", shapes.SchedulePage, page)
     get = about("GET", "/api/schedules/{name}", ScheduleView, nothing)
-    put = about("PUT", "/api/schedules/{name}", ScheduleView, shapes.NewSchedule)
-    drop = about("DELETE", "/api/schedules/{name}", shapes.Dropped, nothing)
+    put = matched(about("PUT", "/api/schedules/{name}", ScheduleView, shapes.NewSchedule))
+    drop = matched(about("DELETE", "/api/schedules/{name}", shapes.Dropped, nothing))
     pause = about("POST", "/api/schedules/{name}/pause", ScheduleView, nothing)
     resume = about("POST", "/api/schedules/{name}/resume", ScheduleView, nothing)
     run = about("POST", "/api/schedules/{name}/run", ScheduleView, nothing)
@@ -214,9 +214,9 @@ class _Fleet:
     order = about_two("POST", "/api/hosts/{host_id}/{action}", desired_shapes.Ordered, desired_shapes.Wished)
     desired = operation("GET", "/api/fleet/desired", desired_shapes.DesiredShape, nothing)
     history = operation("GET", "/api/fleet/history", desired_shapes.HistoryPage, newest)
-    apply = operation("POST", "/api/fleet/apply", desired_shapes.FleetApplied, desired_shapes.NewFleet)
+    apply = matched(operation("POST", "/api/fleet/apply", desired_shapes.FleetApplied, desired_shapes.NewFleet))
     policies = operation("GET", "/api/policies", policy_shapes.PolicyPage, nothing)
-    apply_policies = operation("PUT", "/api/policies", desired_shapes.FleetApplied, policy_shapes.NewPolicies)
+    apply_policies = matched(operation("PUT", "/api/policies", desired_shapes.FleetApplied, policy_shapes.NewPolicies))
     test_policies = operation("POST", "/api/policies/test", policy_shapes.PolicyTestPage, policy_shapes.NewPolicyTest)
     policy_refusals = operation("GET", "/api/policies/refusals", policy_shapes.RefusalPage, newest)
     scaling = operation("GET", "/api/scaling", ScalingBoard, nothing)

@@ -34,6 +34,10 @@ HEADER_BYTES_MAX = 32 << 10
 WAITED_S = 1.0
 """A read that took longer has waited for something: whose it is may have changed meanwhile."""
 TOKEN_NEEDED = problem(401, "token_needed", "send an API key or the fleet's token as `Authorization: Bearer <AMAS_TOKEN>`")
+TOKEN_UNKNOWN = problem(
+    401, "token_needed", "the key or token that was sent opens nothing: it is mistyped, expired or revoked, or another fleet's"
+)
+"""For who did send one: asking for it again would send people looking in the wrong place."""
 NOBODY = Caller(name="", role="agent", kind="")  # type: ignore[arg-type]
 """On requests for what is open to anybody."""
 
@@ -109,7 +113,7 @@ class Guard:
 
     def _forbidden(self, caller: Caller | None, headers: Headers, rule: Rule) -> Problem | None:
         if caller is None:
-            return TOKEN_NEEDED
+            return TOKEN_UNKNOWN if headers.get("authorization") else TOKEN_NEEDED
         if caller is NOBODY:
             signs_in = rule.right == "greet" and rule.method != "GET"
             return FOREIGN if signs_in and _from_elsewhere(headers) else None

@@ -5,19 +5,22 @@ remote agents, API keys, agents by their own tokens, and browsers that have sign
 machine and only while nothing is configured: no AMAS_TOKEN, no provider, and no API key was ever made.
 """
 
+import asyncio
 import hmac
 import secrets
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
-from pathlib import Path
+from itertools import pairwise
+from pathlib import Path, PurePath
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 from fastapi import Depends, Request
 from starlette.datastructures import Headers
 
+from amas.agents.grounds import tenant_folder
 from amas.clock import now_ms
 from amas.engine.access import ApiKeys, WebSessions
 from amas.engine.connection import Engine
@@ -47,6 +50,10 @@ CLOSED = "api.closed"
 """A file in the home, made when the first API key is seen: whoever loses the engine doesn't open the door by that."""
 FOLDERS = ("input_dir", "output_dir")
 """Of a goal: paths on the fleet's machine, where every tenant's files lie."""
+_NOT_ITS_FOLDER = {
+    "input_dir": "a tenant's goal is about files that came with it: make a folder for them with POST /api/inputs, and name that",
+    "output_dir": "folders of the fleet's machine aren't a tenant's to name: the deliverable is read over the API",
+}
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -89,31 +96,57 @@ LOCAL = Caller(name="local", role=Role.SYSTEM_ADMIN, kind="local")
 
 
 class KeyRing:
-    """The API keys of the cell, as they were less than `KEYS_STALE_S` ago."""
+    """The API keys of the cell, as they were less than `KEYS_STALE_S` ago.
+
+    Read anew at half that age while requests go on with those that there are, and once for all who must wait: by every request
+    on its own it would be the most where the engine is slowest.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.kept = ApiKeys(engine)
         self._found: Mapping[str, ApiKey] = {}
         self._read_s = float("-inf")
         self._changes = 0
+        self._reading: asyncio.Task[Mapping[str, ApiKey]] | None = None
 
     async def all(self) -> Mapping[str, ApiKey]:
         """Return the keys by prefix, revoked and expired ones included; EngineError when they aren't known."""
-        began_s, changes = time.monotonic(), self._changes
-        if began_s - self._read_s > KEYS_STALE_S:
-            try:
-                self._found = await self.kept.all()
-            except EngineError:
-                if began_s - self._read_s > KEYS_LOST_S:
-                    raise
-            else:
-                self._read_s = began_s if changes == self._changes else float("-inf")  # it may be from before the change
+        age_s = time.monotonic() - self._read_s
+        if age_s <= KEYS_STALE_S / 2:
+            return self._found
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read(), name="read the keys")
+            self._reading.add_done_callback(_looked_at)
+        if age_s <= KEYS_STALE_S:
+            return self._found
+        try:
+            return await asyncio.shield(self._reading)
+        except EngineError:
+            if age_s > KEYS_LOST_S:
+                raise
         return self._found
 
     def forget(self) -> None:
         """Read anew at the next request: one was made or revoked."""
         self._changes += 1
-        self._read_s = float("-inf")
+        self._read_s, self._reading = float("-inf"), None  # what is being read may be from before the change
+
+    async def _read(self) -> Mapping[str, ApiKey]:
+        began_s, changes = time.monotonic(), self._changes
+        try:
+            found = await self.kept.all()
+        finally:
+            if changes == self._changes:
+                self._reading = None
+        if changes == self._changes:
+            self._found, self._read_s = found, began_s
+        return found
+
+
+def _looked_at(reading: "asyncio.Task[Mapping[str, ApiKey]]") -> None:
+    """Take note of how a reading ended that nobody may have waited for: asyncio would print it."""
+    if not reading.cancelled():
+        reading.exception()
 
 
 class Identity:
@@ -236,8 +269,10 @@ class Identity:
         return Caller(name=claims.sub, role=Role.AGENT, tenant=claims.tenant, kind="agent", credential=digest)
 
     async def _by_session(self, secret: str) -> Caller | None:
+        if not secret or len(secret) > KEY_CHARS_MAX:
+            return None
         digest = digest_of(secret).hex()
-        session = await self.sessions.get(digest) if secret and len(secret) <= KEY_CHARS_MAX else None
+        session = await self.sessions.get(digest)
         if session is None:
             return None
         key = (await self.keys.all()).get(session.credential)
@@ -269,9 +304,10 @@ def _bound(caller: Caller, said: msgspec.Struct) -> dict[str, Any]:
     """Return what a tenant's caller may not choose in a body."""
     changes: dict[str, Any] = {}
     for name in FOLDERS:
-        if getattr(said, name, ""):
+        named = getattr(said, name, "")
+        if named and not (name == "input_dir" and _came_with_a_goal(named, caller.tenant)):
             raise Refusal(
-                Fault(detail="folders of the fleet's machine aren't a tenant's to name", pointer=f"#/{name}"),
+                Fault(detail=_NOT_ITS_FOLDER[name], pointer=f"#/{name}"),
                 status=403,
                 code="folder_refused",
             )
@@ -289,6 +325,12 @@ def _bound(caller: Caller, said: msgspec.Struct) -> dict[str, Any]:
         if isinstance(inner, msgspec.Struct):
             changes[name] = as_caller(caller, inner)
     return changes
+
+
+def _came_with_a_goal(folder: str, tenant: str) -> bool:
+    """Return whether a folder looks like one that `POST /api/inputs` made for a tenant; hosts look whether it is."""
+    parts = PurePath(folder).parts
+    return ".." not in parts and ("inputs", tenant_folder(tenant)) in pairwise(parts)
 
 
 def _own(tenant: str, keys: Mapping[str, int]) -> dict[str, int]:

@@ -6,7 +6,7 @@ One decoding by msgspec checks and converts a whole batch; nothing here looks at
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha256
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from fastapi import Request
@@ -100,9 +100,9 @@ def media_type(request: Request, known: Sequence[str]) -> str:
     return kind
 
 
-def _malformed(error: msgspec.MsgspecError | UnicodeDecodeError, *, within: str = "") -> Refusal:
+def _malformed(error: msgspec.MsgspecError | UnicodeDecodeError, shape: Any = None, *, within: str = "") -> Refusal:
     if isinstance(error, msgspec.ValidationError):
-        return Refusal(fault_of(error, within=within))
+        return Refusal(fault_of(error, shape, within=within))
     return Refusal(Fault(detail=f"the body can't be read: {error}", pointer=f"#{within}"), status=400, code="body_malformed")
 
 
@@ -117,7 +117,7 @@ async def read_one(request: Request, shape: type[Shape], *, known: Sequence[str]
         else:
             found = msgspec.json.decode(body, type=shape)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise _malformed(error) from error
+        raise _malformed(error, shape) from error
     return as_caller(caller_of(request), found)
 
 
@@ -151,7 +151,7 @@ def _at_fault(body: bytes, kind: str) -> Refusal | None:
         try:
             module.decode(part, type=NewTask)
         except msgspec.ValidationError as error:
-            return _malformed(error, within=f"/{number}")
+            return _malformed(error, NewTask, within=f"/{number}")
     return None
 
 

@@ -1,7 +1,8 @@
 """Tasks as pollers look at them: what is asked for while a look is under way goes out with all the rest in the next.
 
 So a look at a task is one call of the engine and one look into the records, and so are a hundred that come at a time. A look
-begins after it was asked for: nothing is kept, and no answer is older than its request.
+begins after it was asked for: nothing is kept, and no answer is older than its request. Records that answer at once aren't waited
+for: one task is found in less time than it takes to have it found elsewhere.
 """
 
 from amas.engine.coalesce import Coalescer
@@ -18,6 +19,7 @@ class TaskLooks:
 
     def __init__(self, queue: TaskQueue, records: Records) -> None:
         self._held: Coalescer[str, Held | None] = Coalescer(queue.look, limit=TOGETHER_MAX)
+        self._records = records
         self._recorded: Coalescer[str, TaskInFull] = Coalescer(records.tasks_in_full, limit=TOGETHER_MAX)
 
     async def held(self, task_id: str) -> Held | None:
@@ -26,4 +28,4 @@ class TaskLooks:
 
     async def recorded(self, task_id: str) -> TaskInFull:
         """Return all that the history has of a task."""
-        return await self._recorded.put(task_id)
+        return self._records.task_at_a_glance(task_id) or await self._recorded.put(task_id)

@@ -27,8 +27,11 @@ async def find_task(plane: ControlPlane, task_id: str) -> TaskView:
     return found
 
 
-async def task_detail(plane: ControlPlane, task_id: str) -> TaskDetail:
-    """Return a task with its input, and with what the records know of its progress."""
+async def task_detail(plane: ControlPlane, task_id: str, *, tenant: str = "") -> TaskDetail:
+    """Return a task with its input, and with what the records know of its progress.
+
+    `tenant`: to whom it is shown, "" for whoever may see all; TaskUnknown for a task that isn't theirs.
+    """
     held = await plane.looks.held(task_id)
     try:
         recorded, attempts, cost = await plane.looks.recorded(task_id)
@@ -37,7 +40,7 @@ async def task_detail(plane: ControlPlane, task_id: str) -> TaskDetail:
             raise
         recorded, attempts, cost = None, [], Cost()
     found = held.task if held else recorded
-    if found is None:
+    if found is None or (tenant and tenant != (held.tenant if held else found.tenant)):
         raise TaskUnknown(_UNKNOWN.format(task_id))
     return TaskDetail(
         **_fields(found, recorded),

@@ -10,6 +10,7 @@ import re
 import traceback
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
 from fastapi import FastAPI, Request
@@ -21,6 +22,7 @@ from starlette.responses import Response
 from amas import errors
 from amas.observe import events
 from amas.observe.logging import process_log
+from amas.server.meant import told
 
 PROBLEM_TYPE = "urn:amas:problem:"
 MEDIA_TYPE = "application/problem+json"
@@ -160,14 +162,15 @@ _PLACE = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 _PART = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
 
-def fault_of(error: msgspec.ValidationError, *, within: str = "") -> Fault:
-    """Return msgspec's complaint with its place as a pointer; `within` is the pointer of what was being read."""
+def fault_of(error: msgspec.ValidationError, shape: Any = None, *, within: str = "") -> Fault:
+    """Return msgspec's complaint with its place as a pointer; `within` is the pointer of what was being read, as a `shape`."""
     text = str(error)
     place = _PLACE.search(text)
     parts = [name or index for name, index in _PART.findall(place["path"])] if place else []
     if "..." in parts:  # msgspec doesn't say which key: the pointer names the object
         parts = parts[: parts.index("...")]
-    return Fault(detail=_PLACE.sub("", text), pointer="#" + within + "".join(f"/{part}" for part in parts))
+    detail = told(_PLACE.sub("", text), shape, parts)
+    return Fault(detail=detail, pointer="#" + within + "".join(f"/{part}" for part in parts))
 
 
 def _of_validation(error: RequestValidationError) -> Problem:

@@ -3,8 +3,8 @@
 FastAPI finds a route by trying them one after the other, twice, and works out what its function takes with a stack of contexts:
 several times what such a read needs itself. Its routes stay the only declaration: what one takes is read from its signature here,
 once. Whatever isn't plainly right by that (an unknown or repeated word, a number out of bounds, a kind of value that isn't known
-here) is left to the framework, and so is what is asked by a tenant's caller about one id, which the framework's `owned` looks at.
-So nothing is refused here and no answer differs. Innermost of all middleware: who calls, and what is kept, was settled before.
+here) is left to the framework. So nothing is refused here but what isn't a tenant's to see, as the framework's `owned` does: no
+answer differs. Innermost of all middleware: who calls, and what is kept, was settled before.
 """
 
 import math
@@ -25,6 +25,7 @@ from amas.errors import AmasError
 from amas.server.identity import Caller
 from amas.server.plane import ControlPlane
 from amas.server.problems import Refusal, answer_to
+from amas.server.tenancy import check_owned
 
 READS = frozenset(
     {
@@ -41,6 +42,8 @@ READS = frozenset(
         "/api/workflows/{workflow_id}",
     }
 )
+SAY_WHOSE = frozenset({"/api/tasks/{task_id}"})
+"""Of them: their functions look themselves at whose what they have found is. One call of the engine less for each."""
 _PLAIN = {int: re.compile(r"[0-9]{1,15}"), float: re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")}
 _COMPARED = {"ge": operator.ge, "gt": operator.gt, "le": operator.le, "lt": operator.lt}
 
@@ -81,8 +84,6 @@ class Read:
         found: dict[str, Any] = {}
         try:
             if self._named:
-                if caller.tenant:
-                    return None
                 found[self._named] = self._readers[self._named](scope["path"].split("/")[self._place])
             if scope["query_string"]:
                 for name, value in parse_qsl(scope["query_string"].decode("ascii"), keep_blank_values=True):
@@ -97,9 +98,12 @@ class Read:
             found[self._caller] = caller
         return found
 
-    async def answer(self, arguments: dict[str, Any]) -> Response:
+    async def answer(self, arguments: dict[str, Any], plane: ControlPlane, scope: Scope) -> Response:
         """Return what its function answers, or the problem that it met."""
+        caller: Caller = scope["state"]["caller"]
         try:
+            if caller.tenant and self._named and self.route.path not in SAY_WHOSE:
+                await check_owned(plane, caller, scope["path"], {self._named: arguments[self._named]})
             return await self._endpoint(**arguments)
         except (AmasError, Refusal) as error:
             return answer_to(error)
@@ -120,7 +124,7 @@ class Quick:
             arguments = read.arguments(self._plane, scope) if read is not None else None
             if read is not None and arguments is not None:
                 scope["route"] = read.route
-                await (await read.answer(arguments))(scope, receive, send)
+                await (await read.answer(arguments, self._plane, scope))(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

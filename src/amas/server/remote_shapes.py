@@ -269,6 +269,8 @@ class ClosedSession(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RegisteredAgents(msgspec.Struct, frozen=True, kw_only=True):
-    """Agents of this fleet's hosts and remote ones."""
+    """Agents of this fleet's hosts and remote ones, remote ones first."""
 
     items: list[RegisteredAgent]
+    next: str | None
+    """The next page's `cursor`; null on the last."""

@@ -5,7 +5,7 @@ is (`identity.as_caller`). What is another tenant's isn't there: the answer is t
 Whoever isn't bound to a tenant costs nothing here.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from fastapi import Request
 
@@ -20,14 +20,17 @@ from amas.server.shapes import NewTask
 async def owned(request: Request) -> None:
     """Raise what an unknown id would raise where the path names something that isn't the caller's tenant's."""
     caller = caller_of(request)  # not as dependencies, which cost as much again for each request
-    if not caller.tenant:
-        return
-    plane, given = await plane_of(request), request.path_params
+    if caller.tenant:
+        await check_owned(await plane_of(request), caller, request.url.path, request.path_params)
+
+
+async def check_owned(plane: ControlPlane, caller: Caller, path: str, given: Mapping[str, str]) -> None:
+    """Do the same for a tenant's caller, by the path and what is named in it."""
     if (task_id := given.get("task_id")) is not None and not await own_tasks(plane, caller, [task_id]):
         raise TaskUnknown(f"there is no task {task_id!r}, neither in the engine nor in the records")
-    if (workflow_id := given.get("workflow_id")) is not None and await _tenant_of(plane, workflow_id) != caller.tenant:
+    if (workflow_id := given.get("workflow_id")) is not None and await tenant_of_workflow(plane, workflow_id) != caller.tenant:
         raise WorkflowUnknown(f"there is no workflow {workflow_id!r}, neither in the engine nor in the records")
-    if (name := given.get("name")) is not None and request.url.path.startswith("/api/schedules/"):
+    if (name := given.get("name")) is not None and path.startswith("/api/schedules/"):
         found = await plane.schedules.get(name)
         if found is not None and tenant_of_schedule(found.schedule) != caller.tenant:
             raise ScheduleUnknown(f"there is no schedule {name!r}")
@@ -64,7 +67,7 @@ def tenant_of_schedule(schedule: Schedule) -> str:
     return what.tenant if what else ""
 
 
-async def _tenant_of(plane: ControlPlane, workflow_id: str) -> str | None:
+async def tenant_of_workflow(plane: ControlPlane, workflow_id: str) -> str | None:
     """Return a workflow's tenant, "" for none; None when nobody knows the workflow."""
     held = await plane.queue.workflow(workflow_id)
     if held is not None:

@@ -5,14 +5,13 @@ import shutil
 import socket
 import ssl
 import subprocess
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from host_bench import Bench
+from http_served import Whole, bound, running
 
 from amas.agents.http_agent import HttpAgent, HttpSpec
 from amas.agents.pinned import Pinned
@@ -36,32 +35,24 @@ class Server:
         self.healthy = True
         server = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Whole):
             protocol_version = "HTTP/1.1"
 
             def _answer(self, status: int, headers: dict[str, str], body: Any) -> None:
-                said = body if isinstance(body, bytes) else json.dumps(body).encode()
-                self.send_response(status)
-                for name, value in {**headers, "Content-Length": str(len(said))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(said)
+                self.say(status, body if isinstance(body, bytes) else json.dumps(body).encode(), headers)
 
             def do_GET(self) -> None:
                 self._answer(200 if server.healthy else 503, {}, {})
 
             def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                body = json.loads(self.read())
                 server.asked.append(("POST", self.path, dict(self.headers), body))
                 if server.script:
                     self._answer(*server.script.pop(0))
                 else:
                     self._answer(200, {}, {"translation": body["text"][::-1]})
 
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http = bound(Handler)
         self.url = f"http://127.0.0.1:{self.http.server_port}/translate?v=1"
 
     @property
@@ -72,12 +63,8 @@ class Server:
 @pytest.fixture
 def server() -> Iterator[Server]:
     made = Server()
-    thread = threading.Thread(target=made.http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield made
-    made.http.shutdown()
-    thread.join()
-    made.http.server_close()
+    with running(made.http):
+        yield made
 
 
 def pool(url: str, **http: Any) -> PoolSpec:

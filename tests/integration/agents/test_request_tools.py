@@ -4,11 +4,11 @@ import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 from typing import Any
 
+import http_served
 import pytest
 
 from amas.agents.tools.base import Use
@@ -17,48 +17,37 @@ from amas.errors import ToolFailed, ToolMisused
 from amas.model.tools import HttpTool, Parameter, ToolSpec
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(http_served.Whole):
     asked: list[tuple[str, str, dict[str, str], bytes]]
     elsewhere: str
     released: Event
 
     def do_GET(self) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        body = self.read()
         self.asked.append((self.command, self.path, {name.lower(): value for name, value in self.headers.items()}, body))
         if self.path.startswith("/moved"):
-            self.send_response(307)
-            self.send_header("Location", self.elsewhere)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            self.say(307, headers={"Location": self.elsewhere})
             return
         if self.path.startswith("/hang"):
             self.released.wait(60)
             return
+        if self.path.startswith("/json"):
+            self.say(200, json.dumps({"path": self.path}).encode(), {"Content-Type": "application/json"})
+            return
         answer = b"x" * (1 << 20) if self.path.startswith("/huge") else self.headers.get("authorization", "").encode()
-        self.send_response(500 if self.path.startswith("/broken") else 200)
-        self.send_header("Content-Type", "application/json" if self.path.startswith("/json") else "text/plain")
-        answer = json.dumps({"path": self.path}).encode() if self.path.startswith("/json") else answer
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
+        self.say(500 if self.path.startswith("/broken") else 200, answer, {"Content-Type": "text/plain"})
 
-    do_POST = do_GET  # noqa: N815  the library's name
-
-    def log_message(self, *_: Any) -> None:
-        pass
+    do_POST = do_GET
 
 
 @contextmanager
 def running() -> Iterator[tuple[str, type[Handler]]]:
     handler = type("OneHandler", (Handler,), {"asked": [], "elsewhere": "", "released": Event()})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"127.0.0.1:{server.server_port}", handler
-    finally:
-        handler.released.set()
-        server.shutdown()
-        server.server_close()
+    with http_served.running(http_served.bound(handler)) as url:
+        try:
+            yield url.removeprefix("http://"), handler
+        finally:
+            handler.released.set()
 
 
 TEXT = Parameter()

@@ -40,8 +40,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     (folder / "my_agents.py").write_text(AGENTS)
     (folder / "one.yaml").write_text(FLEET.format(hosts=1, echoers=2))
     (folder / "other").mkdir()
-    for module in ("my_agents.py", "their_agents.py"):
-        (folder / "other" / module).write_text(AGENTS)
+    (folder / "other" / "their_agents.py").write_text(AGENTS)
     (folder / "other" / "two.yaml").write_text(FLEET.format(hosts=2, echoers=3) + COUNTER)
     choosy = COUNTER.replace("}", ", node_selector: {gpu: 'true'}}").replace("their_agents", "my_agents")
     (folder / "choosy.yaml").write_text(FLEET.format(hosts="{min: 1, labels: {host-1: {disk: fast}}}", echoers=2) + choosy)
@@ -162,22 +161,3 @@ def test_mistakes_are_one_sentence(run: Run) -> None:
     ):
         refused = run(*arguments)
         assert (refused.returncode, mend in refused.stderr) == (2, True), refused.stderr
-
-
-def test_a_start_without_a_file_goes_on_with_what_was_applied_last(run: Run) -> None:
-    assert run("apply", "other/two.yaml", "--yes").returncode == 0
-    before = said(run("history", "--json"))["fleets"]
-    assert run("down").returncode == 0
-    up = run("up", "--port", "0", "--metrics-port", "0")
-    assert up.returncode == 0, up.stderr
-    assert "fleet small is up" in up.stdout and "as it was applied last" in up.stdout
-    assert set(agents(run).values()) == {"host-1", "host-2"}, "as many hosts as that fleet has"
-    assert agents(run).keys() == {"echoer-1", "echoer-2", "echoer-3", "counter-1"}
-    assert said(run("history", "--json"))["fleets"] == before, "nothing was applied"
-    fleet = said(run("status", "--json"))["fleet"]
-    assert (fleet["kept"], fleet["name"], fleet["fleet_file"].endswith("/other/two.yaml")) == (True, "small", True)
-
-    assert run("down").returncode == 0
-    declared = run("up", "--fleet", "./one.yaml", "--port", "0", "--metrics-port", "0")
-    assert (declared.returncode, "as it was applied last" in declared.stdout) == (0, False), declared.stderr
-    assert agents(run).keys() == {"echoer-1", "echoer-2"}

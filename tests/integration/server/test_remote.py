@@ -266,11 +266,11 @@ async def test_messages_go_both_ways(client: httpx.AsyncClient, plane: ControlPl
     sent = await session.say("messages", agent_id=me, recipient="worker-1", payload={"pages": 3})
     assert sent.status_code == 201
     assert plane.bus is not None
-    (got,) = await plane.bus.receive("worker-1", wait_s=10)
+    (got,) = await plane.bus.receive("worker-1", wait_s=60)
     assert (got.id, got.sender, got.payload) == (sent.json()["message_id"], me, {"pages": 3})
     answer = await client.post("/api/messages", json={"recipient": me, "payload": "thanks"})
     assert answer.status_code == 201
-    (mail,) = (await session.say("messages/receive", agent_id=me, wait_s=10)).json()["messages"]
+    (mail,) = (await session.say("messages/receive", agent_id=me, wait_s=60)).json()["messages"]
     assert (mail["sender"], mail["payload"]) == ("amas/operator-1", "thanks")
     assert (await session.say("messages/ack", agent_id=me, message_ids=[mail["id"]])).json() == {"too_late": []}
     assert (await session.say("messages/receive", agent_id=me)).json() == {"messages": []}
@@ -391,6 +391,32 @@ async def test_a_session_ends_with_the_key_that_opened_it(client: httpx.AsyncCli
     late = await sessions[0].say(f"tasks/{task_id}/complete", attempt=1, result="too late")
     assert problem_of(late).code == "session_unknown"
     assert (await sessions[1].one())["task_id"] == task_id
+
+
+async def test_found_agents_come_in_pages_while_they_come_and_go(client: httpx.AsyncClient, hands: Hands) -> None:
+    sessions = {name: await opened(client, name, labels={"lang": name[0]}) for name in ("a1", "a2", "b1", "b2", "b3")}
+
+    async def walk(limit: int, **query: Any) -> tuple[list[str], int]:
+        seen: list[str] = []
+        cursor: str | None = ""
+        pages = 0
+        while cursor is not None:
+            page = (await client.get("/api/remote/agents", params={"limit": limit, "cursor": cursor, **query})).json()
+            assert len(page["items"]) <= limit
+            seen, cursor, pages = [*seen, *(one["id"] for one in page["items"])], page["next"], pages + 1
+        return seen, pages
+
+    everybody = [*(f"remote.{name}" for name in sessions), "coordinator-1", "worker-1", "worker-2"]
+    assert await walk(100) == (everybody, 1)
+    assert [await walk(limit) for limit in (1, 3, 8)] == [(everybody, 8), (everybody, 3), (everybody, 1)]
+    assert await walk(2, label="lang in (b)") == (everybody[2:5], 2)
+    assert await walk(1, status="idle", label="pool=worker") == (["worker-1", "worker-2"], 2)
+    first = (await client.get("/api/remote/agents", params={"limit": 2})).json()
+    for name in ("a2", "b1"):
+        gone = sessions[name]
+        assert (await client.delete(f"{SESSIONS}/{gone.id}", headers=gone.headers)).status_code == 200
+    rest = (await client.get("/api/remote/agents", params={"cursor": first["next"]})).json()
+    assert [one["id"] for one in rest["items"]] == everybody[3:]
 
 
 async def test_agents_are_found_beside_the_fleets_own(client: httpx.AsyncClient, hands: Hands) -> None:

@@ -55,6 +55,7 @@ async def test_it_has_every_operation_as_the_document_says_it(client: httpx.Asyn
     assert set(made) == wanted
     for key, each in made.items():
         route = told[key]
+        assert each.matches == ("If-Match" in {one["name"] for one in route.get("parameters", ())}), key
         answer = next(route["responses"][status] for status in sorted(route["responses"]) if status < "300")
         assert answered(answer.get("content", {})) == each.answer.__name__, key
         body = route.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
@@ -119,6 +120,35 @@ async def test_both_clients_do_the_same(url: tuple[str, Hands], monkeypatch: pyt
             await client.workflows.deliverable(opened.workflow_id, "src/report.html")
         again = [each.id async for each in client.follow(opened.workflow_id, after=seen[0].id)]
         assert again == [each.id for each in seen[1:]]
+
+
+async def test_what_somebody_else_has_changed_meanwhile_is_left_alone(url: tuple[str, Hands]) -> None:
+    where, _ = url
+    nightly = {"cron": "0 4 * * *", "task": operations.shapes.NewScheduledTask(capability=WORK, input=1)}
+    hourly = nightly | {"cron": "0 * * * *"}
+
+    def waiting_client() -> None:
+        with rest.Client(where) as client:
+            seen = client.schedules.get.tagged("nightly")
+            assert seen.value.schedule.cron == "0 4 * * *"
+            client.schedules.put.matching(seen.etag)("nightly", **hourly)
+            with pytest.raises(rest.Conflict) as late:
+                client.schedules.drop.matching(seen.etag)("nightly")
+            assert late.value.status == 412
+            with pytest.raises(TypeError, match="doesn't go by an ETag"):
+                client.schedules.pause.matching(seen.etag)
+            with pytest.raises(TypeError, match="no ETag was given"):
+                client.schedules.drop.matching("")
+
+    async with rest.AsyncClient(where) as client:
+        await client.schedules.put("nightly", **nightly)
+        await asyncio.to_thread(waiting_client)
+        seen = await client.schedules.get.tagged("nightly")
+        assert seen.value.schedule.cron == "0 * * * *", "a refused change changes nothing"
+        dropped = await client.schedules.drop.matching(seen.etag)("nightly")
+        assert dropped is not None
+        with pytest.raises(rest.NotFound):
+            await client.schedules.get("nightly")
 
 
 async def test_what_is_busy_is_tried_again_under_one_key_and_what_is_gone_is_said(plane: Any) -> None:

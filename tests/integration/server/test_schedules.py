@@ -102,7 +102,7 @@ async def test_who_pauses_a_schedule_undoes_nobody_s_change(
         ({"timezone": "Mars/Olympus"}, "schedule_invalid", "there is no time zone 'Mars/Olympus'"),
         ({"task": None}, "schedule_invalid", "must have either a task or a goal"),
         ({"task": {"capability": "no.such"}}, "capability_unknown", "no agent of this fleet can do 'no.such'"),
-        ({"missed": "never"}, "request_invalid", "Invalid enum value 'never'"),
+        ({"missed": "never"}, "request_invalid", "'never' is none of all, once, skip"),
         ({"colour": 1}, "request_invalid", "unknown field `colour`"),
     ],
 )

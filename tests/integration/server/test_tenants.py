@@ -1,17 +1,19 @@
 """Two tenants on one fleet: neither sees, changes or learns of what is the other's, whichever route it asks."""
 
 import re
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
 import pytest
 
+from amas.agents.grounds import tenant_folder
 from amas.clock import new_id
 from amas.model.hooks import Hook
 from amas.server.access import RULES, Rule
 from amas.server.plane import ControlPlane
 
-from .conftest import WORK, Hands
+from .conftest import ROOT, WORK, Hands
 from .test_access import bearer, make, problem_of
 
 Headers = dict[str, str]
@@ -244,3 +246,33 @@ async def test_an_idempotency_key_is_each_tenant_s_own(client, tenants: tuple[Wo
         answer = await client.post("/api/tasks", json={"capability": WORK}, headers={**work.caller, "idempotency-key": "k"})
         ids.add(answer.json()["id"])
     assert len(ids) == 2
+
+
+async def test_a_goal_is_about_files_that_came_with_it_and_hands_out_its_tenant_s_alone(
+    client, tenants: tuple[Work, Work], hands: Hands, plane: ControlPlane
+) -> None:
+    acme, rival = tenants
+    await plane.hosts.leave("h1")  # which says that it is on another machine
+    mine = (await client.post("/api/inputs", headers=acme.caller)).json()["folder"]
+    theirs = (await client.post("/api/inputs", headers=rival.caller)).json()["folder"]
+    for folder in (theirs, "/etc", f"{mine}/../../{Path(theirs).parent.name}", "/inputs", str(plane.home)):
+        for path, body in (("goals", {}), ("schedules/nightly", {"cron": "0 4 * * *"})):
+            goal = {"text": "review the code", "input_dir": folder}
+            answer = await client.request(
+                "PUT" if body else "POST", f"/api/{path}", json={**body, "goal": goal} if body else goal, headers=acme.caller
+            )
+            assert problem_of(answer).code == "folder_refused", (folder, path)
+    goal = await client.post("/api/goals", json={"text": "review the code", "input_dir": mine}, headers=acme.caller)
+    assert goal.status_code == 201, goal.text
+    await hands.register()
+    published = {at: plane.home / "deliverables" / at for at in ("a-goal-s", tenant_folder(RIVAL), tenant_folder(ACME))}
+    for at in published.values():
+        (at / "1").mkdir(parents=True)
+        (at / "1" / "report.md").write_text("figures")
+        (at / "1" / ".amas-deliverable.json").write_text('[{"name": "report.md", "bytes": 7, "sha256": ""}]')
+    for at, folder in published.items():
+        goal = (await client.post("/api/goals", json={"text": "review the code"}, headers=acme.caller)).json()
+        (root,) = [claimed for claimed in await hands.claim(ROOT, "coordinator-1", limit=9) if claimed.id == goal["root_id"]]
+        await hands.finish(root, {"folder": str(folder / "1"), "files": ["report.md"]})
+        answer = await client.get(f"/api/workflows/{goal['workflow_id']}/deliverable/report.md", headers=acme.caller)
+        assert answer.status_code == (200 if at == tenant_folder(ACME) else 404), at

@@ -116,7 +116,7 @@ async def test_a_request_is_one_trace_down_to_the_model(
 
 
 def check_work(receiver: OtlpReceiver, by_id: dict[str, Span]) -> None:
-    at_top = ["task top", "workflow it", "POST /api/workflows"]
+    at_top = ["task top", "invoke_workflow", "POST /api/workflows"]
     assert above(receiver.named("step look")[0], by_id) == ["invoke_agent lead", *at_top]
     (sent,), (heard,) = receiver.named("send message"), receiver.named("process message share_findings")
     assert above(sent, by_id) == ["invoke_agent lead", *at_top], "the first attempt was suspended for its sub-task"
@@ -131,18 +131,27 @@ def check_work(receiver: OtlpReceiver, by_id: dict[str, Span]) -> None:
 def check_model(receiver: OtlpReceiver, by_id: dict[str, Span]) -> None:
     first, second = receiver.named("chat test-model")
     path = above(first, by_id)
-    assert path == ["step model/1", "invoke_agent writer", "task text", "task top", "workflow it", "POST /api/workflows"]
+    assert path == ["step model/1", "invoke_agent writer", "task text", "task top", "invoke_workflow", "POST /api/workflows"]
     assert above(second, by_id) == ["step model/2", *path[1:]]
-    assert {name.removeprefix("gen_ai."): value for name, value in first.attributes.items()} == {
+    said = {
         "operation.name": "chat",
         "provider.name": "openai",
         "request.model": "test-model",
+        "response.model": "test-model",
         "usage.input_tokens": 100,
         "usage.output_tokens": 20,
     }
+    for span, number, reason in ((first, 0, "tool_call"), (second, 1, "stop")):
+        answered = {"response.id": f"chat-{number}", "response.finish_reasons": [reason]}
+        assert {name.removeprefix("gen_ai."): value for name, value in span.attributes.items()} == {**said, **answered}
+        assert span.kind == "CLIENT"
     (tool,) = (span for span in by_id.values() if span.attributes.get("gen_ai.operation.name") == "execute_tool")
     assert (tool.attributes["gen_ai.tool.call.id"], above(tool, by_id)) == ("call_1", path[1:])
+    assert (tool.attributes["gen_ai.tool.type"], tool.kind) == ("function", "INTERNAL")
+    (workflow,) = receiver.named("invoke_workflow")
+    assert (workflow.attributes["amas.goal"], workflow.attributes["gen_ai.operation.name"]) == ("it", "invoke_workflow")
     attempt = by_id[by_id[first.parent_id].parent_id]
+    assert (attempt.attributes["gen_ai.provider.name"], attempt.kind) == ("amas", "INTERNAL")
     assert (attempt.attributes["gen_ai.agent.id"], attempt.attributes["amas.host.id"]) == ("writer-1", "h1")
 
 

@@ -10,11 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
+from http_served import Whole, bound, running
 
 AMAS = Path(sys.executable).with_name("amas")
 LIMIT_S = 60
@@ -27,38 +26,26 @@ LISTS = {
 }
 
 
-class Lists(BaseHTTPRequestHandler):
+class Lists(Whole):
     """As much of a fleet's API as completion asks."""
 
     def do_GET(self) -> None:
-        body = json.dumps({"items": LISTS[self.path.partition("?")[0]], "next": None}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.say(200, json.dumps({"items": LISTS[self.path.partition("?")[0]], "next": None}).encode())
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Where shells run: with `amas` on their path, and a fleet elsewhere."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Lists)
-    thread = Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
     folder = tmp_path_factory.mktemp("home")
-    yield {
-        "PATH": f"{AMAS.parent}:{os.environ['PATH']}",
-        "HOME": str(folder),
-        "AMAS_HOME": str(folder / "amas"),
-        "AMAS_URL": f"http://127.0.0.1:{server.server_port}",
-        "TERM": "dumb",
-        "LANG": "C.UTF-8",
-    }
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with running(bound(Lists)) as url:
+        yield {
+            "PATH": f"{AMAS.parent}:{os.environ['PATH']}",
+            "HOME": str(folder),
+            "AMAS_HOME": str(folder / "amas"),
+            "AMAS_URL": url,
+            "TERM": "dumb",
+            "LANG": "C.UTF-8",
+        }
 
 
 def offered(place: dict[str, str], *words: str) -> list[str]:

@@ -2,12 +2,11 @@
 
 import ast
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from command_line import call, leaves
+from http_served import Whole, bound, running
 
 import amas.cli
 from amas.cli.api import Api
@@ -16,7 +15,7 @@ from amas.errors import FleetNotRunning
 ALONE = {
     "up", "run", "host", "serve", "model install", "model serve", "certs", "doctor", "plan", "restore", "seal rotate",
     "seal reencrypt", "login", "logout", "whoami", "audit verify", "quality verify", "policy check", "policy show",
-    "policy test", "monitoring write", "logs", "recover", "backups", "verify",
+    "policy test", "monitoring write", "monitoring check", "logs", "recover", "backups", "verify",
 }  # fmt: skip
 """What works without a fleet, or begins one."""
 COMMANDS = sorted(name for name in leaves() if name not in ALONE)
@@ -36,30 +35,19 @@ def test_without_a_fleet_each_command_says_how_to_have_one(name: str, tmp_path: 
         assert done.err == f"amas: no fleet runs in {tmp_path}: start one with `amas up`\n"
 
 
-class Stranger(BaseHTTPRequestHandler):
+class Stranger(Whole):
     """A web server that knows nothing of fleets."""
 
     status, body = 200, b""
 
     def do_GET(self) -> None:
-        self.send_response(self.status)
-        self.send_header("Content-Length", str(len(self.body)))
-        self.end_headers()
-        self.wfile.write(self.body)
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.say(self.status, self.body)
 
 
 @pytest.fixture
 def stranger() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Stranger)
-    thread = Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with running(bound(Stranger)) as url:
+        yield url
 
 
 @pytest.mark.parametrize(

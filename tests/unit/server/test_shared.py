@@ -120,6 +120,18 @@ async def test_what_others_change_leaves_an_answer_to_its_age(site: Site) -> Non
     assert await site.body(caller("ann")) == "0 for all at "
 
 
+async def test_a_submission_makes_the_figures_anew_and_no_list(site: Site) -> None:
+    async def seen() -> list[str]:
+        answers = [await site.ask(caller("ann"), path=path) for path in ("/api/metrics", "/api/pools", "/api/tasks")]
+        return [body.decode()[0] for _, body, _ in answers]
+
+    assert await seen() == ["0", "0", "0"]
+    await site.ask(caller("ann"), "POST", path="/api/tasks/batch")
+    assert await seen() == ["1", "0", "0"]
+    await site.ask(caller("ann"), "POST", path="/api/tasks/17/cancel")
+    assert await seen() == ["2", "2", "2"]
+
+
 async def test_a_question_that_is_posted_changes_nothing(site: Site) -> None:
     await site.body(caller())
     await site.ask(caller(), "POST", path="/api/tasks/outcomes")
@@ -178,6 +190,79 @@ async def test_an_error_is_told_to_who_waited_and_not_kept(site: Site) -> None:
     site.app.status = 200
     status, _, headers = await site.ask(caller())
     assert (status, b"etag" in headers, site.app.asked) == (200, True, 2)
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.at_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.at_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(shared, "monotonic_s", made)
+    return made
+
+
+@pytest.fixture
+async def aged(site: Site, clock: Clock) -> Site:
+    """A site with an answer of nearly the age that it may get, whose next making is held up; by now the number is 1."""
+    await site.body(caller("ann"))
+    site.app.number += 1  # by somebody whom nobody here knows
+    clock.at_s += LONG_S * 0.8
+    site.app.begun.clear()
+    site.app.may_end.clear()
+    return site
+
+
+async def _made(site: Site) -> None:
+    site.app.may_end.set()
+    await asyncio.gather(*site.around._renewing, return_exceptions=True)
+
+
+async def test_an_answer_that_ages_is_made_anew_while_nobody_waits(aged: Site) -> None:
+    assert [await aged.body(caller(name)) for name in ("ann", "bob")] == ["0 for all at "] * 2
+    await aged.app.begun.wait()
+    assert await aged.body(caller("cid")) == "0 for all at " and aged.app.asked == 2
+    await _made(aged)
+    assert [await aged.body(caller(name)) for name in ("ann", "bob")] == ["1 for all at "] * 2
+    assert aged.app.asked == 2
+
+
+async def test_who_may_not_have_the_old_answer_waits_for_the_new_one(aged: Site, clock: Clock) -> None:
+    await aged.body(caller("ann"))
+    await aged.app.begun.wait()
+    clock.at_s += LONG_S * 0.45
+    waits = asyncio.create_task(aged.body(caller("bob")))
+    await asyncio.sleep(0)
+    assert not waits.done()
+    await _made(aged)
+    assert await waits == "1 for all at " and aged.app.asked == 2
+
+
+async def test_who_has_changed_something_gets_neither_the_old_nor_the_coming_answer(aged: Site) -> None:
+    await aged.body(caller("ann"))
+    await aged.app.begun.wait()
+    await aged.ask(caller("bob"), "POST", path="/api/tasks")
+    waits = asyncio.create_task(aged.body(caller("bob")))
+    await asyncio.sleep(0)
+    await _made(aged)
+    assert await waits == "2 for all at " and aged.app.asked == 3
+
+
+async def test_a_renewal_that_breaks_is_told_to_who_asks_next(aged: Site) -> None:
+    aged.app.raises = ValueError("broken")
+    assert await aged.body(caller("ann")) == "0 for all at "
+    await _made(aged)
+    with pytest.raises(ValueError, match="broken"):
+        await aged.body(caller("ann"))
+    aged.app.raises = None
+    assert await aged.body(caller("ann")) == "1 for all at "
 
 
 async def test_who_has_an_answer_already_gets_none_again(site: Site) -> None:

@@ -9,6 +9,8 @@ export type Figures = Shape["FleetFigures"];
 export interface Sample {
   at_s: number;
   working: number;
+  queued: number;
+  success: number | null;
   tasks_per_second: number | null;
   response_s: number | null;
   /** Cores in use by all hosts, over the last seconds. */
@@ -32,9 +34,19 @@ let said: readonly Said[] = [];
 const listeners = new Set<() => void>();
 let close: (() => void) | null = null;
 
-function publish(change: Partial<Live>) {
-  live = { ...live, ...change };
+let frame = 0;
+
+function tellAll() {
+  frame = 0;
   for (const tell of listeners) tell();
+}
+
+/** What comes first is shown at once, and the rest with the window's next frame: a burst costs one drawing, a hidden window none. */
+function publish(change: Partial<Live>) {
+  const first = live.figures === null;
+  live = { ...live, ...change };
+  if (first) tellAll();
+  else frame ||= requestAnimationFrame(tellAll);
 }
 
 export function take(figures: Figures, at_s = Date.now() / 1000) {
@@ -42,6 +54,8 @@ export function take(figures: Figures, at_s = Date.now() / 1000) {
   const sample: Sample = {
     at_s,
     working: figures.agents.working,
+    queued: Object.values(figures.tasks.queued).reduce((sum, of) => sum + of, 0),
+    success: figures.success_rate,
     tasks_per_second: figures.tasks_per_second,
     response_s: figures.average_response_s,
     cpu: cores(said),
@@ -68,7 +82,18 @@ function poll(): () => void {
   };
 }
 
+/** The overview's document asks for them before its script is there; the stream can only begin after it. */
+async function first() {
+  try {
+    const figures = await answer(api.GET("/api/metrics"));
+    if (!live.figures) take(figures);
+  } catch {
+    // the stream tells what is wrong
+  }
+}
+
 function open(): () => void {
+  if (!live.figures) void first();
   let stop = () => source.close();
   const source = new EventSource("/api/live");
   source.addEventListener("figures", (event) => take(JSON.parse((event as MessageEvent<string>).data)));

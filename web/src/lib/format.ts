@@ -13,6 +13,9 @@ const fine = (value: number) => String(Number(value.toPrecision(3)));
 
 export const count = (value: Known) => (value == null ? UNKNOWN : plain(value));
 
+/** So many of something whose plural takes an s. */
+export const many = (value: Known, of: string) => `${count(value)} ${value === 1 ? of : `${of}s`}`;
+
 export const rate = (value: Known) => (value == null ? UNKNOWN : value >= 100 ? plain(value) : fine(value));
 
 export const share = (value: Known) => (value == null ? UNKNOWN : `${Number((100 * value).toFixed(1))}%`);

@@ -53,7 +53,7 @@ export function Agent({ id }: { id: string }) {
               {found.host_id}, version {found.version}
             </dd>
             <dt>Works on</dt>
-            <dd>{found.current_tasks.length ? found.current_tasks.map((task) => <ToTask key={task} id={task} />) : "nothing"}</dd>
+            <dd className="links">{found.current_tasks.length ? found.current_tasks.map((task) => <ToTask key={task} id={task} />) : "nothing"}</dd>
             <dt>Has done</dt>
             <dd>
               {count(found.tasks_succeeded)} succeeded, {count(found.tasks_failed)} failed

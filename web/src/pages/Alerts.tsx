@@ -2,13 +2,14 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import type { FormEvent } from "react";
 import { answer, api, type Shape } from "../api/client";
 import { useBy } from "../api/session";
-import { moment, seconds } from "../lib/format";
+import { seconds } from "../lib/format";
 import { Refusal } from "../parts/Failed";
+import { Moment } from "../parts/Moment";
 import { Order } from "../parts/Order";
 import { State } from "../parts/State";
 import { Table } from "../parts/Table";
 import { Title } from "../parts/Title";
-import { RunBooks } from "./RunBooks";
+import { RunBooks, Runs } from "./RunBooks";
 
 const EVERY_MS = 3_000;
 
@@ -29,19 +30,26 @@ export function Alerts() {
                 <State of={alert.status} />
                 {alert.silenced_by && " (silenced)"}
               </td>
-              <td>{alert.severity}</td>
-              <td>{moment(alert.since_ms)}</td>
+              <td>
+                <Gravity of={alert.severity} />
+              </td>
+              <td>
+                <Moment ms={alert.since_ms} />
+              </td>
               <td>{alert.reason}</td>
             </tr>
           ))}
         </Table>
       )}
+      <Runs />
       {alerts.data && <Silences rules={alerts.data.rules} />}
       {alerts.data && <Rules rules={alerts.data.rules} />}
       <RunBooks />
     </>
   );
 }
+
+const Gravity = ({ of }: { of: string }) => <span className={`gravity-${of}`}>{of}</span>;
 
 function Silences({ rules }: { rules: Shape["RuleShape"][] }) {
   const silences = useQuery({ queryKey: ["silences"], queryFn: () => answer(api.GET("/api/silences")), refetchInterval: EVERY_MS });
@@ -55,7 +63,9 @@ function Silences({ rules }: { rules: Shape["RuleShape"][] }) {
           {found.map((silence) => (
             <tr key={silence.id}>
               <th scope="row">{silence.alert === "*" ? "all" : silence.alert}</th>
-              <td>{moment(silence.until_ms)}</td>
+              <td>
+                <Moment ms={silence.until_ms} />
+              </td>
               <td>{silence.by}</td>
               <td>{silence.why}</td>
               <td>

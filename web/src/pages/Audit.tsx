@@ -1,7 +1,7 @@
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { answer, api } from "../api/client";
-import { moment } from "../lib/format";
 import { Refusal } from "../parts/Failed";
+import { Moment } from "../parts/Moment";
 import { Table } from "../parts/Table";
 import { Title } from "../parts/Title";
 
@@ -28,7 +28,9 @@ export function Audit() {
         <Table label="Administrative acts" columns={["When", "Who", "As", "What", "On", "Outcome"]}>
           {found.map((line) => (
             <tr key={line.seq}>
-              <th scope="row">{moment(Date.parse(line.at))}</th>
+              <th scope="row">
+                <Moment ms={Date.parse(line.at)} />
+              </th>
               <td>{line.who}</td>
               <td>{line.role}</td>
               <td>

@@ -1,13 +1,17 @@
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
-import { useState } from "react";
+import { type ReactNode, useState } from "react";
 import { answer, api, type Shape } from "../api/client";
-import { count, dollars, seconds } from "../lib/format";
+import { count, dollars, many, seconds } from "../lib/format";
 import { Refusal } from "../parts/Failed";
+import { Share } from "../parts/Share";
 import { Table } from "../parts/Table";
 import { Title } from "../parts/Title";
+import { ToAgent, ToGoal } from "../parts/To";
 
 const EVERY_MS = 10_000;
-const BY = ["day", "tenant", "workflow", "pool", "agent", "model"] as const;
+/** What costs are told apart by, and what each is called here. */
+const NAMES = { day: "Day", tenant: "Tenant", workflow: "Goal or flow", pool: "Pool", agent: "Agent", model: "Model" };
+type By = keyof typeof NAMES;
 
 export function Costs() {
   return (
@@ -20,7 +24,7 @@ export function Costs() {
 }
 
 function Spent() {
-  const [by, setBy] = useState<(typeof BY)[number]>("day");
+  const [by, setBy] = useState<By>("day");
   const costs = useInfiniteQuery({
     queryKey: ["costs", by],
     queryFn: ({ pageParam }) => answer(api.GET("/api/costs", { params: { query: { by, limit: 50, cursor: pageParam } } })),
@@ -32,18 +36,28 @@ function Spent() {
   return (
     <section>
       <label className="short">
-        By
-        <select value={by} onChange={(event) => setBy(event.target.value as typeof by)}>
-          {BY.map((name) => (
-            <option key={name}>{name}</option>
+        Told apart by
+        <select value={by} onChange={(event) => setBy(event.target.value as By)}>
+          {Object.entries(NAMES).map(([one, name]) => (
+            <option key={one} value={one}>
+              {name}
+            </option>
           ))}
         </select>
       </label>
       <Refusal error={costs.error} />
       {costs.data && total && (
-        <Table label={`Costs by ${by}`} columns={[by, "Cost", "Tokens", "Requests", "Agents' time"]}>
-          <Row name="in all" cost={total} />
-          {costs.data.pages.flatMap((page) => page.items.map((group) => <Row key={group.name} name={group.name || "none"} cost={group} />))}
+        <Table label={`Costs by ${by}`} columns={[NAMES[by], "Cost", "Of all", "Tokens", "Requests", "Agents' time"]} figures={[1, 2, 3, 4, 5]}>
+          <Row cost={total} of={total} className="total">
+            In all
+          </Row>
+          {costs.data.pages.flatMap((page) =>
+            page.items.map((group) => (
+              <Row key={group.name} cost={group} of={total}>
+                <Named by={by} name={group.name} />
+              </Row>
+            )),
+          )}
         </Table>
       )}
       {costs.hasNextPage && (
@@ -55,10 +69,25 @@ function Spent() {
   );
 }
 
-const Row = ({ name, cost }: { name: string; cost: Shape["Cost"] }) => (
-  <tr>
-    <th scope="row">{name}</th>
+function Named({ by, name }: { by: By; name: string }) {
+  if (!name) return "none";
+  if (by === "workflow") return <ToGoal id={name} />;
+  return by === "agent" ? <ToAgent id={name} /> : name;
+}
+
+interface RowProps {
+  cost: Shape["Cost"];
+  /** What its share is of. */
+  of: Shape["Cost"];
+  className?: string;
+  children: ReactNode;
+}
+
+const Row = ({ cost, of, className = "", children }: RowProps) => (
+  <tr className={className}>
+    <th scope="row">{children}</th>
     <td>{dollars(cost.usd)}</td>
+    <td>{of.usd ? <Share of={(cost.usd ?? 0) / of.usd} /> : ""}</td>
     <td>{count(cost.tokens)}</td>
     <td>{count(cost.calls)}</td>
     <td>{seconds(cost.agent_s)}</td>
@@ -74,10 +103,13 @@ function Budgets() {
       <Refusal error={budgets.error} />
       {budgets.isSuccess && found.length === 0 && <p className="note">Nothing is limited by a budget.</p>}
       {found.length > 0 && (
-        <Table label="Budgets" columns={["Of", "At most", "Spent", "Reserved", "Tasks that wait for it"]}>
+        <Table label="Budgets" columns={["Of", "Used up", "At most", "Spent", "Reserved", "Tasks that wait"]} figures={[1, 5]}>
           {found.map((budget) => (
             <tr key={budget.scope}>
               <th scope="row">{budget.scope}</th>
+              <td>
+                <Share of={usedUp(budget)} bound />
+              </td>
               <td>{amounts(budget.limit)}</td>
               <td>{amounts(budget.spent)}</td>
               <td>{amounts(budget.reserved)}</td>
@@ -90,12 +122,19 @@ function Budgets() {
   );
 }
 
+/** What is spent or reserved of the limit that is nearest. */
+function usedUp({ limit, spent, reserved }: Shape["BudgetView"]): number {
+  const units = ["usd", "tokens", "calls", "agent_s"] as const;
+  return Math.max(0, ...units.map((unit) => (limit[unit] ? ((spent[unit] ?? 0) + (reserved[unit] ?? 0)) / limit[unit] : 0)));
+}
+
+/** What isn't limited stands in the way where it is nothing. */
 function amounts({ usd, tokens, calls, agent_s }: Shape["Amounts"]): string {
   const said = [
-    usd != null && dollars(usd),
-    tokens != null && `${count(tokens)} tokens`,
-    calls != null && `${count(calls)} requests`,
-    agent_s != null && `${seconds(agent_s)} of agents' time`,
+    usd && dollars(usd),
+    tokens && many(tokens, "token"),
+    calls && many(calls, "request"),
+    agent_s && `${seconds(agent_s)} of agents' time`,
   ];
-  return said.filter(Boolean).join(", ");
+  return said.filter(Boolean).join(", ") || "nothing";
 }

@@ -1,10 +1,11 @@
 import { lazy, Suspense, useMemo } from "react";
 import { type Sample, useLive } from "../api/live";
 import { type Usage, useUsage } from "../api/usage";
-import { bytes, count, dollars, rate, seconds, share } from "../lib/format";
+import { bytes, count, dollars, many, rate, seconds, share } from "../lib/format";
 import { Refusal } from "../parts/Failed";
 import { Table } from "../parts/Table";
 import { Title } from "../parts/Title";
+import { Attention } from "./Attention";
 
 /** Figures don't wait for what draws them, and a line takes two of them. */
 const Plot = lazy(() => import("../parts/Plot").then(({ Plot }) => ({ default: Plot })));
@@ -19,6 +20,7 @@ export function Overview() {
     <>
       <Title>Overview</Title>
       <Refusal error={trouble ? new Error(trouble) : null} />
+      {figures && <Attention figures={figures} />}
       <div className="figures">
         <Figure name="Tasks a second" value={rate(figures?.tasks_per_second)} plot={of("tasks_per_second")}>
           over the last minute
@@ -30,18 +32,23 @@ export function Overview() {
         <Figure name="Average response" value={seconds(figures?.average_response_s)} plot={of("response_s")}>
           over five minutes
         </Figure>
+        <Figure name="Tasks queued" value={count(figures && last?.queued)} plot={of("queued")}>
+          {count(figures?.tasks.running)} running, {count(figures?.tasks.delayed)} delayed
+        </Figure>
+        <Figure name="Success" value={share(figures?.success_rate)} plot={of("success")}>
+          {count(figures?.tasks.succeeded)} succeeded, {count(figures?.tasks.failed)} failed, {count(figures?.tasks.retried)} tried again
+        </Figure>
         <Figure name="CPU of the hosts" value={last?.cpu == null ? "–" : `${last.cpu.toFixed(2)} cores`} plot={of("cpu")}>
-          {count(figures?.hosts.length)} {figures?.hosts.length === 1 ? "host" : "hosts"}, {share(figures?.utilisation)} of the slots in use
+          {many(figures?.hosts.length, "host")}, {share(figures?.utilisation)} of the slots in use
         </Figure>
         <Figure name="Memory of the hosts" value={bytes(last?.rss_bytes)} plot={of("rss_bytes")}>
           resident
         </Figure>
-        <Figure name="Success" value={share(figures?.success_rate)}>
-          {count(figures?.tasks.succeeded)} succeeded, {count(figures?.tasks.failed)} failed, {count(figures?.tasks.retried)} tried again
+        <Figure name="Network of the engine" value={usage.network == null ? "–" : `${bytes(usage.network)}/s`} plot={usage.rates}>
+          {bytes(usage.found?.network.received)} received, {bytes(usage.found?.network.sent)} sent since it began
         </Figure>
         <Figure name="Goals and flows open" value={count(figures?.workflows_open)}>
-          {count(figures?.tasks.running)} tasks running, {count(figures && summed(figures.tasks.queued))} queued,{" "}
-          {count(figures?.tasks.dead_letters)} failed for good
+          {many(figures?.tasks.dead_letters, "task")} failed for good
         </Figure>
         <Figure name="Cost of the last day" value={dollars(figures?.cost?.usd_last_day)}>
           {dollars(figures?.cost?.usd_last_hour)} in the last hour, {dollars(figures?.cost?.usd_month_projected)} projected for a month
@@ -49,29 +56,27 @@ export function Overview() {
         <Figure name="Saved" value={hourly(usage.found?.savings.usd_per_hour)}>
           {usage.found && optimisations(usage.found.savings)}
         </Figure>
-        <Figure name="Network of the engine" value={usage.network == null ? "–" : `${bytes(usage.network)}/s`}>
-          {bytes(usage.found?.network.received)} received, {bytes(usage.found?.network.sent)} sent since it began
-        </Figure>
         <Figure name="Storage" value={bytes(usage.found && summed(usage.found.storage))}>
           {usage.found && parts(usage.found.storage)}; {bytes(usage.found?.disk.free)} free
         </Figure>
       </div>
+      <p className="note">Plots have up to ten minutes, from when this page was opened.</p>
       <Refusal error={usage.error} />
       {usage.found && usage.found.savings.active.length > 0 && <Optimisations of={usage.found.savings} />}
       {figures && (
         <section>
           <h2>Hosts</h2>
-          <Table label="Hosts" columns={["Host", "Agents", "Running", "CPU so far", "Memory", "Loop lag"]}>
-                {figures.hosts.map((host) => (
-                  <tr key={host.id}>
-                    <th scope="row">{host.id}</th>
-                    <td>{count(host.agents)}</td>
-                    <td>{count(host.running)}</td>
-                    <td>{seconds(host.cpu_s)}</td>
-                    <td>{bytes(host.rss_bytes)}</td>
-                    <td>{seconds(host.loop_lag_s)}</td>
-                  </tr>
-                ))}
+          <Table label="Hosts" columns={["Host", "Agents", "Running", "CPU so far", "Memory", "Loop lag"]} figures={[1, 2, 3, 4, 5]}>
+            {figures.hosts.map((host) => (
+              <tr key={host.id}>
+                <th scope="row">{host.id}</th>
+                <td>{count(host.agents)}</td>
+                <td>{count(host.running)}</td>
+                <td>{seconds(host.cpu_s)}</td>
+                <td>{bytes(host.rss_bytes)}</td>
+                <td>{seconds(host.loop_lag_s)}</td>
+              </tr>
+            ))}
           </Table>
         </section>
       )}
@@ -83,11 +88,11 @@ function Optimisations({ of }: { of: Usage["savings"] }) {
   return (
     <section>
       <h2>Optimisations at work</h2>
-      <Table label="Optimisations at work" columns={["What", "Saves"]}>
+      <Table label="Optimisations at work" columns={["What", "Saves"]} figures={[1]}>
         {of.active.map((one) => (
           <tr key={one.words}>
             <th scope="row">{one.words}</th>
-            <td>{one.usd_per_hour == null ? "unknown: say agent_usd_per_hour in scaling:" : hourly(one.usd_per_hour)}</td>
+            <td>{one.usd_per_hour == null ? "unknown: the fleet file doesn't say agent_usd_per_hour" : hourly(one.usd_per_hour)}</td>
           </tr>
         ))}
       </Table>
@@ -98,7 +103,7 @@ function Optimisations({ of }: { of: Usage["savings"] }) {
 const hourly = (usd: number | null | undefined) => (usd == null ? "–" : `${dollars(usd)} an hour`);
 
 function optimisations({ active }: Usage["savings"]): string {
-  if (active.length === 0) return "No optimisation is at work: scaling: in the fleet file lets pools follow their work";
+  if (active.length === 0) return "No optimisation is at work; with scaling in the fleet file, pools follow their work";
   return active.length === 1 ? "by an optimisation at work, below" : `by ${active.length} optimisations at work, below`;
 }
 

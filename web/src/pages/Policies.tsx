@@ -2,8 +2,9 @@
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { answer, api, type Shape } from "../api/client";
-import { moment } from "../lib/format";
+import { count, seconds } from "../lib/format";
 import { Refusal } from "../parts/Failed";
+import { Moment } from "../parts/Moment";
 import { Table } from "../parts/Table";
 import { Title } from "../parts/Title";
 import { ToAgent } from "../parts/To";
@@ -42,8 +43,8 @@ function Rules({ rules }: { rules: Shape["PolicyRule"][] }) {
           <td>{rule.effect === "allow" ? "✓ allow" : "✕ deny"}</td>
           <td>{rule.cedar ? <code>{rule.cedar}</code> : (rule.tools ?? ["*"]).join(", ")}</td>
           <td>{whom(rule)}</td>
-          <td>{rule.when && <code>{Object.entries(rule.when).map(told).join(", ")}</code>}</td>
-          <td>{rule.limit && `${rule.limit.calls} in ${rule.limit.per_s} s, each ${rule.limit.each ?? "fleet"}`}</td>
+          <td>{rule.when && Object.entries(rule.when).map(told)}</td>
+          <td>{rule.limit && `${count(rule.limit.calls)} in ${seconds(rule.limit.per_s)}, each ${rule.limit.each ?? "fleet"}`}</td>
           <td>{rule.at}</td>
         </tr>
       ))}
@@ -57,7 +58,20 @@ function whom(rule: Shape["PolicyRule"]): string {
   return said.map(([kind, names]) => `${kind} ${names!.join(" or ")}`).join(", ") || "everybody";
 }
 
-const told = ([argument, test]: [string, unknown]) => `${argument}: ${JSON.stringify(test)}`;
+/** What an argument must be: each of its tests with what it is tested against. */
+const told = ([argument, test]: [string, object]) => (
+  <div key={argument}>
+    {argument}
+    {Object.entries(test)
+      .filter(([, against]) => against != null)
+      .map(([name, against]) => (
+        <span key={name}>
+          {" "}
+          {name.replaceAll("_", " ")} <code>{[against].flat().join(" or ")}</code>
+        </span>
+      ))}
+  </div>
+);
 
 /** Ask what the rules say of a call; nothing runs and nothing is counted. */
 function DryRun() {
@@ -82,14 +96,16 @@ function DryRun() {
     <section>
       <h2>Try a call</h2>
       <form className="panel stack" onSubmit={send}>
-        <label>
-          Agent
-          <input name="agent" required maxLength={200} placeholder="coder-1" />
-        </label>
-        <label>
-          Tool
-          <input name="tool" required maxLength={200} placeholder="shell" />
-        </label>
+        <div className="row fields">
+          <label>
+            Agent
+            <input name="agent" required maxLength={200} placeholder="coder-1" />
+          </label>
+          <label>
+            Tool
+            <input name="tool" required maxLength={200} placeholder="shell" />
+          </label>
+        </div>
         <label>
           Arguments, as JSON
           <textarea name="arguments" rows={2} placeholder='{"command": "git push"}' />
@@ -126,7 +142,9 @@ function Refused() {
         <Table label="Refusals" columns={["When", "Agent", "Tool", "Arguments", "Why"]}>
           {found.map((one, row) => (
             <tr key={row}>
-              <th scope="row">{moment(one.at_ms)}</th>
+              <th scope="row">
+                <Moment ms={one.at_ms} />
+              </th>
               <td>
                 <ToAgent id={one.agent} />
               </td>

@@ -1,9 +1,11 @@
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { answer, api, type Shape } from "../api/client";
 import { useLive } from "../api/live";
-import { count, moment } from "../lib/format";
+import { count, many } from "../lib/format";
 import { Refusal } from "../parts/Failed";
+import { Moment } from "../parts/Moment";
 import { Order } from "../parts/Order";
+import { Share } from "../parts/Share";
 import { Table } from "../parts/Table";
 import { Title } from "../parts/Title";
 import { ToTask } from "../parts/To";
@@ -13,17 +15,19 @@ const EVERY_MS = 5_000;
 export function Queues() {
   const { figures } = useLive();
   const queued = Object.entries(figures?.tasks.queued ?? {}).sort(([, a], [, b]) => b - a);
+  const summed = queued.reduce((sum, [, depth]) => sum + depth, 0);
   return (
     <>
       <Title>Queues</Title>
-      {figures && queued.length === 0 && <p className="note">Nothing is queued.</p>}
+      {figures && <p className="note">{queued.length === 0 ? "Nothing is queued." : `${many(summed, "task")} queued in ${many(queued.length, "queue")}.`}</p>}
       {figures && queued.length > 0 && (
-        <Table label="Queues" columns={["Queue", "Queued", "At most"]}>
+        <Table label="Queues" columns={["Queue", "Queued", "At most", "Full"]} figures={[1, 2, 3]}>
           {queued.map(([name, depth]) => (
             <tr key={name}>
               <th scope="row">{name}</th>
               <td>{count(depth)}</td>
               <td>{count(figures.tasks.bounds[name])}</td>
+              <td>{figures.tasks.bounds[name] ? <Share of={depth / figures.tasks.bounds[name]} bound /> : ""}</td>
             </tr>
           ))}
         </Table>
@@ -75,11 +79,13 @@ function Letter({ letter }: { letter: Shape["DeadLetterShape"] }) {
       <th scope="row">
         <ToTask id={letter.task_id}>{letter.title || letter.key || letter.task_id}</ToTask>
       </th>
-      <td>{moment(letter.at_ms)}</td>
+      <td>
+        <Moment ms={letter.at_ms} />
+      </td>
       <td>{letter.capability}</td>
       <td>{letter.failure?.message}</td>
       <td>
-        <div className="row">
+        <div className="orders">
           <Order label="Put back" changes="dead-letters" run={() => answer(api.POST("/api/dead-letters/{task_id}/retry", path))} />
           <Order
             label="Discard"

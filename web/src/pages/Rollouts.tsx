@@ -1,8 +1,9 @@
 import { useQuery } from "@tanstack/react-query";
 import { answer, api, type Shape } from "../api/client";
 import { useBy } from "../api/session";
-import { moment, rate, share } from "../lib/format";
+import { dollars, many, rate, seconds, share } from "../lib/format";
 import { Refusal } from "../parts/Failed";
+import { Moment } from "../parts/Moment";
 import { Order } from "../parts/Order";
 import { State } from "../parts/State";
 import { Table } from "../parts/Table";
@@ -29,27 +30,30 @@ function Rollout({ view }: { view: Shape["RolloutView"] }) {
   return (
     <section className="panel item">
       <h2>
-        {view.pool}: {view.was} → {view.version}
+        {view.pool}: version {view.was} → {view.version}
       </h2>
+      {!OVER.includes(view.phase) && <Steps view={view} />}
       <p className="row facts">
         <State of={view.phase} />
         <span>{share(view.share)} of new tasks</span>
-        <span>{rate(view.tasks)} outcomes</span>
+        <span>{many(view.tasks, "outcome")} of the new version</span>
         <span>
-          begun by {view.by} {moment(view.started_ms)}
+          begun by {view.by}, <Moment ms={view.started_ms} />
         </span>
+        {view.approved_by && <span>approved by {view.approved_by}</span>}
       </p>
       <p>{view.why}</p>
+      {!OVER.includes(view.phase) && !view.agents_alive && <p className="refusal">The new version has no live agent.</p>}
       {view.next && <p className="note">Next: {view.next}</p>}
       {view.figures.length > 0 && (
-        <Table label={`Figures of ${view.pool}`} columns={["Figure", view.was, view.version, "Bound", "Standing"]}>
+        <Table label={`Figures of ${view.pool}`} columns={["Figure", `Version ${view.was}`, `Version ${view.version}`, "Bound", "Proven"]} figures={[1, 2]}>
           {view.figures.map((figure) => (
             <tr key={figure.name}>
               <th scope="row">{figure.name}</th>
-              <td>{rate(figure.stable)}</td>
-              <td>{rate(figure.canary)}</td>
+              <td>{shown(figure.name, figure.stable)}</td>
+              <td>{view.tasks > 0 ? shown(figure.name, figure.canary) : "–"}</td>
               <td>{figure.bound}</td>
-              <td>{figure.standing}</td>
+              <td>{PROVEN[figure.standing]}</td>
             </tr>
           ))}
         </Table>
@@ -58,6 +62,23 @@ function Rollout({ view }: { view: Shape["RolloutView"] }) {
     </section>
   );
 }
+
+/** Where it is on its way: each step's share of new tasks, and at the end the promotion. */
+const Steps = ({ view }: { view: Shape["RolloutView"] }) => (
+  <ol className="steps" aria-label="Steps">
+    {view.steps.map((of, at) => (
+      <li key={at} aria-current={view.phase === "canary" && at === view.step ? "step" : undefined}>
+        {share(of)}
+      </li>
+    ))}
+    <li aria-current={view.phase === "settling" || view.phase === "replacing" ? "step" : undefined}>promoted</li>
+  </ol>
+);
+
+const UNIT: Record<string, (value: number) => string> = { success: share, time: seconds, cost: dollars };
+const shown = (name: string, value: number) => (UNIT[name] ?? rate)(value);
+
+const PROVEN = { fine: "✓ within it", worse: "✕ beyond it", open: "not yet" };
 
 function Words({ view: { pool, phase, version } }: { view: Shape["RolloutView"] }) {
   const by = useBy();

@@ -1,26 +1,21 @@
 import { useQuery } from "@tanstack/react-query";
 import { answer, api, type Shape } from "../api/client";
 import { useBy } from "../api/session";
-import { moment } from "../lib/format";
 import { Refusal } from "../parts/Failed";
+import { Moment } from "../parts/Moment";
 import { Order } from "../parts/Order";
 import { State } from "../parts/State";
 import { Table } from "../parts/Table";
 
 const EVERY_MS = 3_000;
 
-/** What the fleet does about alerts by itself, what it is doing, and what it asks a person before it goes on. */
+/** What the fleet does about alerts by itself. */
 export function RunBooks() {
   const books = useQuery({ queryKey: ["runbooks"], queryFn: () => answer(api.GET("/api/runbooks")) });
-  const runs = useQuery({
-    queryKey: ["runbook-runs"],
-    queryFn: () => answer(api.GET("/api/runbook-runs", { params: { query: { limit: 20 } } })),
-    refetchInterval: EVERY_MS,
-  });
   return (
     <section>
       <h2>Run-books</h2>
-      <Refusal error={books.error ?? runs.error} />
+      <Refusal error={books.error} />
       {books.data && (
         <Table label="Run-books" columns={["Run-book", "Started by", "Steps"]}>
           {books.data.items.map((book) => (
@@ -38,10 +33,24 @@ export function RunBooks() {
           ))}
         </Table>
       )}
-      <h2>Runs, newest first</h2>
+    </section>
+  );
+}
+
+/** What it is doing about them, and what it asks a person before it goes on. */
+export function Runs() {
+  const runs = useQuery({
+    queryKey: ["runbook-runs"],
+    queryFn: () => answer(api.GET("/api/runbook-runs", { params: { query: { limit: 20 } } })),
+    refetchInterval: EVERY_MS,
+  });
+  return (
+    <section>
+      <h2>Runs of run-books, newest first</h2>
+      <Refusal error={runs.error} />
       {runs.data?.items.length === 0 && <p className="note">None yet.</p>}
       {runs.data && runs.data.items.length > 0 && (
-        <Table label="Runs" columns={["Run-book", "About", "Status", "Begun", "By", "What to do"]}>
+        <Table label="Runs" columns={["Run-book", "About", "Status", "At", "Begun", "By", "What to do"]}>
           {runs.data.items.map((run) => (
             <tr key={run.id}>
               <th scope="row">{run.book.name}</th>
@@ -49,7 +58,10 @@ export function RunBooks() {
               <td>
                 <State of={run.status} />
               </td>
-              <td>{moment(run.begun_ms)}</td>
+              <td>{!run.ended_ms && run.book.steps[run.at ?? 0]?.name}</td>
+              <td>
+                <Moment ms={run.begun_ms} />
+              </td>
               <td>{run.by}</td>
               <td>{!run.ended_ms && <Words run={run} />}</td>
             </tr>
@@ -66,7 +78,7 @@ function Words({ run }: { run: Shape["Run"] }) {
   const say = (refuse: boolean) => answer(api.POST("/api/runbook-runs/{run_id}/answer", { ...path, body: { by, refuse } }));
   const asks = run.steps?.[run.at ?? 0]?.status === "asking";
   return (
-    <div className="row">
+    <div className="orders">
       {asks && <Order label="Confirm" changes="runbook-runs" run={() => say(false)} />}
       {asks && <Order label="Refuse" changes="runbook-runs" run={() => say(true)} />}
       <Order

@@ -1,15 +1,17 @@
 import { useQuery } from "@tanstack/react-query";
 import { answer, api, type Shape } from "../api/client";
-import { count, dollars, moment, seconds } from "../lib/format";
+import { count, dollars, many, seconds } from "../lib/format";
 import { Refusal } from "../parts/Failed";
 import { Log } from "../parts/Log";
-import { Order } from "../parts/Order";
 import { Awaited } from "../parts/Awaited";
-import { State } from "../parts/State";
+import { Id } from "../parts/Id";
 import { Kept } from "../parts/Kept";
+import { Moment } from "../parts/Moment";
+import { Order } from "../parts/Order";
+import { State } from "../parts/State";
 import { Timeline } from "../parts/Timeline";
 import { Title } from "../parts/Title";
-import { ToGoal, ToTask } from "../parts/To";
+import { ToAgent, ToGoal, ToTask } from "../parts/To";
 
 const EVERY_MS = 2_000;
 
@@ -42,10 +44,19 @@ function Facts({ task }: { task: Shape["TaskDetail"] }) {
       <dl>
         <dt>State</dt>
         <dd>
-          <State of={task.state} /> {task.note && `${task.note}`}
+          <State of={task.state} /> {task.state === "running" && task.progress > 0 && <progress value={task.progress} aria-label="Done" />} {!task.finished_ms && task.note}
         </dd>
         <dt>Capability</dt>
         <dd>{task.capability}</dd>
+        {task.agent_id && (
+          <>
+            <dt>Agent</dt>
+            <dd>
+              <ToAgent id={task.agent_id} />
+              {task.host_id && ` on ${task.host_id}`}, {many(task.attempt, "attempt")}, of which {count(task.failures)} failed
+            </dd>
+          </>
+        )}
         {task.waits_for.length > 0 && (
           <>
             <dt>Waits for</dt>
@@ -80,11 +91,28 @@ function Facts({ task }: { task: Shape["TaskDetail"] }) {
         )}
         <dt>Times</dt>
         <dd>
-          submitted {moment(task.created_ms)}, began {moment(task.started_ms)}, took {seconds(task.seconds)}
+          submitted <Moment ms={task.created_ms} />
+          {task.started_ms > 0 && (
+            <>
+              , last attempt began <Moment ms={task.started_ms} /> and {task.finished_ms ? "took" : "has taken"} {seconds(task.seconds)}
+            </>
+          )}
         </dd>
+        <dt>Id</dt>
+        <dd>
+          <Id of={task.id} />
+        </dd>
+        {task.trace_id && (
+          <>
+            <dt>Trace</dt>
+            <dd>
+              <Id of={task.trace_id} />
+            </dd>
+          </>
+        )}
         <dt>Cost</dt>
         <dd>
-          {dollars(cost.usd)}, {count(cost.tokens)} tokens in {count(cost.calls)} requests, {seconds(cost.agent_s)} of an agent's time
+          {dollars(cost.usd)}, {many(cost.tokens, "token")} in {many(cost.calls, "request")}, {seconds(cost.agent_s)} of an agent's time
         </dd>
       </dl>
       {!task.finished_ms && (

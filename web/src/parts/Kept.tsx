@@ -1,6 +1,7 @@
 // What a task kept: the steps that it doesn't do again, and the messages that it sent. The engine forgets both with the task.
 import type { Shape } from "../api/client";
-import { bytes, moment } from "../lib/format";
+import { bytes } from "../lib/format";
+import { Moment } from "./Moment";
 import { Table } from "./Table";
 import { ToAgent } from "./To";
 
@@ -25,7 +26,7 @@ export function Kept({ told, open }: { told: Told; open: boolean }) {
 }
 
 const Steps = ({ steps }: { steps: Told["steps"] }) => (
-  <Table label="Steps" columns={["Step", "Size", "Result"]}>
+  <Table label="Steps" columns={["Step", "Size", "Result"]} figures={[1]}>
     {steps.map((step) => (
       <tr key={step.name}>
         <th scope="row">{step.name}</th>
@@ -44,7 +45,9 @@ const Messages = ({ messages }: { messages: Told["messages"] }) => (
           <Recipient name={message.to} />
         </th>
         <td>{message.type.replaceAll("_", " ")}</td>
-        <td>{moment(message.sent_ms)}</td>
+        <td>
+          <Moment ms={message.sent_ms} />
+        </td>
         <td>{message.ids.length === 1 ? "one agent" : `${message.ids.length} agents`}</td>
         <td>{message.answer != null && <code>{JSON.stringify(message.answer)}</code>}</td>
       </tr>

@@ -1,4 +1,5 @@
 // Lines of a log as text: time, level, message, and what they were logged with.
+import { Fragment } from "react";
 import { moment } from "../lib/format";
 import { Refusal } from "./Failed";
 
@@ -9,7 +10,12 @@ export function Log({ lines, error, without }: { lines: Record<string, unknown>[
       <Refusal error={error} />
       {lines?.length ? (
         <pre className="panel" tabIndex={0} aria-label="Log">
-          {lines.map((line) => text(line, without)).join("\n")}
+          {lines.map((line, at) => (
+            <Fragment key={at}>
+              {moment(Date.parse(String(line.at)))} <span className={`level-${line.level}`}>{String(line.level)}</span> {text(line, without)}
+              {"\n"}
+            </Fragment>
+          ))}
         </pre>
       ) : (
         lines && <p className="note">No line of it is kept.</p>
@@ -19,9 +25,9 @@ export function Log({ lines, error, without }: { lines: Record<string, unknown>[
 }
 
 function text(line: Record<string, unknown>, without: string[]): string {
-  const { at, level, message, ...rest } = line;
+  const { at: _at, level: _level, message, ...rest } = line;
   const fields = Object.entries(rest)
-    .filter(([name]) => !without.includes(name))
+    .filter(([name, value]) => value !== "" && !without.includes(name))
     .map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`);
-  return [moment(Date.parse(String(at))), level, message, ...fields].join("  ");
+  return [message, ...fields].join("  ");
 }

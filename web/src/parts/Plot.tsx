@@ -5,6 +5,8 @@ import "uplot/dist/uPlot.min.css";
 import { colour, useTheme } from "../lib/theme";
 
 const HEIGHT = 44;
+/** What has just begun isn't stretched over the whole width. */
+const SPAN_S_MIN = 60;
 
 export function Plot({ times, values }: { times: number[]; values: (number | null)[] }) {
   const host = useRef<HTMLDivElement>(null);
@@ -22,7 +24,7 @@ export function Plot({ times, values }: { times: number[]; values: (number | nul
         padding: [4, 0, 4, 0],
         legend: { show: false },
         cursor: { show: false },
-        scales: { x: { time: true }, y: { range: (_, low, high) => [Math.min(0, low ?? 0), Math.max(high ?? 0, 1e-9) * 1.1] } },
+        scales: { x: { time: true, range: (_, low, high) => [Math.min(low, high - SPAN_S_MIN), high] }, y: { range: (_, low, high) => [Math.min(0, low ?? 0), Math.max(high ?? 0, 1e-9) * 1.1] } },
         axes: [{ show: false }, { show: false }],
         series: [{}, { stroke: colour("accent"), width: 1.5, fill: colour("accent-faint"), points: { show: false }, spanGaps: true }],
       },

@@ -6,12 +6,28 @@ const MARK: Record<string, string> = {
   succeeded: "✓",
   error: "✕",
   failed: "✕",
+  lost: "✕",
   healing: "◐",
   cancelled: "–",
+  given_back: "–",
   queued: "○",
   waiting: "◌",
   delayed: "◌",
   paused: "‖",
+  suspended: "‖",
+  // of alerts and run-books
+  firing: "▲",
+  pending: "△",
+  resolved: "✓",
+  asking: "?",
+  // of roll-outs
+  staging: "◌",
+  canary: "◐",
+  settling: "●",
+  replacing: "●",
+  withdrawing: "●",
+  promoted: "✓",
+  rolled_back: "✕",
 };
 
 export function State({ of }: { of: string }) {

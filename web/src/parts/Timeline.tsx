@@ -1,7 +1,8 @@
 // Where a task's time went: a bar for each wait, attempt, request to a model and sub-task, over one axis of time. The table's words
 // say the same, so the bars are hidden from who doesn't see them.
 import type { Shape } from "../api/client";
-import { moment, seconds } from "../lib/format";
+import { seconds } from "../lib/format";
+import { Moment } from "./Moment";
 import { State } from "./State";
 import { Table } from "./Table";
 import { ToAgent, ToTask } from "./To";
@@ -18,7 +19,7 @@ export function Timeline({ told, now }: { told: Shape["Timeline"]; now: number }
   return (
     <section>
       <h2>Where its time went</h2>
-      <Table label="Where its time went" columns={["What", "", "How it ended", "After", "Took", "Note"]}>
+      <Table label="Where its time went" columns={["What", `Within ${seconds(whole / 1000)}`, "How it ended", "After", "Took", "Note"]} figures={[3, 4]}>
         {told.spans.map((span, row) => (
           <tr key={row}>
             <th scope="row">
@@ -26,10 +27,12 @@ export function Timeline({ told, now }: { told: Shape["Timeline"]; now: number }
               <Who span={span} />
             </th>
             <td className="stretch" aria-hidden="true">
-              <span
-                className={`span span-${span.kind} span-${span.state}`}
-                style={{ left: `${(100 * (span.started_ms - from)) / whole}%`, width: `${(100 * (end(span) - span.started_ms)) / whole}%` }}
-              />
+              <div className="track">
+                <span
+                  className={`span span-${span.kind} span-${span.state}`}
+                  style={{ left: `${(100 * (span.started_ms - from)) / whole}%`, width: `${(100 * (end(span) - span.started_ms)) / whole}%` }}
+                />
+              </div>
             </td>
             <td>{span.state !== "ended" && <State of={span.state} />}</td>
             <td>{seconds((span.started_ms - from) / 1000)}</td>
@@ -39,8 +42,7 @@ export function Timeline({ told, now }: { told: Shape["Timeline"]; now: number }
         ))}
       </Table>
       <p className="note">
-        From {moment(from)}.{told.more_sub_tasks && " It has more sub-tasks than are shown here."}
-        {told.trace_id && ` Trace ${told.trace_id}.`}
+        From <Moment ms={from} />.{told.more_sub_tasks && " It has more sub-tasks than are shown here."}
       </p>
     </section>
   );

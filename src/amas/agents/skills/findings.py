@@ -6,15 +6,17 @@ skill's own fields. `covered` and `failed` share no path; `tool` is `{name, vers
 Called by each agent of `skills/`; leads and reports read `findings_ref` back with `load_findings`. Must never run a tool itself.
 """
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal, cast
 
 import msgspec
 
 from amas.agents.context import Context
+from amas.agents.grounds import check_links
 from amas.artifacts.store import ArtifactStore
 from amas.errors import GiveUp
 from amas.model.task import Json
@@ -90,15 +92,30 @@ class By(msgspec.Struct, frozen=True):
     agent_id: str = ""
 
 
-def scope_of(task_input: Json) -> Scope:
-    """Return the scope that a task's input names; GiveUp (`input_unusable`) when it names no folder."""
+def scope_of(task_input: Json, *, own: Callable[[str], Path] = Path) -> Scope:
+    """Return the scope that a task's input names; GiveUp (`input_unusable`) when it names no folder, or files outside of it.
+
+    `own`: returns where the task may read what it names, and raises where it may not.
+    """
     fields = dict(task_input) if isinstance(task_input, dict) else {}
     root, paths, group = fields.pop("root", ""), fields.pop("paths", []), fields.pop("group", "")
-    if not isinstance(root, str) or not root or not Path(root).is_dir():
-        raise GiveUp(f"the task's input has no usable folder: root is {root!r}", code="input_unusable")
-    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
-        raise GiveUp("the task's input is wrong: paths must be a list of file names", code="input_unusable")
-    return Scope(root=Path(root), paths=tuple(paths), group=str(group), options=fields)
+    if not isinstance(root, str) or not root or not is_folder(folder := own(root)):
+        raise GiveUp(f"the task's input has no usable folder: root is {str(root)[:200]!r}", code="input_unusable")
+    if not isinstance(paths, list) or not all(isinstance(path, str) and _is_below(path) for path in paths):
+        raise GiveUp("the task's input is wrong: paths must be a list of files below its root", code="input_unusable")
+    return Scope(root=folder, paths=tuple(paths), group=str(group), options=fields)
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether a path that somebody named is a folder; what no file can be called is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a name that is too long
+        return False
+
+
+def _is_below(path: str) -> bool:
+    return not path.startswith("/") and "\0" not in path and ".." not in PurePosixPath(path).parts
 
 
 def count_by_severity(findings: Sequence[Finding]) -> dict[str, int]:
@@ -139,9 +156,16 @@ def load_findings(store: ArtifactStore, reference: str) -> list[Finding]:
     return msgspec.json.decode(store.get(reference), type=list[Finding])
 
 
+def _scope_of(ctx: Context) -> Scope:
+    scope = scope_of(ctx.input, own=ctx.own)
+    if ctx.spec.tenant:
+        check_links(scope.root)
+    return scope
+
+
 async def specialist(ctx: Context, analyse: Callable[[Scope], Awaitable[Analysis]]) -> dict[str, Json]:
     """Run `analyse` on the task's scope as one journaled step and return the task's result."""
-    scope = scope_of(ctx.input)
+    scope = await asyncio.to_thread(_scope_of, ctx)
 
     async def work() -> Json:
         started = time.monotonic()

@@ -97,11 +97,16 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 def check_input(text: str) -> Path:
     """Return the input folder; GiveUp (`input_unusable`) with one sentence when it isn't one that can be read."""
-    folder = Path(text).expanduser()
     problem = ""
+    try:
+        folder = Path(text).expanduser()
+        exists = folder.exists()
+    except (OSError, ValueError, RuntimeError) as error:  # too long a name, or the home folder of nobody
+        why = getattr(error, "strerror", None) or error
+        raise GiveUp(f"the input folder {text[:200]!r} can't be one: {why}", code="input_unusable") from error
     if not text:
         problem = "the goal names no input folder: pass --input FOLDER"
-    elif not folder.exists():
+    elif not exists:
         problem = f"the input folder {text} doesn't exist"
     elif not folder.is_dir():
         problem = f"the input {text} is a file: pass the folder that holds the project"
@@ -297,9 +302,15 @@ def ingest_folder(input_dir: str, target: Path, store: ArtifactStore) -> dict[st
     }
 
 
+def named_input(ctx: Context) -> str:
+    """Return the folder that a task's input names as `input_dir`, "" for none; GiveUp where its tenant may not name it."""
+    named = ctx.input.get("input_dir") if isinstance(ctx.input, dict) else None
+    return str(ctx.own(str(named))) if named else ""
+
+
 @agent("execution.ingest")
 async def ingest(ctx: Context) -> Json:
     """Copy the input folder into the workspace and say what is in it."""
-    input_dir = str((ctx.input or {}).get("input_dir", ""))
+    input_dir = named_input(ctx)
     result = await ctx.step("ingest", lambda: ingest_folder(input_dir, ctx.workspace / "snapshot", ctx.artifacts))
     return {**result, "task_id": ctx.id, "agent_id": ctx.agent_id}

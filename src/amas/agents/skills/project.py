@@ -17,8 +17,15 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Return a TOML file's content; empty when there is none or it is malformed."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
+
+
+def _table(holder: Any, *names: str) -> dict[str, Any]:
+    """Return the table that lies under these names within one another; empty where one of them is none."""
+    for name in names:
+        holder = holder.get(name) if isinstance(holder, dict) else None
+    return holder if isinstance(holder, dict) else {}
 
 
 def read_ini(path: Path) -> dict[str, dict[str, str]]:
@@ -47,9 +54,15 @@ def requires_python(root: Path) -> str:
 def configured_test_paths(root: Path) -> list[str]:
     """Return where pytest is told to look (`testpaths`), globs expanded and only what exists."""
     configured = _testpaths(root)
-    words = configured.split() if isinstance(configured, str) else configured
-    found = [path.relative_to(root).as_posix() for word in words for path in sorted(root.glob(word)) if word]
+    words = configured.split() if isinstance(configured, str) else configured if isinstance(configured, list) else []
+    below = [word for word in words if isinstance(word, str) and _is_below(word)]
+    found = [path.relative_to(root).as_posix() for word in below for path in sorted(root.glob(word))]
     return list(dict.fromkeys(found))
+
+
+def _is_below(word: str) -> bool:
+    """Return whether a pattern stands for files below the project, and isn't made to be gone through for ever."""
+    return bool(word) and not word.startswith("/") and ".." not in Path(word).parts and word.count("**") <= 1 and "\0" not in word
 
 
 def _testpaths(root: Path) -> Any:
@@ -57,10 +70,10 @@ def _testpaths(root: Path) -> Any:
     for name in PYTEST_INI_FILES:
         if (root / name).is_file():
             table = read_toml(root / name) if name.endswith(".toml") else read_ini(root / name)
-            return table.get("pytest", {}).get("testpaths", [])
-    table = read_toml(root / "pyproject.toml").get("tool", {}).get("pytest", {})
+            return _table(table, "pytest").get("testpaths", [])
+    table = _table(read_toml(root / "pyproject.toml"), "tool", "pytest")
     if table:
-        return table.get("testpaths", table.get("ini_options", {}).get("testpaths", []))
+        return table.get("testpaths", _table(table, "ini_options").get("testpaths", []))
     for name, section in (("tox.ini", "pytest"), ("setup.cfg", "tool:pytest")):
         if options := read_ini(root / name).get(section):
             return options.get("testpaths", "")
@@ -69,9 +82,7 @@ def _testpaths(root: Path) -> Any:
 
 def _from_pyproject(root: Path) -> dict[str, object]:
     table = read_toml(root / "pyproject.toml")
-    project = table.get("project") or table.get("tool", {}).get("poetry", {})
-    if not isinstance(project, dict):
-        return {}
+    project = _table(table, "project") or _table(table, "tool", "poetry")
     return {
         "name": project.get("name"),
         "version": project.get("version"),

@@ -18,6 +18,7 @@ import msgspec
 
 from amas.agents.base import agent
 from amas.agents.context import Context
+from amas.agents.grounds import check_links
 from amas.errors import GiveUp
 from amas.model.task import Json
 
@@ -62,8 +63,10 @@ async def publish(ctx: Context) -> Json:
     output = (ctx.input or {}).get("output_dir")
     if not isinstance(output, str) or not output:
         raise GiveUp("the task's input names no output folder (output_dir)", code="input_unusable")
-    folder = await asyncio.to_thread(lambda: Path(output).expanduser().absolute())
-    source, names = Path(str(report["folder"])), [_name(file) for file in report["files"]]
+    folder = await asyncio.to_thread(lambda: ctx.own(output).expanduser().absolute())
+    source, names = ctx.own(str(report["folder"])), [_name(file) for file in report["files"]]
+    if ctx.spec.tenant:
+        await asyncio.to_thread(check_links, source)
 
     async def work() -> Json:
         written = await asyncio.to_thread(publish_folder, source, names, folder)
@@ -128,7 +131,7 @@ def _stage(source: Path, output: Path, targets: Mapping[str, Path]) -> list[Publ
     written = []
     try:
         for name, target in targets.items():
-            blob = (source / name).read_bytes()
+            blob = _content(source, name)
             target.parent.mkdir(parents=True, exist_ok=True)
             staged.append((_write_beside(target, blob), target))
             written.append(Published(name, len(blob), sha256(blob).hexdigest()))
@@ -143,6 +146,13 @@ def _stage(source: Path, output: Path, targets: Mapping[str, Path]) -> list[Publ
         for temporary, _ in staged:
             temporary.unlink(missing_ok=True)
     return written
+
+
+def _content(source: Path, name: str) -> bytes:
+    path = source / name
+    if not path.is_file() or not path.resolve().is_relative_to(source.resolve()):
+        raise GiveUp(f"the deliverable has no file {name!r}", code="input_unusable")
+    return path.read_bytes()
 
 
 def _write_beside(target: Path, blob: bytes) -> Path:

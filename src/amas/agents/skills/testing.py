@@ -1,35 +1,56 @@
 """`testing.run`: the project's own tests by the project's own pytest, and what became of each.
 
-The suite runs on a copy of the snapshot, in its own session, with a time limit and with nothing of ours in its environment. A
+The suite runs on a copy of the snapshot, in its own session, with a time limit and with nothing of ours in its environment; a
+tenant's runs in a sandbox, since whoever may write tests could else read whatever the host's user may. A
 hang, a crash of the interpreter or a missing module is a result, not a failure of the task: `ended` says which. Its input,
 besides `root`: `test_paths`, `timeout_s`, and `python` (an interpreter) or `source` (the original folder, whose `.venv` is used).
 Called by the host. Must never run the project's code inside the host.
 """
 
+import asyncio
+import math
 import os
 import re
 import shlex
 import shutil
+import signal
+import stat
 import sys
+import time
+from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 
 from amas.agents.base import agent
 from amas.agents.context import Context
+from amas.agents.grounds import home_of
 from amas.agents.skills.findings import Analysis, Finding, Scope, Tool, Unread, specialist
 from amas.agents.skills.outcomes import Log, Outcome, missing_modules, read_log, running_by_output
 from amas.agents.skills.programs import Ended, minimal_environment, run_program
+from amas.agents.tools import sandbox
+from amas.errors import GiveUp
 from amas.model.task import Json
+from amas.model.tools import ShellTool
 
 TIMEOUT_S = 300.0
 """Seconds for a suite when the task doesn't say; longer than most suites of libraries take."""
+
+TIMEOUT_MAX_S = 86_400.0
 
 PROBE_TIMEOUT_S = 30.0
 """Seconds for asking an interpreter what it has installed; a cold disk needs two."""
 
 OUTPUT_BYTES = 256 << 10
+LOG_BYTES_MAX = 64 << 20
+"""Of a report log: some 100,000 tests. What is more is a flood, and isn't read."""
+SANDBOX_OUTPUT_BYTES = 16 << 20
+"""What tests in a sandbox may print before they are ended."""
+SANDBOX: dict[str, Any] = {"memory_mb": 2048, "processes": 256, "file_mb": 256}
+"""What tests in a sandbox may take; of time what the task says."""
 TAIL_CHARS = 4000
 SLOWEST = 10
 DECLARING_FILES = ("pyproject.toml", "setup.cfg", "setup.py", "tox.ini", "requirements*.txt", "requirements/*.txt")
@@ -48,6 +69,7 @@ class Interpreter(msgspec.Struct, frozen=True, kw_only=True):
     ours: bool
     has_pytest: bool = True
     has_reportlog: bool = True
+    sandboxed: bool = False
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,9 +167,62 @@ async def run_suite(suite: Path, interpreter: Interpreter, test_paths: list[str]
     log_file = place / "report.jsonl"
     argv = [interpreter.python, "-m", "pytest", *report, f"--report-log={log_file}", "-vv", *arguments]
     env["PYTHONPATH"] = os.pathsep.join(search)
-    ended = await run_program(argv, cwd=suite, env=env, timeout_s=timeout_s, keep_bytes=OUTPUT_BYTES)
-    text = log_file.read_text(encoding="utf-8", errors="replace") if log_file.exists() else ""
+    if interpreter.sandboxed:
+        ended = await run_sandboxed(argv, place=place, env=env, timeout_s=timeout_s)
+    else:
+        ended = await run_program(argv, cwd=suite, env=env, timeout_s=timeout_s, keep_bytes=OUTPUT_BYTES)
+    text = await asyncio.to_thread(_read_log_file, log_file)
     return Run(ended=ended, log=read_log(text.splitlines()), command=f"{shown} {shlex.join(arguments)}")
+
+
+async def run_sandboxed(argv: Sequence[str], *, place: Path, env: Mapping[str, str], timeout_s: float) -> Ended:
+    """Run pytest with nothing of this machine in sight but `place` and our interpreter, and return how it ended."""
+
+    def within(text: str) -> str:
+        return text.replace(str(place), sandbox.WORK)
+
+    settings = [f"{name}={within(value)}" for name, value in env.items() if name != "PATH"]
+    command = ["/usr/bin/env", "-C", f"{sandbox.WORK}/suite", *settings, *map(within, argv)]
+    limits = ShellTool(command=tuple(command), read=_our_interpreter(), cpu_s=math.ceil(timeout_s), **SANDBOX)
+    started = time.monotonic()
+    code, said, timed_out = -int(signal.SIGKILL), b"", False
+    try:
+        async with asyncio.timeout(timeout_s):
+            ended = await sandbox.run(command, place, limits, output_bytes_max=SANDBOX_OUTPUT_BYTES)
+        code, said = ended.exit_code, ended.stdout + ended.stderr
+    except TimeoutError:
+        timed_out = True
+    except sandbox.Over as error:
+        said = f"The tests were ended: they {error}.".encode()
+    except sandbox.SandboxMissing as error:
+        raise no_sandbox(str(error)) from error
+    text = said[-OUTPUT_BYTES:].decode("utf-8", "replace")
+    return Ended(exit_code=code, timed_out=timed_out, stdout=text, stderr="", seconds=time.monotonic() - started)
+
+
+@cache
+def _our_interpreter() -> tuple[str, ...]:
+    """Return the folders of our interpreter and its packages that a sandbox doesn't have anyway."""
+    base = Path(sys.base_prefix)
+    places = dict.fromkeys((Path(sys.prefix), base, base.resolve()))
+    return tuple(str(each) for each in places if not any(each.is_relative_to(system) for system in sandbox.SYSTEM))
+
+
+def no_sandbox(why: str) -> GiveUp:
+    """Return the error that says why a tenant's tests can't run here."""
+    return GiveUp(f"a tenant's tests run in a sandbox only, and there is none here: {why}", code="sandbox_missing")
+
+
+def _read_log_file(path: Path) -> str:
+    """Return the report log, which the suite may have replaced by anything: a link, a pipe, a flood; "" where it is no file."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            return ""
+        return file.read(LOG_BYTES_MAX).decode("utf-8", "replace")
 
 
 def how_it_ended(run: Run) -> str:
@@ -240,7 +315,7 @@ def analysis_of(run: Run, notes: list[str]) -> Analysis:
 
 async def run_tests(scope: Scope, place: Path) -> Analysis:
     """Run the tests of the scope in a copy at `place` and return what became of them."""
-    suite = prepare(scope.root, place)
+    suite = await asyncio.to_thread(prepare, scope.root, place)
     interpreter = await probe(choose_python(scope.options), place / "home")
     notes = []
     if not interpreter.has_pytest:
@@ -248,13 +323,42 @@ async def run_tests(scope: Scope, place: Path) -> Analysis:
         interpreter = Interpreter(python=sys.executable, ours=True)
     elif not interpreter.has_reportlog:
         notes.append(f"{interpreter.python} has no pytest-reportlog; amas lent it its own for this run.")
-    test_paths = [str(path) for path in scope.options.get("test_paths") or scope.paths]
-    timeout_s = float(scope.options.get("timeout_s") or TIMEOUT_S)
-    return analysis_of(await run_suite(suite, interpreter, test_paths, timeout_s=timeout_s), notes)
+    return analysis_of(await run_suite(suite, interpreter, _test_paths(scope), timeout_s=_timeout_s(scope)), notes)
+
+
+async def run_tenants_tests(scope: Scope, place: Path) -> Analysis:
+    """Run the tests of the scope in a sandbox, by our own interpreter, and return what became of them; nothing of them is left.
+
+    GiveUp (`sandbox_missing`) where this machine has none.
+    """
+    if why := await sandbox.reason_missing():
+        raise no_sandbox(why)
+    try:
+        suite = await asyncio.to_thread(prepare, scope.root, place)
+        interpreter = Interpreter(python=sys.executable, ours=True, sandboxed=True)
+        notes = ["The tests ran in a sandbox: without a network, and with amas's own interpreter."]
+        return analysis_of(await run_suite(suite, interpreter, _test_paths(scope), timeout_s=_timeout_s(scope)), notes)
+    finally:
+        await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
+
+
+def _test_paths(scope: Scope) -> list[str]:
+    named = scope.options.get("test_paths")
+    return [str(path) for path in (named if isinstance(named, list) and named else scope.paths)]
+
+
+def _timeout_s(scope: Scope) -> float:
+    named = scope.options.get("timeout_s")
+    valid = isinstance(named, int | float) and not isinstance(named, bool) and 0 < named <= TIMEOUT_MAX_S
+    return float(cast(float, named)) if valid else TIMEOUT_S
 
 
 @agent("testing.run")
 async def testing(ctx: Context) -> Json:
-    """Run the project's tests."""
+    """Run the project's tests, a tenant's in a sandbox."""
     ctx.progress(0.0, "running the project's tests")
-    return await specialist(ctx, lambda scope: run_tests(scope, ctx.workspace / "testing"))
+    if not ctx.spec.tenant:
+        return await specialist(ctx, lambda scope: run_tests(scope, ctx.workspace / "testing"))
+    # Not among what is the tenant's own: a link that the tests make while they run would lead other tasks anywhere.
+    place = home_of(ctx.workspace) / "sandboxes" / ctx.id
+    return await specialist(ctx, lambda scope: run_tenants_tests(scope, place))

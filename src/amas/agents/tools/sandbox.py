@@ -185,10 +185,10 @@ def _around(workspace: Path, limits: ShellTool, *, writable: bool, status: int =
     yield from ("--proc", "/proc", "--dev", "/dev")
     for path in ("/tmp", "/dev/shm"):  # noqa: S108  its own
         yield from ("--perms", "1777", "--size", tmp_bytes, "--tmpfs", path)
-    for path in limits.read:
-        yield from ("--ro-bind", path, path)
     if writable:
         yield from ("--bind", str(workspace), WORK, "--chdir", WORK)
+    for path in limits.read:  # after /work, which would hide those of a machine that has a folder of that name
+        yield from ("--ro-bind", path, path)
     # Of a host that runs as root the command is root to the kernel's settings, which ask for no capability.
     yield from ("--remount-ro", "/proc", "--remount-ro", "/dev", "--remount-ro", "/")
     if status >= 0:

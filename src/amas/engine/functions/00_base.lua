@@ -6,7 +6,7 @@
 --                        u parent, n open dependencies, d delay, x 'skip', T tenant, K declared cost (us), z finished, r result, e failure,
 --                        y reply channel, D has dependents, C has children, S has steps,
 --                        c the last claim: attempt, host, agent and when it was first started, by lines (absent before the first),
---                        v and V the resources that it needs and holds, see 05_resources.lua,
+--                        v and V the resources that it needs and holds, see 05_taking.lua and 05_resources.lua,
 --                        route why it was sent to a pool that its submitter didn't name, see 07_routes.lua,
 --                        k has one of w, u, x, D, C, S, V, X, route, without which its end touches nothing else
 --                        X has one of: W kind, Q quorum, i successes missing to it, E expires (ms), o what it compensates, O what
@@ -56,7 +56,7 @@ local RETRIES = 3                   -- where a task says nothing
 local HOSTS_LOST_MAX = 8            -- a task that went down with more hosts than this is the likely cause
 local SLICE = 500                   -- tasks that a call follows up at most, besides its own batch: some milliseconds
 
-local resources = {} -- what 05_resources.lua does for the others
+local resources = {} -- what 05_resources.lua and 05_taking.lua do for the others
 local choices = {}   -- what 08_choices.lua does for the others
 local admission = {} -- what 16_admission.lua does for the others
 local routing = {}   -- what 07_routes.lua does for the others

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from amas.engine.child import die_with_parent, last_lines, log_size
 from amas.engine.embedded import STOP_S, EmbeddedEngine
-from amas.errors import AmasError, EngineError, FleetError, StartFailed
+from amas.errors import AmasError, EngineError, StartFailed
 from amas.model.fleet import FleetSpec
 from amas.platforms.local.home import FleetState, Home
 from amas.platforms.local.ready import MARK, READY_FD, READY_LINE, marked, new_mark
@@ -28,6 +28,8 @@ MODEL_STOP_S = 5.0
 """The local model keeps nothing; an answer that is under way is asked for again."""
 DEPOSE_S = 3.0
 """A leader's lease: after that its word isn't needed any more."""
+SAID = "amas: "
+"""How a program of ours begins the sentence that it ends with."""
 DRAIN_MARGIN_S = 5.0
 """Beyond a host's own drain, to give back what it couldn't finish."""
 
@@ -74,8 +76,8 @@ async def load_functions(url: str, cell: str) -> None:
         await engine.check(load=True)
 
 
-async def declare_fleet(url: str, request: StartRequest) -> FleetSpec | None:
-    """Let what the request's file declares be what is wanted; return what was wanted before where that is kept instead."""
+async def declare_fleet(url: str, request: StartRequest) -> FleetSpec:
+    """Let what the request's file declares be what is wanted, unless what was goes on; return what is wanted."""
     from amas.engine.connection import Engine
     from amas.engine.desired import DesiredState, Wish
 
@@ -83,22 +85,19 @@ async def declare_fleet(url: str, request: StartRequest) -> FleetSpec | None:
     async with Engine(url, cell=request.cell) as engine:
         state = DesiredState(engine)
         found = await state.read()
-        kept = found.fleet if request.keep else None
-        if kept is None and found.fleet != request.fleet:
-            await state.apply(request.fleet, by="amas up", why=f"started with {request.fleet_file}")
-        first = [Wish("closed", None), Wish("stage", 0 if len((kept or request.fleet).stages) > 1 else None)]
+        fleet = found.fleet if request.keeps and found.fleet is not None else request.fleet
+        if found.fleet != fleet:
+            await state.apply(fleet, by="amas up", why=f"started with {request.fleet_file}")
+        first = [Wish("closed", None), Wish("stage", 0 if len(fleet.stages) > 1 else None)]
         await state.change(first, by="amas up", why="a start from the first stage")
-        return kept
+        return fleet
 
 
-def _go_on_with(kept: FleetSpec, state: FleetState) -> None:
-    """Let the state tell of the fleet that was wanted before."""
-    from amas.fleet.load import find_fleet
-
-    state.kept, state.name = True, kept.name
-    if kept.file:  # else it was declared over the API, and stands in no file
-        with suppress(FleetError):  # it may have been moved since: the engine knows what it said
-            state.fleet_file = str(find_fleet(kept.file))
+def file_of(fleet: FleetSpec, shipped: str) -> str:
+    """Return the path of the file that declares a fleet; `shipped`: of one that ships with amas, whose kin go by bare names."""
+    if not fleet.file:  # it came over the API
+        return shipped
+    return fleet.file if "/" in fleet.file else str(Path(shipped).with_name(f"{fleet.file}.yaml"))
 
 
 def embedded_engine(request: StartRequest, home: Home) -> EmbeddedEngine:
@@ -109,16 +108,17 @@ def embedded_engine(request: StartRequest, home: Home) -> EmbeddedEngine:
 
 def _control_plane(request: StartRequest, home: Home, state: FleetState) -> Child:
     command = [*request.program, "serve", str(home.folder)]
-    program = Program("control-plane", command, home, lambda: state.fleet_file, model_url=state.model_url)
+    program = Program("control-plane", command, home, request.fleet_file, model_url=state.model_url)
     told = False
 
     async def spawn() -> Process:
         """Start it; before its first start the engine is told what this fleet is, and never again: others may change it."""
         nonlocal told
         if request.fleet is not None and not told:
-            if (kept := await declare_fleet(state.engine_url, request)) is not None:
-                _go_on_with(kept, state)
+            fleet = await declare_fleet(state.engine_url, request)
             told = True
+            if request.keeps:
+                state.name, state.fleet_file = fleet.name, file_of(fleet, request.fleet_file)
         return await program.spawn()
 
     async def died(process: Process) -> None:
@@ -143,7 +143,7 @@ def host_name(number: int) -> str:
 def host_child(request: StartRequest, home: Home, state: FleetState, name: str) -> Child:
     """Return the part that is the host called `name`."""
     command = [*request.program, "host", str(home.folder), name]
-    program = Program(name, command, home, lambda: state.fleet_file, model_url=state.model_url)
+    program = Program(name, command, home, request.fleet_file, model_url=state.model_url)
     return Child(
         name, program.spawn, program.said_ready, program.failure, stop_s=request.drain_s + DRAIN_MARGIN_S, start_s=request.start_s
     )
@@ -157,10 +157,7 @@ def _model(request: StartRequest, home: Home, state: FleetState) -> Child:
 class Program:
     """A program of ours that runs from the data folder, writes to a log there, and may say that it is ready."""
 
-    def __init__(
-        self, name: str, argv: Sequence[str], home: Home, fleet_file: Callable[[], str] = str, *, model_url: str = ""
-    ) -> None:
-        """`fleet_file`: what runs by then, "" where it doesn't matter."""
+    def __init__(self, name: str, argv: Sequence[str], home: Home, fleet_file: str = "", *, model_url: str = "") -> None:
         self.name, self._argv, self._home, self._fleet_file = name, list(argv), home, fleet_file
         self._model = {"AMAS_MODEL_URL": model_url} if model_url else {}
         self._log_start = 0
@@ -202,6 +199,8 @@ class Program:
     def failure(self, exit_code: int) -> AmasError:
         """Return the error that says how the program ended and its log's last words."""
         lines = last_lines(self._home.logs / f"{self.name}.log", count=3, since=self._log_start)
+        if exit_code > 0 and lines and lines[-1].startswith(SAID):  # it has said itself what is wrong
+            return StartFailed(f"{self.name} can't start: {lines[-1].removeprefix(SAID)}")
         how = f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with exit code {exit_code}"
         return StartFailed(f"{self.name} {how}: {' / '.join(lines) or 'its log is empty'}")
 
@@ -213,8 +212,7 @@ class Program:
         self._transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(read_end, "rb"))
 
     def _environment(self, ready_fd: int) -> dict[str, str]:
-        fleet_file = self._fleet_file()
-        beside = str(Path(fleet_file).parent) if fleet_file else ""
+        beside = str(Path(self._fleet_file).parent) if self._fleet_file else ""
         paths = [path for path in (os.environ.get("PYTHONPATH", ""), beside) if path]  # a fleet file's agents lie beside it
         told = {READY_FD: str(ready_fd), MARK: self.mark}
         return os.environ | self._model | told | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}

@@ -18,13 +18,15 @@ from amas.engine.child import last_lines, log_size
 from amas.errors import AmasError, FleetNotRunning, PlatformError, StartFailed
 from amas.platforms.local.home import FleetState, Home
 from amas.platforms.local.request import Event, Report, StartRequest
-from amas.settings import HomeSettings
+from amas.settings import EngineSettings, HomeSettings
 
 START_MARGIN_S = 30.0
 """Beyond what the parts may take: the supervisor's own start, and stopping again what came up before something didn't."""
 STOP_MARGIN_S = 45.0
 """Beyond the hosts' drain: the control plane's, the engine's and the supervisor's own end."""
 
+ENDED_LOOK_S = 0.02
+"""Seconds between looks at whether the supervisor, which has stopped its fleet, has ended."""
 _KILLED_S = 10.0  # a killed process that is still there after this hangs in the kernel
 
 
@@ -43,7 +45,8 @@ class RunningFleet:
         """Stop the fleet and return once everything is gone, also when it ended by itself."""
         with contextlib.suppress(FleetNotRunning):
             await stop_fleet(self.home.folder, timeout_s=timeout_s)
-        await asyncio.to_thread(self._process.wait)
+        while self._process.poll() is None:  # noqa: ASYNC110  no thread waits for it: a program that ends can start none any more
+            await asyncio.sleep(ENDED_LOOK_S)
         if self._process.stdin:
             self._process.stdin.close()
 
@@ -100,6 +103,11 @@ def fleet_state(home: Path) -> FleetState:
     if folder.supervisor_pid() is None or not folder.state_file.exists():
         raise FleetNotRunning(f"no fleet runs in {folder.folder}: start one with `amas up`")
     return folder.read_state()
+
+
+def engine_settings(state: FleetState) -> EngineSettings:
+    """Return the environment's settings for the engine, of which a running fleet says where it is."""
+    return msgspec.structs.replace(EngineSettings.read(), url=state.engine_url, cell=state.cell)
 
 
 def running_fleet(home: Path | None = None) -> FleetState:

@@ -58,8 +58,6 @@ class FleetState(msgspec.Struct, kw_only=True):
     """As the fleet file says."""
     fleet_file: str
     """An absolute path."""
-    kept: bool = False
-    """Whether this start went on with what had been applied last, and no file was said."""
     engine_url: str
     cell: str
     artifacts_url: str
@@ -115,11 +113,6 @@ class Home:
             self.folder.chmod(0o700)
             for folder in (self.engine, self.artifacts, self.workspaces, self.deliverables, self.logs):
                 folder.mkdir(exist_ok=True, mode=0o700)
-
-    @property
-    def has_engine_data(self) -> bool:
-        """Whether an embedded engine has run here, and so may hold what was wanted of a fleet."""
-        return self.engine.is_dir() and any(self.engine.glob("appendonlydir/*"))
 
     def log(self, name: str) -> Path:
         """Return the log file of a process that is about to start; a long one is put aside first."""

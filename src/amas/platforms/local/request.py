@@ -20,8 +20,8 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     """An absolute path to a fleet file that was checked already."""
     fleet: FleetSpec | None = None
     """What the file declares; it is wanted from this start on. None: what was wanted before still is."""
-    keep: bool = False
-    """What was wanted before still is, as after a restart; only where nothing was, `fleet` is."""
+    keeps: bool = False
+    """Whether a fleet that was applied before goes on as it is wanted; `fleet` is then for an engine that knows of none."""
     hosts: int = 1
     engine_url: str = ""
     """Empty: an embedded one."""
@@ -60,10 +60,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 Report = Callable[[Event], None]
 
 
-def request_for(fleet: str, home: Home, *, ports: Ports, bound: bool = False, keep: bool = False) -> StartRequest:
+def request_for(fleet: str, home: Home, *, ports: Ports, bound: bool = False, keeps: bool = False) -> StartRequest:
     """Return what the supervisor is asked for, after checking the fleet file and every setting.
 
-    `keep`: go on with what was wanted in this home before; `fleet` is for one in which nothing was.
+    `keeps`: what was applied last goes on; how many hosts that has is known once its engine runs, so it begins with one.
     """
     from amas.artifacts.store import ArtifactStore
     from amas.fleet.load import find_fleet, load_fleet
@@ -74,15 +74,14 @@ def request_for(fleet: str, home: Home, *, ports: Ports, bound: bool = False, ke
     spec = load_fleet(path, agents=True)
     engine, server, hosts = EngineSettings.read(), ServerSettings.read(), HostSettings.read()
     port, metrics_port = ports
-    keep = keep and (bool(engine.url) or home.has_engine_data)
     if local_model := ModelSettings.read().local:
         check_installed()
     return StartRequest(
         home=str(home.folder),
         fleet_file=str(path),
         fleet=spec,
-        keep=keep,
-        hosts=1 if keep else spec.hosts,  # the supervisor starts the others when it knows how many are wanted
+        keeps=keeps,
+        hosts=1 if keeps else spec.hosts,
         engine_url=engine.url,
         engine_binary=str(engine.binary or ""),
         engine_start_s=engine.start_s,

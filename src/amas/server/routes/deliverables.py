@@ -5,6 +5,8 @@ Only what publishing listed in its folder is handed out: a result that merely lo
 
 import asyncio
 import mimetypes
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,11 +14,13 @@ from fastapi import APIRouter
 from fastapi import Path as InPath
 from starlette.responses import Response
 
+from amas.agents.grounds import is_own
 from amas.server.contract import BYTES, refusals
 from amas.server.lookups import workflow_detail
 from amas.server.plane import Plane
 from amas.server.problems import Fault, Refusal
 from amas.server.routes.workflows import WorkflowId
+from amas.server.tenancy import tenant_of_workflow
 
 router = APIRouter(prefix="/api/workflows", tags=["goals"])
 
@@ -41,20 +45,24 @@ _TEXT = frozenset({".md", ".json", ".txt", ".csv", ".yaml", ".log"})
 async def get_file(workflow_id: WorkflowId, file: File, plane: Plane) -> Response:
     """Answer with one file of a finished goal's deliverable."""
     detail = await workflow_detail(plane, workflow_id)
-    found = await asyncio.to_thread(_read, detail.result, file)
+    tenant = await tenant_of_workflow(plane, workflow_id)
+    own = partial(is_own, tenant=tenant, home=plane.home) if tenant else None
+    found = await asyncio.to_thread(_read, detail.result, file, own)
     if found is None:
         raise Refusal(Fault(detail=f"the deliverable has no file {file!r}"), status=404, code="file_unknown")
     return Response(found, headers=_HEADERS, media_type=_media_type(file))
 
 
-def _read(result: Any, name: str) -> bytes | None:
-    """Return a listed file; None where it isn't listed, isn't there or is too large."""
+def _read(result: Any, name: str, own: Callable[[Path], bool] | None) -> bytes | None:
+    """Return a listed file; None where it isn't listed, isn't there, is too large, or the folder isn't the tenant's own."""
     from amas.agents.skills.publish import listed  # with the skills' own libraries
 
     if not isinstance(result, dict) or not isinstance(result.get("folder"), str):
         return None
     folder = Path(result["folder"])
     path = folder / name
+    if own is not None and not own(folder):
+        return None
     try:
         if name not in listed(folder) or not path.resolve().is_relative_to(folder.resolve()) or path.stat().st_size > BYTES_MAX:
             return None

@@ -44,6 +44,9 @@ from amas.server.problems import Fault, Refusal
 
 router = APIRouter(prefix="/api", tags=["fleet"])
 
+DIGITS_MAX = 15
+"""Of a revision: more than will ever be."""
+
 PoolName = Annotated[str, Path(max_length=200, description="A pool's name, such as `code-reviewer`.")]
 HostId = Annotated[str, Path(max_length=200, description="A host's name, such as `host-1`.")]
 HostAction = Annotated[str, Path(pattern="^(drain|cordon|uncordon|restart)$")]
@@ -52,7 +55,7 @@ IfMatch = Annotated[
     str,
     Header(
         alias="If-Match",
-        pattern=r'^(\*|"\d{1,15}")?$',
+        pattern=r'^(\*|"[!#-~]{1,100}")?$',
         description="The `ETag` of what was looked at, `*` for any: 412 when another fleet was applied since.",
     ),
 ]
@@ -115,8 +118,9 @@ def tag(revision: int) -> dict[str, str]:
 
 
 def revision_of(if_match: str) -> int | None:
-    """Return the revision that an `If-Match` names; None for any."""
-    return None if if_match in ("", "*") else int(if_match.strip('"'))
+    """Return the revision that an `If-Match` names; None for any, -1, which none is, for a tag that is none of ours."""
+    name = if_match.strip('"')
+    return None if if_match in ("", "*") else int(name) if name.isdecimal() and len(name) <= DIGITS_MAX else -1
 
 
 @contextmanager

@@ -9,7 +9,6 @@ import asyncio
 import os
 import shutil
 import socket
-from hashlib import blake2b
 from pathlib import Path
 from time import time
 from typing import Annotated
@@ -18,6 +17,7 @@ from fastapi import APIRouter, Request
 from fastapi import Path as InPath
 from starlette.responses import Response
 
+from amas.agents.grounds import tenant_folder
 from amas.clock import new_id
 from amas.server.contract import answers, encoded, refusals, takes_bytes
 from amas.server.identity import Calling
@@ -38,7 +38,7 @@ File = Annotated[str, InPath(description="The file's name, with the folders that
 
 _NEW = NewInput(
     id="01990d3e-7a10-7c3e-9a44-0a6f5b7c8d9e",
-    folder="/home/me/.amas/inputs/7f1a0c4e5d6b7a89/01990d3e-7a10-7c3e-9a44-0a6f5b7c8d9e",
+    folder="/home/me/.amas/inputs/acme-7f1a0c4e5d6b7a89/01990d3e-7a10-7c3e-9a44-0a6f5b7c8d9e",
 )
 
 
@@ -94,7 +94,7 @@ async def _elsewhere(plane: ControlPlane) -> str:
 
 
 def _of(plane: ControlPlane, tenant: str) -> Path:
-    return plane.home.absolute() / "inputs" / blake2b(tenant.encode(), digest_size=8).hexdigest()
+    return plane.home.absolute() / "inputs" / (tenant_folder(tenant) if tenant else "no-tenant")
 
 
 def _make(inputs: Path, of_tenant: Path) -> Path | None:

@@ -24,6 +24,7 @@ from amas.server.contract import answers, encoded, takes
 from amas.server.guard import SESSIONS
 from amas.server.identity import Calling, bearer
 from amas.server.message_shapes import MessageShape
+from amas.server.paging import Cursor, Limit
 from amas.server.plane import ControlPlane, Plane
 from amas.server.problems import Fault, Refusal
 from amas.server.remote_shapes import (
@@ -338,20 +339,23 @@ async def close_session(request: Request, session_id: SessionId, plane: Plane) -
 @router.get(
     "/api/remote/agents",
     summary="Find agents",
-    **answers(RegisteredAgents, RegisteredAgents(items=[_AGENT]), problems=(422, 503)),
+    **answers(RegisteredAgents, RegisteredAgents(items=[_AGENT], next=None), problems=(422, 503)),
 )
-async def find_agents(
+async def find_agents(  # noqa: PLR0913, PLR0917  one query parameter each
     plane: Plane,
     capability: Annotated[str, Query(max_length=200)] = "",
     layer: Annotated[Layer | None, Query()] = None,
     label: Labels = [],  # noqa: B006  FastAPI copies it
     status: Annotated[AgentStatus | None, Query()] = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    limit: Limit = 100,
+    cursor: Cursor = "",
 ) -> Response:
     """Find agents of the fleet's hosts and remote ones by what they can do, their layer, labels and status."""
-    discovery, labels = Discovery(plane.hosts, plane.remote.registry), selector_of(label)
-    found = await discovery.discover(capability=capability, layer=layer or "", labels=labels, status=status, limit=limit)
-    return encoded(RegisteredAgents(items=found))
+    discovery = Discovery(plane.hosts, plane.remote.registry)
+    found = await discovery.discover(
+        capability=capability, layer=layer or "", labels=selector_of(label), status=status, limit=limit + 1, after=cursor
+    )
+    return encoded(RegisteredAgents(items=found[:limit], next=found[limit - 1].id if len(found) > limit else None))
 
 
 def _agent(said: NewRemoteAgent, index: int) -> RemoteAgent:

@@ -30,7 +30,7 @@ IfMatch = Annotated[
     str,
     Header(
         alias="If-Match",
-        pattern=r'^(\*|"[0-9a-f]{18}")?$',
+        pattern=r'^(\*|"[!#-~]{1,100}")?$',
         description="The `ETag` of the schedule that you looked at, `*` for any: 412 when it was changed or dropped since.",
     ),
 ]

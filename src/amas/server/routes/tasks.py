@@ -202,9 +202,9 @@ async def list_tasks(  # noqa: PLR0913, PLR0917  one query parameter each
 
 
 @router.get("/{task_id}", summary="Look at a task", **answers(TaskDetail, _TASK, problems=(404, 422, 503)))
-async def get_task(task_id: TaskId, plane: Plane) -> Response:
+async def get_task(task_id: TaskId, plane: Plane, caller: Calling) -> Response:
     """Show a task as it stands: from the engine, or from the records once the engine has forgotten it."""
-    return encoded(await task_detail(plane, task_id))
+    return encoded(await task_detail(plane, task_id, tenant=caller.tenant))
 
 
 @router.get(

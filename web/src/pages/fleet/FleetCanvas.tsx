@@ -107,9 +107,9 @@ const Labels = memo(function Labels({ layout, search }: { layout: Layout; search
   const dim = search !== "" && layout.blocks.some(({ pool }) => matches(pool, search));
   return (
     <>
-      {layout.sections.map(({ family, y }) => (
+      {layout.sections.map(({ family, agents, y }) => (
         <h2 key={family} className={styles.family} style={{ top: y }}>
-          {family}
+          {family} <span className="note">{count(agents)}</span>
         </h2>
       ))}
       {layout.blocks.map(({ pool, x, y, width }) => (
@@ -119,7 +119,7 @@ const Labels = memo(function Labels({ layout, search }: { layout: Layout; search
           style={{ left: x, top: y, maxWidth: width }}
           title={`${pool.title || pool.name}: ${count(pool.agents)} agents`}
         >
-          {pool.name}
+          {pool.name} {count(pool.agents)}
         </span>
       ))}
     </>

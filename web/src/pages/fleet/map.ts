@@ -87,6 +87,8 @@ export interface Block {
 
 export interface Section {
   family: string;
+  /** Of all its pools. */
+  agents: number;
   y: number;
 }
 
@@ -135,7 +137,7 @@ function layWith(families: Map<string, Pool[]>, width: number, cell: number): La
   const blocks: Block[] = [];
   let y = 0;
   for (const [family, members] of families) {
-    sections.push({ family, y });
+    sections.push({ family, agents: members.reduce((sum, pool) => sum + pool.agents, 0), y });
     y += HEADING;
     const rows = rowsOf(members, width, cell);
     let x = 0;

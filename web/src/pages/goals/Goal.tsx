@@ -1,9 +1,11 @@
 import { lazy, Suspense, useState } from "react";
 import { answer, api } from "../../api/client";
-import { count, dollars, moment, seconds, share } from "../../lib/format";
+import { count, dollars, seconds, share } from "../../lib/format";
 import { Refusal } from "../../parts/Failed";
-import { Order } from "../../parts/Order";
 import { Awaited } from "../../parts/Awaited";
+import { Id } from "../../parts/Id";
+import { Moment } from "../../parts/Moment";
+import { Order } from "../../parts/Order";
 import { State } from "../../parts/State";
 import { Title } from "../../parts/Title";
 import { Approvals } from "./Approvals";
@@ -32,6 +34,7 @@ export function Goal({ id }: { id: string }) {
 
 function Summary({ workflow }: { workflow: Detail }) {
   const open = !workflow.finished_ms;
+  const about = (workflow.goal as { input_dir?: string } | null)?.input_dir;
   return (
     <section className="panel">
       <p className="row facts">
@@ -39,9 +42,15 @@ function Summary({ workflow }: { workflow: Detail }) {
         <progress value={workflow.progress} aria-label="Done" />
         <span>{share(workflow.progress)}</span>
         <span>{Object.entries(workflow.counts).map(([state, of]) => `${count(of)} ${state}`).join(", ")}</span>
-        <span>began {moment(workflow.created_ms)}</span>
+        <span>
+          began <Moment ms={workflow.created_ms} />
+        </span>
         {!open && <span>took {seconds((workflow.finished_ms - workflow.created_ms) / 1000)}</span>}
-        <span>{dollars(workflow.cost.usd)}</span>
+        <span>cost {dollars(workflow.cost.usd)}</span>
+      </p>
+      <p className="row facts note">
+        {about && <span>about {about}</span>}
+        <Id of={workflow.id} />
       </p>
       {open && <Orders workflow={workflow} />}
     </section>

@@ -1,7 +1,9 @@
-import { useInfiniteQuery } from "@tanstack/react-query";
+import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { answer, api, type Shape } from "../../api/client";
-import { count, moment, seconds, share } from "../../lib/format";
+import { count, seconds } from "../../lib/format";
 import { Refusal } from "../../parts/Failed";
+import { Moment } from "../../parts/Moment";
+import { Share } from "../../parts/Share";
 import { State } from "../../parts/State";
 import { Table } from "../../parts/Table";
 import { Title } from "../../parts/Title";
@@ -24,6 +26,7 @@ export function Goals() {
     <>
       <Title>Goals</Title>
       <Submit />
+      <Asked />
       <h2>Goals and flows, newest first</h2>
       <Refusal error={list.error} />
       {list.isSuccess && found.length === 0 && <p className="note">None yet: say above what is wanted, or use amas run.</p>}
@@ -37,23 +40,50 @@ export function Goals() {
   );
 }
 
+/** What people are asked just now, whichever goal asks; nothing while nobody is. */
+function Asked() {
+  const open = useQuery({ queryKey: ["approvals"], queryFn: () => answer(api.GET("/api/approvals")), refetchInterval: EVERY_MS });
+  const found = open.data?.items ?? [];
+  if (found.length === 0) return null;
+  return (
+    <section>
+      <h2>What you are asked</h2>
+      <ul className="links">
+        {found.map((asked) => (
+          <li key={asked.task_id}>
+            <ToGoal id={asked.workflow_id}>{asked.question || asked.key}</ToGoal>
+            {asked.expires_ms > 0 && (
+              <span className="note">
+                {" "}
+                until <Moment ms={asked.expires_ms} />
+              </span>
+            )}
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}
+
 function Listed({ workflows }: { workflows: Shape["WorkflowShape"][] }) {
   return (
-    <Table label="Goals and flows" columns={["Goal", "State", "Done", "Tasks", "Began", "Took"]}>
-          {workflows.map((one) => (
-            <tr key={one.id}>
-              <th scope="row">
-                <ToGoal id={one.id}>{goalText(one)}</ToGoal>
-              </th>
-              <td>
-                <State of={one.state} />
-              </td>
-              <td>{share(one.progress)}</td>
-              <td>{count(Object.values(one.counts).reduce((sum, of) => sum + of, 0))}</td>
-              <td>{moment(one.created_ms)}</td>
-              <td>{seconds(one.seconds)}</td>
-            </tr>
-          ))}
+    <Table label="Goals and flows" columns={["Goal", "State", "Done", "Tasks", "Began", "Took"]} figures={[2, 3, 5]}>
+      {workflows.map((one) => (
+        <tr key={one.id}>
+          <th scope="row">
+            <ToGoal id={one.id}>{goalText(one)}</ToGoal>
+          </th>
+          <td>
+            <State of={one.state} />
+          </td>
+          <td>{one.finished_ms ? "" : <Share of={one.progress} />}</td>
+          <td>{count(Object.values(one.counts).reduce((sum, of) => sum + of, 0))}</td>
+          <td>
+            <Moment ms={one.created_ms} />
+          </td>
+          <td>{seconds(one.seconds)}</td>
+        </tr>
+      ))}
     </Table>
   );
 }

@@ -1,18 +1,20 @@
 // What needs what, laid out by dagre from left to right and shown by React Flow: move, zoom, and every node by Tab.
 import { graphlib, layout } from "@dagrejs/dagre";
-import { Background, Controls, type Edge, type Node, Position, ReactFlow } from "@xyflow/react";
+import { Background, Controls, type Edge, MarkerType, type Node, Position, ReactFlow } from "@xyflow/react";
 import "@xyflow/react/dist/base.css";
 import { type ReactNode, useMemo, useState } from "react";
 import { useLocation } from "wouter";
 import { useTheme } from "../../lib/theme";
 import { State } from "../../parts/State";
 import { taskAt } from "../../parts/To";
-import { type Bundle, bundled, told } from "./bundle";
+import { type Bundle, bundled, gravest, told } from "./bundle";
 import type { Task } from "./fold";
 import styles from "./goals.module.css";
 
-const WIDTH = 220;
+const WIDTH = 200;
 const HEIGHT = 52;
+/** Smaller at first it couldn't be read: where all of it doesn't fit, its middle is shown, to be moved. */
+const ZOOM_MIN = 0.6;
 /** Of more than so many tasks a graph shows nothing; the hierarchy does. */
 const NODES_MAX = 600;
 
@@ -40,6 +42,7 @@ export default function Graph({ tasks }: { tasks: Task[] }) {
       <ReactFlow
         key={`${ids.length} ${edges.length}`} // laid out anew, it is shown whole again
         fitView
+        fitViewOptions={{ minZoom: ZOOM_MIN, maxZoom: 1, padding: 0.05 }}
         nodes={nodes}
         edges={edges}
         colorMode={theme}
@@ -58,21 +61,30 @@ export default function Graph({ tasks }: { tasks: Task[] }) {
 
 const nameOf = (bundle: Bundle) => `${bundle.parent}/*`;
 
-/** A line from what is needed to what needs it, and a dashed one from who spawned a task, or many, to it. */
+const ARROW = { type: MarkerType.ArrowClosed, width: 14, height: 14, color: "var(--dim)" };
+
+/**
+ * A line from what is needed to what needs it, and a dashed one from who spawned a task, or many, to it; of a task that needs another
+ * of the same parent, that one's line says it already.
+ */
 function edgesOf(tasks: Task[], bundles: Bundle[]): Edge[] {
-  const ids = new Set(tasks.map((task) => task.id));
-  const spawned = (parent: string, id: string) => ({ id: `${parent}/${id}`, source: parent, target: id, className: styles.spawned });
+  const parents = new Map(tasks.map((task) => [task.id, task.parent_id]));
+  const spawned = (parent: string, id: string) => ({ id: `${parent}/${id}`, source: parent, target: id, className: styles.spawned, markerEnd: ARROW });
   return [
-    ...tasks.flatMap((task) => [
-      ...task.needs.filter((need) => ids.has(need)).map((need) => ({ id: `${need}>${task.id}`, source: need, target: task.id })),
-      ...(ids.has(task.parent_id) ? [spawned(task.parent_id, task.id)] : []),
-    ]),
+    ...tasks.flatMap((task) => {
+      const needs = task.needs.filter((need) => parents.has(need));
+      const led = needs.some((need) => parents.get(need) === task.parent_id);
+      return [
+        ...needs.map((need) => ({ id: `${need}>${task.id}`, source: need, target: task.id, markerEnd: ARROW })),
+        ...(parents.has(task.parent_id) && !led ? [spawned(task.parent_id, task.id)] : []),
+      ];
+    }),
     ...bundles.map((bundle) => spawned(bundle.parent, nameOf(bundle))),
   ];
 }
 
 function layOut(ids: string[], edges: Edge[]): graphlib.Graph {
-  const graph = new graphlib.Graph().setGraph({ rankdir: "LR", nodesep: 14, ranksep: 60 }).setDefaultEdgeLabel(() => ({}));
+  const graph = new graphlib.Graph().setGraph({ rankdir: "LR", nodesep: 14, ranksep: 44 }).setDefaultEdgeLabel(() => ({}));
   for (const id of ids) graph.setNode(id, { width: WIDTH, height: HEIGHT });
   for (const edge of edges) graph.setEdge(edge.source, edge.target);
   layout(graph);
@@ -83,9 +95,9 @@ const nodeOf = (task: Task, places: graphlib.Graph) =>
   node(task.id, places, task.title || task.key || task.capability, <State of={task.state} />, task.state);
 
 const nodeOfMany = (bundle: Bundle, places: graphlib.Graph) =>
-  node(nameOf(bundle), places, `${bundle.tasks.length} tasks side by side`, told(bundle), `${told(bundle)}; opens them`);
+  node(nameOf(bundle), places, `${bundle.tasks.length} tasks side by side`, told(bundle), `${told(bundle)}; opens them`, gravest(bundle));
 
-function node(id: string, places: graphlib.Graph, name: string, state: ReactNode, said: string): Node {
+function node(id: string, places: graphlib.Graph, name: string, state: ReactNode, said: string, edge = said): Node {
   const { x, y } = places.node(id) as { x: number; y: number };
   return {
     id,
@@ -94,7 +106,7 @@ function node(id: string, places: graphlib.Graph, name: string, state: ReactNode
     height: HEIGHT,
     sourcePosition: Position.Right,
     targetPosition: Position.Left,
-    className: styles.node,
+    className: `${styles.node} state-${edge}`,
     ariaLabel: `${name}, ${said}`,
     data: {
       label: (

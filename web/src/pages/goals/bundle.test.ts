@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { bundled, told } from "./bundle";
+import { bundled, gravest, told } from "./bundle";
 import type { Task } from "./fold";
 
 const task = (id: string, parent_id = "", needs: string[] = []) => ({ id, parent_id, needs, state: "succeeded" }) as Task;
@@ -26,5 +26,10 @@ describe("a graph's bundles", () => {
 
   it("say how they stand", () => {
     expect(told({ parent: "lead", tasks: [{ ...side[0]!, state: "running" }, ...side] })).toBe("1 running, 6 succeeded");
+  });
+
+  it("have the colour of what is worst in them, and of success where all is done", () => {
+    const of = (...states: string[]) => gravest({ parent: "lead", tasks: states.map((state) => ({ ...side[0]!, state }) as Task) });
+    expect([of("succeeded", "running", "failed"), of("succeeded", "queued", "running"), of("succeeded")]).toEqual(["failed", "running", "succeeded"]);
   });
 });

@@ -24,6 +24,11 @@ export function bundled(tasks: Task[], open: ReadonlySet<string>): { shown: Task
   return { shown: tasks.filter((task) => !hidden.has(task.id)), bundles };
 }
 
+const GRAVEST = ["failed", "running", "queued", "delayed", "waiting", "cancelled"];
+
+/** The state that says most of them: what failed or is at work before what is done. */
+export const gravest = (bundle: Bundle): string => GRAVEST.find((state) => bundle.tasks.some((task) => task.state === state)) ?? "succeeded";
+
 /** How many of them are in which state: "20 succeeded, 3 running". */
 export function told(bundle: Bundle): string {
   const counts = new Map<string, number>();

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type Bounds, type Chosen, inTheWay, joined } from "./chosen";
+import { type Bounds, type Chosen, inTheWay, joined, placed } from "./chosen";
 
 const BOUNDS: Bounds = { file_bytes_max: 10, files_max: 3, bytes_max: 25, kept_days: 30, closed: "" };
 const of = (path: string, size: number): Chosen => ({ path, file: { size, name: path } as File });
@@ -8,6 +8,12 @@ const size = (bytes: number) => `${bytes} B`;
 describe("a goal's files", () => {
   it("replace those of the same path", () => {
     expect(joined([of("a", 1), of("b", 2)], [of("a", 3)]).map(({ path, file }) => [path, file.size])).toEqual([["a", 3], ["b", 2]]);
+  });
+
+  it("keep the folder that they came in together, and get one where they came alone", () => {
+    expect(placed([of("shop/a.py", 1), of("shop/lib/b.py", 1)])).toEqual({ folder: "shop", before: "" });
+    expect(placed([of("shop/a.py", 1), of("shops/b.py", 1)])).toEqual({ folder: "files", before: "files/" });
+    expect(placed([of("shop/a.py", 1), of("shop", 1)])).toEqual({ folder: "files", before: "files/" });
   });
 
   it("say which bound is in the way, and what to do", () => {

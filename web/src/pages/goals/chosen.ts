@@ -30,6 +30,18 @@ export function inTheWay(chosen: Chosen[], bounds: Bounds, size: (bytes: number)
   return whole > bounds.bytes_max ? `${size(whole)} are more than ${size(bounds.bytes_max)}: remove some files, or name a folder` : "";
 }
 
+/**
+ * Where they are sent to: the folder, below the one that is made for them, that the goal is about, and what stands before each path.
+ * Reports are called by that folder: the one that all of them came in, or `LOOSE`.
+ */
+export function placed(chosen: Chosen[]): { folder: string; before: string } {
+  const folder = chosen[0]?.path.split("/")[0] ?? "";
+  const together = chosen.every(({ path }) => path.startsWith(`${folder}/`));
+  return together ? { folder, before: "" } : { folder: LOOSE, before: `${LOOSE}/` };
+}
+
+const LOOSE = "files";
+
 export const total = (chosen: Chosen[]) => chosen.reduce((sum, { file }) => sum + file.size, 0);
 
 export const chosenOf = (files: Iterable<File>): Chosen[] => [...files].map((file) => ({ path: file.webkitRelativePath || file.name, file }));

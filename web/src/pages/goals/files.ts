@@ -1,6 +1,6 @@
 // A goal's files on their way: what was dropped, and sending what was chosen. Folders keep their paths.
 import { refusal } from "../../api/client";
-import { type Bounds, type Chosen, chosenOf } from "./chosen";
+import { type Bounds, type Chosen, chosenOf, placed } from "./chosen";
 
 /** Sent at a time: a browser opens six connections to a server, and the page needs some itself. */
 const AT_A_TIME = 3;
@@ -13,16 +13,17 @@ export async function bounds(): Promise<Bounds> {
 export async function sent(chosen: Chosen[], tell: (count: number) => void): Promise<string> {
   const made = (await (await asked("/api/inputs", { method: "POST" })).json()) as { id: string; folder: string };
   const left = [...chosen];
+  const { folder, before } = placed(chosen);
   let done = 0;
   async function some() {
     for (let one = left.shift(); one; one = left.shift()) {
-      const path = one.path.split("/").map(encodeURIComponent).join("/");
+      const path = `${before}${one.path}`.split("/").map(encodeURIComponent).join("/");
       await asked(`/api/inputs/${made.id}/${path}`, { method: "PUT", body: one.file });
       tell(++done);
     }
   }
   await Promise.all(Array.from({ length: AT_A_TIME }, some));
-  return made.folder;
+  return `${made.folder}/${folder}`;
 }
 
 async function asked(path: string, request: RequestInit): Promise<Response> {

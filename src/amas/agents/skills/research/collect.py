@@ -10,7 +10,7 @@ import msgspec
 
 from amas.agents.base import agent
 from amas.agents.context import Context
-from amas.agents.skills.ingest import Skipped, SourceFile, check_input, take_snapshot
+from amas.agents.skills.ingest import Skipped, SourceFile, check_input, named_input, take_snapshot
 from amas.agents.skills.research.read import READERS
 from amas.artifacts.store import ArtifactStore
 from amas.model.task import Json
@@ -21,8 +21,7 @@ LINE_BYTES = 100
 
 def collect_documents(input_dir: str, target: Path, store: ArtifactStore) -> dict[str, Json]:
     """Copy the documents of a folder to `target` and return what was copied; GiveUp when the folder can't be read."""
-    folder = Path(input_dir).expanduser()
-    if not input_dir or (folder.is_dir() and not any(folder.iterdir())):
+    if not input_dir or _is_empty(input_dir):
         target.mkdir(parents=True, exist_ok=True)
         return _result(input_dir, target, store, files=[], skipped=[], digest="")
     snapshot = take_snapshot(check_input(input_dir), target)
@@ -35,11 +34,19 @@ def collect_documents(input_dir: str, target: Path, store: ArtifactStore) -> dic
     return _result(input_dir, target, store, files=known, skipped=[*snapshot.skipped, *other], digest=snapshot.digest)
 
 
+def _is_empty(input_dir: str) -> bool:
+    try:
+        folder = Path(input_dir).expanduser()
+        return folder.is_dir() and not any(folder.iterdir())
+    except (OSError, ValueError, RuntimeError):  # which `check_input` says in a sentence
+        return False
+
+
 @agent("execution.collect")
 async def collect(ctx: Context) -> Json:
     """Copy the goal's documents into the workspace and say what there is."""
     given = ctx.input if isinstance(ctx.input, dict) else {}
-    input_dir = str(given.get("input_dir") or "")
+    input_dir = named_input(ctx)
     result = await ctx.step("collect", lambda: collect_documents(input_dir, ctx.workspace / "snapshot", ctx.artifacts))
     return {**result, "goal": str(given.get("goal") or ""), "task_id": ctx.id, "agent_id": ctx.agent_id}
 

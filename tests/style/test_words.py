@@ -1,0 +1,38 @@
+"""The pages that say what words mean and where code lives say it once, and of what is there."""
+
+import re
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src/amas"
+ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
+NAMED = re.compile(r"`([a-z_]+(?:/[a-z_]+)*/[\w]+\.(?:py|lua)|\d\d_\w+\.lua)`")
+LISTED = re.compile(r"(?<![\w/])([a-z_]+)(?:/|\.py)(?= |$)")
+
+
+def test_each_word_of_the_glossary_is_explained_once_in_its_place() -> None:
+    words = re.findall(r"^\| \*\*(.+?)\*\*", (ROOT / "GLOSSARY.md").read_text(), re.MULTILINE)
+    assert words == sorted(set(words), key=str.lower)
+
+
+def test_decisions_are_numbered_in_their_order() -> None:
+    numbers = [int(number) for number in re.findall(r"^(\d+)\. \*\*", ARCHITECTURE, re.MULTILINE)]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_files_that_the_architecture_names_are_there() -> None:
+    places = (ROOT, SOURCE, SOURCE / "engine/functions")
+    assert [name for name in NAMED.findall(ARCHITECTURE) if not any((place / name).is_file() for place in places)] == []
+
+
+def test_packages_are_listed_as_they_import() -> None:
+    """In the order of the layers, which import-linter holds the code to."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    rank = {name: number for number, layer in enumerate(layers) for name in re.findall(r"\w+", layer)}
+    listing = re.search(r"^src/amas/\n((?:  .*\n)+)", ARCHITECTURE, re.MULTILINE)
+    assert listing is not None
+    listed = [name for line in listing[1].splitlines() for name in LISTED.findall(line) if name in rank]
+    assert sorted(listed) == sorted(name for name in rank if not name.startswith("__"))
+    assert [rank[name] for name in listed] == sorted(rank[name] for name in listed)
