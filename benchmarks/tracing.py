@@ -11,6 +11,7 @@ import os
 import statistics
 import subprocess
 import sys
+import timeit
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from secrets import token_hex
@@ -19,8 +20,9 @@ from typing import NamedTuple
 import uvloop
 
 from amas.client import Fleet, NewTask
+from amas.model.task import TaskSpec
 from amas.model.trace import TraceContext
-from amas.observe.tracing import within
+from amas.observe.tracing import current, within
 from amas.platforms.local.control import RunningFleet
 from benchmarks.fleet import cpu_by_process, recorded, running
 from benchmarks.machine import yardstick_ms
@@ -96,6 +98,25 @@ async def cost_us(fleet: RunningFleet, client: Fleet, way: Way, tasks: int) -> f
     return (sum(cpu_by_process(fleet).values()) - before) / tasks * 1e6
 
 
+def looks_us() -> float:
+    """Return the microseconds that a task without a trace and without steps pays where nobody traces, submitted by itself.
+
+    It is asked twice whether the program that submits it is in a span, once whether it came with a trace, and once, at its end,
+    whether somebody tells of it.
+    """
+
+    class Context:
+        __slots__ = ("spec", "trace")
+
+        def __init__(self) -> None:
+            self.spec, self.trace = TaskSpec(capability="bench.noop"), None
+
+    names = {"context": Context(), "current": current}
+    looks = "context.trace = 1 if context.spec.traceparent else None\nif context.trace: pass\ncurrent()\ncurrent()"
+    times = 200_000
+    return (min(timeit.repeat(looks, globals=names, number=times)) - min(timeit.repeat("pass", number=times))) / times * 1e6
+
+
 async def measure(tasks: int, rounds: int) -> dict[str, list[float]]:
     """Return what each way took in each round."""
     found: dict[str, list[float]] = {way.name: [] for way in WAYS}
@@ -122,6 +143,8 @@ def main() -> None:
         middle = statistics.median(each)
         told = ", ".join(f"{one:.1f}" for one in each)
         print(f"{name:30} {middle:6.1f} us a task  {middle / base - 1:+7.1%}  ({told})")
+    looks = looks_us()
+    print(f"of which, where nobody traces, tracing's own looks: {looks:.2f} us, {looks / base:.2%}")
     print(f"yardstick {before_ms:.0f} ms before, {yardstick_ms():.0f} ms after")
 
 

@@ -15,8 +15,8 @@ FINE = 'def double(x):\n    """Return twice x."""\n    return 2 * x\n'
 
 def place(running: Command, tmp_path: Path) -> dict[str, str]:
     """Return the surroundings of somebody who has no fleet here."""
-    url = json.loads(running("status", "--json").stdout)["fleet"]["api_url"]
-    return {"AMAS_URL": url, "AMAS_HOME": str(tmp_path / "nothing")}
+    port = json.loads(running("status", "--json").stdout)["fleet"]["port"]
+    return {"AMAS_URL": f"http://127.0.0.1:{port}", "AMAS_HOME": str(tmp_path / "nothing")}
 
 
 @pytest.mark.timeout(240)
@@ -56,9 +56,7 @@ def test_ctrl_c_says_what_goes_on(running: Command, project: Callable[..., Path]
     assert process.returncode == 130 and "is cancelled" in err, err
 
 
-def test_what_cannot_be_done_is_said_before_anything_is_sent(
-    running: Command, project: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_what_cannot_be_done_is_said_first(running: Command, project: Callable[..., Path], tmp_path: Path) -> None:
     afar, folder = place(running, tmp_path), project(**{f"{n}.py": "x = 1\n" for n in range(1001)})
     many = running("run", "Review the code", "--input", str(folder), **afar)
     assert many.returncode == 2 and "holds 1,001 files" in many.stderr and "1,000 files" in many.stderr

@@ -33,6 +33,17 @@ def diagnose(folder: Path | None, *, as_json: bool) -> None:
         f"engine {engine['version']}: answered in {_ms(engine['answered_s'])}, {engine['keys']:,} keys, "
         f"{engine['memory_bytes'] / 2**20:,.0f} MiB, {engine['clients']} clients"
     )
+    _print_duties(found)
+    _print_hosts(found["hosts"])
+    _print_engine(engine)
+    _table(
+        "Oldest tasks",
+        ("task", "is", "where", "for", "at"),
+        ((each["id"], each["what"], each["where"], f"{each['for_s']:,.0f} s", each["at"]) for each in found["stuck"]),
+    )
+
+
+def _print_duties(found: dict[str, Any]) -> None:
     _table(
         "Duties",
         ("duty", "doing", "late", "mean", "longest", "troubles"),
@@ -51,17 +62,23 @@ def diagnose(folder: Path | None, *, as_json: bool) -> None:
             if task["name"] in duties and _lasts(duties[task["name"]])
         ),
     )
+
+
+def _print_hosts(hosts: list[dict[str, Any]]) -> None:
     _table(
         "Hosts",
         ("host", "loop late", "lease left", "running", "troubled"),
         (
             (host["id"], _ms(host["loop_lag_s"]), f"{host['lease_left_s']:.1f} s", str(host["running"]), str(host["troubled"]))
-            for host in found["hosts"]
+            for host in hosts
         ),
     )
-    for late in (host["id"] for host in found["hosts"] if host["loop_lag_s"] > HELD_UP_S):
+    for late in (host["id"] for host in hosts if host["loop_lag_s"] > HELD_UP_S):
         where = f"amas logs --grep '{late} .*event=host_held_up' says where"
         console().print(f"{late} stands still, in an agent's code: {where}", soft_wrap=True)
+
+
+def _print_engine(engine: dict[str, Any]) -> None:
     _table(
         "Slowest in the engine, in all",
         ("what", "calls", "mean", "in all"),
@@ -74,11 +91,6 @@ def diagnose(folder: Path | None, *, as_json: bool) -> None:
         "Slow in the engine, one by one",
         ("when", "what", "took"),
         ((moment(each["at_ms"]), each["name"], _ms(each["micros"] / 1e6)) for each in engine["slow_calls"][:SHOWN_MAX]),
-    )
-    _table(
-        "Oldest tasks",
-        ("task", "is", "where", "for", "at"),
-        ((each["id"], each["what"], each["where"], f"{each['for_s']:,.0f} s", each["at"]) for each in found["stuck"]),
     )
 
 

@@ -14,7 +14,7 @@ import typer
 from amas.cli.api import Api, elsewhere, home_at, quoted
 from amas.cli.output import Away, console, json_text, remark
 from amas.cli.times import moment_of
-from amas.errors import AmasError, InputUnusable
+from amas.errors import AmasError, FleetNotRunning, InputUnusable
 from amas.model.meant import did_you_mean
 from amas.observe.logfiles import Follower
 from amas.observe.logging import LEVELS
@@ -97,6 +97,7 @@ def _told_afar(asked: Asked, api: Api, *, lines: int, follow: bool) -> Iterator[
     if not follow:
         yield from api.get(path, limit=limit)["lines"]
         return
+    api.get("/health")  # somebody is there; whoever goes away later comes back
     last, away, came = "", Away(), False
     while True:
         try:
@@ -105,6 +106,7 @@ def _told_afar(asked: Asked, api: Api, *, lines: int, follow: bool) -> Iterator[
                 away.over()
                 yield line
             came = True
+            away.told(FleetNotRunning("the fleet that AMAS_URL names has ended the stream"))
         except AmasError as error:
             if not came:
                 raise

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from amas.clock import now_ns
@@ -120,7 +121,9 @@ class Tracing:
         self._provider.shutdown()
 
 
+@cache
 def _scope() -> Any:
+    """Return what all our spans come from: one, which the exporter groups them by."""
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
     return InstrumentationScope("amas")

@@ -9,6 +9,7 @@ import pytest
 
 from amas.clock import monotonic_s, new_id
 from amas.controllers.run import keep_at
+from amas.engine.hosts import HostFigures, LongAttempt
 from amas.engine.queue import make_submission
 from amas.model.task import TaskSpec
 from amas.observe.profile import profile
@@ -57,6 +58,30 @@ async def test_every_part_is_told_of(client: httpx.AsyncClient, plane: ControlPl
     assert found["engine"]["slowest"][0]["calls"] > 0 and "fcall" in {each["name"] for each in found["engine"]["slowest"]}
     assert {each["what"]: each["where"] for each in found["stuck"]} == {"queued": WORK, "running": "worker-1"}
     assert running.id == old and next(each for each in found["stuck"] if each["what"] == "running")["id"] == old
+
+
+async def test_a_slow_transition_is_named_and_what_it_was_given_is_not(
+    client: httpx.AsyncClient, plane: ControlPlane, hands: Hands
+) -> None:
+    (threshold,) = (await plane.engine.client.config_get("slowlog-log-slower-than")).values()
+    await plane.engine.client.config_set("slowlog-log-slower-than", 0)
+    try:
+        await plane.queue.submit([make_submission(new_id(), TaskSpec(capability=WORK, title="hush"))])
+        said = await client.get("/api/diagnostics")
+    finally:
+        await plane.engine.client.config_set("slowlog-log-slower-than", threshold)
+    assert "submit" in {each["name"] for each in said.json()["engine"]["slow_calls"]} and "hush" not in said.text
+
+
+async def test_where_a_host_s_long_attempts_are_stands_beside_them(
+    client: httpx.AsyncClient, plane: ControlPlane, hands: Hands
+) -> None:
+    await plane.queue.submit([make_submission(new_id(), TaskSpec(capability=WORK)) for _ in range(2)])
+    first, second = await hands.claim(limit=2)
+    longest = (LongAttempt(first.id, first.agent_id, 9.0, "read (mine.py:7)"), LongAttempt("gone", "worker-9", 10.0, "over"))
+    await plane.hosts.renew("h1", HostFigures(longest=longest), lease_s=60)
+    stuck = (await client.get("/api/diagnostics")).json()["stuck"]
+    assert {each["id"]: each["at"] for each in stuck} == {first.id: "read (mine.py:7)", second.id: ""}
 
 
 async def test_a_profile_is_speedscope_s_and_only_one_is_made(client: httpx.AsyncClient, plane: ControlPlane) -> None:

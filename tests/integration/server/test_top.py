@@ -157,7 +157,7 @@ async def test_a_screen_that_is_made_small_keeps_its_table(served: ControlPlane)
 async def test_figures_stay_while_the_control_plane_is_away_and_go_on_when_it_is_back(served: ControlPlane) -> None:  # noqa: F811
     await Hands(served).register()
     async with serving(served) as (port, _):
-        app = Top(Api(f"http://127.0.0.1:{port}"))
+        app = Top(Api(f"http://127.0.0.1:{port}", timeout_s=2))
         pilots = app.run_test(size=(60, 20))
         pilot = await pilots.__aenter__()
         await until(pilot, lambda: len(lines(app)) == 2)

@@ -105,6 +105,7 @@ def test_what_is_half_shown_when_it_fails_is_not_shown(
 async def test_a_log_elsewhere_is_followed_over_restarts_and_no_line_comes_twice(
     served: ControlPlane,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
     log = open_log(served.home / "logs" / "host-1.jsonl").bind(agent_id="a-1")
@@ -130,3 +131,11 @@ async def test_a_log_elsewhere_is_followed_over_restarts_and_no_line_comes_twice
         seen += await following(stream, 1)
         await asyncio.to_thread(stream.close)  # type: ignore[attr-defined]
     assert seen == [0, 1, 2, 3, 4, 5]
+    assert capsys.readouterr().err.count("has ended the stream; asked again") == 1, "said once, however often it was asked"
+
+
+def test_a_log_of_a_fleet_that_isn_t_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AMAS_HOME", str(tmp_path))
+    monkeypatch.setenv("AMAS_URL", "http://127.0.0.1:1")
+    done = call("logs", "-f", "a-1")
+    assert (done.code, "doesn't answer" in done.err) == (3, True), done.err
