@@ -38,5 +38,5 @@ def test_an_error_of_one_task_among_several_is_said_in_one_sentence(capsys: pyte
 
 
 def test_an_address_without_its_beginning_is_no_address_of_a_fleet() -> None:
-    with pytest.raises(SettingInvalid, match="'fleet.example', but must be one such as https://fleet.example"):
+    with pytest.raises(SettingInvalid, match=r"'fleet\.example', but must be one such as https://fleet\.example"):
         Agent("a", url="fleet.example")
