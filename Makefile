@@ -46,8 +46,9 @@ contracts: setup
 # `make -j2 test` lints beside the tests; without -j, tests begin when lint has passed.
 test: lint suite  ## lint, then every test that this machine can run
 
+# What fails beside others and is no fault of chance is run again, alone, and named (tests/second_look.py).
 suite: setup
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup tests
+	$(BIN)/python -m tests.second_look -n $(TEST_PROCESSES) --dist loadgroup tests
 
 bench: setup  ## measure this machine; tables, plots, benchmarks/results.json and docs/benchmarks.md
 	$(BIN)/python -m benchmarks

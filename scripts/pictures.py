@@ -20,8 +20,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PICTURES = REPOSITORY / "docs" / "pictures"
 SIZE = {"width": 1200, "height": 760}
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-SHOWN_S = 45.0
-"""As long as the plots take to look like some."""
+SHOWN_S = 60.0
+"""What a plot shows at least."""
 
 AT_WORK = "place => Number(document.querySelector(place).textContent.replace(/[^0-9]/g, '')) > 100"
 

@@ -6,7 +6,7 @@ const api = process.env.AMAS_URL ?? "http://127.0.0.1:8000";
 
 /** What a page asks the API for first: it is on its way before the page's script runs. */
 const ASKED: Record<string, string[]> = {
-  Overview: ["/api/usage"],
+  Overview: ["/api/metrics", "/api/usage"],
   Fleet: ["/api/fleet/map"],
   Goals: ["/api/inputs"],
   Alerts: ["/api/alerts", "/api/silences", "/api/runbooks"],

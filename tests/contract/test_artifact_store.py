@@ -32,7 +32,7 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return str(tmp_path / "artifacts")
     endpoint = request.getfixturevalue("endpoint")
     bucket = f"b{sha256(str(tmp_path).encode()).hexdigest()[:20]}"
-    httpx.put(f"{endpoint}/{bucket}").raise_for_status()
+    httpx.put(f"{endpoint}/{bucket}", timeout=60).raise_for_status()
     return f"s3://{bucket}/some/prefix"
 
 

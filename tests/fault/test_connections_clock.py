@@ -31,7 +31,7 @@ async def test_a_host_whose_clock_jumps_keeps_its_lease_and_its_tasks(bench: Ben
     ledger, clock_file = bench.folder / "ledger", bench.folder / "clock"
     clock_file.write_text("0")
     spec = {"options": {"ledger": str(ledger), "steps": 3}, "replicas": 2, "timeout_s": 30}
-    more = {"pool": spec, "clock_file": str(clock_file)}
+    more = {"pool": spec, "clock_file": str(clock_file), "settings": {"lease_s": 30.0}}  # no slow moment ends it, only hours do
     async with host_process(bench, "h1", "ledger", **more), duties(bench.url, bench.cell, lease_s=1.0) as figures:
         ids: list[str] = []
         for wrong_s in (0, jump_s, 0, jump_s):

@@ -28,7 +28,7 @@ async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Replic
 
 
 def confirmed_by(pair: ReplicaSet, *, cell: str, fsync: bool = False, replicas: int = 1, timeout_s: float = 0.2) -> Cell:
-    settings = EngineSettings(ack_replicas=replicas, ack_fsync=fsync, ack_timeout_s=timeout_s)
+    settings = EngineSettings(timeout_s=60, ack_replicas=replicas, ack_fsync=fsync, ack_timeout_s=timeout_s)
     return Cell(Engine(pair.first_url, cell=cell, settings=settings))
 
 
@@ -40,7 +40,7 @@ async def waits(server: Server, command: str = "wait") -> int:
 
 @pytest.mark.parametrize("fsync", [False, True])
 async def test_one_wait_covers_a_whole_round_trip(pair: ReplicaSet, fsync: bool) -> None:
-    cell = confirmed_by(pair, cell=f"one-wait-{fsync}", fsync=fsync, timeout_s=5)
+    cell = confirmed_by(pair, cell=f"one-wait-{fsync}", fsync=fsync, timeout_s=15)
     async with cell.engine:
         command = "waitaof" if fsync else "wait"
         await cell.host()
@@ -103,7 +103,7 @@ async def test_too_few_replicas_are_said_and_saying_it_again_is_safe(pair: Repli
         finally:
             pair.second.send(signal.SIGCONT)
         await pair.in_step()
-        patient = confirmed_by(pair, cell=f"too-few-{fsync}", fsync=fsync, timeout_s=5)
+        patient = confirmed_by(pair, cell=f"too-few-{fsync}", fsync=fsync, timeout_s=15)
         async with patient.engine:
             await patient.submit(task("t"), resend=True)
             assert await patient.queue.submit([task("i")], idempotency=once, now_ms=cell.now) == b"first answer"
@@ -113,7 +113,7 @@ async def test_too_few_replicas_are_said_and_saying_it_again_is_safe(pair: Repli
 
 async def test_an_older_server_confirms_memory_and_says_so(tmp_path: Path) -> None:
     async with replica_set(tmp_path, binary=oldest_redis()) as found:
-        settings = EngineSettings(ack_replicas=1, ack_fsync=True, ack_timeout_s=0.5)
+        settings = EngineSettings(ack_replicas=1, ack_fsync=True, ack_timeout_s=5)
         async with Engine(found.first_url, cell="old", settings=settings) as engine:
             await engine.check(load=True)
             assert "in the memory of 1 replica" in engine.acknowledgement
@@ -146,7 +146,7 @@ async def test_a_server_that_keeps_no_log_is_named(pair: ReplicaSet) -> None:
 async def test_an_address_that_moves_to_a_promoted_replica_is_followed(tmp_path: Path) -> None:
     """Without sentinels: a service's address leads to the new primary, while old connections still reach the old one."""
     heard = asyncio.Event()
-    settings = EngineSettings(timeout_s=1, ack_timeout_s=0.5)
+    settings = EngineSettings(timeout_s=20)
     async with (
         replica_set(tmp_path) as found,
         ChaosProxy(found.first.address).running() as way,

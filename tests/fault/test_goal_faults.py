@@ -106,7 +106,7 @@ async def test_a_goal_is_met_although_a_process_was_killed(part: str, project: P
     home, output = tmp_path / "home", tmp_path / "out"
     fleet = await _fleet(home)
     try:
-        async with httpx.AsyncClient(base_url=fleet.state.api_url) as client:
+        async with httpx.AsyncClient(base_url=fleet.state.api_url, timeout=60) as client:
             goal = {"text": GOAL, "input_dir": str(project), "output_dir": str(output)}
             workflow_id = (await client.post("/api/goals", json=goal)).raise_for_status().json()["workflow_id"]
         before = await _until_done(fleet, workflow_id, kill_at)

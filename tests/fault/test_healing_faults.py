@@ -132,7 +132,7 @@ async def recovered(bench: Bench, cause: str) -> Any:
 @pytest.mark.requirement("T6")
 @pytest.mark.parametrize("isolation", ["shared", "process"])
 async def test_an_attempt_without_progress_is_stopped_and_done_elsewhere(bench: Bench, isolation: str) -> None:
-    stuck_s = 1.0 if isolation == "shared" else 4.0  # a child takes its time to start
+    stuck_s = 4.0  # a child takes its time to start, and an attempt that works on may meet a slow moment
     spec = pool(
         "hanger",
         agent="healing_agents:hanger",
@@ -166,7 +166,7 @@ async def test_a_thread_without_progress_is_told_to_stop(bench: Bench) -> None:
         "hanger",
         agent="healing_agents:quiet_hanger",
         capabilities=("test.quiet_hanger",),
-        healing=msgspec.structs.replace(QUICK, stuck_after_s=0.2),
+        healing=msgspec.structs.replace(QUICK, stuck_after_s=2.0),
     )
     async with bench.host([spec]):
         view = await bench.ended(await bench.submit("test.quiet_hanger"))
@@ -202,7 +202,7 @@ async def test_a_killed_hosts_recovery_counts_from_its_last_beat_until_its_tasks
             found = await recovered(bench, "host_lost")
             states = [(await bench.queue.task(task_id)).state for task_id in ids]
     assert (found.subject, found.tasks) == ("h1", 2) and TaskState.QUEUED not in states
-    assert found.duration_ms >= 900  # its lease of a second, less the beat that was due
+    assert found.duration_ms >= 900  # most of its lease
     assert await Recoveries(bench.engine).under_way() == []
 
 

@@ -44,7 +44,7 @@ def team(folder: Path, url: str, *, options: dict[str, str]) -> dict[str, Any]:
         "tasks_per_agent": 1,
         "options": {"spec": str(folder / "writer.yaml"), "tools": [TOOL]},
     }
-    return {"pool": lead, "others": {"writer": writer}, "settings": {"lease_s": 4.0}}
+    return {"pool": lead, "others": {"writer": writer}, "settings": {"lease_s": 10.0}}
 
 
 @pytest.mark.requirement("A2", "A5")

@@ -11,7 +11,7 @@ from amas.model.states import Layer
 from amas.orchestration.bus import AgentCommunicationBus
 from amas.settings import MessageSettings
 
-SETTINGS = MessageSettings(secret="a-secret-of-the-fleet", claim_s=0.5)
+SETTINGS = MessageSettings(secret="a-secret-of-the-fleet", claim_s=3.0)
 COUNT, SENDERS = 400, ("worker-1", "worker-2")
 FLEET = FleetSpec(
     name="talk",

@@ -15,6 +15,8 @@ from amas.engine.connection import Engine
 from amas.engine.embedded import EmbeddedEngine
 
 CELL = "upgrade"
+STEADY = {"lease_s": 60.0}
+"""For hosts that nobody kills: no slow moment does, either."""
 TASKS = 3000
 
 
@@ -32,7 +34,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 async def test_functions_are_replaced_under_load_and_never_by_older_ones(bench: Bench) -> None:
     """Upgrades come while a host of this release works; a process of this release that starts meanwhile changes nothing."""
     loaded = 0
-    async with duties(bench.url, CELL), host_process(bench, "old", "echo", pool={"replicas": 16}, settings={"lease_s": 6.0}):
+    async with duties(bench.url, CELL), host_process(bench, "old", "echo", pool={"replicas": 16}, settings=STEADY):
         async with Fleet.connect(bench.url, cell=CELL) as fleet:
             working = asyncio.create_task(echoes(fleet, TASKS))
             while not working.done():
@@ -43,7 +45,8 @@ async def test_functions_are_replaced_under_load_and_never_by_older_ones(bench: 
                 assert await bench.engine.call("more") == f"from 99.{loaded}".encode()
                 await asyncio.sleep(0.05)
             ids = await working
-            async with host_process(bench, "old-2", "echo", pool={"replicas": 16}):  # starts on the newer functions
+            # One that starts on the newer functions.
+            async with host_process(bench, "old-2", "echo", pool={"replicas": 16}, settings=STEADY):
                 ids += await echoes(fleet, 100)
         await assert_each_ended_once(bench.engine, ids)
     assert loaded > 5, "upgrades came while tasks flowed"
@@ -54,7 +57,10 @@ async def test_two_interfaces_work_on_one_cell(bench: Bench) -> None:
     """The next interface is loaded beside this one: hosts of both take tasks from the same queues."""
     await bench.engine.client.function_load(text_of("99.0", interface=2))
     ledger = bench.folder / "ledger"
-    writes = {"pool": {"options": {"ledger": str(ledger), "steps": 1}, "replicas": 4}, "settings": {"claim_batch": 8}}
+    writes = {
+        "pool": {"options": {"ledger": str(ledger), "steps": 1}, "replicas": 4},
+        "settings": {"claim_batch": 8, **STEADY},
+    }
     async with (
         duties(bench.url, CELL),
         host_process(bench, "old", "ledger", **writes) as old,

@@ -75,7 +75,8 @@ pools:
   - {name: helper, agent: "talk_agents:Helper", capabilities: [talk.help], lead: chief}
   - {name: boxed, agent: "talk_agents:peek", capabilities: [talk.peek], lead: chief, isolation: process, replicas: 2}
 """
-QUICK = {"AMAS_MESSAGE_CLAIM_S": "1", "AMAS_LEASE_S": "1.5", "AMAS_BEAT_EVERY_S": "0.4"}
+QUICK = {"AMAS_MESSAGE_CLAIM_S": "6", "AMAS_BEAT_EVERY_S": "0.4"}
+"""A host's lease stays as it is: one that a slow moment ends would be another killed host."""
 
 
 @pytest.fixture(scope="module")

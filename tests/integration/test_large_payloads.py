@@ -226,7 +226,7 @@ async def test_over_s3(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     with s3_server() as address:
         for name, value in address.environ.items():
             monkeypatch.setenv(name, value)
-        httpx.put(f"{address.endpoint}/large").raise_for_status()
+        httpx.put(f"{address.endpoint}/large", timeout=60).raise_for_status()
         url = "s3://large/fleet"
         bench.artifacts = ArtifactStore(url)
         async with (

@@ -59,7 +59,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "afar_agents.py").write_text(AGENTS)
     (folder / "fleet.yaml").write_text(FLEET)
     patch = pytest.MonkeyPatch()
-    patch.setenv("AMAS_REMOTE_LEASE_S", "3")
+    patch.setenv("AMAS_REMOTE_LEASE_S", "8")
     running = asyncio.run(start_fleet(request_for(str(folder / "fleet.yaml"), Home(folder / "home"), ports=(0, 0))))
     yield folder / "home"
     asyncio.run(running.stop())
@@ -318,7 +318,7 @@ async def test_an_agent_that_is_not_let_in_hears_why(url: str) -> None:
 @pytest.fixture
 async def registry(home: Path) -> AsyncIterator[RedisAgentRegistry]:
     link = Link(home)
-    async with RedisAgentRegistry(link, lease_s=3.0) as made:
+    async with RedisAgentRegistry(link, lease_s=30.0) as made:
         yield made
     link.close()
 
@@ -391,7 +391,7 @@ def say(path, body, token):
         return json.load(answer)
 
 session = say("", {"agents": [{"name": sys.argv[2], "capabilities": ["test.afar"]}]}, "none")
-task = say(f"/{session['session_id']}/claim", {"wait_s": 2}, session["token"])["tasks"][0]
+task = say(f"/{session['session_id']}/claim", {"wait_s": 30}, session["token"])["tasks"][0]
 say(f"/{session['session_id']}/tasks/{task['task_id']}/steps", {"attempt": 1, "name": "half", "result": 21}, session["token"])
 print(json.dumps({**session, **task}), flush=True)
 while True:

@@ -60,7 +60,7 @@ async def main(arguments: Arguments) -> None:
         arguments.host_id,
         [seated(name, each) for name, each in {arguments.function: arguments.pool, **arguments.others}.items()],
         engine=EngineSettings(url=arguments.url, cell=arguments.cell),
-        settings=HostSettings(**{"lease_s": 1.0, "beat_every_s": 0.1, "drain_s": 1.0, **arguments.settings}),
+        settings=HostSettings(**{"lease_s": 3.0, "beat_every_s": 0.1, "drain_s": 1.0, **arguments.settings}),
         home=HostHome(folder / "work", ArtifactStore(folder / "artifacts"), open_log(folder / f"{arguments.host_id}.jsonl")),
         rng=random.Random(arguments.host_id),
         tools=arguments.tools,

@@ -54,7 +54,7 @@ async def read(task: Context) -> Json:
 async def isolated(task: Context) -> Json:
     """Ask, answer and be refused, from a process that knows no secret."""
     answer = await task.request("helper-1", 4, timeout_s=60)
-    (question,) = await task.receive(wait_s=15, limit=1)
+    (question,) = await task.receive(wait_s=60, limit=1)
     await task.reply(question, question.payload * 2)
     stale = await task.acknowledge(question)
     refused = ""

@@ -23,6 +23,8 @@ begun: dict[str, asyncio.Event] = {}
 ended: list[str] = []
 release = threading.Event()
 healthy = threading.Event()
+blocking = threading.Event()
+"""Set while `block` holds the loop up."""
 seen: ContextVar[str] = ContextVar("seen", default="nothing")
 
 
@@ -145,11 +147,12 @@ def thread(task: SyncContext) -> Json:
 
 @agent("test.block")
 async def block(task: Context) -> Json:
-    """Hold the event loop up, as no agent should."""
+    """Hold the event loop up, as no agent should, for so many seconds in which this process isn't held up itself."""
     begun.setdefault("block", asyncio.Event()).set()
-    until = time.monotonic() + float(task.input)
-    while time.monotonic() < until:
+    blocking.set()
+    for _ in range(round(float(task.input) / 0.01)):
         time.sleep(0.01)
+    blocking.clear()
     return "blocked"
 
 

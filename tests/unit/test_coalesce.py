@@ -28,7 +28,7 @@ async def puts(far: Far, *, limit: int = 100) -> tuple[Coalescer[int, int], list
     """Return a coalescer with item 0 under way and 1 to 4 waiting behind it."""
     coalescer = Coalescer(far.send, limit=limit)
     first = asyncio.create_task(coalescer.put(0))
-    await asyncio.wait_for(far.arrived.acquire(), 5)
+    await asyncio.wait_for(far.arrived.acquire(), 60)
     rest = [asyncio.create_task(coalescer.put(item)) for item in (1, 2, 3, 4)]
     await asyncio.sleep(0)
     return coalescer, [first, *rest]
@@ -97,7 +97,7 @@ async def test_an_answer_of_the_wrong_length_is_our_own_bug_and_leaves_nobody_wa
         return batch[1:]
 
     with pytest.raises(ValueError, match="shorter"):
-        await asyncio.wait_for(Coalescer(send, limit=5).put(1), 5)
+        await asyncio.wait_for(Coalescer(send, limit=5).put(1), 60)
 
 
 async def test_a_sender_that_is_cancelled_cancels_those_who_wait() -> None:

@@ -5,6 +5,7 @@ stopped: after `STOP_GRACE_S` the attempt is reported without it, and the slot s
 """
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from enum import StrEnum
@@ -27,6 +28,7 @@ from amas.model.flow import ESCALATION_CAPABILITY
 from amas.model.healing import CRASHES, STUCK, Crash
 from amas.model.task import DEFAULT_RETRY, Claimed, Completion, FailedAttempt, Json
 from amas.observe import events
+from amas.observe.places import of_task, of_thread
 
 STOP_GRACE_S = 2.0
 """Seconds for an agent's own clean-up after it was stopped."""
@@ -133,6 +135,14 @@ class Attempt:
         else:
             self.task.cancel()
             self._timer = self.loop.call_later(STOP_GRACE_S, self._report, None)
+
+    def place(self, loop_thread: int) -> str:
+        """Return where the agent's code is, from any thread; `loop_thread`: the host's, by its number."""
+        task, job = self.task, self._job
+        thread = self._threads.of(job) if job is not None else loop_thread if task is asyncio.current_task(self.loop) else None
+        if thread is not None:
+            return of_thread(sys._current_frames().get(thread))
+        return of_task(task) if task is not None else ""
 
     def waits(self) -> None:
         """Watch its limits of time, which an attempt that ends in its first turn doesn't need."""

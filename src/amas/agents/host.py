@@ -37,6 +37,7 @@ from amas.agents.task_context import Services, TaskContext, needs_coalescer, ste
 from amas.agents.threads import DaemonThreads
 from amas.agents.tokens import TokenPurse
 from amas.agents.tools.toolbox import Toolbox
+from amas.agents.whereabouts import longest
 from amas.artifacts.store import ArtifactStore
 from amas.artifacts.values import BYTES_MAX, LargeValues
 from amas.clock import monotonic_s
@@ -529,6 +530,7 @@ class Host:
             dict(self._busy_s),
             tuple(sorted(self._healer.healing.copy())),
             {name: squad.memory.most_mb() for name, squad in self._squads.copy().items() if squad.memory},
+            longest(list(self._pump.running.values()), self._keeper.loop_thread),
         )
 
     def _lose_lease(self, registration: int) -> None:

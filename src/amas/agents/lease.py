@@ -63,7 +63,8 @@ class LeaseKeeper:
     def __init__(self, host_id: str, watched: Watched, *, engine: EngineSettings, settings: HostSettings) -> None:
         self._host_id, self._watched, self._engine, self._settings = host_id, watched, engine, settings
         self._loop = asyncio.get_running_loop()
-        self._loop_thread = threading.get_ident()
+        self.loop_thread = threading.get_ident()
+        """The number of the loop's thread."""
         self._asked_at: float | None = None
         self._lag_s = 0.0
         self.registration = 1
@@ -150,7 +151,7 @@ class LeaseKeeper:
         return self._lag_s if asked_at is None else max(self._lag_s, monotonic_s() - asked_at)
 
     def _stack(self) -> str:
-        frame = sys._current_frames().get(self._loop_thread)
+        frame = sys._current_frames().get(self.loop_thread)
         return "".join(traceback.format_stack(frame))[-STACK_CHARS_MAX:] if frame else ""
 
 

@@ -2,9 +2,9 @@
 
 A pool asks when a bell rang for one of its queues, and goes on asking while it gets all that it asked for. A claim that returned
 less has emptied its queues: the pool is silent until the next bell or the slow safety net. While one is under way another follows
-only when a bell has rung since. A blocking agent's slot counts only
-while there is a thread for it. Agents come and go while claims are under way: one that goes is offered no more, and has left when
-the last slot that was taken is given back. Used by the host and its pump, on the event loop only; no I/O.
+only when a bell has rung since. A blocking agent's slot counts only while there is a thread for it. Agents come and go while
+claims are under way: one that goes is offered no more, and has left when the last slot that was taken is given back. Used by the
+host and its pump, on the event loop only; no I/O.
 """
 
 from collections import Counter, deque

@@ -26,6 +26,8 @@ class DaemonThreads(Executor):
         self._threads = 0
         self._idle = 0
         """Threads that wait, less the jobs that wait for one."""
+        self._at: dict[Future[Any], int] = {}
+        """Which thread is at which job."""
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Have a thread call `fn`; return the future of its result."""
@@ -42,6 +44,10 @@ class DaemonThreads(Executor):
             threading.Thread(target=self._work, name=name, daemon=True).start()
         return future
 
+    def of(self, job: Future[Any]) -> int | None:
+        """Return the number of the thread that is at a job, None where none is."""
+        return self._at.get(job)
+
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Let idle threads end; busy ones end with their job, or with the process."""
         for _ in range(self._threads):
@@ -51,11 +57,14 @@ class DaemonThreads(Executor):
         while (job := self._jobs.get()) is not None:
             future, function, arguments, keywords = job
             if future.set_running_or_notify_cancel():
+                self._at[future] = threading.get_ident()
                 try:
                     result = function(*arguments, **keywords)
                 except BaseException as error:  # noqa: BLE001  foreign code: whoever waits for the future raises it
+                    del self._at[future]
                     future.set_exception(error)
                 else:
+                    del self._at[future]
                     future.set_result(result)
                     del result
             del job, future, function, arguments, keywords

@@ -14,6 +14,7 @@ from amas.errors import AmasError
 from amas.model.blob import unwrap
 from amas.model.cost import ModelCall
 from amas.model.message import Message
+from amas.model.numbers import pool_named
 from amas.model.task import Claimed, Completion, FailedAttempt, Failure, Json
 from amas.model.tools import STEPS, use_step
 from amas.model.trace import TraceContext, attempt_name, span_of
@@ -131,7 +132,7 @@ class AttemptTrace:
             counts = not outcome.later and outcome.provider is None
             final = outcome.final or (counts and claimed.failures >= spec.retry.retries)
         start_ns = end_ns - round(took_s * 1e9)
-        agent = claimed.agent_id.rpartition("-")[0] or claimed.agent_id
+        agent = pool_named(claimed.agent_id) or claimed.agent_id
         about: Attributes = {
             gen_ai.OPERATION: "invoke_agent",
             gen_ai.PROVIDER: gen_ai.OURS,

@@ -31,6 +31,7 @@ from amas.engine.journal import START, Journal
 from amas.engine.snapshot import Snapshot, point_in_time
 from amas.errors import ArtifactMissing, BackupError, BackupUnusable
 from amas.model.backup import Artifact, Catalog, Kind, Manifest, Ref, Segment, StoredFile
+from amas.model.journal import position_of
 from amas.records.dump import WHOLE, Dump
 from amas.records.migrate import HEAD
 from amas.records.store import Records
@@ -141,7 +142,7 @@ async def _make(repository: Repository, sources: Sources, *, full: bool, progres
         writer = _Writer(repository, group, set(held), progress)
         async with _moment(sources) as moment:
             parent = None if full or not made else made[-1]
-            place = _order(moment.dump.place.position)
+            place = position_of(moment.dump.place.position)
             if not can_follow(parent, cell=moment.dump.cell, engine=moment.mark, position=place, tables=HEAD):
                 parent = None
             engine = [ref async for ref in _engine(writer, moment.snapshot, sources.home)]
@@ -203,11 +204,6 @@ def _new_id(at_ms: int) -> str:
     return f"{datetime.fromtimestamp(at_ms / 1000, tz=UTC):%Y%m%dT%H%M%SZ}-{os.urandom(2).hex()}"
 
 
-def _order(entry: str) -> tuple[int, int]:
-    milliseconds, _, number = entry.partition("-")
-    return int(milliseconds), int(number or 0)
-
-
 # -- engine and records, at one moment
 
 
@@ -224,7 +220,7 @@ async def _moment(sources: Sources) -> AsyncIterator[_Moment]:
                 )
             async with point_in_time(sources.engine) as snapshot:
                 at_ms, last, first = now_ms(), await journal.last_id(), await journal.first_id()
-                if START in (dump.place.position, first) or _order(first) <= _order(dump.place.position):
+                if START in (dump.place.position, first) or position_of(first) <= position_of(dump.place.position):
                     yield _Moment(dump, snapshot, mark, last, at_ms)
                     return
     raise BackupError(

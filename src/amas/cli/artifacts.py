@@ -18,6 +18,7 @@ from amas.engine.sealed import SealKeys
 from amas.engine.signals import early_answers
 from amas.errors import RecordsError
 from amas.fleet.declared import seconds
+from amas.model.journal import position_of
 from amas.platforms.local.control import fleet_state
 from amas.platforms.local.home import Home
 from amas.records.store import Records
@@ -67,17 +68,12 @@ async def _prune(home: Home, age_s: float, *, dry_run: bool) -> Pruned:
 
 async def caught_up(records: Records, journal: Journal) -> None:
     """Wait until the records hold what the engine has accepted by now: they say what is in use."""
-    last = _order(await journal.last_id())
+    last = position_of(await journal.last_id())
     for _ in range(round(CAUGHT_UP_S / LOOK_EVERY_S)):
-        if _order(await records.position()) >= last:
+        if position_of(await records.position()) >= last:
             return
         await asyncio.sleep(LOOK_EVERY_S)
     raise RecordsError("the records are behind the engine, so nobody can say what is in use: `amas status` shows more")
-
-
-def _order(entry: str) -> tuple[int, int]:
-    milliseconds, _, n = entry.partition("-")
-    return int(milliseconds), int(n or 0)
 
 
 async def _used(records: Records, engine: Engine, seal: Seal | None, *, since_ms: int) -> set[str]:

@@ -26,7 +26,7 @@ from amas.model.backup import Manifest
 from amas.model.fleet import FleetSpec
 from amas.observe.events import BACKUP_FAILED
 from amas.platforms.local.applied import applied_fleet
-from amas.platforms.local.control import fleet_state
+from amas.platforms.local.control import engine_settings, fleet_state
 from amas.platforms.local.home import FleetState, Home
 from amas.settings import ArtifactSettings, BackupSettings, EngineSettings, RecordsSettings
 
@@ -69,7 +69,7 @@ async def _backup(home: Home, state: FleetState, url: str, *, full: bool, progre
     from amas.records.store import Records
 
     secret = read_secret()
-    settings = msgspec.structs.replace(EngineSettings.read(), url=state.engine_url, cell=state.cell)
+    settings = engine_settings(state)
     records_url = RecordsSettings.read().url_for(home.folder)
     async with Engine.of(settings) as engine, await Records.open(records_url, cell=state.cell) as records:
         repository = await asyncio.to_thread(Repository.open, url, secret, create=True)

@@ -9,9 +9,11 @@ from urllib.parse import urlencode
 import typer
 
 from amas.cli.api import Api, home_at
-from amas.cli.output import console, print_json
+from amas.cli.output import console, moment, print_json
 
 SHOWN_MAX = 10
+LASTS_S = 5.0
+"""As long as a sweep must be under way to be shown with where it is."""
 HELD_UP_S = 2.0
 """As late as a host's loop must be for the host to log where its code is (`agents.lease`)."""
 
@@ -39,6 +41,16 @@ def diagnose(folder: Path | None, *, as_json: bool) -> None:
             for each in sorted(found["duties"], key=lambda each: -each["late_s"])
         ),
     )
+    duties = {each["name"]: each for each in found["duties"]}
+    _table(
+        "Sweeps that last",
+        ("duty", "for", "at"),
+        (
+            (task["name"], _ms(duties[task["name"]]["for_s"]), task["at"])
+            for task in found["tasks"]
+            if task["name"] in duties and _lasts(duties[task["name"]])
+        ),
+    )
     _table(
         "Hosts",
         ("host", "loop late", "lease left", "running", "troubled"),
@@ -59,9 +71,14 @@ def diagnose(folder: Path | None, *, as_json: bool) -> None:
         ),
     )
     _table(
+        "Slow in the engine, one by one",
+        ("when", "what", "took"),
+        ((moment(each["at_ms"]), each["name"], _ms(each["micros"] / 1e6)) for each in engine["slow_calls"][:SHOWN_MAX]),
+    )
+    _table(
         "Oldest tasks",
-        ("task", "is", "where", "for"),
-        ((each["id"], each["what"], each["where"], f"{each['for_s']:,.0f} s") for each in found["stuck"]),
+        ("task", "is", "where", "for", "at"),
+        ((each["id"], each["what"], each["where"], f"{each['for_s']:,.0f} s", each["at"]) for each in found["stuck"]),
     )
 
 
@@ -78,6 +95,13 @@ def profile(folder: Path | None, seconds: float, output: Path | None) -> None:
     except OSError as error:
         raise typer.BadParameter(f"{output} can't be written: {error.strerror}", param_hint="--output") from error
     console().print(f"{output}: open it on https://www.speedscope.app", soft_wrap=True)
+
+
+def _lasts(duty: dict[str, Any]) -> bool:
+    """Return whether a sweep takes longer than those before it."""
+    for_s: float = duty["for_s"]
+    longest_s: float = duty["longest_s"]
+    return duty["doing"] == "sweeps" and for_s > max(LASTS_S, 2 * longest_s)
 
 
 def _ms(seconds: float) -> str:

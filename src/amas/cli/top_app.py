@@ -10,7 +10,10 @@ from typing import ClassVar
 from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.events import Key, Resize
 from textual.message import Message
+from textual.screen import ModalScreen, Screen
 from textual.widgets import DataTable, Footer, Input, Sparkline, Static
 
 from amas.cli.api import Api
@@ -23,6 +26,25 @@ AGAIN_S = 1.0
 """Between looks at the figures where they don't come by themselves."""
 RATES = 60
 """Seconds of the curve."""
+
+
+SHORT_ROWS = 16
+"""Of a screen that needs its lines for the table."""
+ASIDE_CELLS = 10
+
+KEYS = (
+    ("1 to 4", ", ".join(view.title for view in VIEWS).lower()),
+    ("left right", "the view beside this one"),
+    ("up down", "choose a line"),
+    ("enter", "show what lies below it"),
+    ("escape", "drop the filter, or go back up"),
+    ("/", "show only lines with these words"),
+    ("shift+left", "columns that have no room, and"),
+    ("shift+right", "back"),
+    ("?", "these keys; any key closes them"),
+    ("q", "quit"),
+)
+"""What help says; docs/terminal.md says the same."""
 
 
 class Figured(Message):
@@ -49,6 +71,25 @@ class Troubled(Message):
         self.what, self.why = what, why
 
 
+class Help(ModalScreen[None]):
+    """The keys, until one of them is pressed."""
+
+    CSS = """
+    Help { align: center middle; }
+    Help > VerticalScroll { width: 56; max-width: 100%; height: auto; max-height: 100%; background: $panel; padding: 0 1; }
+    """
+
+    def compose(self) -> ComposeResult:  # noqa: D102  textual's own
+        with VerticalScroll():
+            yield Static("\n".join(f"{key:>10}  {does}" for key, does in KEYS), id="keys", markup=False)
+
+    def on_key(self, event: Key) -> None:
+        """Close, but for the keys that scroll a screen which is too small for them."""
+        if event.key not in ("up", "down", "pageup", "pagedown", "home", "end"):
+            event.stop()
+            self.dismiss()
+
+
 class Top(App[None]):
     """Figures on top, one table below them."""
 
@@ -59,14 +100,20 @@ class Top(App[None]):
     #trouble { height: auto; padding: 0 1; color: $error; display: none; }
     #filter { height: 1; border: none; padding: 0 1; display: none; }
     DataTable { height: 1fr; }
+    .short #figures { max-height: 2; }
+    .short #rate { display: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark", "help", "Help", key_display="?"),
         Binding("q", "quit", "Quit"),
         Binding("slash", "filter", "Filter", key_display="/"),
         Binding("escape", "above", "Back"),
-        *(Binding(str(number), f"view({number})", view.title) for number, view in enumerate(VIEWS, 1)),
+        Binding("1", "view(1)", "Views", key_display=f"1-{len(VIEWS)}"),
+        *(Binding(str(number), f"view({number})", show=False) for number in range(2, len(VIEWS) + 1)),
         Binding("left", "turn(-1)", show=False, priority=True),
         Binding("right", "turn(1)", show=False, priority=True),
+        Binding("shift+left", "aside(-1)", show=False, priority=True),
+        Binding("shift+right", "aside(1)", show=False, priority=True),
     ]
     ENABLE_COMMAND_PALETTE = False
 
@@ -99,10 +146,19 @@ class Top(App[None]):
         self._over.set()
         self._wake.set()
 
+    def on_resize(self, event: Resize) -> None:
+        """Leave a small screen to the table."""
+        self._below.set_class(event.size.height < SHORT_ROWS, "short")
+
+    @property
+    def _below(self) -> Screen[None]:
+        """The screen with the figures, whatever lies over it."""
+        return self.screen_stack[0]
+
     @property
     def _stands(self) -> bool:
         """Whether the screen isn't being taken down: answers may come until the threads have seen it."""
-        return bool(self.query(DataTable))
+        return bool(self.screen_stack) and bool(self._below.query(DataTable))
 
     def _follow(self) -> None:
         while not self._over.is_set():
@@ -146,8 +202,8 @@ class Top(App[None]):
             return
         first, self._figures = self._figures is None, message.figures
         self._rates.append(message.figures["tasks_per_second"] or 0.0)
-        self.query_one("#figures", Static).update("\n".join(headline(message.figures)))
-        self.query_one(Sparkline).data = list(self._rates)
+        self._below.query_one("#figures", Static).update("\n".join(headline(message.figures)))
+        self._below.query_one(Sparkline).data = list(self._rates)
         self._say("figures", "")
         if first:
             self._wake.set()
@@ -170,7 +226,7 @@ class Top(App[None]):
         """Say what is wrong with the figures or the rows, "" for nothing."""
         if self._troubles.get(what, "") != why:
             self._troubles[what] = why
-            trouble = self.query_one("#trouble", Static)
+            trouble = self._below.query_one("#trouble", Static)
             trouble.update("\n".join(dict.fromkeys(filter(None, self._troubles.values()))))
             trouble.display = any(self._troubles.values())
 
@@ -180,7 +236,7 @@ class Top(App[None]):
 
     def on_input_submitted(self) -> None:
         """Go back to the table, which stays filtered."""
-        self.query_one(DataTable).focus()
+        self._below.query_one(DataTable).focus()
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
         """Show what lies below a row."""
@@ -192,17 +248,27 @@ class Top(App[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave the arrows to whoever writes a filter."""
         del parameters
-        return action != "turn" or not self.query_one(Input).has_focus
+        if isinstance(self.screen, Help):
+            return action == "quit"
+        return action not in ("turn", "aside") or not self._below.query_one(Input).has_focus
+
+    def action_help(self) -> None:
+        """Show the keys."""
+        self.push_screen(Help())
+
+    def action_aside(self, by: int) -> None:
+        """Show columns that have no room."""
+        self._below.query_one(DataTable).scroll_relative(x=by * ASIDE_CELLS, animate=False)
 
     def action_filter(self) -> None:
         """Let the user write words."""
-        field = self.query_one(Input)
+        field = self._below.query_one(Input)
         field.display = True
         field.focus()
 
     def action_above(self) -> None:
         """Drop the filter, or else go back to the view above."""
-        if self.query_one(Input).display:
+        if self._below.query_one(Input).display:
             self._drop_filter()
             self._fill()
         elif len(self._trail) > 1:
@@ -225,16 +291,16 @@ class Top(App[None]):
         self._wake.set()
 
     def _drop_filter(self) -> None:
-        field = self.query_one(Input)
+        field = self._below.query_one(Input)
         with field.prevent(Input.Changed):
             field.value = ""
         field.display = False
-        self.query_one(DataTable).focus()
+        self._below.query_one(DataTable).focus()
 
     def _fill(self) -> None:
-        view, words = self._trail[-1], self.query_one(Input).value.lower().split()
+        view, words = self._trail[-1], self._below.query_one(Input).value.lower().split()
         rows = [row for row in self._rows if all(word in " ".join(row.cells).lower() for word in words)]
-        table: DataTable[Text] = self.query_one(DataTable)
+        table: DataTable[Text] = self._below.query_one(DataTable)
         at = table.cursor_row
         chosen = self._shown[1][at] if self._shown and self._shown[0] is view and at < len(self._shown[1]) else ""
         table.clear(columns=self._shown is None or self._shown[0] is not view)
@@ -247,4 +313,4 @@ class Top(App[None]):
         if chosen in keys:
             table.move_cursor(row=keys.index(chosen))
         place = " > ".join(each.title for each in self._trail)
-        self.query_one("#title", Static).update(f"{place}  ({len(rows)} of {len(self._rows)})" if words else place)
+        self._below.query_one("#title", Static).update(f"{place}  ({len(rows)} of {len(self._rows)})" if words else place)

@@ -13,7 +13,6 @@ import msgspec
 from amas.controllers.backup import FleetBackups
 from amas.controllers.recover import recover
 from amas.core.difference import why_not
-from amas.core.healing import pool_of
 from amas.core.runbooks import filled
 from amas.engine.connection import Engine
 from amas.engine.desired import DesiredState, Wish
@@ -24,6 +23,7 @@ from amas.errors import ArtifactError, BackupBusy, BackupError
 from amas.model.desired import Desired, Order, Scale
 from amas.model.fleet import FleetSpec
 from amas.model.healing import Quarantine
+from amas.model.numbers import pool_named
 from amas.model.runbook import Action, Run, Step
 from amas.model.task import Json
 from amas.records.store import Records
@@ -147,7 +147,7 @@ class Actions:
         desired = await self._desired.read()
         if step.agent:
             agents = [filled(step.agent, run.subject)]
-            if pool_of(agents[0]) not in {pool.name for pool in desired.pools}:
+            if pool_named(agents[0]) not in {pool.name for pool in desired.pools}:
                 raise CannotDo(f"this fleet has no agent {agents[0]!r}: `amas ps` lists them")
         else:
             host = _host(step, run)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from amas.controllers.cpu_use import CpuUse
 from amas.controllers.memory_limits import LimitDecided, changes, decided
 from amas.core.scaling import Turn, decide, viewed
 from amas.core.scaling_history import ScalingMemory
@@ -21,6 +22,7 @@ from amas.engine.scaling import HostLoad, QueueSeen, ScalingState
 from amas.errors import DesiredChanged, RecordsError
 from amas.model.desired import Desired, Scale
 from amas.model.fleet import PoolSpec
+from amas.model.numbers import pool_named
 from amas.model.scaling import AUTOSCALER, Observation, PoolScaling, ScalingSpec, ScalingStep
 from amas.observe import events
 from amas.observe.logging import process_log
@@ -33,8 +35,6 @@ WAKE_S = 0.25
 """While a pool has no agents: what comes for it waits no longer than this, and the agents' own start."""
 AGAIN_S = 0.1
 KEEP_MS = 30_000
-CPU_MS = 10_000
-"""Over which a host's CPU is measured: beats come every two seconds."""
 COSTS_MS, SPAN_MS = 60_000, 3_600_000
 """How often, and over which time, it is learned what an agent costs."""
 POOLS_MAX = 1000
@@ -112,7 +112,7 @@ class Autoscaler:
         messages: dict[str, int] = {}
         if any(each.messages is not None for each in targets):
             for inbox, count in (await self._inboxes.backlog(now_ms=at_ms)).items():
-                name = inbox.rpartition("-")[0]
+                name = pool_named(inbox)
                 messages[name] = messages.get(name, 0) + count
         workflows = await self._state.open_workflows() if any(each.workflows is not None for each in targets) else 0
         hosts = await self._state.hosts(now_ms=at_ms)
@@ -239,26 +239,6 @@ class Autoscaler:
         for name in gone:
             for held in (self._views, self._memories, self._kept_ms):
                 held.pop(name, None)
-
-
-class CpuUse:
-    """How many CPUs each host uses, from the seconds that it says it has used."""
-
-    def __init__(self) -> None:
-        self.used: dict[str, float] = {}
-        self._since: dict[str, tuple[int, float]] = {}
-
-    def take(self, hosts: Mapping[str, HostLoad], at_ms: int) -> None:
-        """Look at all live hosts; what is known of others is forgotten."""
-        self._since = {host: since for host, since in self._since.items() if host in hosts}
-        self.used = {host: use for host, use in self.used.items() if host in hosts}
-        for host, load in hosts.items():
-            from_ms, cpu_s = self._since.setdefault(host, (at_ms, load.figures.cpu_s))
-            if load.figures.cpu_s < cpu_s:  # another process under its name
-                self._since[host] = at_ms, load.figures.cpu_s
-            elif at_ms - from_ms >= CPU_MS:
-                self.used[host] = (load.figures.cpu_s - cpu_s) / (at_ms - from_ms) * 1000
-                self._since[host] = at_ms, load.figures.cpu_s
 
 
 def _carriers(desired: Desired) -> dict[str, list[PoolSpec]]:

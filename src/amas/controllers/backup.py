@@ -7,6 +7,8 @@ one was. One that fails is told loudly, in the log and in the metrics, and tried
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from amas.backup.key import read_secret
 from amas.backup.make import Sources, make
 from amas.backup.repository import Listing, Repository
@@ -63,8 +65,7 @@ class FleetBackups:
         spec = ((await self._desired.read()).fleet or self._fleet).backup
         if spec is None or spec.to:
             return spec
-        url = BackupSettings.read().url
-        return BackupSpec(to=url, every_s=spec.every_s, full_s=spec.full_s, keep_s=spec.keep_s, keep_full_s=spec.keep_full_s)
+        return msgspec.structs.replace(spec, to=BackupSettings.read().url)
 
     async def url(self) -> str:
         """Return where back-ups go; BackupUnknown when nobody said."""

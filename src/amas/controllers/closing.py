@@ -13,6 +13,7 @@ from amas.engine.connection import Engine
 from amas.engine.journal import Journal
 from amas.errors import EngineError, RecordsError
 from amas.model.closing import Closing
+from amas.model.journal import position_of
 from amas.observe import events
 from amas.observe.logging import process_log
 from amas.records.store import Records
@@ -66,15 +67,10 @@ async def _record(engine: Engine, records: Records, progress: _Progress) -> None
     recorder = Recorder(journal, records, Figures())
     while not progress.caught_up:
         try:
-            progress.wanted = _order(await journal.last_id())
+            progress.wanted = position_of(await journal.last_id())
             await recorder.run_once(wait_ms=0)  # in any case: it finds the records' place where the engine is another one
-            progress.held = _order(await records.position())
+            progress.held = position_of(await records.position())
             progress.caught_up, progress.fault = progress.held >= progress.wanted, ""
         except (EngineError, RecordsError) as error:
             progress.fault = str(error)
             await asyncio.sleep(AGAIN_S)
-
-
-def _order(entry: str) -> tuple[int, int]:
-    milliseconds, _, number = entry.partition("-")
-    return int(milliseconds), int(number or 0)

@@ -5,7 +5,8 @@ hosts, and drains those that are too many (`platforms/local/crew.py`). `core/sca
 is kept in the engine, so the next leader goes on. A fleet with a fixed number costs one number read in five seconds.
 """
 
-from amas.controllers.autoscaler import AGAIN_S, KEEP_MS, PAUSE_S, CpuUse
+from amas.controllers.autoscaler import AGAIN_S, KEEP_MS, PAUSE_S
+from amas.controllers.cpu_use import CpuUse
 from amas.core.placement import open_hosts
 from amas.core.scaling import viewed
 from amas.core.scaling_history import ScalingMemory

@@ -43,12 +43,9 @@ class Machine:
             if before is not None and total > before[1]:
                 found["machine_cpu"] = min(1.0, max(0.0, 1 - (idle - before[0]) / (total - before[1])))
             found["machine_memory"] = 1 - memory["MemAvailable"] / memory["MemTotal"]
-        if self._home is not None:
-            try:
-                usage = shutil.disk_usage(self._home)
-            except OSError:
-                return found
-            found["disk_free"] = usage.free / usage.total if usage.total else 0.0
+        if disk := self._disk():
+            total, free = disk
+            found["disk_free"] = free / total if total else 0.0
         return found
 
     def _read_ticks(self) -> tuple[int, int]:
@@ -72,7 +69,6 @@ class Machine:
         cpu_s: dict[str, float] = {}
         memory: dict[str, int] = {}
         network: dict[str, int] = {}
-        disk: dict[str, int] = {}
         try:
             idle, total = self._read_ticks()
             kib = self._read_memory()
@@ -82,11 +78,15 @@ class Machine:
         else:
             cpu_s = {"busy": (total - idle) / _TICKS, "idle": idle / _TICKS}
             memory = {"used": (kib["MemTotal"] - kib["MemAvailable"]) << 10, "available": kib["MemAvailable"] << 10}
-        if self._home is not None:
-            try:
-                usage = shutil.disk_usage(self._home)
-            except OSError:
-                pass  # it went away; the rest can be told
-            else:
-                disk = {"used": usage.total - usage.free, "free": usage.free}
-        return Counts(cpu_s, memory, network, disk)
+        total, free = self._disk() or (0, 0)
+        return Counts(cpu_s, memory, network, {"used": total - free, "free": free} if total else {})
+
+    def _disk(self) -> tuple[int, int] | None:
+        """Return the bytes of the home's disk, and those that are free; None without a home, or where it went away."""
+        if self._home is None:
+            return None
+        try:
+            usage = shutil.disk_usage(self._home)
+        except OSError:
+            return None
+        return usage.total, usage.free

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from amas.clock import now_ms
-from amas.core.recovery import JournalView, Position, by_turn, counts, in_order, lost_since, options_now
+from amas.core.recovery import JournalView, by_turn, counts, in_order, lost_since, options_now
 from amas.engine.connection import Engine
 from amas.engine.journal import Journal
 from amas.engine.recovery import Recovery, Restored
 from amas.errors import EngineError
+from amas.model.journal import position_of
 from amas.model.recovery import LostTask, Outline
 from amas.observe import events
 from amas.observe.logging import process_log
@@ -43,18 +44,13 @@ class Recovered(NamedTuple):
     """Open ones that the engine knew already."""
 
 
-def _position(entry_id: str) -> Position:
-    milliseconds, _, number = entry_id.partition("-")
-    return int(milliseconds), int(number or 0)
-
-
 async def find_place(journal: Journal, lost_work: LostWork) -> Place:
     """Return the engine's mark and the position from which to record, after noting what was lost with another engine."""
     while True:
         place = await lost_work.place()  # before the look at the journal, which only grows
         mark = await journal.mark()
-        found = JournalView(mark, _position(await journal.first_id()), _position(await journal.last_id()))
-        anew = lost_since(place.engine, _position(place.position), found)
+        found = JournalView(mark, position_of(await journal.first_id()), position_of(await journal.last_id()))
+        anew = lost_since(place.engine, position_of(place.position), found)
         if anew is None and place.engine == mark:
             return place
         anew_at = None if anew is None else f"{anew[0]}-{anew[1]}"
@@ -99,10 +95,10 @@ async def recover(
 
 async def _until_caught_up(journal: Journal, records: Records) -> None:
     """Wait until all that the new engine has said so far is recorded: else a task that ended there would look lost."""
-    last = _position(await journal.last_id())
+    last = position_of(await journal.last_id())
     try:
         async with asyncio.timeout(CAUGHT_UP_S):
-            while _position(await records.position()) < last:  # noqa: ASYNC110  another process writes it
+            while position_of(await records.position()) < last:  # noqa: ASYNC110  another process writes it
                 await asyncio.sleep(LOOK_EVERY_S)
     except TimeoutError:
         raise EngineError("the history doesn't catch up with the engine: look at `amas status`, then recover again") from None

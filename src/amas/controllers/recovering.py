@@ -6,10 +6,11 @@ leader goes on with it. And what is quarantined is let go here when its time is 
 """
 
 from amas.clock import monotonic_s
-from amas.core.healing import pool_of, why_released
+from amas.core.healing import why_released
 from amas.engine.desired import DesiredState, Wish
 from amas.engine.recoveries import Recoveries, UnderWay
 from amas.errors import DesiredChanged, EngineError
+from amas.model.numbers import pool_named
 from amas.observe import events
 from amas.observe.logging import process_log
 
@@ -81,7 +82,7 @@ class Warden:
         versions = {pool.name: pool.version for pool in wanted.pools}
         over = {}
         for agent_id, held in wanted.quarantines.items():
-            version = versions.get(pool_of(agent_id)) if wanted.fleet else held.version
+            version = versions.get(pool_named(agent_id)) if wanted.fleet else held.version
             if why := why_released(held, now_ms=self._now_ms(), version=version):
                 over[agent_id] = why
         if over:

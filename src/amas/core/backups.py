@@ -6,6 +6,7 @@ Pure. `controllers/backup.py` carries it out.
 from collections.abc import Sequence
 
 from amas.model.backup import BackupSpec, Kind, Manifest
+from amas.model.journal import Position, position_of
 
 
 def next_due_ms(made: Sequence[Manifest], spec: BackupSpec) -> int:
@@ -39,12 +40,11 @@ def newest_at(made: Sequence[Manifest], at_ms: int) -> Manifest | None:
     return max(before, key=lambda each: (each.at_ms, each.id)) if before else None
 
 
-def can_follow(parent: Manifest | None, *, cell: str, engine: str, position: tuple[int, int], tables: str) -> bool:
+def can_follow(parent: Manifest | None, *, cell: str, engine: str, position: Position, tables: str) -> bool:
     """Return whether an incremental back-up may take over a parent's records and add what came since.
 
     Not where they are of another engine's data, or have stepped back behind the parent: then rows may have changed that look old.
     """
     if parent is None or parent.cell != cell or parent.tables != tables:
         return False
-    milliseconds, _, number = parent.position.partition("-")
-    return parent.engine == engine and (int(milliseconds), int(number or 0)) <= position
+    return parent.engine == engine and position_of(parent.position) <= position

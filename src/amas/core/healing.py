@@ -13,6 +13,7 @@ from typing import NamedTuple
 from amas.core.retry import Draw, pause_s
 from amas.model.fleet import PoolSpec
 from amas.model.healing import HealingSpec, Quarantine
+from amas.model.numbers import pool_named
 
 QUIET_S = 300.0
 """Seconds that an attempt may pass without progress where its pool doesn't say; or half of its time, if that is longer."""
@@ -82,12 +83,7 @@ def why_released(held: Quarantine, *, now_ms: int, version: str | None) -> str:
     return ""
 
 
-def pool_of(agent_id: str) -> str:
-    """Return the pool that an agent's id names."""
-    return agent_id.rpartition("-")[0]
-
-
 def pools_down(quarantined: Collection[str], pools: Iterable[PoolSpec]) -> list[str]:
     """Return the pools all of whose agents are quarantined, by name."""
-    held = Counter(map(pool_of, quarantined))
+    held = Counter(map(pool_named, quarantined))
     return sorted(pool.name for pool in pools if 0 < pool.replicas <= held[pool.name])

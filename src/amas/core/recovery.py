@@ -6,11 +6,10 @@ Pure. `controllers/recover.py` carries it out.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from amas.model.journal import Position
 from amas.model.recovery import LostTask, LostWorkflow, Outline
 from amas.model.states import TaskState
 
-Position = tuple[int, int]
-"""A journal's entry, so that they sort as the journal does."""
 BEGIN: Position = (0, 0)
 
 

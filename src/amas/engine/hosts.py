@@ -67,6 +67,16 @@ class HostAbout(msgspec.Struct, frozen=True):
         return next((card for card in self.pools if card.pool == pool and within(number, card.numbers)), None)
 
 
+class LongAttempt(msgspec.Struct, frozen=True, array_like=True):
+    """An attempt that has run for some time."""
+
+    task_id: str
+    agent_id: str
+    for_s: float
+    at: str
+    """Where its code is: function, file and line."""
+
+
 class HostFigures(msgspec.Struct, frozen=True):
     """What a host says with every beat."""
 
@@ -88,6 +98,8 @@ class HostFigures(msgspec.Struct, frozen=True):
     """The ids of agents that crashed and are being made anew."""
     memory_mb: dict[str, int] = msgspec.field(default_factory=dict)
     """The most that a child process has, or had of late, by pool whose limit follows that."""
+    longest: tuple[LongAttempt, ...] = ()
+    """Of the attempts that run, those that have done so for longest, if for long."""
 
 
 class HostView(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from amas.errors import DependencyUnknown, EngineError, IdempotencyConflict, Que
 from amas.model.fleet import own_queue
 from amas.model.journal import ProgressNote, WorkflowOpening
 from amas.model.limits import Reserve, Usage
+from amas.model.numbers import pool_named
 from amas.model.states import TaskState, WorkflowState
 from amas.model.task import (
     Claimed,
@@ -352,7 +353,7 @@ class TaskQueue:
 
     async def score(self, gate_id: str, number: int, score: float, agent_ids: Iterable[str]) -> None:
         """Count what a gate thought in round `number` of these agents' work, where a pool of theirs is part of a roll-out."""
-        pools = sorted({agent_id.rpartition("-")[0] for agent_id in agent_ids})
+        pools = sorted({pool_named(agent_id) for agent_id in agent_ids})
         await self._engine.call("score", gate_id, number, f"{score:.6f}", *pools)
 
     async def task(self, task_id: str) -> TaskView | None:

@@ -11,7 +11,7 @@ from amas.model.breaker import BreakerSpec
 from amas.model.gate import GateSpec
 from amas.model.healing import HealingSpec
 from amas.model.limits import Amounts
-from amas.model.numbers import Numbers, lowest
+from amas.model.numbers import Numbers, lowest, pool_named
 from amas.model.policy import PolicyRule
 from amas.model.remote import RemoteSpec
 from amas.model.rollout_spec import RolloutSpec
@@ -141,7 +141,7 @@ def own_queue(pool: str) -> str:
 
 def pool_of(agent_id: str) -> str:
     """Return the pool of an agent, of a variant's the one in whose place it stands."""
-    return agent_id.rpartition("-")[0].partition(VARIANT)[0]
+    return pool_named(agent_id).partition(VARIANT)[0]
 
 
 class FleetLimits(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,15 @@ from amas.model.limits import Usage
 from amas.model.states import TaskState, WorkflowState
 from amas.model.task import Completion, FailedAttempt, Failure, Submission, TaskSpec
 
+Position = tuple[int, int]
+"""An entry's id in parts, milliseconds and a number, which sort as the journal does."""
+
+
+def position_of(entry_id: str) -> Position:
+    """Return the position of an entry's id, `<ms>-<n>`."""
+    milliseconds, _, number = entry_id.partition("-")
+    return int(milliseconds), int(number or 0)
+
 
 class EntryKind(StrEnum):
     """Which call an entry stands for."""

@@ -67,6 +67,11 @@ def ranges(numbers: Iterable[int]) -> Numbers:
     return tuple(found)
 
 
+def pool_named(agent_id: str) -> str:
+    """Return the pool that an agent's id names; of a variant's agent that is the variant (`model.fleet.pool_of`: its base)."""
+    return agent_id.rpartition("-")[0]
+
+
 def named(agent_id: str) -> tuple[str, int]:
     """Return the pool and the number in an agent's id; ("", 0) for what is no agent's."""
     pool, _, number = agent_id.rpartition("-")

@@ -12,6 +12,7 @@ Sources: RFC 7519 (JWT), RFC 7517 (JWK), RFC 9864 (the algorithm's name), RFC 76
 import msgspec
 
 from amas.model.desired import FLEET_KILLED
+from amas.model.numbers import pool_named
 
 AUDIENCE = r"[!-~]{1,200}"
 """What a service that a token is meant for is called: visible ASCII without spaces, mostly its address."""
@@ -77,5 +78,5 @@ class AgentClaims(msgspec.Struct, frozen=True, kw_only=True):
 
 def names_of(agent_id: str) -> tuple[str, ...]:
     """Return the names by which an agent's tokens are revoked: all agents', its own, its pool's and the pool's that it varies."""
-    pool = agent_id.rpartition("-")[0]
+    pool = pool_named(agent_id)
     return tuple(dict.fromkeys(name for name in (FLEET_KILLED, agent_id, pool, pool.partition("~")[0]) if name))

@@ -10,6 +10,7 @@ from amas.core.routing import draw
 from amas.engine.limits import Limits
 from amas.engine.routes import Routes
 from amas.model.fleet import FleetSpec
+from amas.model.numbers import pool_named
 from amas.model.routing import Choice, Route, RoutedTask, RouteTable
 from amas.model.states import TaskState
 from amas.model.task import TaskView
@@ -76,14 +77,14 @@ class TaskDistributor:
             pool = queue.rpartition("@")[2]
             told = _why(task, "named", f"went to {pool}: its submitter named that pool", pool=pool)
         elif not queue:
-            told = _why(task, "forgotten", _forgotten(task), pool=_pool_of(task.agent_id))
+            told = _why(task, "forgotten", _forgotten(task), pool=pool_named(task.agent_id))
         elif len(carriers) < 2:
             told = _alone(task, carriers)
         elif task.state in {TaskState.WAITING, TaskState.DELAYED} and (choice := await self.choose(task.capability, task.id)):
             said = f"isn't queued yet; would go to {choice.pool} now ({choice.share:.0%} share)"
             told = _why(task, "expected", said, pool=choice.pool, share=choice.share)
         else:
-            pool = _pool_of(task.agent_id)
+            pool = pool_named(task.agent_id)
             said = f"{f'was taken by {pool}' if pool else 'waits'}: whichever of {', '.join(carriers)} is free first gets it"
             told = _why(task, "free", said, pool=pool)
         if not waits_for:
@@ -148,10 +149,6 @@ def _alone(task: TaskView, carriers: list[str]) -> Why:
 def _forgotten(task: TaskView) -> str:
     ran = f"ran on {task.agent_id}; " if task.agent_id else ""
     return f"{ran}the engine has forgotten why: it keeps that for an hour after the end, by default (AMAS_RETENTION_S)"
-
-
-def _pool_of(agent_id: str) -> str:
-    return agent_id.rpartition("-")[0]
 
 
 def _route_of(table: RouteTable, capability: str) -> Route | None:

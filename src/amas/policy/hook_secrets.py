@@ -2,7 +2,8 @@
 
 The fleet's is AMAS_MESSAGE_SECRET, or the file in its home: a webhook's is derived from it with a label of its own, as agents'
 keys are, so it is kept nowhere and tells nothing of any other. A named one is a variable of the control plane whose name begins
-with AMAS_WEBHOOK_, so that nobody who may register a webhook has posts signed with what isn't meant for it.
+with AMAS_WEBHOOK_SECRET, so that nobody who may register a webhook has posts signed with what isn't meant for it; the variable
+may refer on to any place of `amas.secrets`.
 """
 
 import hmac

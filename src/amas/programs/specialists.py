@@ -11,10 +11,7 @@ import sys
 from collections.abc import Iterable
 from typing import NamedTuple
 
-import msgspec
-
-from amas.agents.host import Host, HostHome
-from amas.artifacts.store import ArtifactStore
+from amas.agents.host import Host
 from amas.client import Fleet, TaskHandle
 from amas.clock import new_id
 from amas.core.authority import Hierarchy
@@ -26,13 +23,12 @@ from amas.model.flow import ESCALATION_CAPABILITY
 from amas.model.numbers import expand
 from amas.model.states import TaskState
 from amas.model.task import Json
-from amas.observe.logging import open_log
 from amas.orchestration.workflow import Workflow
-from amas.platforms.local.control import fleet_state
+from amas.platforms.local.control import engine_settings, fleet_state
 from amas.platforms.local.home import Home
-from amas.platforms.local.host import fleet_facts
+from amas.platforms.local.host import fleet_facts, host_home
 from amas.sealing import read_seal
-from amas.settings import ArtifactSettings, EngineSettings, HostSettings, OrchestrationLimits
+from amas.settings import HostSettings
 
 PERSON = "a person"
 
@@ -71,19 +67,13 @@ async def add_agents(fleet: Fleet, spec: FleetSpec, home: Home, name: str, count
     if spec.folder and spec.folder not in sys.path:
         sys.path.append(spec.folder)  # agents' modules may stand beside its file
     facts = fleet_facts(spec, home)
-    host_id, payloads = f"guest-{new_id()}", read_seal()
+    host_id = f"guest-{new_id()}"
     host = Host(
         host_id,
         facts.pools,
-        engine=msgspec.structs.replace(EngineSettings.read(), url=state.engine_url, cell=state.cell),
+        engine=engine_settings(state),
         settings=HostSettings.read(),
-        home=HostHome(
-            home.workspaces,
-            ArtifactStore(state.artifacts_url, seal=payloads.artifacts if payloads else None),
-            open_log(home.logs / f"{host_id}.jsonl", level=OrchestrationLimits.read().log_level, host_id=host_id),
-            ArtifactSettings.read().payload_bytes,
-            payloads=payloads,
-        ),
+        home=host_home(home, host_id, artifacts_url=state.artifacts_url, payloads=read_seal()),
         rng=random.Random(),  # noqa: S311  jitter, no secret
         numbers={pool.name: numbers},
     )

@@ -8,6 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from amas.model.journal import position_of
+
 metadata = sa.MetaData()
 
 recorder = sa.Table(
@@ -166,8 +168,8 @@ _ENTRY_BITS = 20  # entries within one millisecond: a million, twenty times what
 
 def entry_number(entry_id: str) -> int:
     """Return a journal id `<ms>-<n>` as one number of the same order, 61 bits until the year 2248."""
-    milliseconds, _, n = entry_id.partition("-")
-    return int(milliseconds) << _ENTRY_BITS | int(n or 0)
+    milliseconds, number = position_of(entry_id)
+    return milliseconds << _ENTRY_BITS | number
 
 
 def entry_id(number: int) -> str:

@@ -8,6 +8,7 @@ from amas.controllers.figures import Figures
 from amas.controllers.readings import submitted_ms
 from amas.engine.hosts import HostView
 from amas.engine.vitals import Vitals, read_vitals
+from amas.observe.places import of_task
 from amas.server.diagnostic_shapes import (
     Diagnostics,
     DutyShape,
@@ -72,13 +73,7 @@ def _duties(figures: Figures) -> list[DutyShape]:
 
 
 def _tasks() -> list[LoopTask]:
-    found = []
-    for task in list(asyncio.all_tasks())[:TASKS_MAX]:
-        stack = task.get_stack(limit=1)
-        where = stack[0] if stack else None
-        code = where.f_code if where else None
-        at = f"{code.co_qualname} ({code.co_filename}:{where.f_lineno})" if where and code else ""
-        found.append(LoopTask(name=task.get_name(), at=at))
+    found = [LoopTask(name=task.get_name(), at=of_task(task)) for task in list(asyncio.all_tasks())[:TASKS_MAX]]
     return sorted(found, key=lambda each: each.name)
 
 
@@ -129,13 +124,17 @@ async def _queued(plane: ControlPlane, now_ms: int) -> list[StuckTask]:
 
 
 async def _running(plane: ControlPlane, hosts: list[HostView], now_ms: int) -> list[StuckTask]:
-    """Return those that began first, of the running tasks that were submitted first."""
+    """Return those that began first, of the running tasks that were submitted first or that hosts have run for longest."""
     running = {task_id: agent for host in hosts for task_id, agent in host.running.items()}
-    oldest = sorted(running, key=lambda task_id: submitted_ms(task_id) or now_ms)[:STUCK_MAX]
-    views = [await plane.queue.task(task_id) for task_id in oldest]
+    told = sorted((each for host in hosts for each in host.figures.longest), key=lambda each: -each.for_s)
+    at = {each.task_id: each.at for each in told if each.task_id in running}
+    submitted = sorted(running, key=lambda task_id: submitted_ms(task_id) or now_ms)[:STUCK_MAX]
+    views = [await plane.queue.task(task_id) for task_id in dict.fromkeys([*list(at)[:STUCK_MAX], *submitted])]
     found = [
-        StuckTask(id=view.id, what="running", where=running[view.id], for_s=(now_ms - view.started_ms) / 1000)
+        StuckTask(
+            id=view.id, what="running", where=running[view.id], for_s=(now_ms - view.started_ms) / 1000, at=at.get(view.id, "")
+        )
         for view in views
         if view is not None and view.started_ms
     ]
-    return sorted(found, key=lambda each: -each.for_s)
+    return sorted(found, key=lambda each: -each.for_s)[:STUCK_MAX]

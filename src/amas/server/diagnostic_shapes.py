@@ -93,6 +93,8 @@ class StuckTask(msgspec.Struct, frozen=True, kw_only=True):
     where: str
     """Its queue, or its agent."""
     for_s: float
+    at: str = ""
+    """Where the agent's code is, as its host last said: function, file and line; only of those that have run for long."""
 
 
 class Diagnostics(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,12 +28,6 @@ class Frame(msgspec.Struct, frozen=True):
     """It says that the workflow ended."""
 
 
-def order(entry_id: str) -> tuple[int, int]:
-    """Return an entry's id as a value that sorts as the journal does."""
-    milliseconds, _, n = entry_id.partition("-")
-    return int(milliseconds), int(n or 0)
-
-
 def changes_of(entry: JournalEntry) -> tuple[list[TaskChange], list[TaskEvent]]:
     """Return the changes that an entry stands for, and its notes on progress."""
     notes = [

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from amas.engine.journal import Journal
 from amas.engine.queue import TaskQueue
 from amas.errors import EngineError
-from amas.model.journal import JournalEntry, TaskChange
+from amas.model.journal import JournalEntry, TaskChange, position_of
 from amas.observe import events
 from amas.observe.logging import process_log
 from amas.records.history import History
 from amas.records.views import EventRecord, TaskEvent
-from amas.server.events import END, HEARTBEAT, Frame, changes_of, dropped, encode, events_of, for_all, for_workflow, order
+from amas.server.events import END, HEARTBEAT, Frame, changes_of, dropped, encode, events_of, for_all, for_workflow
 
 READ_ENTRIES = 50
 """An entry may carry a thousand tasks of a kilobyte: 50 MB at the very worst."""
@@ -135,20 +135,20 @@ class LiveEvents:
 
     async def replay(self, history: History, workflow_id: str, after: str, until: str) -> AsyncIterator[Frame]:
         """Yield what came after one id, up to and with another: from the records what the journal no longer has, then from it."""
-        while order(after) < order(await self._journal.first_id()):
+        while position_of(after) < position_of(await self._journal.first_id()):
             page = await history.events(after=after, workflow_id=workflow_id, limit=READ_ENTRIES)
-            page = [event for event in page if order(event.id) <= order(until)]
+            page = [event for event in page if position_of(event.id) <= position_of(until)]
             if not page:
                 break
             for frame in _frames(page, workflow_id):
                 yield frame
             after = page[-1].id
-        while order(after) < order(until):
+        while position_of(after) < position_of(until):
             entries = await self._journal.read(after, limit=READ_ENTRIES)
             if not entries:
                 return
             for entry in entries:
-                if order(entry.id) > order(until):
+                if position_of(entry.id) > position_of(until):
                     return
                 for frame in _frames(await self._events(entry), workflow_id):
                     yield frame
@@ -242,7 +242,7 @@ async def stream(live: LiveEvents, history: History, workflow_id: str, after: st
             found = await listener.next()
             if found is None:
                 yield HEARTBEAT
-            elif order(found.id) > order(last):
+            elif position_of(found.id) > position_of(last):
                 last = found.id
                 yield found.data
                 if found.ends:

@@ -8,8 +8,6 @@ import asyncio
 import random
 from pathlib import Path
 
-import msgspec
-
 from amas.agents.insist import insist
 from amas.controllers.closing import close
 from amas.controllers.declarer import declare
@@ -27,7 +25,7 @@ from amas.engine.sealed import SealKeys
 from amas.fleet.load import load_fleet, name_of_fleet
 from amas.observe.logging import open_log, use_log
 from amas.observe.tracing import tracing_of
-from amas.platforms.local.control import fleet_state
+from amas.platforms.local.control import engine_settings, fleet_state
 from amas.platforms.local.home import Home
 from amas.platforms.local.ready import my_name, on_stop
 from amas.platforms.local.secret import message_settings
@@ -37,7 +35,6 @@ from amas.server.api import Api, Works
 from amas.settings import (
     AlertSettings,
     ArtifactSettings,
-    EngineSettings,
     HomeSettings,
     OrchestrationLimits,
     RecordsSettings,
@@ -60,14 +57,14 @@ async def _control_plane(home: Home, name: str) -> None:
     home.write_closing(None)
     on_stop(stopping.set)
     use_log(open_log(home.logs / "control-plane.jsonl", level=OrchestrationLimits.read().log_level))
-    engine_settings = msgspec.structs.replace(EngineSettings.read(), url=state.engine_url, cell=state.cell)
+    settings = engine_settings(state)
     async with (
-        Engine.of(engine_settings) as engine,
+        Engine.of(settings) as engine,
         await Records.open(records_settings.url_for(home.folder), cell=state.cell) as records,
     ):
         payloads = read_seal()
         await insist(lambda: SealKeys(engine).agree(payloads), draw=random.random)
-        figures, retention_s = Figures(), engine_settings.retention_s
+        figures, retention_s = Figures(), settings.retention_s
         wanted = (await insist(DesiredState(engine).read, draw=random.random)).spec
         fleet = wanted or load_fleet(state.fleet_file)
         payload_bytes = ArtifactSettings.read().payload_bytes

@@ -5,8 +5,8 @@ has acknowledged: every request that may change something is noted under its cal
 was begun before that is nothing for that caller any more. A tenant's answers are its own. One making of an answer is under way
 at a time, so readers can't pile up work; errors are told to those who waited for them and aren't kept.
 
-Who asks for an answer of half that age has it made anew and doesn't wait: while somebody asks all the time, nobody waits for a
-look into the records, whose tenth-slowest would be every reader's hundredth-slowest.
+Who asks for an answer of three quarters of that age has it made anew and doesn't wait. So while somebody asks all the time nobody
+waits for a look into the records, of which the slowest tenth would be the slowest hundredth of all reads.
 
 An answer has an `ETag`, a digest of its bytes: who asks with `If-None-Match` for what it has already gets 304 and no body.
 Source: https://www.rfc-editor.org/rfc/rfc9110#name-if-none-match
@@ -24,8 +24,14 @@ from amas.server.once import NOTHING_NEW
 
 FRESH_S = 0.2
 """Nobody sees a fifth of a second, and a hundred dashboards then cost what one does."""
+AGES = 0.75
+"""Of that: an answer so old is made anew for those who come later, in the twentieth of a second that is left."""
 PATHS = frozenset(f"/api/{name}" for name in ("metrics", "tasks", "agents", "workflows", "pools", "health", "costs", "analytics"))
 """What pages, scripts and load balancers ask for again and again. Their answers follow from path, query and tenant alone."""
+SUBMISSIONS = frozenset({"/api/tasks", "/api/tasks/batch"})
+FIGURES = "/api/metrics"
+"""All of `PATHS` that a submission changes at once. Lists and sums come from the history, which has new tasks a moment later in
+any case; who submits all day and looks besides would have every answer made anew for nothing."""
 HEADER = {
     "name": "If-None-Match",
     "in": "header",
@@ -111,7 +117,7 @@ class Answer:
 
     def ages(self, asked_s: float, fresh_s: float) -> bool:
         """Return whether who asks at this time should have it made anew for those who come later."""
-        return self._began_s < asked_s - fresh_s / 2
+        return self._began_s < asked_s - fresh_s * AGES
 
 
 class Shared:
@@ -119,7 +125,7 @@ class Shared:
 
     def __init__(self, app: ASGIApp, fresh_s: float = FRESH_S) -> None:
         self._app, self._fresh_s = app, fresh_s
-        self._changes = Changes()
+        self._changes, self._but_submissions = Changes(), Changes()
         self._answers: dict[_Key, Answer] = {}
         """Made or being made."""
         self._renewing: set[asyncio.Task[Answer]] = set()
@@ -140,15 +146,21 @@ class Shared:
         async def noted(message: Message) -> None:
             if message["type"] == "http.response.start" and (name := scope["state"]["caller"].name):
                 self._changes.note(name)
+                if scope["path"] not in SUBMISSIONS:
+                    self._but_submissions.note(name)
             await send(message)
 
         return noted
+
+    def _of(self, path: str) -> Changes:
+        """Return the changes that an answer for this path may show."""
+        return self._changes if path == FIGURES else self._but_submissions
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         """Return an answer that this request may have; the first to need one makes it, the others wait."""
         caller: Caller = scope["state"]["caller"]
         key = (caller.tenant, scope["path"], scope["query_string"])
-        asked_s, after_turn = monotonic_s(), self._changes.last(caller.name)
+        asked_s, after_turn = monotonic_s(), self._of(scope["path"]).last(caller.name)
         while (found := self._answers.get(key)) is not None:
             if found.before is not None and found.before.serves(asked_s, after_turn, self._fresh_s):
                 return found.before
@@ -159,11 +171,11 @@ class Shared:
                 return found
             if self._answers.get(key) in (found, None):  # else another who waited makes one by now
                 break
-        return await self._make(key, Answer(self._changes.turn), scope, receive)
+        return await self._make(key, Answer(self._of(scope["path"]).turn), scope, receive)
 
     def _renew(self, key: _Key, found: Answer, scope: Scope, receive: Receive) -> None:
         """Have an answer made anew while the one that there is serves; should that fail, who asks next is told."""
-        answer = self._answers[key] = Answer(self._changes.turn)
+        answer = self._answers[key] = Answer(self._of(scope["path"]).turn)
         answer.before = found
         making = asyncio.create_task(self._make(key, answer, dict(scope), receive), name="renew an answer")
         self._renewing.add(making)

@@ -1,6 +1,7 @@
 """A host on a real engine: tasks in, outcomes out, and what happens to them in between."""
 
 import asyncio
+from typing import Any
 
 import pytest
 import sample_agents
@@ -129,7 +130,7 @@ async def _is(found: bool) -> bool:
 async def test_an_attempt_has_a_time_limit_and_a_deadline(bench: Bench) -> None:
     async with bench.host([pool("wait", replicas=2, timeout_s=600)]):
         limited = await bench.submit("test.wait", {"gate": "t"}, timeout_s=0.05)
-        late = await bench.submit("test.wait", {"gate": "u"}, deadline_ms=now_ms() + 50)
+        late = await bench.submit("test.wait", {"gate": "u"}, deadline_ms=now_ms() + 1500)  # it is claimed before
         view = await bench.ended(limited)
         assert view.failure is not None and view.failure.code == "timed_out" and view.failures == 3
         view = await bench.ended(late)
@@ -229,24 +230,24 @@ async def test_an_agent_that_blocks_the_loop_is_named_in_the_log(bench: Bench) -
     async with bench.host([pool("block")]):
         task_id = await bench.submit("test.block", 2 * HELD_UP_S)
         await bench.ended(task_id)
-    (line,) = [line for line in bench.log_lines("h1") if line.get("event") == "host_held_up"]
-    assert (line["agent_id"], line["task_id"]) == ("block-1", task_id)
-    assert "sample_agents.py" in line["stack"]
+    lines = [line for line in bench.log_lines("h1") if line.get("event") == "host_held_up"]  # a slow moment is no agent's
+    assert [(line["task_id"], "sample_agents.py" in line["stack"]) for line in lines if line.get("agent_id")] == [(task_id, True)]
 
 
-async def test_an_agent_that_blocks_the_loop_does_not_lose_the_lease(bench: Bench) -> None:
-    async with bench.host([pool("block")], lease_s=0.5, beat_every_s=0.1) as host:
-        registry = HostRegistry(bench.engine)
-        task_id = await bench.submit("test.block", 1.0)
-        reaped = await bench.until(lambda: _reap_until(bench, registry, task_id))
-        assert reaped == "succeeded"
+async def test_an_agent_that_blocks_the_loop_does_not_lose_the_lease(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    beats, renew = list[bool](), HostRegistry.renew
+
+    async def noted(self: HostRegistry, *given: Any, **named: Any) -> bool:
+        held = await renew(self, *given, **named)
+        beats.append(held and sample_agents.blocking.is_set())
+        return held
+
+    monkeypatch.setattr(HostRegistry, "renew", noted)
+    async with bench.host([pool("block")], lease_s=600, beat_every_s=0.1) as host:
+        view = await bench.ended(await bench.submit("test.block", 1.0))
+        assert (view.state, view.attempt) == (TaskState.SUCCEEDED, 1)
+        assert any(beats), "it beats meanwhile"
         assert host.state is HostState.WORKING
-
-
-async def _reap_until(bench: Bench, registry: HostRegistry, task_id: str) -> str:
-    assert await registry.reap() is None
-    view = await bench.queue.task(task_id)
-    return "succeeded" if view and view.state is TaskState.SUCCEEDED else ""
 
 
 async def test_a_lost_lease_stops_everything_and_the_host_goes_on(bench: Bench) -> None:

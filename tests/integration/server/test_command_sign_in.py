@@ -140,7 +140,7 @@ async def test_a_person_signs_in_for_their_commands_and_out_again(
         assert await asyncio.to_thread(session.logout, url)
         assert not await asyncio.to_thread(session.logout, url)
         assert file.read_bytes().strip() == b"{}"
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             answer = await client.get(f"{url}/api/pools", headers={"authorization": f"Bearer {fresh.token}"})
             assert answer.status_code == 401, "it has ended there, too"
         with pytest.raises(SignInRefused, match="ended your sign-in"):
@@ -393,7 +393,7 @@ async def test_a_sign_in_is_shown_to_the_control_plane_that_it_is_for_alone(liar
     sign_ins = SignIns(folder)
     with sign_ins.held():
         sign_ins.put(url, kept)
-    with elsewhere() as (other, seen), httpx.Client(auth=SignedIn(url)) as client:
+    with elsewhere() as (other, seen), httpx.Client(auth=SignedIn(url), timeout=60) as client:
         client.get(other)
         assert seen == [""]
 

@@ -59,7 +59,7 @@ async def test_the_operator_writes_to_one_and_to_many(client, bus: AgentCommunic
 
 async def test_a_question_comes_back_with_its_answer(client, bus: AgentCommunicationBus) -> None:
     async def answer() -> None:
-        (question,) = await bus.receive("worker-2", wait_s=10)
+        (question,) = await bus.receive("worker-2", wait_s=60)
         await bus.reply(question, question.payload + 1)
 
     answering = asyncio.ensure_future(answer())

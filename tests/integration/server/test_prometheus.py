@@ -42,7 +42,7 @@ async def test_a_real_prometheus_answers_for_every_required_name(served: Control
     folder = tmp_path / "prometheus"
     folder.mkdir()
     async with serving(served) as (port, metrics_port):
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=LIMIT_S) as client:
             for _ in range(3):
                 assert (await client.post("/api/tasks", json={"capability": WORK})).status_code == 201
         await hands.finish((await hands.claim())[0], "done")

@@ -266,11 +266,11 @@ async def test_messages_go_both_ways(client: httpx.AsyncClient, plane: ControlPl
     sent = await session.say("messages", agent_id=me, recipient="worker-1", payload={"pages": 3})
     assert sent.status_code == 201
     assert plane.bus is not None
-    (got,) = await plane.bus.receive("worker-1", wait_s=10)
+    (got,) = await plane.bus.receive("worker-1", wait_s=60)
     assert (got.id, got.sender, got.payload) == (sent.json()["message_id"], me, {"pages": 3})
     answer = await client.post("/api/messages", json={"recipient": me, "payload": "thanks"})
     assert answer.status_code == 201
-    (mail,) = (await session.say("messages/receive", agent_id=me, wait_s=10)).json()["messages"]
+    (mail,) = (await session.say("messages/receive", agent_id=me, wait_s=60)).json()["messages"]
     assert (mail["sender"], mail["payload"]) == ("amas/operator-1", "thanks")
     assert (await session.say("messages/ack", agent_id=me, message_ids=[mail["id"]])).json() == {"too_late": []}
     assert (await session.say("messages/receive", agent_id=me)).json() == {"messages": []}

@@ -4,20 +4,21 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx
 import pytest
 from http_served import Whole, bound, running
 from textual.pilot import Pilot
-from textual.widgets import DataTable, Input, Static
+from textual.widgets import DataTable, Input, Sparkline, Static
 
 from amas.cli import top_app
 from amas.cli.api import Api
-from amas.cli.top_app import Top, Troubled
+from amas.cli.top_app import KEYS, Help, Top, Troubled
 from amas.cli.top_views import VIEWS
 from amas.server.plane import ControlPlane
 
-from .conftest import WORK, Hands
+from .conftest import WORK, Hands, make_plane
 from .test_serve import served, serving  # noqa: F401  a fixture
 
 LIMIT_S = 60
@@ -29,10 +30,15 @@ def quick(monkeypatch) -> None:
 
 
 @asynccontextmanager
-async def screen(port: int) -> AsyncIterator[tuple[Top, Pilot[None]]]:
+async def screen(port: int, size: tuple[int, int] = (80, 24)) -> AsyncIterator[tuple[Top, Pilot[None]]]:
     app = Top(Api(f"http://127.0.0.1:{port}"))
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=size) as pilot:
         yield app, pilot
+
+
+def seen(app: Top) -> str:
+    """Return what stands on the screen."""
+    return "\n".join("".join(part.text for part in strip) for strip in app.screen._compositor.render_strips())
 
 
 async def until(pilot: Pilot[None], said: Callable[[], bool]) -> None:
@@ -42,7 +48,7 @@ async def until(pilot: Pilot[None], said: Callable[[], bool]) -> None:
 
 
 def lines(app: Top) -> list[str]:
-    table = app.query_one(DataTable)
+    table = app.screen_stack[0].query_one(DataTable)
     return ["  ".join(str(cell) for cell in table.get_row_at(number)) for number in range(table.row_count)]
 
 
@@ -54,7 +60,7 @@ def text(app: Top, where: str) -> str:
 async def test_keys_lead_from_the_figures_to_a_failed_task(served: ControlPlane) -> None:  # noqa: F811
     hands = Hands(served)
     await hands.register()
-    async with serving(served) as (port, _), screen(port) as (app, pilot), httpx.AsyncClient() as client:
+    async with serving(served) as (port, _), screen(port) as (app, pilot), httpx.AsyncClient(timeout=60) as client:
         await until(pilot, lambda: "agents 3: 0 working, 3 idle" in text(app, "#figures"))
         await until(pilot, lambda: any(line.startswith("worker  2") for line in lines(app)))
         body = {"capability": WORK, "title": "paint \x1b[31mred", "retry": {"retries": 0}}
@@ -109,6 +115,60 @@ def test_an_engine_that_is_away_is_told_from_a_control_plane_that_is() -> None:
         finally:
             over.set()
     assert isinstance(told, Troubled) and "the control plane lives" in told.why
+
+
+async def test_help_has_every_key_and_any_key_closes_it(served: ControlPlane) -> None:  # noqa: F811
+    """On the screen over SSH that is promised, 60 columns by 20 lines."""
+    await Hands(served).register()
+    async with serving(served) as (port, _), screen(port, size=(60, 20)) as (app, pilot):
+        await until(pilot, lambda: len(lines(app)) == 2)
+        footer = seen(app).splitlines()[-1]
+        assert all(word in footer for word in ("? Help", "q Quit", "/ Filter", "esc Back", "1-4 Views")), footer
+        await pilot.press("question_mark")
+        await until(pilot, lambda: isinstance(app.screen, Help))
+        told = seen(app)
+        assert all(does in told for _, does in KEYS), told
+        assert len(lines(app)) == 2, "the table below it is still asked about"
+        await pilot.press("3")
+        await until(pilot, lambda: not isinstance(app.screen, Help))
+        assert text(app, "#title") == "Pools", "the key closed help, and did nothing else"
+
+
+def test_the_page_has_the_keys_that_help_has() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "terminal.md").read_text()
+    for key, _ in KEYS:
+        assert all(f"`{part}`" in page or part in page for part in key.split()), key
+
+
+async def test_a_screen_that_is_made_small_keeps_its_table(served: ControlPlane) -> None:  # noqa: F811
+    await Hands(served).register()
+    async with serving(served) as (port, _), screen(port) as (app, pilot):
+        await until(pilot, lambda: len(lines(app)) == 2)
+        for size, shown in (((40, 10), False), ((100, 30), True)):
+            await pilot.resize_terminal(*size)
+            await until(pilot, lambda shown=shown: app.query_one(Sparkline).display is shown)  # type: ignore[misc]
+            assert "worker" in seen(app)
+        await pilot.resize_terminal(30, 24)
+        before = app.query_one(DataTable).scroll_x
+        await pilot.press("shift+right")
+        await until(pilot, lambda: app.query_one(DataTable).scroll_x > before)
+
+
+async def test_figures_stay_while_the_control_plane_is_away_and_go_on_when_it_is_back(served: ControlPlane) -> None:  # noqa: F811
+    await Hands(served).register()
+    async with serving(served) as (port, _):
+        app = Top(Api(f"http://127.0.0.1:{port}"))
+        pilots = app.run_test(size=(60, 20))
+        pilot = await pilots.__aenter__()
+        await until(pilot, lambda: len(lines(app)) == 2)
+    try:
+        await until(pilot, lambda: "doesn't answer" in text(app, "#trouble"))
+        assert app.query_one("#trouble").display and "agents 3" in text(app, "#figures") and len(lines(app)) == 2
+        again = make_plane(served.engine, served.records, served.home, port=port, metrics_port=0)
+        async with serving(again):
+            await until(pilot, lambda: not app.query_one("#trouble").display)
+    finally:
+        await pilots.__aexit__(None, None, None)
 
 
 async def test_the_screen_fits_eighty_columns(served: ControlPlane) -> None:  # noqa: F811

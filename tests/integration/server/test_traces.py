@@ -141,7 +141,7 @@ def check_model(receiver: OtlpReceiver, by_id: dict[str, Span]) -> None:
         "usage.input_tokens": 100,
         "usage.output_tokens": 20,
     }
-    for span, number, reason in ((first, 1, "tool_call"), (second, 2, "stop")):
+    for span, number, reason in ((first, 0, "tool_call"), (second, 1, "stop")):
         answered = {"response.id": f"chat-{number}", "response.finish_reasons": [reason]}
         assert {name.removeprefix("gen_ai."): value for name, value in span.attributes.items()} == {**said, **answered}
         assert span.kind == "CLIENT"

@@ -9,9 +9,8 @@ import pytest
 
 from amas.clock import child_id
 from amas.engine.queue import make_submission
-from amas.model.journal import ProgressNote
+from amas.model.journal import ProgressNote, position_of
 from amas.model.task import Claimed, TaskSpec
-from amas.server.events import order
 from amas.server.live import LISTENER_FRAMES_MAX
 from amas.server.live import stream as events_stream
 from amas.server.plane import ControlPlane
@@ -144,12 +143,12 @@ async def test_a_stream_resumes_the_same_from_anywhere(client, hands, plane: Con
     ]
     assert seen[-2][2]["workflow_state"] == "succeeded"
     assert seen[-1][1] == "end"
-    assert [event[0] for event in seen[:-1]] == sorted((event[0] for event in seen[:-1]), key=order)
+    assert [event[0] for event in seen[:-1]] == sorted((event[0] for event in seen[:-1]), key=position_of)
     assert await whole(plane, goal["workflow_id"], "0-0") == seen
     assert await whole(plane, goal["workflow_id"], seen[2][0]) == seen[3:]
     await hands.record()
     await plane.journal.trim(await plane.records.position(), keep=1)
-    assert order(await plane.journal.first_id()) > order(seen[0][0])
+    assert position_of(await plane.journal.first_id()) > position_of(seen[0][0])
     recorded = await whole(plane, goal["workflow_id"], "0-0")
     assert [(event[0], event[1], event[2].get("kind")) for event in recorded] == [
         (event[0], event[1], event[2].get("kind")) for event in seen
@@ -183,7 +182,7 @@ async def test_a_reader_that_is_too_slow_is_told_to_resume(client, plane: Contro
     assert rest[-1][1] == "dropped"
     assert rest[-1][2]["last_event_id"] == rest[-2][0]
     assert len(rest) <= LISTENER_FRAMES_MAX + 2
-    assert order(rest[0][0]) > order(first[0])
+    assert position_of(rest[0][0]) > position_of(first[0])
     assert plane.live.listeners == 0
 
 

@@ -15,7 +15,7 @@ from amas.errors import FleetNotRunning
 ALONE = {
     "up", "run", "host", "serve", "model install", "model serve", "certs", "doctor", "plan", "restore", "seal rotate",
     "seal reencrypt", "login", "logout", "whoami", "audit verify", "quality verify", "policy check", "policy show",
-    "policy test", "monitoring write", "logs", "recover", "backups", "verify",
+    "policy test", "monitoring write", "monitoring check", "logs", "recover", "backups", "verify",
 }  # fmt: skip
 """What works without a fleet, or begins one."""
 COMMANDS = sorted(name for name in leaves() if name not in ALONE)

@@ -4,11 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from command_line import call
+
+from amas.cli import logs as module
+from amas.observe.logfiles import Follower
 
 
 @pytest.fixture
@@ -70,6 +74,58 @@ def test_people_read_plain_lines_in_a_pipe_and_head_ends_it(home: Path) -> None:
     piped = f"{sys.executable} -m amas logs -n 20000 --home {home} | head -n 1"
     done = subprocess.run(["bash", "-c", piped], capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout.count("\n"), done.stderr) == (1, "")
+
+
+def test_what_is_written_while_the_last_lines_are_read_is_not_lost(tmp_path: Path) -> None:
+    """The look that ends the reading has lines, too: nothing but a look that finds none is without."""
+    path = tmp_path / "logs" / "host-1.jsonl"
+    path.parent.mkdir()
+
+    def write(n: int, at: str) -> None:
+        with path.open("a") as file:
+            file.write(json.dumps({"agent_id": "a-1", "n": n, "at": at}) + "\n")
+
+    write(1, "2020-01-01T00:00:00.000000Z")
+
+    class Busy(Follower):
+        looks = 0
+
+        def new_lines(self) -> Iterator[bytes]:
+            yield from list(super().new_lines())
+            self.looks += 1
+            write(self.looks + 1, "9999-01-01T00:00:00.000000Z")
+
+    follower = Busy(path.parent)
+    follower.begin(since="")
+    recent, seen = module._recent(follower, lambda _: True, most=50)
+    then = [json.loads(line)["n"] for line in follower.new_lines()]
+    told = [line["n"] for line in recent] + then
+    assert (told, seen) == (list(range(1, len(told) + 1)), {"a-1"})
+    assert follower.looks > 2, "one look had old lines, one new ones"
+
+
+def test_a_follower_hears_that_nothing_runs_and_gets_each_line_once_over_rotation_and_restarts(home: Path) -> None:
+    """Two hosts' worth of processes, one after the other, write into a file that is rotated every few lines."""
+    command = [sys.executable, "-u", "-m", "amas", "logs", "-f", "w-1", "--json", "-n", "1", "--home", str(home)]
+    writer = "import sys; from amas.observe.logfiles import LogFile; from pathlib import Path; import json\n"
+    writer += "log = LogFile(Path(sys.argv[1]), bytes_max=300)\n"
+    writer += "for n in range(*map(int, sys.argv[2:])):\n"
+    writer += (
+        "    log.msg(json.dumps({'agent_id': 'w-1', 'n': n, 'message': 'x' * 40, 'at': f'2030-01-01T00:00:{n:06d}Z'}).encode())\n"
+    )
+    path = str(home / "logs" / "host-1.jsonl")
+    subprocess.run([sys.executable, "-c", writer, path, "0", "1"], check=True, timeout=60)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as following:
+        try:
+            assert following.stdout is not None and following.stderr is not None
+            seen = [json.loads(following.stdout.readline())["n"]]
+            assert "no fleet runs in" in following.stderr.readline()
+            for first, last in ((1, 150), (150, 300)):
+                subprocess.run([sys.executable, "-c", writer, path, str(first), str(last)], check=True, timeout=60)
+            seen += [json.loads(following.stdout.readline())["n"] for _ in range(299)]
+        finally:
+            following.kill()
+    assert sorted(seen) == list(range(300)) and len(list((home / "logs").glob("host-1.jsonl.*"))) > 30
 
 
 def test_what_cannot_be_asked_is_said_with_the_way_out(home: Path) -> None:

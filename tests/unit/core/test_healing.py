@@ -3,8 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amas.core.healing import BackOff, Isolate, Past, decide, pool_of, recent, stuck_limit_s, suspects, why_released
+from amas.core.healing import BackOff, Isolate, Past, decide, recent, stuck_limit_s, suspects, why_released
 from amas.model.healing import HealingSpec, Quarantine
+from amas.model.numbers import pool_named
 
 SPEC = HealingSpec(crashes=3, window_s=100.0, backoff_s=1.0, backoff_max_s=3.0)
 
@@ -75,4 +76,4 @@ def test_a_quarantine_ends_by_time_by_another_version_or_with_its_pool() -> None
 
 
 def test_an_agents_pool_is_its_name_without_the_number() -> None:
-    assert pool_of("code-reviewer-12") == "code-reviewer"
+    assert pool_named("code-reviewer-12") == "code-reviewer"

@@ -3,7 +3,7 @@
 import pytest
 
 from amas.errors import SettingInvalid
-from amas.server.events import order
+from amas.model.journal import position_of
 from amas.server.rate import WINDOW_S, Rate
 from amas.settings import ServerSettings
 
@@ -39,4 +39,4 @@ def test_a_rate_needs_two_looks_a_second_apart_and_forgets() -> None:
 
 
 def test_entries_sort_by_number_and_not_by_letter() -> None:
-    assert sorted(["10-0", "9-10", "9-9"], key=order) == ["9-9", "9-10", "10-0"]
+    assert sorted(["10-0", "9-10", "9-9"], key=position_of) == ["9-9", "9-10", "10-0"]

@@ -120,6 +120,18 @@ async def test_what_others_change_leaves_an_answer_to_its_age(site: Site) -> Non
     assert await site.body(caller("ann")) == "0 for all at "
 
 
+async def test_a_submission_makes_the_figures_anew_and_no_list(site: Site) -> None:
+    async def seen() -> list[str]:
+        answers = [await site.ask(caller("ann"), path=path) for path in ("/api/metrics", "/api/pools", "/api/tasks")]
+        return [body.decode()[0] for _, body, _ in answers]
+
+    assert await seen() == ["0", "0", "0"]
+    await site.ask(caller("ann"), "POST", path="/api/tasks/batch")
+    assert await seen() == ["1", "0", "0"]
+    await site.ask(caller("ann"), "POST", path="/api/tasks/17/cancel")
+    assert await seen() == ["2", "2", "2"]
+
+
 async def test_a_question_that_is_posted_changes_nothing(site: Site) -> None:
     await site.body(caller())
     await site.ask(caller(), "POST", path="/api/tasks/outcomes")
@@ -199,10 +211,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 async def aged(site: Site, clock: Clock) -> Site:
-    """A site with an answer of more than half the age that it may get, whose next making is held up; by now the number is 1."""
+    """A site with an answer of nearly the age that it may get, whose next making is held up; by now the number is 1."""
     await site.body(caller("ann"))
     site.app.number += 1  # by somebody whom nobody here knows
-    clock.at_s += LONG_S * 0.6
+    clock.at_s += LONG_S * 0.8
     site.app.begun.clear()
     site.app.may_end.clear()
     return site

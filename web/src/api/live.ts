@@ -82,7 +82,18 @@ function poll(): () => void {
   };
 }
 
+/** The overview's document asks for them before its script is there; the stream can only begin after it. */
+async function first() {
+  try {
+    const figures = await answer(api.GET("/api/metrics"));
+    if (!live.figures) take(figures);
+  } catch {
+    // the stream tells what is wrong
+  }
+}
+
 function open(): () => void {
+  if (!live.figures) void first();
   let stop = () => source.close();
   const source = new EventSource("/api/live");
   source.addEventListener("figures", (event) => take(JSON.parse((event as MessageEvent<string>).data)));

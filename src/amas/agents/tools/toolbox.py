@@ -22,6 +22,7 @@ from amas.clock import monotonic_s
 from amas.errors import FleetError, ToolFailed, ToolRefused, ToolUnsure
 from amas.model.fleet import PoolSpec
 from amas.model.meant import did_you_mean
+from amas.model.numbers import pool_named
 from amas.model.policy import Decision, ToolCall, ToolGuard
 from amas.model.task import Json
 from amas.model.tools import ToolCard, ToolSpec, granted, names_of, use_step
@@ -72,7 +73,7 @@ class Toolbox:
 
     async def cards(self, context: Context) -> list[ToolCard]:
         """Return the tools that the agent's pool names; those of an MCP server that isn't there are missing."""
-        pool = self._pools.get(context.agent_id.rpartition("-")[0])
+        pool = self._pools.get(pool_named(context.agent_id))
         grants = pool.tools if pool else ()
         found: list[ToolCard] = []
         for name in dict.fromkeys(map(names_of, grants)):

@@ -18,7 +18,7 @@ from amas.engine.child import last_lines, log_size
 from amas.errors import AmasError, FleetNotRunning, PlatformError, StartFailed
 from amas.platforms.local.home import FleetState, Home
 from amas.platforms.local.request import Event, Report, StartRequest
-from amas.settings import HomeSettings
+from amas.settings import EngineSettings, HomeSettings
 
 START_MARGIN_S = 30.0
 """Beyond what the parts may take: the supervisor's own start, and stopping again what came up before something didn't."""
@@ -103,6 +103,11 @@ def fleet_state(home: Path) -> FleetState:
     if folder.supervisor_pid() is None or not folder.state_file.exists():
         raise FleetNotRunning(f"no fleet runs in {folder.folder}: start one with `amas up`")
     return folder.read_state()
+
+
+def engine_settings(state: FleetState) -> EngineSettings:
+    """Return the environment's settings for the engine, of which a running fleet says where it is."""
+    return msgspec.structs.replace(EngineSettings.read(), url=state.engine_url, cell=state.cell)
 
 
 def running_fleet(home: Path | None = None) -> FleetState:

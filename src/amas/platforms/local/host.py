@@ -23,13 +23,13 @@ from amas.model.goal import ROOT_CAPABILITY
 from amas.observe.logging import open_log
 from amas.observe.tracing import tracing_of
 from amas.orchestration.fleet_bus import FollowingBus
-from amas.platforms.local.control import fleet_state
+from amas.platforms.local.control import engine_settings, fleet_state
 from amas.platforms.local.cycles import look_seldom
 from amas.platforms.local.home import Home
 from amas.platforms.local.ready import on_stop, tell_ready
 from amas.platforms.local.secret import forget_message_secret, message_settings
-from amas.sealing import forget_keys, read_seal
-from amas.settings import ArtifactSettings, EngineSettings, HomeSettings, HostSettings, OrchestrationLimits
+from amas.sealing import Seal, forget_keys, read_seal
+from amas.settings import ArtifactSettings, HomeSettings, HostSettings, OrchestrationLimits
 
 
 def run_host(folder: Path | None, host_id: str, labels: Sequence[str] = ()) -> None:
@@ -61,6 +61,17 @@ def fleet_facts(spec: FleetSpec, home: Home) -> FleetSpec:
     return msgspec.structs.replace(spec, pools=pools)
 
 
+def host_home(home: Home, host_id: str, *, artifacts_url: str, payloads: Seal | None) -> HostHome:
+    """Return where a host's agents work and write, with a log of its own; its deliveries aren't signed."""
+    return HostHome(
+        home.workspaces,
+        ArtifactStore(artifacts_url, seal=payloads.artifacts if payloads else None),
+        open_log(home.logs / f"{host_id}.jsonl", level=OrchestrationLimits.read().log_level, host_id=host_id),
+        ArtifactSettings.read().payload_bytes,
+        payloads=payloads,
+    )
+
+
 async def _host(home: Home, host_id: str, labels: Mapping[str, str]) -> None:
     messages = message_settings(home)
     forget_message_secret()  # before an agent's module is imported
@@ -69,7 +80,7 @@ async def _host(home: Home, host_id: str, labels: Mapping[str, str]) -> None:
     forget_keys()
     state = fleet_state(home.folder)
     sys.path.append(str(Path(state.fleet_file).parent))  # agents' modules may stand beside the fleet file
-    settings = msgspec.structs.replace(EngineSettings.read(), url=state.engine_url, cell=state.cell)
+    settings = engine_settings(state)
     bus = FollowingBus(FleetSpec(name=state.cell, pools=()), messages, payloads)
 
     def prepare(fleet: FleetSpec) -> FleetSpec:
@@ -83,14 +94,7 @@ async def _host(home: Home, host_id: str, labels: Mapping[str, str]) -> None:
         (),
         engine=settings,
         settings=HostSettings.read(),
-        home=HostHome(
-            home.workspaces,
-            ArtifactStore(state.artifacts_url, seal=payloads.artifacts if payloads else None),
-            open_log(home.logs / f"{host_id}.jsonl", level=OrchestrationLimits.read().log_level, host_id=host_id),
-            ArtifactSettings.read().payload_bytes,
-            messages.secret,
-            payloads,
-        ),
+        home=host_home(home, host_id, artifacts_url=state.artifacts_url, payloads=payloads)._replace(secret=messages.secret),
         rng=random.Random(),  # noqa: S311  jitter, no secret
         bus=bus if messages.secret else None,
         labels=labels,

@@ -20,6 +20,7 @@ from amas.engine.inbox import Inboxes, Letter
 from amas.errors import AmasError, EngineError, StageIncomplete, StartFailed
 from amas.model.desired import Desired
 from amas.model.fleet import FleetSpec, PoolSpec
+from amas.model.numbers import pool_named
 from amas.platforms.local.control import fleet_state, run_fleet
 from amas.platforms.local.home import FleetState
 from amas.platforms.local.request import Event, Report, StartRequest
@@ -166,7 +167,7 @@ def lacks(desired: Desired, hosts: Collection[HostView], stage: int | None) -> L
         for card in host.about.pools:
             if card.pool in wanted:
                 wanted[card.pool] -= card.count
-        unwell += [agent_id for agent_id in host.figures.troubled if agent_id.rpartition("-")[0] in wanted]
+        unwell += [agent_id for agent_id in host.figures.troubled if pool_named(agent_id) in wanted]
     missing = {pool: count for pool, count in wanted.items() if count > 0}
     return Lacking(missing, tuple(sorted(unwell)), _whys(desired, hosts) if missing else {})
 
@@ -181,7 +182,7 @@ def _whys(desired: Desired, hosts: Collection[HostView]) -> dict[str, str]:
 def _in_hosts(hosts: Sequence[HostView]) -> set[str]:
     """Return the pools of which some host has agents, or still runs a task."""
     seated = {card.pool for host in hosts for card in host.about.pools}
-    return seated | {agent_id.rpartition("-")[0] for host in hosts for agent_id in host.running.values()}
+    return seated | {pool_named(agent_id) for host in hosts for agent_id in host.running.values()}
 
 
 def _name(number: int, pools: Sequence[PoolSpec]) -> str:

@@ -6,12 +6,13 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
-from amas.core.healing import pool_of, pools_down
+from amas.core.healing import pools_down
 from amas.engine.desired import Wish
 from amas.errors import AgentUnknown, LimitUnknown
 from amas.model.breaker import BreakerState, BreakerView
 from amas.model.desired import Desired
 from amas.model.healing import Quarantine
+from amas.model.numbers import pool_named
 from amas.server import intake
 from amas.server.contract import answers, encoded, takes
 from amas.server.healing_shapes import (
@@ -71,7 +72,7 @@ def _page(wanted: Desired, plane: ControlPlane) -> QuarantinePage:
     items = [
         QuarantineShape(
             agent_id=agent_id,
-            pool=pool_of(agent_id),
+            pool=pool_named(agent_id),
             by=held.by,
             why=held.why,
             at_ms=held.at_ms,
@@ -103,7 +104,7 @@ async def put_quarantine(agent_id: AgentId, request: Request, plane: Plane) -> R
     if not 0 <= new.for_s <= FOR_S_MAX:
         raise Refusal(Fault(detail=f"is {new.for_s:g}, but must be from 0 to {FOR_S_MAX:g} seconds", pointer="#/for_s"))
     pools = {pool.name for pool in (await plane.desired.read()).pools or plane.fleet.pools}
-    if pool_of(agent_id) not in pools or not _NUMBERED.search(agent_id):
+    if pool_named(agent_id) not in pools or not _NUMBERED.search(agent_id):
         raise AgentUnknown(f"this fleet declares no agent {agent_id!r}")
     now_ms = plane.engine.now_ms()
     until_ms = now_ms + round(new.for_s * 1000) if new.for_s else 0

@@ -7,11 +7,11 @@ that moment on (`engine/functions/63_kill.lua`); hosts are told to stop the atte
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from amas.core.healing import pool_of
 from amas.engine.desired import Wish
 from amas.errors import AgentUnknown
 from amas.model.desired import FLEET_KILLED, Desired, Kill
 from amas.model.meant import meant_or_known
+from amas.model.numbers import pool_named
 from amas.server import intake
 from amas.server.contract import answers, encoded, takes
 from amas.server.healing_shapes import KillPage, KillShape, NewKill
@@ -62,7 +62,7 @@ async def check_there(plane: ControlPlane, wanted: Desired, *, agent: str, pool:
     pools = {pool.name for pool in wanted.pools or plane.fleet.pools}
     if pool and pool not in pools:
         raise AgentUnknown(f"there is no pool {pool!r}{meant_or_known(pool, pools)}")
-    if agent and pool_of(agent) not in pools and not await plane.remote.registry.look([agent]):
+    if agent and pool_named(agent) not in pools and not await plane.remote.registry.look([agent]):
         raise AgentUnknown(f"neither the fleet's pools nor remote sessions have an agent {agent!r}")
 
 

@@ -8,12 +8,12 @@ from starlette.responses import Response, StreamingResponse
 
 from amas.errors import EngineUnreachable
 from amas.model.goal import Goal
+from amas.model.journal import position_of
 from amas.model.states import TaskState, WorkflowState
 from amas.orchestration.submission import check_takes_goals, submit_goal
 from amas.records.views import Cost, EventRecord, TaskEvent
 from amas.server import intake
 from amas.server.contract import answers, encoded, reference, refusals, takes
-from amas.server.events import order
 from amas.server.identity import Calling
 from amas.server.live import LISTENERS_MAX, stream
 from amas.server.lookups import workflow_detail, workflow_exists, workflow_shape
@@ -198,7 +198,7 @@ async def follow_workflow(workflow_id: WorkflowId, plane: Plane, after: After = 
     state, created_ms, finished_ms = await workflow_exists(plane, workflow_id)
     given = last_event_id or after
     ended = state.terminal
-    if ended and given and order(given)[0] >= finished_ms:
+    if ended and given and position_of(given)[0] >= finished_ms:
         return Response(status_code=204)
     _room(plane)
     return _streamed(plane, workflow_id, given or f"{max(0, created_ms - 1)}-0")
