@@ -32,7 +32,7 @@ leave() {
   [ -z "$SESSION" ] || curl --silent --request DELETE --header @<(echo "Authorization: Bearer $TOKEN") "$API/$SESSION" >&2
 }
 
-OPENED=$(jq -n --arg name "$NAME" '{agents: [{name: $name, capabilities: ["text.words"]}], take_over: true}' | say "")
+OPENED=$(jq -n --arg name "$NAME" '{agents: [{name: $name, capabilities: ["text.words"]}], take_over: true}' | say "") || { echo "not let in: $OPENED" >&2; exit 1; }
 SESSION=$(jq -r .session_id <<<"$OPENED")
 TOKEN=$(jq -r .token <<<"$OPENED")
 EVERY=$(jq -r .beat_every_s <<<"$OPENED")

@@ -3,9 +3,12 @@
 import asyncio
 from typing import Any
 
+import pytest
 from redis.exceptions import TimeoutError as AskedTooLong
 
 from amas.engine.address import make_pool
+from amas.engine.connection import Engine
+from amas.errors import EngineUnreachable
 
 MASTER = {"is_master": True, "is_sdown": False, "is_odown": False, "num-other-sentinels": 2, "ip": "10.0.0.7", "port": 6379}
 
@@ -38,3 +41,27 @@ async def test_a_silent_sentinel_is_kept_although_two_ask_at_once() -> None:
         stub.may_answer.set()
     assert await asyncio.gather(*asked) == [("10.0.0.7", 6379)] * 2
     assert pool.sentinel_manager.sentinels == [knowing, silent, third]
+
+
+@pytest.mark.parametrize(
+    ("reply", "why"),
+    [
+        (b"-NOAUTH Authentication required.\r\n", "the sentinels don't take the password"),
+        (b"-WRONGPASS invalid username-password pair or user is disabled.\r\n", "the sentinels don't take the password"),
+        (b"*0\r\n", "no sentinel names a primary"),
+        (b"\x15\x03\x03\x00\x02\x02\x28", "sentinels are spoken to without TLS"),
+    ],
+)
+async def test_a_sentinel_that_refuses_is_one_sentence(reply: bytes, why: str) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1000):
+            writer.write(reply * 3)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"redis+sentinel://:the-password@127.0.0.1:{server.sockets[0].getsockname()[1]}/main"
+        with pytest.raises(EngineUnreachable) as refused:
+            async with asyncio.timeout(60), Engine(url, cell="x") as engine:
+                await engine.read([("PING",)])
+    said = str(refused.value)
+    assert why in said and "the-password" not in said and "redis.asyncio" not in said

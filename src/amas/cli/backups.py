@@ -132,7 +132,7 @@ def restore(wanted: Wanted) -> None:
     if wanted.home is None:
         raise typer.BadParameter("say where the fleet is to be restored: a folder that doesn't exist yet", param_hint="--home")
     settings, home = BackupSettings.read(), home_at(wanted.home)
-    place = absolute(wanted.url or settings.url)
+    place = repository_url(wanted.url, _state(None))
     if EngineSettings.read().url:
         raise RestoreRefused(
             "AMAS_ENGINE_URL names a server of your own: a back-up is restored into a fleet with its own engine; unset it"
@@ -149,17 +149,16 @@ def restore(wanted: Wanted) -> None:
     fleet = manifest.fleet_file
     if "/" in fleet and not Path(fleet).exists():
         fleet = str(home.folder / FLEET)
-    command = f"amas up --home {home.folder} --fleet {fleet or 'FILE'}"
+    command = f"amas up --home {home.folder}" + (f" --fleet {fleet}" if fleet else "")
     if wanted.as_json:
         print_json({"backup": manifest.id, "home": str(home.folder), "fleet": fleet, "rows": rows, "go_on": command})
         return
     console().print(
-        f"restored [bold]{manifest.id}[/bold] of {moment(manifest.at_ms)} into {home.folder}: {rows.get('tasks', 0)} tasks, "
-        f"{rows.get('workflows', 0)} workflows, {manifest.artifacts} large values, {manifest.files} files"
+        f"restored [bold]{manifest.id}[/bold] of {moment(manifest.at_ms)} from {place} into {home.folder}: "
+        f"{rows.get('tasks', 0)} tasks, {rows.get('workflows', 0)} workflows, {manifest.artifacts} large values, "
+        f"{manifest.files} files"
     )
     console().print(f"[bold]{command}[/bold] goes on where it stood", soft_wrap=True)
-    if not fleet:
-        console().print("FILE: one that declares this fleet, which was applied over the API and stood in no file", soft_wrap=True)
 
 
 def _chosen(repository: Repository, wanted: Wanted) -> Manifest:
@@ -181,7 +180,7 @@ def _chosen(repository: Repository, wanted: Wanted) -> Manifest:
 
 
 def repository_url(given: str, state: FleetState | None) -> str:
-    """Return where the back-ups are: as given, as the running fleet says, or AMAS_BACKUP_URL."""
+    """Return where the back-ups are: as given, as the fleet that runs says (of a restore: in AMAS_HOME), or AMAS_BACKUP_URL."""
     declared = ""
     if not given and state is not None and (spec := asyncio.run(applied_fleet(state)).backup) is not None:
         declared = spec.to

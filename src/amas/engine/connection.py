@@ -53,10 +53,24 @@ _UNREACHABLE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], .
 Argument = str | bytes | int | float
 
 
+def _sentinels_words(text: str) -> str:
+    """Return in a sentence why no sentinel named a primary, where that is it: the driver's text shows its own objects."""
+    if "Protocol error" in text:
+        return "what answers as a sentinel doesn't speak its protocol: sentinels are spoken to without TLS"
+    if not text.startswith("No master found"):
+        return ""
+    if any(word in text for word in ("AuthenticationError", "NOAUTH", "WRONGPASS", "Authentication required")):
+        return "the sentinels don't take the password: the address must have the one that they want"
+    return "no sentinel names a primary of that name: look whether they run, and watch one that is called so"
+
+
 def translated(error: Exception, address: str) -> EngineError:
     """Return our error for one of the driver's."""
     text, engine = str(error), f"the engine at {address}"
-    if address.startswith(WITH_TLS) and (why := tls_words(error, trusted_by=TRUSTED_BY, shown_by=SHOWN_BY)):
+    why = tls_words(error, trusted_by=TRUSTED_BY, shown_by=SHOWN_BY) if address.startswith(WITH_TLS) else ""
+    if not why and "+sentinel" in address.partition(":")[0]:
+        why = _sentinels_words(text)
+    if why:
         return EngineUnreachable(f"{engine} can't be used: {why}")
     for kinds, said in _UNREACHABLE:
         if isinstance(error, kinds):

@@ -68,7 +68,7 @@ def public(networks: Sequence[IPv4Network | IPv6Network]) -> Reach:
         return is_public(address) or (named and allowed(address))
 
     return Reach(
-        allows, "no public address, and in none of the networks of AMAS_WEBHOOK_NETWORKS: the fleet's operator can add its"
+        allows, "no public address, and in none of the networks of AMAS_WEBHOOK_NETWORKS, where the fleet's operator can add it"
     )
 
 

@@ -14,7 +14,7 @@ import httpx
 import msgspec
 
 from amas.core.retry import Draw, pause_s
-from amas.errors import RemoteRefused, ReplyOverdue
+from amas.errors import RemoteRefused, ReplyOverdue, SettingInvalid
 
 PAUSE_MIN_S, PAUSE_MAX_S = 0.2, 15.0
 """Before something is said again: a restart of the control plane takes a second or two."""
@@ -52,6 +52,8 @@ class Wire:
 
     def __init__(self, url: str, token: str, *, draw: Draw) -> None:
         """`token`: who may register agents; the session's own, which comes with its registration, takes its place then."""
+        if not url.startswith(("http://", "https://")):
+            raise SettingInvalid(f"the fleet's address (AMAS_URL) is {url!r}, but must be one such as https://fleet.example")
         limits = httpx.Timeout(ANSWER_S, connect=CONNECT_S)
         self._client = httpx.AsyncClient(base_url=url, timeout=limits)
         self._token, self._draw = token, draw

@@ -88,6 +88,9 @@ def _good(said: Said, reference: str) -> dict[str, Any]:
             raise SecretUnreadable(reference, "Vault denies it: let the token's policy `read` this path, or renew the token")
         case 404:
             raise SecretUnreadable(reference, "Vault has no such secret: write it, or mend the path")
+        case 301 | 302 | 303 | 307 | 308:
+            why = f"Vault answers {said.status}, and a token follows nobody: set VAULT_ADDR to the address that it sends to"
+            raise SecretUnreadable(reference, why)
         case 503:
             raise SecretUnreadable(reference, "Vault is sealed or in maintenance: unseal it, then this goes on by itself")
         case status:

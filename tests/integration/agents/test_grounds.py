@@ -114,6 +114,14 @@ async def test_a_tenant_s_own_folder_is_worked_on_and_leads_nowhere_else(bench: 
         assert "requirements.txt" in ended.failure.message and SECRET not in str(ended)
 
 
+async def test_python_that_no_snapshot_takes_is_not_parsed_by_naming_it_directly(bench: Bench) -> None:
+    mine = project(own(bench))
+    (mine / "bomb.py").write_bytes(b"a\n" * 300_000)
+    async with bench.host(pools()):
+        ended = await tried(bench, "analytics.imports", {"root": str(mine), "paths": ["bomb.py"]})
+    assert ended.failure is not None and ended.failure.code == "input_unusable" and "bomb.py" in ended.failure.message
+
+
 async def test_publishing_takes_and_leaves_files_in_the_tenant_s_own_folders_alone(bench: Bench) -> None:
     mine, other = project(own(bench)), project(bench.folder / "somebody's project")
 

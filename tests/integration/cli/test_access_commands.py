@@ -132,3 +132,17 @@ def test_an_operator_s_day(run: Run, home: Path, tmp_path: Path) -> None:
     log.write_bytes(log.read_bytes().replace(b'"eve"', b'"ann"', 1))
     changed = run("audit", "verify", str(log))
     assert (changed.returncode, "was changed or put in" in changed.stderr) == (3, True)
+
+
+@pytest.mark.requirement("A15")
+def test_who_is_killed_is_seen_where_one_looks_first(run: Run) -> None:
+    assert run("kill", "--fleet", "--why", "it looks bad").returncode == 0
+    assert "it looks bad" in run("kill").stdout
+    assert "killed: the whole fleet" in run("status").stdout
+    checked = run("doctor")
+    assert (checked.returncode, "✗ agents  killed, until it is lifted: the whole fleet" in checked.stdout) == (3, True)
+    assert "nothing is killed" in run("kill", "--lift").stdout
+    assert "✓ agents  none quarantined" in run("doctor").stdout
+    made = run("keys", "create", "ci")
+    assert (len(made.stdout.split()), "it isn't shown again" in made.stderr) == (1, True)
+    assert run("ps", AMAS_TOKEN="amas_000000000000_wrong").stderr.startswith("amas: the key or token that was sent opens nothing")

@@ -12,6 +12,8 @@ from amas.errors import EngineError
 from amas.model.access import ApiKey
 from amas.server.identity import KeyRing
 
+PATIENCE_S = 60.0
+
 
 class Slow(ApiKeys):
     """Answers when it may, and counts who asks."""
@@ -47,7 +49,8 @@ def _kept(ring: KeyRing) -> Slow:
 async def _asked(ring: KeyRing, times: int) -> list[asyncio.Task[Mapping[str, ApiKey]]]:
     """Have so many requests ask, and return once the engine has been asked as often as it will be."""
     asking = [asyncio.create_task(ring.all()) for _ in range(times)]
-    await _kept(ring).begun.wait()
+    async with asyncio.timeout(PATIENCE_S):
+        await _kept(ring).begun.wait()
     await asyncio.sleep(0)
     return asking
 
@@ -68,7 +71,8 @@ async def test_keys_that_age_are_read_anew_while_nobody_waits(ring: KeyRing, mon
     _kept(ring).may_answer.clear()
     for _ in range(3):
         assert await ring.all() == {}
-    await _kept(ring).begun.wait()
+    async with asyncio.timeout(PATIENCE_S):
+        await _kept(ring).begun.wait()
     assert await ring.all() == {} and _kept(ring).asked == 2
     ring._read_s -= 2000.0
     waits = asyncio.create_task(ring.all())

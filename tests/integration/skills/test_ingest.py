@@ -107,3 +107,17 @@ def test_folders_stand_for_their_files_only_where_that_is_exact(tmp_path: Path) 
     assert cover(tmp_path, ["a/x.py", "a/y.py", "b/z.py", "b/c/w.py", "-d.py"]) == ["./-d.py", "a", "b/c", "b/z.py"]
     assert cover(tmp_path / "a", ["x.py", "y.py"]) == ["."]
     assert cover(tmp_path, ["a/x.py"]) == ["a/x.py"]
+
+
+@pytest.mark.parametrize(
+    "blob", [b"a\n" * 300_000, b"x = [" + b"1," * 300_000 + b"]", b"#" * (5 << 20)], ids=["statements", "a list", "a comment"]
+)
+def test_python_that_would_take_a_host_s_memory_to_parse_isn_t_taken(tmp_path: Path, store: ArtifactStore, blob: bytes) -> None:
+    """Two bytes of it become two kilobytes: a file of four MiB, four gigabytes."""
+    long = b"# a very long table, as generators write them\n" + b"TABLE = 'some words of prose, quite a lot of them'\n" * 12_000
+    source = make(tmp_path / "in", {"good.py": b"x = 1\n", "bomb.py": blob, "long.py": long})
+    found = ingest_folder(str(source), tmp_path / "out", store)
+    assert (found["python_files"], found["broken"]) == (2, [])
+    (skipped,) = found["skipped"]
+    assert skipped["path"] == "bomb.py" and skipped["reason"].startswith("no Python that people write")
+    assert not (tmp_path / "out" / "bomb.py").exists()

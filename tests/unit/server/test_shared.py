@@ -13,6 +13,7 @@ from amas.server.identity import Caller
 from amas.server.shared import Changes, Shared
 
 LONG_S = 3600.0
+PATIENCE_S = 60.0
 Answered = tuple[int, bytes, dict[bytes, bytes]]
 
 
@@ -220,6 +221,11 @@ async def aged(site: Site, clock: Clock) -> Site:
     return site
 
 
+async def _begun(site: Site) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        await site.app.begun.wait()
+
+
 async def _made(site: Site) -> None:
     site.app.may_end.set()
     await asyncio.gather(*site.around._renewing, return_exceptions=True)
@@ -227,7 +233,7 @@ async def _made(site: Site) -> None:
 
 async def test_an_answer_that_ages_is_made_anew_while_nobody_waits(aged: Site) -> None:
     assert [await aged.body(caller(name)) for name in ("ann", "bob")] == ["0 for all at "] * 2
-    await aged.app.begun.wait()
+    await _begun(aged)
     assert await aged.body(caller("cid")) == "0 for all at " and aged.app.asked == 2
     await _made(aged)
     assert [await aged.body(caller(name)) for name in ("ann", "bob")] == ["1 for all at "] * 2
@@ -236,7 +242,7 @@ async def test_an_answer_that_ages_is_made_anew_while_nobody_waits(aged: Site) -
 
 async def test_who_may_not_have_the_old_answer_waits_for_the_new_one(aged: Site, clock: Clock) -> None:
     await aged.body(caller("ann"))
-    await aged.app.begun.wait()
+    await _begun(aged)
     clock.at_s += LONG_S * 0.45
     waits = asyncio.create_task(aged.body(caller("bob")))
     await asyncio.sleep(0)
@@ -247,7 +253,7 @@ async def test_who_may_not_have_the_old_answer_waits_for_the_new_one(aged: Site,
 
 async def test_who_has_changed_something_gets_neither_the_old_nor_the_coming_answer(aged: Site) -> None:
     await aged.body(caller("ann"))
-    await aged.app.begun.wait()
+    await _begun(aged)
     await aged.ask(caller("bob"), "POST", path="/api/tasks")
     waits = asyncio.create_task(aged.body(caller("bob")))
     await asyncio.sleep(0)

@@ -7,6 +7,7 @@ Called by each agent of `skills/`; leads and reports read `findings_ref` back wi
 """
 
 import asyncio
+import os
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -160,7 +161,20 @@ def _scope_of(ctx: Context) -> Scope:
     scope = scope_of(ctx.input, own=ctx.own)
     if ctx.spec.tenant:
         check_links(scope.root)
+        _check_sources(scope.root)
     return scope
+
+
+def _check_sources(root: Path) -> None:
+    """Raise GiveUp for a Python file below a tenant's folder that no snapshot would take in."""
+    from amas.agents.skills.sources import PYTHON_SUFFIXES, SURELY_PARSEABLE_BYTES, TOO_DENSE, is_parseable
+
+    for at, _, names in os.walk(root):
+        for name in names:
+            path = Path(at, name)
+            large = name.endswith(PYTHON_SUFFIXES) and path.is_file() and path.stat().st_size > SURELY_PARSEABLE_BYTES
+            if large and not is_parseable(path.read_bytes()):
+                raise GiveUp(f"{path.relative_to(root)} is {TOO_DENSE}", code="input_unusable")
 
 
 async def specialist(ctx: Context, analyse: Callable[[Scope], Awaitable[Analysis]]) -> dict[str, Json]:

@@ -19,7 +19,7 @@ import msgspec
 from amas.agents.base import agent
 from amas.agents.context import Context
 from amas.agents.skills.project import configured_test_paths, project_facts
-from amas.agents.skills.sources import is_junk
+from amas.agents.skills.sources import PYTHON_SUFFIXES, TOO_DENSE, is_junk, is_parseable
 from amas.artifacts.store import ArtifactStore
 from amas.errors import GiveUp
 from amas.model.task import Json
@@ -141,6 +141,9 @@ def take_snapshot(source: Path, target: Path) -> Snapshot:
             continue
         if len(blob) > FILE_BYTES_MAX:
             skipped.append(Skipped(path, f"larger than {FILE_BYTES_MAX >> 20} MiB"))
+            continue
+        if path.endswith(PYTHON_SUFFIXES) and not is_parseable(blob):
+            skipped.append(Skipped(path, TOO_DENSE))
             continue
         taken += len(blob)
         if taken > FOLDER_BYTES_MAX:

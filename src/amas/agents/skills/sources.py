@@ -4,6 +4,7 @@ Called by the specialists that give files to tools. Must never write, nor follow
 """
 
 import os
+import re
 import tokenize
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
@@ -12,6 +13,13 @@ from amas.agents.skills.findings import Scope, Unread
 
 PYTHON_SUFFIXES = (".py", ".pyi")
 OUTSIDE = "lies outside the folder that is worked on"
+
+SURELY_PARSEABLE_BYTES = 256 << 10
+PYTHON_BYTES_MAX = 4 << 20
+PYTHON_WORDS_MAX = 250_000
+"""Words and signs of one Python file: parsing takes up to a kilobyte of memory for each, whichever they are."""
+TOO_DENSE = f"no Python that people write: over {PYTHON_BYTES_MAX >> 20} MiB, or over {PYTHON_WORDS_MAX} words and signs"
+_WORD = re.compile(rb"\w+|[^\w \t\r]")
 
 JUNK_FOLDERS = frozenset(
     (
@@ -26,6 +34,13 @@ JUNK_FOLDERS = frozenset(
 def is_junk(name: str) -> bool:
     """Return whether a folder of this name holds nothing that somebody wrote."""
     return name in JUNK_FOLDERS or name.endswith(".egg-info")
+
+
+def is_parseable(blob: bytes) -> bool:
+    """Return whether parsing this Python file can't take more memory than a host has to spare."""
+    if len(blob) <= SURELY_PARSEABLE_BYTES:
+        return True
+    return len(blob) <= PYTHON_BYTES_MAX and sum(1 for _ in _WORD.finditer(blob)) <= PYTHON_WORDS_MAX
 
 
 def usable(scope: Scope, suffixes: tuple[str, ...] = PYTHON_SUFFIXES) -> tuple[list[str], list[Unread]]:

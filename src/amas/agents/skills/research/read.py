@@ -27,8 +27,18 @@ if TYPE_CHECKING:
 
 DOCUMENT_BYTES_MAX = 64 * 2**20
 """A larger file is a data set or a film, not a document."""
+TEXT_BYTES_MAX = 16 * 2**20
+"""The same of what is nothing but text: ten times a thick book."""
 UNPACKED_BYTES_MAX = 512 * 2**20
 """What an Office file may unpack to: a bomb is far above, a book far below."""
+TREE_BYTES_MAX = 12 * 2**20
+"""What of that may be XML that is read as a tree, which takes many times as much memory."""
+STREAM_BYTES_MAX = 128 * 2**20
+"""The same of XML that is read piece by piece, as a table's is."""
+ELEMENTS_MAX = 100_000
+"""Of an HTML page, which is read as a tree."""
+BLOCKS_MAX = 100_000
+"""Pieces of text, and tables, that are read of one document."""
 NESTING_MAX = 200
 """Elements of HTML within one another: browsers give up at 512, and a cell is gone through once for each table around it."""
 ROWS_MAX = 2_000
@@ -69,6 +79,9 @@ _MARKUP = re.compile(r"\[([^\[\]]*)\]\([^()]*\)|[*_`]{1,3}(?=\S)|(?<=\S)[*_`]{1,
 """Links and emphasis of Markdown; no bracket within a link, or a row of opening ones would be gone through from each of them."""
 
 
+_GAP = re.compile(r"\n[ \t]*\n")
+
+
 class Unreadable(Exception):
     """A document that its reader can't make sense of; the message is for the report."""
 
@@ -98,6 +111,8 @@ def read_html(blob: bytes) -> Iterator[Block]:
     """Yield an HTML page's text by its block elements, scripts and navigation left out."""
     from bs4 import BeautifulSoup
 
+    if blob.count(b"<") > 2 * ELEMENTS_MAX:  # each is begun and ended
+        raise Unreadable(f"it has more than {ELEMENTS_MAX} elements")
     soup = BeautifulSoup(blob, "lxml")  # Python's own parser takes quadratic time for unclosed comments
     for junk in soup(["script", "style", "noscript", "template", "nav"]):
         junk.decompose()
@@ -163,7 +178,7 @@ def read_docx(blob: bytes) -> Iterator[Block]:
     from docx.table import Table as WordTable
 
     heading = ""
-    for item in Document(_unpackable(blob)).iter_inner_content():
+    for item in Document(_unpackable(blob, TREE_BYTES_MAX)).iter_inner_content():
         if isinstance(item, WordTable):
             yield Grid(_under(heading), [[one_line(cell.text) for cell in row.cells] for row in item.rows], heading)
         elif item.style is not None and (item.style.name or "").startswith(("Heading", "Title")):
@@ -176,7 +191,7 @@ def read_xlsx(blob: bytes) -> Iterator[Block]:
     """Yield each sheet's table, formulas as the values that were saved with them."""
     from openpyxl import load_workbook
 
-    book = load_workbook(_unpackable(blob), read_only=True, data_only=True)
+    book = load_workbook(_unpackable(blob, STREAM_BYTES_MAX), read_only=True, data_only=True)
     for sheet in book.worksheets:
         rows = islice(sheet.iter_rows(values_only=True), ROWS_MAX + 2)
         yield Grid(
@@ -190,7 +205,7 @@ def read_pptx(blob: bytes) -> Iterator[Block]:
     """Yield each slide's text, tables and notes."""
     from pptx import Presentation
 
-    for number, slide in enumerate(Presentation(_unpackable(blob)).slides, 1):
+    for number, slide in enumerate(Presentation(_unpackable(blob, TREE_BYTES_MAX)).slides, 1):
         title = one_line(slide.shapes.title.text) if slide.shapes.title is not None else ""
         for shape in _ungrouped(slide.shapes):
             if shape.has_table:
@@ -229,10 +244,14 @@ def read_document(path: str, blob: bytes) -> tuple[list[Passage], list[Table], s
     reader = READERS.get(PurePosixPath(path).suffix.lower())
     if reader is None:
         return [], [], f"its kind isn't read; these are: {', '.join(sorted(READERS))}"
-    if len(blob) > DOCUMENT_BYTES_MAX:
-        return [], [], f"it is larger than {DOCUMENT_BYTES_MAX // 2**20} MiB"
+    most = DOCUMENT_BYTES_MAX if reader in (read_pdf, read_docx, read_xlsx, read_pptx) else TEXT_BYTES_MAX
+    if len(blob) > most:
+        return [], [], f"it is larger than {most // 2**20} MiB"
     try:
-        passages, tables, cut = _assembled(path, list(reader(blob)))
+        blocks = list(islice(reader(blob), BLOCKS_MAX + 1))
+        passages, tables, cut = _assembled(path, blocks[:BLOCKS_MAX])
+        if len(blocks) > BLOCKS_MAX:
+            cut = f"only its first {BLOCKS_MAX} pieces were read"
     except Unreadable as error:
         return [], [], str(error)
     except Exception as error:  # noqa: BLE001 - foreign parsers on foreign files raise whatever they like
@@ -337,11 +356,15 @@ def _pieces(text: str) -> Iterator[str]:
 
 def _paragraphs(text: str) -> Iterable[tuple[int, str]]:
     """Yield a text's paragraphs with the line (from 1) on which each starts."""
-    line = 1
-    for piece in re.split(r"(\n[ \t]*\n)", text.replace("\r\n", "\n")):
+    text, line, start = text.replace("\r\n", "\n"), 1, 0
+    while start <= len(text):  # piece by piece: a text may be nothing but blank lines
+        gap = _GAP.search(text, start)
+        piece = text[start : gap.start() if gap else len(text)]
         if piece.strip():
             yield line + len(piece) - len(piece.lstrip("\n")), piece.strip()
-        line += piece.count("\n")
+        end = gap.end() if gap else len(text) + 1
+        line += text.count("\n", start, end)
+        start = end
 
 
 def _decoded(blob: bytes) -> str:
@@ -365,13 +388,22 @@ def _under(heading: str) -> str:
     return f"heading {heading!r}" if heading else "start"
 
 
-def _unpackable(blob: bytes) -> io.BytesIO:
-    """Return an Office file's bytes for its reader; Unreadable when it would unpack to too much."""
+def _may_be_xml(entry: zipfile.ZipInfo) -> bool:
+    """Return whether a reader may take a member for XML, which it can be by any name: pictures and films hardly pack at all."""
+    return entry.filename.lower().endswith((".xml", ".rels")) or entry.file_size > 4 * entry.compress_size
+
+
+def _unpackable(blob: bytes, xml_bytes_max: int) -> io.BytesIO:
+    """Return an Office file's bytes for its reader; Unreadable when it would unpack to too much, of XML or in all."""
     try:
         with zipfile.ZipFile(io.BytesIO(blob)) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
+            entries = archive.infolist()
+            size = sum(entry.file_size for entry in entries)  # no reader gets more of one than it says here
+            xml = sum(entry.file_size for entry in entries if _may_be_xml(entry))
     except zipfile.BadZipFile as error:
         raise Unreadable("it is damaged, or locked with a password") from error
     if size > UNPACKED_BYTES_MAX:
         raise Unreadable(f"it unpacks to more than {UNPACKED_BYTES_MAX // 2**20} MiB")
+    if xml > xml_bytes_max:
+        raise Unreadable(f"its XML unpacks to more than {xml_bytes_max // 2**20} MiB")
     return io.BytesIO(blob)
