@@ -185,6 +185,20 @@ async def test_workflows_end_when_their_time_is_up(queue: TaskQueue) -> None:
     assert figures.workflows_overdue == 3
 
 
+async def test_a_workflow_that_is_opened_again_has_its_time_anew(engine: Engine, queue: TaskQueue) -> None:
+    figures, now, workflows = Figures(), now_ms(), Workflows(engine)
+    workflow_id = await open_workflow(queue, Goal(text="x", deadline_s=60), at_ms=now - 61_000)
+    (task_id,) = await submit(queue, workflow_id=workflow_id)
+    deadlines = Deadlines(queue, figures, timeout_s=100)
+    await deadlines.run_once()
+    assert await state_of(queue, task_id) is TaskState.CANCELLED
+    await workflows.rerun(workflow_id, task_id)
+    for _ in range(2):
+        await deadlines.run_once()
+        assert await state_of(queue, task_id) is TaskState.QUEUED
+    assert figures.workflows_overdue == 1
+
+
 # recorder
 
 

@@ -3,6 +3,7 @@
 import pytest
 from tests.engine.cell import WHY, Cell, task
 
+from amas.engine.registry import AgentRegistry
 from amas.errors import ResetRefused, TaskUnknown, WorkflowUnknown
 from amas.model.blob import to_blob
 from amas.model.states import WorkflowState
@@ -149,6 +150,25 @@ async def test_a_task_that_starts_anew_spawns_others(cell: Cell) -> None:
     await do(cell, "c1b", "p")
     assert await cell.workflow_state("w") == "succeeded"
     await assert_sound(cell, "p", "c1", "c2", "c3", "c1b")
+
+
+async def test_what_runs_again_is_not_held_to_the_deadline_of_its_first_run(cell: Cell) -> None:
+    spec = to_blob(TaskSpec(capability="work", deadline_ms=cell.now + 1000))
+    await cell.submit(*(Submission(name, name, spec, 1, task(name, workflow_id="w").options) for name in "ab"), workflow="w")
+    (first,) = await do(cell, "a")
+    await do(cell, "b", well=False)
+    assert (first.again, first.spec.deadline_ms) == (False, cell.now + 1000)
+    cell.now += 100_000
+    assert await rerun(cell, "a") == 1
+    assert await cell.workflows.put_back(["b"], now_ms=cell.now) == {}
+    for name in "ab":
+        (again,) = await cell.claim(queues=[name])
+        handed = await AgentRegistry(cell.engine).handed("h1", [name])
+        assert handed == [again]
+        assert (again.again, again.attempt, again.spec.deadline_ms) == (True, 2, 0)
+    assert await cell.queue.give_back("h1", [("b", 2)], now_ms=cell.now) == {}
+    (retried,) = await cell.claim(queues=["b"])
+    assert (retried.again, retried.spec.deadline_ms) == (True, 0)
 
 
 async def test_a_parent_goes_through_its_code_again_when_its_sub_task_was(cell: Cell) -> None:

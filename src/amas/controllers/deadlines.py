@@ -1,7 +1,8 @@
 """The deadlines: a workflow that is older than its goal's deadline, or than the fleet's time-out, is ended as failed.
 
 It reads open workflows from the engine and not from the records, so that a database that is down lets nothing run forever. A
-workflow's deadline never changes, so each goal is read once.
+workflow that is opened again, by a re-run or out of the dead letters, has its time anew from then. What it was allowed never
+changes, so each goal is read once for each time.
 """
 
 from amas.controllers.figures import Figures
@@ -24,17 +25,15 @@ class Deadlines:
     def __init__(self, queue: TaskQueue, figures: Figures, *, timeout_s: float) -> None:
         """`timeout_s`: for workflows whose goal sets no deadline (ORCHESTRATION_WORKFLOW_TIMEOUT)."""
         self._queue, self._figures, self._timeout_s = queue, figures, timeout_s
-        self._due_ms: dict[str, int] = {}
+        self._due_ms: dict[tuple[str, int], int] = {}
+        """By workflow and when it was opened."""
 
     async def run_once(self) -> float:
         """End every open workflow that is overdue and return the seconds until the next sweep."""
         opened = await self._queue.open_workflows(limit=WORKFLOWS_MAX)
-        self._due_ms = {
-            workflow_id: self._due_ms.get(workflow_id) or await self._read_due_ms(workflow_id, at_ms)
-            for workflow_id, at_ms in opened.items()
-        }
+        self._due_ms = {opening: self._due_ms.get(opening) or await self._read_due_ms(*opening) for opening in opened.items()}
         now = self._queue.now_ms()
-        for workflow_id, due_ms in self._due_ms.items():
+        for (workflow_id, _), due_ms in self._due_ms.items():
             if due_ms <= now and await self._queue.end_workflow(workflow_id, WorkflowState.FAILED):
                 self._figures.workflows_overdue += 1
                 late_s = (now - due_ms) / 1000

@@ -211,7 +211,7 @@ class TaskQueue:
     async def claim(self, host_id: str, slots: Sequence[Slots], *, now_ms: int = SERVER_CLOCK) -> list[Claimed] | None:
         """Return tasks for free agents, each as a new attempt; None when the host holds no lease and must register anew."""
         answer = await self._engine.call("claim", now_ms, host_id, encode(slots))
-        return None if answer == b"lost" else _claimed.decode(answer)
+        return _claims(answer)
 
     async def exchange(self, host_id: str, said: Exchange, *, now_ms: int = SERVER_CLOCK) -> Exchanged:
         """Record outcomes and claim in one round trip and one flush of the log; return what was refused and what was claimed.
@@ -232,7 +232,7 @@ class TaskQueue:
             if outcomes:
                 refused += [(outcomes[index].id, why) for index, why in _refusals(next(answers)).items()]
         claimed = next(answers) if said.slots else _NOTHING_CLAIMED
-        return Exchanged(refused, None if claimed == b"lost" else _claimed.decode(claimed))
+        return Exchanged(refused, _claims(claimed))
 
     async def complete(
         self, host_id: str, batch: Sequence[Completion], *, spent: Sequence[Spent] = (), now_ms: int = SERVER_CLOCK
@@ -418,7 +418,7 @@ class TaskQueue:
         return {task_id: (tenant or b"").decode() for task_id, (state, tenant) in zip(task_ids, answers, strict=True) if state}
 
     async def open_workflows(self, *, limit: int) -> dict[str, int]:
-        """Return the oldest workflows that run: id -> when it opened, in ms."""
+        """Return the workflows that have run for longest: id -> when it was opened, for the last time, in ms."""
         (found,) = await self._engine.read([("ZRANGE", self._engine.key("open"), 0, limit - 1, "WITHSCORES")])
         return {found[i].decode(): int(float(found[i + 1])) for i in range(0, len(found), 2)}
 
@@ -483,6 +483,10 @@ def _flow(workflow_id: str, found: Sequence[bytes | None]) -> dict[str, Json]:
         "goal": _any.decode(found[9]) if found[9] else None,
         "failure": _failure.decode(found[11]) if found[11] else None,
     }
+
+
+def _claims(answer: bytes) -> list[Claimed] | None:
+    return None if answer == b"lost" else [each.in_time() for each in _claimed.decode(answer)]
 
 
 def _held(task_id: str, found: Mapping[str, bytes | None]) -> Held:

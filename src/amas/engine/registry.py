@@ -189,10 +189,10 @@ class AgentRegistry:
     async def handed(self, session_id: str, task_ids: Sequence[str]) -> list[Claimed]:
         """Return those of the tasks that a session runs, as they were handed to it: for one whose answer was lost."""
         found = await self._engine.read(
-            [("HMGET", self._engine.key("t", task_id), "s", "c", "b", "f", "S", "C", "G") for task_id in task_ids]
+            [("HMGET", self._engine.key("t", task_id), "s", "c", "b", "f", "S", "C", "G", "Y") for task_id in task_ids]
         )
         handed = []
-        for task_id, (state, claim, spec, failures, steps, children, generation) in zip(task_ids, found, strict=True):
+        for task_id, (state, claim, spec, failures, steps, children, generation, again) in zip(task_ids, found, strict=True):
             owner = _owner(claim)
             if state == b"running" and owner and owner.host_id == session_id:
                 handed.append(
@@ -204,7 +204,8 @@ class AgentRegistry:
                         bool(steps or children),
                         _spec.decode(spec),
                         int(generation or 0),
-                    )
+                        bool(again),
+                    ).in_time()
                 )
         return handed
 

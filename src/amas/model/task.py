@@ -133,6 +133,13 @@ class Claimed(msgspec.Struct, frozen=True, array_like=True, gc=False):
     spec: TaskSpec
     generation: int = 0
     """How often it was reset to start anew; the sub-tasks of each time are others."""
+    again: bool = False
+    """Whether it was reset, by a re-run or out of the dead letters."""
+
+    def in_time(self) -> "Claimed":
+        """Return it without the deadline of its first run if it runs again: its own time and its workflow's have begun anew."""
+        late = self.again and self.spec.deadline_ms
+        return msgspec.structs.replace(self, spec=msgspec.structs.replace(self.spec, deadline_ms=0)) if late else self
 
 
 class Failure(msgspec.Struct, frozen=True, array_like=True):

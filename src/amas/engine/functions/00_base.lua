@@ -13,7 +13,7 @@
 --                        compensates it, U its compensation is under way, B the answer to a signal
 --                        A which agents it would rather have, or not: 08_choices.lua
 --                        H the agents that it has crashed: 58_healing.lua
---                        Z cancelled because its workflow or its parent ended, G times it was reset to start anew,
+--                        Z cancelled because its workflow or its parent ended, Y it was reset, G times it was reset to start anew,
 --                        N nobody's: what spawned it has started anew
 --   P:d:<id>     list    tasks that wait on it; '^' before one that waits for the end, however it ends; '?' before one with a quorum
 --   P:c:<id>     list    sub-tasks that it spawned           P:s:<id>   hash   its journaled steps
@@ -36,7 +36,7 @@
 --   P:held       set     workflows of which nothing is claimed: paused, or ended with tasks still to be cancelled
 --   P:expiring   zset    tasks by the time when they fail unless they have ended
 --   P:chores     list    what calls have left to do, being too much for one: see chore()
---   P:open       zset    open workflows by creation
+--   P:open       zset    open workflows by when they were opened last
 --   P:hosts      zset    hosts by end of lease               P:h:<host> hash   what a host says of itself
 --   P:r:<host>   hash    task -> agent, what it runs         P:journal  stream every transition
 --   P:idem:<key> hash    first answer to an idempotency key  P:totals   hash   counters since the engine began

@@ -9,7 +9,7 @@ end
 
 -- claim: hand queued tasks to a host's free agents.
 --   caller: TaskQueue.claim.  ARGV: now, host, groups [[queues, agent ids (one for each free slot)]...]
---   returns one msgpack array of [id, attempt, agent, failures, resumed, spec, generation where it isn't 0], or 'lost' when the host holds no lease.
+--   returns one msgpack array of [id, attempt, agent, failures, resumed, spec, and of one that was reset: generation, true], or 'lost' when the host holds no lease.
 --   Keeps true: each task goes to one attempt, numbered one higher than the last.  cost: O(claimed * log queued + queues).
 local function claim(keys, args)
   begin(keys, args)
@@ -34,13 +34,13 @@ local function claim(keys, args)
       return false
     end
     if (v[5] or R.scoped) and not resources.admit(id, tonumber(score), v[5], pool) then return false end   -- parked
-    local attempt, packed_attempt, started, history, generation = '1', '\001', R.stamp, NEW, nil
+    local attempt, packed_attempt, started, history, again = '1', '\001', R.stamp, NEW, nil
     if v[2] then   -- not its first
       local last, _, _, first = claim_of(v[2])
-      local held = call('HMGET', name, 'f', 'S', 'C', 'G')
+      local held = call('HMGET', name, 'f', 'S', 'C', 'G', 'Y')
       attempt, packed_attempt, started = string.format('%d', last + 1), cmsgpack.pack(last + 1), first
       history = cmsgpack.pack(tonumber(held[1]) or 0, (held[2] or held[3]) and true or false)
-      generation = tonumber(held[4] or nil)
+      again = held[5] and cmsgpack.pack(tonumber(held[4]) or 0, true)
     end
     call('HSET', name, 's', 'running', 'c', attempt .. holder .. agent .. '\n' .. started)
     local words, n = packed_text(id) .. packed_attempt .. packed_text(agent), 2 * handed
@@ -48,8 +48,8 @@ local function claim(keys, args)
     running[n + 1], running[n + 2] = id, agent
     journal[n + 1], journal[n + 2] = '\147', words   -- pieces, joined once: strings joined before would be hashed and copied again
     n = 2 * n
-    out[n + 1], out[n + 2], out[n + 3] = generation and '\151' or '\150', words, history
-    out[n + 4] = generation and v[4] .. cmsgpack.pack(generation) or v[4]
+    out[n + 1], out[n + 2], out[n + 3] = again and '\152' or '\150', words, history
+    out[n + 4] = again and v[4] .. again or v[4]
     return true
   end
 

@@ -167,6 +167,7 @@ local function take_back(id)
     if task.W == 'signal' then call('ZREM', P .. ':expiring', id) end   -- its time begins when it is asked again
   end
   call('HDEL', key('t', id), 'r', 'e', 'z', 'f', 'l', 'Z', 'B', 'U', 'H')
+  call('HSET', key('t', id), 'Y', 1)
   task.s, task.f, task.l, task.B, task.U = 'waiting', 0, 0, nil, nil
   return task
 end
@@ -219,15 +220,14 @@ local function reset_compensation(node)
   effect(node.id, 'waiting')
 end
 
--- Open a workflow that has ended.
+-- Open a workflow that has ended; its time begins anew.
 local function reopen(id)
   local name = key('w', id)
-  local created, place = unpack(call('HMGET', name, 'c', 'admission'))
-  if place then admission.come_back(id) end
+  if call('HEXISTS', name, 'admission') == 1 then admission.come_back(id) end
   call('HSET', name, 's', 'running')
   call('HDEL', name, 'z', 'v', 'at')
   call('ZREM', P .. ':ended', id)
-  call('ZADD', P .. ':open', created, id)
+  call('ZADD', P .. ':open', R.now, id)
   if call('SREM', P .. ':held', id) == 1 then take_up(id, true) end
   R.wf_news[#R.wf_news + 1] = {id, 'running'}
 end
