@@ -1,6 +1,8 @@
 """Snapshots of real folders, good and bad."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,22 @@ def test_a_file_without_end_is_left_out_and_a_folder_without_end_is_refused(
     monkeypatch.setattr("amas.agents.skills.ingest.FOLDER_BYTES_MAX", 5)
     with pytest.raises(GiveUp, match="holds more than"):
         ingest_folder(str(source), tmp_path / "out", store)
+
+
+def test_folders_in_folders_in_folders_are_no_burden(tmp_path: Path, store: ArtifactStore) -> None:
+    """A few bytes make a tree deeper than any interpreter's stack, and names longer than a path may be."""
+    source = make(tmp_path / "in", {"a.py": b"1\n"})
+    dig = "import os\nfor _ in range(3000): os.mkdir('d'); os.chdir('d')\nopen('deep.py', 'w').close()"
+    subprocess.run([sys.executable, "-c", dig], cwd=source, check=True)
+    almost = source / "/".join(["e" * 200] * 20)[: 4070 - len(str(source))]
+    almost.mkdir(parents=True)
+    (almost / "f.py").write_bytes(b"3\n")
+    found = ingest_folder(str(source), tmp_path / ("out" * 40), store)
+    assert [row["path"] for row in store.get_json(found["files_ref"])] == ["a.py"]
+    assert [(each["path"][:3], each["reason"]) for each in found["skipped"]] == [
+        ("d/d", "the folder can't be read"), ("eee", "its path is too long"),
+    ]  # fmt: skip
+    subprocess.run(["rm", "-r", source / "d"], check=True)  # Python's own way of it is as deep as the folders
 
 
 def test_configured_test_paths_come_first(tmp_path: Path, store: ArtifactStore) -> None:

@@ -6,6 +6,7 @@ leave the folder. Called by the host. Must never write into the input folder, ru
 """
 
 import ast
+import errno
 import os
 import shutil
 import warnings
@@ -27,11 +28,16 @@ from amas.model.task import Json
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
+    Rules = list[tuple[str, GitIgnoreSpec]]
+    """What `.gitignore` files say, by the folder of each, the innermost last."""
+
 FILES_MAX = 100_000
 """A folder with more files is a home folder or a data set, not a code base."""
 
 FILE_BYTES_MAX = 256 << 20
 """A larger file is data, and would be read into memory as a whole; a sparse one costs nothing to make."""
+RULES_CHARS_MAX = 1 << 20
+"""Of a `.gitignore`; what comes after isn't read."""
 FOLDER_BYTES_MAX = 4 << 30
 """What the files of a folder may come to, since the host keeps a copy."""
 
@@ -127,7 +133,7 @@ def take_snapshot(source: Path, target: Path) -> Snapshot:
     skipped: list[Skipped] = []
     digest = sha256()
     taken = 0
-    for path in sorted(_walk(source, "", [] if _is_checkout(source) else None)):
+    for path in sorted(_walk(source, [] if _is_checkout(source) else None)):
         if len(files) >= FILES_MAX:
             raise GiveUp(f"{source} holds more than {FILES_MAX} files: name a smaller folder", code="input_unusable")
         if reason := _unfit(source, path):
@@ -148,12 +154,25 @@ def take_snapshot(source: Path, target: Path) -> Snapshot:
         taken += len(blob)
         if taken > FOLDER_BYTES_MAX:
             raise GiveUp(f"{source} holds more than {FOLDER_BYTES_MAX >> 30} GiB: name a smaller folder", code="input_unusable")
-        (target / path).parent.mkdir(parents=True, exist_ok=True)
-        (target / path).write_bytes(blob)
+        if not _copy(blob, target / path):
+            skipped.append(Skipped(path, "its path is too long"))
+            continue
         digest.update(f"{path}\0{sha256(blob).hexdigest()}\n".encode())
         language = LANGUAGES.get(PurePosixPath(path).suffix.lower(), "other")
         files.append(SourceFile(path, len(blob), _lines(blob), language))
     return Snapshot(files=files, skipped=skipped, digest=digest.hexdigest())
+
+
+def _copy(blob: bytes, target: Path) -> bool:
+    """Write a file where it may be the first of its folder; return whether the system can have one of that name."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(blob)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
+    return True
 
 
 def _is_checkout(source: Path) -> bool:
@@ -161,34 +180,43 @@ def _is_checkout(source: Path) -> bool:
     return any((folder / ".git").exists() for folder in (source, *source.parents))
 
 
-def _walk(root: Path, below: str, ignored: "list[tuple[str, GitIgnoreSpec]] | None") -> Iterator[str]:
-    """Yield the files under `below` that nothing ignores; folders that are links are never entered, so there are no loops.
+def _walk(root: Path, ignored: "Rules | None") -> Iterator[str]:
+    """Yield the files below `root` that nothing ignores; folders that are links are never entered, so there are no loops.
 
     `ignored`: the `.gitignore` files above, by folder; None where they aren't asked.
     """
+    waiting = [("", ignored)]
+    while waiting:
+        below, above = waiting.pop()
+        try:
+            rules = above if above is None else [*above, *_own_rules(root, below)]
+            entries = list(os.scandir(root / below))
+        except OSError:
+            yield f"{below}/" if below else ""  # reported as skipped
+            continue
+        for entry in entries:
+            path = f"{below}/{entry.name}" if below else entry.name
+            folder = entry.is_dir(follow_symlinks=False)
+            if (folder and is_junk(entry.name)) or _is_ignored(f"{path}/" if folder else path, rules):
+                continue
+            if folder:
+                waiting.append((path, rules))
+            else:
+                yield path
+
+
+def _own_rules(root: Path, below: str) -> "Rules":
+    """Return what a folder's own `.gitignore` says, if it has one."""
     from pathspec import GitIgnoreSpec
 
-    rules = root / below / ".gitignore"
-    if ignored is not None and rules.is_file():
-        lines = rules.read_text(encoding="utf-8", errors="replace").splitlines()
-        ignored = [*ignored, (below, GitIgnoreSpec.from_lines(lines))]
-    try:
-        entries = list(os.scandir(root / below))
-    except OSError:
-        yield f"{below}/" if below else ""  # reported as skipped
-        return
-    for entry in entries:
-        path = f"{below}/{entry.name}" if below else entry.name
-        folder = entry.is_dir(follow_symlinks=False)
-        if (folder and is_junk(entry.name)) or _is_ignored(f"{path}/" if folder else path, ignored):
-            continue
-        if folder:
-            yield from _walk(root, path, ignored)
-        else:
-            yield path
+    file = root / below / ".gitignore"
+    if not file.is_file():
+        return []
+    with file.open(encoding="utf-8", errors="replace") as text:
+        return [(below, GitIgnoreSpec.from_lines(text.read(RULES_CHARS_MAX).splitlines()))]
 
 
-def _is_ignored(path: str, ignored: "list[tuple[str, GitIgnoreSpec]] | None") -> bool:
+def _is_ignored(path: str, ignored: "Rules | None") -> bool:
     """Return what the innermost `.gitignore` with an opinion says."""
     for below, spec in reversed(ignored or []):
         verdict = spec.check_file(path[len(below) + 1 :] if below else path).include
