@@ -15,6 +15,9 @@ from amas.cli.output import console, print_json
 from amas.errors import InputUnusable
 from amas.observe.monitoring import Scraping, files
 
+QUERY = "/api/v1/query"
+"""Of a Prometheus."""
+
 
 class Asked(NamedTuple):
     """What is to be written, and where."""
@@ -55,7 +58,7 @@ def check(url: str, *, as_json: bool) -> ExitCode:
 
     def has_data(expression: str) -> bool:
         try:
-            found = prometheus.get("/api/v1/query", query=expression)["data"]["result"]
+            found = prometheus.get(QUERY, query=expression)["data"]["result"]
             return any(each["value"][1] != "NaN" for each in found)
         except (KeyError, TypeError) as error:
             raise InputUnusable(f"what answers at {url} is no Prometheus") from error

@@ -199,7 +199,7 @@ def apply(paths: Sequence[Path], folder: Path | None, *, dry_run: bool, why: str
     for line in (*(f"warning: {sentence}" for sentence in found), *answer["told"]):
         console().print(harmless(line), markup=False, soft_wrap=True)
     if not dry_run:
-        console().print(f"revision {answer['revision']} runs")
+        console().print(harmless(f"revision {answer['revision']} runs"), markup=False)
 
 
 def refusals(folder: Path | None, *, limit: int, as_json: bool) -> None:

@@ -125,8 +125,8 @@ def arguments(command: Any, folder: Path) -> list[str]:
     given = []
     for each in command.params:
         if each.required:
-            kinds = {int: "1", float: "1", Path: str(folder / "file.yaml")}
-            text = kinds.get(each.bare_type, f"{MARK}-1")
+            kinds = {"int": "1", "float": "1", "path": str(folder / "file.yaml")}
+            text = kinds.get(each.type.name, f"{MARK}-1")
             given += [text] if each.param_type_name == "argument" else [each.opts[0], text]
     return given
 
