@@ -12,7 +12,7 @@ import typer
 
 from amas.cli.api import Api, home_at, quoted
 from amas.cli.exit import ExitCode
-from amas.cli.output import complain, console, moment, print_json
+from amas.cli.output import complain, console, harmless, moment, print_json
 from amas.cli.scaling import print_hosts
 from amas.cli.who import me
 from amas.clock import monotonic_s
@@ -232,5 +232,7 @@ def _progress(*, show: bool) -> Iterator[Any]:
     if not show:
         yield lambda _: None
         return
+    from rich.text import Text
+
     with console().status("waiting for the hosts") as line:
-        yield lambda waits_for: line.update(f"waiting: {waits_for}")
+        yield lambda waits_for: line.update(Text(f"waiting: {harmless(waits_for)}"))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from amas.cli.api import Api, Refused, elsewhere, home_at, quoted
 from amas.cli.exit import ExitCode
-from amas.cli.output import complain, console, print_json
+from amas.cli.output import complain, console, harmless, print_json
 from amas.clock import monotonic_s, now_ms
 from amas.errors import FleetNotRunning, InputUnusable
 from amas.platforms.local.home import Home
@@ -99,7 +99,9 @@ def _input(request: Request, api: Api, *, afar: bool) -> str:
 
     if request.as_json:
         return send(api, request.input)
-    with console().status(f"sending {request.input}", spinner="line"):
+    from rich.text import Text
+
+    with console().status(Text(f"sending {harmless(request.input)}"), spinner="line"):
         return send(api, request.input)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import typer
 
+from amas.cli import desired
 from amas.cli.exit import reported
 from amas.cli.main import app
 from amas.server.plane import ControlPlane
@@ -151,6 +152,7 @@ async def test_no_command_lets_what_others_wrote_steer_the_terminal(
     (tmp_path / "file.yaml").write_text("rules: []\n")
     monkeypatch.setenv("AMAS_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(desired, "WAIT_S", 0.0)  # no host ever does what is wanted
     shown, wrong = set(), []
 
     def walk() -> None:
