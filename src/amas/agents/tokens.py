@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from amas.agents.insist import insist
 from amas.clock import new_id, now_ms
 from amas.core.retry import Draw, pause_s
 from amas.engine.connection import Engine
+from amas.engine.insist import insist
 from amas.engine.tokens import AgentTokens
 from amas.errors import NotAllowed, RetryLater, SubmissionError
 from amas.model.token import AUDIENCE, AgentToken, TokenAnswer, TokenAsk

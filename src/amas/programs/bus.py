@@ -6,19 +6,19 @@ Who runs such a program can read the fleet's secret and so may send as any agent
 from typing import Any
 
 from amas.client import Fleet
+from amas.messages.bus import AgentCommunicationBus, Told
+from amas.messages.fleet_bus import fleet_bus
 from amas.model.fleet import FleetSpec
 from amas.model.message import Message, MessageType
 from amas.model.states import Priority
 from amas.model.task import Json
-from amas.orchestration.bus import AgentCommunicationBus, Told
-from amas.orchestration.fleet_bus import fleet_bus
 from amas.platforms.local.secret import message_settings
 from amas.programs.link import Link
 from amas.sealing import read_seal
 
 
 class CommunicationBus:
-    """The bus of the running fleet. What each method raises is said in `amas.orchestration.bus`."""
+    """The bus of the running fleet. What each method raises is said in `amas.messages.bus`."""
 
     def __init__(self, link: Link) -> None:
         self._link = link

@@ -20,12 +20,12 @@ from itertools import islice
 
 import msgspec
 
-from amas.agents.insist import insist
 from amas.clock import new_id
 from amas.engine.bell import Bell
 from amas.engine.coalesce import Coalescer
 from amas.engine.connection import Engine
 from amas.engine.inbox import RECEIVED_MAX, Delivery, Inboxes, posted
+from amas.engine.insist import insist
 
 POLL_S = 1.0
 """How often a receiver looks anyway: a bell may be lost with its connection, and another's claim may have ended."""
