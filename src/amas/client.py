@@ -252,7 +252,7 @@ class Fleet:
         program dies half-way, starting the same flow again under the same `idempotency_key` goes on with the same workflow.
         Another flow under it is an `IdempotencyConflict`. `deadline_s`: from now; 0 takes the fleet's workflow time-out.
         """
-        from amas.core.flow import check
+        from amas.core.flow_check import check
         from amas.orchestration.flow_start import Starter, StartOptions, start_flow
 
         built = flow if isinstance(flow, Flow) else flow.built()
