@@ -51,7 +51,7 @@ def labels_of(said: Sequence[str]) -> dict[str, str]:
 
 def fleet_facts(spec: FleetSpec, home: Home) -> FleetSpec:
     """Return the fleet with what its coordinator must know of it in the pool's options: capabilities, limits, playbooks."""
-    from amas.orchestration.coordinator import options_of
+    from amas.orchestration.planning import options_of
 
     facts = options_of(spec, deliverables=str(home.deliverables))
     pools = tuple(
