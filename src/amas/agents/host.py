@@ -41,7 +41,7 @@ from amas.artifacts.store import ArtifactStore
 from amas.artifacts.values import BYTES_MAX, LargeValues
 from amas.clock import monotonic_s
 from amas.core.authority import Hierarchy
-from amas.engine.bell import Bell
+from amas.engine.bell import Bell, came
 from amas.engine.breakers import Breakers
 from amas.engine.connection import Engine
 from amas.engine.desired import DesiredState
@@ -569,19 +569,12 @@ class Host:
         self._pump.claiming = False
         self._services.log.info("a host drains", event=events.HOST_DRAINING, running=len(self._pump.running))
         handlers = self._mail.drain(self._settings.drain_s) if self._mail else asyncio.sleep(0)
-        await asyncio.gather(self._until_idle(self._settings.drain_s), handlers)
+        await asyncio.gather(came(self._idle, self._settings.drain_s), handlers)
         if self._pump.stop_all(Stop.DRAINED):
-            await self._until_idle(STOP_GRACE_S * 2)
+            await came(self._idle, STOP_GRACE_S * 2)
         self._pump.close()
         await asyncio.wait((pump,), timeout=FLUSH_S)
         pump.cancel()
-
-    async def _until_idle(self, limit_s: float) -> None:
-        try:
-            async with asyncio.timeout(limit_s):
-                await self._idle.wait()
-        except TimeoutError:
-            pass
 
     async def _leave(self) -> None:
         """Give back what is left and end the lease."""

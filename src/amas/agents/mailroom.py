@@ -28,6 +28,7 @@ from amas.agents.mail import (
 )
 from amas.agents.traces import handling
 from amas.core.retry import Draw
+from amas.engine.bell import came
 from amas.engine.coalesce import Coalescer
 from amas.engine.insist import PAUSE_MAX_S, insist
 from amas.errors import EngineError
@@ -217,7 +218,7 @@ class Mailroom:
             for message in messages:
                 self._handling.add(reader)
                 try:
-                    await _until(idle, HOLD_S)
+                    await came(idle, HOLD_S)
                     await self._handle(seat, context, message)
                 finally:
                     self._handling.discard(reader)
@@ -248,11 +249,3 @@ class Mailroom:
             return
         with contextlib.suppress(EngineError):  # it comes again
             await self._acknowledge([message])
-
-
-async def _until(event: asyncio.Event, limit_s: float) -> None:
-    try:
-        async with asyncio.timeout(limit_s):
-            await event.wait()
-    except TimeoutError:
-        pass
