@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,10 +23,21 @@ def block(page: str, language: str, having: str) -> str:
     return str(found)
 
 
-def run(folder: Path, *command: str) -> str:
+def place(folder: Path) -> dict[str, Any]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "AMAS_HOME": str(folder / "home"), "PATH": path}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    return {"cwd": folder, "env": {**os.environ, "AMAS_HOME": str(folder / "home"), "PATH": path}, "text": True}
+
+
+def call(folder: Path, *command: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(command, **place(folder), capture_output=True, timeout=LIMIT_S, check=False)
+
+
+def started(folder: Path, *command: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(command, **place(folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def run(folder: Path, *command: str) -> str:
+    done = call(folder, *command)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -42,6 +54,38 @@ def test_its_tests_pass(shop: Path) -> None:
     (shop / "test_on_a_fleet.py").write_text(block(PAGE, "python", "def home("))
     told = run(shop, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", ".", ".")
     assert "2 passed" in told
+
+
+@pytest.fixture
+def opened(shop: Path) -> Iterator[Path]:
+    run(shop, "amas", "up", "--fleet", "./fleet.yaml", "--port", "0", "--metrics-port", "0")
+    yield shop
+    run(shop, "amas", "down")
+
+
+def test_a_task_is_submitted_and_waited_for(opened: Path) -> None:
+    (order,) = re.findall(r"^amas submit shop\.order '(.*?)'", PAGE, re.MULTILINE)
+    (paid,) = re.findall(r"^The order is `(.*)`, after two attempts", PAGE, re.MULTILINE)
+    assert json.loads(run(opened, "amas", "submit", "shop.order", order)) == json.loads(paid)
+    assert json.loads(run(opened, "amas", "submit", "shop.stock", "tea")) == 3
+    shown = json.loads(run(opened, "amas", "submit", "shop.stock", '"tea"', "--json"))
+    assert (shown["state"], shown["result"]) == ("succeeded", 3)
+    (line,) = run(opened, "amas", "logs", "cashier-*").splitlines()
+    assert "paid" in line and "cents=650" in line
+    given = call(opened, "sh", "-c", "echo '{\"cents\": 10001}' | amas submit shop.pay -")
+    assert (given.returncode, given.stdout) == (1, "")
+    assert "nobody may spend that much; `amas tasks " in given.stderr
+    unknown = call(opened, "amas", "submit", "shop.steal")
+    assert unknown.returncode == 2 and "shop.steal" in unknown.stderr
+
+
+def test_who_waits_for_a_task_hears_that_it_was_cancelled(opened: Path) -> None:
+    asked = ("amas", "submit", "shop.stock", "tea", "--delay", "600", "--key", "later")
+    with started(opened, *asked) as waiting:
+        task_id = run(opened, *asked, "--detach").strip()  # the same task, by its key
+        run(opened, "amas", "cancel", task_id)
+        _, told = waiting.communicate(timeout=LIMIT_S)
+    assert waiting.returncode == 4 and task_id in told
 
 
 @pytest.fixture

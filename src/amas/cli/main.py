@@ -29,6 +29,7 @@ from amas.cli.policy_commands import app as policy_app
 from amas.cli.rolling import app as rolling
 from amas.cli.seal_commands import seal
 from amas.cli.signin_commands import app as signin
+from amas.cli.submitting import app as submitting
 from amas.cli.tools_commands import app as tools
 from amas.cli.watching import alert_app, run_app, runbooks
 
@@ -568,6 +569,7 @@ def serve(home: HomeOption = None) -> None:
     run_control_plane(home)
 
 
+app.add_typer(submitting)
 app.add_typer(looking)
 app.add_typer(alert_app, name="alerts")
 app.command()(runbooks)
