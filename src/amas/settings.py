@@ -588,6 +588,7 @@ GROUPS: tuple[type[Settings], ...] = (
     SealSettings,
     ModelSettings,
     AlertSettings,
+    WebhookSettings,
     LogSettings,
     TracingSettings,
     HomeSettings,

@@ -1,7 +1,6 @@
 """Run-books on a real engine: followed by whoever leads, each step in the audit, and persons asked."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -43,13 +42,6 @@ WORKERS = PoolSpec(name="worker", agent="x:y", capabilities=("work",), replicas=
 def fleet_of(*books: RunBook) -> FleetSpec:
     spec = AlertsSpec(rules=tuple(rule for rule in DEFAULT_RULES if rule.name in {"HostIdle", "HostLost", "WorkLost"}))
     return FleetSpec(name="small", pools=(WORKERS,), hosts=1, alerts=spec, runbooks=books or tuple(SHIPPED.values()))
-
-
-@pytest.fixture
-async def records(engine: Engine, sqlite_url: str) -> AsyncIterator[Records]:
-    cell = engine.prefix.removeprefix("amas:{").removesuffix("}")
-    async with await Records.open(sqlite_url, cell=cell) as opened:
-        yield opened
 
 
 class Leader:

@@ -18,8 +18,8 @@ from amas.clock import new_id
 from amas.engine.connection import Engine
 from amas.errors import MessageForbidden, MessageRefused
 from amas.fleet.load import load_fleet
+from amas.messages.fleet_bus import fleet_bus
 from amas.model.message import Message, MessageType
-from amas.orchestration.fleet_bus import fleet_bus
 from amas.platforms.local.control import fleet_state
 from amas.platforms.local.home import Home
 from amas.platforms.local.secret import message_settings

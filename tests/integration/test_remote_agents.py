@@ -9,8 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from urllib.request import Request, urlopen
 import httpx
 import pytest
 from tests.fault.chaos_proxy import ChaosProxy
+from tests.waiting import until
 
 from amas.errors import GiveUp, RemoteRefused, RemoteTokenRefused, RetryLater, SubmissionError
 from amas.model.remote import RemoteAgent
@@ -144,13 +144,6 @@ def in_session(leader: int) -> list[int]:
             name, _, rest = path.read_text().rpartition(")")
             fields.append((int(name.split()[0]), *rest.split()))
     return [pid for pid, state, _, _, session, *_ in fields if state != "Z" and int(session) == leader]
-
-
-def until(condition: Callable[[], bool]) -> None:
-    limit_s = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < limit_s
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")

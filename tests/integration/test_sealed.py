@@ -22,10 +22,10 @@ from amas.engine.connection import Engine
 from amas.engine.journal import Journal
 from amas.engine.sealed import SealKeys
 from amas.errors import EngineUnconfirmed, SealKeyMissing
+from amas.messages.bus import AgentCommunicationBus
 from amas.model.fleet import FleetSpec
 from amas.model.message import MessageType
 from amas.model.states import WorkflowState
-from amas.orchestration.bus import AgentCommunicationBus
 from amas.platforms.local.home import FleetState, Home
 from amas.records import reseal as records_reseal
 from amas.records.database import Database

@@ -1,4 +1,4 @@
-"""The pages that say what words mean and where code lives say it once, and of what is there."""
+"""The pages that say what words mean and where code lives say it once, and of what is there; names of log events are used."""
 
 import re
 import tomllib
@@ -43,3 +43,9 @@ def test_packages_are_listed_as_they_import() -> None:
     listed = [name for line in listing[1].splitlines() for name in LISTED.findall(line) if name in rank]
     assert sorted(listed) == sorted(name for name in rank if not name.startswith("__"))
     assert [rank[name] for name in listed] == sorted(rank[name] for name in listed)
+
+
+def test_each_name_of_a_log_event_is_logged() -> None:
+    names = re.findall(r"^([A-Z_]+): Final", (SOURCE / "observe/events.py").read_text(), re.MULTILINE)
+    code = "".join(path.read_text() for path in SOURCE.rglob("*.py"))
+    assert [name for name in names if not re.search(rf"\bevents\.{name}\b", code)] == []

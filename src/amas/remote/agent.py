@@ -98,7 +98,7 @@ class Task:
     """One task, as its function gets it."""
 
     def __init__(self, handed: Handed, wire: Wire) -> None:
-        self._handed, self._wire = handed, wire
+        self._wire = wire
         self.id, self.attempt, self.capability = handed.task_id, handed.attempt, handed.capability
         self.input: Any = handed.input
         self.key, self.title, self.workflow_id, self.tenant = handed.key, handed.title, handed.workflow_id, handed.tenant

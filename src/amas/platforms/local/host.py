@@ -19,11 +19,11 @@ from amas.artifacts.store import ArtifactStore
 from amas.backup.key import forget_secret
 from amas.engine.connection import Engine
 from amas.errors import FleetError
+from amas.messages.fleet_bus import FollowingBus
 from amas.model.fleet import FleetSpec
 from amas.model.goal import ROOT_CAPABILITY
 from amas.observe.logging import open_log
 from amas.observe.tracing import tracing_of
-from amas.orchestration.fleet_bus import FollowingBus
 from amas.platforms.local.control import engine_settings, fleet_state
 from amas.platforms.local.cycles import look_seldom
 from amas.platforms.local.home import Home
@@ -52,7 +52,7 @@ def labels_of(said: Sequence[str]) -> dict[str, str]:
 
 def fleet_facts(spec: FleetSpec, home: Home) -> FleetSpec:
     """Return the fleet with what its coordinator must know of it in the pool's options: capabilities, limits, playbooks."""
-    from amas.orchestration.coordinator import options_of
+    from amas.orchestration.planning import options_of
 
     facts = options_of(spec, deliverables=str(home.deliverables))
     pools = tuple(

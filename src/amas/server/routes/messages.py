@@ -12,11 +12,11 @@ from starlette.responses import Response
 
 from amas.core.agents import why_no_agent
 from amas.errors import AgentUnknown, SettingInvalid
+from amas.messages.bus import AgentCommunicationBus, backlog_state
+from amas.messages.fleet_bus import OPERATOR
 from amas.model.message import MessageType
 from amas.model.remote import is_remote
 from amas.model.states import Priority
-from amas.orchestration.bus import AgentCommunicationBus, backlog_state
-from amas.orchestration.fleet_bus import OPERATOR
 from amas.server import intake
 from amas.server.contract import answers, encoded, takes
 from amas.server.message_shapes import (
