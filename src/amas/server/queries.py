@@ -35,7 +35,7 @@ _known: dict[tuple[str, ...], frozenset[str]] = {}
 
 def taken_by(route: APIRoute) -> frozenset[str]:
     """Return the names that a route's query may have."""
-    key = (route.path, *sorted(route.methods))
+    key = (route.path, *sorted(route.methods or ()))
     if key not in _known:
         _known[key] = frozenset(_taken(route.dependant))
     return _known[key]
