@@ -174,7 +174,8 @@ def test_a_message_in_the_hands_of_a_killed_host_comes_again(amas: Command) -> N
 def test_the_operator_asks_an_agent(amas: Command) -> None:
     assert said(amas, "messages", "ask", "helper-1", "4")["payload"]["double"] == 8
     nobody = amas("messages", "ask", "helper-9", "4")
-    assert (nobody.returncode, nobody.stderr) == (2, "amas: this fleet declares no agent 'helper-9'\n")
+    assert (nobody.returncode, nobody.stderr.count("\n")) == (2, 1)
+    assert nobody.stderr.startswith("amas: this fleet declares no agent 'helper-9': helper has ")
     assert amas("messages").stdout.startswith("the bus is ok; its inboxes hold")
 
 

@@ -16,6 +16,13 @@ def test_each_word_of_the_glossary_is_explained_once_in_its_place() -> None:
     assert words == sorted(set(words), key=str.lower)
 
 
+def test_nothing_is_named_by_a_number_that_only_its_author_can_look_up() -> None:
+    """Such as the numbers of requirements, which tests alone carry as their marks."""
+    numbered = re.compile(r"\b[NABMT]\d{1,2}\b")
+    files = [*SOURCE.rglob("*.py"), *SOURCE.rglob("*.lua"), *(ROOT / "fleets").iterdir(), *(ROOT / "playbooks").iterdir()]
+    assert [f"{file.name}: {found[0]}" for file in files if (found := numbered.search(file.read_text()))] == []
+
+
 def test_decisions_are_numbered_in_their_order() -> None:
     numbers = [int(number) for number in re.findall(r"^(\d+)\. \*\*", ARCHITECTURE, re.MULTILINE)]
     assert numbers == list(range(1, len(numbers) + 1))

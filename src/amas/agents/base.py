@@ -23,7 +23,7 @@ AgentFunction = AsyncFunction | BlockingFunction
 
 
 class BaseAgent(ABC):
-    """An addressable worker with an identity, a status and capabilities (B2)."""
+    """An addressable worker with an identity, a status and capabilities."""
 
     __slots__ = ("agent_id", "agent_type", "busy_s", "capabilities", "options", "status", "tasks_failed", "tasks_succeeded")
 

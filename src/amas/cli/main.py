@@ -30,6 +30,7 @@ from amas.cli.policy_commands import app as policy_app
 from amas.cli.rollout_commands import app as rolling
 from amas.cli.seal_commands import seal
 from amas.cli.signin_commands import app as signin
+from amas.cli.submit_commands import app as submitting
 from amas.cli.tool_commands import app as tools
 
 app = typer.Typer(
@@ -568,6 +569,7 @@ def serve(home: HomeOption = None) -> None:
     run_control_plane(home)
 
 
+app.add_typer(submitting)
 app.add_typer(looking)
 app.add_typer(alert_app, name="alerts")
 app.command()(runbooks)

@@ -1,4 +1,4 @@
-"""`CommunicationBus`: programs write to agents, and in agents' names (A3, A6).
+"""`CommunicationBus`: programs write to agents, and in agents' names.
 
 Who runs such a program can read the fleet's secret and so may send as any agent; the hierarchy's policy holds all the same.
 """

@@ -1,4 +1,4 @@
-"""`TaskDecomposer`: plain words in, the plan that would be carried out, without running it (A1, A6)."""
+"""`TaskDecomposer`: plain words in, the plan that would be carried out, without running it."""
 
 from pathlib import Path
 

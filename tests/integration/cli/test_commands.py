@@ -109,6 +109,9 @@ def test_a_task_shows_its_attempts_and_result(run: Command, task_id: str) -> Non
     for_people = run("tasks", task_id)
     assert for_people.returncode == 0
     assert "ledger-" in for_people.stdout
+    rows = dict(line.split(maxsplit=1) for line in for_people.stdout.splitlines() if line.count("  "))
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", rows["created"])
+    assert rows["cost"].startswith("agent_s=")
 
 
 def test_a_terminal_obeys_nothing_that_a_task_s_author_wrote(run: Command, task_id: str) -> None:

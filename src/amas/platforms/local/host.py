@@ -5,6 +5,7 @@ starts without agents, counts as ready when the engine knows it, and from then o
 """
 
 import asyncio
+import os
 import random
 import sys
 from collections.abc import Mapping, Sequence
@@ -86,6 +87,7 @@ async def _host(home: Home, host_id: str, labels: Mapping[str, str]) -> None:
     def prepare(fleet: FleetSpec) -> FleetSpec:
         if fleet.folder and fleet.folder not in sys.path:  # a fleet that was applied may come from another folder
             sys.path.append(fleet.folder)
+            os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH", ""), fleet.folder)))
         bus.follow(fleet)
         return fleet_facts(fleet, home)
 

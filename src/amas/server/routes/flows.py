@@ -1,4 +1,4 @@
-"""Workflows from flows: start one, send it signals, pause and go on, do a part again (B9)."""
+"""Workflows from flows: start one, send it signals, pause and go on, do a part again."""
 
 from functools import partial
 

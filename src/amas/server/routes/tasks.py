@@ -1,4 +1,4 @@
-"""Tasks: submit one or a batch, look, wait for the result, cancel (B9)."""
+"""Tasks: submit one or a batch, look, wait for the result, cancel."""
 
 import asyncio
 from typing import Annotated
