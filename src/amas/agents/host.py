@@ -533,6 +533,7 @@ class Host:
             tuple(sorted(self._healer.healing.copy())),
             {name: squad.memory.most_mb() for name, squad in self._squads.copy().items() if squad.memory},
             longest(list(self._pump.running.values()), self._keeper.loop_thread),
+            self._health.figures.told,
         )
 
     def _lose_lease(self, registration: int) -> None:
