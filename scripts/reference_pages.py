@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from amas import errors, settings
 from amas.server.problems import STATUS
-from amas.settings import Field, Settings
+from amas.variables import Field, Settings
 
 ROOT = Path(__file__).parents[1]
 SERVER = ROOT / "src" / "amas" / "server"
