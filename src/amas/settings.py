@@ -18,7 +18,7 @@ from amas.variables import Settings, Variable
 
 
 class OrchestrationLimits(Settings, frozen=True, kw_only=True):
-    """A11: limits of the hierarchy and its workflows. A fleet's own file may raise those that it names."""
+    """Limits of the hierarchy and its workflows. A fleet's own file may raise those that it names."""
 
     max_agents_per_pool: Annotated[int, Variable("ORCHESTRATION_MAX_AGENTS_PER_POOL", "agents", 1, 100_000)] = 5
     max_tasks_per_agent: Annotated[int, Variable("ORCHESTRATION_MAX_TASKS_PER_AGENT", "tasks at a time", 1, 10_000)] = 3
@@ -60,7 +60,7 @@ class HostSettings(Settings, frozen=True, kw_only=True):
     threads: Annotated[int, Variable("AMAS_THREADS", "threads", 1, 1024)] = 16
     """For blocking agents: most of them wait for a program or a disk, so more than cores."""
     breakers: Annotated[bool, Variable("ORCHESTRATION_ENABLE_CIRCUIT_BREAKER", meaning="true or false")] = True
-    """Whether agents' dependencies have breakers (A11); without them every use is let through and none is counted."""
+    """Whether agents' dependencies have breakers; without them every use is let through and none is counted."""
 
     def check(self) -> None:
         """Two beats may be lost."""
@@ -127,7 +127,7 @@ class QueueSettings(Settings, frozen=True, kw_only=True):
 
 
 class MessageSettings(Settings, frozen=True, kw_only=True):
-    """A11, and what goes with it: how long messages between agents live, and how many may wait for one agent."""
+    """How long messages between agents live, and how many may wait for one agent."""
 
     timeout_s: Annotated[float, Variable("ORCHESTRATION_MESSAGE_TIMEOUT", "seconds", 1, 86_400)] = 300.0
     """Nobody gets a message that is older."""
@@ -442,7 +442,7 @@ class WebhookSettings(Settings, frozen=True, kw_only=True):
 
 
 class LogSettings(Settings, frozen=True, kw_only=True):
-    """How large logs get and how long they stay (M6). The audit, which is the log of security, isn't among them: it stays."""
+    """How large logs get and how long they stay. The audit, which is the log of security, isn't among them: it stays."""
 
     file_mb: Annotated[int, Variable("AMAS_LOG_FILE_MB", "MiB", 1, 1024)] = 64
     """Then another file takes its place; at midnight UTC, too."""
@@ -462,7 +462,7 @@ class TracingSettings(Settings, frozen=True, kw_only=True):
     sampler: Annotated[str, Variable("OTEL_TRACES_SAMPLER", meaning="a sampler of OpenTelemetry's")] = ""
     """Empty: a request that belongs to a trace is kept as that is, of all others the share below."""
     ratio: Annotated[float, Variable("OTEL_TRACES_SAMPLER_ARG", "share of traces", 0, 1)] = 0.1
-    """M6: one goal in ten tells enough of all."""
+    """One goal in ten tells enough of all."""
 
 
 class HomeSettings(Settings, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.util import greenlet_spawn
@@ -22,9 +23,11 @@ from amas.model.journal import JournalEntry, ProgressNote, WorkflowOpening
 from amas.model.states import TaskState, WorkflowState
 from amas.model.task import Claimed, Completion, FailedAttempt, Failure, JournaledStep, RetryPolicy, Submission, TaskSpec
 from amas.records import database
+from amas.records import reseal as records_reseal
 from amas.records.lookup import of_tasks
 from amas.records.store import Records
-from amas.records.tables import metadata, tasks
+from amas.records.tables import metadata, steps, tasks
+from amas.sealing import Seal
 
 T0 = 1_800_000_000_000
 
@@ -477,3 +480,24 @@ async def test_what_runs_again_is_recorded_as_it_stands(fleet: Fleet, records: R
     assert (again.attempt, again.result) == (2, "new")
     assert (refused.state, refused.failure) == (TaskState.FAILED, Failure("refused", "Ada refused"))
     assert [attempt.state for attempt in await records.attempts(first)] == ["succeeded"] * 2
+
+
+async def test_a_rotation_reads_the_steps_of_open_tasks_page_by_page(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = bytes(range(32)), bytes(range(1, 33))
+    encode = msgspec.msgpack.encode
+    sealed, current = (encode(Seal([key]).value(encode("it"))) for key in (old, new))
+    names = [("t1", "a"), ("t1", "b"), ("t1", "c"), ("t2", "a"), ("t2", "b"), ("t3", "a")]
+    rows = [{"task_id": task, "name": name, "result": current if task == "t3" else sealed} for task, name in names]
+    async with records._database.writing() as connection:
+        await connection.execute(steps.insert(), rows)
+    read, looked = records_reseal._rows, list[int]()
+
+    async def counted(*given: Any) -> list[Any]:
+        found = await read(*given)
+        looked.append(len(found))
+        return found
+
+    monkeypatch.setattr(records_reseal, "PAGE", 2)
+    monkeypatch.setattr(records_reseal, "_rows", counted)
+    assert (await records.reseal(Seal([new, old]), held_since_ms=0)).held == 5
+    assert (max(looked), sum(looked)) == (2, len(rows))

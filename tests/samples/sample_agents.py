@@ -28,6 +28,14 @@ blocking = threading.Event()
 seen: ContextVar[str] = ContextVar("seen", default="nothing")
 
 
+def forget() -> None:
+    """Begin anew, as each test does."""
+    begun.clear()
+    ended.clear()
+    release.clear()
+    healthy.clear()
+
+
 @agent("test.echo")
 async def echo(task: Context) -> Json:
     return {"echo": task.input, "results": task.results, "failures": sorted(task.failures), "agent": task.agent_id}

@@ -70,6 +70,13 @@ def test_every_a11_variable_is_read(field) -> None:
     assert getattr(OrchestrationLimits.read({field.variable.name: text}), field.name) == expected
 
 
+def test_every_group_is_checked_at_start() -> None:
+    from amas import settings
+
+    declared = {each for each in vars(settings).values() if isinstance(each, type) and settings.Settings in each.__bases__}
+    assert {group.__name__ for group in declared} == {group.__name__ for group in settings.GROUPS}
+
+
 def test_every_group_reads_an_empty_environment() -> None:
     assert set(read_all({})) == set(GROUPS)
 

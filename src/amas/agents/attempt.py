@@ -6,13 +6,13 @@ stopped: after `STOP_GRACE_S` the attempt is reported without it, and the slot s
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from concurrent.futures import Future
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from amas.agents.base import AgentFunction, BaseAgent, FunctionAgent
-from amas.agents.context import Context, Suspended, SyncContext
+from amas.agents.base import AsyncFunction, BaseAgent, BlockingFunction, FunctionAgent
+from amas.agents.context import Suspended, SyncContext
 from amas.agents.failures import Verdict, failed, verdict
 from amas.agents.task_context import Services, TaskContext
 from amas.agents.threads import DaemonThreads
@@ -29,6 +29,8 @@ from amas.model.healing import CRASHES, STUCK, Crash
 from amas.model.task import DEFAULT_RETRY, Claimed, Completion, FailedAttempt, Json
 from amas.observe import events
 from amas.observe.places import of_task, of_thread
+
+T = TypeVar("T")
 
 STOP_GRACE_S = 2.0
 """Seconds for an agent's own clean-up after it was stopped."""
@@ -69,15 +71,12 @@ class Seat:
     def take(self, agent: BaseAgent) -> None:
         """Let this object do the agent's next tasks."""
         self.agent = agent
-        self.blocking: AgentFunction | None = None
+        self.blocking: BlockingFunction | None = None
         """The function of an agent that needs a thread."""
-        self.work: Callable[[Context], Awaitable[Json]] = agent.process_task
+        self.work: AsyncFunction = agent.process_task
         """What an attempt awaits."""
         if isinstance(agent, FunctionAgent):
-            if agent.blocking:
-                self.blocking = agent.function
-            else:
-                self.work = agent.function  # type: ignore[assignment]
+            self.blocking, self.work = agent.blocking, agent.work or agent.process_task
 
 
 class Reception(Protocol):
@@ -287,10 +286,10 @@ class Attempt:
     async def _in_thread(self) -> Json:
         function = self.seat.blocking
         assert function is not None
-        self._job = self._threads.submit(function, SyncContext(self.context, self._call))  # type: ignore[arg-type]
+        self._job = self._threads.submit(function, SyncContext(self.context, self._call))
         return await asyncio.wrap_future(self._job)
 
-    def _call(self, work: Coroutine[Any, Any, Any]) -> Any:
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the loop for the agent's thread."""
         if self.context.stopping:
             work.close()

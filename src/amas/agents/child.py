@@ -13,7 +13,7 @@ import socket
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, TypeVar
 
 import msgspec
 
@@ -52,6 +52,8 @@ from amas.model.tools import ToolCard
 from amas.observe.logging import Log
 from amas.sealing import ArtifactSeal, PurposeKey
 from amas.secrets import give, with_secrets
+
+T = TypeVar("T")
 
 THREADS = 16
 """For plain functions as steps, of which one attempt rarely has several at a time."""
@@ -282,11 +284,10 @@ async def work(agent: BaseAgent, context: ChildContext) -> Json:
     if isinstance(agent, FunctionAgent) and agent.blocking:
         loop = asyncio.get_running_loop()
 
-        def call(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        def call(coroutine: Coroutine[Any, Any, T]) -> T:
             return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
 
-        function: Any = agent.function
-        return await loop.run_in_executor(DaemonThreads(1, name="agent"), function, SyncContext(context, call))
+        return await loop.run_in_executor(DaemonThreads(1, name="agent"), agent.blocking, SyncContext(context, call))
     return await agent.process_task(context)
 
 

@@ -40,9 +40,9 @@ class Hold:
     def __init__(self, why: str, slots: FreeSlots, reasons: dict[str, set[str]]) -> None:
         self._why, self._slots, self._reasons = why, slots, reasons
 
-    def withhold_all(self, agent_ids: Collection[str]) -> None:
+    def withhold(self, agent_ids: Collection[str]) -> None:
         """Give agents no tasks until they are restored, each by itself."""
-        self._slots.withhold_all(agent_ids)
+        self._slots.withhold(agent_ids)
         for agent_id in agent_ids:
             self._reasons[agent_id].add(self._why)
 
@@ -115,7 +115,7 @@ class Healer:
         self._past[agent_id] = [*self._counted(seat), Past(monotonic_s(), code, task_id)]
         if agent_id not in self.healing:
             self.healing.add(agent_id)
-            self._hold.withhold_all([agent_id])
+            self._hold.withhold([agent_id])
             self._due.put_nowait(seat)
         seat.agent.status = AgentStatus.HEALING
         self._log.warning("an agent crashed", event=events.AGENT_CRASHED, agent_id=agent_id, task_id=task_id, code=code)
@@ -258,7 +258,7 @@ class Healer:
                 self._release(agent_id, over)
 
     def _obey_one(self, agent_id: str, held: Quarantine) -> None:
-        self._ban.withhold_all([agent_id])
+        self._ban.withhold([agent_id])
         if agent_id not in self.quarantined:
             self._log.error(
                 "an agent is quarantined", event=events.AGENT_QUARANTINED, agent_id=agent_id, why=held.why, by=held.by

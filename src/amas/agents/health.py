@@ -52,7 +52,7 @@ class HealthWatch:
         """Withhold agents' slots until their checks say that they can work."""
         due = [seat for seat in seats if has_check(type(seat.agent)) and seat.agent.agent_id not in self._asked]
         if due:
-            self._slots.withhold_all([seat.agent.agent_id for seat in due])
+            self._slots.withhold([seat.agent.agent_id for seat in due])
             for seat in due:
                 self._rest(seat.agent.agent_id)
                 self._asked[seat.agent.agent_id] = seat

@@ -43,7 +43,7 @@ class Squad:
         kind = FunctionAgent if isinstance(found, AgentDefinition) else found
         self.early = found is not None and (takes_mail(found) or (kind is not None and has_check(kind)))
         """Whether its agents are made before they have a task."""
-        blocking = isinstance(found, AgentDefinition) and found.blocking
+        blocking = isinstance(found, AgentDefinition) and found.blocking is not None
         vertical = pool.isolation == "process" and pool.scaling and pool.scaling.vertical
         self.memory = ChildMemory() if vertical else None
         """What its children take, where their limit follows that."""

@@ -16,7 +16,6 @@ import msgspec
 
 from amas.agents.context import Context, Suspended
 from amas.agents.grounds import workspace_of
-from amas.agents.insist import insist
 from amas.agents.mail import Acknowledge, Carry, MailCall, Receive, Subscribe
 from amas.agents.progress import NOTE_CHARS_MAX, ProgressPost
 from amas.agents.threads import DaemonThreads
@@ -32,6 +31,7 @@ from amas.core.retry import Draw
 from amas.engine.breakers import Breakers
 from amas.engine.coalesce import Coalescer
 from amas.engine.graph import Owner
+from amas.engine.insist import insist
 from amas.engine.limits import Limits
 from amas.engine.queue import TaskQueue
 from amas.errors import AttemptStale, EngineError, LimitUnknown, NotAllowed, SubmissionError

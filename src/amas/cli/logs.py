@@ -184,6 +184,8 @@ def _shown(line: dict[str, Any]) -> "Text":
     message = said.pop("message", None) or said.pop("event", "")
     text.append(f" {message}")
     for name, value in said.items():
+        if value == "":  # such as the workflow of a task that belongs to none
+            continue
         text.append(f"  {name}=", style="dim")
         text.append(str(value))
     return text

@@ -14,23 +14,24 @@ import typer.core
 
 from amas.cli import backup_commands, complete
 from amas.cli.access_commands import app as access
+from amas.cli.alert_commands import alert_app, run_app, runbooks
+from amas.cli.desired_commands import app as operating
 from amas.cli.exit import reported
 from amas.cli.groups import BySection
 from amas.cli.groups import ShowFirst as _ShowFirst
 from amas.cli.healing_commands import app as healing
 from amas.cli.hook_commands import app as webhooks
-from amas.cli.local_model import model_app
-from amas.cli.looking import app as looking
-from amas.cli.observing import app as observing
-from amas.cli.operating import app as operating
+from amas.cli.look_commands import app as looking
+from amas.cli.model_commands import model_app
+from amas.cli.monitoring_commands import app as observing
 from amas.cli.options import HomeOption, Json, Watch
 from amas.cli.output import watched
 from amas.cli.policy_commands import app as policy_app
-from amas.cli.rolling import app as rolling
+from amas.cli.rollout_commands import app as rolling
 from amas.cli.seal_commands import seal
 from amas.cli.signin_commands import app as signin
-from amas.cli.tools_commands import app as tools
-from amas.cli.watching import alert_app, run_app, runbooks
+from amas.cli.submit_commands import app as submitting
+from amas.cli.tool_commands import app as tools
 
 app = typer.Typer(
     name="amas",
@@ -568,6 +569,7 @@ def serve(home: HomeOption = None) -> None:
     run_control_plane(home)
 
 
+app.add_typer(submitting)
 app.add_typer(looking)
 app.add_typer(alert_app, name="alerts")
 app.command()(runbooks)

@@ -67,7 +67,7 @@ class DeclaredTargets(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeclaredPace(msgspec.Struct, frozen=True, kw_only=True):
-    """How fast a pool grows or shrinks; what isn't said is as A9 has it."""
+    """How fast a pool grows or shrinks; what isn't said is as in `model.scaling`."""
 
     count: int | None = None
     percent: float | None = None
@@ -193,7 +193,7 @@ class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeclaredLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits of A11 that this fleet sets for itself; what isn't said is the environment's."""
+    """Limits of the hierarchy and its workflows that this fleet sets for itself; what isn't said is the environment's."""
 
     max_agents_per_pool: int | None = None
     max_tasks_per_agent: int | None = None

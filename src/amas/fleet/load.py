@@ -82,7 +82,7 @@ BACKUP_EVERY_MIN_S = 60.0
 """A back-up forks the engine; what is lost in less than a minute a snapshot isn't for."""
 
 _HOUR_S = 3600.0
-_OWN = {"quality_rounds", "replans_max", "max_queued"}  # limits that are none of A11's
+_OWN = {"quality_rounds", "replans_max", "max_queued"}  # limits that no ORCHESTRATION_ variable sets
 
 
 def blueprints() -> list[str]:

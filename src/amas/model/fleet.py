@@ -145,7 +145,7 @@ def pool_of(agent_id: str) -> str:
 
 
 class FleetLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """The limits of A11; the environment's ORCHESTRATION_* set the defaults and a fleet file may raise them."""
+    """Limits of the hierarchy; the environment's ORCHESTRATION_* set the defaults and a fleet file may raise them."""
 
     max_agents_per_pool: int = 5
     max_tasks_per_agent: int = 3

@@ -1,6 +1,6 @@
 """The names of metrics, letter for letter as dashboards and alerts know them. Labels come from closed sets, never an id.
 
-`orchestration_*` are the required names (A12); `amas_*` follow Prometheus's conventions: base units, `_total` for counters.
+`orchestration_*` are promised to dashboards; `amas_*` follow Prometheus's conventions: base units, `_total` for counters.
 """
 
 ACTIVE_WORKFLOWS = "orchestration_active_workflows"

@@ -5,7 +5,7 @@ has an agent's key can sign as that agent and as nobody else; who has the secret
 signed are the bytes that travel, with id, sender, recipient and both times in them, so none of it can be changed on the way.
 
 Whether an id was seen before is the engine's to know (`engine/functions/80_messages.lua`); here is only how old a message may be.
-Called by `orchestration/bus.py`. It never reads a clock.
+Called by `messages/bus.py`. It never reads a clock.
 """
 
 import hmac

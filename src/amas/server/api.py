@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from amas.agents.insist import insist
 from amas.controllers.figures import Figures
 from amas.controllers.kept import Kept
 from amas.engine.connection import Engine
+from amas.engine.insist import insist
 from amas.imports import uncollected
 from amas.model.fleet import FleetSpec
 from amas.platforms.local.control import fleet_state

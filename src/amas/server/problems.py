@@ -23,6 +23,7 @@ from amas import errors
 from amas.observe import events
 from amas.observe.logging import process_log
 from amas.server.meant import told
+from amas.server.patterns import in_words, words_of
 
 PROBLEM_TYPE = "urn:amas:problem:"
 MEDIA_TYPE = "application/problem+json"
@@ -169,13 +170,21 @@ def fault_of(error: msgspec.ValidationError, shape: Any = None, *, within: str =
     parts = [name or index for name, index in _PART.findall(place["path"])] if place else []
     if "..." in parts:  # msgspec doesn't say which key: the pointer names the object
         parts = parts[: parts.index("...")]
-    detail = told(_PLACE.sub("", text), shape, parts)
+    detail = in_words(told(_PLACE.sub("", text), shape, parts))
     return Fault(detail=detail, pointer="#" + within + "".join(f"/{part}" for part in parts))
 
 
 def _of_validation(error: RequestValidationError) -> Problem:
-    faults = tuple(Fault(detail=f"{one['msg']}: {one['loc'][-1]}", parameter=str(one["loc"][-1])) for one in error.errors()[:20])
+    faults = tuple(Fault(detail=_of_parameter(one), parameter=str(one["loc"][-1])) for one in error.errors()[:20])
     return problem(422, "request_invalid", "; ".join(fault.detail for fault in faults), errors=faults)
+
+
+def _of_parameter(found: Mapping[str, Any]) -> str:
+    """Return what is wrong with one parameter."""
+    name = found["loc"][-1]
+    if found["type"] == "string_pattern_mismatch":
+        return f"{name} {words_of(found['ctx']['pattern'])}, not {found['input']!r}"
+    return f"{found['msg']}: {name}"
 
 
 _HTTP_CODES = {404: "route_unknown", 405: "method_unknown"}

@@ -18,7 +18,7 @@ from amas.agents.traces import AttemptTrace, place_of
 from amas.artifacts.values import LargeValues
 from amas.core.conditions import holds
 from amas.core.retry import retry_delay_s
-from amas.engine.bell import Bell
+from amas.engine.bell import Bell, came
 from amas.engine.connection import Engine
 from amas.engine.queue import Slots, TaskQueue
 from amas.engine.registry import AgentRegistry
@@ -189,7 +189,7 @@ class RemoteDesk:
                     return RemoteWork(tasks=tasks, stop=stop)
                 if not claimed:
                     poll_s = POLL_S if self._bell.listening.is_set() else UNHEARD_POLL_S
-                    await _wait(news, min(left_s, poll_s))
+                    await came(news, min(left_s, poll_s))
                 if await gone():
                     return RemoteWork(tasks=[], stop=[])
 
@@ -205,7 +205,7 @@ class RemoteDesk:
                 left_s = until_s - loop.time()
                 if stop or left_s <= 0 or await gone():
                     return stop
-                await _wait(news, min(left_s, POLL_S))
+                await came(news, min(left_s, POLL_S))
 
     async def _look(self, room: Room) -> list[Claimed]:
         """Return what was handed out and never arrived, else new tasks."""
@@ -420,11 +420,3 @@ def _accept(refused: Mapping[int, str], task_id: str, attempt: int) -> None:
             raise TaskUnknown(f"there is no task {task_id!r}")
         case _:
             raise _stale(task_id, attempt)
-
-
-async def _wait(news: asyncio.Event, at_most_s: float) -> None:
-    try:
-        async with asyncio.timeout(at_most_s):
-            await news.wait()
-    except TimeoutError:
-        pass

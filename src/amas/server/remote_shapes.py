@@ -9,8 +9,8 @@ from amas.model.message import MessageType
 from amas.model.remote import RegisteredAgent
 from amas.model.states import Layer
 from amas.model.task import Json
-from amas.model.token import AUDIENCE
 from amas.server.message_shapes import AnswerSeconds, MessageShape
+from amas.server.patterns import AUDIENCE
 from amas.server.shapes import FailureShape, Given, Line, Name, Rank, Seconds
 
 AGENTS_MAX, TASKS_MAX = 1000, 100
@@ -176,7 +176,7 @@ class NewTokenWish(Given, frozen=True):
     """A wish for a token of the agent that runs a task."""
 
     attempt: Number
-    audience: Annotated[str, Meta(pattern=f"^({AUDIENCE})?$")] = ""
+    audience: Annotated[str, Meta(pattern=AUDIENCE)] = ""
     """The service that it is for, mostly by its address; empty for this API."""
 
 

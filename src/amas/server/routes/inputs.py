@@ -22,6 +22,7 @@ from amas.clock import new_id
 from amas.server.contract import answers, encoded, refusals, takes_bytes
 from amas.server.identity import Calling
 from amas.server.input_shapes import FILE_BYTES_MAX, FILES_MAX, INPUT_BYTES_MAX, KEPT_DAYS, InputBounds, NewInput
+from amas.server.patterns import INPUT_ID
 from amas.server.plane import TAKING, ControlPlane, Plane
 from amas.server.problems import Fault, Refusal
 
@@ -33,7 +34,7 @@ NAME_BYTES_MAX = 255
 PATH_CHARS_MAX = 1000
 _ODD = frozenset(map(chr, range(32))) | {"\\", "\x7f"}
 
-InputId = Annotated[str, InPath(pattern=r"^[0-9a-f-]{36}$", description="As it was made.")]
+InputId = Annotated[str, InPath(pattern=INPUT_ID, description="As it was made.")]
 File = Annotated[str, InPath(description="The file's name, with the folders that it is to be in.")]
 
 _NEW = NewInput(

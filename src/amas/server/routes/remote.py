@@ -11,12 +11,12 @@ from starlette.responses import Response
 
 from amas.engine.registry import ANYBODY, NOBODY, Terms
 from amas.errors import SettingInvalid
+from amas.messages.bus import AgentCommunicationBus
 from amas.model.access import Role
 from amas.model.journal import ProgressNote
 from amas.model.message import Message, MessageType
 from amas.model.remote import RegisteredAgent, RemoteAgent, agent_id_of
 from amas.model.states import AgentStatus, Layer, Priority
-from amas.orchestration.bus import AgentCommunicationBus
 from amas.orchestration.discovery import Discovery
 from amas.server import intake
 from amas.server.choosing import Labels, selector_of
