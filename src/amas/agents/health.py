@@ -16,7 +16,7 @@ from amas.observe import events
 from amas.observe.logging import Log
 
 CHECK_S = 5.0
-"""Seconds in which a check must answer (M7)."""
+"""Seconds in which a check must answer."""
 SPREAD = 0.2
 """The share of the interval by which agents are asked sooner, as chance has it, so that those who came together part."""
 PAUSE_MIN_S, PAUSE_MAX_S = 0.5, 60.0
