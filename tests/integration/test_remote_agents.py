@@ -21,7 +21,7 @@ import pytest
 from tests.fault.chaos_proxy import ChaosProxy
 from tests.waiting import until
 
-from amas.errors import GiveUp, RemoteRefused, RemoteTokenRefused, RetryLater, SubmissionError
+from amas.errors import GiveUp, RemoteRefused, RetryLater, SubmissionError
 from amas.model.remote import RemoteAgent
 from amas.model.states import AgentStatus
 from amas.platforms.local.control import fleet_state, start_fleet
@@ -303,37 +303,6 @@ async def test_an_agent_that_is_not_let_in_hears_why(url: str) -> None:
     with pytest.raises(RemoteRefused, match=r"name it under remote\.capabilities") as refused:
         await one.serve()
     assert refused.value.refusal == "capability_refused"
-
-
-async def test_a_token_that_opens_nothing_is_an_error_of_its_own(url: str) -> None:
-    one = Agent("stranger", url=url, token="expired")
-    one.can("test.afar")(lambda task: None)
-    with pytest.raises(
-        RemoteTokenRefused, match=r"doesn't take this agent's token \(AMAS_REMOTE_TOKEN\): .*mistyped, expired"
-    ) as refused:
-        await one.serve()
-    assert refused.value.refusal == "token_needed"
-
-
-@pytest.mark.parametrize(
-    "program",
-    [
-        pytest.param([sys.executable, "agent.py"], id="py"),
-        pytest.param(
-            ["bash", "agent.sh"],
-            id="sh",
-            marks=pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="curl or jq is missing"),
-        ),
-    ],
-)
-def test_an_example_that_is_not_let_in_says_why_in_one_line(url: str, program: list[str]) -> None:
-    told = {"AMAS_URL": url, "AMAS_REMOTE_TOKEN": "expired", "AGENT_NAME": "stranger"}
-    ended = subprocess.run(
-        program, cwd=EXAMPLES, env={**os.environ, **told}, capture_output=True, text=True, timeout=LIMIT_S, check=False
-    )
-    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1), ended.stderr
-    assert ended.stderr.startswith("remote.stranger isn't let in: ")
-    assert "mistyped, expired or revoked" in ended.stderr
 
 
 # -- what a program's registry knows

@@ -116,7 +116,7 @@ def _refuses_agents_that_cannot_work(run: Run) -> None:
     ):
         begun = run("rollout", "start", "greeter", "--version", "2", "--agent", agent)
         assert (begun.returncode, begun.stdout, begun.stderr.count("\n")) == (2, "", 1)
-        assert begun.stderr.startswith("amas: version 2 of 'greeter' can't be begun: agent: ") and why in begun.stderr
+        assert begun.stderr.startswith("amas: version 2 of 'greeter' can't be begun: agent ") and why in begun.stderr
     assert "nothing has been rolled out" in run("rollout", "status").stdout
 
 

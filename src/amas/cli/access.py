@@ -7,7 +7,7 @@ from typing import Any
 from amas.cli.api import Api, home_at, quoted
 from amas.cli.output import console, harmless, moment, print_json, remark
 from amas.cli.who import me
-from amas.errors import SettingInvalid
+from amas.errors import InputUnusable
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)([dh])")
 _DAYS = {"d": 1.0, "h": 1 / 24}
@@ -17,7 +17,7 @@ def create(name: str, folder: Path | None, *, said: dict[str, Any], expires: str
     """Make a key and print it."""
     span = _SPAN.fullmatch(expires)
     if span is None:
-        raise SettingInvalid(f"--expires is {expires!r}, but must be a number of days or hours, such as 90d or 12h")
+        raise InputUnusable(f"--expires is {expires!r}, but must be a number of days or hours, such as 90d or 12h")
     made = Api.of(home_at(folder)).post("/api/keys", {"name": name, **said, "expires_days": float(span[1]) * _DAYS[span[2]]})
     if as_json:
         print_json(made)

@@ -242,7 +242,7 @@ def _state(folder: Path | None) -> FleetState | None:
 @contextlib.contextmanager
 def _progress(verb: str, *, show: bool, total: int | None = None) -> Iterator[Callable[[str, int], None]]:
     """Show how far it is; `total`: bytes, where that is known."""
-    if not show:
+    if not (show and console().is_terminal):  # an empty line would be all that is left of it
         yield lambda _what, _size: None
         return
     from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TransferSpeedColumn

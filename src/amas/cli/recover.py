@@ -83,7 +83,7 @@ async def _opened(home: Home) -> "AsyncIterator[tuple[Engine, Records]]":
 
 @contextlib.contextmanager
 def _progress(*, show: bool) -> Iterator[Callable[[int, int], None]]:
-    if not show:
+    if not (show and console().is_terminal):  # an empty line would be all that is left of it
         yield lambda _done, _total: None
         return
     from rich.progress import Progress

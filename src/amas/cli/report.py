@@ -8,6 +8,7 @@ import typer
 
 from amas.cli.api import Api, home_at
 from amas.cli.output import console, print_json
+from amas.errors import InputUnusable
 from amas.fleet.declared import seconds
 
 if TYPE_CHECKING:
@@ -41,7 +42,10 @@ def report(folder: Path | None, *, since: str, output: Path | None, as_json: boo
     if not as_json:
         _print(page)
     if output is not None:
-        output.write_text(to_html(page), encoding="utf-8")
+        try:
+            output.write_text(to_html(page), encoding="utf-8")
+        except OSError as error:
+            raise InputUnusable(f"--output {output} can't be written: {error.strerror}") from error
         if not as_json:
             console().print(f"\nwritten to {output}")
 

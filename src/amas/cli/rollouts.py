@@ -40,7 +40,8 @@ def _check_agent(home: Home, name: str, wanted: dict[str, Any]) -> None:
         if pool.name == name:
             changed = {"agent": wanted["agent"] or pool.agent, "options": {**pool.options, **wanted["options"]}}
             for field, problem in pool_agent_problems(msgspec.structs.replace(pool, **changed)):
-                raise RolloutRefused(f"version {wanted['version']} of {name!r} can't be begun: {field}: {problem}")
+                why = problem if field == "agent" else f"{field}: {problem}"
+                raise RolloutRefused(f"version {wanted['version']} of {name!r} can't be begun: {why}")
 
 
 def act(pool: str, what: str, folder: Path | None, *, by: str, as_json: bool) -> None:

@@ -55,6 +55,8 @@ class Request(NamedTuple):
 def run(request: Request) -> None:
     """Have the goal met and print where the deliverable lies; exits with the code that says how it went."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends this command ends its goal, as Ctrl-C does
+    if not request.goal.strip():
+        raise InputUnusable("say what you want in plain words, such as: amas run 'Review the code' --input DIR")
     check_input(request.input)
     home = home_at(request.home)
     afar = bool(elsewhere(home))

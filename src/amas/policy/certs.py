@@ -36,7 +36,7 @@ def make_certificates(folder: Path, names: list[str]) -> None:
         client, client_key = _issue(authority, key, "amas client", [])
         _write(folder / "client.pem", _pem(client) + _pem_key(client_key))
     except (OSError, ValueError) as error:
-        raise SettingInvalid(f"certificates can't be made in {folder}: {error}") from error
+        raise SettingInvalid(f"certificates can't be made in {folder}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _authority(folder: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:

@@ -7,6 +7,7 @@ that moment on (`engine/functions/63_kill.lua`); hosts are told to stop the atte
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from amas.core.agents import why_no_agent
 from amas.engine.desired import Wish
 from amas.errors import AgentUnknown
 from amas.model.desired import FLEET_KILLED, Desired, Kill
@@ -51,6 +52,9 @@ async def post_kill(request: Request, plane: Plane) -> Response:
         if not new.why.strip():
             raise Refusal(Fault(detail="say why, for those who find it tomorrow", pointer="#/why"))
         await check_there(plane, wanted, agent=new.agent, pool=new.pool)
+        pools = wanted.pools or plane.fleet.pools
+        if new.agent and pool_named(new.agent) in {pool.name for pool in pools} and (unknown := why_no_agent(new.agent, pools)):
+            raise AgentUnknown(unknown)
         wishes = [Wish(f"kill:{named[0]}", Kill(by=new.by, why=new.why, at_ms=plane.engine.now_ms()))]
     what = ", ".join(named) or "all"
     await plane.desired.change(wishes, by=new.by, why=f"{what}: kill lifted" if new.lift else f"{what} killed: {new.why}")

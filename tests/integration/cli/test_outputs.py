@@ -1,4 +1,4 @@
-"""What a command does when nobody reads what it prints, or there is no room for it: its exit code, and no traceback."""
+"""What a command says and ends with where its words are wrong, nobody reads what it prints, or there is no room for it."""
 
 import os
 import subprocess
@@ -48,3 +48,21 @@ def test_without_any_output_a_command_does_its_work(tmp_path: Path) -> None:
         check=False,
     )
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("run", " "), 2, "say what you want in plain words"),
+        (("keys", "create", "ann", "--expires", "1y"), 2, "--expires is '1y', but must be a number of days or hours"),
+        (("audit", "verify", "/nowhere/audit.jsonl"), 3, "there is no log /nowhere/audit.jsonl"),
+        (("certs", "/proc/nowhere"), 3, "certificates can't be made in /proc/nowhere: No such file or directory"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, tuple) else "",
+)
+def test_what_is_typed_wrongly_is_one_sentence_without_numbers_of_errors(
+    words: tuple[str, ...], code: int, said: str, tmp_path: Path
+) -> None:
+    done = ended(words, subprocess.PIPE, tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1)
+    assert done.stderr.startswith(f"amas: {said}")
