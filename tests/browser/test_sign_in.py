@@ -47,6 +47,19 @@ async def test_whoever_has_the_key_gets_in_and_out_again(engine: Engine, tmp_pat
                 assert await page.evaluate("() => document.cookie + JSON.stringify(localStorage)") == "{}"
                 await page.get_by_role("button", name="Sign out").click()
                 await expect(key).to_be_visible()
+                made = await page.request.post(
+                    f"http://127.0.0.1:{port}/api/keys",
+                    data={"name": "acme-ci", "role": "operator", "tenant": "acme"},
+                    headers={"authorization": f"Bearer {TOKEN}"},
+                )
+                await page.goto(f"http://127.0.0.1:{port}/")
+                await key.fill((await made.json())["key"])
+                await page.get_by_role("button", name="Sign in").click()
+                await expect(
+                    page.get_by_role("heading", name="Goals", level=1)
+                ).to_be_visible()  # the fleet is none of its business
+                pages = page.get_by_role("navigation").get_by_role("link")
+                assert await pages.all_inner_texts() == ["Goals", "Tasks", "Queues", "Costs"]
                 await browser.close()
         finally:
             serving.cancel()

@@ -143,7 +143,7 @@ def operation(method: str, path: str, answer: type[T], given: Callable[P, object
 def about(method: str, path: str, answer: type[T], given: Callable[P, object]) -> Operation[Concatenate[str, P], T]:
     """Return an operation whose path names one thing."""
 
-    def make(name: str, *args: P.args, **kwargs: P.kwargs) -> Call[T]:
+    def make(name: str, /, *args: P.args, **kwargs: P.kwargs) -> Call[T]:
         return _call(method, _filled(path, name), answer, given(*args, **kwargs))
 
     return Operation(method, path, answer, make, given=given)
@@ -152,7 +152,7 @@ def about(method: str, path: str, answer: type[T], given: Callable[P, object]) -
 def about_two(method: str, path: str, answer: type[T], given: Callable[P, object]) -> Operation[Concatenate[str, str, P], T]:
     """Return an operation whose path names two things."""
 
-    def make(first: str, second: str, *args: P.args, **kwargs: P.kwargs) -> Call[T]:
+    def make(first: str, second: str, /, *args: P.args, **kwargs: P.kwargs) -> Call[T]:
         return _call(method, _filled(path, first, second), answer, given(*args, **kwargs))
 
     return Operation(method, path, answer, make, given=given)

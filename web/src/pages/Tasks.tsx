@@ -25,7 +25,7 @@ export function Tasks() {
   return (
     <>
       <Title>Tasks</Title>
-      <div className="row" role="group" aria-label="In which state">
+      <div className="row heading" role="group" aria-label="In which state">
         {([undefined, ...STATES] as const).map((one) => (
           <button key={one ?? "all"} type="button" className="quiet" aria-pressed={one === state} onClick={() => choose(one)}>
             {one ?? "all"}

@@ -1,5 +1,5 @@
 import { useEffect, useRef } from "react";
-import { Link, useLocation } from "wouter";
+import { Link, Redirect, useLocation } from "wouter";
 import { LOCAL, useSession, useSignOut } from "../api/session";
 import { toggle, useTheme } from "../lib/theme";
 import { Caught } from "../parts/Failed";
@@ -18,11 +18,14 @@ const PAGES = [
   ["/policies", "Policies"],
   ["/audit", "Audit"],
 ] as const;
+/** What shows a tenant's own; the others are about the fleet as a whole, which callers of a tenant may not look at. */
+const OF_TENANTS: readonly string[] = ["/goals", "/tasks", "/queues", "/costs"];
 
 export function Shell() {
   const session = useSession();
   const [here] = useLocation();
   const main = useMain(here);
+  const tenant = session?.tenant ?? "";
   return (
     <>
       <a className="skip" href="#main">
@@ -33,7 +36,7 @@ export function Shell() {
           amas
         </Link>
         <nav aria-label="Pages">
-          {PAGES.map(([to, name]) => (
+          {PAGES.filter(([to]) => !tenant || OF_TENANTS.includes(to)).map(([to, name]) => (
             <Link
               key={to}
               href={to}
@@ -52,9 +55,7 @@ export function Shell() {
         {session?.name === "" ? (
           <SignIn ways={session.sign_in} />
         ) : (
-          <Caught key={here}>
-            <Routes />
-          </Caught>
+          <Caught key={here}>{tenant && here === "/" ? <Redirect to="/goals" replace /> : <Routes />}</Caught>
         )}
       </main>
     </>

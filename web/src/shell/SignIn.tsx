@@ -5,6 +5,7 @@ import { Title } from "../parts/Title";
 
 export function SignIn({ ways }: { ways: string[] }) {
   const signIn = useSignIn();
+  const here = window.location.pathname + window.location.search; // where they come back to
   function submit(event: FormEvent<HTMLFormElement>) {
     event.preventDefault();
     signIn.mutate(String(new FormData(event.currentTarget).get("key")));
@@ -23,7 +24,7 @@ export function SignIn({ ways }: { ways: string[] }) {
           </button>
         </form>
       )}
-      {ways.includes("oidc") && <a href="/auth/login">Sign in with your organisation</a>}
+      {ways.includes("oidc") && <a href={`/auth/login?next=${encodeURIComponent(here)}`}>Sign in with your organisation</a>}
       <Refusal error={signIn.error} />
     </section>
   );
