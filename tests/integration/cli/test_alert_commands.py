@@ -94,6 +94,7 @@ def test_a_run_book_is_run_and_confirmed(run: Command) -> None:
     assert lines[0]["outcome"] == "host-1: cordon ordered"
     refused = run("runbook", "cancel", begun["id"])
     assert (refused.returncode, "there is nothing to cancel" in refused.stderr) == (2, True)
+    assert run("uncordon", "host-1").returncode == 0
 
 
 @pytest.mark.requirement("M11")
