@@ -1,18 +1,17 @@
 """Agents of a real fleet on two hosts write to each other: its secret, a killed host with mail in hand, refusals, commands."""
 
 import asyncio
-import json
 import os
 import re
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 import pytest
 from command import Command
+from tests.waiting import until
 
 from amas.clock import new_id
 from amas.engine.connection import Engine
@@ -82,61 +81,34 @@ QUICK = {"AMAS_MESSAGE_CLAIM_S": "6", "AMAS_BEAT_EVERY_S": "0.4"}
 @pytest.fixture(scope="module")
 def amas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
     """A command beside a fleet on two hosts."""
-    command = Command(tmp_path_factory.mktemp("talk"))
-    command.environment.update(QUICK)
+    command = Command(tmp_path_factory.mktemp("talk"), **QUICK)
     (command.folder / "talk_agents.py").write_text(AGENTS)
     (command.folder / "fleet.yaml").write_text(FLEET)
-    up = command("up", "--fleet", "./fleet.yaml")
-    assert up.returncode == 0, up.stderr
-    yield command
-    assert command("down").returncode == 0
-    assert command.left_running() == []
-
-
-def said(amas: Command, *arguments: str) -> Any:
-    done = amas(*arguments, "--json")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    with command.up("--fleet", "./fleet.yaml") as running:
+        yield running
 
 
 def home(amas: Command) -> Home:
-    return Home(amas.folder / "home")
-
-
-def rest(amas: Command, method: str, path: str, body: object = None) -> Any:
-    from urllib.request import Request
-
-    url = fleet_state(home(amas).folder).api_url + path
-    data = None if body is None else json.dumps(body).encode()
-    with urlopen(Request(url, data, {"Content-Type": "application/json"}, method=method), timeout=LIMIT_S) as answer:
-        return json.load(answer)
+    return Home(amas.home)
 
 
 def work(amas: Command, capability: str, value: object = None) -> str:
-    return str(rest(amas, "POST", "/api/tasks", {"capability": capability, "input": value})["id"])
+    return str(amas.api("POST", "/api/tasks", {"capability": capability, "input": value})["id"])
 
 
 def result(amas: Command, task_id: str) -> Any:
     def ended() -> Any:
-        task = rest(amas, "GET", f"/api/tasks/{task_id}")
+        task = amas.api("GET", f"/api/tasks/{task_id}")
         return task if task["state"] in ("succeeded", "failed") else None
 
     task = until(ended)
     assert task["state"] == "succeeded", task
-    return rest(amas, "GET", f"/api/tasks/{task_id}/result")["result"]
-
-
-def until(look: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + LIMIT_S
-    while not (found := look()):
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.02)
-    return found
+    return amas.api("GET", f"/api/tasks/{task_id}/result")["result"]
 
 
 def host_of(amas: Command, agent_id: str) -> str:
     def host() -> str:
-        (found,) = rest(amas, "GET", "/api/agents?pool=" + agent_id.removesuffix("-1"))["items"] or [{"host_id": ""}]
+        (found,) = amas.api("GET", "/api/agents?pool=" + agent_id.removesuffix("-1"))["items"] or [{"host_id": ""}]
         return str(found["host_id"])
 
     return str(until(host))  # agents are seated a moment after their hosts are up
@@ -162,17 +134,17 @@ def test_a_message_in_the_hands_of_a_killed_host_comes_again(amas: Command) -> N
     task_id = work(amas, "talk.hold")
     assert amas("messages", "send", "chief-1", '{"keep": true}').stdout == "sent to chief-1\n"
     pid = int(until(lambda: holding.exists() and holding.read_text()))
-    assert said(amas, "messages", "inbox", "chief-1") == {"agent_id": "chief-1", "held": 1, "state": "ok", "answers": 0}
+    assert amas.json("messages", "inbox", "chief-1") == {"agent_id": "chief-1", "held": 1, "state": "ok", "answers": 0}
     os.kill(pid, signal.SIGKILL)
     told = result(amas, task_id)
     assert told["payload"] == {"keep": True}
     assert told["deliveries"] == 2
     assert told["pid"] != pid
-    assert said(amas, "messages", "inbox", "chief-1")["held"] == 0
+    assert amas.json("messages", "inbox", "chief-1")["held"] == 0
 
 
 def test_the_operator_asks_an_agent(amas: Command) -> None:
-    assert said(amas, "messages", "ask", "helper-1", "4")["payload"]["double"] == 8
+    assert amas.json("messages", "ask", "helper-1", "4")["payload"]["double"] == 8
     nobody = amas("messages", "ask", "helper-9", "4")
     assert (nobody.returncode, nobody.stderr.count("\n")) == (2, 1)
     assert nobody.stderr.startswith("amas: this fleet declares no agent 'helper-9': helper has ")
@@ -200,13 +172,13 @@ def test_forged_replayed_and_forbidden_messages_are_refused_and_listed(amas: Com
                 await bus.send_message(sender_id="asker-1", recipient_id="chief-1", message_type=MessageType.QUALITY_APPROVAL)
 
     asyncio.run(misbehave())
-    listed = said(amas, "messages", "refused")["items"]
+    listed = amas.json("messages", "refused")["items"]
     assert [(one["why"], one["sender"]) for one in listed] == [
         ("forbidden", "asker-1"),
         ("replayed", "chief-1"),
         ("forged", "chief-1"),
     ]
-    assert rest(amas, "GET", "/api/messages/refused")["items"] == listed
+    assert amas.api("GET", "/api/messages/refused")["items"] == listed
     assert "forged" in amas("messages", "refused").stdout
     assert amas("messages", "dead").stdout == "no message is dead\n"
 
@@ -239,7 +211,7 @@ def test_a_fleet_that_starts_again_keeps_its_secret(tmp_path: Path) -> None:
         assert command("up", "--fleet", "./fleet.yaml").returncode == 0
         assert home(command).secret_file.read_text() == secret
         (command.folder / "holding").unlink(missing_ok=True)
-        assert said(command, "messages", "inbox", "chief-1")["held"] == 1  # signed before, and to be read
+        assert command.json("messages", "inbox", "chief-1")["held"] == 1  # signed before, and to be read
     finally:
         command("down")
     assert command.left_running() == []
@@ -253,7 +225,7 @@ def test_a_secret_from_outside_makes_no_file_and_stays_out_of_agents_hands(tmp_p
     try:
         assert command("up", "--fleet", "./fleet.yaml").returncode == 0
         assert not home(command).secret_file.exists()
-        assert said(command, "messages", "ask", "helper-1", "4")["payload"]["double"] == 8
+        assert command.json("messages", "ask", "helper-1", "4")["payload"]["double"] == 8
         assert result(command, work(command, "talk.peek")) == []
     finally:
         command("down")

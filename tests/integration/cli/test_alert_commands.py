@@ -84,16 +84,17 @@ def test_a_receiver_that_cannot_be_told_is_named(run: Command, receiver: Receive
 
 
 def test_a_run_book_is_run_and_confirmed(run: Command) -> None:
-    begun = run.json("runbook", "run", "take-out", "--subject", "host=host-9", "--why", "drill", "--by", "ada")
+    begun = run.json("runbook", "run", "take-out", "--subject", "host=host-1", "--why", "drill", "--by", "ada")
     asks = until(lambda: "waits for a person" in (shown := run("runbooks").stdout) and shown)
     assert begun["id"] in asks and "Take a host out" in asks
     assert run("runbook", "confirm", begun["id"], "--by", "bob").returncode == 0
     until(lambda: "succeeded" in run("runbook", "show", begun["id"]).stdout.splitlines()[0])
     lines = run.json("runbooks", "--audit")
     assert [line["what"] for line in reversed(lines)] == ["began", "asked", "confirmed", "started", "succeeded"]
-    assert lines[0]["outcome"] == "host-9: cordon ordered"
+    assert lines[0]["outcome"] == "host-1: cordon ordered"
     refused = run("runbook", "cancel", begun["id"])
     assert (refused.returncode, "there is nothing to cancel" in refused.stderr) == (2, True)
+    assert run("uncordon", "host-1").returncode == 0
 
 
 @pytest.mark.requirement("M11")

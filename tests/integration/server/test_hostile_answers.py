@@ -106,8 +106,8 @@ def commands(group: Any, said: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
 
 
 def arguments(command: Any, folder: Path) -> list[str]:
-    """Return what a command must be given."""
-    given = []
+    """Return what a command must be given, and that it is to wait for nothing: what is lied about may never end."""
+    given = ["--detach"] if any("--detach" in each.opts for each in command.params) else []
     for each in command.params:
         if each.required:
             kinds = {"int": "1", "float": "1", "path": str(folder / "file.yaml")}
