@@ -11,6 +11,7 @@ import asyncio
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from amas.clock import monotonic_s
