@@ -1,7 +1,8 @@
 """What SQLite finds at once it is asked for without a thread, and only as long as nobody waits for it."""
 
 import itertools
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,56 @@ async def test_a_glance_that_waited_for_the_disk_is_the_last_for_a_while(
     monkeypatch.setattr(databases, "LOOK_AWAY_S", 0.0)
     database._no_glance_before_s = 0.0
     assert [database.glance(number) for _ in range(2)] == [0, 0]
+
+
+class Asked:
+    """Finds the number, and counts how often it is asked."""
+
+    def __init__(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        self.times, self._meanwhile = 0, meanwhile
+
+    def __call__(self, connection: sa.Connection) -> int:
+        self.times += 1
+        found = number(connection)
+        self._meanwhile()
+        return found
+
+
+def write(path: Path, value: int) -> None:
+    """Write as another process does."""
+    with sqlite3.connect(path / "records.sqlite3") as connection:
+        connection.execute("UPDATE seen SET number = ?", [value])
+    connection.close()
+
+
+async def test_what_was_found_stands_until_somebody_writes(database: databases.Database, tmp_path: Path) -> None:
+    asked, other = Asked(), Asked()
+    assert [await database.look_again("it", asked) for _ in range(3)] == [0, 0, 0]
+    assert (await database.look_again("another", other), asked.times, other.times) == (0, 1, 1)
+    async with database.writing() as connection:
+        await connection.execute(sa.text("UPDATE seen SET number = 7"))
+        assert (await database.look_again("it", asked), asked.times) == (0, 1)
+    assert [await database.look_again("it", asked) for _ in range(2)] == [7, 7]
+    write(tmp_path, 8)
+    assert [await database.look_again("it", asked) for _ in range(2)] == [8, 8]
+    assert asked.times == 3
+
+
+async def test_what_was_being_found_at_a_write_is_not_kept(database: databases.Database, tmp_path: Path) -> None:
+    asked = Asked(lambda: write(tmp_path, asked.times))
+    assert [await database.look_again("it", asked) for _ in range(3)] == [0, 1, 2]
+
+
+async def test_nothing_is_kept_where_nobody_can_tell_what_was_written(
+    database: databases.Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked()
+    await database.look_again("it", asked)
+    monkeypatch.setattr(database, "_no_glance_before_s", float("inf"))
+    assert [await database.look_again("it", asked) for _ in range(2)] == [0, 0] and asked.times == 3
+    monkeypatch.setattr(database, "_no_glance_before_s", 0.0)
+    await database.look_again("it", asked)
+    write(tmp_path, 9)
+    assert database.glance(lambda connection: connection.exec_driver_sql("SELECT nothing")) is None
+    assert database._glances is not None and database._glances._connection is None  # the next one counts anew
+    assert [await database.look_again("it", asked) for _ in range(2)] == [9, 9] and asked.times == 5

@@ -1,5 +1,7 @@
 """API keys and browsers' sessions of one cell, as the engine keeps them (`functions/62_access.lua`): digests, never secrets."""
 
+from functools import lru_cache
+
 import msgspec
 
 from amas.clock import now_ms
@@ -7,7 +9,11 @@ from amas.engine.connection import Engine
 from amas.errors import AccessError, KeyUnknown
 from amas.model.access import ApiKey, WebSession, digest_of
 
-_key = msgspec.msgpack.Decoder(ApiKey)
+KEYS_MAX = 10_000
+"""As many as the engine keeps."""
+
+_key = lru_cache(KEYS_MAX)(msgspec.msgpack.Decoder(ApiKey).decode)
+"""A key stays as it was made, and all are read anew every moment: decoding ten thousand takes longer than others want to wait."""
 _session = msgspec.msgpack.Decoder(WebSession)
 _encode = msgspec.msgpack.encode
 
@@ -23,8 +29,11 @@ class ApiKeys:
         kept, revoked = await self._engine.read(
             [("HGETALL", self._engine.key("keys")), ("HGETALL", self._engine.key("keys", "revoked"))]
         )
-        found = (_key.decode(blob) for blob in kept.values())
-        return {key.prefix: msgspec.structs.replace(key, revoked_ms=int(revoked.get(key.prefix.encode(), 0))) for key in found}
+        found = {key.prefix: key for key in map(_key, kept.values())}
+        for prefix, at_ms in revoked.items():
+            if (key := found.get(prefix.decode())) is not None:
+                found[key.prefix] = msgspec.structs.replace(key, revoked_ms=int(at_ms))
+        return found
 
     async def add(self, key: ApiKey) -> None:
         """Keep a new key; AccessError where there are too many."""

@@ -21,6 +21,7 @@ from amas.engine.address import SHOWN_BY, TRUSTED_BY, WITH_TLS, make_pool, witho
 from amas.engine.confirm import UNCONFIRMED, Confirmation
 from amas.engine.driver import AbstractConnection, Redis
 from amas.engine.driver import exceptions as driver_errors
+from amas.engine.line import Line
 from amas.errors import (
     EngineDiskFull,
     EngineError,
@@ -122,6 +123,8 @@ class Engine:
         self._confirmation = Confirmation(self._settings, address=self.address, mark=self.key("confirmed"))
         self._pool = make_pool(url, timeout_s=self._settings.timeout_s, connected=self._greet)
         self.client = Redis.from_pool(self._pool)
+        self.line = Line(self.new_connection)
+        """For short reads that many ask for at a time."""
 
     @classmethod
     def of(cls, settings: EngineSettings) -> Self:
@@ -136,6 +139,7 @@ class Engine:
 
     async def close(self) -> None:
         """Close every connection."""
+        await self.line.close()
         await self.client.aclose()
 
     def new_connection(self) -> AbstractConnection:
@@ -248,6 +252,7 @@ class Engine:
         return ours
 
     async def _drop_idle(self) -> None:
+        await self.line.close()
         with suppress(driver_errors.RedisError, OSError):
             await self._pool.disconnect(inuse_connections=False)
 

@@ -10,7 +10,7 @@ import importlib.util
 import resource
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +33,8 @@ GLANCE_S = 0.002
 """What a glance may wait for the disk; while the system has the file's pages in memory, rows by their keys take a tenth of it."""
 LOOK_AWAY_S = 5.0
 """For so long after one that took longer, threads wait for the disk rather than the event loop."""
+KEPT_MAX = 100
+"""Answers that are kept until something is written: pages of at most fifty, and sums."""
 T = TypeVar("T")
 
 # FULL and not NORMAL: the recorder trims the journal behind what is committed here, so a commit must be on disk.
@@ -68,15 +70,18 @@ class Database:
         self.is_sqlite = address.get_backend_name() == "sqlite"
         self._engine = _sqlite(address, busy_timeout_s) if self.is_sqlite else _postgresql(address)
         self._looking = _sqlite_looking(address, busy_timeout_s) if self.is_sqlite else None
-        self._glancing = _sqlite_looking(address, 0.0) if self.is_sqlite else None
+        self._glances = Glances(_sqlite_looking(address, 0.0)) if self.is_sqlite else None
         self._no_glance_before_s = 0.0
+        self._kept: dict[Hashable, Any] = {}
+        self._kept_of: Written | None = None
         self.dialect = self._engine.dialect
 
     async def close(self) -> None:
         """Close every connection."""
-        for engine in (self._looking, self._glancing):
-            if engine is not None:
-                engine.dispose()
+        if self._looking is not None:
+            self._looking.dispose()
+        if self._glances is not None:
+            self._glances.close()
         await self._engine.dispose()
 
     async def look(self, asked: Callable[[sa.Connection], T]) -> T:
@@ -99,16 +104,34 @@ class Database:
         So not while the disk is slow, nor while somebody holds the file, nor with PostgreSQL.
         """
         began_s, read = time.monotonic(), _blocks_read()
-        if self._glancing is None or began_s < self._no_glance_before_s:
+        if self._glances is None or began_s < self._no_glance_before_s:
             return None
         try:
-            return _asked(self._glancing, asked)
+            return self._glances.ask(asked)
         except (SQLAlchemyError, sqlite3.Error):
             return None  # `look` meets the same, and says so
         finally:
             ended_s = time.monotonic()
             if ended_s - began_s > GLANCE_S and _blocks_read() > read:
                 self._no_glance_before_s = ended_s + LOOK_AWAY_S
+
+    async def look_again(self, question: Hashable, asked: Callable[[sa.Connection], T]) -> T:
+        """Return what `look` does, or what it found for the same question where nothing was written since: for who asks often.
+
+        `question`: all that the answer follows from, beside what is written. What is found is kept, and so mustn't be changed.
+        With PostgreSQL, and wherever a glance won't do, it isn't known whether anything was written, and so it looks.
+        """
+        written = self.glance(_written)
+        if written is None or written != self._kept_of:
+            self._kept.clear()
+            self._kept_of = written
+        elif question in self._kept:
+            kept: T = self._kept[question]
+            return kept
+        found = await self.look(asked)
+        if written is not None and written == self._kept_of and len(self._kept) < KEPT_MAX:
+            self._kept[question] = found
+        return found
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -132,6 +155,43 @@ class Database:
             reason = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
             text = str(reason).strip() or type(reason).__name__
             raise RecordsError(f"the records in {self.shown} can't be {what}: {text.splitlines()[0]}") from error
+
+
+Written = tuple[object, int]
+"""Of which connection, and its count of what others have written: equal to an earlier one where nobody has written in between."""
+
+
+class Glances:
+    """The event loop's own connection to SQLite, which is kept: a new one, or one from a pool, costs more than what it finds."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._connection: sa.Connection | None = None
+
+    def ask(self, asked: Callable[[sa.Connection], T]) -> T:
+        """Return what a function finds with the connection; after an error there is another one."""
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        try:
+            found = asked(self._connection)
+            self._connection.rollback()  # of what reads alone: the next must see what is written meanwhile
+        except BaseException:
+            self.close()
+            raise
+        return found
+
+    def close(self) -> None:
+        """Close it."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+        self._engine.dispose()
+
+
+def _written(connection: sa.Connection) -> Written:
+    """Return SQLite's count of what others have written. Source: https://www.sqlite.org/pragma.html#pragma_data_version"""
+    driver: Any = connection.connection.dbapi_connection
+    return connection, driver.execute("PRAGMA data_version").fetchone()[0]
 
 
 def _asked(engine: sa.Engine, asked: Callable[[sa.Connection], T]) -> T:

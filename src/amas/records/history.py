@@ -4,8 +4,8 @@ Pages go by id and never by offset: `cursor` is the last id of the page before. 
 may be a megabyte each; `task` has them.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -36,6 +36,7 @@ PAGE = 50
 PAGE_MAX = 1000
 """More are never returned at a time, whatever is asked for."""
 
+T = TypeVar("T")
 _any = msgspec.msgpack.Decoder()
 _goal = msgspec.msgpack.Decoder(Goal)
 _failure = msgspec.msgpack.Decoder(Failure)
@@ -79,17 +80,22 @@ class History:
 
     async def workflow(self, workflow_id: str) -> WorkflowRecord | None:
         """Return a workflow; None when there is none of that id."""
-        found = await self._workflows(_workflow_columns.where(workflows.c.id == workflow_id))
+        query = _workflow_columns.where(workflows.c.id == workflow_id)
+        found = await self._database.look(lambda connection: _workflows(connection, query))
         return found[0] if found else None
 
     async def workflows(
         self, *, limit: int = PAGE, cursor: str = "", state: WorkflowState | None = None, tenant: str = ""
     ) -> list[WorkflowRecord]:
         """Return workflows, newest first; `tenant`: those that have a task of it, which are its own."""
-        query = _page(_workflow_columns, workflows.c.id, limit, cursor)
-        if tenant:
-            query = query.where(sa.exists().where(tasks.c.workflow_id == workflows.c.id, tasks.c.tenant == tenant))
-        return await self._workflows(query if state is None else query.where(workflows.c.state == state.value))
+
+        def asked(connection: sa.Connection) -> list[WorkflowRecord]:
+            query = _page(_workflow_columns, workflows.c.id, limit, cursor)
+            if tenant:
+                query = query.where(sa.exists().where(tasks.c.workflow_id == workflows.c.id, tasks.c.tenant == tenant))
+            return _workflows(connection, query if state is None else query.where(workflows.c.state == state.value))
+
+        return await self._again(("workflows", limit, cursor, state, tenant), asked, rows=limit)
 
     async def task(self, task_id: str) -> TaskView | None:
         """Return a task with its input and result; None when there is none of that id."""
@@ -121,17 +127,21 @@ class History:
         cursor: str = "",
     ) -> list[TaskView]:
         """Return tasks without inputs and results, newest first; `agent_id`: those that the agent worked on."""
-        query = _page(sa.select(*_LISTED), tasks.c.id, limit, cursor)
-        if workflow_id:
-            query = query.where(tasks.c.workflow_id == workflow_id)
-        if tenant:
-            query = query.where(tasks.c.tenant == tenant)
-        if state is not None:
-            query = _in_state(query, state)
-        if agent_id:
-            earlier = sa.select(attempts.c.task_id).where(attempts.c.agent_id == agent_id)
-            query = query.where(tasks.c.id.in_(sa.select(tasks.c.id).where(tasks.c.agent_id == agent_id).union(earlier)))
-        return await self._database.look(lambda connection: _listed(connection, query))
+
+        def asked(connection: sa.Connection) -> list[TaskView]:
+            query = _page(sa.select(*_LISTED), tasks.c.id, limit, cursor)
+            if workflow_id:
+                query = query.where(tasks.c.workflow_id == workflow_id)
+            if tenant:
+                query = query.where(tasks.c.tenant == tenant)
+            if state is not None:
+                query = _in_state(query, state)
+            if agent_id:
+                earlier = sa.select(attempts.c.task_id).where(attempts.c.agent_id == agent_id)
+                query = query.where(tasks.c.id.in_(sa.select(tasks.c.id).where(tasks.c.agent_id == agent_id).union(earlier)))
+            return _listed(connection, query)
+
+        return await self._again(("tasks", workflow_id, state, agent_id, tenant, limit, cursor), asked, rows=limit)
 
     async def tasks_of(self, workflow_id: str, *, limit: int = PAGE) -> tuple[list[TaskView], Cost]:
         """Return a workflow's tasks as `tasks` does, and its cost: in one look."""
@@ -183,7 +193,7 @@ class History:
 
     async def analytics(self, since_ms: int) -> Analytics:
         """Return figures of what ended since a time, and of what is open."""
-        return await self._database.look(lambda connection: analyse(connection, since_ms))
+        return await self._again(("analytics", since_ms), lambda connection: analyse(connection, since_ms))
 
     async def work_of(self, agent_id: str) -> tuple[int, int]:
         """Return how many tasks an agent has done, and how many of its attempts failed."""
@@ -204,7 +214,7 @@ class History:
             mean_s = mean_of_newest(connection, responses_since_ms, limit=PAGE_MAX)
             return position, mean_s, [usd_of(connection, Span(since_ms=since_ms)) for since_ms in spent_since_ms]
 
-        return await self._database.look(asked)
+        return await self._again(("lately", responses_since_ms, *spent_since_ms), asked)
 
     async def cost(self, *, task_id: str = "", workflow_id: str = "") -> Cost:
         """Return what a task or a workflow has cost so far."""
@@ -226,7 +236,7 @@ class History:
         def asked(connection: sa.Connection) -> tuple[Cost, list[CostGroup]]:
             return total(connection, span), groups(connection, by, span, limit=_bounded(limit), after=after)
 
-        return await self._database.look(asked)
+        return await self._again(("costs", by, span, limit, after), asked, rows=limit)
 
     async def work_in(self, slots: Slots) -> Work:
         """Return what the tasks did that ended in a window, or are open, added up."""
@@ -249,18 +259,20 @@ class History:
     async def _rows(self, query: sa.Select[Any]) -> Sequence[Any]:
         return await self._database.look(lambda connection: connection.execute(query).all())
 
-    async def _workflows(self, query: sa.Select[Any]) -> list[WorkflowRecord]:
-        def asked(connection: sa.Connection) -> tuple[Sequence[Any], Sequence[Any]]:
-            rows = connection.execute(query).all()
-            counted = (
-                sa.select(tasks.c.workflow_id, tasks.c.state, sa.func.count(), sa.func.sum(tasks.c.progress))
-                .where(tasks.c.workflow_id.in_([row.id for row in rows]))
-                .group_by(tasks.c.workflow_id, tasks.c.state)
-            )
-            return rows, connection.execute(counted).all() if rows else []
+    async def _again(self, question: tuple[Hashable, ...], asked: Callable[[sa.Connection], T], *, rows: int = 0) -> T:
+        """Return what a function finds; of long lists nothing is kept, which nobody asks for again and again."""
+        return await (self._database.look_again(question, asked) if rows <= PAGE else self._database.look(asked))
 
-        rows, counts = await self._database.look(asked)
-        return [_workflow(row, [count for count in counts if count[0] == row.id]) for row in rows]
+
+def _workflows(connection: sa.Connection, query: sa.Select[Any]) -> list[WorkflowRecord]:
+    rows = connection.execute(query).all()
+    counted = (
+        sa.select(tasks.c.workflow_id, tasks.c.state, sa.func.count(), sa.func.sum(tasks.c.progress))
+        .where(tasks.c.workflow_id.in_([row.id for row in rows]))
+        .group_by(tasks.c.workflow_id, tasks.c.state)
+    )
+    counts = connection.execute(counted).all() if rows else []
+    return [_workflow(row, [count for count in counts if count[0] == row.id]) for row in rows]
 
 
 def _listed(connection: sa.Connection, query: sa.Select[Any]) -> list[TaskView]:

@@ -67,7 +67,7 @@ class Records(History):
 
     async def position(self) -> str:
         """Return the id of the last entry of the journal that is recorded; `0-0` before the first."""
-        return entry_id(await self._database.look(lambda connection: int(connection.execute(POSITION).scalar_one())))
+        return entry_id(await self._again(("position",), lambda connection: int(connection.execute(POSITION).scalar_one())))
 
     async def reseal(self, seal: Seal, *, held_since_ms: int) -> Resealed:
         """Seal what an older key has sealed anew, but for what the engine may still hold; `reseal.py` says more."""

@@ -174,8 +174,8 @@ class _Lately(NamedTuple):
 
 
 async def _lately(records: Records) -> _Lately | None:
-    """Return what the records say, None when they don't answer."""
-    now = now_ms()
+    """Return what the records say, None when they don't answer; since whole seconds, so that it is the same for a second."""
+    now = now_ms() // 1000 * 1000
     try:
         recorded, mean_s, (hour, day) = await records.lately(
             responses_since_ms=now - RESPONSE_WINDOW_MS, spent_since_ms=(now - HOUR_MS, now - DAY_MS)

@@ -8,7 +8,7 @@ Source: https://cheatsheetseries.owasp.org (cross-site request forgery, origin c
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -20,6 +20,7 @@ from amas.observe import events
 from amas.observe.logging import process_log
 from amas.policy.audit import Act, AuditLog
 from amas.server.access import MAY, Rule, rule_for
+from amas.server.fields import Fields, fields_of
 from amas.server.identity import Caller, Identity, cookie
 from amas.server.problems import Problem, of_error, problem, problem_response
 from amas.settings import ServerSettings
@@ -41,7 +42,11 @@ TOKEN_UNKNOWN = problem(
 NOBODY = Caller(name="", role="agent", kind="")  # type: ignore[arg-type]
 """On requests for what is open to anybody."""
 
+NAMES_MAX = 64
+"""Host names that are remembered as they were sent: a fleet is called by a few."""
 
+
+@lru_cache(NAMES_MAX)
 def _host_name(address: str) -> str:
     try:
         name = urlsplit(f"//{address}").hostname if address else ""
@@ -63,9 +68,9 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers, rule = Headers(scope=scope), rule_for(scope["method"], scope["path"])
+        headers, rule = fields_of(scope), rule_for(scope["method"], scope["path"])
         try:
-            refusal = self._stranger(headers) or self._too_large(headers)
+            refusal = _too_large(scope, headers) or self._stranger(headers)
             caller = NOBODY if refusal else await self._caller(headers, rule)
             refusal = refusal or self._forbidden(caller, headers, rule)
             if rule.audited and refusal is None:
@@ -79,16 +84,19 @@ class Guard:
             extra = {"www-authenticate": "Bearer"} if refusal.status == 401 else None
             await problem_response(refusal, extra)(scope, receive, send)
             return
-        answer = Answered(send, self._identity, scope, reads=rule.method == "GET" or rule.right == "look")
+        let_in = LetIn(receive, send, scope, self._identity, reads=rule.method == "GET" or rule.right == "look")
         try:
-            await BodyLimit(self._app, receive, answer).serve(scope)
+            await self._app(scope, let_in.receive, let_in.send)
+        except BodyTooLarge:
+            if not let_in.begun:
+                await problem_response(TOO_LARGE)(scope, receive, send)
         except KeyGone:
-            if answer.begun:
+            if let_in.begun:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
             else:
                 await problem_response(TOKEN_NEEDED, {"www-authenticate": "Bearer"})(scope, receive, send)
 
-    def _stranger(self, headers: Headers) -> Problem | None:
+    def _stranger(self, headers: Fields) -> Problem | None:
         """Return why a request isn't for this server, or comes from a page that isn't its own."""
         if self._names is not None:
             if _host_name(headers.get("host", "")) not in self._names:
@@ -98,20 +106,14 @@ class Guard:
                 return FOREIGN
         return None
 
-    def _too_large(self, headers: Headers) -> Problem | None:
-        if sum(len(name) + len(value) for name, value in headers.raw) > HEADER_BYTES_MAX:
-            return problem(431, "headers_too_large", f"the headers are larger than {HEADER_BYTES_MAX >> 10} KiB together")
-        size = headers.get("content-length", "")
-        return TOO_LARGE if size.isdigit() and int(size) > BODY_BYTES_MAX else None
-
-    async def _caller(self, headers: Headers, rule: Rule) -> Caller | None:
+    async def _caller(self, headers: Fields, rule: Rule) -> Caller | None:
         """Return who calls, as far as the route wants to know; None for one who must show more."""
         if rule.right in ("open", "session"):
             return NOBODY
         found = await self._identity.of(headers, rule)
         return NOBODY if found is None and rule.right == "greet" else found
 
-    def _forbidden(self, caller: Caller | None, headers: Headers, rule: Rule) -> Problem | None:
+    def _forbidden(self, caller: Caller | None, headers: Fields, rule: Rule) -> Problem | None:
         if caller is None:
             return TOKEN_UNKNOWN if headers.get("authorization") else TOKEN_NEEDED
         if caller is NOBODY:
@@ -126,7 +128,14 @@ class Guard:
         return None
 
 
-def _from_elsewhere(headers: Headers) -> bool:
+def _too_large(scope: Scope, headers: Fields) -> Problem | None:
+    if sum([len(name) + len(value) for name, value in scope["headers"]]) > HEADER_BYTES_MAX:
+        return problem(431, "headers_too_large", f"the headers are larger than {HEADER_BYTES_MAX >> 10} KiB together")
+    size = headers.get("content-length", "")
+    return TOO_LARGE if size.isdigit() and int(size) > BODY_BYTES_MAX else None
+
+
+def _from_elsewhere(headers: Fields) -> bool:
     """Return whether a browser says that a page of another server makes this request."""
     origin = headers.get("origin", "")
     if origin:
@@ -172,53 +181,36 @@ class KeyGone(Exception):
     """What opened a stream, or waited for an answer, opens nothing any more."""
 
 
-class Answered:
-    """Sends an answer for as long as its caller may have it: a stream ends with the key that opened it, at its next word.
-
-    So does a long poll. What was changed is answered as it was done, however long that took.
-    """
-
-    def __init__(self, send: Send, identity: Identity, scope: Scope, *, reads: bool) -> None:
-        """`reads`: whether nothing was changed."""
-        self._send, self._identity, self._scope, self._reads = send, identity, scope, reads
-        self._asked_s = monotonic_s()
-        self.begun = False
-
-    async def __call__(self, message: Message) -> None:  # noqa: D102  ASGI's own
-        late = self._reads and not self.begun and monotonic_s() - self._asked_s > WAITED_S
-        if (late or message.get("more_body")) and not await self._identity.holds(self._scope["state"]["caller"]):
-            raise KeyGone
-        self.begun = True
-        await self._send(message)
-
-
 class BodyTooLarge(Exception):
     """A body of unknown length turned out too long while it was read."""
 
 
-class BodyLimit:
-    """One request whose body is counted while it comes in."""
+class LetIn:
+    """A request on its way through: its body is counted as it comes in, its answer sent while its caller may have it.
 
-    def __init__(self, app: ASGIApp, receive: Receive, send: Send) -> None:
-        self._app, self._receive, self._send = app, receive, send
-        self._seen, self._started = 0, False
+    A stream ends with the key that opened it, at its next word, and so does a long poll. What was changed is answered as it was
+    done, however long that took.
+    """
 
-    async def serve(self, scope: Scope) -> None:
-        """Run the application; answer 413 when the body was too long and nothing was sent yet."""
-        receive: Callable[[], Awaitable[Message]] = self._counted
-        try:
-            await self._app(scope, receive, self._noted)
-        except BodyTooLarge:
-            if not self._started:
-                await problem_response(TOO_LARGE)(scope, self._receive, self._send)
+    def __init__(self, receive: Receive, send: Send, scope: Scope, identity: Identity, *, reads: bool) -> None:
+        """`reads`: whether nothing was changed."""
+        self._receive, self._send, self._scope, self._identity, self._reads = receive, send, scope, identity, reads
+        self._asked_s, self._seen = monotonic_s(), 0
+        self.begun = False
+        """Whether the answer is."""
 
-    async def _counted(self) -> Message:
+    async def receive(self) -> Message:
+        """Return what comes in; BodyTooLarge where that is too much. ASGI's own, as is `send`."""
         message = await self._receive()
         self._seen += len(message.get("body", b""))
         if self._seen > BODY_BYTES_MAX:
             raise BodyTooLarge
         return message
 
-    async def _noted(self, message: Message) -> None:
-        self._started = True
+    async def send(self, message: Message) -> None:
+        """Send a part of the answer; KeyGone where its caller may have no more of it."""
+        late = self._reads and not self.begun and monotonic_s() - self._asked_s > WAITED_S
+        if (late or message.get("more_body")) and not await self._identity.holds(self._scope["state"]["caller"]):
+            raise KeyGone
+        self.begun = True
         await self._send(message)

@@ -18,7 +18,6 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 from fastapi import Depends, Request
-from starlette.datastructures import Headers
 
 from amas.agents.grounds import tenant_folder
 from amas.clock import now_ms
@@ -29,6 +28,7 @@ from amas.model.access import KEY_CHARS_MAX, PERSON_MARK, ApiKey, Role, WebSessi
 from amas.model.flow import Flow
 from amas.policy.agent_tokens import looks_like_token
 from amas.server.access import Rule
+from amas.server.fields import Fields
 from amas.server.oidc import People
 from amas.server.problems import Fault, Refusal
 from amas.server.tokens import TokenOffice
@@ -179,7 +179,7 @@ class Identity:
             if secret
         ]
 
-    async def of(self, headers: Headers, rule: Rule) -> Caller | None:
+    async def of(self, headers: Fields, rule: Rule) -> Caller | None:
         """Return who makes a request; None for one whom nobody knows, TokenRefused for an agent's token that doesn't count."""
         given = bearer(headers)
         caller = await self.by_secret(given)
@@ -242,7 +242,7 @@ class Identity:
         await self.sessions.open(secret, WebSession(**fields), lasts_s=lasts_s)
         return secret
 
-    async def sign_out(self, headers: Headers) -> None:
+    async def sign_out(self, headers: Fields) -> None:
         """End the sessions that a request shows."""
         for secret in {bearer(headers), cookie(headers)} - {""}:
             digest = digest_of(secret).hex()
@@ -348,13 +348,13 @@ def _with_own_keys(tenant: str, flow: Flow) -> Flow:
     return msgspec.structs.replace(flow, tasks=tuple(tasks))
 
 
-def bearer(headers: Headers) -> str:
+def bearer(headers: Fields) -> str:
     """Return the token that a request carries, "" for none."""
     kind, _, given = headers.get("authorization", "").partition(" ")
     return given.strip() if kind.lower() == "bearer" else ""
 
 
-def cookie(headers: Headers) -> str:
+def cookie(headers: Fields) -> str:
     """Return what a browser's cookie says, "" for none."""
     given = headers.get("cookie", "")
     if COOKIE not in given:

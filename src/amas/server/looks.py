@@ -1,11 +1,13 @@
-"""Tasks as pollers look at them: what is asked for while a look is under way goes out with all the rest in the next.
+"""Tasks as pollers look at them: at once where that goes, and together where it doesn't.
 
-So a look at a task is one call of the engine and one look into the records, and so are a hundred that come at a time. A look
-begins after it was asked for: nothing is kept, and no answer is older than its request. Records that answer at once aren't waited
-for: one task is found in less time than it takes to have it found elsewhere.
+All is well nearly always. Then the engine is asked for each task over one connection that all share, and records that find it in
+less time than it takes to have it found elsewhere aren't waited for. Else what is asked for while a look is under way goes out
+with all the rest in the next, so that a hundred which come at a time are one call of the engine and one look into the records. A
+look begins after it was asked for: nothing is kept, and no answer is older than its request.
 """
 
 from amas.engine.coalesce import Coalescer
+from amas.engine.line import LineBroken
 from amas.engine.queue import Held, TaskQueue
 from amas.records.history import TaskInFull
 from amas.records.store import Records
@@ -18,13 +20,16 @@ class TaskLooks:
     """Looks at tasks, through one control plane."""
 
     def __init__(self, queue: TaskQueue, records: Records) -> None:
+        self._queue, self._records = queue, records
         self._held: Coalescer[str, Held | None] = Coalescer(queue.look, limit=TOGETHER_MAX)
-        self._records = records
         self._recorded: Coalescer[str, TaskInFull] = Coalescer(records.tasks_in_full, limit=TOGETHER_MAX)
 
     async def held(self, task_id: str) -> Held | None:
         """Return what the engine holds of a task; None when it has forgotten it or never knew."""
-        return await self._held.put(task_id)
+        try:
+            return await self._queue.glance(task_id)
+        except LineBroken:
+            return await self._held.put(task_id)
 
     async def recorded(self, task_id: str) -> TaskInFull:
         """Return all that the history has of a task."""

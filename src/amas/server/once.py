@@ -18,12 +18,12 @@ from hashlib import sha256
 from typing import Any
 
 import msgspec
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from amas.engine.connection import Engine
 from amas.engine.once import UNDER_WAY_S, Once
 from amas.errors import AmasError, EngineError
+from amas.server.fields import Fields, fields_of
 from amas.server.identity import Caller
 from amas.server.problems import Fault, Refusal, of_error, problem, problem_response
 
@@ -65,7 +65,7 @@ def takes_key(path: str) -> bool:
     return path.startswith("/api/") and path not in NOTHING_NEW and not path.startswith(SESSIONS)
 
 
-def given(headers: Headers) -> str:
+def given(headers: Fields) -> str:
     """Return the key that a request carries, "" for none; Refusal when it is too long."""
     key = headers.get("idempotency-key", "").strip()
     if len(key) > CHARS_MAX:
@@ -93,7 +93,7 @@ class DoneOnce:
             await self._app(scope, receive, send)
             return
         try:
-            key = given(Headers(scope=scope))
+            key = given(fields_of(scope))
             if not key:
                 await self._app(scope, receive, send)
                 return

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from amas.clock import monotonic_s
+from amas.server.joined import Joined
 from amas.server.problems import problem, problem_response
 
 HEAD_S = 20.0
@@ -29,25 +30,33 @@ class ImpatientProtocol(HttpToolsProtocol):
     """uvicorn's protocol, which by itself waits for a request's head without end."""
 
     _overdue: asyncio.TimerHandle | None = None
+    _in_head = False
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for a head."""
-        super().connection_made(transport)
+        super().connection_made(Joined(transport, self.loop))  # type: ignore[arg-type]  # as much of one as is used
         self._expect()
 
-    def on_message_begin(self) -> None:
-        """Wait for the rest of a head; the first of a connection is waited for already."""
-        super().on_message_begin()
-        if self._overdue is None:
+    def data_received(self, data: bytes) -> None:
+        """Wait for the rest of a head of which a part has come; nearly all come whole, and take no timer."""
+        super().data_received(data)
+        if self._in_head and self._overdue is None:
             self._expect()
+
+    def on_message_begin(self) -> None:
+        """Note that a head has begun."""
+        self._in_head = True
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Wait no more."""
+        self._in_head = False
         self._cease()
         super().on_headers_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
+        self._in_head = False
         self._cease()
         super().connection_lost(exc)
 

@@ -1,11 +1,11 @@
 """Requests as parts of traces: what a request submits goes on with its `traceparent`, and with tracing on, with its span."""
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from amas.clock import now_ns
 from amas.model.trace import parse
 from amas.observe.tracing import Span, process_tracing, within
+from amas.server.fields import fields_of
 from amas.server.timing import UNMATCHED
 
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -25,7 +25,7 @@ class Traced:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given, tracing = Headers(scope=scope).get("traceparent", ""), process_tracing()
+        given, tracing = fields_of(scope).get("traceparent", ""), process_tracing()
         parent = parse(given) if given else None
         if tracing is None or (parent is None and scope["method"] in READS):
             with within(str(parent) if parent else ""):

@@ -213,6 +213,14 @@ async def test_too_large_headers_are_refused(client) -> None:
     assert (answer.status_code, problem_of(answer).code) == (431, "headers_too_large")
 
 
+async def test_of_a_field_that_comes_twice_the_first_counts(client, admin) -> None:
+    ada = (await make(client, "ada", "viewer", admin))["key"]
+    shown = [("authorization", f"Bearer {ada}"), ("Authorization", f"Bearer {ada[:-1]}")]
+    asked = [httpx.Request("GET", "http://localhost/api/tasks", headers=each) for each in (shown, shown[::-1])]
+    said = [await client.send(each) for each in asked]
+    assert (said[0].status_code, problem_of(said[1]).code) == (200, "token_needed")
+
+
 @asynccontextmanager
 async def browser(plane: ControlPlane, key: str) -> AsyncIterator[httpx.AsyncClient]:
     async with client_of(plane) as client:

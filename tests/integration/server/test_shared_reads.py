@@ -98,6 +98,18 @@ async def test_no_tenant_gets_what_was_made_for_another_or_for_all(kept) -> None
         await client.get("/api/pools", headers=admin)
 
 
+async def test_what_is_kept_is_nothing_for_a_key_that_was_revoked(kept) -> None:
+    client, _, _ = kept
+    admin = bearer((await make(client, "root", "system-admin"))["key"])
+    made = await make(client, "ada", "viewer", admin)
+    ada = bearer(made["key"])
+    tags = {path: (await client.get(path, headers=ada)).headers["etag"] for path in FOR_ALL}
+    await client.delete(f"/api/keys/{made['prefix']}", headers=admin)
+    for path, tag in tags.items():
+        refused = [(await client.get(path, headers=ada | more)).status_code for more in ({}, {"if-none-match": tag})]
+        assert refused == ([401, 401] if path != "/api/health" else [200, 304]), path  # that one is for everybody
+
+
 async def test_requests_are_counted_under_their_route_however_they_are_answered(kept) -> None:
     client, plane, _ = kept
     for _ in range(3):

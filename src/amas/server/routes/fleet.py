@@ -103,4 +103,5 @@ async def get_analytics(
     hours: Annotated[float, Query(gt=0, le=8784, description="How far back; a year at most.")] = 24,
 ) -> Response:
     """Show figures of what ended in the last hours, by capability, layer and pool, from the records."""
-    return encoded(await plane.records.analytics(now_ms() - round(hours * 3_600_000)))
+    whole_s = now_ms() // 1000 * 1000  # so that the question is the same for a second
+    return encoded(await plane.records.analytics(whole_s - round(hours * 3_600_000)))
