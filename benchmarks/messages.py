@@ -18,10 +18,10 @@ import uvloop
 
 from amas.engine.connection import Engine
 from amas.errors import InboxFull
+from amas.messages.bus import AgentCommunicationBus
 from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.message import Message, MessageType
 from amas.model.states import Layer
-from amas.orchestration.bus import AgentCommunicationBus
 from amas.settings import MessageSettings
 
 AGENTS = 100

@@ -1,19 +1,30 @@
-"""Write docs/problems.md and docs/settings.md from the code, which alone says what they say; a test holds them to it.
+"""Write docs/commands.md, problems.md, routes.md and settings.md from the code, which alone says it; a test holds them to it.
 
 python scripts/reference_pages.py
 """
 
 import ast
+import importlib
 import inspect
+import pkgutil
 import re
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+import typer
+from fastapi.routing import APIRoute
+
 from amas import errors, settings
+from amas.cli.groups import SECTIONS, ShowFirst
+from amas.cli.main import app
+from amas.server import routes
+from amas.server.access import rule_for
+from amas.server.contract import SHAPES
 from amas.server.problems import STATUS
-from amas.settings import Field, Settings
+from amas.variables import Field, Settings
 
 ROOT = Path(__file__).parents[1]
 SERVER = ROOT / "src" / "amas" / "server"
@@ -36,7 +47,7 @@ REFUSED = {
     "input_too_large": "A goal's files are too many or too large: put them into a folder on the fleet's machine and name that.",
     "input_unknown": "There is no such folder for a goal's files: ask for one first.",
     "inputs_elsewhere": "Agents run on other machines and couldn't read the files: name a folder that they share.",
-    "inputs_full": "4 GiB of goals' files are kept: remove folders that no goal needs.",
+    "inputs_full": "4 GiB of goals' files are kept, or 1 GiB or 1000 folders of a tenant's: remove folders that no goal needs.",
     "internal_error": "A fault of amas: the control plane's log says what.",
     "key_refused": "The key opens nothing: it is wrong, expired or revoked.",
     "media_type_unknown": "The body's `Content-Type` isn't one that this route takes; the answer names them.",
@@ -55,11 +66,12 @@ REFUSED = {
     "secret_refused": "A tenant's caller may not name variables of the control plane as a webhook's secret.",
     "session_token_needed": "Send the token that came when the session was registered.",
     "session_unknown": "There is no such session (any more): register anew.",
-    "steps_full": "The attempt has journaled as many steps as it may.",
+    "steps_full": "The task has as many steps as it may, in number or in bytes: make one of several.",
     "streams_full": "As many streams are open as there may be: close one.",
     "task_foreign": "The task is run by another session.",
     "tenant_refused": "The caller works for another tenant.",
     "token_needed": "Send an API key or the fleet's token as `Authorization: Bearer`.",
+    "waits_full": "The session waits for work as often as it may: one claim and one renewal at a time are enough.",
     "webhook_url_refused": "Webhooks may not lead to this address.",
 }
 """What the API refuses by itself, by code; the other codes are those of `amas.errors`."""
@@ -90,6 +102,37 @@ Besides these, commands and `amas.rest` read `AMAS_URL`, a control plane elsewhe
 secrets in Vault are reached as [secrets.md](secrets.md) says. Some settings need more packages: `pip install 'amas[postgres]'`
 for a history in PostgreSQL, `[s3]` for large values in S3, `[models]` for a language model, `[tracing]` for OpenTelemetry.
 """
+COMMANDS = """\
+# Commands
+
+Every command of `amas` with its options, by what they are for. Most also take `--home PATH` (the fleet's data folder, by
+default AMAS_HOME), `--json` (one document for programs) and `--help`; what these print is in [terminal.md](terminal.md). With
+`AMAS_URL` set they ask a fleet elsewhere ([access.md](access.md#from-the-command-line)).
+
+This page is written by `python scripts/reference_pages.py`.
+"""
+ROUTES = """\
+# Routes
+
+Every operation of the REST API, with what it takes: a query (`?limit`), the fields of a body in JSON; what must be said is in
+bold. `/openapi.json` of a running fleet has types, bounds, answers and examples; [api.md](api.md) has what holds for all, and
+[access.md](access.md#roles) the roles. `*`: callers of a tenant may use it, too, and see and change what is theirs.
+
+This page is written by `python scripts/reference_pages.py`.
+"""
+WHO = {
+    "open": "anybody",
+    "greet": "anybody",
+    "session": "a session",
+    "join": "agent",
+    "look": "viewer",
+    "work": "operator",
+    "operate": "operator",
+    "administer": "system-admin",
+}
+"""The least role that has a right; who may do more has it, too."""
+EVERYWHERE = frozenset({"home", "as_json", "json", "help"})
+"""Options that nearly every command takes."""
 
 
 class Row(NamedTuple):
@@ -141,6 +184,92 @@ def settings_page() -> str:
     return SETTINGS + "".join(_group(group) for group in _groups())
 
 
+def commands_page() -> str:
+    """Return docs/commands.md."""
+    command: Any = typer.main.get_command(app)
+    return COMMANDS + "".join(
+        f"\n## {title}\n\n| command | does | options |\n|---|---|---|\n"
+        + "".join(_command_row(each, path) for name in names for path, each in _below(command.commands[name], f"amas {name}"))
+        for title, names in SECTIONS.items()
+    )
+
+
+def _below(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Yield a command, or those of a group; the one that may be left out is called as the group is."""
+    if not hasattr(command, "commands"):
+        yield path, command
+        return
+    for name, each in command.commands.items():
+        if not each.hidden:
+            left_out = name == "show" and isinstance(command, ShowFirst)
+            yield from _below(each, path if left_out else f"{path} {name}")
+
+
+def _command_row(command: Any, path: str) -> str:
+    arguments = [each for each in command.params if each.param_type_name == "argument"]
+    words = [_argument(each) if each.required else f"[{_argument(each)}]" for each in arguments]
+    options = [
+        each for each in command.params if each.param_type_name == "option" and each.name not in EVERYWHERE and not each.hidden
+    ]
+    words += [f"{_long(each)} {each.name.upper()}" for each in options if each.required]
+    told = "<br>".join(f"`{_long(each)}` {_option(each.help)}" for each in options)
+    return f"| `{' '.join([path, *words])}` | {_bar(_prose(command.help))} | {told} |\n"
+
+
+def _argument(argument: Any) -> str:
+    """Return what stands for an argument; one that may name several things is called by its own name."""
+    return str(argument.name if "|" in (argument.metavar or "|") else argument.metavar).upper()
+
+
+def _long(option: Any) -> str:
+    return str(max(option.opts, key=len))
+
+
+def _option(about: str | None) -> str:
+    return _bar(_prose(about)).rstrip(".")
+
+
+def routes_page() -> str:
+    """Return docs/routes.md."""
+    found: dict[str, list[str]] = {}
+    for route in _api_routes():
+        for method in sorted(route.methods):
+            rule = rule_for(method, route.path)
+            who = WHO[rule.right] + (" *" if rule.tenants and rule.right in ("look", "work") else "")
+            row = f"| `{method} {route.path.replace(':path', '')}` | {route.summary} | {_taken(route)} | {who} |\n"
+            found.setdefault(str((route.tags or [rule.area])[0]), []).append(row)
+    head = "| route | does | takes | who |\n|---|---|---|---|\n"
+    return ROUTES + "".join(f"\n## {area.capitalize()}\n\n{head}{''.join(rows)}" for area, rows in sorted(found.items()))
+
+
+def _api_routes() -> Iterator[APIRoute]:
+    for module in sorted(each.name for each in pkgutil.iter_modules(routes.__path__)):
+        router = getattr(importlib.import_module(f"{routes.__name__}.{module}"), "router", None)
+        for route in router.routes if router else ():
+            if isinstance(route, APIRoute) and route.include_in_schema:
+                yield route
+
+
+def _taken(route: APIRoute) -> str:
+    """Return what stands in the query and in the body."""
+    query = [f"`?{each.alias}`" for each in route.dependant.query_params]
+    bodies = (route.openapi_extra or {}).get("requestBody", {}).get("content", {})
+    schema = bodies.get("application/json", {}).get("schema", {})
+    listed = schema.get("type") == "array"
+    name = (schema.get("items", {}) if listed else schema).get("$ref", "").rpartition("/")[2]
+    if name:
+        fields = ", ".join(_fields(SHAPES[name]))
+        query.append(f"a list of: {fields}" if listed else fields)
+    elif bodies:
+        query.append("the file" if "application/octet-stream" in bodies else f"`{next(iter(bodies))}`")
+    return ", ".join(query)
+
+
+def _fields(shape: Any) -> Iterator[str]:
+    for field in msgspec.structs.fields(shape):
+        yield f"**`{field.encode_name}`**" if field.required else f"`{field.encode_name}`"
+
+
 def _groups() -> list[type[Settings]]:
     return [each for each in vars(settings).values() if inspect.isclass(each) and Settings in each.__bases__]
 
@@ -185,7 +314,7 @@ def _bar(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-PAGES = {"problems.md": problems_page, "settings.md": settings_page}
+PAGES = {"commands.md": commands_page, "problems.md": problems_page, "routes.md": routes_page, "settings.md": settings_page}
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ python=${PYTHON:-python3}
     echo "amas needs Python >= 3.11; '$python' is $("$python" --version 2>&1). Set PYTHON=/path/to/python3.11." >&2
     exit 1
 }
+echo "setting up $venv: a minute or so where packages are at hand, longer where they must come first" >&2
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 # The certificates that the machine trusts, as pip does: a company's proxy or mirror has its own.
 export UV_SYSTEM_CERTS=1

@@ -6,6 +6,7 @@ import shutil
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
@@ -14,6 +15,11 @@ from tests.second_look import ALONE
 
 from amas.engine.connection import Engine
 from amas.engine.embedded import EmbeddedEngine
+
+if TYPE_CHECKING:
+    from host_bench import Bench
+
+    from amas.records.store import Records
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy one is no fault
 settings.load_profile("any machine")
@@ -100,6 +106,16 @@ async def engine(engine_url: str) -> AsyncIterator[Engine]:
         yield connection
 
 
+@pytest.fixture
+def bench(engine: Engine, engine_url: str, tmp_path: Path) -> "Bench":
+    """Hosts in this process, on that cell; the sample agents remember nothing of other tests."""
+    import sample_agents
+    from host_bench import Bench
+
+    sample_agents.forget()
+    return Bench(engine, engine_url, tmp_path)
+
+
 @pytest.fixture(scope="session")
 def empty_history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite file with the history's tables and nothing in them, for this test process."""
@@ -122,3 +138,13 @@ def sqlite_url(empty_history: Path, tmp_path: Path) -> str:
     """The address of a history of the test's own; to make its tables anew would take four times as long."""
     shutil.copyfile(empty_history, tmp_path / "records.sqlite3")
     return f"sqlite:///{tmp_path}/records.sqlite3"
+
+
+@pytest.fixture
+async def records(engine: Engine, sqlite_url: str) -> AsyncIterator["Records"]:
+    """An empty history that belongs to that cell."""
+    from amas.records.store import Records
+
+    cell = engine.prefix.removeprefix("amas:{").removesuffix("}")
+    async with await Records.open(sqlite_url, cell=cell) as opened:
+        yield opened

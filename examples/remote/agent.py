@@ -2,7 +2,7 @@
 
 import os
 
-from amas.remote import Agent, Message, Task
+from amas.remote import Agent, Message, RemoteRefused, Task
 
 agent = Agent(os.environ.get("AGENT_NAME", "words-py"), labels={"lang": "py"}, slots=4)
 
@@ -17,4 +17,7 @@ async def hear(message: Message) -> str:
     return f"{agent.id} read {message.payload!r}"
 
 
-agent.run()
+try:
+    agent.run()
+except RemoteRefused as refused:
+    raise SystemExit(f"{agent.id} isn't let in: {refused}") from None

@@ -8,8 +8,12 @@ TOKEN="${AMAS_REMOTE_TOKEN:-}" # opens a session, and is then the session's own
 SESSION=""
 
 say() { # POST the body on stdin to a path and print the answer; saying anything twice is harmless
-  curl --silent --show-error --fail-with-body --retry 8 --retry-connrefused \
+  curl --silent --fail-with-body --retry 8 --retry-connrefused \
     --header @<(echo "Authorization: Bearer $TOKEN") --json @- "$API$1"
+}
+
+why() { # what the API said against it, in one line
+  jq -er .detail <<<"${1:-null}" 2>/dev/null || echo "no answer from $API"
 }
 
 beat() { # renew the lease for as long as a task is worked on; end the work when it isn't wanted any more
@@ -32,7 +36,10 @@ leave() {
   [ -z "$SESSION" ] || curl --silent --request DELETE --header @<(echo "Authorization: Bearer $TOKEN") "$API/$SESSION" >&2
 }
 
-OPENED=$(jq -n --arg name "$NAME" '{agents: [{name: $name, capabilities: ["text.words"]}], take_over: true}' | say "") || { echo "not let in: $OPENED" >&2; exit 1; }
+OPENED=$(jq -n --arg name "$NAME" '{agents: [{name: $name, capabilities: ["text.words"]}], take_over: true}' | say "") || {
+  echo "remote.$NAME isn't let in: $(why "$OPENED")" >&2
+  exit 1
+}
 SESSION=$(jq -r .session_id <<<"$OPENED")
 TOKEN=$(jq -r .token <<<"$OPENED")
 EVERY=$(jq -r .beat_every_s <<<"$OPENED")
@@ -42,7 +49,7 @@ echo "registered as remote.$NAME" >&2
 
 while true; do
   if ! FOUND=$(jq -n '{wait_s: 20}' | say "/$SESSION/claim"); then
-    echo "the session is lost: $FOUND" >&2
+    echo "the session is lost: $(why "$FOUND")" >&2
     SESSION="" && sleep 1 && exec "$0"
   fi
   TASK=$(jq -c '.tasks[0] // empty' <<<"$FOUND")

@@ -1,6 +1,7 @@
 // A remote agent in TypeScript: turns texts round for a fleet elsewhere, each word a step that no later attempt repeats.
 //   npx -p typescript tsc --target es2022 --module es2022 agent.ts && AMAS_URL=https://fleet.example node agent.js
-type Process = { env: Record<string, string | undefined>; pid: number; on(name: string, then: () => void): void; exit(): never };
+type Env = Record<string, string | undefined>;
+type Process = { env: Env; pid: number; on(name: string, then: () => void): void; exit(code?: number): never };
 declare const process: Process;
 export type Task = { task_id: string; attempt: number; input: { text: string }; resumed: boolean };
 type Session = { session_id: string; token: string; beat_every_s: number };
@@ -17,13 +18,17 @@ async function say<T>(path: string, body: object, token = session.token): Promis
     const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
     const answer = await fetch(API + path, { method: "POST", headers, body: JSON.stringify(body) }).catch(() => undefined);
     if (answer?.ok) return (await answer.json()) as T;
-    if (answer && answer.status !== 429 && answer.status < 500) throw new Refused(await answer.text());
+    if (answer && answer.status !== 429 && answer.status < 500) throw new Refused((await answer.json().catch(() => ({}))).detail ?? `HTTP ${answer.status}`);
     await new Promise((then) => setTimeout(then, wait_ms));
   }
 }
 async function open(): Promise<void> {
   const agents = [{ name: NAME, capabilities: ["text.turn"], version: "1", labels: { lang: "ts" }, slots: 4 }];
-  session = await say<Session>("", { agents, take_over: true }, process.env.AMAS_REMOTE_TOKEN ?? "");
+  const opened = say<Session>("", { agents, take_over: true }, process.env.AMAS_REMOTE_TOKEN ?? "");
+  session = await opened.catch((refused: Refused) => {
+    console.error(`remote.${NAME} isn't let in: ${refused.message}`);
+    return process.exit(1);
+  });
   console.error(`registered as remote.${NAME}`);
 }
 async function work(task: Task): Promise<void> {

@@ -14,6 +14,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -252,7 +253,7 @@ class Fleet:
         program dies half-way, starting the same flow again under the same `idempotency_key` goes on with the same workflow.
         Another flow under it is an `IdempotencyConflict`. `deadline_s`: from now; 0 takes the fleet's workflow time-out.
         """
-        from amas.core.flow import check
+        from amas.core.flow_check import check
         from amas.orchestration.flow_start import Starter, StartOptions, start_flow
 
         built = flow if isinstance(flow, Flow) else flow.built()
@@ -313,10 +314,7 @@ class Fleet:
             for start in range(0, len(submissions), BATCH_MAX):
                 batch = submissions[start : start + BATCH_MAX]
                 key = _idempotency(idempotency_key, start, tasks[start : start + BATCH_MAX], batch) if idempotency_key else None
-                first = await self._with_room(
-                    lambda batch=batch, key=key: self._store(batch, idempotency=key),  # type: ignore[misc]
-                    wait_for_room_s,
-                )
+                first = await self._with_room(partial(self._store, batch, idempotency=key), wait_for_room_s)
                 if first is not None:
                     await self._stand_for(handles[start : start + BATCH_MAX], first.decode().split("\n"))
         except BaseException:

@@ -43,12 +43,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip("there is no chromium on this machine")
     if not (FOLDER / DOCUMENT).exists():
         pytest.skip("the page isn't built: `make setup` does it where node >= 20.19 is")
-    command = Command(tmp_path_factory.mktemp("fleet"))
-    up = command("up")
-    assert up.returncode == 0, up.stderr
-    yield f"http://127.0.0.1:{fleet_state(command.folder / 'home').port}"
-    assert command("down").returncode == 0
-    assert command.left_running() == []
+    with Command(tmp_path_factory.mktemp("fleet")).up() as command:
+        yield f"http://127.0.0.1:{fleet_state(command.home).port}"
 
 
 @pytest.fixture(scope="module")

@@ -35,6 +35,7 @@ PAGES = {
     "/fleet": "Fleet",
     "/goals": "Goals",
     "/agents/code-reviewer-1": "code-reviewer-1",
+    "/tasks": "Tasks",
     "/queues": "Queues",
     "/costs": "Costs",
     "/rollouts": "Roll-outs",
@@ -220,6 +221,26 @@ def test_a_task_that_failed_for_good_is_discarded_once_that_is_confirmed(visit: 
     letter.get_by_role("button", name="Discard").click()
     expect(letter).to_have_count(0)
     assert answers == []
+
+
+def test_tasks_are_found_by_their_state_by_keys_alone(visit: Visit, address: str) -> None:
+    asked(address, "/api/tasks", {"capability": "execution.publish", "title": "Waits for tomorrow", "delay_s": 86_400})
+    page = visit("/")
+    page.get_by_role("link", name="Tasks", exact=True).press("Enter")
+    tomorrow = page.get_by_role("row", name=re.compile("Waits for tomorrow"))
+    expect(tomorrow).to_have_count(1)
+    states = page.get_by_role("group", name="In which state")
+    states.get_by_role("button", name="succeeded").press("Enter")
+    expect(tomorrow).to_have_count(0)
+    states.get_by_role("button", name="delayed").press("Space")
+    expect(tomorrow).to_have_count(1)
+    page.wait_for_url("**/tasks?state=delayed")
+    page.reload()
+    expect(states.get_by_role("button", pressed=True)).to_have_text("delayed")
+    tomorrow.get_by_role("link").press("Enter")
+    expect(page.get_by_role("heading", name="Waits for tomorrow", level=1)).to_be_visible()
+    page.go_back()
+    page.wait_for_url("**/tasks?state=delayed")
 
 
 def test_an_alert_is_silenced_with_a_reason_and_told_again_when_that_ends(visit: Visit) -> None:

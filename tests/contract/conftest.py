@@ -1,11 +1,14 @@
-"""Two real databases for one suite: SQLite, and a PostgreSQL server that lives as long as the test process."""
+"""Every back-end for one suite: SQLite and a PostgreSQL server; a local folder, and S3 as moto's server speaks it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import pytest
 from postgres_server import MISSING, PostgresServer, find_postgres
+from s3_server import s3_server
 
 from amas.records.store import Records
 
@@ -48,3 +51,23 @@ async def records(records_url: str) -> AsyncIterator[Records]:
     """An empty history."""
     async with await Records.open(records_url) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """An S3 server, with the keys for it in the environment."""
+    with s3_server() as address, pytest.MonkeyPatch.context() as environ:
+        for name, value in address.environ.items():
+            environ.setenv(name, value)
+        yield address.endpoint
+
+
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.xdist_group("s3"))])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty place for blobs."""
+    if request.param == "folder":
+        return str(tmp_path / "blobs")
+    endpoint = request.getfixturevalue("endpoint")
+    bucket = f"b{sha256(str(tmp_path).encode()).hexdigest()[:20]}"
+    httpx.put(f"{endpoint}/{bucket}", timeout=60).raise_for_status()
+    return f"s3://{bucket}/some/prefix"

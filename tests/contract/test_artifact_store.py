@@ -2,38 +2,17 @@
 
 import os
 import threading
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-import httpx
 import obstore
 import pytest
 from obstore.store import S3Store
-from s3_server import s3_server
 
 from amas.artifacts.store import ArtifactStore
 from amas.errors import ArtifactDamaged, ArtifactMissing, ArtifactStoreUnusable
 
 LARGE = os.urandom(6 << 20)  # more than one part of an upload in parts
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with s3_server() as address, pytest.MonkeyPatch.context() as environ:
-        for name, value in address.environ.items():
-            environ.setenv(name, value)
-        yield address.endpoint
-
-
-@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.xdist_group("s3"))])
-def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "folder":
-        return str(tmp_path / "artifacts")
-    endpoint = request.getfixturevalue("endpoint")
-    bucket = f"b{sha256(str(tmp_path).encode()).hexdigest()[:20]}"
-    httpx.put(f"{endpoint}/{bucket}", timeout=60).raise_for_status()
-    return f"s3://{bucket}/some/prefix"
 
 
 def _overwrite(where: str, reference: str, content: bytes) -> None:

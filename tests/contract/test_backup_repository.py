@@ -1,40 +1,19 @@
 """One repository of back-ups, two places: a local folder, and S3 as moto's server speaks it."""
 
 import os
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-import httpx
 import msgspec
 import obstore
 import pytest
 from obstore.store import S3Store
-from s3_server import s3_server
 
 from amas.backup.repository import Repository
 from amas.errors import BackupBusy, BackupDamaged, BackupKeyWrong, BackupUnknown, BackupUnusable
 from amas.model.backup import Catalog, Kind, Manifest, Ref
 
 SECRET_KEY = b"a secret of some length"
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with s3_server() as address, pytest.MonkeyPatch.context() as environ:
-        for name, value in address.environ.items():
-            environ.setenv(name, value)
-        yield address.endpoint
-
-
-@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.xdist_group("s3"))])
-def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "folder":
-        return str(tmp_path / "repository")
-    endpoint = request.getfixturevalue("endpoint")
-    bucket = f"b{sha256(str(tmp_path).encode()).hexdigest()[:20]}"
-    httpx.put(f"{endpoint}/{bucket}", timeout=60).raise_for_status()
-    return f"s3://{bucket}/some/prefix"
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from amas import Workflow
-from amas.core.flow import problems
+from amas.core.flow_check import problems
 from amas.model.flow import Flow, FlowTask, MapOver
 from amas.model.yamlfile import YamlFile
 

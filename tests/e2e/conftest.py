@@ -20,12 +20,8 @@ def amas(tmp_path: Path) -> Iterator[Command]:
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
     """A command beside a fleet that lasts as long as the session."""
-    command = Command(tmp_path_factory.mktemp("fleet"))
-    up = command("up")
-    assert up.returncode == 0, up.stderr
-    yield command
-    assert command("down").returncode == 0
-    assert command.left_running() == []
+    with Command(tmp_path_factory.mktemp("fleet")).up() as command:
+        yield command
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import hmac
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +49,6 @@ def fleet_of(*rules: AlertRule, hooks: tuple[Webhook, ...] = ()) -> FleetSpec:
     pools = (PoolSpec(name="worker", agent="x:y", capabilities=("work",), replicas=3, budget=Amounts(usd=1.0)),)
     tenants = {"acme": TenantSpec(budget=Amounts(usd=2.0))}
     return FleetSpec(name="small", pools=pools, hosts=2, tenants=tenants, alerts=AlertsSpec(rules=rules, webhooks=hooks))
-
-
-@pytest.fixture
-async def records(engine: Engine, sqlite_url: str) -> AsyncIterator[Records]:
-    async with await Records.open(sqlite_url, cell=engine.prefix) as opened:
-        yield opened
 
 
 class Leader:

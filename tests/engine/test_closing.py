@@ -1,7 +1,6 @@
 """What a control plane does last: the records hold all that the engine said, or it is said what they lack."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -19,12 +18,6 @@ AT_ONCE = 40
 """Submissions under way together, each an entry of its own: they share their waits for the disk."""
 LIMIT_S = 60.0
 HOUR_S = 3600.0
-
-
-@pytest.fixture
-async def records(engine: Engine, sqlite_url: str) -> AsyncIterator[Records]:
-    async with await Records.open(sqlite_url, cell=engine.prefix) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from amas.clock import new_id
 from amas.engine.connection import Engine
 from amas.engine.inbox import Delivery, Fate, Inboxes, Letter
 from amas.errors import InboxFull, MessageForbidden, MessageRefused
+from amas.messages.bus import AgentCommunicationBus, backlog_state
 from amas.model.authority import Right
 from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.message import Message, MessageType
 from amas.model.states import Layer
-from amas.orchestration.bus import AgentCommunicationBus, backlog_state
 from amas.policy.signatures import Keyring, Signer
 from amas.settings import MessageSettings
 

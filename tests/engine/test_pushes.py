@@ -12,9 +12,9 @@ from tests.engine.test_messages import CLAIM_MS, NOW, STATUS, finish, ids, inbox
 
 from amas.engine.connection import Engine
 from amas.engine.inbox import Inboxes, posted
+from amas.messages.arrivals import Arrivals
+from amas.messages.bus import AgentCommunicationBus
 from amas.model.message import Message
-from amas.orchestration.arrivals import Arrivals
-from amas.orchestration.bus import AgentCommunicationBus
 
 __all__ = ["bus", "inboxes", "only_the_bell"]
 

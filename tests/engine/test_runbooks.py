@@ -1,7 +1,6 @@
 """Run-books on a real engine: followed by whoever leads, each step in the audit, and persons asked."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -43,13 +42,6 @@ WORKERS = PoolSpec(name="worker", agent="x:y", capabilities=("work",), replicas=
 def fleet_of(*books: RunBook) -> FleetSpec:
     spec = AlertsSpec(rules=tuple(rule for rule in DEFAULT_RULES if rule.name in {"HostIdle", "HostLost", "WorkLost"}))
     return FleetSpec(name="small", pools=(WORKERS,), hosts=1, alerts=spec, runbooks=books or tuple(SHIPPED.values()))
-
-
-@pytest.fixture
-async def records(engine: Engine, sqlite_url: str) -> AsyncIterator[Records]:
-    cell = engine.prefix.removeprefix("amas:{").removesuffix("}")
-    async with await Records.open(sqlite_url, cell=cell) as opened:
-        yield opened
 
 
 class Leader:
@@ -194,7 +186,7 @@ async def test_a_step_that_a_person_confirms_waits_for_one(engine: Engine, recor
     leader = Leader(engine, records, fleet_of(ASKS))
     held, paused = await open_workflow(engine), await open_workflow(engine)
     await leader.runbooks._actions._workflows.pause(paused)
-    run = await start(leader.store, leader.latest.fleet, "book", {}, by="ada", why="drill")
+    run = await start(leader.engine, leader.latest.fleet, "book", {}, by="ada", why="drill")
     now_s = (run.begun_ms - START) / 1000
     for after_s in (1, 2):
         await leader.sweep(now_s + after_s)
@@ -218,7 +210,7 @@ async def test_a_step_that_a_person_confirms_waits_for_one(engine: Engine, recor
 
 async def test_a_step_that_nobody_confirms_fails_when_its_time_is_up(engine: Engine, records: Records) -> None:
     leader = Leader(engine, records, fleet_of(ASKS))
-    run = await start(leader.store, leader.latest.fleet, "book", {}, by="ada", why="")
+    run = await start(leader.engine, leader.latest.fleet, "book", {}, by="ada", why="")
     now_s = (run.begun_ms - START) / 1000
     await leader.sweep(now_s)
     await leader.sweep(now_s + 59)
@@ -232,7 +224,7 @@ async def test_a_step_that_nobody_confirms_fails_when_its_time_is_up(engine: Eng
 async def test_a_run_can_be_refused_or_cancelled_by_a_person(engine: Engine, records: Records) -> None:
     leader = Leader(engine, records, fleet_of(ASKS))
     for what, by, status in (("refuse", "ada", "failed"), ("cancel", "bob", "cancelled")):
-        run = await start(leader.store, leader.latest.fleet, "book", {}, by="ada", why="")
+        run = await start(leader.engine, leader.latest.fleet, "book", {}, by="ada", why="")
         await leader.sweep((run.begun_ms - START) / 1000)
         ended = await answer(leader.store, run.id, by=by, comment="no", what=what, receivers=["log"])
         assert (ended.status, ended.is_open) == (status, False)
@@ -249,7 +241,7 @@ async def test_a_pool_gets_more_agents_but_not_beyond_what_the_step_allows(engin
     )
     leader = Leader(engine, records, fleet_of(book))
     await leader.desired.change([Wish("fleet", leader.latest.fleet)], by="test")
-    run = await start(leader.store, leader.latest.fleet, "book", {"pool": "worker"}, by="ada", why="busy")
+    run = await start(leader.engine, leader.latest.fleet, "book", {"pool": "worker"}, by="ada", why="busy")
     await leader.sweep((run.begun_ms - START) / 1000)
     desired = await leader.desired.read()
     scale = desired.scales["worker"]
@@ -265,7 +257,7 @@ async def test_agents_that_are_unwell_are_made_anew_and_no_others(engine: Engine
     leader = Leader(engine, records, fleet_of(SHIPPED["agent-unwell"]))
     await leader.host()
     await leader.desired.change([Wish("quarantine:worker-3", Quarantine(by="bob", why="odd", at_ms=START))], by="bob")
-    run = await start(leader.store, leader.latest.fleet, "agent-unwell", {"host": "h1"}, by="ada", why="drill")
+    run = await start(leader.engine, leader.latest.fleet, "agent-unwell", {"host": "h1"}, by="ada", why="drill")
     now_s = (run.begun_ms - START) / 1000
     for after_s in (0, 29, 31):
         await leader.host(at_s=now_s + after_s)
@@ -286,7 +278,7 @@ async def test_agents_that_are_unwell_are_made_anew_and_no_others(engine: Engine
 
 async def test_more_unwell_agents_than_one_step_may_quarantine_are_left_to_a_person(engine: Engine, records: Records) -> None:
     leader = Leader(engine, records, fleet_of(book_of(Step(do="quarantine", name="hold", host="h1"))))
-    run = await start(leader.store, leader.latest.fleet, "book", {}, by="ada", why="")
+    run = await start(leader.engine, leader.latest.fleet, "book", {}, by="ada", why="")
     now_s = (run.begun_ms - START) / 1000
     await leader.host(at_s=now_s)
     await leader.beat(at_s=now_s, troubled=tuple(f"worker-{number}" for number in range(1, 102)))
@@ -308,7 +300,7 @@ async def test_a_run_book_backs_the_fleet_up_and_tries_the_back_up_out(
     backups = FleetBackups(sources, fleet, leader.figures)
     leader.runbooks._actions = Actions(Parts(engine, records, backups=backups))
     await open_workflow(engine)
-    run = await start(leader.store, fleet, "book", {}, by="ada", why="")
+    run = await start(leader.engine, fleet, "book", {}, by="ada", why="")
     await leader.sweep((run.begun_ms - START) / 1000)
     found = await leader.only()
     assert [state.status for state in found.steps] == ["failed", "succeeded", "succeeded"]
@@ -332,9 +324,9 @@ async def test_an_action_that_takes_long_holds_up_no_other_run_and_ends_with_its
             ended.set()
 
     monkeypatch.setattr("amas.controllers.actions.recover", takes_for_ever)
-    slow = await start(leader.store, leader.latest.fleet, "book", {}, by="ada", why="")
+    slow = await start(leader.engine, leader.latest.fleet, "book", {}, by="ada", why="")
     now_s = (slow.begun_ms - START) / 1000
-    await start(leader.store, leader.latest.fleet, "too", {}, by="ada", why="")
+    await start(leader.engine, leader.latest.fleet, "too", {}, by="ada", why="")
     async with asyncio.timeout(LIMIT_S):
         while not begun.is_set() or {run.status for run in await read_runs(leader.store, limit=9)} != {"running", "asking"}:
             await leader.sweep(now_s)
@@ -350,7 +342,7 @@ async def test_an_action_that_takes_long_holds_up_no_other_run_and_ends_with_its
 async def test_who_is_to_be_told_hears_of_a_step_that_a_person_refused(engine: Engine, records: Records) -> None:
     book = book_of(Step(do="pause_workflows", name="hold", confirm="person", on_failure="page"))
     leader = Leader(engine, records, fleet_of(book))
-    run = await start(leader.store, leader.latest.fleet, "book", {}, by="ada", why="")
+    run = await start(leader.engine, leader.latest.fleet, "book", {}, by="ada", why="")
     await leader.sweep((run.begun_ms - START) / 1000)
     await answer(leader.store, run.id, by="bob", comment="not now", what="refuse", receivers=["log"])
     told = [each.notice.alert.reason for each in await leader.store.queued("log", limit=10)]
@@ -360,9 +352,9 @@ async def test_who_is_to_be_told_hears_of_a_step_that_a_person_refused(engine: E
 async def test_people_can_start_many_runs_but_not_without_end(engine: Engine, records: Records) -> None:
     leader = Leader(engine, records, fleet_of(ASKS))
     for _ in range(ASKED_MAX):
-        await start(leader.store, leader.latest.fleet, "book", {}, by="ada", why="")
+        await start(leader.engine, leader.latest.fleet, "book", {}, by="ada", why="")
     with pytest.raises(RunBookRefused, match="200 runs are open already: wait, or end some with `amas runbook cancel`"):
-        await start(leader.store, leader.latest.fleet, "book", {}, by="ada", why="")
+        await start(leader.engine, leader.latest.fleet, "book", {}, by="ada", why="")
 
 
 async def test_an_action_whose_end_was_not_stored_is_done_again_and_reaches_the_same(
@@ -370,7 +362,8 @@ async def test_an_action_whose_end_was_not_stored_is_done_again_and_reaches_the_
 ) -> None:
     book = book_of(Step(do="restart_host", name="anew", host="$host"))
     leader = Leader(engine, records, fleet_of(book))
-    run = await start(leader.store, leader.latest.fleet, "book", {"host": "h1"}, by="ada", why="")
+    await leader.host()
+    run = await start(leader.engine, leader.latest.fleet, "book", {"host": "h1"}, by="ada", why="")
     now_s = (run.begun_ms - START) / 1000
     carried_out = Actions.carry_out
 
@@ -428,16 +421,26 @@ async def _journal(engine: Engine, records: Records) -> int:
 async def test_what_is_asked_wrongly_is_refused_in_a_sentence(engine: Engine, records: Records) -> None:
     leader = Leader(engine, records, fleet_of())
     with pytest.raises(RunBookRefused, match="there is no run-book 'x': this fleet has agent-unresponsive"):
-        await start(leader.store, leader.latest.fleet, "x", {}, by="ada", why="")
+        await start(leader.engine, leader.latest.fleet, "x", {}, by="ada", why="")
     with pytest.raises(RunBookRefused, match="host-lost is about a host: say which, as host=NAME"):
-        await start(leader.store, leader.latest.fleet, "host-lost", {}, by="ada", why="")
+        await start(leader.engine, leader.latest.fleet, "host-lost", {}, by="ada", why="")
+    with pytest.raises(RunBookRefused, match="there is no host 'h1': there are none"):
+        await start(leader.engine, leader.latest.fleet, "host-lost", {"host": "h1"}, by="ada", why="")
+    assert await read_runs(leader.store, limit=10) == []
     with pytest.raises(RunBookRefused, match="there is no run 'r'"):
         await answer(leader.store, "r", by="ada", comment="", what="cancel", receivers=["log"])
 
 
+async def test_a_person_may_start_a_run_about_a_host_that_was_lost(engine: Engine, records: Records) -> None:
+    leader = Leader(engine, records, fleet_of())
+    await leader.lose_the_host()
+    run = await start(leader.engine, leader.latest.fleet, "host-lost", {"host": "h1"}, by="ada", why="its disk is full")
+    assert run.subject == {"host": "h1"}
+
+
 async def test_two_who_answer_at_once_are_heard_once(engine: Engine, records: Records) -> None:
     leader = Leader(engine, records, fleet_of(ASKS))
-    run = await start(leader.store, leader.latest.fleet, "book", {}, by="ada", why="")
+    run = await start(leader.engine, leader.latest.fleet, "book", {}, by="ada", why="")
     kept = await leader.store.read(f"run:{run.id}")
     await answer(leader.store, run.id, by="ada", comment="", what="cancel", receivers=["log"])
     with pytest.raises(AlertsChanged):

@@ -142,7 +142,6 @@ async def test_a_host_that_stands_still_ends_and_names_the_agent(bench: Bench) -
 
 
 async def test_a_claim_whose_answer_was_lost_is_given_back_when_the_connection_is_back(bench: Bench) -> None:
-    sample_agents.begun.clear()
     async with bench.host([pool("hold")]):
         await bench.submit("test.hold", "busy")
         await sample_agents.begun.setdefault("busy", asyncio.Event()).wait()
@@ -159,8 +158,7 @@ async def test_a_claim_whose_answer_was_lost_is_given_back_when_the_connection_i
 async def test_an_outcome_outlives_the_engines_death(tmp_path: Path) -> None:
     server = EmbeddedEngine(tmp_path / "engine")
     await server.start()
-    sample_agents.begun.clear()
-    sample_agents.release.clear()
+    sample_agents.forget()
     try:
         async with Engine(server.url, cell="outage") as engine:
             await engine.wait_until_ready(timeout_s=60, load=True)

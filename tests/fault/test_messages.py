@@ -5,10 +5,10 @@ import sys
 from itertools import pairwise
 
 from amas.engine.connection import Engine
+from amas.messages.bus import AgentCommunicationBus
 from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.message import Message, MessageType
 from amas.model.states import Layer
-from amas.orchestration.bus import AgentCommunicationBus
 from amas.settings import MessageSettings
 
 SETTINGS = MessageSettings(secret="a-secret-of-the-fleet", claim_s=3.0)
@@ -24,7 +24,7 @@ FLEET = FleetSpec(
 VICTIM = """
 import asyncio, sys
 from amas.engine.connection import Engine
-from amas.orchestration.bus import AgentCommunicationBus
+from amas.messages.bus import AgentCommunicationBus
 from tests.fault.test_messages import FLEET, SETTINGS
 
 async def main():
@@ -41,7 +41,7 @@ asyncio.run(main())
 HOST = """
 import asyncio, sys
 from amas.engine.connection import Engine
-from amas.orchestration.bus import AgentCommunicationBus
+from amas.messages.bus import AgentCommunicationBus
 from tests.fault.test_messages import FLEET, PATIENT
 
 async def main():

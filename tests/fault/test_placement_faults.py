@@ -1,15 +1,15 @@
 """A host killed with its agents on it, and a control plane while a fleet is applied: what is wanted runs in the end."""
 
-import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
 from host_bench import SAMPLES
+from tests.waiting import until_async
 
 from amas.client import Fleet, NewTask
 from amas.engine.desired import DesiredState
@@ -43,12 +43,6 @@ def pid(fleet: RunningFleet, part: str) -> int:
     return next(each.pid for each in fleet.state.parts if each.name == part)
 
 
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(LIMIT_S):
-        while not await condition():
-            await asyncio.sleep(0.05)
-
-
 async def agents(client: Fleet) -> dict[str, int]:
     """Return how many agents each host says that it has."""
     return {host.id: host.about.agents for host in await HostRegistry(client.engine).all() if host.about.agents}
@@ -67,18 +61,18 @@ async def test_a_killed_hosts_agents_sit_elsewhere_and_its_tasks_are_done(tmp_pa
         async def alone() -> bool:
             return await agents(client) == {"host-2": total}
 
-        await until(spread)
+        await until_async(spread)
         supervisor = fleet.state.supervisor_pid
         handles = await client.submit_batch(NewTask(capability="test.ledger") for _ in range(TASKS))
         os.kill(supervisor, signal.SIGSTOP)  # so that the dead host isn't back before its lease ends
         try:
             os.kill(pid(fleet, "host-1"), signal.SIGKILL)
-            await until(alone)
+            await until_async(alone)
             results = await client.results(handles, timeout_s=LIMIT_S)
         finally:
             os.kill(supervisor, signal.SIGCONT)
         assert len(results) == TASKS
-        await until(spread)  # the new host-1 gets its share back
+        await until_async(spread)  # the new host-1 gets its share back
 
 
 @pytest.mark.requirement("A4", "B8")
@@ -100,5 +94,5 @@ async def test_an_apply_is_finished_by_the_next_leader(tmp_path: Path) -> None:
                 host.about.revision >= revision for host in hosts
             )
 
-        await until(runs)
+        await until_async(runs)
         assert (await state.read()).fleet == bigger

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 import sample_agents
@@ -11,7 +10,6 @@ from host_bench import Bench, pool
 
 from amas.client import Fleet, NewTask
 from amas.engine.bounds import QueueBounds
-from amas.engine.connection import Engine
 from amas.errors import QueueFull
 
 LIMIT_S = 60.0
@@ -20,9 +18,9 @@ ECHO = "test.echo"
 
 
 @pytest.fixture
-async def bench(engine: Engine, engine_url: str, tmp_path: Path) -> Bench:
-    await QueueBounds(engine).set({ECHO: BOUND})
-    return Bench(engine, engine_url, tmp_path)
+async def bench(bench: Bench) -> Bench:
+    await QueueBounds(bench.engine).set({ECHO: BOUND})
+    return bench
 
 
 @asynccontextmanager

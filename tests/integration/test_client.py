@@ -2,24 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from host_bench import Bench, pool
 
 from amas.client import Fleet, NewTask, TaskHandle
-from amas.engine.connection import Engine
 from amas.engine.journal import START, Journal
 from amas.errors import DependencyUnknown, PayloadTooLarge, SubmissionError, TaskCancelled, TaskFailed
 from amas.model.journal import EntryKind
 from amas.model.task import Json, RetryPolicy
 
 LIMIT_S = 60.0
-
-
-@pytest.fixture
-def bench(engine: Engine, engine_url: str, tmp_path: Path) -> Bench:
-    return Bench(engine, engine_url, tmp_path)
 
 
 @pytest.fixture

@@ -1,16 +1,15 @@
 """Flows on a real engine with real hosts: maps, conditions, waits, inner flows, new plans, and starting them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from host_bench import Bench
+from tests.waiting import until_async
 
 from amas import IdempotencyConflict, Workflow
 from amas.client import Fleet, NewTask
-from amas.engine.connection import Engine
 from amas.engine.journal import START, Journal
 from amas.engine.signals import open_approvals
 from amas.engine.workflows import Workflows
@@ -31,11 +30,6 @@ def pool(function: str, **changes: Any) -> PoolSpec:
     )
 
 
-@pytest.fixture
-def bench(engine: Engine, engine_url: str, tmp_path: Path) -> Bench:
-    return Bench(engine, engine_url, tmp_path)
-
-
 async def tick(bench: Bench) -> None:
     """Do the timers' duty until cancelled."""
     workflows = Workflows(bench.engine)
@@ -44,14 +38,6 @@ async def tick(bench: Bench) -> None:
         await workflows.expire()
         await workflows.tend()
         await asyncio.sleep(0.01)
-
-
-async def until(fleet: Fleet, condition: Callable[[], Awaitable[Any]]) -> Any:
-    """Return what `condition` returns as soon as that is true."""
-    async with asyncio.timeout(LIMIT_S):
-        while not (found := await condition()):
-            await asyncio.sleep(0.005)
-        return found
 
 
 @pytest.fixture
@@ -177,7 +163,7 @@ async def test_a_map_of_which_some_are_enough_leaves_the_rest(fleet: Fleet) -> N
         views = [view for view in await fleet.queue.workflow_tasks(handle.id, limit=1000) if view.capability == "flow.waits"]
         return sorted((view.key, view.id) for view in views)[1:] if len(views) == 3 else []
 
-    for _, task_id in await until(fleet, waiting):
+    for _, task_id in await until_async(waiting):
         await fleet.signal(task_id, "go", task_id[-4:])
     first, second, third = await handle.result(timeout_s=LIMIT_S)
     assert first is None
@@ -254,7 +240,7 @@ async def test_signals_timers_and_approvals_of_a_flow(fleet: Fleet) -> None:
     handle = await fleet.start(flow)
     await handle.signal("paid", 12)  # before it waits
 
-    asked = await until(fleet, lambda: open_approvals(fleet.engine))
+    asked = await until_async(lambda: open_approvals(fleet.engine))
     assert [(one.key, one.question, one.about, one.workflow_id) for one in asked] == [
         ("release", "Ship it?", {"version": "1.2"}, handle.id)
     ]
@@ -407,7 +393,7 @@ async def test_a_submitter_that_dies_half_way_is_gone_on_with(fleet: Fleet, monk
         totals = await fleet.queue.totals()
         return totals.get("succeeded", 0) == 99  # of two batches, one task of which is what keeps it open
 
-    await until(fleet, ran)
+    await until_async(ran)
     assert (await fleet.queue.totals())["open_workflows"] == 1
     handle = await fleet.start(wide(200), idempotency_key="wide")
     assert await handle.result(timeout_s=LIMIT_S) == 10

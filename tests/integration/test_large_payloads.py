@@ -13,7 +13,6 @@ from tests.fault.fault_bench import duties
 
 from amas.artifacts.store import ArtifactStore
 from amas.client import Fleet, NewTask
-from amas.engine.connection import Engine
 from amas.engine.payload import INLINE_BYTES_MAX
 from amas.engine.queue import make_submission
 from amas.errors import ArtifactDamaged, ArtifactMissing, ArtifactStoreUnknown, PayloadTooLarge, TaskFailed
@@ -24,11 +23,6 @@ from amas.model.task import RetryPolicy, TaskSpec
 LIMIT_S = 60.0
 LARGE = "x" * INLINE_BYTES_MAX
 HUGE = "y" * (5 << 20)
-
-
-@pytest.fixture
-def bench(engine: Engine, engine_url: str, tmp_path: Path) -> Bench:
-    return Bench(engine, engine_url, tmp_path)
 
 
 @pytest.fixture

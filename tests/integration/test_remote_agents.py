@@ -9,8 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,9 @@ from urllib.request import Request, urlopen
 import httpx
 import pytest
 from tests.fault.chaos_proxy import ChaosProxy
+from tests.waiting import until
 
-from amas.errors import GiveUp, RemoteRefused, RetryLater, SubmissionError
+from amas.errors import GiveUp, RemoteRefused, RemoteTokenRefused, RetryLater, SubmissionError
 from amas.model.remote import RemoteAgent
 from amas.model.states import AgentStatus
 from amas.platforms.local.control import fleet_state, start_fleet
@@ -144,13 +144,6 @@ def in_session(leader: int) -> list[int]:
             name, _, rest = path.read_text().rpartition(")")
             fields.append((int(name.split()[0]), *rest.split()))
     return [pid for pid, state, _, _, session, *_ in fields if state != "Z" and int(session) == leader]
-
-
-def until(condition: Callable[[], bool]) -> None:
-    limit_s = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < limit_s
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -310,6 +303,37 @@ async def test_an_agent_that_is_not_let_in_hears_why(url: str) -> None:
     with pytest.raises(RemoteRefused, match=r"name it under remote\.capabilities") as refused:
         await one.serve()
     assert refused.value.refusal == "capability_refused"
+
+
+async def test_a_token_that_opens_nothing_is_an_error_of_its_own(url: str) -> None:
+    one = Agent("stranger", url=url, token="expired")
+    one.can("test.afar")(lambda task: None)
+    with pytest.raises(
+        RemoteTokenRefused, match=r"doesn't take this agent's token \(AMAS_REMOTE_TOKEN\): .*mistyped, expired"
+    ) as refused:
+        await one.serve()
+    assert refused.value.refusal == "token_needed"
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param([sys.executable, "agent.py"], id="py"),
+        pytest.param(
+            ["bash", "agent.sh"],
+            id="sh",
+            marks=pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="curl or jq is missing"),
+        ),
+    ],
+)
+def test_an_example_that_is_not_let_in_says_why_in_one_line(url: str, program: list[str]) -> None:
+    told = {"AMAS_URL": url, "AMAS_REMOTE_TOKEN": "expired", "AGENT_NAME": "stranger"}
+    ended = subprocess.run(
+        program, cwd=EXAMPLES, env={**os.environ, **told}, capture_output=True, text=True, timeout=LIMIT_S, check=False
+    )
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1), ended.stderr
+    assert ended.stderr.startswith("remote.stranger isn't let in: ")
+    assert "mistyped, expired or revoked" in ended.stderr
 
 
 # -- what a program's registry knows

@@ -21,11 +21,11 @@ from amas.engine import sealed
 from amas.engine.connection import Engine
 from amas.engine.journal import Journal
 from amas.engine.sealed import SealKeys
-from amas.errors import SealKeyMissing
+from amas.errors import EngineUnconfirmed, SealKeyMissing
+from amas.messages.bus import AgentCommunicationBus
 from amas.model.fleet import FleetSpec
 from amas.model.message import MessageType
 from amas.model.states import WorkflowState
-from amas.orchestration.bus import AgentCommunicationBus
 from amas.platforms.local.home import FleetState, Home
 from amas.records import reseal as records_reseal
 from amas.records.database import Database
@@ -200,6 +200,11 @@ async def test_a_rotation_gives_no_key_up_while_a_host_still_seals_with_it(
             found = await rotated_once()
             assert (found.behind, found.retired, set(await keys.since())) == (["left-behind"], [], {*rotated.key_ids})
         await keys.tell(rotated, "up-to-date")
+        with monkeypatch.context() as asked:
+            asked.setenv("AMAS_ACK_REPLICAS", "1")
+            asked.setenv("AMAS_ACK_TIMEOUT_S", "0.05")
+            with pytest.raises(EngineUnconfirmed):
+                await rotated_once()
         found = await rotated_once()
         assert (found.behind, found.retired) == ([], [old])
     await keys.tell(Seal([NEW]), "late")

@@ -1,24 +1,19 @@
 """Workflows that wait to be let in, most of them one tenant's flood: on a real host, none of them starves."""
 
-from pathlib import Path
-
 import pytest
 from benchmarks.parts.goals import FLOOD, Size, meet
 from benchmarks.turns import Life, starved
 from host_bench import Bench, pool
 
-from amas.engine.connection import Engine
-
 SIZE = Size(at_a_time=6, waiting=54, tasks=8, tenants=5, each=3)
 
 
 @pytest.mark.requirement("A4")
-async def test_no_workflow_starves_beside_a_flood(engine: Engine, engine_url: str, tmp_path: Path) -> None:
-    bench = Bench(engine, engine_url, tmp_path)
+async def test_no_workflow_starves_beside_a_flood(bench: Bench) -> None:
     tenants = list(SIZE.tenants_of())
     assert (len(tenants), tenants.count(FLOOD)) == (60, 48)
     async with bench.host([pool("echo")]):
-        lives = await meet(engine, SIZE, tenants, "test.echo")
+        lives = await meet(bench.engine, SIZE, tenants, "test.echo")
     assert len(lives) == 60
     assert (
         starved(lives, overtakers_max=len(tenants)) == {}

@@ -2,17 +2,16 @@
 
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
 import pytest
+from http_served import Whole, bound, running
 from joserfc.jwk import RSAKey
 
 LOCKED = Path(__file__).parent / "oidc"
@@ -64,13 +63,9 @@ class HostileProvider:
         self.forms: list[dict[str, list[str]]] = []
         provider = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Whole):
             def _answer(self, said: dict[str, Any], status: int = 200) -> None:
-                body = msgspec.json.encode(said)
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                self.say(status, msgspec.json.encode(said))
 
             def do_GET(self) -> None:
                 if self.path == "/jwks":
@@ -80,20 +75,13 @@ class HostileProvider:
                 self._answer({"issuer": provider.issuer, **about, "jwks_uri": f"{provider.issuer}/jwks", **provider.told})
 
             def do_POST(self) -> None:
-                provider.forms.append(parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode()))
+                provider.forms.append(parse_qs(self.read().decode()))
                 self._answer({"access_token": "x", "token_type": "Bearer", "id_token": provider.token()})
 
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http = bound(Handler)
         self.issuer = f"http://127.0.0.1:{self._http.server_port}"
 
     @contextmanager
     def running(self) -> Iterator["HostileProvider"]:
-        thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield self
-        self._http.shutdown()
-        thread.join()
-        self._http.server_close()
+        with running(self._http):
+            yield self

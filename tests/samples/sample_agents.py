@@ -28,6 +28,14 @@ blocking = threading.Event()
 seen: ContextVar[str] = ContextVar("seen", default="nothing")
 
 
+def forget() -> None:
+    """Begin anew, as each test does."""
+    begun.clear()
+    ended.clear()
+    release.clear()
+    healthy.clear()
+
+
 @agent("test.echo")
 async def echo(task: Context) -> Json:
     return {"echo": task.input, "results": task.results, "failures": sorted(task.failures), "agent": task.agent_id}
@@ -202,6 +210,22 @@ class Choosy(BaseAgent):
 
     async def process_task(self, task: Context) -> Json:
         return "worked"
+
+
+class Counting(BaseAgent):
+    """Tells how many letters it has read, and nothing sensible when it has read a word in capitals."""
+
+    def __init__(self, agent_id: str, pool: PoolSpec) -> None:
+        super().__init__(agent_id, pool)
+        self.letters, self.shouted = 0, False
+
+    def report_metrics(self) -> dict[str, float]:
+        return {"letters": self.letters, "loud": float("nan")} | ({"shouted": "yes"} if self.shouted else {})  # type: ignore[dict-item]
+
+    async def process_task(self, task: Context) -> Json:
+        self.letters += len(task.input)
+        self.shouted = task.input.isupper()
+        return task.agent_id
 
 
 @agent("test.ledger")

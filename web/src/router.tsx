@@ -12,6 +12,7 @@ const SCRIPTS: Record<string, () => Promise<Page>> = {
   "/agents/:id": () => import("./pages/Agent").then((found) => found.Agent),
   "/goals": () => import("./pages/goals/Goals").then((found) => found.Goals),
   "/goals/:id": () => import("./pages/goals/Goal").then((found) => found.Goal),
+  "/tasks": () => import("./pages/Tasks").then((found) => found.Tasks),
   "/tasks/:id": () => import("./pages/Task").then((found) => found.Task),
   "/queues": () => import("./pages/Queues").then((found) => found.Queues),
   "/costs": () => import("./pages/Costs").then((found) => found.Costs),

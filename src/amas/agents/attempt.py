@@ -6,14 +6,14 @@ stopped: after `STOP_GRACE_S` the attempt is reported without it, and the slot s
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from concurrent.futures import Future
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from amas.agents.base import AgentFunction, BaseAgent, FunctionAgent
-from amas.agents.context import Context, Suspended, SyncContext
-from amas.agents.failures import Verdict, failed, verdict
+from amas.agents.base import AsyncFunction, BaseAgent, BlockingFunction, FunctionAgent
+from amas.agents.context import Suspended, SyncContext
+from amas.agents.failures import Verdict, encodable, failed, verdict, within_a_year
 from amas.agents.task_context import Services, TaskContext
 from amas.agents.threads import DaemonThreads
 from amas.clock import monotonic_s, now_ms
@@ -29,6 +29,8 @@ from amas.model.healing import CRASHES, STUCK, Crash
 from amas.model.task import DEFAULT_RETRY, Claimed, Completion, FailedAttempt, Json
 from amas.observe import events
 from amas.observe.places import of_task, of_thread
+
+T = TypeVar("T")
 
 STOP_GRACE_S = 2.0
 """Seconds for an agent's own clean-up after it was stopped."""
@@ -69,15 +71,12 @@ class Seat:
     def take(self, agent: BaseAgent) -> None:
         """Let this object do the agent's next tasks."""
         self.agent = agent
-        self.blocking: AgentFunction | None = None
+        self.blocking: BlockingFunction | None = None
         """The function of an agent that needs a thread."""
-        self.work: Callable[[Context], Awaitable[Json]] = agent.process_task
+        self.work: AsyncFunction = agent.process_task
         """What an attempt awaits."""
         if isinstance(agent, FunctionAgent):
-            if agent.blocking:
-                self.blocking = agent.function
-            else:
-                self.work = agent.function  # type: ignore[assignment]
+            self.blocking, self.work = agent.blocking, agent.work or agent.process_task
 
 
 class Reception(Protocol):
@@ -195,12 +194,12 @@ class Attempt:
         except asyncio.CancelledError:
             if self.stopped is None:
                 outcome = self._failed(failed("agent_cancelled", "the agent's own code cancelled its attempt"))
-        except SystemExit as error:
-            outcome = self._failed(failed("agent_exited", f"the agent's code asked the process to exit with {error.code!r}"))
         except Exception as error:  # noqa: BLE001  the agent's code may raise anything
             outcome = None if self.stopped else self._failed(verdict(error))
-        except BaseExceptionGroup as group:  # a suspension, where the agent spawned inside a task group of its own
-            outcome = None if self.context.suspended or self.stopped else self._failed(verdict(group))
+        except GeneratorExit:  # the loop is closed under it
+            raise
+        except BaseException as error:  # noqa: BLE001  a group with a suspension; or what would end the host, or be told to nobody
+            outcome = None if self.context.suspended or self.stopped else self._failed(verdict(error))
         self._report(outcome)
         if self.context.uses:
             await self.context.leave_all()
@@ -238,10 +237,10 @@ class Attempt:
             self.claimed.id,
             self.claimed.attempt,
             to_blob(found.failure),
-            max(round(delay_s * 1000), 0),
+            round(within_a_year(delay_s) * 1000),
             found.final,
             self.context.usage,
-            found.provider,
+            None if found.provider is None else encodable(found.provider),
             found.later,
             self._reception.crash_of(self.seat, self.claimed.id, code, lost_s=lost_s) if code in CRASHES else None,
         )
@@ -287,10 +286,10 @@ class Attempt:
     async def _in_thread(self) -> Json:
         function = self.seat.blocking
         assert function is not None
-        self._job = self._threads.submit(function, SyncContext(self.context, self._call))  # type: ignore[arg-type]
+        self._job = self._threads.submit(function, SyncContext(self.context, self._call))
         return await asyncio.wrap_future(self._job)
 
-    def _call(self, work: Coroutine[Any, Any, Any]) -> Any:
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the loop for the agent's thread."""
         if self.context.stopping:
             work.close()

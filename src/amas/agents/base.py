@@ -7,7 +7,7 @@ import importlib
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 from amas.agents.context import Context, SyncContext
 from amas.agents.mail import MessageContext
@@ -17,11 +17,13 @@ from amas.model.message import Message
 from amas.model.states import AgentStatus
 from amas.model.task import Json
 
-AgentFunction = Callable[[Context], Awaitable[Json]] | Callable[[SyncContext], Json]
+AsyncFunction = Callable[[Context], Awaitable[Json]]
+BlockingFunction = Callable[[SyncContext], Json]
+AgentFunction = AsyncFunction | BlockingFunction
 
 
 class BaseAgent(ABC):
-    """An addressable worker with an identity, a status and capabilities (B2)."""
+    """An addressable worker with an identity, a status and capabilities."""
 
     __slots__ = ("agent_id", "agent_type", "busy_s", "capabilities", "options", "status", "tasks_failed", "tasks_succeeded")
 
@@ -65,11 +67,19 @@ class BaseAgent(ABC):
         return type(self).on_message is not BaseAgent.on_message
 
     async def health_check(self) -> bool:
-        """Return whether this agent can work; the host asks before the first task and after a failure."""
+        """Return whether this agent can work, within five seconds.
+
+        The host asks before the first task, after a failure, and every ORCHESTRATION_HEARTBEAT_INTERVAL. Not for
+        `isolation: process`.
+        """
         return True
 
     def report_metrics(self) -> dict[str, float]:
-        """Return this agent's own figures, by name."""
+        """Return this agent's own figures, by name: twenty at most.
+
+        One that an agent defines is asked every two seconds, in its host's loop; the sums over its pool are `metrics` of
+        `GET /api/pools` and `amas_agents_told` on the metrics page. Not for `isolation: process`.
+        """
         return {
             "tasks_succeeded": self.tasks_succeeded,
             "tasks_failed": self.tasks_failed,
@@ -78,19 +88,19 @@ class BaseAgent(ABC):
 
 
 class FunctionAgent(BaseAgent):
-    """An agent made from a function; a blocking one is called in a thread by the host."""
+    """An agent made from a function: an async one is its `work`, a blocking one is called in a thread by the host."""
 
-    __slots__ = ("_escalation", "_reader", "blocking", "function")
+    __slots__ = ("_escalation", "_reader", "blocking", "work")
 
     def __init__(self, agent_id: str, pool: PoolSpec, definition: "AgentDefinition") -> None:
         super().__init__(agent_id, pool)
-        self.function, self._escalation, self._reader = definition.function, definition.escalation, definition.reader
-        self.blocking = definition.blocking
+        self.work, self.blocking = definition.work, definition.blocking
+        self._escalation, self._reader = definition.escalation, definition.reader
 
     async def process_task(self, task: Context) -> Json:
-        """Call the function; the host wraps a blocking one before it comes here."""
-        result: Any = self.function(task)  # type: ignore[arg-type]
-        return await result
+        """Call the function; a blocking one never comes here."""
+        assert self.work is not None
+        return await self.work(task)
 
     async def on_escalation(self, task: Context) -> Json:
         """Call the function that was defined for it, if there is one."""
@@ -112,7 +122,9 @@ class AgentDefinition:
 
     def __init__(self, function: AgentFunction, capabilities: tuple[str, ...]) -> None:
         self.function, self.capabilities = function, capabilities
-        self.blocking = not inspect.iscoroutinefunction(function)
+        is_async = inspect.iscoroutinefunction(function)
+        self.work = cast(AsyncFunction, function) if is_async else None
+        self.blocking = None if is_async else cast(BlockingFunction, function)
         self.escalation: Callable[[Context], Awaitable[Json]] | None = None
         self.reader: Callable[[MessageContext, Message], Awaitable[None]] | None = None
         self.__doc__ = function.__doc__
@@ -148,11 +160,12 @@ def agent(*capabilities: str) -> Callable[[AgentFunction], AgentDefinition]:
 
 def combined(*definitions: AgentDefinition) -> AgentDefinition:
     """Return one agent that does each of its capabilities with the function that was defined for it; all must be async."""
-    by_capability = {capability: each.function for each in definitions for capability in each.capabilities}
+    by_capability = {capability: each.work for each in definitions for capability in each.capabilities}
 
     async def do(task: Context) -> Json:
-        function: Any = by_capability[task.spec.capability]
-        return await function(task)
+        work = by_capability[task.spec.capability]
+        assert work is not None
+        return await work(task)
 
     return AgentDefinition(do, tuple(by_capability))
 

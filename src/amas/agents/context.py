@@ -6,7 +6,7 @@
 import inspect
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ import msgspec
 
 from amas.agents.dependency import Dependency, SyncDependency
 from amas.agents.grounds import home_of, own_path
-from amas.agents.mail import Correspondent, MailCall, SyncCorrespondent, sent
+from amas.agents.mail import Correspondent, MailCall, SyncCorrespondent, Waits, sent
 from amas.artifacts.store import ArtifactStore
 from amas.core.authority import lacks
 from amas.core.breaker import Outcome
@@ -337,8 +337,9 @@ class Context(Correspondent):
 class SyncContext(SyncCorrespondent):
     """A `Context` for agents written as plain functions: they run in a thread and these calls block it."""
 
-    def __init__(self, context: Context, call: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
-        """`call` runs a coroutine on the event loop and waits for it."""
+    _context: Context
+
+    def __init__(self, context: Context, call: Waits) -> None:
         self._context, self._call = context, call
 
     def __getattr__(self, name: str) -> Any:
@@ -355,13 +356,11 @@ class SyncContext(SyncCorrespondent):
 
     def budget_left(self) -> Amounts | None:
         """Return what the workflow may still spend; see `Context.budget_left`."""
-        left: Amounts | None = self._call(self._context.budget_left())
-        return left
+        return self._call(self._context.budget_left())
 
     def token(self, audience: str = "") -> str:
         """Return a JWT by which this agent shows a service who it is; see `Context.token`."""
-        token: str = self._call(self._context.token(audience))
-        return token
+        return self._call(self._context.token(audience))
 
     def dependency(self, name: str) -> SyncDependency:
         """Return what to use a dependency in: `with task.dependency(...)`; see `Context.dependency`."""
@@ -373,8 +372,7 @@ class SyncContext(SyncCorrespondent):
 
     def spawn(self, tasks: Sequence[SubTask], *, wait: Wait = "all") -> dict[str, TaskOutcome]:
         """Have sub-tasks done; see `Context.spawn`."""
-        outcomes: dict[str, TaskOutcome] = self._call(self._context.spawn(tasks, wait=wait))
-        return outcomes
+        return self._call(self._context.spawn(tasks, wait=wait))
 
     def sleep(self, delay_s: float) -> None:
         """Go on after `delay_s` seconds; see `Context.sleep`."""
@@ -386,5 +384,4 @@ class SyncContext(SyncCorrespondent):
 
     def escalate(self, question: str, *, about: Json = None, expires_s: float = 300.0) -> Answer:
         """Return what those above answer; see `Context.escalate`."""
-        answer: Answer = self._call(self._context.escalate(question, about=about, expires_s=expires_s))
-        return answer
+        return self._call(self._context.escalate(question, about=about, expires_s=expires_s))

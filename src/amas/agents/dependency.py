@@ -4,10 +4,11 @@ While the breaker is open, entering raises `DependencyDown`, which delays the ta
 it no retry. What the block raises is what the breaker is told (`core/breaker.py`). In plain functions it is `with`.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
+from amas.agents.mail import Waits
 from amas.core.breaker import Outcome, outcome_of, why_of
 from amas.errors import DependencyDown
 
@@ -48,7 +49,7 @@ class SyncDependency:
 
     __slots__ = ("_call", "_dependency")
 
-    def __init__(self, dependency: Dependency, call: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
+    def __init__(self, dependency: Dependency, call: Waits) -> None:
         self._dependency, self._call = dependency, call
 
     def __enter__(self) -> Self:

@@ -13,7 +13,8 @@ from amas.agents.base import agent, combined
 from amas.agents.context import Context
 from amas.agents.gate_agent import gate_agent
 from amas.core.conditions import resolved, value_of
-from amas.core.flow import check, sub_tasks
+from amas.core.flow import sub_tasks
+from amas.core.flow_check import check
 from amas.errors import ExpressionInvalid, FlowInvalid, GiveUp
 from amas.model.fleet import PoolSpec
 from amas.model.flow import BUILT_IN, FLOW_CAPABILITY, MAP_CAPABILITY, REPLAN_CAPABILITY, Flow, FlowTask, MapOver, Replan

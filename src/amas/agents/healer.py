@@ -40,9 +40,9 @@ class Hold:
     def __init__(self, why: str, slots: FreeSlots, reasons: dict[str, set[str]]) -> None:
         self._why, self._slots, self._reasons = why, slots, reasons
 
-    def withhold_all(self, agent_ids: Collection[str]) -> None:
+    def withhold(self, agent_ids: Collection[str]) -> None:
         """Give agents no tasks until they are restored, each by itself."""
-        self._slots.withhold_all(agent_ids)
+        self._slots.withhold(agent_ids)
         for agent_id in agent_ids:
             self._reasons[agent_id].add(self._why)
 
@@ -80,7 +80,7 @@ class Healer:
         spec_of: Callable[[str], PoolSpec | None],
     ) -> None:
         """`seats`: those that are made already. `spec_of`: the pool of any agent of the host, None for who isn't there."""
-        self._host_id, self._seats, self._means, self._spec_of = host_id, seats, means, spec_of
+        self._host_id, self.seats, self._means, self._spec_of = host_id, seats, means, spec_of
         self._slots, self._log, self._draw, self._healed = slots, means.log, means.draw, means.healed
         self._reasons: dict[str, set[str]] = defaultdict(set)
         self._hold, self._ban = self.hold("healing"), self.hold("quarantine")
@@ -115,7 +115,7 @@ class Healer:
         self._past[agent_id] = [*self._counted(seat), Past(monotonic_s(), code, task_id)]
         if agent_id not in self.healing:
             self.healing.add(agent_id)
-            self._hold.withhold_all([agent_id])
+            self._hold.withhold([agent_id])
             self._due.put_nowait(seat)
         seat.agent.status = AgentStatus.HEALING
         self._log.warning("an agent crashed", event=events.AGENT_CRASHED, agent_id=agent_id, task_id=task_id, code=code)
@@ -158,7 +158,7 @@ class Healer:
                 await self._quarantine(seat, found.why)
                 break
             await asyncio.sleep(found.delay_s)
-        if self._seats.get(agent_id) is not seat:
+        if self.seats.get(agent_id) is not seat:
             return  # it has left meanwhile
         self.renew(seat)
         self.healing.discard(agent_id)
@@ -258,20 +258,20 @@ class Healer:
                 self._release(agent_id, over)
 
     def _obey_one(self, agent_id: str, held: Quarantine) -> None:
-        self._ban.withhold_all([agent_id])
+        self._ban.withhold([agent_id])
         if agent_id not in self.quarantined:
             self._log.error(
                 "an agent is quarantined", event=events.AGENT_QUARANTINED, agent_id=agent_id, why=held.why, by=held.by
             )
         self.quarantined[agent_id] = held
-        if seat := self._seats.get(agent_id):
+        if seat := self.seats.get(agent_id):
             seat.agent.status = AgentStatus.ERROR
 
     def _release(self, agent_id: str, why: str) -> None:
         del self.quarantined[agent_id]
         self._past.pop(agent_id, None)
         self._ban.restore(agent_id)
-        if seat := self._seats.get(agent_id):
+        if seat := self.seats.get(agent_id):
             self.renew(seat)
             _settle(seat)
         self._healed.set()

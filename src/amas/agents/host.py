@@ -25,10 +25,10 @@ from amas.agents.attempt import STOP_GRACE_S, Attempt, Outcome, Seat, Stop
 from amas.agents.flow_agents import flow_pool
 from amas.agents.healer import Healer, Means
 from amas.agents.health import HealthWatch
-from amas.agents.insist import insist
 from amas.agents.lease import LeaseKeeper, Stall, Watched, process_figures
 from amas.agents.mail import Surroundings, no_mail
-from amas.agents.mailroom import Bus, Mailroom
+from amas.agents.mailroom import Mailroom
+from amas.agents.nursery import Nursery
 from amas.agents.progress import ProgressPost
 from amas.agents.pump import Pump
 from amas.agents.slots import FreeSlots, PoolSlots
@@ -42,17 +42,19 @@ from amas.artifacts.store import ArtifactStore
 from amas.artifacts.values import BYTES_MAX, LargeValues
 from amas.clock import monotonic_s
 from amas.core.authority import Hierarchy
-from amas.engine.bell import Bell
+from amas.engine.bell import Bell, came
 from amas.engine.breakers import Breakers
 from amas.engine.connection import Engine
 from amas.engine.desired import DesiredState
 from amas.engine.hosts import HostAbout, HostFigures, HostRegistry
+from amas.engine.insist import insist
 from amas.engine.limits import Limits
 from amas.engine.queue import TaskQueue
 from amas.engine.recoveries import Recoveries
 from amas.engine.sealed import SealKeys
 from amas.engine.tools import ToolLedger
 from amas.errors import EngineError
+from amas.messages.bus import AgentCommunicationBus
 from amas.model.desired import Seats
 from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.gate import GateSpec
@@ -76,7 +78,7 @@ FLUSH_S = 10.0
 """Seconds for the last outcomes when a host leaves; an engine that is away longer leaves the rest to the reaper."""
 
 
-BusOpener = Callable[[Engine, Sequence[str]], Bus]
+BusOpener = Callable[[Engine, Sequence[str]], AgentCommunicationBus]
 """Opens the fleet's message bus for a host; the ids are of agents that receive there from the start."""
 
 
@@ -139,7 +141,7 @@ class Host:
         self._idle.set()
         self._unreported = 0
         self._slots = FreeSlots(batch_max=settings.claim_batch, threads=settings.threads, left=self._left)
-        self._threads = DaemonThreads(settings.threads, name="agent")
+        self._threads, self._nursery = DaemonThreads(settings.threads, name="agent"), Nursery()
         self.seats: dict[str, Seat] = {}
         """Every agent that was made so far, by its id: most are when they get their first task."""
         self._succeeded: Counter[str] = Counter()
@@ -177,6 +179,7 @@ class Host:
                 self._pump.stop_all(Stop.DRAINED)
                 await self._keeper.stop()
                 await self._toolbox.close()
+                await self._nursery.close()
                 self._threads.shutdown()
                 self._services.threads.shutdown()
             await self._leave()
@@ -354,7 +357,7 @@ class Host:
         self._slots.drop_pool(squad.slots)
 
     def _new_squad(self, pool: PoolSpec) -> Squad:
-        squad = Squad(pool, self._slots)
+        squad = Squad(pool, self._slots, self._nursery)
         self._squad_of[squad.slots] = squad
         return squad
 
@@ -531,6 +534,7 @@ class Host:
             tuple(sorted(self._healer.healing.copy())),
             {name: squad.memory.most_mb() for name, squad in self._squads.copy().items() if squad.memory},
             longest(list(self._pump.running.values()), self._keeper.loop_thread),
+            self._health.figures.told,
         )
 
     def _lose_lease(self, registration: int) -> None:
@@ -568,19 +572,12 @@ class Host:
         self._pump.claiming = False
         self._services.log.info("a host drains", event=events.HOST_DRAINING, running=len(self._pump.running))
         handlers = self._mail.drain(self._settings.drain_s) if self._mail else asyncio.sleep(0)
-        await asyncio.gather(self._until_idle(self._settings.drain_s), handlers)
+        await asyncio.gather(came(self._idle, self._settings.drain_s), handlers)
         if self._pump.stop_all(Stop.DRAINED):
-            await self._until_idle(STOP_GRACE_S * 2)
+            await came(self._idle, STOP_GRACE_S * 2)
         self._pump.close()
         await asyncio.wait((pump,), timeout=FLUSH_S)
         pump.cancel()
-
-    async def _until_idle(self, limit_s: float) -> None:
-        try:
-            async with asyncio.timeout(limit_s):
-                await self._idle.wait()
-        except TimeoutError:
-            pass
 
     async def _leave(self) -> None:
         """Give back what is left and end the lease."""

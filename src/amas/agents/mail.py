@@ -5,8 +5,8 @@ these structs (`frames.py`), can speak for nobody else. The host's side is `mail
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -17,6 +17,8 @@ from amas.model.message import Message, MessageType, Sent
 from amas.model.states import Priority
 from amas.model.task import Json
 from amas.observe.logging import Log
+
+T = TypeVar("T")
 
 REQUEST_S = 60.0
 """Seconds that a request waits for its answer."""
@@ -179,11 +181,19 @@ class Correspondent(ABC):
         await self.mail(Subscribe(topic, wanted))
 
 
+class Waits(Protocol):
+    """Runs a coroutine on the event loop for a thread, which waits for it."""
+
+    def __call__(self, work: Coroutine[Any, Any, T], /) -> T:
+        """Return what the coroutine returns."""
+        ...
+
+
 class SyncCorrespondent:
     """The same for agents that are plain functions: each call blocks their thread. See `Correspondent`."""
 
-    _context: Any
-    _call: Callable[[Any], Any]
+    _context: Correspondent
+    _call: Waits
 
     def send(
         self,
@@ -195,7 +205,7 @@ class SyncCorrespondent:
         key: str = "",
     ) -> str:
         """Put a message into another agent's inbox and return its id."""
-        return str(self._call(self._context.send(recipient, type, payload, priority=priority, key=key)))
+        return self._call(self._context.send(recipient, type, payload, priority=priority, key=key))
 
     def broadcast(
         self,
@@ -207,13 +217,11 @@ class SyncCorrespondent:
         key: str = "",
     ) -> Reached:
         """Write to many."""
-        reached: Reached = self._call(self._context.broadcast(recipients, type, payload, priority=priority, key=key))
-        return reached
+        return self._call(self._context.broadcast(recipients, type, payload, priority=priority, key=key))
 
     def share_context(self, recipients: str, context: Json, *, key: str = "") -> Reached:
         """Tell many what this agent knows."""
-        reached: Reached = self._call(self._context.share_context(recipients, context, key=key))
-        return reached
+        return self._call(self._context.share_context(recipients, context, key=key))
 
     def request(
         self,
@@ -225,8 +233,7 @@ class SyncCorrespondent:
         key: str = "",
     ) -> Message:
         """Ask another agent and return its answer."""
-        answer: Message = self._call(self._context.request(recipient, payload, type=type, timeout_s=timeout_s, key=key))
-        return answer
+        return self._call(self._context.request(recipient, payload, type=type, timeout_s=timeout_s, key=key))
 
     def reply(
         self,
@@ -236,17 +243,15 @@ class SyncCorrespondent:
         type: MessageType | str = MessageType.HELP_RESPONSE,  # noqa: A002
     ) -> str:
         """Answer a message."""
-        return str(self._call(self._context.reply(message, payload, type=type)))
+        return self._call(self._context.reply(message, payload, type=type))
 
     def receive(self, *, wait_s: float = 0.0, limit: int = RECEIVE_MAX) -> list[Message]:
         """Return messages to this agent."""
-        messages: list[Message] = self._call(self._context.receive(wait_s=wait_s, limit=limit))
-        return messages
+        return self._call(self._context.receive(wait_s=wait_s, limit=limit))
 
     def acknowledge(self, messages: Message | Sequence[Message]) -> list[str]:
         """Say that messages are done with."""
-        stale: list[str] = self._call(self._context.acknowledge(messages))
-        return stale
+        return self._call(self._context.acknowledge(messages))
 
     def subscribe(self, topic: str, *, wanted: bool = True) -> None:
         """Have this agent get what is sent to a topic, or no longer."""

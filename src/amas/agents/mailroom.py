@@ -9,12 +9,11 @@ wants mail, so a host of thousands that never do says nothing of them; what come
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol, assert_never
+from typing import Any, assert_never
 
 import msgspec
 
 from amas.agents.attempt import Seat
-from amas.agents.insist import PAUSE_MAX_S, insist
 from amas.agents.mail import (
     Acknowledge,
     Ask,
@@ -29,12 +28,14 @@ from amas.agents.mail import (
 )
 from amas.agents.traces import handling
 from amas.core.retry import Draw
+from amas.engine.bell import came
 from amas.engine.coalesce import Coalescer
-from amas.errors import EngineError, InboxFull
+from amas.engine.insist import PAUSE_MAX_S, insist
+from amas.errors import EngineError
+from amas.messages.bus import AgentCommunicationBus
 from amas.model.latency import Latencies
-from amas.model.message import Message, MessageType
+from amas.model.message import Message
 from amas.model.states import Priority
-from amas.model.task import Json
 from amas.observe import events
 from amas.observe.logging import Log
 from amas.observe.tracing import process_tracing
@@ -48,96 +49,15 @@ HOLD_S = 5.0
 beside the task."""
 
 
-class Told(Protocol):
-    """What became of a message to many."""
-
-    @property
-    def ids(self) -> dict[str, str]:
-        """By agent."""
-
-    @property
-    def full(self) -> dict[str, InboxFull]:
-        """By agent."""
-
-
-class Subscriptions(Protocol):
-    """Who hears of which topic."""
-
-    async def subscribe(self, agent_id: str, topic: str, *, wanted: bool = True) -> None:
-        """Have an agent hear of it, or no longer."""
-
-
-class Bus(Protocol):
-    """`orchestration.bus.AgentCommunicationBus`, which stands above this package."""
-
-    @property
-    def inboxes(self) -> Subscriptions:
-        """The engine's side."""
-
-    @property
-    def latencies(self) -> Latencies:
-        """How long messages took to come here."""
-
-    async def attach(self, agents: Iterable[str]) -> None:
-        """Receive for these agents, too."""
-
-    async def detach(self, agents: Iterable[str]) -> None:
-        """Receive for these agents no more."""
-
-    async def run(self) -> None:
-        """Listen until cancelled."""
-
-    async def send_message(
-        self,
-        *,
-        sender_id: str,
-        recipient_id: str,
-        message_type: MessageType,
-        payload: Json = None,
-        priority: Priority = Priority.NORMAL,
-        reply_to: str = "",
-    ) -> str:
-        """Return the id."""
-
-    async def broadcast_message(
-        self,
-        *,
-        sender_id: str,
-        recipients: str,
-        message_type: MessageType,
-        payload: Json = None,
-        priority: Priority = Priority.NORMAL,
-    ) -> Told:
-        """Return whom it reached."""
-
-    async def request(
-        self,
-        *,
-        sender_id: str,
-        recipient_id: str,
-        message_type: MessageType = MessageType.HELP_REQUEST,
-        payload: Json = None,
-        timeout_s: float = 60.0,
-    ) -> Message:
-        """Return the answer."""
-
-    async def receive(self, agent_id: str, *, limit: int = 100, wait_s: float = 0.0) -> list[Message]:
-        """Return messages."""
-
-    async def always_read(self, agent_id: str) -> None:
-        """Hear that an agent's mail is always read."""
-
-    async def acknowledge(self, messages: Sequence[Message]) -> list[str]:
-        """Return the ids of those that are another's now."""
-
-
 class Mailroom:
     """One host's mail."""
 
-    def __init__(self, open_bus: Callable[[], Bus], around: Callable[[Seat], Surroundings], *, log: Log, draw: Draw) -> None:
+    def __init__(
+        self, open_bus: Callable[[], AgentCommunicationBus], around: Callable[[Seat], Surroundings], *, log: Log, draw: Draw
+    ) -> None:
         """`open_bus` is called when the first agent needs it. `around`: what a handler has about it."""
         self._open, self._around, self._log, self._draw = open_bus, around, log, draw
-        self._bus: Bus | None = None
+        self._bus: AgentCommunicationBus | None = None
         self._wanted, self._closing = asyncio.Event(), False
         self._readers: dict[str, asyncio.Task[None]] = {}
         self._handling: set[asyncio.Task[None]] = set()
@@ -147,7 +67,7 @@ class Mailroom:
         self._admitted: list[Seat] = []
 
     @property
-    def bus(self) -> Bus:
+    def bus(self) -> AgentCommunicationBus:
         """The host's bus, opened now where it wasn't."""
         if self._bus is None:
             self._bus = self._open()
@@ -298,7 +218,7 @@ class Mailroom:
             for message in messages:
                 self._handling.add(reader)
                 try:
-                    await _until(idle, HOLD_S)
+                    await came(idle, HOLD_S)
                     await self._handle(seat, context, message)
                 finally:
                     self._handling.discard(reader)
@@ -329,11 +249,3 @@ class Mailroom:
             return
         with contextlib.suppress(EngineError):  # it comes again
             await self._acknowledge([message])
-
-
-async def _until(event: asyncio.Event, limit_s: float) -> None:
-    try:
-        async with asyncio.timeout(limit_s):
-            await event.wait()
-    except TimeoutError:
-        pass

@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from amas.agents.attempt import Attempt, Outcome, Stop
-from amas.agents.insist import PAUSE_MAX_S, PAUSE_MIN_S
 from amas.agents.lanes import Lanes
 from amas.agents.lessons import Lessons
 from amas.agents.outbox import Outbox
@@ -20,6 +19,7 @@ from amas.agents.task_context import Services
 from amas.clock import monotonic_s
 from amas.core.retry import pause_s
 from amas.engine.hosts import HostRegistry
+from amas.engine.insist import PAUSE_MAX_S, PAUSE_MIN_S
 from amas.engine.queue import Exchange
 from amas.errors import EngineError
 from amas.model.limits import Usage

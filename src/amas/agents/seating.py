@@ -11,7 +11,7 @@ from collections.abc import Callable
 from amas.agents.host import Host
 from amas.core.gates import fleet_gate
 from amas.core.retry import Draw, pause_s
-from amas.engine.bell import Bell
+from amas.engine.bell import Bell, Waker
 from amas.engine.connection import Engine
 from amas.engine.desired import CHANNEL, DesiredState
 from amas.errors import EngineError
@@ -29,12 +29,12 @@ class Seating:
         """`prepare` returns a fleet with what this host's agents must know besides; called for each that is wanted."""
         self._engine, self._host, self._prepare, self._draw = engine, host, prepare, draw
         self._state = DesiredState(engine)
-        self._woken = asyncio.Event()
+        self._waker = Waker()
         self._carried_out = 0
 
     async def run(self) -> None:
         """Follow until cancelled; the host works already."""
-        bell = Bell(self._engine, {CHANNEL: lambda _: self._woken.set()}, connected=self._woken.set)
+        bell = Bell(self._engine, {CHANNEL: self._waker.ring}, connected=self._waker.ring)
         async with asyncio.TaskGroup() as group:
             group.create_task(bell.run(), name="seating-bell")
             group.create_task(self._follow(), name="seating")
@@ -49,12 +49,7 @@ class Seating:
                 await asyncio.sleep(pause_s(tries, least_s=PAUSE_MIN_S, most_s=PAUSE_MAX_S, draw=self._draw))
                 continue
             tries = 0
-            try:
-                async with asyncio.timeout(POLL_S * (1 + self._draw())):
-                    await self._woken.wait()
-            except TimeoutError:
-                pass
-            self._woken.clear()
+            await self._waker.rest(POLL_S * (1 + self._draw()))
 
     async def run_once(self) -> bool:
         """Carry out what is wanted; return whether that has changed since the last time."""

@@ -185,11 +185,7 @@ class FreeSlots:
         else:
             pool.free.append(agent_id)
 
-    def withhold(self, agent_id: str) -> None:
-        """Give an agent no tasks until it is restored."""
-        self.withhold_all((agent_id,))
-
-    def withhold_all(self, agent_ids: Iterable[str]) -> None:
+    def withhold(self, agent_ids: Iterable[str]) -> None:
         """Give agents no tasks until they are restored, each by itself."""
         new: dict[PoolSlots, set[str]] = {}
         for agent_id in agent_ids:

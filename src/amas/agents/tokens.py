@@ -8,13 +8,14 @@ import asyncio
 import re
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
-from amas.agents.insist import insist
 from amas.clock import new_id, now_ms
 from amas.core.retry import Draw, pause_s
 from amas.engine.connection import Engine
+from amas.engine.insist import insist
 from amas.engine.tokens import AgentTokens
 from amas.errors import NotAllowed, RetryLater, SubmissionError
 from amas.model.token import AUDIENCE, AgentToken, TokenAnswer, TokenAsk
@@ -86,7 +87,7 @@ class TokenPurse:
             ask = TokenAsk(
                 id=new_id(), host_id=self._host_id, agent_id=agent_id, audience=audience, task_id=task_id, box=box.public
             )
-            if why := await insist(lambda ask=ask: self._tokens.ask(ask), draw=self._draw):  # type: ignore[misc]
+            if why := await insist(partial(self._tokens.ask, ask), draw=self._draw):
                 raise RetryLater(f"{agent_id} gets no token now: {why}")
             try:
                 async with asyncio.timeout(ANSWER_S):

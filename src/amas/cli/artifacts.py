@@ -19,7 +19,7 @@ from amas.engine.signals import early_answers
 from amas.errors import RecordsError
 from amas.fleet.declared import seconds
 from amas.model.journal import position_of
-from amas.platforms.local.control import fleet_state
+from amas.platforms.local.control import engine_settings, fleet_state
 from amas.platforms.local.home import Home
 from amas.records.store import Records
 from amas.sealing import Seal, read_seal
@@ -56,7 +56,7 @@ async def _prune(home: Home, age_s: float, *, dry_run: bool) -> Pruned:
     store = ArtifactStore(state.artifacts_url, seal=seal.artifacts if seal else None)
     old = await asyncio.to_thread(old_artifacts, store, before_s=now / 1000 - age_s)
     async with (
-        Engine(state.engine_url, cell=state.cell) as engine,
+        Engine.of(engine_settings(state)) as engine,
         await Records.open(RecordsSettings.read().url_for(home.folder), cell=state.cell) as records,
     ):
         await SealKeys(engine).agree(seal)  # what can't be opened can't be searched
@@ -82,7 +82,9 @@ async def _used(records: Records, engine: Engine, seal: Seal | None, *, since_ms
     They stand in inputs, results and steps, in schedules, and in answers that came before anybody asked for them.
     """
     used: set[str] = set()
-    for held in [*(await Schedules(engine).blobs()).values(), *await early_answers(engine)]:
+    for held in (await Schedules(engine).blobs()).values():
+        used |= references(held, seal)
+    async for held in early_answers(engine):
         used |= references(held, seal)
     queue, cursor = TaskQueue(engine), ""
     while rows := await records.values_in_use(since_ms=since_ms, cursor=cursor):

@@ -92,8 +92,13 @@ def _works(api: "Api", incomplete: str) -> Iterator[tuple[object, object]]:
     yield from ((each["id"], each["title"] or each["key"]) for each in api.get("/api/tasks", limit=NEWEST)["items"])
 
 
-pools, agents, agents_or_pools, hosts_pools_agents, works = map(
-    _completes, (_pools, _agents, _agents_or_pools, _hosts_pools_agents, _works)
+def _capabilities(api: "Api", _: str) -> Iterator[tuple[object, object]]:
+    for pool in api.get("/api/pools")["items"]:
+        yield from ((capability, pool["pool"]) for capability in pool["capabilities"])
+
+
+pools, agents, agents_or_pools, hosts_pools_agents, works, capabilities = map(
+    _completes, (_pools, _agents, _agents_or_pools, _hosts_pools_agents, _works, _capabilities)
 )
 hosts = offers("/api/hosts", "id")
 workflows = offers("/api/workflows", "id", "goal.text", limit=NEWEST)

@@ -24,7 +24,7 @@ class Start(NamedTuple):
 
 def start(wanted: Start, folder: Path | None, *, as_json: bool) -> None:
     """Check a file's flow, naming the line of whatever is wrong, and start it."""
-    from amas.core.flow import problems
+    from amas.core.flow_check import problems
     from amas.model.flow import Flow
     from amas.model.yamlfile import YamlFile
 

@@ -29,7 +29,7 @@ class ShowFirst(typer.core.TyperGroup):
 
 
 SECTIONS: dict[str, tuple[str, ...]] = {
-    "Have work done": ("run", "plan", "workflows", "tasks", "approvals", "approve", "cancel", "schedule", "schedules"),
+    "Have work done": ("run", "plan", "submit", "workflows", "tasks", "approvals", "approve", "cancel", "schedule", "schedules"),
     "Look at a fleet": ("status", "top", "ps", "agents", "hosts", "logs", "alerts", "report", "costs", "quality", "messages"),
     "Run a fleet here": ("up", "down", "doctor", "host", "serve", "model", "certs"),
     "Say what a fleet is": ("apply", "diff", "history", "rollout", "scale", "scaling", "tools", "policy", "limits", "budgets"),

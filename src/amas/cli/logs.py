@@ -158,7 +158,7 @@ def _new_lines(follower: Follower) -> Iterator[dict[str, Any]]:
     for raw in follower.new_lines():
         try:
             line = json.loads(raw)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(line, dict):
             yield line
@@ -184,6 +184,8 @@ def _shown(line: dict[str, Any]) -> "Text":
     message = said.pop("message", None) or said.pop("event", "")
     text.append(f" {message}")
     for name, value in said.items():
+        if value == "":  # such as the workflow of a task that belongs to none
+            continue
         text.append(f"  {name}=", style="dim")
         text.append(str(value))
     return text

@@ -115,14 +115,29 @@ def print_page(page: dict[str, Any], columns: list[str], rows: list[list[object]
 
 
 def print_fields(shown: dict[str, Any]) -> None:
-    """Print one thing's fields, a line each."""
+    """Print one thing's fields, a line each; `_ms` are times."""
     from amas.cli.tree import table
 
-    console().print(table("", ["", ""], [[name.replace("_", " "), _plain(value)] for name, value in shown.items()]))
+    rows = [[_words(name), _plain(name, value)] for name, value in shown.items()]
+    console().print(table("", ["", ""], rows))
 
 
-def _plain(value: object) -> object:
-    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+def _words(name: str) -> str:
+    return name.removesuffix("_ms").replace("_", " ")
+
+
+def _plain(name: str, value: object) -> object:
+    match value:
+        case int() if name.endswith("_ms"):
+            return moment(value)
+        case {"code": str(code), "message": str(message)}:
+            return f"{code}: {message}"
+        case dict():  # figures, of which what is 0 says nothing
+            return ", ".join(f"{word}={figure}" for word, figure in value.items() if figure) or "nothing"
+        case list() | tuple():
+            return ", ".join(map(str, value))
+        case _:
+            return value
 
 
 def print_task(task: dict[str, Any]) -> None:

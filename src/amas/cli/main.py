@@ -3,7 +3,7 @@
 Only typer is imported at start, so that `amas --help` stays quick; a test on `sys.modules` holds that.
 
 Exit codes (`ExitCode`): 0 done · 1 the goal's workflow failed · 2 the input is wrong (its author must act) · 3 something here
-can't be used (the operator must act) · 4 cancelled · 130 interrupted.
+can't be used (the operator must act) · 4 cancelled · 130 interrupted · 141 nobody reads what is printed any more.
 """
 
 from pathlib import Path
@@ -14,23 +14,24 @@ import typer.core
 
 from amas.cli import backup_commands, complete
 from amas.cli.access_commands import app as access
+from amas.cli.alert_commands import alert_app, run_app, runbooks
+from amas.cli.desired_commands import app as operating
 from amas.cli.exit import reported
 from amas.cli.groups import BySection
 from amas.cli.groups import ShowFirst as _ShowFirst
 from amas.cli.healing_commands import app as healing
 from amas.cli.hook_commands import app as webhooks
-from amas.cli.local_model import model_app
-from amas.cli.looking import app as looking
-from amas.cli.observing import app as observing
-from amas.cli.operating import app as operating
+from amas.cli.look_commands import app as looking
+from amas.cli.model_commands import model_app
+from amas.cli.monitoring_commands import app as observing
 from amas.cli.options import HomeOption, Json, Watch
 from amas.cli.output import watched
 from amas.cli.policy_commands import app as policy_app
-from amas.cli.rolling import app as rolling
+from amas.cli.rollout_commands import app as rolling
 from amas.cli.seal_commands import seal
 from amas.cli.signin_commands import app as signin
-from amas.cli.tools_commands import app as tools
-from amas.cli.watching import alert_app, run_app, runbooks
+from amas.cli.submit_commands import app as submitting
+from amas.cli.tool_commands import app as tools
 
 app = typer.Typer(
     name="amas",
@@ -45,6 +46,14 @@ app = typer.Typer(
 
 FleetOption = Annotated[
     str, typer.Option("--fleet", help="A fleet file, or the name of one that ships with amas.", autocompletion=complete.fleets)
+]
+KeptFleet = Annotated[
+    str,
+    typer.Option(
+        "--fleet",
+        help="A fleet file, or the name of one that ships with amas; by default what was applied here last, else `amas`.",
+        autocompletion=complete.fleets,
+    ),
 ]
 Port = Annotated[int | None, typer.Option("--port", help="The API's port (AMAS_PORT, by default 8000; 0 for any free one).")]
 MetricsPort = Annotated[
@@ -73,14 +82,7 @@ def options(
 
 @app.command()
 def up(
-    fleet: Annotated[
-        str,
-        typer.Option(
-            "--fleet",
-            help="A fleet file, or the name of one that ships with amas; by default what was applied here last, else `amas`.",
-            autocompletion=complete.fleets,
-        ),
-    ] = "",
+    fleet: KeptFleet = "",
     home: HomeOption = None,
     port: Port = None,
     metrics_port: MetricsPort = None,
@@ -134,7 +136,7 @@ def run(
     goal: Annotated[str, typer.Argument(help="What you want, in plain words.")],
     input: Annotated[Path | None, typer.Option("--input", "-i", help="The folder that the goal is about.")] = None,  # noqa: A002
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where the deliverable goes.")] = None,
-    fleet: FleetOption = "amas",
+    fleet: KeptFleet = "",
     home: HomeOption = None,
     test_timeout: Annotated[
         float | None, typer.Option(min=1, max=86_400, help="Seconds that the project's own tests may take (by default 900).")
@@ -146,7 +148,7 @@ def run(
     detach: Annotated[bool, typer.Option("--detach", help="Submit to the running fleet and return at once.")] = False,
     json: Json = False,
 ) -> None:
-    """Have a goal met, and watch the hierarchy at work. Starts a fleet when none runs, and stops it again."""
+    """Have a goal met, and watch the hierarchy at work. Where no fleet runs, one starts for the goal and stops after it."""
     from amas.cli import run as module
 
     bounds = module.Bounds(budget, tokens, agent_seconds, deadline)
@@ -568,6 +570,7 @@ def serve(home: HomeOption = None) -> None:
     run_control_plane(home)
 
 
+app.add_typer(submitting)
 app.add_typer(looking)
 app.add_typer(alert_app, name="alerts")
 app.command()(runbooks)

@@ -12,8 +12,8 @@ from amas.core.estimate import AMOUNTS, estimated
 from amas.fleet.load import load_fleet
 from amas.model.goal import Estimate, Goal, Plan, SubTask
 from amas.model.limits import Amounts
-from amas.orchestration.coordinator import checked_plan, facts_of, options_of, planner
 from amas.orchestration.planner import FleetFacts
+from amas.orchestration.planning import checked_plan, facts_of, options_of, planner
 from amas.orchestration.submission import check_goal, check_takes_goals
 from amas.platforms.local.model import for_this_process
 

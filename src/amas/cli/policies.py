@@ -12,6 +12,7 @@ from amas.cli.api import Api, home_at
 from amas.cli.exit import ExitCode
 from amas.cli.output import complain, console, harmless, moment, print_json
 from amas.cli.who import me
+from amas.core.agents import why_no_agent
 from amas.core.policies import Known, limit_told, told
 from amas.core.policy_check import warnings
 from amas.errors import FleetNotRunning, InputUnusable
@@ -173,7 +174,11 @@ def _decided(calls: Sequence[dict[str, Any]], fleet: str, folder: Path | None) -
     if fleet:
         from amas.policy.manager import PolicyManager
 
-        manager = PolicyManager(_spec(fleet))
+        spec = _spec(fleet)
+        for agent in dict.fromkeys(call["agent"] for call in calls):
+            if unknown := why_no_agent(agent, spec.pools, now=False):
+                raise InputUnusable(unknown)
+        manager = PolicyManager(spec)
         return [manager.decide(manager.call(**call)) for call in calls]
     api = Api.of(home_at(folder))
     items = []

@@ -10,7 +10,7 @@ from amas.cli.api import home_at
 from amas.cli.output import console, print_json
 from amas.engine.connection import Engine
 from amas.errors import EngineError, RecordsError
-from amas.platforms.local.control import fleet_state
+from amas.platforms.local.control import engine_settings, fleet_state
 from amas.platforms.local.home import Home
 from amas.settings import EngineSettings, RecordsSettings
 
@@ -77,7 +77,7 @@ async def _opened(home: Home) -> "AsyncIterator[tuple[Engine, Records]]":
 
     state = fleet_state(home.folder)
     url = RecordsSettings.read().url_for(home.folder)
-    async with Engine(state.engine_url, cell=state.cell) as engine, await Records.open(url, cell=state.cell) as records:
+    async with Engine.of(engine_settings(state)) as engine, await Records.open(url, cell=state.cell) as records:
         yield engine, records
 
 

@@ -24,7 +24,7 @@ from amas.cli.output import moment
 from amas.model.report import FleetReport
 
 HURRY_S = 30.0
-"""A recovery that takes longer is shown in red (A5)."""
+"""A recovery that takes longer is shown in red: work is to go on within half a minute."""
 GOOD = 0.98
 """Success that a fleet promises (T)."""
 PLOTTED_FAMILIES = 12

@@ -5,18 +5,42 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from amas.cli.api import Api, home_at, quoted
+import msgspec
+
+from amas.cli.api import Api, elsewhere, home_at, quoted
 from amas.cli.output import console, moment, print_json
 from amas.cli.who import me
-from amas.errors import InputUnusable
+from amas.errors import InputUnusable, RolloutRefused
+from amas.platforms.local.home import Home
 
 
 def start(pool: str, folder: Path | None, *, wanted: dict[str, Any], sets: Sequence[str], as_json: bool) -> None:
     """Begin a roll-out; `sets` are options as `name=value`, each value JSON or text."""
     wanted["by"] = wanted["by"] or me()
     wanted["options"] = dict(_option(each) for each in sets)
-    view = Api.of(home_at(folder)).post(f"/api/rollouts/{quoted(pool)}", wanted)
-    _print(view, as_json=as_json)
+    home = home_at(folder)
+    if (wanted["agent"] or wanted["options"]) and not elsewhere(home):  # what another machine can import isn't known here
+        _check_agent(home, pool, wanted)
+    _print(Api.of(home).post(f"/api/rollouts/{quoted(pool)}", wanted), as_json=as_json)
+
+
+def _check_agent(home: Home, name: str, wanted: dict[str, Any]) -> None:
+    """Raise RolloutRefused where the new version's agent can't work in the pool: its hosts could only say that it isn't alive."""
+    import asyncio
+    import sys
+
+    from amas.fleet.check import pool_agent_problems
+    from amas.platforms.local.applied import applied_fleet
+    from amas.platforms.local.control import fleet_state
+
+    state = fleet_state(home.folder)
+    fleet = asyncio.run(applied_fleet(state))
+    sys.path += [str(Path(state.fleet_file).parent), fleet.folder]  # where its hosts look
+    for pool in fleet.pools:
+        if pool.name == name:
+            changed = {"agent": wanted["agent"] or pool.agent, "options": {**pool.options, **wanted["options"]}}
+            for field, problem in pool_agent_problems(msgspec.structs.replace(pool, **changed)):
+                raise RolloutRefused(f"version {wanted['version']} of {name!r} can't be begun: {field}: {problem}")
 
 
 def act(pool: str, what: str, folder: Path | None, *, by: str, as_json: bool) -> None:

@@ -16,11 +16,11 @@ from amas.engine.schedules import Schedules
 from amas.engine.sealed import SealKeys
 from amas.engine.signals import early_answers
 from amas.errors import SettingInvalid
-from amas.platforms.local.control import fleet_state
+from amas.platforms.local.control import engine_settings, fleet_state
 from amas.platforms.local.home import Home
 from amas.records.store import Records
 from amas.sealing import Seal, read_seal
-from amas.settings import EngineSettings, RecordsSettings
+from amas.settings import RecordsSettings
 
 
 class Rotated(msgspec.Struct, kw_only=True):
@@ -68,10 +68,11 @@ def rotate(folder: Path | None, *, as_json: bool) -> None:
 
 
 async def _rotate(home: Home, seal: Seal) -> Rotated:
-    state, settings = fleet_state(home.folder), EngineSettings.read()
+    state = fleet_state(home.folder)
+    settings = engine_settings(state)
     store = ArtifactStore(state.artifacts_url, seal=seal.artifacts)
     async with (
-        Engine(state.engine_url, cell=state.cell) as engine,
+        Engine.of(settings) as engine,
         await Records.open(RecordsSettings.read().url_for(home.folder), cell=state.cell) as records,
     ):
         keys = SealKeys(engine)
@@ -80,8 +81,9 @@ async def _rotate(home: Home, seal: Seal) -> Rotated:
         values = await _reseal_schedules(Schedules(engine), seal)
         await caught_up(records, Journal(engine))
         history = await records.reseal(seal, held_since_ms=engine.now_ms() - round(settings.retention_s * 1000))
-        others = [*await early_answers(engine), *(await Schedules(engine).blobs()).values()]
-        held = history.held + sum(seal.anew(each) != each for each in others)
+        schedules = (await Schedules(engine).blobs()).values()
+        held = history.held + sum(seal.anew(each) != each for each in schedules)
+        held += sum([seal.anew(each) != each async for each in early_answers(engine)])
         artifacts = await asyncio.to_thread(reseal.reseal, store)
         retired = [] if held or behind else [key_id for key_id in await keys.since() if key_id != seal.key_ids[0]]
         for key_id in retired:

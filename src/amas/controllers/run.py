@@ -10,6 +10,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -39,7 +40,7 @@ from amas.controllers.runbooks import RunBooks
 from amas.controllers.summing import Summing
 from amas.controllers.timers import Timers
 from amas.engine.alerts import AlertStore
-from amas.engine.bell import Bell
+from amas.engine.bell import Bell, Waker
 from amas.engine.bounds import QueueBounds
 from amas.engine.connection import Engine
 from amas.engine.desired import DesiredState
@@ -183,12 +184,12 @@ class Controllers:
         process_log().info("leads the controllers", event=events.LEADER_BEGAN, holder=self._holder, epoch=epoch)
         try:
             async with asyncio.TaskGroup() as group:
-                wakers = [Waker(duty.woken_by if isinstance(duty, WokenDuty) else "") for duty in self._duties]
+                wakers = [Waker() for _ in self._duties]
                 running = [
-                    group.create_task(keep_at(duty, self._figures, sleep=waker.sleep), name=duty.name)
+                    group.create_task(keep_at(duty, self._figures, sleep=waker.rest), name=duty.name)
                     for duty, waker in zip(self._duties, wakers, strict=True)
                 ]
-                if bell := _bell(self._engine, wakers):
+                if bell := _bell(self._engine, self._duties, wakers):
                     running.append(group.create_task(bell.run(), name="bell"))
                 await self._keep_lead(epoch)
                 for each in running:
@@ -216,39 +217,19 @@ class Controllers:
             until_s = asked_s + self._lease_s
 
 
-class Waker:
-    """A duty's rest, which a ring ends."""
-
-    def __init__(self, channel: str = "") -> None:
-        """`channel`: where it is rung; "" for one that sleeps its time."""
-        self.channel, self._rung = channel, asyncio.Event()
-
-    def ring(self) -> None:
-        """End the rest, or the next one if the duty is at work."""
-        self._rung.set()
-
-    async def sleep(self, seconds: float) -> None:
-        """Rest so long, or until the ring."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._rung.wait()
-        self._rung.clear()
-
-
-def _bell(engine: Engine, wakers: Sequence[Waker]) -> Bell | None:
+def _bell(engine: Engine, duties: Sequence[Duty], wakers: Sequence[Waker]) -> Bell | None:
     """Return what rings for the duties, if any is rung for; when it listens again after a break, all look."""
-    channels = {waker.channel for waker in wakers if waker.channel}
+    by_channel: dict[str, list[Waker]] = {}
+    for duty, waker in zip(duties, wakers, strict=True):
+        if isinstance(duty, WokenDuty):
+            by_channel.setdefault(duty.woken_by, []).append(waker)
 
-    def ring(channel: str, _: bytes = b"") -> None:
-        for waker in wakers:
-            if waker.channel == channel:
-                waker.ring()
+    def ring(rung: Sequence[Waker], _: bytes = b"") -> None:
+        for waker in rung:
+            waker.ring()
 
-    def ring_all() -> None:
-        for channel in channels:
-            ring(channel)
-
-    return Bell(engine, {channel: partial(ring, channel) for channel in channels}, connected=ring_all) if channels else None
+    handlers = {channel: partial(ring, rung) for channel, rung in by_channel.items()}
+    return Bell(engine, handlers, connected=partial(ring, list(chain(*by_channel.values())))) if handlers else None
 
 
 async def keep_at(duty: Duty, figures: Figures, *, sleep: Sleep = asyncio.sleep) -> None:

@@ -28,19 +28,27 @@ from amas.core.runbooks import (
     due,
     filled,
     following,
+    mistaken,
     page_labels,
     settled,
     started,
 )
 from amas.engine.alerts import AlertStore
+from amas.engine.connection import Engine
+from amas.engine.desired import DesiredState
+from amas.engine.hosts import HostRegistry
+from amas.engine.recoveries import Recoveries
 from amas.errors import AlertsChanged, BackupBusy, DesiredChanged, RunBookRefused
 from amas.model.alerts import Alert, Notice
+from amas.model.desired import Desired
 from amas.model.fleet import FleetSpec
 from amas.model.runbook import Run
 from amas.observe import events
 from amas.observe.logging import process_log
 
 PAUSE_OPEN_S, PAUSE_S = 1.0, 2.0
+LOST_MAX = 1000
+"""All recoveries that the engine keeps, among which lost hosts are looked for."""
 NEWEST = 200
 """Runs that are looked at for whether an alert has had its run."""
 PATIENCE_S = 0.5
@@ -174,25 +182,36 @@ def _page(transition: Transition) -> Notice:
     return Notice(id=f"{run.id}-{run.at}-{line.what}", status="page", alert=alert, at_ms=line.at_ms)
 
 
-async def start(store: AlertStore, fleet: FleetSpec, name: str, subject: Mapping[str, str], *, by: str, why: str) -> Run:
+async def start(engine: Engine, fleet: FleetSpec, name: str, subject: Mapping[str, str], *, by: str, why: str) -> Run:
     """Start a run in a person's name and return it.
 
-    RunBookRefused when there is no such run-book, it isn't said about what, or too many runs are open.
+    RunBookRefused when there is no such run-book, nothing of the fleet is what it is said to be about, or too many runs are open.
     """
+    store = AlertStore(engine)
     book = next((each for each in fleet.runbooks if each.name == name), None)
     if book is None:
         known = ", ".join(each.name for each in fleet.runbooks) or "none"
         raise RunBookRefused(f"there is no run-book {name!r}: this fleet has {known}")
-    missing = [each for each in book.needs if each not in subject]
-    if missing:
-        raise RunBookRefused(f"{name} is about a {missing[0]}: say which, as {missing[0]}=NAME")
+    desired = await DesiredState(engine).read()
+    if desired.fleet is None:
+        desired = msgspec.structs.replace(desired, fleet=fleet)
+    if wrong := mistaken(book, subject, desired, await _hosts(engine, desired)):
+        raise RunBookRefused(wrong)
     if len(await store.open_runs()) >= ASKED_MAX:
         raise RunBookRefused(f"{ASKED_MAX} runs are open already: wait, or end some with `amas runbook cancel`")
     run_id = new_id()[-RUN_ID_CHARS:]
-    about = {each: subject[each] for each in book.needs}
-    transition = begun(book, about, Cause(by, why), run_id=run_id, now_ms=store.now_ms())
+    transition = begun(book, subject, Cause(by, why), run_id=run_id, now_ms=store.now_ms())
     await keep(store, transition, expect=0, receivers=())
     return transition.run
+
+
+async def _hosts(engine: Engine, desired: Desired) -> set[str]:
+    """Return all hosts that may be meant: that live, of which something is wanted, and that were lost, since those need a run."""
+    live = {host.id for host in await HostRegistry(engine).all()}
+    found = Recoveries(engine)
+    lost = {each.subject for each in await found.under_way() if each.cause == "host_lost"}
+    lost |= {each.subject for each in await found.newest(limit=LOST_MAX) if each.cause == "host_lost"}
+    return live | desired.orders.keys() | desired.seats.keys() | lost
 
 
 async def answer(store: AlertStore, run_id: str, *, by: str, comment: str, what: str, receivers: Sequence[str]) -> Run:

@@ -7,10 +7,11 @@ quarantined one after the other, and their tasks are not taken for poison. Calle
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from amas.core.retry import Draw, pause_s
+from amas.model.desired import Kill
 from amas.model.fleet import PoolSpec
 from amas.model.healing import HealingSpec, Quarantine
 from amas.model.numbers import pool_named
@@ -87,3 +88,13 @@ def pools_down(quarantined: Collection[str], pools: Iterable[PoolSpec]) -> list[
     """Return the pools all of whose agents are quarantined, by name."""
     held = Counter(map(pool_named, quarantined))
     return sorted(pool.name for pool in pools if 0 < pool.replicas <= held[pool.name])
+
+
+def held_back(pool: str, *, killed: Mapping[str, Kill], quarantined: Collection[str], pools: Iterable[PoolSpec]) -> str:
+    """Return why a pool gets no tasks though it is there, with the way out; empty where it may work. `*` stands for the fleet."""
+    for name, what in (("*", "the whole fleet"), (pool, pool)):
+        if held := killed.get(name):
+            return f"{what} is killed, by {held.by}: {held.why} (`amas kill --lift` lets it work again)"
+    if pool in pools_down(quarantined, pools):
+        return f"every agent of {pool} is quarantined (`amas quarantine list` says why)"
+    return ""

@@ -8,13 +8,16 @@ A step is `todo`, `asking` where a person is to confirm it, `running`, and has t
 is to reach is written down as it begins (its memo), so that a control plane that takes over does the same and not it again.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
+from amas.core.agents import why_no_agent
 from amas.model.alerts import Alert, Condition, Labels, Readings
+from amas.model.desired import Desired
+from amas.model.meant import meant_or_known
 from amas.model.runbook import AuditLine, Run, RunBook, Step, StepState, StepStatus, variables
 from amas.model.task import Json
 
@@ -65,6 +68,33 @@ def begun(book: RunBook, subject: Mapping[str, str], cause: Cause, *, run_id: st
         severity=alert.severity if alert else "warning",
     )
     return Transition(run, _line(run, "began", by=by, now_ms=now_ms, outcome=why, whole=True))
+
+
+def mistaken(book: RunBook, subject: Mapping[str, str], desired: Desired, hosts: Collection[str]) -> str:
+    """Return what is wrong with what a person says that a run is about, as a sentence; "" when it is sound.
+
+    `hosts`: all that may be meant, those that were lost among them.
+    """
+    for name in book.needs:
+        if not subject.get(name):
+            return f"{book.name} is about a {name}: say which, as {name}=NAME"
+    about = f"a {' and a '.join(book.needs)} alone" if book.needs else "nothing that could be named"
+    for name, value in subject.items():
+        if name not in book.needs:
+            return f"{book.name} is about {about}: leave {name}={value} out"
+        if unknown := _unknown(name, value, desired, hosts):
+            return unknown
+    return ""
+
+
+def _unknown(name: str, value: str, desired: Desired, hosts: Collection[str]) -> str:
+    """Return that a fleet has no such host, pool or agent; "" where it has, and for what else a run may be about."""
+    pools = {pool.name: pool for pool in desired.pools}
+    if name == "host" and value not in hosts:
+        return f"there is no host {value!r}{meant_or_known(value, hosts)}"
+    if name == "pool" and value not in pools:
+        return f"there is no pool {value!r}{meant_or_known(value, pools)}"
+    return why_no_agent(value, pools.values()) if name == "agent" else ""
 
 
 def due(alerts: Iterable[Alert], books: Mapping[str, RunBook], runs: Sequence[Run], *, now_ms: int) -> list[Transition]:
@@ -202,9 +232,12 @@ def confirmed(run: Run, *, by: str, refuse: bool, comment: str, now_ms: int) -> 
 
 
 def cancelled(run: Run, *, by: str, comment: str, now_ms: int) -> Transition | None:
-    """Return a run that a person ended; what was done stays done. None when it has ended."""
+    """Return a run that a person ended, and the step that it was at; what was done stays done. None when it has ended."""
     if not run.is_open:
         return None
+    state = run.steps[run.at]
+    if state.status != "todo":
+        run = _at(run, replace(state, status="cancelled", since_ms=now_ms, outcome=f"{by} cancelled the run"))
     after = replace(run, status="cancelled", ended_ms=now_ms)
     return Transition(after, _line(after, "cancelled", by=by, now_ms=now_ms, outcome=comment))
 

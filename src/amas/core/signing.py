@@ -10,7 +10,7 @@ from amas.model.token import SigningKey
 
 TOKEN_LIFE_S = 24 * 3600
 KEY_LIFE_MS = 90 * 86_400_000
-"""M8: secrets are rotated every 90 days."""
+"""Secrets are rotated every 90 days."""
 KEY_SET_AGE_S = 300
 """For how long services may keep a copy of the key set."""
 AHEAD_MS = 2 * KEY_SET_AGE_S * 1000

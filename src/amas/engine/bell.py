@@ -1,5 +1,7 @@
 """Being told instead of asking: bells for queues, outcomes for submitters, stops for hosts, by publish and subscribe.
 
+Whoever looks now and then, and at once when a bell rings, rests in a `Waker`.
+
 A message may be lost when the connection breaks; whoever listens here asks the engine now and then besides, and at once after
 `connected` is called again.
 """
@@ -19,6 +21,31 @@ PING_EVERY_S = 5.0
 """Seconds of silence after which the connection is tried; a half-open one is found out within twice that."""
 SOUND_S = 5.0
 """A connection that lasted so long was sound; one that broke sooner may break again at once, and pauses go on growing."""
+
+
+async def came(event: asyncio.Event, at_most_s: float) -> bool:
+    """Return whether an event has come, waiting up to so many seconds for it."""
+    try:
+        async with asyncio.timeout(at_most_s):
+            return await event.wait()
+    except TimeoutError:
+        return False
+
+
+class Waker:
+    """A rest that a ring ends."""
+
+    def __init__(self) -> None:
+        self._rung = asyncio.Event()
+
+    def ring(self, _: bytes = b"") -> None:
+        """End the rest, or the next one where there is none now."""
+        self._rung.set()
+
+    async def rest(self, seconds: float) -> None:
+        """Rest so long, or until the ring."""
+        await came(self._rung, seconds)
+        self._rung.clear()
 
 
 class Bell:

@@ -1,7 +1,7 @@
 """Durable inboxes in the engine: send, receive, acknowledge; `functions/80_messages.lua` says what it keeps true of them.
 
 An inbox belongs to an agent's id and not to its host, so an agent that moves keeps it. Bodies are bytes that nobody here reads.
-Called by `orchestration/bus.py`, which signs them and decides who may send what.
+Called by `messages/bus.py`, which signs them and decides who may send what.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,6 +1,6 @@
 """What waits for a word from outside: the approvals of open workflows whose needs have ended, and where an agent's signals go."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
@@ -11,6 +11,9 @@ from amas.model.task import Json, TaskSpec
 
 WORKFLOWS_MAX = 10_000
 """The oldest open workflows that are looked at."""
+
+ANSWERED_SLICE = 200
+"""Open workflows whose answers are read at a time; each answer may be 64 KiB."""
 
 _spec = msgspec.msgpack.Decoder(TaskSpec)
 
@@ -52,13 +55,17 @@ async def open_approvals(
     ]
 
 
-async def early_answers(engine: Engine) -> list[bytes]:
-    """Return what signals of open workflows were answered that nothing has taken yet, as msgpack."""
+async def early_answers(engine: Engine) -> AsyncIterator[bytes]:
+    """Yield what signals of open workflows were answered that nothing has taken yet, as msgpack, some workflows at a time."""
     (workflows,) = await engine.read([("ZRANGE", engine.key("open"), 0, -1)])
-    signals = await engine.read([("HVALS", engine.key("ws", one.decode())) for one in workflows])
-    values = [value for held in signals for value in held]
-    submitted = await engine.read([("HGET", engine.key("t", value[1:].decode()), "B") for value in values if value[:1] == b"="])
-    return [value[1:] for value in values if value[:1] == b"!"] + [answer for answer in submitted if answer]
+    for start in range(0, len(workflows), ANSWERED_SLICE):
+        slice_of = workflows[start : start + ANSWERED_SLICE]
+        signals = await engine.read([("HVALS", engine.key("ws", one.decode())) for one in slice_of])
+        values = [value for held in signals for value in held]
+        ids = [value[1:].decode() for value in values if value[:1] == b"="]
+        submitted = await engine.read([("HGET", engine.key("t", one), "B") for one in ids])
+        for answer in (*(value[1:] for value in values if value[:1] == b"!"), *filter(None, submitted)):
+            yield answer
 
 
 async def generation_of(engine: Engine, task_id: str) -> int:

@@ -23,6 +23,7 @@ AmasError
 │   ├── AgentTaken            author     another live session has an agent of this name
 │   ├── AgentsFull            operator   as many remote agents are registered as there may be
 │   ├── RemoteRefused         author     the control plane refused what a remote agent said
+│   │   └── RemoteTokenRefused
 │   ├── SessionLost           nobody     a remote session's lease ran out: register anew
 │   ├── ScheduleUnknown
 │   ├── TaskFailed
@@ -211,6 +212,7 @@ from amas.errors.tasks import (
     NotAllowed,
     RateLimited,
     RemoteRefused,
+    RemoteTokenRefused,
     ResetRefused,
     RetryLater,
     ScheduleUnknown,
@@ -298,6 +300,7 @@ __all__ = [
     "RateLimited",
     "RecordsError",
     "RemoteRefused",
+    "RemoteTokenRefused",
     "ReplyOverdue",
     "RequestUnderWay",
     "ResetRefused",

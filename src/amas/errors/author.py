@@ -104,7 +104,7 @@ class SubmissionError(AmasError):
     """A submission was refused whole; nothing was stored."""
 
     code = "submission_error"
-    act = "author"
+    act: ClassVar[Actor] = "author"
 
 
 class DependencyUnknown(SubmissionError):
@@ -144,7 +144,7 @@ class RequestUnderWay(SubmissionError):
     """The first request under this idempotency key isn't answered yet: send it again in a moment."""
 
     code = "request_under_way"
-    act = "nobody"  # type: ignore[assignment]
+    act = "nobody"
 
 
 class ExpressionInvalid(SubmissionError):

@@ -76,6 +76,12 @@ class RemoteRefused(TaskError):
         self.refusal = code
 
 
+class RemoteTokenRefused(RemoteRefused):
+    """The fleet doesn't take the token that a remote agent shows: its operator gives another, no further try helps."""
+
+    code = "remote_token_refused"
+
+
 class SessionLost(TaskError):
     """A remote session's lease has run out: what it ran went to others, and its agents must be registered anew."""
 

@@ -90,7 +90,9 @@ class AlertsReading:
             raise self._file.invalid(f"{said.name!r} is used more than once", f"{at}.name")
         for name, value in said.labels.items():
             if not LABEL.fullmatch(name) or name in {"alertname", "severity", "fleet"} or len(value) > LABEL_CHARS_MAX:
-                raise self._file.invalid(f"{name!r} can't be a label: lower case, digits and _, and none of ours", f"{at}.labels")
+                raise self._file.invalid(
+                    f"{name!r} can't be a label: lower case, digits and _, such as team, and none of ours", f"{at}.labels"
+                )
         when = condition(self._file, said.when, f"{at}.when")
         clash = said.labels.keys() & set(FIGURES[when.figure].labels)
         if clash:
@@ -125,7 +127,9 @@ class AlertsReading:
         for index, hook in enumerate(said):
             at = f"alerts.webhooks[{index}]"
             if not NAME.fullmatch(hook.name) or sum(each.name == hook.name for each in said) > 1:
-                raise self._file.invalid(f"{hook.name!r} is no name of its own: letters, digits and _, once", f"{at}.name")
+                raise self._file.invalid(
+                    f"{hook.name!r} is no name of its own: letters, digits and _, such as pager, once", f"{at}.name"
+                )
             if not _is_address(hook.url):
                 raise self._file.invalid(f"{hook.url!r} is no address: write https://host/path, without a user", f"{at}.url")
         return tuple(

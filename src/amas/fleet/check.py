@@ -230,22 +230,28 @@ def agent_problems(spec: FleetSpec) -> Iterator[Problem]:
     """Import every pool's agent and every tool's function, and return what is wrong with them."""
     yield from itertools.starmap(Problem, tool_problems(spec))
     for index, pool in enumerate(spec.pools):
-        try:
-            found = load_agent(pool.agent)
-            if isinstance(found, type):
-                found.check(pool)
-        except FleetError as error:
-            yield Problem(f"pools[{index}].agent", str(error))
-            continue
-        except Exception as error:  # noqa: BLE001  a module's author may raise anything while it is imported
-            yield Problem(f"pools[{index}].agent", f"importing {pool.agent!r} failed: {type(error).__name__}: {error}")
-            continue
-        if pool.isolation == "process" and takes_mail(found):
-            yield Problem(
-                f"pools[{index}].isolation",
-                f"{pool.agent} has on_message, which isn't called in processes of their own: share the host, or use receive",
-            )
-        missing = [name for name in pool.capabilities if isinstance(found, AgentDefinition) and name not in found.capabilities]
-        if missing:
-            able = ", ".join(found.capabilities) if isinstance(found, AgentDefinition) else ""
-            yield Problem(f"pools[{index}].capabilities", f"{pool.agent} can't do {missing[0]!r}, but only {able}")
+        for field, message in pool_agent_problems(pool):
+            yield Problem(f"pools[{index}].{field}", message)
+
+
+def pool_agent_problems(pool: PoolSpec) -> Iterator[Problem]:
+    """Import one pool's agent and return what is wrong with it."""
+    try:
+        found = load_agent(pool.agent)
+        if isinstance(found, type):
+            found.check(pool)
+    except FleetError as error:
+        yield Problem("agent", str(error))
+        return
+    except Exception as error:  # noqa: BLE001  a module's author may raise anything while it is imported
+        yield Problem("agent", f"importing {pool.agent!r} failed: {type(error).__name__}: {error}")
+        return
+    if pool.isolation == "process" and takes_mail(found):
+        yield Problem(
+            "isolation",
+            f"{pool.agent} has on_message, which isn't called in processes of their own: share the host, or use receive",
+        )
+    missing = [name for name in pool.capabilities if isinstance(found, AgentDefinition) and name not in found.capabilities]
+    if missing:
+        able = ", ".join(found.capabilities) if isinstance(found, AgentDefinition) else ""
+        yield Problem("capabilities", f"{pool.agent} can't do {missing[0]!r}, but only {able}")

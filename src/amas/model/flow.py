@@ -1,7 +1,7 @@
 """Flows: graphs of tasks as programs and files declare them. A flow that was started is a workflow.
 
 The same shapes are what `amas.Workflow` builds, what a YAML file says and what `POST /api/workflows` takes. They are checked by
-`core.flow.problems` and turned into `SubTask`s by `core.flow.sub_tasks`; nothing else reads them.
+`core.flow_check.problems` and turned into `SubTask`s by `core.flow.sub_tasks`; nothing else reads them.
 """
 
 from typing import Literal

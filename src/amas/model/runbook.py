@@ -31,7 +31,7 @@ Action = Literal[
     "verify_backup",
     "page",
 ]
-StepStatus = Literal["todo", "asking", "confirmed", "running", "succeeded", "failed", "skipped"]
+StepStatus = Literal["todo", "asking", "confirmed", "running", "succeeded", "failed", "skipped", "cancelled"]
 RunStatus = Literal["running", "asking", "succeeded", "failed", "cancelled"]
 
 TAKES: dict[Action, tuple[tuple[str, ...], tuple[str, ...]]] = {

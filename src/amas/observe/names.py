@@ -1,6 +1,6 @@
 """The names of metrics, letter for letter as dashboards and alerts know them. Labels come from closed sets, never an id.
 
-`orchestration_*` are the required names (A12); `amas_*` follow Prometheus's conventions: base units, `_total` for counters.
+`orchestration_*` are promised to dashboards; `amas_*` follow Prometheus's conventions: base units, `_total` for counters.
 """
 
 ACTIVE_WORKFLOWS = "orchestration_active_workflows"
@@ -28,6 +28,7 @@ HOSTS = "amas_hosts"
 HOSTS_LOST = "amas_hosts_lost"
 """A counter: exposed as `amas_hosts_lost_total`."""
 BREAKER_STATE = "amas_breaker_state"
+AGENTS_TOLD = "amas_agents_told"
 AGENTS_QUARANTINED = "amas_agents_quarantined"
 POOL_AGENTS = "amas_pool_agents"
 SCALINGS = "amas_pool_scalings"

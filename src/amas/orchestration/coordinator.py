@@ -1,16 +1,14 @@
 """The Task Coordinator: plans a goal, has the plan checked, starts its graph, and hands the deliverable back.
 
-Its pool's `options` carry the fleet's facts:
-`{"capabilities": [...], "limits": {...}, "playbooks": [path or name, ...], "estimates": {...}, "crews": [...], ...}`.
+Its pool's `options` carry the fleet's facts (`planning.py`).
 What fails for good is planned again, alone and a bounded number of times. The change is a step, and what it adds are sub-tasks
 under keys of their own, so a coordinator that is killed at any point neither plans twice nor has anything done twice.
 It must never do a part's work, nor start a plan that the validator refused.
 """
 
-import asyncio
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -18,143 +16,16 @@ from amas.agents.base import agent
 from amas.agents.context import Context
 from amas.agents.grounds import tenant_folder
 from amas.clock import now_ms
-from amas.core.assignment import Assignment, Crew, assigned, assignment_problems, crews_of
-from amas.core.estimate import estimated, estimates_of, over_budget
-from amas.core.plan import problems
 from amas.core.replan import applied, failed, first_wave, given_up
-from amas.errors import AmasError, GiveUp, GoalOverBudget, PlanRefused
-from amas.model.authority import Member
-from amas.model.fleet import FleetLimits, FleetSpec
+from amas.errors import AmasError, GiveUp
 from amas.model.goal import Goal, Plan, PlanChange, SubTask
-from amas.model.limits import Amounts
 from amas.model.task import Json, TaskOutcome
 from amas.observe import events
-from amas.orchestration.decomposer import RulesPlanner
-from amas.orchestration.planner import FleetFacts, Planner, Setback
-from amas.orchestration.playbooks import load_playbooks
-from amas.settings import ModelSettings
+from amas.orchestration.planner import Setback
+from amas.orchestration.planning import CoordinatorOptions, Rest, checked_change, checked_plan, facts_of, planner
 
 APPROVE = "executive.approve"
 """The capability that signs the delivery."""
-
-
-class Rest(NamedTuple):
-    """What a goal has left."""
-
-    budget: Amounts | None = None
-    """None: it has no budget."""
-    time_s: float | None = None
-    """Seconds until its deadline; None: it has none."""
-
-
-class CoordinatorOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """The fleet's facts, as its loader hands them over."""
-
-    capabilities: tuple[str, ...]
-    limits: FleetLimits = FleetLimits()
-    playbooks: tuple[str, ...] = ()
-    """Names of shipped playbooks or paths; empty for all that ship with the product."""
-    members: tuple[Member, ...] = ()
-    """Everybody's place in the hierarchy."""
-    deliverables: str = ""
-    """The folder for deliverables of goals that name none; each gets one of its own there, called by its task's id."""
-    estimates: dict[str, Amounts] = msgspec.field(default_factory=dict)
-    """What one attempt takes, by queue."""
-    crews: tuple[Crew, ...] = ()
-    """Who there is to do it."""
-
-
-def options_of(fleet: FleetSpec, *, deliverables: str = "") -> dict[str, Json]:
-    """Return a fleet's facts as its coordinator's options; `deliverables`: the folder for goals that name none."""
-    options = CoordinatorOptions(
-        capabilities=tuple(sorted(fleet.capabilities)),
-        limits=fleet.limits,
-        playbooks=fleet.playbooks,
-        members=fleet.members,
-        deliverables=deliverables,
-        estimates=estimates_of(fleet.pools),
-        crews=crews_of(fleet.pools),
-    )
-    given: dict[str, Json] = msgspec.to_builtins(options)
-    return given
-
-
-def facts_of(options: Mapping[str, Json]) -> FleetFacts:
-    """Return the fleet's facts, its playbooks read; FleetFileInvalid when one is wrong."""
-    given = msgspec.convert(dict(options), CoordinatorOptions)
-    playbooks = tuple(load_playbooks(given.playbooks))
-    return FleetFacts(
-        capabilities=frozenset(given.capabilities),
-        playbooks=playbooks,
-        limits=given.limits,
-        members=given.members,
-        estimates=given.estimates,
-        crews=given.crews,
-    )
-
-
-def planner(task: Context | None = None) -> Planner:
-    """Return the planner with a model where AMAS_MODEL names one, else the rules planner; `task` pays for what the model uses."""
-    settings = ModelSettings.read()
-    if not settings.model:
-        return RulesPlanner()
-    from amas.orchestration.model_planner import ModelPlanner  # slow to import, and an extra
-
-    return ModelPlanner(settings, task)
-
-
-async def checked_plan(by: Planner, goal: Goal, facts: FleetFacts) -> Plan:
-    """Return the planner's plan for a goal, with its estimate.
-
-    PlanRefused when it breaks a rule, GoalOverBudget when it takes more than the goal may spend.
-    """
-    limit_s = facts.limits.decomposition_timeout_s
-    try:
-        async with asyncio.timeout(limit_s):
-            plan = await by.plan(goal, facts)
-    except TimeoutError as error:
-        raise PlanRefused([f"the planner took longer than {limit_s:g} s (ORCHESTRATION_DECOMPOSITION_TIMEOUT)"]) from error
-    found = problems(plan, capabilities=facts.capabilities, limits=facts.limits, members=facts.members)
-    if found:
-        raise PlanRefused(found)
-    estimate = estimated(plan.tasks, facts.estimates)  # only now: a plan with a cycle has none
-    if over := over_budget(estimate, goal.budget):
-        raise GoalOverBudget(over)
-    assignment = assigned(plan.tasks, facts.crews, facts.estimates) if facts.crews else Assignment()
-    if found := assignment_problems(assignment, deadline_s=goal.deadline_s):
-        raise PlanRefused(found)
-    return msgspec.structs.replace(plan, estimate=estimate, pools=assignment.pools)
-
-
-async def checked_change(by: Planner, setback: Setback, facts: FleetFacts, rest: Rest) -> PlanChange:
-    """Return the planner's other way for what failed, within the goal's rest; one without tasks says why there is none."""
-    limit_s = facts.limits.decomposition_timeout_s
-    try:
-        async with asyncio.timeout(limit_s):
-            change = await by.replan(setback, facts)
-    except TimeoutError:
-        return PlanChange(notes=(f"not planned again: the planner took longer than {limit_s:g} s",))
-    if not change.tasks:
-        return change
-    made = applied(setback.plan, change, done=setback.outcomes.keys())
-    found = problems(made, capabilities=facts.capabilities, limits=facts.limits, members=facts.members)
-    if found := found or over_rest(made, setback, facts, rest):
-        return PlanChange(notes=(f"not planned again: {found[0]}",))
-    # Titles go into the workflow's events, which so tell what was planned again.
-    tasks = tuple(msgspec.structs.replace(task, title=f"Planned again: {task.title or task.key}") for task in change.tasks)
-    return msgspec.structs.replace(change, tasks=tasks)
-
-
-def over_rest(made: Plan, setback: Setback, facts: FleetFacts, rest: Rest) -> list[str]:
-    """Return a sentence for each of the goal's rests for which what is to be done is too much; none when it fits."""
-    open_tasks = [task for task in made.tasks if task.key not in setback.outcomes]
-    estimate = estimated(open_tasks, facts.estimates)
-    found = over_budget(estimate, rest.budget)
-    if rest.time_s is not None and (estimate.critical_s or 0.0) >= rest.time_s:
-        found.append(
-            f"it takes at least {estimate.critical_s or 0:g} s, and {max(rest.time_s, 0):.0f} s are left until the deadline"
-        )
-    return found
 
 
 def with_output(goal: Goal, ctx: Context) -> Goal:
@@ -210,9 +81,9 @@ async def coordinate(ctx: Context) -> Json:
         plan = msgspec.convert(await ctx.step("plan", plan_it), Plan)
     except msgspec.ValidationError as error:
         raise GiveUp(f"the goal or the fleet's facts are not as they must be: {error}", code="goal_error") from error
+    except GiveUp:
+        raise
     except AmasError as error:
-        if isinstance(error, GiveUp):
-            raise
         raise GiveUp(str(error), code=error.code) from error
     ctx.progress(0.05, f"{plan.playbook}: {len(plan.tasks)} tasks")
     return await carry_out(ctx, plan)

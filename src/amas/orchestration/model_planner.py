@@ -8,7 +8,7 @@ Loaded on first use, because pydantic-ai takes a second; made by `coordinator.pl
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -120,28 +120,28 @@ class ModelPlanner:
 
     async def plan(self, goal: Goal, facts: FleetFacts) -> Plan:
         """Return a plan for `goal`; a GoalError says why neither model nor rules have one."""
-        try:
-            async with asyncio.timeout(facts.limits.decomposition_timeout_s * SHARE_OF_TIME):
-                return await self._by_model(goal, facts)
-        except TimeoutError:
-            why = f"it took longer than {facts.limits.decomposition_timeout_s * SHARE_OF_TIME:g} s"
-        except _UNPLANNED as error:
-            why = _reason(error)
-        return _by_rules(goal, facts, f"the model {self._settings.model} made no plan: {why}")
+        plan, why = await self._in_time(self._by_model(goal, facts), facts)
+        return plan or _by_rules(goal, facts, f"the model {self._settings.model} made no plan: {why}")
 
     async def replan(self, setback: Setback, facts: FleetFacts) -> PlanChange:
         """Return another way for what failed, by the model, else as the playbook declares it."""
-        model = self._settings.model
-        try:
-            async with asyncio.timeout(facts.limits.decomposition_timeout_s * SHARE_OF_TIME):
-                return await self._mended(setback, facts)
-        except TimeoutError:
-            why = f"it took longer than {facts.limits.decomposition_timeout_s * SHARE_OF_TIME:g} s"
-        except _UNPLANNED as error:
-            why = _reason(error)
+        mended, why = await self._in_time(self._mended(setback, facts), facts)
+        if mended is not None:
+            return mended
         change = rules_change(setback, facts)
-        note = f"planned again by rules, since the model {model} made no plan: {why}"
+        note = f"planned again by rules, since the model {self._settings.model} made no plan: {why}"
         return msgspec.structs.replace(change, notes=(*change.notes, note))
+
+    async def _in_time(self, making: Awaitable[Made], facts: FleetFacts) -> tuple[Made | None, str]:
+        """Return what the model makes in its share of the time, or why it made nothing."""
+        limit_s = facts.limits.decomposition_timeout_s * SHARE_OF_TIME
+        try:
+            async with asyncio.timeout(limit_s):
+                return await making, ""
+        except TimeoutError:
+            return None, f"it took longer than {limit_s:g} s"
+        except _UNPLANNED as error:
+            return None, _reason(error)
 
     async def _mended(self, setback: Setback, facts: FleetFacts) -> PlanChange:
         def judge(mend: Mend) -> tuple[list[str], PlanChange | None]:

@@ -22,6 +22,7 @@ from amas.model.rollout_spec import RolloutSpec
 
 TRIES = 10
 """Times that a wish is made anew because somebody else was first."""
+_AGENT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 
 
@@ -263,6 +264,8 @@ def why_not_begun(wanted: Desired, asked: Begin, base: PoolSpec) -> str:
         return f"{base.name!r} has version {version} already: give the new one another version"
     if not _VERSION.fullmatch(version):
         return f"the version {version!r} must be letters, digits, dots and hyphens, up to 40, such as 2.1"
+    if not _AGENT.fullmatch(asked.to.agent):
+        return f"the agent {asked.to.agent!r} must be module:attribute, such as my_agents:summarise"
     if asked.to.capabilities != base.capabilities:
         return f"version {version} of {base.name!r} has other capabilities, so it can't be compared: leave rollout: out for it"
     wrong = asked.spec.problem()

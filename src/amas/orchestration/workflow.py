@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from amas.core.flow import check
+from amas.core.flow_check import check
 from amas.errors import FlowInvalid
 from amas.model.flow import ITEM, Flow, FlowTask, MapOver, Replan, Undo
 from amas.model.task import Json

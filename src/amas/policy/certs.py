@@ -20,7 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from amas.errors import SettingInvalid
 
 CA_DAYS, DAYS = 3650, 90
-"""Certificates are renewed every 90 days (M8): run it again."""
+"""Certificates are renewed every 90 days: run it again."""
 SKEW = timedelta(minutes=5)
 """Clocks differ: a certificate that is made now is good a little earlier."""
 

@@ -1,4 +1,4 @@
-"""`PolicyManager`: asked before an agent uses a tool; the fleet's policies, with their limits in the engine (T1, T5).
+"""`PolicyManager`: asked before an agent uses a tool; the fleet's policies, with their limits in the engine.
 
     manager = PolicyManager(load_fleet("fleet.yaml"))
     call = manager.call("coder-1", "shell", {"command": "rm -rf /"})

@@ -5,7 +5,7 @@ has an agent's key can sign as that agent and as nobody else; who has the secret
 signed are the bytes that travel, with id, sender, recipient and both times in them, so none of it can be changed on the way.
 
 Whether an id was seen before is the engine's to know (`engine/functions/80_messages.lua`); here is only how old a message may be.
-Called by `orchestration/bus.py`. It never reads a clock.
+Called by `messages/bus.py`. It never reads a clock.
 """
 
 import hmac
@@ -82,7 +82,7 @@ class Keyring:
         signature, body = signed[:SIGNATURE_BYTES], signed[SIGNATURE_BYTES:]
         try:
             message = _message.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return Checked(None, "damaged")
         if not hmac.compare_digest(signature, hmac.digest(self._key(message.sender), body, "sha256")):
             return Checked(message, "forged")

@@ -1,24 +1,27 @@
-"""`CommunicationBus`: programs write to agents, and in agents' names (A3, A6).
+"""`CommunicationBus`: programs write to agents, and in agents' names.
 
 Who runs such a program can read the fleet's secret and so may send as any agent; the hierarchy's policy holds all the same.
 """
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from amas.client import Fleet
+from amas.messages.bus import AgentCommunicationBus, Told
+from amas.messages.fleet_bus import fleet_bus
 from amas.model.fleet import FleetSpec
 from amas.model.message import Message, MessageType
 from amas.model.states import Priority
 from amas.model.task import Json
-from amas.orchestration.bus import AgentCommunicationBus, Told
-from amas.orchestration.fleet_bus import fleet_bus
 from amas.platforms.local.secret import message_settings
 from amas.programs.link import Link
 from amas.sealing import read_seal
 
+T = TypeVar("T")
+
 
 class CommunicationBus:
-    """The bus of the running fleet. What each method raises is said in `amas.orchestration.bus`."""
+    """The bus of the running fleet. What each method raises is said in `amas.messages.bus`."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
@@ -34,13 +37,11 @@ class CommunicationBus:
         priority: Priority = Priority.NORMAL,
     ) -> str:
         """Put a message into one agent's inbox and return its id, once the engine has it."""
-
-        async def send(fleet: Fleet, spec: FleetSpec) -> str:
-            return await self._bus(fleet, spec).send_message(
+        return await self._with(
+            lambda bus: bus.send_message(
                 sender_id=sender_id, recipient_id=recipient_id, message_type=message_type, payload=payload, priority=priority
             )
-
-        return await self._link.ask(send)
+        )
 
     async def broadcast_message(
         self,
@@ -52,29 +53,19 @@ class CommunicationBus:
         priority: Priority = Priority.NORMAL,
     ) -> Told:
         """Put a message into the inbox of everybody that `recipients` stands for, except the sender's."""
-
-        async def send(fleet: Fleet, spec: FleetSpec) -> Told:
-            return await self._bus(fleet, spec).broadcast_message(
+        return await self._with(
+            lambda bus: bus.broadcast_message(
                 sender_id=sender_id, recipients=recipients, message_type=message_type, payload=payload, priority=priority
             )
-
-        return await self._link.ask(send)
+        )
 
     async def share_context(self, *, sender_id: str, recipients: str, context: Json) -> Told:
         """Tell everybody that `recipients` stands for what the sender knows."""
-
-        async def share(fleet: Fleet, spec: FleetSpec) -> Told:
-            return await self._bus(fleet, spec).share_context(sender_id=sender_id, recipients=recipients, context=context)
-
-        return await self._link.ask(share)
+        return await self._with(lambda bus: bus.share_context(sender_id=sender_id, recipients=recipients, context=context))
 
     async def escalate_to_management(self, *, sender_id: str, payload: Json) -> str:
         """Hand a question to the sender's lead and return the message's id."""
-
-        async def escalate(fleet: Fleet, spec: FleetSpec) -> str:
-            return await self._bus(fleet, spec).escalate_to_management(sender_id=sender_id, payload=payload)
-
-        return await self._link.ask(escalate)
+        return await self._with(lambda bus: bus.escalate_to_management(sender_id=sender_id, payload=payload))
 
     async def request(
         self,
@@ -86,27 +77,26 @@ class CommunicationBus:
         timeout_s: float = 60.0,
     ) -> Message:
         """Send a message and return the answer; ReplyOverdue when none came within `timeout_s` seconds."""
-
-        async def ask(fleet: Fleet, spec: FleetSpec) -> Message:
-            return await self._bus(fleet, spec).request(
+        return await self._with(
+            lambda bus: bus.request(
                 sender_id=sender_id,
                 recipient_id=recipient_id,
                 message_type=message_type,
                 payload=payload,
                 timeout_s=timeout_s,
             )
-
-        return await self._link.ask(ask)
+        )
 
     async def get_communication_metrics(self) -> dict[str, Any]:
         """Return `state` (the worst inbox's), `backlog` in all, `inboxes` by agent with `held` and `state`, and the counters."""
+        return await self._with(AgentCommunicationBus.get_communication_metrics)
 
-        async def look(fleet: Fleet, spec: FleetSpec) -> dict[str, Any]:
-            return await self._bus(fleet, spec).get_communication_metrics()
+    async def _with(self, act: Callable[[AgentCommunicationBus], Awaitable[T]]) -> T:
+        """Return what comes of the fleet's bus, opened where it isn't."""
 
-        return await self._link.ask(look)
+        async def ask(fleet: Fleet, spec: FleetSpec) -> T:
+            if self._opened is None or self._opened[0] is not fleet:
+                self._opened = fleet, fleet_bus(fleet.engine, spec, message_settings(self._link.home), seal=read_seal())
+            return await act(self._opened[1])
 
-    def _bus(self, fleet: Fleet, spec: FleetSpec) -> AgentCommunicationBus:
-        if self._opened is None or self._opened[0] is not fleet:
-            self._opened = fleet, fleet_bus(fleet.engine, spec, message_settings(self._link.home), seal=read_seal())
-        return self._opened[1]
+        return await self._link.ask(ask)

@@ -1,4 +1,4 @@
-"""`TaskDecomposer`: plain words in, the plan that would be carried out, without running it (A1, A6)."""
+"""`TaskDecomposer`: plain words in, the plan that would be carried out, without running it."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from amas.client import Fleet
 from amas.model.fleet import FleetSpec
 from amas.model.goal import Goal, Plan
 from amas.model.task import Json
-from amas.orchestration.coordinator import checked_plan, facts_of, options_of, planner
+from amas.orchestration.planning import checked_plan, facts_of, options_of, planner
 from amas.programs.link import Link
 
 

@@ -1,4 +1,4 @@
-"""`WorkflowExecutor`: has goals met by the fleet and tells how far they are (A4, A6)."""
+"""`WorkflowExecutor`: has goals met by the fleet and tells how far they are."""
 
 from collections import Counter
 from collections.abc import Mapping

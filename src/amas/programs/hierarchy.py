@@ -1,4 +1,4 @@
-"""`AgentHierarchyManager`: the hierarchy as it stands, from what the hosts say of themselves (A2, A6)."""
+"""`AgentHierarchyManager`: the hierarchy as it stands, from what the hosts say of themselves."""
 
 from collections import Counter
 from typing import Any

@@ -1,4 +1,4 @@
-"""`RedisAgentRegistry`: programs register agents of their own with the running fleet, and find everybody's (T1).
+"""`RedisAgentRegistry`: programs register agents of their own with the running fleet, and find everybody's.
 
     async with get_agent_registry() as registry:
         await registry.register("ocr-1", ["vision.ocr"], labels={"gpu": "a100"})

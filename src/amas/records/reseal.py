@@ -47,8 +47,7 @@ async def reseal(database: Database, seal: Seal, *, held_since_ms: int) -> Resea
 
     done, held = await _reseal(database, of_tasks, tasks.c.id, task_anew)
     more, open_ones = await _reseal(database, of_goals, goals.c.workflow_id, goal_anew)
-    kept = await _rows(database, sa.select(steps.c.result))  # of open tasks only
-    return Resealed(done + more, held + open_ones + sum(seal.anew(row.result) != row.result for row in kept))
+    return Resealed(done + more, held + open_ones + await _held_steps(database, seal))
 
 
 async def _reseal(
@@ -66,6 +65,17 @@ async def _reseal(
         held += sum(row.held for row, _ in changes)
         done += await _write(database, [change for row, change in changes if not row.held])
     return done, held
+
+
+async def _held_steps(database: Database, seal: Seal) -> int:
+    """Return how many steps are sealed with another key than the first; the history keeps those of open tasks alone."""
+    held, at = 0, ("", "")
+    place = sa.tuple_(steps.c.task_id, steps.c.name)
+    query = sa.select(steps).order_by(steps.c.task_id, steps.c.name).limit(PAGE)
+    while rows := await _rows(database, query.where(place > sa.tuple_(*map(sa.literal, at)))):
+        at = rows[-1].task_id, rows[-1].name
+        held += sum(seal.anew(row.result) != row.result for row in rows)
+    return held
 
 
 async def _rows(database: Database, query: sa.Select[Any]) -> list[Any]:

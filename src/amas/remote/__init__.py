@@ -11,6 +11,7 @@
 All connections go out from here, so it works behind NAT. docs/remote-agents.md has the protocol.
 """
 
+from amas.errors import RemoteRefused, RemoteTokenRefused
 from amas.remote.agent import Agent, Message, Task
 
-__all__ = ["Agent", "Message", "Task"]
+__all__ = ["Agent", "Message", "RemoteRefused", "RemoteTokenRefused", "Task"]

@@ -25,13 +25,13 @@ from amas.model.message import MessageType
 from amas.model.remote import agent_id_of
 from amas.model.states import Layer
 from amas.model.task import Json
-from amas.remote.wire import Wire
+from amas.remote.wire import NEEDS_A_SESSION, Wire
 
 WAIT_S = 20.0
 """Of a long poll, at most; the control plane bounds it by two thirds of the lease."""
 SOON_S = 0.5
 """An agent with its hands full asks what it must stop once nothing has ended for so long."""
-LOST = frozenset({"session_lost", "session_unknown", "session_token_needed"})
+LOST = frozenset({"session_lost", "session_unknown", NEEDS_A_SESSION})
 """The session is no more: another one is opened."""
 GONE = frozenset({"attempt_stale", "task_cancelled", "task_unknown", "task_foreign"})
 """The task is somebody else's, or nobody's: what came of it isn't wanted."""
@@ -98,7 +98,7 @@ class Task:
     """One task, as its function gets it."""
 
     def __init__(self, handed: Handed, wire: Wire) -> None:
-        self._handed, self._wire = handed, wire
+        self._wire = wire
         self.id, self.attempt, self.capability = handed.task_id, handed.attempt, handed.capability
         self.input: Any = handed.input
         self.key, self.title, self.workflow_id, self.tenant = handed.key, handed.title, handed.workflow_id, handed.tenant
@@ -185,7 +185,7 @@ class Agent:
         return function
 
     def run(self) -> None:
-        """Work until SIGINT or SIGTERM; RemoteRefused when the fleet doesn't let the agent in."""
+        """Work until SIGINT or SIGTERM; RemoteRefused when the fleet doesn't let the agent in (RemoteTokenRefused: its token)."""
 
         async def until_told() -> None:
             loop = asyncio.get_running_loop()

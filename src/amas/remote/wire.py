@@ -14,7 +14,7 @@ import httpx
 import msgspec
 
 from amas.core.retry import Draw, pause_s
-from amas.errors import RemoteRefused, ReplyOverdue, SettingInvalid
+from amas.errors import RemoteRefused, RemoteTokenRefused, ReplyOverdue, SettingInvalid
 
 PAUSE_MIN_S, PAUSE_MAX_S = 0.2, 15.0
 """Before something is said again: a restart of the control plane takes a second or two."""
@@ -24,6 +24,8 @@ ANSWER_S = 30.0
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Answers after which the same may be said again."""
 SESSIONS = "/api/remote/sessions"
+NEEDS_A_SESSION = "session_token_needed"
+"""A session's own token doesn't count any more, which a new session mends."""
 
 T = TypeVar("T")
 log = logging.getLogger("amas.remote")
@@ -123,5 +125,9 @@ def _refused(answer: httpx.Response) -> RemoteRefused:
         problem = msgspec.json.decode(answer.content, type=Problem)
     except msgspec.MsgspecError:  # a proxy's page
         problem = Problem()
+    if answer.status_code == httpx.codes.UNAUTHORIZED and problem.code != NEEDS_A_SESSION:
+        where, why = answer.url.netloc.decode(), problem.detail or "it wants another"
+        said = f"the fleet at {where} doesn't take this agent's token (AMAS_REMOTE_TOKEN): {why}"
+        return RemoteTokenRefused(said, code=problem.code or "token_needed")
     detail = problem.detail or f"the control plane answered HTTP {answer.status_code}"
     return RemoteRefused(detail, code=problem.code or f"http_{answer.status_code}")

@@ -1,20 +1,20 @@
 """One declaration of each operation for both clients: what is sent, what comes back, and how it is called.
 
-An `Operation` stands in a part (`operations.py`). A part of the sync client gives it as a function that returns the answer, one
-of the async client as a function whose answer is awaited; both take what the body, or the query, is made of. Nothing is sent.
+An `Operation` stands in a part (`operations.py`), which a client has: a sync client's is a function that returns the answer, an
+async client's one whose answer is awaited. Both take what the body, or the query, is made of. Nothing is sent here.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Concatenate, Generic, NamedTuple, Never, ParamSpec, Protocol, Self, TypeVar, overload
+from collections.abc import Awaitable, Callable
+from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, Protocol, Self, TypeVar, overload
 from urllib.parse import quote
 
 import msgspec
 
 P = ParamSpec("P")
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-
-Query = Mapping[str, Any]
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
 
 
 class Call(msgspec.Struct, Generic[T], frozen=True):
@@ -63,27 +63,30 @@ class SendsLater(Protocol):
         ...
 
 
-class Part:
-    """Operations that belong together, of a sync client."""
+class Part(Generic[C]):
+    """Operations that belong together, as one client has them."""
 
-    def __init__(self, client: Sends) -> None:
+    def __init__(self, client: C) -> None:
         self._client = client
 
 
-class AsyncPart:
-    """The same, of an async client."""
+class Asked(Generic[P, A, B]):
+    """An operation of one client. `A` is its answer and `B` the answer with its `ETag`; an async client's are awaited."""
 
-    def __init__(self, client: SendsLater) -> None:
-        self._client = client
-
-
-class _Asked(Generic[P, T]):
-    """An operation of one client."""
-
-    def __init__(self, operation: "Operation[P, T]", client: Any, if_match: str = "") -> None:
+    def __init__(self, operation: "Operation[P, Any]", client: Any, if_match: str = "") -> None:
         self._operation, self._client, self._if_match = operation, client, if_match
 
-    def _call(self, *given: P.args, **named: P.kwargs) -> Call[T]:
+    def __call__(self, *given: P.args, **named: P.kwargs) -> A:
+        """Return the answer."""
+        answer: A = self._client.send(self._call(*given, **named))
+        return answer
+
+    def tagged(self, *given: P.args, **named: P.kwargs) -> B:
+        """Return the answer with its `ETag`, for `matching`."""
+        answer: B = self._client.send_tagged(self._call(*given, **named))
+        return answer
+
+    def _call(self, *given: P.args, **named: P.kwargs) -> Call[Any]:
         made = self._operation.make(*given, **named)
         return msgspec.structs.replace(made, if_match=self._if_match) if self._if_match else made
 
@@ -96,34 +99,6 @@ class _Asked(Generic[P, T]):
             why = "no ETag was given" if self._operation.matches else "it doesn't go by an ETag"
             raise TypeError(f"{self._operation.method} {self._operation.path}: {why}")
         return type(self)(self._operation, self._client, etag)
-
-
-class Asked(_Asked[P, T]):
-    """An operation of a client that waits for its answers."""
-
-    def __call__(self, *given: P.args, **named: P.kwargs) -> T:
-        """Return the answer."""
-        answer: T = self._client.send(self._call(*given, **named))
-        return answer
-
-    def tagged(self, *given: P.args, **named: P.kwargs) -> Tagged[T]:
-        """Return the answer with its `ETag`, for `matching`."""
-        answer: Tagged[T] = self._client.send_tagged(self._call(*given, **named))
-        return answer
-
-
-class AskedLater(_Asked[P, T]):
-    """An operation of a client whose answers are awaited."""
-
-    def __call__(self, *given: P.args, **named: P.kwargs) -> Awaitable[T]:
-        """Return the answer."""
-        answer: Awaitable[T] = self._client.send(self._call(*given, **named))
-        return answer
-
-    def tagged(self, *given: P.args, **named: P.kwargs) -> Awaitable[Tagged[T]]:
-        """Return the answer with its `ETag`, for `matching`."""
-        answer: Awaitable[Tagged[T]] = self._client.send_tagged(self._call(*given, **named))
-        return answer
 
 
 class Operation(Generic[P, T]):
@@ -140,15 +115,11 @@ class Operation(Generic[P, T]):
     @overload
     def __get__(self, part: None, owner: type) -> "Operation[P, T]": ...
     @overload
-    def __get__(self, part: Part, owner: type) -> Asked[P, T]: ...
+    def __get__(self, part: Part[Sends], owner: type) -> Asked[P, T, Tagged[T]]: ...
     @overload
-    def __get__(self, part: AsyncPart, owner: type) -> AskedLater[P, T]: ...
-    @overload
-    def __get__(self, part: object, owner: type) -> Callable[P, Never]: ...
+    def __get__(self, part: Part[SendsLater], owner: type) -> Asked[P, Awaitable[T], Awaitable[Tagged[T]]]: ...
     def __get__(self, part: Any, owner: type) -> Any:
-        if part is None:
-            return self
-        return (AskedLater if isinstance(part, AsyncPart) else Asked)(self, part._client)
+        return self if part is None else Asked(self, part._client)
 
 
 def matched(made: Operation[P, T]) -> Operation[P, T]:

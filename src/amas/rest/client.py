@@ -20,8 +20,8 @@ import httpx
 import msgspec
 
 from amas.records.views import EventRecord
-from amas.rest import operations as parts
-from amas.rest.calls import Call, Tagged
+from amas.rest.calls import Call, Sends, SendsLater, Tagged
+from amas.rest.operations import Parts
 from amas.rest.problems import Problem, RestError, Unreachable, error_of, unreachable
 
 PATIENCE_S = 30.0
@@ -64,7 +64,7 @@ class Tries:
         self._give_up_at, self._tries = time.monotonic() + patience_s, 0
         key = {"Idempotency-Key": uuid4().hex} if call.method == "POST" else {}
         kind = {"Content-Type": call.kind} if call.body is not None else {}
-        self.request = {
+        self.request: dict[str, Any] = {
             "method": call.method,
             "url": call.path,
             "params": call.query,
@@ -173,17 +173,14 @@ def _headers(token: str) -> dict[str, str]:
 _TIMES = httpx.Timeout(ANSWER_S, connect=CONNECT_S)
 
 
-class Client:
+class Client(Parts[Sends]):
     """A client that waits for its answers; close it, or use it in a `with`."""
 
     def __init__(self, url: str, *, token: str = "", patience_s: float = PATIENCE_S, **options: Any) -> None:
         """`token`: an API key or the fleet's. `patience_s`: how long a request is tried. `options`: httpx's own, as `verify`."""
+        super().__init__(self)
         self._url, self._patience_s, self._headers = url, patience_s, _headers(token)
         self._http = httpx.Client(base_url=url, **{"timeout": _TIMES, **options})
-        self.tasks, self.workflows, self.schedules = parts.Tasks(self), parts.Workflows(self), parts.Schedules(self)
-        self.webhooks, self.agents, self.fleet = parts.Webhooks(self), parts.Agents(self), parts.Fleet(self)
-        self.healing, self.alerts, self.inputs = parts.Healing(self), parts.Alerts(self), parts.Inputs(self)
-        self.messages, self.access = parts.Messages(self), parts.Access(self)
 
     def __enter__(self) -> Self:
         return self
@@ -209,7 +206,7 @@ class Client:
         while True:
             answer, error = None, None
             try:
-                answer = self._http.request(**tries.request)  # type: ignore[arg-type]
+                answer = self._http.request(**tries.request)
             except httpx.TransportError as raised:
                 error = _broken(raised)
             pause = tries.pause(answer)
@@ -250,18 +247,14 @@ class Client:
                 time.sleep(events.pause(answer, error, url=self._url))
 
 
-class AsyncClient:
+class AsyncClient(Parts[SendsLater]):
     """A client whose answers are awaited; close it, or use it in an `async with`."""
 
     def __init__(self, url: str, *, token: str = "", patience_s: float = PATIENCE_S, **options: Any) -> None:
         """See `Client`."""
+        super().__init__(self)
         self._url, self._patience_s, self._headers = url, patience_s, _headers(token)
         self._http = httpx.AsyncClient(base_url=url, **{"timeout": _TIMES, **options})
-        self.tasks, self.workflows = parts.AsyncTasks(self), parts.AsyncWorkflows(self)
-        self.schedules, self.webhooks = parts.AsyncSchedules(self), parts.AsyncWebhooks(self)
-        self.agents, self.fleet = parts.AsyncAgents(self), parts.AsyncFleet(self)
-        self.healing, self.alerts, self.inputs = parts.AsyncHealing(self), parts.AsyncAlerts(self), parts.AsyncInputs(self)
-        self.messages, self.access = parts.AsyncMessages(self), parts.AsyncAccess(self)
 
     async def __aenter__(self) -> Self:
         return self
@@ -287,7 +280,7 @@ class AsyncClient:
         while True:
             answer, error = None, None
             try:
-                answer = await self._http.request(**tries.request)  # type: ignore[arg-type]
+                answer = await self._http.request(**tries.request)
             except httpx.TransportError as raised:
                 error = _broken(raised)
             pause = tries.pause(answer)

@@ -6,7 +6,7 @@ fails for an operation that is missing here, has another answer, or takes anothe
 
 from collections.abc import Sequence
 from types import NoneType
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from amas.engine.limits import BudgetView, LimitsView
 from amas.model.alerts import Silence
@@ -18,7 +18,7 @@ from amas.model.schedule import ScheduleView
 from amas.orchestration.rollouts import RolloutView
 from amas.orchestration.routing import Why
 from amas.records.views import Analytics
-from amas.rest.calls import AsyncPart, Part, about, about_two, matched, operation
+from amas.rest.calls import Part, about, about_two, matched, operation
 from amas.server import (
     access_shapes,
     alert_shapes,
@@ -38,6 +38,8 @@ from amas.server.gate_shapes import WorkflowQuality
 from amas.server.steps import TaskSteps
 from amas.server.timeline import TaskLog, Timeline
 from amas.server.usage_shapes import FleetUsage
+
+C = TypeVar("C")
 
 
 def nothing() -> None:
@@ -115,7 +117,9 @@ def file(content: bytes) -> bytes:
     return content
 
 
-class _Tasks:
+class Tasks(Part[C]):
+    """Single tasks."""
+
     submit = operation("POST", "/api/tasks", shapes.Submitted, shapes.NewTask)
     submit_batch = operation("POST", "/api/tasks/batch", shapes.SubmittedBatch, each)
     list = operation("GET", "/api/tasks", shapes.TaskPage, of_tasks)
@@ -130,7 +134,9 @@ class _Tasks:
     outcomes = operation("POST", "/api/tasks/outcomes", shapes.Outcomes, shapes.TaskIds)
 
 
-class _Workflows:
+class Workflows(Part[C]):
+    """Goals and flows, and what waits for a person in them."""
+
     submit_goal = operation("POST", "/api/goals", shapes.SubmittedGoal, shapes.NewGoal)
     start = operation("POST", "/api/workflows", shapes.StartedWorkflow, shapes.NewWorkflow)
     list = operation("GET", "/api/workflows", shapes.WorkflowPage, in_state)
@@ -149,13 +155,17 @@ class _Workflows:
     discard = about("POST", "/api/dead-letters/{task_id}/discard", shapes.Changed, nothing)
 
 
-class _Inputs:
+class Inputs(Part[C]):
+    """Folders that goals are about, sent from elsewhere."""
+
     bounds = operation("GET", "/api/inputs", input_shapes.InputBounds, nothing)
     add = operation("POST", "/api/inputs", input_shapes.NewInput, nothing)
     put = about_two("PUT", "/api/inputs/{input_id}/{file}", NoneType, file)
 
 
-class _Schedules:
+class Schedules(Part[C]):
+    """What is submitted again and again."""
+
     list = operation("GET", "/api/schedules", shapes.SchedulePage, page)
     get = about("GET", "/api/schedules/{name}", ScheduleView, nothing)
     put = matched(about("PUT", "/api/schedules/{name}", ScheduleView, shapes.NewSchedule))
@@ -170,7 +180,9 @@ def resent(*, event_id: str = "") -> dict[str, Any]:
     return {"event_id": event_id}
 
 
-class _Webhooks:
+class Webhooks(Part[C]):
+    """Who is told of ends and approvals."""
+
     add = operation("POST", "/api/webhooks", hook_shapes.MadeWebhook, hook_shapes.NewWebhook)
     list = operation("GET", "/api/webhooks", hook_shapes.WebhookPage, page)
     get = about("GET", "/api/webhooks/{webhook_id}", hook_shapes.WebhookShape, nothing)
@@ -181,7 +193,9 @@ class _Webhooks:
     enable = about("POST", "/api/webhooks/{webhook_id}/enable", hook_shapes.WebhookShape, nothing)
 
 
-class _Agents:
+class Agents(Part[C]):
+    """Agents and their pools."""
+
     list = operation("GET", "/api/agents", shapes.AgentPage, of_agents)
     get = about("GET", "/api/agents/{agent_id}", shapes.AgentShape, nothing)
     logs = about("GET", "/api/agents/{agent_id}/logs", shapes.LogPage, newest)
@@ -203,7 +217,9 @@ def since(*, since_s: float | None = None) -> dict[str, Any]:
     return {"since_s": since_s}
 
 
-class _Fleet:
+class Fleet(Part[C]):
+    """The whole fleet: figures, what is wanted of it, policies, sizes, routes, roll-outs, limits, costs, back-ups."""
+
     figures = operation("GET", "/api/metrics", shapes.FleetFigures, nothing)
     analytics = operation("GET", "/api/analytics", Analytics, hours)
     usage = operation("GET", "/api/usage", FleetUsage, nothing)
@@ -237,7 +253,9 @@ class _Fleet:
     back_up = operation("POST", "/api/backups", backup_shapes.BackupPage, backup_shapes.NewBackup)
 
 
-class _Healing:
+class Healing(Part[C]):
+    """Quarantines, the kill switch, recoveries, breakers."""
+
     quarantine = operation("GET", "/api/quarantine", healing_shapes.QuarantinePage, nothing)
     set_quarantine = about("PUT", "/api/quarantine/{agent_id}", healing_shapes.QuarantinePage, healing_shapes.NewQuarantine)
     killed = operation("GET", "/api/kill", healing_shapes.KillPage, nothing)
@@ -247,7 +265,9 @@ class _Healing:
     reset_breaker = operation("POST", "/api/breakers/reset", healing_shapes.BreakerPage, healing_shapes.BreakerName)
 
 
-class _Alerts:
+class Alerts(Part[C]):
+    """Alerts, silences, run-books."""
+
     list = operation("GET", "/api/alerts", alert_shapes.AlertPage, in_state_only)
     test = operation("POST", "/api/alerts/test", alert_shapes.TestedReceivers, desired_shapes.Word)
     silences = operation("GET", "/api/silences", alert_shapes.SilencePage, page)
@@ -262,7 +282,9 @@ class _Alerts:
     audit = operation("GET", "/api/runbook-audit", alert_shapes.AuditPage, newest)
 
 
-class _Messages:
+class Messages(Part[C]):
+    """What agents write, and writing to them."""
+
     figures = operation("GET", "/api/messages", message_shapes.CommunicationFigures, nothing)
     send = operation("POST", "/api/messages", message_shapes.SentMessage, message_shapes.NewMessage)
     ask = operation("POST", "/api/messages/ask", message_shapes.MessageShape, message_shapes.NewQuestion)
@@ -271,7 +293,9 @@ class _Messages:
     dead = operation("GET", "/api/messages/dead", message_shapes.DeadMessagePage, newest)
 
 
-class _Access:
+class Access(Part[C]):
+    """Keys, tokens and the audit."""
+
     keys = operation("GET", "/api/keys", access_shapes.KeyPage, page)
     make_key = operation("POST", "/api/keys", access_shapes.MadeKey, access_shapes.NewKey)
     revoke_key = about("DELETE", "/api/keys/{prefix}", access_shapes.KeyShape, nothing)
@@ -282,89 +306,11 @@ class _Access:
     whoami = operation("GET", "/api/session", access_shapes.SessionShape, nothing)
 
 
-class Tasks(_Tasks, Part):
-    """Of the sync client."""
+class Parts(Generic[C]):
+    """All operations, part by part, as a client has them."""
 
-
-class AsyncTasks(_Tasks, AsyncPart):
-    """Of the async client."""
-
-
-class Workflows(_Workflows, Part):
-    """Of the sync client."""
-
-
-class AsyncWorkflows(_Workflows, AsyncPart):
-    """Of the async client."""
-
-
-class Inputs(_Inputs, Part):
-    """Of the sync client."""
-
-
-class AsyncInputs(_Inputs, AsyncPart):
-    """Of the async client."""
-
-
-class Schedules(_Schedules, Part):
-    """Of the sync client."""
-
-
-class AsyncSchedules(_Schedules, AsyncPart):
-    """Of the async client."""
-
-
-class Webhooks(_Webhooks, Part):
-    """Of the sync client."""
-
-
-class AsyncWebhooks(_Webhooks, AsyncPart):
-    """Of the async client."""
-
-
-class Agents(_Agents, Part):
-    """Of the sync client."""
-
-
-class AsyncAgents(_Agents, AsyncPart):
-    """Of the async client."""
-
-
-class Fleet(_Fleet, Part):
-    """Of the sync client."""
-
-
-class AsyncFleet(_Fleet, AsyncPart):
-    """Of the async client."""
-
-
-class Healing(_Healing, Part):
-    """Of the sync client."""
-
-
-class AsyncHealing(_Healing, AsyncPart):
-    """Of the async client."""
-
-
-class Alerts(_Alerts, Part):
-    """Of the sync client."""
-
-
-class AsyncAlerts(_Alerts, AsyncPart):
-    """Of the async client."""
-
-
-class Messages(_Messages, Part):
-    """Of the sync client."""
-
-
-class AsyncMessages(_Messages, AsyncPart):
-    """Of the async client."""
-
-
-class Access(_Access, Part):
-    """Of the sync client."""
-
-
-class AsyncAccess(_Access, AsyncPart):
-    """Of the async client."""
+    def __init__(self, client: C) -> None:
+        self.tasks, self.workflows, self.inputs = Tasks(client), Workflows(client), Inputs(client)
+        self.schedules, self.webhooks, self.agents = Schedules(client), Webhooks(client), Agents(client)
+        self.fleet, self.healing, self.alerts = Fleet(client), Healing(client), Alerts(client)
+        self.messages, self.access = Messages(client), Access(client)

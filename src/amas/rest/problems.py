@@ -10,8 +10,6 @@ RestError
 └── Unreachable   nobody answered
 """
 
-from typing import Any
-
 import msgspec
 
 
@@ -86,7 +84,6 @@ def error_of(status: int, body: bytes) -> RestError:
     return _KINDS.get(status, RestError)(status, problem)
 
 
-def unreachable(error: Exception, **about: Any) -> Unreachable:
+def unreachable(error: Exception, *, url: str) -> Unreachable:
     """Return the error that stands for no answer."""
-    where = about.get("url", "the API")
-    return Unreachable(0, Problem(code="unreachable", detail=f"{where} doesn't answer: {error or type(error).__name__}"))
+    return Unreachable(0, Problem(code="unreachable", detail=f"{url} doesn't answer: {error or type(error).__name__}"))

@@ -8,6 +8,7 @@ from msgspec import Meta
 from amas.model.access import Role
 from amas.policy.audit import Line as AuditLine
 from amas.server.page_shapes import Paged
+from amas.server.patterns import KEY_OWNER
 from amas.server.shapes import Given, Line, Name
 
 DAYS_MAX = 3650
@@ -16,7 +17,7 @@ DAYS_MAX = 3650
 class NewKey(Given, frozen=True):
     """An API key to be made."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[\w@.+-]+$")]
+    name: Annotated[str, Meta(min_length=1, max_length=100, pattern=KEY_OWNER)]
     """Whose it is: what the audit will call its owner."""
     role: Role = Role.OPERATOR
     tenant: Line = ""

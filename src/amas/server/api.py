@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from amas.agents.insist import insist
 from amas.controllers.figures import Figures
 from amas.controllers.kept import Kept
 from amas.engine.connection import Engine
+from amas.engine.insist import insist
 from amas.imports import uncollected
 from amas.model.fleet import FleetSpec
 from amas.platforms.local.control import fleet_state
@@ -68,13 +68,14 @@ class Api:
 
     def _make(self) -> "ControlPlane":
         from amas.server.plane import ControlPlane
+        from amas.server.shared import FRESH_S
 
-        state, works = fleet_state(self._home.folder), self._works
+        state, works, server = fleet_state(self._home.folder), self._works, ServerSettings.read()
         return ControlPlane(
             works.engine,
             works.records,
             self._declared,
-            msgspec.structs.replace(ServerSettings.read(), host=state.host, port=state.port, metrics_port=state.metrics_port),
+            msgspec.structs.replace(server, host=state.host, port=state.port, metrics_port=state.metrics_port),
             self._home.folder,
             retention_s=works.retention_s,
             artifacts_url=state.artifacts_url,
@@ -86,6 +87,7 @@ class Api:
             oidc=OidcSettings.read(),
             seal=works.seal,
             kept=works.kept,
+            reads_fresh_s=FRESH_S if server.cache else 0.0,
         )
 
 

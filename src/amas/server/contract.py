@@ -62,8 +62,8 @@ CREDENTIALS = {
     },
 }
 """What callers may show. On loopback, while no key was made and no token set, nobody need show anything."""
-EVERYWHERE = (401, 403, 408, 421, 500)
-"""Any route behind the guard may answer these."""
+EVERYWHERE = (401, 403, 408, 421, 422, 500)
+"""Any route behind the guard may answer these; 422 where its query has a name that it doesn't take."""
 
 
 def _reference(value: object) -> object:

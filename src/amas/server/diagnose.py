@@ -1,4 +1,4 @@
-"""Diagnostics (T4): read where things are known, in a bounded handful of calls, without changing anything."""
+"""Diagnostics: read where things are known, in a bounded handful of calls, without changing anything."""
 
 import asyncio
 import threading

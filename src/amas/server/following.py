@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import suppress
 
-from amas.engine.bell import Bell
+from amas.engine.bell import Bell, Waker
 from amas.engine.desired import CHANNEL, FLEET, Wish
 from amas.errors import DesiredChanged, EngineError
 from amas.server.plane import ControlPlane
@@ -18,18 +18,15 @@ class Following:
 
     def __init__(self, plane: ControlPlane) -> None:
         self._plane, self._revision = plane, -1
-        self._rung = asyncio.Event()
+        self._waker = Waker()
 
     async def run(self) -> None:
         """Look whenever something changes, and now and then besides, until cancelled."""
-        bell = Bell(self._plane.engine, {CHANNEL: lambda _: self._rung.set()}, connected=self._rung.set)
+        bell = Bell(self._plane.engine, {CHANNEL: self._waker.ring}, connected=self._waker.ring)
         async with asyncio.TaskGroup() as group:
             group.create_task(bell.run(), name="bell")
             while True:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_S):
-                        await self._rung.wait()
-                self._rung.clear()
+                await self._waker.rest(POLL_S)
                 with suppress(EngineError):  # asked again soon
                     await self.look()
 

@@ -153,7 +153,7 @@ class Noted:
                 role=caller.role,
                 tenant=caller.tenant,
                 act=f"{rule.method} {rule.path}",
-                on=self._scope["path"],
+                on=_made(message) or self._scope["path"],
                 outcome=message["status"],
             )
             try:
@@ -161,6 +161,11 @@ class Noted:
             except AuditError as error:  # it is done; who comes next is refused before
                 process_log().error("an act has no line in the audit", event=events.AUDIT_FAILED, reason=str(error), act=act.act)
         await self._send(message)
+
+
+def _made(message: Message) -> str:
+    """Return the address of what a request has made, such as a key's; empty where it made nothing that has one."""
+    return Headers(raw=message["headers"]).get("location", "") if message["status"] == 201 else ""
 
 
 class KeyGone(Exception):

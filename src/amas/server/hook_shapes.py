@@ -7,10 +7,11 @@ from msgspec import Meta
 
 from amas.model.hooks import PATTERNS
 from amas.server.page_shapes import Paged
+from amas.server.patterns import ADDRESS
 from amas.server.shapes import Given, Line
 
 Pattern = Literal[*PATTERNS]  # type: ignore[valid-type]  # one list for both; it is checked when bodies are read
-Url = Annotated[str, Meta(min_length=1, max_length=2000, pattern=r"^https?://[^\s@\\]+$")]
+Url = Annotated[str, Meta(min_length=1, max_length=2000, pattern=ADDRESS)]
 
 
 class NewWebhook(Given, frozen=True):

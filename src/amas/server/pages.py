@@ -25,6 +25,7 @@ PAGES = {
     "/agents/{id}": "Agent",
     "/goals": "Goals",
     "/goals/{id}": "Goal",
+    "/tasks": "Tasks",
     "/tasks/{id}": "Task",
     "/queues": "Queues",
     "/costs": "Costs",

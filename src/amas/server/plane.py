@@ -27,10 +27,10 @@ from amas.engine.routes import Routes
 from amas.engine.schedules import Schedules
 from amas.engine.workflows import Workflows
 from amas.errors import IntakeClosed
+from amas.messages.bus import AgentCommunicationBus
+from amas.messages.fleet_bus import fleet_bus
 from amas.model.fleet import FleetSpec
 from amas.observe.metrics import Metrics
-from amas.orchestration.bus import AgentCommunicationBus
-from amas.orchestration.fleet_bus import fleet_bus
 from amas.orchestration.rollouts import RolloutDesk
 from amas.orchestration.routing import TaskDistributor
 from amas.policy.audit import AuditLog

@@ -23,6 +23,7 @@ from amas import errors
 from amas.observe import events
 from amas.observe.logging import process_log
 from amas.server.meant import told
+from amas.server.patterns import in_words, words_of
 
 PROBLEM_TYPE = "urn:amas:problem:"
 MEDIA_TYPE = "application/problem+json"
@@ -169,13 +170,21 @@ def fault_of(error: msgspec.ValidationError, shape: Any = None, *, within: str =
     parts = [name or index for name, index in _PART.findall(place["path"])] if place else []
     if "..." in parts:  # msgspec doesn't say which key: the pointer names the object
         parts = parts[: parts.index("...")]
-    detail = told(_PLACE.sub("", text), shape, parts)
+    detail = in_words(told(_PLACE.sub("", text), shape, parts))
     return Fault(detail=detail, pointer="#" + within + "".join(f"/{part}" for part in parts))
 
 
 def _of_validation(error: RequestValidationError) -> Problem:
-    faults = tuple(Fault(detail=f"{one['msg']}: {one['loc'][-1]}", parameter=str(one["loc"][-1])) for one in error.errors()[:20])
+    faults = tuple(Fault(detail=_of_parameter(one), parameter=str(one["loc"][-1])) for one in error.errors()[:20])
     return problem(422, "request_invalid", "; ".join(fault.detail for fault in faults), errors=faults)
+
+
+def _of_parameter(found: Mapping[str, Any]) -> str:
+    """Return what is wrong with one parameter."""
+    name = found["loc"][-1]
+    if found["type"] == "string_pattern_mismatch":
+        return f"{name} {words_of(found['ctx']['pattern'])}, not {found['input']!r}"
+    return f"{found['msg']}: {name}"
 
 
 _HTTP_CODES = {404: "route_unknown", 405: "method_unknown"}
@@ -195,6 +204,12 @@ def install(app: FastAPI) -> None:
     async def bottomless(_: Request, error: Exception) -> Response:
         del error  # its traceback is a thousand times the same line
         return problem_response(problem(400, "body_malformed", "the body is nested too deeply"))
+
+    async def too_wide(request: Request, error: Exception) -> Response:
+        if "serialize ints" not in str(error):
+            return await unforeseen(request, error)
+        what = "an integer in the body is too large: those from -2^63 to 2^64-1 are taken, write others as texts"
+        return problem_response(problem(422, "request_invalid", what))
 
     async def gone(_: Request, error: Exception) -> Response:
         del error
@@ -220,6 +235,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Refusal, ours)
     app.add_exception_handler(RequestValidationError, refused)
     app.add_exception_handler(RecursionError, bottomless)
+    app.add_exception_handler(OverflowError, too_wide)
     app.add_exception_handler(ClientDisconnect, gone)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, unforeseen)

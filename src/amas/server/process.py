@@ -8,7 +8,6 @@ import asyncio
 import random
 from pathlib import Path
 
-from amas.agents.insist import insist
 from amas.controllers.closing import close
 from amas.controllers.declarer import declare
 from amas.controllers.engine_away import EngineAway
@@ -19,6 +18,7 @@ from amas.controllers.webhooks import Webhooks
 from amas.engine.bounds import QueueBounds
 from amas.engine.connection import Engine
 from amas.engine.desired import DesiredState
+from amas.engine.insist import insist
 from amas.engine.limits import Limits
 from amas.engine.queue import TaskQueue
 from amas.engine.sealed import SealKeys

@@ -5,18 +5,19 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from amas.model.limits import USD_MAX, USED_MAX
 from amas.model.message import MessageType
 from amas.model.remote import RegisteredAgent
 from amas.model.states import Layer
 from amas.model.task import Json
-from amas.model.token import AUDIENCE
 from amas.server.message_shapes import AnswerSeconds, MessageShape
+from amas.server.patterns import AUDIENCE
 from amas.server.shapes import FailureShape, Given, Line, Name, Rank, Seconds
 
 AGENTS_MAX, TASKS_MAX = 1000, 100
 
-Amount = Annotated[float, Meta(ge=0, le=1e12)]
-Count = Annotated[int, Meta(ge=0, le=1_000_000_000_000)]
+Amount = Annotated[float, Meta(ge=0, le=USD_MAX)]
+Count = Annotated[int, Meta(ge=0, le=USED_MAX)]
 Text = Annotated[str, Meta(max_length=20_000)]
 Number = Annotated[int, Meta(ge=1)]
 Ids = Annotated[list[Name], Meta(max_length=10_000)]
@@ -176,7 +177,7 @@ class NewTokenWish(Given, frozen=True):
     """A wish for a token of the agent that runs a task."""
 
     attempt: Number
-    audience: Annotated[str, Meta(pattern=f"^({AUDIENCE})?$")] = ""
+    audience: Annotated[str, Meta(pattern=AUDIENCE)] = ""
     """The service that it is for, mostly by its address; empty for this API."""
 
 

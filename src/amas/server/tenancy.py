@@ -14,11 +14,17 @@ from amas.model.schedule import Schedule
 from amas.records.views import tenant_of
 from amas.server.identity import Caller, caller_of
 from amas.server.plane import ControlPlane, plane_of
+from amas.server.queries import check_query
 from amas.server.shapes import NewTask
 
 
 async def owned(request: Request) -> None:
-    """Raise what an unknown id would raise where the path names something that isn't the caller's tenant's."""
+    """Raise what an unknown id would raise where the path names something that isn't the caller's tenant's.
+
+    A query that the route doesn't take is refused here, too: another dependency would cost as much again.
+    """
+    if request.scope["query_string"] and request.url.path.startswith("/api/"):  # what else there is, others send people to
+        check_query(request.scope.get("route"), request.query_params)
     caller = caller_of(request)  # not as dependencies, which cost as much again for each request
     if caller.tenant:
         await check_owned(await plane_of(request), caller, request.url.path, request.path_params)

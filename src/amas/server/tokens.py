@@ -15,7 +15,7 @@ import msgspec
 
 from amas.clock import new_id, now_ms
 from amas.core.signing import AHEAD_MS, TOKEN_LIFE_S, next_begins_ms, signer, verifies
-from amas.engine.bell import Bell
+from amas.engine.bell import Bell, Waker
 from amas.engine.connection import Engine
 from amas.engine.queue import TaskQueue
 from amas.engine.registry import AgentRegistry
@@ -54,8 +54,8 @@ class TokenOffice:
         self._folder = SigningFolder(home / "signing")
         self._known: OrderedDict[str, Checked] = OrderedDict()
         """By a token's digest."""
-        self._rung = asyncio.Event()
-        self._bell = Bell(engine, {CHANNEL: lambda _: self._rung.set()}, connected=self._rung.set)
+        self._waker = Waker()
+        self._bell = Bell(engine, {CHANNEL: self._waker.ring}, connected=self._waker.ring)
 
     # -- signing
 
@@ -64,10 +64,7 @@ class TokenOffice:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._bell.run(), name="bell")
             while True:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_S):
-                        await self._rung.wait()
-                self._rung.clear()
+                await self._waker.rest(POLL_S)
                 with suppress(EngineError):  # the host asks again
                     while await self.run_once():
                         pass

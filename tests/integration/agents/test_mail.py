@@ -10,11 +10,11 @@ from host_bench import Bench
 
 from amas.engine.connection import Engine
 from amas.fleet.check import agent_problems
+from amas.messages.bus import AgentCommunicationBus
+from amas.messages.fleet_bus import fleet_bus
 from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.message import MessageType
 from amas.model.states import Layer, TaskState
-from amas.orchestration.bus import AgentCommunicationBus
-from amas.orchestration.fleet_bus import fleet_bus
 from amas.settings import MessageSettings
 
 pytestmark = [pytest.mark.requirement("A3")]

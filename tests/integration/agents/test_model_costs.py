@@ -1,6 +1,5 @@
 """What model agents cost, from a real host's requests to a model server on loopback into the records."""
 
-from collections.abc import AsyncIterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -24,12 +23,6 @@ from amas.records.store import Records
 def _imported() -> None:
     """Have the extra imported before limits of time count: it takes seconds where the machine is busy."""
     import_module("pydantic_ai.models.openai")
-
-
-@pytest.fixture
-async def records(sqlite_url: str) -> AsyncIterator[Records]:
-    async with await Records.open(sqlite_url) as opened:
-        yield opened
 
 
 async def record(bench: Bench, records: Records) -> None:

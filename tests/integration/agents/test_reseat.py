@@ -9,6 +9,7 @@ from host_bench import Bench, pool
 
 from amas.engine.desired import DesiredState, Wish
 from amas.engine.hosts import HostFigures, HostRegistry
+from amas.messages.fleet_bus import fleet_bus
 from amas.model.blob import to_blob
 from amas.model.desired import Seats
 from amas.model.fleet import FleetSpec
@@ -17,7 +18,6 @@ from amas.model.healing import Quarantine
 from amas.model.message import MessageType
 from amas.model.states import Layer, TaskState
 from amas.model.task import Completion
-from amas.orchestration.fleet_bus import fleet_bus
 from amas.settings import MessageSettings
 
 ECHO, WAIT, STUBBORN = pool("echo"), pool("wait"), pool("stubborn")

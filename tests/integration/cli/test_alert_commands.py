@@ -3,23 +3,18 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from host_bench import SAMPLES
+from command import Command, ledger_fleet
 from receivers import Receiver
+from tests.waiting import until
 
 from amas.cli.api import Api
 from amas.platforms.local.home import Home
 
-LIMIT_S = 120
 pytestmark = pytest.mark.xdist_group("alert-cli")  # one fleet for the module
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 BOOK = """
 name: take-out
@@ -36,13 +31,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("fleet")
-
-
-@pytest.fixture(scope="module")
-def run(folder: Path, receiver: Receiver) -> Iterator[Run]:
-    declared = (SAMPLES / "ledger.yaml").read_text() + f"    options: {{ledger: {folder / 'ledger'}, steps: 1}}\n"
+def run(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[Command]:
     alerts = (
         "alerts:\n  defaults: false\n"
         "  rules:\n"
@@ -51,50 +40,28 @@ def run(folder: Path, receiver: Receiver) -> Iterator[Run]:
         f"  webhooks: [{{name: ops, url: '{receiver.url}'}}]\n"
         "runbooks: [./take-out.yaml, host-lost]\n"
     )
-    (folder / "fleet.yaml").write_text(declared + alerts)
+    folder = ledger_fleet(tmp_path_factory.mktemp("fleet"), more=alerts)
     (folder / "take-out.yaml").write_text(BOOK)
-    (folder / "sample_agents.py").write_text((SAMPLES / "sample_agents.py").read_text())
-    environment = {**os.environ, "AMAS_HOME": str(folder / "home"), "COLUMNS": "250", "AMAS_WEBHOOK_NETWORKS": "127.0.0.0/8"}
-
-    def call(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "amas", *arguments]
-        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False)
-
-    up = call("up", "--fleet", "./fleet.yaml", "--port", "0", "--metrics-port", "0")
-    assert up.returncode == 0, up.stderr
-    yield call
-    assert call("down").returncode == 0
+    with Command(folder, COLUMNS="250", AMAS_WEBHOOK_NETWORKS="127.0.0.0/8").up("--fleet", "./fleet.yaml") as running:
+        yield running
 
 
-def pid_of(folder: Path, part: str) -> int:
-    parts = json.loads((folder / "home" / "fleet.json").read_text())["parts"]
+def pid_of(run: Command, part: str) -> int:
+    parts = json.loads((run.home / "fleet.json").read_text())["parts"]
     return next(int(each["pid"]) for each in parts if each["name"] == part)
 
 
-def said(done: "subprocess.CompletedProcess[str]") -> Any:
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def until(look: Callable[[], Any]) -> Any:
-    give_up_at = time.monotonic() + LIMIT_S
-    while not (found := look()):
-        assert time.monotonic() < give_up_at
-        time.sleep(0.1)
-    return found
-
-
-def test_alerts_are_listed_silenced_and_tested(run: Run, receiver: Receiver) -> None:
-    (alert,) = until(lambda: said(run("alerts", "--status", "firing", "--json"))["items"])
+def test_alerts_are_listed_silenced_and_tested(run: Command, receiver: Receiver) -> None:
+    (alert,) = until(lambda: run.json("alerts", "--status", "firing")["items"])
     assert (alert["rule"], alert["severity"]) == ("HostsLive", "info")
     assert ", above 0" in run("alerts").stdout
     assert "HostsLive" in run("alerts", "--rules").stdout
     until(lambda: [got for got in receiver.posts if got.json["alert"] == "HostsLive"])
-    silence = said(run("alerts", "silence", "HostsLive", "--for", "2h", "--why", "we know", "--by", "ada", "--json"))
+    silence = run.json("alerts", "silence", "HostsLive", "--for", "2h", "--why", "we know", "--by", "ada")
     assert silence["until_ms"] - silence["from_ms"] == 7_200_000
     assert "we know" in run("alerts").stdout
     assert "is over" in run("alerts", "silence", silence["id"], "--end").stdout
-    tested = said(run("alerts", "test", "--json"))
+    tested = run.json("alerts", "test")
     assert {each["name"]: each["queued"] for each in tested["receivers"]} == {"log": 0, "webhook:ops": 0}
     assert tested["id"] in [got.headers["webhook-id"] for got in receiver.posts]
     for wrong, sentence in (
@@ -105,7 +72,7 @@ def test_alerts_are_listed_silenced_and_tested(run: Run, receiver: Receiver) -> 
         assert (refused.returncode, sentence in refused.stderr) == (2, True), refused.stderr
 
 
-def test_a_receiver_that_cannot_be_told_is_named(run: Run, receiver: Receiver) -> None:
+def test_a_receiver_that_cannot_be_told_is_named(run: Command, receiver: Receiver) -> None:
     receiver.status = 500
     try:
         tested = run("alerts", "test")
@@ -113,16 +80,16 @@ def test_a_receiver_that_cannot_be_told_is_named(run: Run, receiver: Receiver) -
         assert "answered 500: because" in tested.stdout
     finally:
         receiver.status = 200
-    until(lambda: not any(each["queued"] for each in said(run("alerts", "--json"))["receivers"]))
+    until(lambda: not any(each["queued"] for each in run.json("alerts")["receivers"]))
 
 
-def test_a_run_book_is_run_and_confirmed(run: Run) -> None:
-    begun = said(run("runbook", "run", "take-out", "--subject", "host=host-9", "--why", "drill", "--by", "ada", "--json"))
+def test_a_run_book_is_run_and_confirmed(run: Command) -> None:
+    begun = run.json("runbook", "run", "take-out", "--subject", "host=host-9", "--why", "drill", "--by", "ada")
     asks = until(lambda: "waits for a person" in (shown := run("runbooks").stdout) and shown)
     assert begun["id"] in asks and "Take a host out" in asks
     assert run("runbook", "confirm", begun["id"], "--by", "bob").returncode == 0
     until(lambda: "succeeded" in run("runbook", "show", begun["id"]).stdout.splitlines()[0])
-    lines = said(run("runbooks", "--audit", "--json"))
+    lines = run.json("runbooks", "--audit")
     assert [line["what"] for line in reversed(lines)] == ["began", "asked", "confirmed", "started", "succeeded"]
     assert lines[0]["outcome"] == "host-9: cordon ordered"
     refused = run("runbook", "cancel", begun["id"])
@@ -130,35 +97,35 @@ def test_a_run_book_is_run_and_confirmed(run: Run) -> None:
 
 
 @pytest.mark.requirement("M11")
-def test_a_host_that_falls_silent_is_told_of_and_followed_up_without_anybody(run: Run, receiver: Receiver, folder: Path) -> None:
+def test_a_host_that_falls_silent_is_told_of_and_followed_up_without_anybody(run: Command, receiver: Receiver) -> None:
     """One that is killed may be back before its lease ends, and nobody need be told."""
-    frozen = pid_of(folder, "host-2")
+    frozen = pid_of(run, "host-2")
     os.kill(frozen, signal.SIGSTOP)
-    until(lambda: [each for each in said(run("alerts", "--status", "firing", "--json"))["items"] if each["rule"] == "Lost"])
+    until(lambda: [each for each in run.json("alerts", "--status", "firing")["items"] if each["rule"] == "Lost"])
     os.kill(frozen, signal.SIGCONT)
 
     def followed() -> list[Any]:
-        runs = said(run("runbooks", "--json"))["runs"]
+        runs = run.json("runbooks")["runs"]
         return [each for each in runs if each["book"]["name"] == "host-lost" and each["status"] != "running"]
 
     (ended,) = until(followed)
     assert (ended["status"], ended["subject"], ended["by"]) == ("succeeded", {"host": "host-2"}, "alert Lost")
-    lines = said(run("runbooks", "--audit", "--json"))
+    lines = run.json("runbooks", "--audit")
     whats = [line["what"] for line in reversed(lines) if line["run"] == ended["id"]]
     assert whats[0] == "began" and whats[-1] == "succeeded" and "started" in whats
     until(lambda: {"firing", "resolved"} <= {got.json["status"] for got in receiver.posts if got.json["alert"] == "Lost"})
 
 
 def test_a_webhook_is_told_again_by_the_next_control_plane_when_one_is_killed_before_it_has_the_answer(
-    run: Run, folder: Path
+    run: Command,
 ) -> None:
     with Receiver() as hook:
-        made = said(run("webhooks", "add", hook.url, "--event", "task.succeeded", "--json"))
+        made = run.json("webhooks", "add", hook.url, "--event", "task.succeeded")
         assert "it has got the event" in run("webhooks", "test", made["id"][-12:]).stdout
         hook.answering.clear()
-        Api.of(Home(folder / "home")).post("/api/tasks", {"capability": "test.ledger"})
+        Api.of(Home(run.home)).post("/api/tasks", {"capability": "test.ledger"})
         until(lambda: [got for got in hook.posts if got.json["type"] == "amas.task.succeeded"])
-        os.kill(pid_of(folder, "control-plane"), signal.SIGKILL)
+        os.kill(pid_of(run, "control-plane"), signal.SIGKILL)
         hook.answering.set()
         told = until(lambda: (posts := hook.posts[1:]) and len(posts) > 1 and posts)
         assert len({got.headers["webhook-id"] for got in told}) == 1

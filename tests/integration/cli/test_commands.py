@@ -4,94 +4,63 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
 
 import pytest
+from command import LIMIT_S, Command, ledger_fleet
 from command_line import call as called
 from command_line import leaves
-from host_bench import SAMPLES
 from rich.cells import cell_len
 
 from amas.artifacts.store import ArtifactStore
 
 REPORT_PAGE = Path(__file__).parents[3] / "docs" / "report.md"
-LIMIT_S = 240
 LOAD_SCRIPT = Path(__file__).parents[3] / "scripts" / "load-test-orchestration.js"
 pytestmark = pytest.mark.xdist_group("cli")  # one fleet for the module
-AMAS = [sys.executable, "-m", "amas"]
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the fleet's file and its home are."""
-    return tmp_path_factory.mktemp("fleet")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    """Commands beside one fleet, which lasts as long as the module."""
+    with Command(ledger_fleet(tmp_path_factory.mktemp("fleet"), steps=2), COLUMNS="200").up("--fleet", "./fleet.yaml") as running:
+        yield running
 
 
-@pytest.fixture(scope="module")
-def place(folder: Path) -> dict[str, Any]:
-    """Where commands are called."""
-    return {"cwd": folder, "env": {**os.environ, "AMAS_HOME": str(folder / "home"), "COLUMNS": "200"}, "text": True}
-
-
-@pytest.fixture(scope="module")
-def run(folder: Path, place: dict[str, Any]) -> Iterator[Run]:
-    """Run commands against one fleet, which lasts as long as the module."""
-    declared = (SAMPLES / "ledger.yaml").read_text()
-    (folder / "fleet.yaml").write_text(f"{declared}    options: {{ledger: {folder / 'ledger'}, steps: 2}}\n")
-    (folder / "sample_agents.py").write_text((SAMPLES / "sample_agents.py").read_text())
-
-    def call(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run([*AMAS, *arguments], **place, capture_output=True, timeout=LIMIT_S, check=False)
-
-    up = call("up", "--fleet", "./fleet.yaml", "--port", "0", "--metrics-port", "0")
-    assert up.returncode == 0, up.stderr
-    yield call
-    assert call("down").returncode == 0
-
-
-def said(done: "subprocess.CompletedProcess[str]") -> Any:
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-@pytest.fixture(scope="module")
-def task_id(run: Run, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A task that has succeeded and stands in the records."""
-    port = said(run("status", "--json"))["fleet"]["port"]
-    body = json.dumps({"capability": "test.ledger"}).encode()
-    headers = {"Content-Type": "application/json"}
-    with urlopen(Request(f"http://127.0.0.1:{port}/api/tasks", data=body, headers=headers), timeout=LIMIT_S) as answer:
-        made = json.load(answer)["id"]
-    with urlopen(f"http://127.0.0.1:{port}/api/tasks/{made}/result?wait=30", timeout=LIMIT_S) as answer:
-        assert answer.status == 200
+def succeeded(run: Command, **task: object) -> str:
+    """Return the id of a task that has succeeded."""
+    made = run.api("POST", "/api/tasks", {"capability": "test.ledger", **task})["id"]
+    assert run.api("GET", f"/api/tasks/{made}/result?wait=30")["state"] == "succeeded"
     return str(made)
 
 
+@pytest.fixture(scope="module")
+def task_id(run: Command) -> str:
+    """A task that has succeeded and stands in the records."""
+    return succeeded(run)
+
+
 @pytest.mark.requirement("T4", "A13")
-def test_the_fleet_is_diagnosed_profiled_and_monitored(run: Run, folder: Path, task_id: str) -> None:
-    found = said(run("diagnose", "--json"))
+def test_the_fleet_is_diagnosed_profiled_and_monitored(run: Command, task_id: str) -> None:
+    found = run.json("diagnose")
     duties = {each["name"]: each for each in found["duties"]}
     assert found["leads"] and {"reaper", "recorder", "logs", "timers"} <= set(duties)
     assert duties["reaper"]["sweeps"] > 0 and duties["reaper"]["longest_s"] >= duties["reaper"]["mean_s"] > 0
     assert "recorder" in {each["name"] for each in found["tasks"]}
     shown = run("diagnose").stdout
     assert "its loop is" in shown and "reaper" in shown and "host-1" in shown
-    assert run("diagnose", "--profile", "0.3", "-o", str(folder / "profile.json")).returncode == 0
-    assert json.loads((folder / "profile.json").read_text())["profiles"][0]["unit"] == "seconds"
-    assert run("monitoring", "write", str(folder / "monitoring")).returncode == 0
-    port = said(run("status", "--json"))["fleet"]["metrics_port"]
-    assert f"- 127.0.0.1:{port}\n" in (folder / "monitoring" / "prometheus.yml").read_text()
+    assert run("diagnose", "--profile", "0.3", "-o", str(run.folder / "profile.json")).returncode == 0
+    assert json.loads((run.folder / "profile.json").read_text())["profiles"][0]["unit"] == "seconds"
+    assert run("monitoring", "write", str(run.folder / "monitoring")).returncode == 0
+    port = run.json("status")["fleet"]["metrics_port"]
+    assert f"- 127.0.0.1:{port}\n" in (run.folder / "monitoring" / "prometheus.yml").read_text()
 
 
-def test_status_says_what_runs(run: Run) -> None:
-    shown = said(run("status", "--json"))
+def test_status_says_what_runs(run: Command) -> None:
+    shown = run.json("status")
     assert {part["name"]: part["status"] for part in shown["fleet"]["parts"]} == dict.fromkeys(
         ("engine", "control-plane", "host-1", "host-2"), "running"
     )
@@ -101,28 +70,28 @@ def test_status_says_what_runs(run: Run) -> None:
     assert "host-2" in for_people.stdout
 
 
-def test_agents_are_listed_and_shown(run: Run) -> None:
-    listed = said(run("agents", "--json"))["items"]
+def test_agents_are_listed_and_shown(run: Command) -> None:
+    listed = run.json("agents")["items"]
     assert sorted(agent["agent_id"] for agent in listed) == [f"ledger-{n}" for n in range(1, 5)]
     assert {agent["host_id"] for agent in listed} == {"host-1", "host-2"}
-    assert said(run("agents", "ledger-3", "--json"))["capabilities"] == ["test.ledger"]
-    assert said(run("agents", "--layer", "management", "--json"))["items"] == []
+    assert run.json("agents", "ledger-3")["capabilities"] == ["test.ledger"]
+    assert run.json("agents", "--layer", "management")["items"] == []
 
 
-def test_a_fleet_is_seen_at_a_glance_and_agent_by_agent(run: Run, task_id: str) -> None:
-    seen = said(run("ps", "--json"))
+def test_a_fleet_is_seen_at_a_glance_and_agent_by_agent(run: Command, task_id: str) -> None:
+    seen = run.json("ps")
     (pool,) = seen["items"]
     assert (pool["pool"], pool["skill"], pool["agents"]["total"], seen["agents"]["total"]) == ("ledger", "ledger", 4, 4)
     assert pool["hosts"] == ["host-1", "host-2"]
     for_people = run("ps")
     assert for_people.returncode == 0
     assert for_people.stdout.splitlines()[-1].split() == ["1", "pools", "4", "4", "0", "0", "0"]
-    first = said(run("ps", "--agents", "--limit", "3", "--json"))
+    first = run.json("ps", "--agents", "--limit", "3")
     assert ([agent["agent_id"] for agent in first["items"]], first["total"]) == (["ledger-1", "ledger-2", "ledger-3"], 4)
     assert "1 more" in run("ps", "ledger", "--limit", "3").stderr
-    assert said(run("ps", "--status", "working", "--json"))["items"] == []
+    assert run.json("ps", "--status", "working")["items"] == []
     assert run("ps", "--status", "error").stdout == "no agent is such: status error\n"
-    labelled = said(run("ps", "--label", "book,!gpu", "-l", "book in (main)", "--json"))
+    labelled = run.json("ps", "--label", "book,!gpu", "-l", "book in (main)")
     assert (len(labelled["items"]), labelled["total"]) == (4, 4)
     assert run("ps", "--label", "book!=main").stdout == "no agent is such: label book!=main\n"
     for wrong, known in (
@@ -134,34 +103,30 @@ def test_a_fleet_is_seen_at_a_glance_and_agent_by_agent(run: Run, task_id: str) 
         assert done.returncode == 2 and known in done.stderr
 
 
-def test_a_task_shows_its_attempts_and_result(run: Run, task_id: str) -> None:
-    shown = said(run("tasks", task_id, "--json"))
+def test_a_task_shows_its_attempts_and_result(run: Command, task_id: str) -> None:
+    shown = run.json("tasks", task_id)
     assert (shown["state"], shown["result"]) == ("succeeded", ["done 0", "done 1"])
     for_people = run("tasks", task_id)
     assert for_people.returncode == 0
     assert "ledger-" in for_people.stdout
+    rows = dict(line.split(maxsplit=1) for line in for_people.stdout.splitlines() if line.count("  "))
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", rows["created"])
+    assert rows["cost"].startswith("agent_s=")
 
 
-def test_a_terminal_obeys_nothing_that_a_task_s_author_wrote(run: Run, task_id: str) -> None:
+def test_a_terminal_obeys_nothing_that_a_task_s_author_wrote(run: Command, task_id: str) -> None:
     hostile = "ok\x1b]0;owned\x07\x1b[2J\rgone\x9b31m\u202etxt.exe"
-    port = said(run("status", "--json"))["fleet"]["port"]
-    body = json.dumps({"capability": "test.ledger", "title": hostile, "key": "hostile", "input": {hostile: hostile}}).encode()
-    with urlopen(
-        Request(f"http://127.0.0.1:{port}/api/tasks", data=body, headers={"Content-Type": "application/json"})
-    ) as answer:
-        made = json.load(answer)["id"]
-    with urlopen(f"http://127.0.0.1:{port}/api/tasks/{made}/result?wait=30", timeout=LIMIT_S) as answer:
-        assert answer.status == 200
+    made = succeeded(run, title=hostile, key="hostile", input={hostile: hostile})
     obeyed = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
     for command in (("tasks",), ("tasks", made), ("cancel", made), ("tasks", hostile), ("logs", hostile), ("agents", hostile)):
         for form in ((), ("--json",)):
             printed = run(*command, *form)
             assert obeyed.search(printed.stdout + printed.stderr) is None, command
-    assert said(run("tasks", made, "--json"))["title"] == hostile, "JSON is the same to whoever reads it"
+    assert run.json("tasks", made)["title"] == hostile, "JSON is the same to whoever reads it"
     assert "\\x1b]0;owned" in run("tasks", made).stdout
 
 
-def test_cancelling_what_has_ended_says_so(run: Run, task_id: str) -> None:
+def test_cancelling_what_has_ended_says_so(run: Command, task_id: str) -> None:
     done = run("cancel", task_id)
     assert (done.returncode, done.stdout) == (0, f"{task_id} had ended already; nothing changed\n")
 
@@ -169,56 +134,56 @@ def test_cancelling_what_has_ended_says_so(run: Run, task_id: str) -> None:
 @pytest.mark.parametrize(
     "command", [("tasks", "no-such-id"), ("workflows", "no-such-id"), ("agents", "no-such"), ("cancel", "x")]
 )
-def test_an_unknown_id_is_one_sentence_and_the_authors_to_mend(run: Run, command: tuple[str, ...]) -> None:
+def test_an_unknown_id_is_one_sentence_and_the_authors_to_mend(run: Command, command: tuple[str, ...]) -> None:
     done = run(*command)
     assert done.returncode == 2
     assert done.stderr.startswith("amas: ")
     assert done.stderr.count("\n") == 1
 
 
-def test_logs_are_filtered_by_agent(run: Run) -> None:
+def test_logs_are_filtered_by_agent(run: Command) -> None:
     lines = [json.loads(line) for line in run("logs", "--json", "-n", "1000").stdout.splitlines()]
     assert {"host_started", "leader_began"} <= {line.get("event") for line in lines}
     assert run("logs", "no-such-agent", "--json").stdout == ""
     assert run("logs", "no-such-agent").stdout.startswith("nothing logged")
 
 
-def test_doctor_finds_nothing_wrong(run: Run) -> None:
-    findings = said(run("doctor", "--json"))
+def test_doctor_finds_nothing_wrong(run: Command) -> None:
+    findings = run.json("doctor")
     assert [finding for finding in findings if not finding["ok"]] == []
-    named = said(run("doctor", "--fleet", "./fleet.yaml", "--json"))
+    named = run.json("doctor", "--fleet", "./fleet.yaml")
     running, given = ([each["found"] for each in told if each["check"] == "fleet file"] for told in (findings, named))
     assert running == given, "the file of the fleet that runs"
 
 
-def test_an_agent_is_quarantined_doctor_says_so_and_it_is_let_go(run: Run) -> None:
-    (agent, *others) = [each["agent_id"] for each in said(run("agents", "--json"))["items"]]
+def test_an_agent_is_quarantined_doctor_says_so_and_it_is_let_go(run: Command) -> None:
+    (agent, *others) = [each["agent_id"] for each in run.json("agents")["items"]]
     for each in (agent, *others):
-        held = said(run("quarantine", "set", each, "--why", "to see whether it is missed", "--json"))
+        held = run.json("quarantine", "set", each, "--why", "to see whether it is missed")
     assert [item["agent_id"] for item in held["items"]] == sorted([agent, *others])
     assert "to see whether" in run("quarantine", "list").stdout
     assert "quarantined: its tasks wait" in run("status").stdout
     done = run("doctor", "--fleet", "./fleet.yaml")
     assert done.returncode == 3 and "every agent of" in done.stdout
     for each in (agent, *others):
-        left = said(run("quarantine", "lift", each, "--json"))
+        left = run.json("quarantine", "lift", each)
     assert left == {"items": [], "pools_down": []}
     assert run("quarantine", "lift", agent).returncode == 2
-    assert said(run("recoveries", "--json"))["under_way"] == 0
+    assert run.json("recoveries")["under_way"] == 0
     assert "docs/healing.md" in run("breakers").stdout
     assert "there is no breaker" in run("breakers", "--reset", "nobody").stderr
 
 
-def test_a_second_fleet_in_the_same_folder_is_refused(run: Run) -> None:
+def test_a_second_fleet_in_the_same_folder_is_refused(run: Command) -> None:
     done = run("up", "--fleet", "./fleet.yaml")
     assert done.returncode == 3
     assert "already" in done.stderr
 
 
 @pytest.fixture(scope="module")
-def artifacts(run: Run) -> Path:
+def artifacts(run: Command) -> Path:
     """The fleet's artifact store."""
-    return Path(said(run("status", "--json"))["fleet"]["artifacts_url"])
+    return Path(run.json("status")["fleet"]["artifacts_url"])
 
 
 def _put_old(artifacts: Path, blob: bytes) -> Path:
@@ -233,26 +198,22 @@ def _make_old(path: Path) -> None:
     os.utime(path, (days_ago, days_ago))
 
 
-def test_old_artifacts_that_nothing_needs_are_pruned(run: Run, artifacts: Path, tmp_path: Path) -> None:
+def test_old_artifacts_that_nothing_needs_are_pruned(run: Command, artifacts: Path, tmp_path: Path) -> None:
     unused, used = _put_old(artifacts, b"unused"), _put_old(artifacts, b"used")
-    port = said(run("status", "--json"))["fleet"]["port"]
-    said_of = {"refers": f"sha256:{used.parent.name}{used.name}", "large": "x" * 100_000}
-    body = json.dumps({"capability": "test.ledger", "input": said_of, "delay_s": 3600}).encode()
-    request = Request(f"http://127.0.0.1:{port}/api/tasks", data=body, headers={"Content-Type": "application/json"})
-    with urlopen(request, timeout=LIMIT_S) as answer:
-        task_id = json.load(answer)["id"]
+    refers = {"refers": f"sha256:{used.parent.name}{used.name}", "large": "x" * 100_000}
+    task_id = run.api("POST", "/api/tasks", {"capability": "test.ledger", "input": refers, "delay_s": 3600})["id"]
     large_next = json.dumps("y" * 100_000)
     assert run("schedule", "yearly", "0 0 1 1 *", "--task", "test.ledger", "--task-input", large_next).returncode == 0
     flow = {"name": "paying", "tasks": [{"key": "hour", "timer_s": 3600}, {"key": "paid", "signal": True, "needs": ["hour"]}]}
     (tmp_path / "flow.yaml").write_text(json.dumps(flow))
-    workflow_id = said(run("workflows", "start", str(tmp_path / "flow.yaml"), "--json"))["workflow_id"]
+    workflow_id = run.json("workflows", "start", str(tmp_path / "flow.yaml"))["workflow_id"]
     assert run("workflows", "signal", workflow_id, "paid", json.dumps("z" * 100_000)).returncode == 0  # before it is asked for
     large = [path for path in artifacts.glob("??/*") if path.stat().st_size > 100_000]
     assert len(large) == 3
     for path in large:
         _make_old(path)
 
-    dry = said(run("artifacts", "prune", "--dry-run", "--json"))
+    dry = run.json("artifacts", "prune", "--dry-run")
     assert (dry["removed"], dry["removed_bytes"], dry["in_use"], dry["dry_run"]) == (1, 6, 4, True)
     assert unused.exists()
     done = run("artifacts", "prune", "--older-than", "12h")
@@ -268,18 +229,10 @@ def test_old_artifacts_that_nothing_needs_are_pruned(run: Run, artifacts: Path, 
 
 
 @pytest.mark.parametrize("age", ["10m", "soon", "-1d"])
-def test_an_age_that_is_too_short_or_none_is_refused(run: Run, age: str) -> None:
+def test_an_age_that_is_too_short_or_none_is_refused(run: Command, age: str) -> None:
     done = run("artifacts", "prune", f"--older-than={age}")
     assert done.returncode == 2
     assert "--older-than" in done.stderr
-
-
-def put(run: Run, path: str, body: dict[str, Any]) -> None:
-    port = said(run("status", "--json"))["fleet"]["port"]
-    headers = {"Content-Type": "application/json"}
-    request = Request(f"http://127.0.0.1:{port}/api/{path}", data=json.dumps(body).encode(), headers=headers, method="PUT")
-    with urlopen(request, timeout=LIMIT_S) as answer:
-        assert answer.status == 200
 
 
 def row_of(printed: str, name: str) -> str:
@@ -287,12 +240,12 @@ def row_of(printed: str, name: str) -> str:
     return row
 
 
-def test_limits_say_what_they_allow_and_hold(run: Run) -> None:
+def test_limits_say_what_they_allow_and_hold(run: Command) -> None:
     assert "nothing is limited" in run("limits").stdout
-    put(run, "limits/slots/customer-42", {"limit": 3})
-    put(run, "limits/rate/openai", {"requests_per_min": 10, "tokens_per_min": 5000})
-    put(run, "limits/rate/local", {"tokens_per_min": 700})
-    found = said(run("limits", "--json"))
+    run.api("PUT", "/api/limits/slots/customer-42", {"limit": 3})
+    run.api("PUT", "/api/limits/rate/openai", {"requests_per_min": 10, "tokens_per_min": 5000})
+    run.api("PUT", "/api/limits/rate/local", {"tokens_per_min": 700})
+    found = run.json("limits")
     assert found["slots"] == [{"key": "customer-42", "limit": 3, "held": 0, "parked": 0}]
     assert [rate["provider"] for rate in found["rates"]] == ["local", "openai"]
     shown = run("limits").stdout
@@ -301,11 +254,11 @@ def test_limits_say_what_they_allow_and_hold(run: Run) -> None:
     assert "requests/min" not in row_of(shown, "provider local")
 
 
-def test_budgets_say_what_is_left_of_them(run: Run) -> None:
+def test_budgets_say_what_is_left_of_them(run: Command) -> None:
     assert "there is no budget" in run("budgets").stdout
-    put(run, "budgets/tenant/acme", {"usd": 2.5, "calls": 7})
-    put(run, "budgets/pool/ledger", {"agent_s": 90})
-    found = said(run("budgets", "--json"))["items"]
+    run.api("PUT", "/api/budgets/tenant/acme", {"usd": 2.5, "calls": 7})
+    run.api("PUT", "/api/budgets/pool/ledger", {"agent_s": 90})
+    found = run.json("budgets")["items"]
     assert {item["scope"]: item["limit"] for item in found} == {
         "tenant/acme": {"usd": 2.5, "calls": 7},
         "pool/ledger": {"agent_s": 90.0},
@@ -315,8 +268,8 @@ def test_budgets_say_what_is_left_of_them(run: Run) -> None:
     assert "90.0 s" in row_of(shown, "pool/ledger")
 
 
-def test_top_prints_a_snapshot_and_asks_for_a_terminal_otherwise(run: Run, task_id: str) -> None:
-    shown = said(run("top", "--json"))
+def test_top_prints_a_snapshot_and_asks_for_a_terminal_otherwise(run: Command, task_id: str) -> None:
+    shown = run.json("top")
     assert shown["figures"]["agents"]["total"] == 4
     assert [pool["pool"] for pool in shown["pools"]] == ["ledger"]
     assert shown["failures"] == []
@@ -324,8 +277,8 @@ def test_top_prints_a_snapshot_and_asks_for_a_terminal_otherwise(run: Run, task_
     assert (piped.returncode, piped.stderr) == (2, "amas: this is no terminal: `amas top --json` prints one snapshot\n")
 
 
-def test_a_list_is_watched_until_interrupted(run: Run, place: dict[str, Any]) -> None:
-    with subprocess.Popen([*AMAS, "ps", "--watch"], **place, stdout=subprocess.PIPE) as going:
+def test_a_list_is_watched_until_interrupted(run: Command) -> None:
+    with run.start("ps", "--watch") as going:
         shown = [going.stdout.readline().split()[0] for _ in range(6)]
         assert shown == ["pool", "ledger", "1"] * 2, "the same table again"
         going.send_signal(signal.SIGINT)
@@ -356,10 +309,10 @@ def test_every_command_that_takes_no_name_is_known_here() -> None:
 
 @pytest.mark.parametrize("name", LISTS)
 def test_a_list_is_json_for_programs_lines_for_pipes_and_fits_every_screen(
-    name: str, run: Run, task_id: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, run: Command, task_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is in the fleet by now: other tests put limits, schedules and more."""
-    monkeypatch.setenv("AMAS_HOME", str(folder / "home"))
+    monkeypatch.setenv("AMAS_HOME", str(run.home))
     words = leaves()[name].words
     told = called(*words, "--json")
     assert (told.code, told.err) == (0, "")
@@ -398,9 +351,9 @@ def ids_in(found: Any) -> Iterator[str]:
 
 @pytest.mark.parametrize("wrong", ["no-such-thing", "ä b/../c?d=e#f%20"])
 def test_a_name_that_nobody_has_is_one_sentence_whatever_is_in_it(
-    wrong: str, run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+    wrong: str, run: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AMAS_HOME", str(folder / "home"))
+    monkeypatch.setenv("AMAS_HOME", str(run.home))
     for leaf in leaves().values():
         if leaf.required and leaf.required[0] in NAMES and leaf.words not in MAKERS:
             more = {"quarantine": ("--why", "x"), "rollout": ("--version", "2") if leaf.words[1:] == ("start",) else ()}
@@ -414,30 +367,25 @@ MAKERS = {("keys", "revoke-agent"), ("quarantine", "lift")}
 """What doesn't ask whether there is such a one, or has its own test."""
 
 
-def test_names_of_the_fleet_are_offered_to_shells(run: Run, place: dict[str, Any]) -> None:
+def test_names_of_the_fleet_are_offered_to_shells(run: Command) -> None:
     for words, wanted in (
         ("ps le", ["ledger"]),
         ("agents ledger-", [f"ledger-{n}" for n in range(1, 5)]),
         ("drain h", ["host-1", "host-2"]),
     ):
         asked = {"_AMAS_COMPLETE": "complete_bash", "COMP_WORDS": f"amas {words}", "COMP_CWORD": "2"}
-        amas = Path(sys.executable).with_name("amas")
-        done = subprocess.run(
-            [amas], **{**place, "env": {**place["env"], **asked}}, capture_output=True, timeout=LIMIT_S, check=True
-        )
-        assert done.stdout.split() == wanted
+        offered = run.program(str(Path(sys.executable).with_name("amas")), **asked)
+        assert offered.stdout.split() == wanted, offered.stderr
 
 
 @pytest.mark.requirement("A8")
-def test_the_load_script_drives_a_fleet(run: Run, place: dict[str, Any], tmp_path: Path) -> None:
+def test_the_load_script_drives_a_fleet(run: Command, tmp_path: Path) -> None:
     """Small: that every check holds. Its thresholds are for a machine of the fleet's own (k6 ends with 99 when one is missed)."""
-    url = f"http://127.0.0.1:{said(run('status', '--json'))['fleet']['port']}"
+    url = f"http://127.0.0.1:{run.json('status')['fleet']['port']}"
     load = {"AMAS_URL": url, "CAPABILITY": "test.ledger", "DURATION": "2s", "READS": "10", "BATCHES": "1", "BATCH": "5"}
-    asked = ["run", "--quiet", "--no-usage-report", "--summary-export", tmp_path / "summary.json", LOAD_SCRIPT]
-    k6 = Path(sys.executable).with_name("k6")
-    more = {**place, "env": {**place["env"], **load, "LISTENERS": "2"}}
-    done = subprocess.run([k6, *asked], **more, capture_output=True, timeout=240, check=False)
-    assert done.returncode in (0, 99), done.stderr
+    asked = ["run", "--quiet", "--no-usage-report", "--summary-export", str(tmp_path / "summary.json"), str(LOAD_SCRIPT)]
+    ended = run.program(str(Path(sys.executable).with_name("k6")), *asked, **load, LISTENERS="2")
+    assert ended.returncode in (0, 99), ended.stderr
     found = json.loads((tmp_path / "summary.json").read_text())
     assert {name for name, each in found["root_group"]["checks"].items() if each["fails"]} == set()
     assert set(found["root_group"]["checks"]) == {
@@ -449,18 +397,15 @@ def test_the_load_script_drives_a_fleet(run: Run, place: dict[str, Any], tmp_pat
     assert metrics["task_response_ms"]["avg"] > 0
 
 
-def test_the_reports_of_its_page_are_printed_and_written(run: Run, folder: Path, task_id: str) -> None:
+def test_the_reports_of_its_page_are_printed_and_written(run: Command, task_id: str) -> None:
     (shown,) = re.findall(r"```bash\n(.*?)```", REPORT_PAGE.read_text(), re.DOTALL)
     program = f'set -eu\namas() {{ {sys.executable} -m amas "$@"; }}\npython() {{ {sys.executable} "$@"; }}\n{shown}'
-    environment = {**os.environ, "AMAS_HOME": str(folder / "home"), "COLUMNS": "200"}
-    done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", program], cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT_S
-    )
-    assert done.returncode == 0, done.stderr
+    ended = run.program("bash", "-o", "pipefail", "-c", program)
+    assert ended.returncode == 0, ended.stderr
     for word in ("none lost", "Availability", "Families", "Live hosts"):
-        assert word in done.stdout
-    assert "<svg" in (folder / "report.html").read_text()
-    found = said(run("report", "--json"))
+        assert word in ended.stdout
+    assert "<svg" in (run.folder / "report.html").read_text()
+    found = run.json("report")
     assert found["tasks"]["lost"] == []
     assert found["tasks"]["succeeded"] >= 1
     wrong = run("report", "--since", "soon")

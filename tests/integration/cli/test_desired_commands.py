@@ -1,18 +1,13 @@
 """The commands that change what is wanted of a running fleet, as a person calls them, with hosts that carry it out."""
 
-import json
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from command import Command
+from tests.waiting import until
 
-LIMIT_S = 150
 pytestmark = pytest.mark.xdist_group("desired")  # one fleet for the module
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 AGENTS = """
 from amas import agent
@@ -35,7 +30,7 @@ COUNTER = '  - {name: counter, agent: "their_agents:count", layer: execution, le
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
     folder = tmp_path_factory.mktemp("desired")
     (folder / "my_agents.py").write_text(AGENTS)
     (folder / "one.yaml").write_text(FLEET.format(hosts=1, echoers=2))
@@ -47,39 +42,20 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     follows = "{min: 1, max: 2, agents: 3, up: {after: 0s}, down: {after: 0s}, labels: {host-1: {gpu: 'true'}}}"
     (folder / "follows.yaml").write_text(FLEET.format(hosts=follows, echoers=2) + choosy)
     (folder / "wrong.yaml").write_text(FLEET.format(hosts=1, echoers=99))
-    environment = {**os.environ, "AMAS_HOME": str(folder / "home"), "COLUMNS": "200"}
-
-    def call(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "amas", *arguments]
-        return subprocess.run(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_S,
-            check=False,
-        )
-
-    up = call("up", "--fleet", "./one.yaml", "--port", "0", "--metrics-port", "0")
+    command = Command(folder, COLUMNS="200")
+    up = command("up", "--fleet", "./one.yaml")
     assert up.returncode == 0, up.stderr
-    yield call
-    down = call("down")
+    yield command
+    down = command("down")
     assert (down.returncode, down.stderr) == (0, "")
     assert "the history holds all that the engine said" in down.stdout
 
 
-def said(done: "subprocess.CompletedProcess[str]") -> Any:
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+def agents(run: Command) -> dict[str, str]:
+    return {agent["agent_id"]: agent["host_id"] for agent in run.json("agents")["items"]}
 
 
-def agents(run: Run) -> dict[str, str]:
-    return {agent["agent_id"]: agent["host_id"] for agent in said(run("agents", "--json"))["items"]}
-
-
-def test_what_is_declared_runs_and_can_be_gone_back_from(run: Run) -> None:
+def test_what_is_declared_runs_and_can_be_gone_back_from(run: Command) -> None:
     assert run("diff", "one.yaml").stdout.startswith("nothing changes: 2 agents on 1 host")
     differs = run("diff", "other/two.yaml")
     assert (differs.returncode, "+ pool counter (+1 agent)" in differs.stdout) == (1, True)
@@ -92,18 +68,18 @@ def test_what_is_declared_runs_and_can_be_gone_back_from(run: Run) -> None:
     assert found.keys() == {"echoer-1", "echoer-2", "echoer-3", "counter-1"}
     assert set(found.values()) == {"host-1", "host-2"}
     assert run("diff", "other/two.yaml").returncode == 0
-    (file,) = [each["found"] for each in said(run("doctor", "--json")) if each["check"] == "fleet file"]
+    (file,) = [each["found"] for each in run.json("doctor") if each["check"] == "fleet file"]
     assert "/other/two.yaml): 4 agents in 2 pools" in file, "the doctor looks at what was applied"
 
-    history = said(run("history", "--json"))
+    history = run.json("history")
     assert history["items"][0]["why"] == "more work"
-    back = said(run("apply", "--revision", str(history["fleets"][-1]), "--json"))
+    back = run.json("apply", "--revision", str(history["fleets"][-1]))
     assert back["difference"]["agents_after"] == 2
     assert set(agents(run)) == {"echoer-1", "echoer-2"}
 
 
-def test_pools_and_hosts_do_as_they_are_told(run: Run) -> None:
-    assert said(run("scale", "echoer", "4", "--json"))["replicas"] == 4
+def test_pools_and_hosts_do_as_they_are_told(run: Command) -> None:
+    assert run.json("scale", "echoer", "4")["replicas"] == 4
     assert len(agents(run)) == 4
     assert run("restart", "echoer", "--why", "it leaks").stdout.startswith("the 4 agents of echoer are made anew")
     drained = run("drain", "host-1")
@@ -111,14 +87,14 @@ def test_pools_and_hosts_do_as_they_are_told(run: Run) -> None:
     assert agents(run) == {}
     assert run("uncordon", "host-1").returncode == 0
     assert set(agents(run).values()) == {"host-1"}
-    assert said(run("cordon", "host-1", "--json"))["order"]["cordoned"]
+    assert run.json("cordon", "host-1")["order"]["cordoned"]
     assert "cordoned" in run("hosts").stdout
     run("uncordon", "host-1")
     run("scale", "echoer", "--reset")
     assert len(agents(run)) == 2
 
 
-def test_agents_sit_where_their_labels_are_and_hosts_follow_load(run: Run) -> None:
+def test_agents_sit_where_their_labels_are_and_hosts_follow_load(run: Command) -> None:
     why = "1 of counter's agents have no host: none that lives has gpu=true: start one with `amas host --label gpu=true`"
     assert run("apply", "choosy.yaml", "--yes").returncode == 0
     assert set(agents(run)) == {"echoer-1", "echoer-2"}
@@ -135,22 +111,21 @@ def test_agents_sit_where_their_labels_are_and_hosts_follow_load(run: Run) -> No
     assert "2 hosts, 1 to 2 by load: " in run("hosts").stdout
     run("scale", "echoer", "--reset", "--no-wait")
     until_hosts(run, {"host-1"})
-    assert any(change["fields"] == ["host_scale"] for change in said(run("history", "--json"))["items"])
+    assert any(change["fields"] == ["host_scale"] for change in run.json("history")["items"])
     assert set(agents(run)) == {"echoer-1", "echoer-2", "counter-1"}
 
 
-def until_hosts(run: Run, live: set[str]) -> Any:
+def until_hosts(run: Command, live: set[str]) -> Any:
     """Return what `amas hosts` says once these hosts live, and no others."""
-    until_s = time.monotonic() + LIMIT_S
-    while time.monotonic() < until_s:
-        found = said(run("hosts", "--json"))
-        if {host["id"] for host in found["items"] if host["live"]} == live:
-            return found
-        time.sleep(0.5)
-    raise AssertionError(found)
+
+    def found() -> Any:
+        hosts = run.json("hosts")
+        return hosts if {host["id"] for host in hosts["items"] if host["live"]} == live else None
+
+    return until(found, every_s=0.5)
 
 
-def test_mistakes_are_one_sentence(run: Run) -> None:
+def test_mistakes_are_one_sentence(run: Command) -> None:
     for arguments, mend in (
         (("scale", "echoer", "999"), "raise limits.max_agents_per_pool"),
         (("scale", "echoer"), "--reset"),

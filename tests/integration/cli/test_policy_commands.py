@@ -67,6 +67,9 @@ def test_policies_change_in_a_running_fleet_and_a_bad_file_changes_nothing(runni
     expected = running.amas("policy", "test", "expected.yaml")
     assert (expected.code, expected.stdout.strip()[-15:]) == (0, "are as expected"), expected.stderr
 
+    unknown = running.amas("policy", "test", "--agent", "nobody-9", "--tool", "shell")
+    assert (unknown.code, unknown.stderr.startswith("amas: this fleet declares no agent 'nobody-9'")) == (2, True)
+
     file = running.path / "policies" / "code.yaml"
     sound = file.read_text()
     file.write_text(sound.replace("pools: coder", "pools: codr"))
@@ -87,6 +90,10 @@ def test_policies_change_in_a_running_fleet_and_a_bad_file_changes_nothing(runni
 
 def test_without_a_fleet_files_are_checked_against_a_fleet_file(folder: Folder) -> None:
     assert folder.amas("policy", "check", "policies", "--fleet", "fleet.yaml").stdout == "8 rules, all sound\n"
+    for agent, why in (("nobody-9", "there is no pool 'nobody'"), ("coder", "an agent is called by its pool")):
+        unknown = folder.amas("policy", "test", "--fleet", "fleet.yaml", "--agent", agent, "--tool", "shell")
+        assert (unknown.code, unknown.stdout) == (2, "")
+        assert unknown.stderr.startswith(f"amas: this fleet declares no agent '{agent}': {why}")
     lost = folder.amas("policy", "check", "policies")
     assert lost.code == 3 and "--fleet fleet.yaml" in lost.stderr
     (folder.path / "policies" / "none.yaml").write_text("rules:\n  - {name: no-shell, deny: sh*}\n")

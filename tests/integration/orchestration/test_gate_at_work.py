@@ -10,17 +10,14 @@ from canned_model import model_server
 from host_bench import Bench
 
 import amas.agents.model_judge  # noqa: F401  here, since it takes seconds on a busy machine
-from amas.artifacts.values import LargeValues
 from amas.core.gates import Move, Quality
-from amas.engine.connection import Engine
 from amas.fleet.load import load_fleet
 from amas.model.gate import GateSpec
-from amas.model.goal import Goal
-from amas.model.states import TaskState
-from amas.orchestration.submission import submit_goal
 from amas.platforms.local.home import Home
 from amas.platforms.local.host import fleet_facts
 from amas.policy.deliveries import look
+
+from .conftest import deliver, review
 
 FILES = 8
 """Two of them left out make 0.75, below the threshold of 0.85."""
@@ -29,21 +26,7 @@ FILES = 8
 SECRET = "a-secret-of-the-fleet"
 
 
-@pytest.fixture
-def bench(engine: Engine, engine_url: str, tmp_path: Path) -> Bench:
-    return Bench(engine, engine_url, tmp_path)
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    folder = tmp_path / "project"
-    (folder / "pack").mkdir(parents=True)
-    for number in range(FILES):
-        (folder / "pack" / f"m{number}.py").write_text(f"def f{number}(text):\n    return eval(text)\n")
-    return folder
-
-
-async def _deliver(
+async def reviewed(
     bench: Bench, project: Path, reviewer: str, *, replicas: int = 1, gate: GateSpec | None = None
 ) -> dict[str, Any]:
     """Have the project's security reviewed by a fleet whose security reviewer is a sample, and return the deliverable."""
@@ -62,26 +45,14 @@ async def _deliver(
         else pool
         for pool in spec.pools
     ]
-    goal = Goal(text="Check the security of the code", input_dir=str(project), output_dir=str(bench.folder / "out"))
-    async with bench.host(pools, lease_s=6.0):
-        _, root_id = await submit_goal(bench.queue, goal, limits=spec.limits, values=LargeValues(None))
-        root = await bench.ended(root_id)
-    assert root.state is TaskState.SUCCEEDED, root.failure
-    assert isinstance(root.result, dict)
-    return root.result
-
-
-def _review(bench: Bench) -> dict[str, Any]:
-    report = json.loads((bench.folder / "out" / "report.json").read_text())
-    (part,) = [part for part in report["parts"] if part["part"] == "review"]
-    return part
+    return await deliver(bench, "Check the security of the code", project, pools, spec.limits)
 
 
 @pytest.mark.requirement("A2", "A4")
 async def test_a_part_below_the_threshold_goes_back_and_is_accepted_once_mended(bench: Bench, project: Path) -> None:
-    deliverable = await _deliver(bench, project, "careless")
+    deliverable = await reviewed(bench, project, "careless")
     assert deliverable["approved"]
-    part = _review(bench)
+    part = review(bench)
     assert (part["accepted"], part["rounds"]) == (True, 1)
     findings = json.loads((bench.folder / "out" / "findings.json").read_text())
     assert {Path(finding["path"]).name for finding in findings if finding["rule"] == "S307"} == {f"m{n}.py" for n in range(FILES)}
@@ -89,15 +60,15 @@ async def test_a_part_below_the_threshold_goes_back_and_is_accepted_once_mended(
 
 @pytest.mark.requirement("A2", "A4")
 async def test_a_part_that_is_never_mended_goes_up_marked_after_its_rounds(bench: Bench, project: Path) -> None:
-    await _deliver(bench, project, "hopeless")
-    part = _review(bench)
+    await reviewed(bench, project, "hopeless")
+    part = review(bench)
     assert (part["accepted"], part["rounds"]) == (False, 2)
     assert part["score"] < 0.85
 
 
 async def test_a_part_goes_to_the_same_specialist_then_to_another_and_the_delivery_is_signed(bench: Bench, project: Path) -> None:
     bench.secret = SECRET
-    deliverable = await _deliver(bench, project, "hopeless", replicas=2)
+    deliverable = await reviewed(bench, project, "hopeless", replicas=2)
     record = look(bench.folder / "out", SECRET)
     assert record.sound
     assert record.delivered.signed_by == deliverable["signed_by"]
@@ -124,10 +95,10 @@ async def test_a_model_judges_a_part_and_its_words_reach_the_specialist(bench: B
         gate = GateSpec(
             judges=("rules", "model"), rubric={"useful": "a reader can act on it"}, model="judge", model_url=server.url
         )
-        await _deliver(bench, project, "obedient", gate=gate)
+        await reviewed(bench, project, "obedient", gate=gate)
     quality = msgspec.convert(look(bench.folder / "out", "").delivered.quality["review"], Quality)
     assert [each.score for each in quality.rounds] == [0.2, 1.0]
     assert quality.accepted
     assert (bench.folder / "asked").read_text() == "development.security: look at m3 again\n"
     assert "Check the security of the code" in json.dumps(server.asked[0]["messages"])
-    assert _review(bench)["rounds"] == 1
+    assert review(bench)["rounds"] == 1

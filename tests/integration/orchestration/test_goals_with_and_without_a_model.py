@@ -58,11 +58,11 @@ def model_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def bench(engine: Any, engine_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+def bench(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(host_bench, "LIMIT_S", LIMIT_S)
     for name in ("AMAS_MODEL", "AMAS_MODEL_URL"):
         monkeypatch.delenv(name, raising=False)
-    return Bench(engine, engine_url, tmp_path)
+    return bench
 
 
 async def met(bench: Bench, kind: str) -> Met:

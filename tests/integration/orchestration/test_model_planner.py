@@ -10,9 +10,9 @@ from amas.errors import NoPlaybook
 from amas.model.fleet import FleetLimits
 from amas.model.goal import Goal, Plan
 from amas.model.limits import Amounts
-from amas.orchestration.coordinator import checked_plan, planner
 from amas.orchestration.model_planner import ModelPlanner
 from amas.orchestration.planner import FleetFacts
+from amas.orchestration.planning import checked_plan, planner
 from amas.orchestration.playbooks import load_playbooks
 from amas.settings import ModelSettings
 

@@ -1,7 +1,6 @@
 """What planning by a model costs: announced before it is spent, journaled by request, and paid once; real engine and hosts."""
 
 import json
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -9,7 +8,6 @@ from canned_model import model_server
 from host_bench import Bench
 
 from amas.artifacts.values import LargeValues
-from amas.engine.connection import Engine
 from amas.engine.journal import START, Journal
 from amas.engine.limits import Limits
 from amas.model.cost import ModelCall
@@ -29,11 +27,11 @@ REQUEST_USD = 0.0041
 
 
 @pytest.fixture
-def bench(engine: Engine, engine_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+def bench(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setenv("AMAS_MODEL", "planner")
     monkeypatch.setenv("AMAS_MODEL_PRICE", PRICE)
     monkeypatch.setenv("AMAS_MODEL_ANSWER_TOKENS", ANSWER_TOKENS)
-    return Bench(engine, engine_url, tmp_path)
+    return bench
 
 
 SHOP = PoolSpec(name="shop", agent="replan_agents:shop", capabilities=("kitchen.shop",))

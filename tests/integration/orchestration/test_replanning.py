@@ -13,7 +13,6 @@ from canned_model import ModelServer, model_server
 from host_bench import SAMPLES, Bench
 
 from amas.artifacts.values import LargeValues
-from amas.engine.connection import Engine
 from amas.engine.hosts import HostRegistry
 from amas.fleet.load import load_fleet
 from amas.model.fleet import FleetLimits, PoolSpec
@@ -28,22 +27,10 @@ from amas.orchestration.submission import submit_goal
 from amas.platforms.local.home import Home
 from amas.platforms.local.host import fleet_facts
 
+from .conftest import deliver, review
+
 FILES = 16
 """Two to a portion when eight are made of the one that is lost; seven of eight are above the threshold of 0.85."""
-
-
-@pytest.fixture
-def bench(engine: Engine, engine_url: str, tmp_path: Path) -> Bench:
-    return Bench(engine, engine_url, tmp_path)
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    folder = tmp_path / "project"
-    (folder / "pack").mkdir(parents=True)
-    for number in range(FILES):
-        (folder / "pack" / f"m{number}.py").write_text(f"def f{number}(text):\n    return eval(text)\n")
-    return folder
 
 
 def runs(bench: Bench) -> list[str]:
@@ -52,7 +39,7 @@ def runs(bench: Bench) -> list[str]:
     return file.read_text().split() if file.exists() else []
 
 
-async def deliver(bench: Bench, project: Path, reviewer: str, **limits: Any) -> dict[str, Any]:
+async def reviewed(bench: Bench, project: Path, reviewer: str, **limits: Any) -> dict[str, Any]:
     """Have the project's security reviewed by a fleet in which samples review it, and return the deliverable."""
     shipped = (shipped_folder("playbooks") / "code-base.yaml").read_text()
     declared = shipped.replace(
@@ -72,19 +59,7 @@ async def deliver(bench: Bench, project: Path, reviewer: str, **limits: Any) -> 
         else pool
         for pool in spec.pools
     ]
-    goal = Goal(text="Check the security of the code", input_dir=str(project), output_dir=str(bench.folder / "out"))
-    async with bench.host(pools, lease_s=6.0):
-        _, root_id = await submit_goal(bench.queue, goal, limits=spec.limits, values=LargeValues(None))
-        root = await bench.ended(root_id)
-    assert root.state is TaskState.SUCCEEDED, root.failure
-    assert isinstance(root.result, dict)
-    return root.result
-
-
-def part_of_the_report(bench: Bench) -> dict[str, Any]:
-    report = json.loads((bench.folder / "out" / "report.json").read_text())
-    (part,) = [part for part in report["parts"] if part["part"] == "review"]
-    return part
+    return await deliver(bench, "Check the security of the code", project, pools, spec.limits)
 
 
 async def told(bench: Bench) -> list[str]:
@@ -96,8 +71,8 @@ async def told(bench: Bench) -> list[str]:
 
 @pytest.mark.requirement("A2", "A4")
 async def test_a_part_given_up_is_done_in_smaller_portions_and_what_was_done_stays(bench: Bench, project: Path) -> None:
-    deliverable = await deliver(bench, project, "poisoned")
-    part = part_of_the_report(bench)
+    deliverable = await reviewed(bench, project, "poisoned")
+    part = review(bench)
     assert part["accepted"]
     assert [each["paths"] for each in deliverable["missing"]] != []
     findings = json.loads((bench.folder / "out" / "findings.json").read_text())
@@ -111,8 +86,8 @@ async def test_a_part_given_up_is_done_in_smaller_portions_and_what_was_done_sta
 
 @pytest.mark.requirement("A2", "A4")
 async def test_another_capability_does_it_where_the_playbook_says_so(bench: Bench, project: Path) -> None:
-    deliverable = await deliver(bench, project, "broken")
-    assert part_of_the_report(bench)["accepted"]
+    deliverable = await reviewed(bench, project, "broken")
+    assert review(bench)["accepted"]
     assert runs(bench) == ["development.style"]
     assert deliverable["missing"] == []
     assert any("development.style did it instead" in note for note in deliverable["notes"])
@@ -120,8 +95,8 @@ async def test_another_capability_does_it_where_the_playbook_says_so(bench: Benc
 
 @pytest.mark.requirement("A4")
 async def test_without_re_plans_the_part_goes_up_as_it_is(bench: Bench, project: Path) -> None:
-    deliverable = await deliver(bench, project, "broken", replans_max=0)
-    assert not part_of_the_report(bench)["accepted"]
+    deliverable = await reviewed(bench, project, "broken", replans_max=0)
+    assert not review(bench)["accepted"]
     assert runs(bench) == []
     assert not any("planned again" in note for note in deliverable["notes"])
 

@@ -12,30 +12,16 @@ from documents import fill
 from host_bench import Bench
 
 from amas.agents.skills.research.read import read_document
-from amas.artifacts.values import LargeValues
-from amas.engine.connection import Engine
 from amas.fleet.load import load_fleet
-from amas.model.goal import Goal
-from amas.model.states import TaskState
-from amas.orchestration.submission import submit_goal
 from amas.platforms.local.home import Home
 from amas.platforms.local.host import fleet_facts
 
-
-@pytest.fixture
-def bench(engine: Engine, engine_url: str, tmp_path: Path) -> Bench:
-    return Bench(engine, engine_url, tmp_path)
+from .conftest import deliver
 
 
 async def _deliver(bench: Bench, text: str, folder: Path | None) -> dict[str, Any]:
     spec = fleet_facts(load_fleet("amas", environ={}), Home(bench.folder / "home"))
-    goal = Goal(text=text, input_dir=str(folder or ""), output_dir=str(bench.folder / "out"))
-    async with bench.host(spec.pools, lease_s=6.0):
-        _, root_id = await submit_goal(bench.queue, goal, limits=spec.limits, values=LargeValues(None))
-        root = await bench.ended(root_id)
-    assert root.state is TaskState.SUCCEEDED, root.failure
-    assert isinstance(root.result, dict)
-    return root.result
+    return await deliver(bench, text, folder, spec.pools, spec.limits)
 
 
 @pytest.mark.requirement("A6")

@@ -75,12 +75,6 @@ def client_of(plane: ControlPlane, **more: Any) -> httpx.AsyncClient:
 
 
 @pytest.fixture
-async def records(engine: Engine, sqlite_url: str) -> AsyncIterator[Records]:
-    async with await Records.open(sqlite_url, cell=engine.prefix) as opened:
-        yield opened
-
-
-@pytest.fixture
 async def plane(engine: Engine, records: Records, tmp_path: Path) -> AsyncIterator[ControlPlane]:
     made = make_plane(engine, records, tmp_path)
     async with asyncio.TaskGroup() as group:

@@ -284,7 +284,9 @@ def audit_of(plane: ControlPlane) -> list[dict[str, Any]]:
 
 @pytest.mark.requirement("A15")
 async def test_administrative_acts_are_in_the_audit(client, admin, hands, plane: ControlPlane, tmp_path: Path) -> None:
-    viewer = bearer((await make(client, "eve", "viewer", admin))["key"])
+    made = await make(client, "eve", "viewer", admin)
+    viewer = bearer(made["key"])
+    (first,) = (key["prefix"] for key in (await client.get("/api/keys", headers=admin)).json()["items"] if key["name"] != "eve")
     await client.post("/api/tasks", json={"capability": WORK}, headers=admin)
     await client.put("/api/quarantine/worker-1", json={"why": "odd"}, headers=admin)
     await client.put("/api/quarantine/worker-1", json={"why": "odd"}, headers=viewer)
@@ -292,8 +294,8 @@ async def test_administrative_acts_are_in_the_audit(client, admin, hands, plane:
     await client.post("/api/session", json={"key": viewer["authorization"].split()[1]}, headers=SAME_ORIGIN)
     said = [(line["who"], line["act"], line["on"], line["outcome"]) for line in audit_of(plane)]
     assert said == [
-        ("local", "POST /api/keys", "/api/keys", 201),
-        ("root", "POST /api/keys", "/api/keys", 201),
+        ("local", "POST /api/keys", f"/api/keys/{first}", 201),
+        ("root", "POST /api/keys", f"/api/keys/{made['prefix']}", 201),
         ("root", "PUT /api/quarantine/{agent_id}", "/api/quarantine/worker-1", 200),
         ("eve", "PUT /api/quarantine/{agent_id}", "/api/quarantine/worker-1", 403),
         ("eve", "POST /api/session", "/api/session", 200),

@@ -84,6 +84,7 @@ async def test_a_test_alert_reaches_every_receiver(client: httpx.AsyncClient, du
 
 
 async def test_a_run_is_started_confirmed_and_audited(client: httpx.AsyncClient, plane: ControlPlane, duties: Duties) -> None:
+    await Hands(plane).register()
     await duties.sweep()
     books = {each["name"]: each for each in (await client.get("/api/runbooks")).json()["items"]}
     assert books["asks"]["steps"] == ["hold: cordon host $host (a person confirms)"]
@@ -121,6 +122,7 @@ async def test_a_run_is_started_confirmed_and_audited(client: httpx.AsyncClient,
         ("silences", {"alert": "*"}, 422, "missing required field `for_s`"),
         ("runbooks/x/runs", {"by": "a"}, 409, "there is no run-book 'x'"),
         ("runbooks/asks/runs", {"by": "a"}, 409, "asks is about a host: say which, as host=NAME"),
+        ("runbooks/asks/runs", {"by": "a", "subject": {"host": "h9"}}, 409, "there is no host 'h9': there are none"),
         ("runbooks/asks/runs", {"by": " "}, 422, "say by whom"),
         ("runbook-runs/x/answer", {"by": "a"}, 409, "there is no run 'x'"),
     ],

@@ -1,4 +1,4 @@
-"""Bodies that mean no good, on real sockets: nested without end, truncated, and sent so slowly that they never end."""
+"""Bodies and queries that mean no good: nested without end, truncated, too slow ever to end, with names that nobody knows."""
 
 import asyncio
 import json
@@ -91,3 +91,32 @@ async def test_a_head_that_does_not_come_is_given_up(served: ControlPlane, monke
         whole = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n" if sent else b""
         found = await answer(port, whole + sent)
     assert found.count(b"HTTP/1.1 200") == (1 if whole else 0)
+
+
+TASKS_TAKE = "it takes agent_id, cursor, limit, state, workflow_id"
+
+
+@pytest.mark.parametrize(
+    ("query", "wrong", "said"),
+    [
+        ("/api/tasks?status=failed", ["status"], f"there is no 'status' here (did you mean 'state'?); {TASKS_TAKE}"),
+        ("/api/pools?limit=5", ["limit"], "there is no 'limit' here; it takes no query"),
+        ("/api/agents?colour=red&limit=1&shape=round", ["colour", "shape"], "there is no 'colour' here"),
+    ],
+)
+async def test_a_query_that_a_route_does_not_take_is_refused(client, query: str, wrong: list[str], said: str) -> None:
+    answer = await client.get(query)
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (422, "request_invalid")
+    assert problem["detail"].startswith(said)
+    assert [fault["parameter"] for fault in problem["errors"]] == wrong
+
+
+async def test_every_query_that_the_document_tells_of_is_taken(client) -> None:
+    document = (await client.get("/openapi.json")).json()
+    for path, operations in document["paths"].items():
+        names = [each["name"] for each in operations.get("get", {}).get("parameters", []) if each["in"] == "query"]
+        if not names or "{" in path or path in ("/api/live", "/api/events") or not path.startswith("/api/"):
+            continue
+        answer = await client.get(path, params=dict.fromkeys(names, "x"))
+        assert "there is no" not in answer.text, (path, answer.text)

@@ -1,13 +1,11 @@
 """People who sign in for their commands: at a real OpenID provider by device code and by browser, and at one that lies."""
 
 import asyncio
-import json
 import re
 import stat
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urljoin, urlsplit
@@ -15,6 +13,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 import httpx
 import msgspec
 import pytest
+from http_served import Whole, bound, running
 from oidc_server import HostileProvider, real_provider
 
 from amas import rest
@@ -367,22 +366,13 @@ def test_tokens_go_nowhere_that_others_could_listen(url: str) -> None:
 def elsewhere() -> Iterator[tuple[str, list[str]]]:
     seen: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Whole):
         def do_GET(self) -> None:
             seen.append(self.headers.get("Authorization", ""))
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(json.dumps({}).encode())
+            self.say(200, b"{}")
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", seen
-        server.shutdown()
-        thread.join()
+    with running(bound(Handler)) as url:
+        yield url, seen
 
 
 async def test_a_sign_in_is_shown_to_the_control_plane_that_it_is_for_alone(liar: Liar, serve: Any, folder: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from amas.server.contract import BYTES, SHAPES
 from amas.server.guard import BODY_BYTES_MAX
+from amas.server.patterns import WORDS
 from amas.server.plane import ControlPlane
 from amas.server.problems import Problem
 
@@ -79,6 +80,33 @@ async def test_every_route_answers_as_documented(client, hands) -> None:
                 else:
                     body = route["responses"][str(answer.status_code)]["content"]["application/json"]["schema"]
                     msgspec.json.decode(answer.content, type=SHAPES[body["$ref"].rpartition("/")[2]])
+
+
+def patterns(node: object) -> set[str]:
+    if isinstance(node, dict):
+        own = {node["pattern"]} if isinstance(node.get("pattern"), str) else set()
+        return own.union(*map(patterns, node.values())) if node else own
+    return set().union(*map(patterns, node)) if isinstance(node, list) else set()
+
+
+async def test_nobody_is_shown_a_regular_expression(client) -> None:
+    document = (await client.get("/openapi.json")).json()
+    assert patterns(document) <= set(WORDS), "each pattern has its words"
+
+    asked = {
+        "name": await client.post("/api/keys", json={"name": "a b"}),
+        "url": await client.post("/api/webhooks", json={"url": "ftp://hooks.example"}),
+        "schedule": await client.delete("/api/schedules/-early"),
+        "pool": await client.get("/api/rollouts/Code_Reviewer"),
+        "agent": await client.delete("/api/quarantine/Coder_3"),
+        "after": await client.get("/api/events", params={"after": "yesterday"}),
+    }
+    for what, answer in asked.items():
+        assert answer.status_code == 422, (what, answer.text)
+        detail = problem_of(answer).detail
+        assert "must be" in detail, what
+        assert "such as" in detail, what
+        assert not any(pattern in answer.text for pattern in WORDS), what
 
 
 async def test_what_is_not_there_is_a_problem_too(client) -> None:

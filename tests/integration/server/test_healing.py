@@ -90,6 +90,8 @@ async def test_the_kill_switch_over_the_api(client: httpx.AsyncClient, hands: Ha
     assert (await client.get(f"/api/tasks/{task_id}")).json()["state"] == "queued"
     assert await hands.claim() == []
     assert (await client.get("/api/kill")).json() == killed.json()
+    why = (await client.get(f"/api/tasks/{task_id}/why")).json()["sentence"]
+    assert why.endswith("; worker is killed, by ann: it deletes files (`amas kill --lift` lets it work again)")
     for body, code, status in (
         ({"agent": "worker-1", "pool": "worker", "why": "x"}, "request_invalid", 422),
         ({"why": "x"}, "request_invalid", 422),

@@ -6,16 +6,15 @@ The answers are made from the API's own document, so a new route, field or comma
 import asyncio
 import json
 import re
-import threading
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from http_served import Whole, bound, running
 
 from amas.cli import desired
 from amas.cli.exit import reported
@@ -81,34 +80,19 @@ class Liar:
 
 @contextmanager
 def lying(liar: Liar) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Whole):
         def __getattr__(self, name: str) -> Any:
             if name.startswith("do_"):  # whatever the method
                 return self.lie
             raise AttributeError(name)
 
         def lie(self) -> None:
-            self.rfile.read(int(self.headers.get("content-length") or 0))
+            self.read()
             status, said = liar.answer(self.command.lower(), self.path.partition("?")[0])
-            body = json.dumps(said).encode()
-            self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.say(status, json.dumps(said).encode(), {"content-type": "application/json"})
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with running(bound(Handler)) as url:
+        yield url
 
 
 def commands(group: Any, said: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

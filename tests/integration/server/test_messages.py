@@ -10,11 +10,11 @@ import pytest
 from amas.clock import new_id
 from amas.engine.hosts import HostFigures
 from amas.errors import MessageForbidden, MessageRefused
+from amas.messages.bus import AgentCommunicationBus
+from amas.messages.fleet_bus import OPERATOR, fleet_bus
 from amas.model.latency import Latencies
 from amas.model.message import Message, MessageType
 from amas.observe import names
-from amas.orchestration.bus import AgentCommunicationBus
-from amas.orchestration.fleet_bus import OPERATOR, fleet_bus
 from amas.policy.signatures import Keyring
 from amas.server.agents import AgentBoard
 from amas.server.plane import ControlPlane

@@ -1,15 +1,14 @@
 """Those whom secrets are sent to, who answer that somebody else should have them: a provider of sign-ins, and a vault."""
 
 import json
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from http_served import Whole, running
 
 from amas.errors import SecretUnreadable
 from amas.secrets.vault import read_vault
@@ -19,8 +18,6 @@ from amas.settings import OidcSettings
 
 class Server(ThreadingHTTPServer):
     """Answers by path with an object, or with a status that sends whoever asks elsewhere."""
-
-    daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -33,49 +30,33 @@ class Server(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Whole):
     server: Server
 
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
-        self.rfile.read(int(self.headers.get("content-length", "0")))
+        self.read()
         said = self.server.answers.get(urlsplit(self.path).path)
-        self.send_response(200 if said is not None else self.server.status)
-        body = b"" if said is None else json.dumps(said).encode()
         if said is None:
-            self.send_header("Location", self.server.elsewhere + self.path)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+            self.say(self.server.status, headers={"Location": self.server.elsewhere + self.path})
+        else:
+            self.say(200, json.dumps(said).encode())
 
     do_POST = do_GET
-
-    def log_message(self, *_: Any) -> None:
-        """Nobody reads it."""
-
-
-@contextmanager
-def running(server: Server) -> Iterator[Server]:
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture
 def thief() -> Iterator[Server]:
     """Somebody on a private address who would like to be asked, and answers whatever is asked for."""
-    with running(Server()) as server:
+    server = Server()
+    with running(server):
         yield server
 
 
 @pytest.fixture
 def trusted(thief: Server) -> Iterator[Server]:
-    with running(Server()) as server:
+    server = Server()
+    with running(server):
         server.elsewhere = thief.url
         yield server
 

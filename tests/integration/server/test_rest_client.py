@@ -35,8 +35,7 @@ FOR_OTHERS = {
 
 def declared() -> Iterator[Operation[Any, Any]]:
     for _, part in inspect.getmembers(operations, inspect.isclass):
-        if part.__name__.startswith("_"):
-            yield from (each for each in vars(part).values() if isinstance(each, Operation))
+        yield from (each for each in vars(part).values() if isinstance(each, Operation))
 
 
 def answered(content: dict[str, Any]) -> str:

@@ -20,13 +20,13 @@ from amas.controllers.recorder import Recorder
 from amas.engine.connection import Engine
 from amas.engine.schedules import Schedules
 from amas.errors import SettingInvalid
+from amas.messages.fleet_bus import fleet_bus
 from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.goal import Goal
 from amas.model.schedule import Schedule, ScheduledTask
 from amas.model.states import Layer
 from amas.model.trace import TraceContext, parse, span_of
 from amas.observe.tracing import open_tracing, tracing_of, within
-from amas.orchestration.fleet_bus import fleet_bus
 from amas.records.store import Records
 from amas.server.plane import ControlPlane
 from amas.settings import MessageSettings, ServerSettings

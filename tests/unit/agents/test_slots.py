@@ -97,10 +97,10 @@ def test_blocking_agents_are_asked_for_only_while_threads_are_free() -> None:
 
 def test_a_withheld_agent_gets_nothing_until_restored() -> None:
     slots = two_pools()
-    slots.withhold("a-1")
+    slots.withhold(["a-1"])
     ask = slots.ask()
     assert ask is not None and ask.groups[0].agent_ids == ["a-2", "a-2"]
-    slots.withhold("a-2")
+    slots.withhold(["a-2"])
     slots.answered(ask, [])
     slots.ring_all()
     assert asked(slots) == ["b-1", "b-2", "b-3"]
@@ -114,7 +114,7 @@ def test_who_goes_has_left_when_the_last_slot_is_back() -> None:
     left: list[str] = []
     slots = FreeSlots(batch_max=100, threads=10, left=left.append)
     pool = slots.add_pool(("x", "@a"), ["a-1", "a-2", "a-3"], each=2, blocking=True)
-    slots.withhold("a-3")
+    slots.withhold(["a-3"])
     ask = slots.ask()
     assert ask is not None
     slots.answered(ask, ["a-1", "a-1", "a-2"])
@@ -140,7 +140,7 @@ def test_who_changes_pools_is_offered_there_once_it_has_done_what_it_does() -> N
     new = slots.add_pool(("y", "@a"), (), each=2, blocking=False)
     slots.move(["a-1", "a-2", "a-4"], new)
     assert asked(slots) == ["a-4", "a-2", "a-4", "a-2"]
-    slots.withhold("a-1")  # its last task fails, and its agent, which goes, is asked how it is
+    slots.withhold(["a-1"])  # its last task fails, and its agent, which goes, is asked how it is
     slots.give("a-1")
     slots.ring_all()
     assert asked(slots) == ["a-1", "a-1"]

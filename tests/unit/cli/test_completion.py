@@ -20,7 +20,10 @@ LIMIT_S = 60
 HOSTILE = "$(touch made) `touch made` \\$(touch made) 'x\" :) (y;touch made"
 LISTS = {
     "/api/workflows": [{"id": "0199-wf", "goal": {"text": HOSTILE}}, {"id": "$(touch made)", "goal": None}],
-    "/api/pools": [{"pool": "coder", "agents": {"total": 2}}, {"pool": "code-reviewer", "agents": {"total": 1}}],
+    "/api/pools": [
+        {"pool": "coder", "agents": {"total": 2}, "capabilities": ["code.write", "text.write"]},
+        {"pool": "code-reviewer", "agents": {"total": 1}, "capabilities": ["code.review"]},
+    ],
     "/api/agents": [{"agent_id": "coder-1", "status": "idle"}, {"agent_id": "coder-2", "status": "working"}],
     "/api/tasks": [],
 }
@@ -66,6 +69,7 @@ def offered(place: dict[str, str], *words: str) -> list[str]:
         (("workflows", "pause", ""), ["0199-wf"]),
         (("ps", "code"), ["coder", "code-reviewer"]),
         (("agents", "coder-"), ["coder-1", "coder-2"]),
+        (("submit", "code"), ["code.write", "code.review"]),
         (("up", "--fleet", "blackr"), ["blackroad"]),
     ],
 )

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amas.core.conditions import holds, references, resolved
-from amas.core.flow import check, in_order, problems, sub_tasks
+from amas.core.flow import in_order, sub_tasks
+from amas.core.flow_check import check, problems
 from amas.errors import ExpressionInvalid, FlowInvalid
 from amas.model.flow import Flow, FlowTask, MapOver, Replan, Undo
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from amas.core.flow import problems, sub_tasks
+from amas.core.flow import sub_tasks
+from amas.core.flow_check import problems
 from amas.core.gates import Move, Opinion, fleet_gate, mistakes, next_move, resolved, score_of
 from amas.errors import FleetFileInvalid
 from amas.fleet.load import load_fleet

@@ -3,7 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amas.core.healing import BackOff, Isolate, Past, decide, recent, stuck_limit_s, suspects, why_released
+from amas.core.healing import BackOff, Isolate, Past, decide, held_back, recent, stuck_limit_s, suspects, why_released
+from amas.model.desired import Kill
+from amas.model.fleet import PoolSpec
 from amas.model.healing import HealingSpec, Quarantine
 from amas.model.numbers import pool_named
 
@@ -77,3 +79,16 @@ def test_a_quarantine_ends_by_time_by_another_version_or_with_its_pool() -> None
 
 def test_an_agents_pool_is_its_name_without_the_number() -> None:
     assert pool_named("code-reviewer-12") == "code-reviewer"
+
+
+def test_a_pool_that_gets_nothing_says_why() -> None:
+    pools = [PoolSpec(name="coder", agent="a:b", capabilities=("code.write",), replicas=2)]
+    killed = Kill(by="ann", why="it loops", at_ms=1)
+
+    def why(kills: dict[str, Kill], *quarantined: str) -> str:
+        return held_back("coder", killed=kills, quarantined=quarantined, pools=pools)
+
+    assert why({"coder-1": killed, "writer": killed}, "coder-2") == ""
+    assert why({"coder": killed}).startswith("coder is killed, by ann: it loops")
+    assert why({"*": killed, "coder": killed}).startswith("the whole fleet is killed")
+    assert why({}, "coder-1", "coder-2").startswith("every agent of coder is quarantined")

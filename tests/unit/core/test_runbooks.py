@@ -3,8 +3,23 @@
 import msgspec
 import pytest
 
-from amas.core.runbooks import Act, Cause, Transition, begun, cancelled, confirmed, due, filled, following, settled, started
+from amas.core.runbooks import (
+    Act,
+    Cause,
+    Transition,
+    begun,
+    cancelled,
+    confirmed,
+    due,
+    filled,
+    following,
+    mistaken,
+    settled,
+    started,
+)
 from amas.model.alerts import Alert, Reading, Readings, parsed
+from amas.model.desired import Desired
+from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.runbook import Run, RunBook, Step
 
 START = 1_800_000_000_000
@@ -115,6 +130,42 @@ def test_a_run_can_be_cancelled_once() -> None:
     ended = cancelled(run, by="ada", comment="", now_ms=START)
     assert ended is not None and ended.run.status == "cancelled"
     assert cancelled(ended.run, by="ada", comment="", now_ms=START) is None
+
+
+def test_a_cancelled_run_shows_none_of_its_steps_at_work() -> None:
+    asking = further(following(run_of(step(confirm="person"), step()), None, START))
+    for run in (running(run_of(step(), step())), asking):
+        ended = cancelled(run, by="ada", comment="by hand", now_ms=START + 5)
+        assert ended is not None
+        assert [state.status for state in ended.run.steps] == ["cancelled", "todo"]
+        assert (ended.run.steps[0].outcome, ended.run.steps[0].since_ms) == ("ada cancelled the run", START + 5)
+
+
+WORKERS = PoolSpec(name="worker", agent="x:y", capabilities=("work",), replicas=3)
+WANTED = Desired(fleet=FleetSpec(name="small", pools=(WORKERS,)))
+
+
+@pytest.mark.parametrize(
+    ("about", "subject", "said"),
+    [
+        ("host", {"host": "host-1"}, ""),
+        ("host", {}, "book is about a host: say which, as host=NAME"),
+        ("host", {"host": ""}, "book is about a host: say which, as host=NAME"),
+        ("host", {"host": "host-9"}, "there is no host 'host-9' (did you mean 'host-2'?)"),
+        ("host", {"host": "host-1", "pool": "worker"}, "book is about a host alone: leave pool=worker out"),
+        ("pool", {"pool": "worker"}, ""),
+        ("pool", {"pool": "worcker"}, "there is no pool 'worcker' (did you mean 'worker'?)"),
+        ("agent", {"agent": "worker-3"}, ""),
+        ("agent", {"agent": "worker-4"}, "this fleet declares no agent 'worker-4': worker has 3 agents, and"),
+        ("agent", {"agent": "worker"}, "this fleet declares no agent 'worker': an agent is called by its pool"),
+        ("", {"host": "host-1"}, "book is about nothing that could be named: leave host=host-1 out"),
+        ("queue", {"queue": "whatever"}, ""),
+    ],
+)
+def test_what_a_run_is_said_to_be_about_must_be_there(about: str, subject: dict[str, str], said: str) -> None:
+    book = RunBook(name="book", steps=(step("page", say=f"look at ${about}" if about else "look"),))
+    found = mistaken(book, subject, WANTED, {"host-1", "host-2"})
+    assert found.startswith(said) if said else found == ""
 
 
 def alert(name: str = "HostIdle", *, host: str = "h1", fired_s: float = 0, **more: object) -> Alert:

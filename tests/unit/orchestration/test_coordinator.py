@@ -6,8 +6,9 @@ from amas.model.goal import Complexity, Goal, Plan, SubTask
 from amas.model.limits import Amounts
 from amas.model.states import TaskState
 from amas.model.task import Failure, TaskOutcome
-from amas.orchestration.coordinator import checked_plan, delivered, facts_of
+from amas.orchestration.coordinator import delivered
 from amas.orchestration.decomposer import RulesPlanner
+from amas.orchestration.planning import checked_plan, facts_of
 from amas.orchestration.playbooks import load_playbooks
 
 TASKS = (

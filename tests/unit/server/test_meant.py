@@ -14,6 +14,7 @@ from amas.server.shapes import NewTask
     [
         (NewKey, {"name": "a", "role": "oprator"}, "#/role", "'oprator' is none of system-admin, operator, viewer, agent (did"),
         (NewWebhook, {"url": "https://a.example", "events": ["gaol.*"]}, "#/events/0", "(did you mean 'goal.*'?)"),
+        (NewKey, {"name": "ann smith"}, "#/name", "must be letters, digits and any of _ @ . + - without spaces, such as ann@"),
         (NewTask, {"capability": 1}, "#/capability", "Expected `str`, got `int`"),
     ],
 )

@@ -1,5 +1,7 @@
 """What the skills decide from values alone."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from amas.agents.skills.ingest import find_packages
 from amas.agents.skills.outcomes import missing_modules, read_log, running_by_output
 from amas.agents.skills.partition import SizedFile, partition
 from amas.agents.skills.severity import severity_of
+from amas.errors import GiveUp
 
 FILES = st.lists(
     st.builds(SizedFile, st.from_regex(r"([ab]/){0,3}[a-e]\.py", fullmatch=True), st.integers(0, 5000)),
@@ -103,6 +106,36 @@ def test_a_log_that_was_cut_short_is_read_as_far_as_it_goes() -> None:
     lines = ['{"$report_type": "SessionStart", "pytest_version": "9"}', '{"$report_type": "TestRep']
     log = read_log(lines)
     assert (log.started, log.finished, log.tests) == (True, False, [])
+
+
+PHASE = {"$report_type": "TestReport", "nodeid": "a.py::b", "when": "call", "outcome": "passed", "duration": 0.5}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"$report_type": "TestReport"},
+        {**PHASE, "outcome": None},
+        {**PHASE, "nodeid": ["a"]},
+        {**PHASE, "duration": "long"},
+        {**PHASE, "location": {"line": 3}},
+        {**PHASE, "location": ["a.py"]},
+        {"$report_type": "CollectReport", "outcome": "failed"},
+        {"$report_type": "SubTestReport", "nodeid": "a.py::b"},
+    ],
+)
+def test_a_report_that_pytest_did_not_write_ends_in_one_sentence(line: dict[str, object]) -> None:
+    said = r"can't be told: line 2 of pytest's report log is a \w+ as pytest writes none \(.+\)"
+    with pytest.raises(GiveUp, match=said) as ended:
+        read_log([json.dumps(PHASE), json.dumps(line)])
+    assert ended.value.error_code == "test_log_strange"
+
+
+def test_what_others_write_into_the_log_is_passed_over() -> None:
+    odd = ["null", "[1]", '"text"', "{}", '{"$report_type": 7}', '{"$report_type": "Mine"}', "[" * 100_000]
+    crashed = {**PHASE, "outcome": "failed", "longrepr": {"reprcrash": "it broke", "longrepr": "why"}}
+    log = read_log([*odd, json.dumps(crashed), json.dumps({**PHASE, "when": "teardown"})])
+    assert [(test.outcome, test.message) for test in log.tests] == [("failed", "why")]
 
 
 def test_what_pytest_printed_last_names_the_running_test() -> None:

@@ -64,7 +64,7 @@ export function Agent({ id }: { id: string }) {
       )}
       <h2>Latest tasks</h2>
       <Refusal error={tasks.error} />
-      {tasks.data && <TaskTable tasks={tasks.data.items} />}
+      {tasks.data && <TaskTable tasks={tasks.data.items} none="It has had none, or the history keeps them no longer." />}
       <OwnLog id={id} />
     </>
   );

@@ -3,13 +3,22 @@ import { seconds } from "../lib/format";
 import { Moment } from "./Moment";
 import { State } from "./State";
 import { Table } from "./Table";
-import { ToTask } from "./To";
+import { ToAgent, ToTask } from "./To";
 
-/** An agent's tasks. */
-export function TaskTable({ tasks }: { tasks: Shape["TaskShape"][] }) {
-  if (tasks.length === 0) return <p className="note">It has had none, or the history keeps them no longer.</p>;
+interface Props {
+  tasks: Shape["TaskShape"][];
+  /** What stands there where there are none. */
+  none: string;
+  /** Whether it says whose each is. */
+  whose?: boolean;
+}
+
+/** Tasks, a row each. */
+export function TaskTable({ tasks, none, whose = false }: Props) {
+  if (tasks.length === 0) return <p className="note">{none}</p>;
+  const columns = ["Task", "State", "Capability", ...(whose ? ["Agent"] : []), "Began", "Took"];
   return (
-    <Table label="Tasks" columns={["Task", "State", "Capability", "Began", "Took"]} figures={[4]}>
+    <Table label="Tasks" columns={columns} figures={[columns.length - 1]}>
       {tasks.map((task) => (
         <tr key={task.id}>
           <th scope="row">
@@ -19,6 +28,7 @@ export function TaskTable({ tasks }: { tasks: Shape["TaskShape"][] }) {
             <State of={task.state} />
           </td>
           <td>{task.capability}</td>
+          {whose && <td>{task.agent_id && <ToAgent id={task.agent_id} />}</td>}
           <td>
             <Moment ms={task.started_ms} />
           </td>

@@ -10,6 +10,7 @@ const PAGES = [
   ["/", "Overview"],
   ["/fleet", "Fleet"],
   ["/goals", "Goals"],
+  ["/tasks", "Tasks"],
   ["/queues", "Queues"],
   ["/costs", "Costs"],
   ["/rollouts", "Roll-outs"],

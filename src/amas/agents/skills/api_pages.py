@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from amas.agents.skills.rendering import environment
 from amas.agents.skills.safe_text import md, md_code, md_fence, plain
 
 if TYPE_CHECKING:
@@ -59,18 +60,17 @@ def signature_of(found: "ApiObject") -> str:
 
 @cache
 def _templates() -> "jinja2.Environment":
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=False,  # noqa: S701 — Markdown, escaped by its own filters
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
+    made = environment(
+        [Path(__file__).parent / "templates"],
+        html=False,
+        md=md,
+        code=md_code,
+        fence=md_fence,
+        summary=summary_of,
+        rest=rest_of,
+        signature=signature_of,
+        page=page_name,
     )
-    environment.filters.update(
-        md=md, code=md_code, fence=md_fence, summary=summary_of, rest=rest_of, signature=signature_of, page=page_name
-    )
-    environment.globals["members"] = public_members
-    return environment
+    made.keep_trailing_newline = True
+    made.globals["members"] = public_members
+    return made

@@ -1,8 +1,8 @@
 """What a run of pytest came to, from its report log (pytest-reportlog: one JSON object a line, written as things happen).
 
 `read_log(lines) -> Log`. Counts follow pytest's own rules, so they equal its last line: a test whose teardown fails counts as
-passed and as an error; an error of collection counts as an error. Called by `testing.py`; pure; a line cut short by a crash is
-skipped.
+passed and as an error; an error of collection counts as an error. Called by `testing.py`; pure. The suite can write into its log
+what it likes: a line cut short by a crash is skipped, a report that isn't as pytest writes them ends the task in one sentence.
 """
 
 import re
@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+
+from amas.errors import GiveUp
 
 OUTCOMES = ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
 MESSAGE_CHARS_MAX = 600
@@ -26,6 +28,24 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     message: str = ""
     line: int = 0
+
+
+class _Collected(msgspec.Struct):
+    """What a report has that is read: of a file, or of a part of a test."""
+
+    nodeid: str
+    outcome: str
+    duration: float = 0.0
+    location: tuple[str, int | None, str] | None = None
+
+
+class _Phase(_Collected, kw_only=True):
+    """A test's set-up, call or teardown."""
+
+    when: str
+
+
+_SHAPES: dict[str, type[_Collected]] = {"CollectReport": _Collected, "TestReport": _Phase, "SubTestReport": _Collected}
 
 
 class Log(msgspec.Struct, kw_only=True):
@@ -47,27 +67,43 @@ class Log(msgspec.Struct, kw_only=True):
 
 
 def read_log(lines: Iterable[str]) -> Log:
-    """Return what a report log says."""
+    """Return what a report log says; GiveUp where it holds a report that isn't pytest's, since then nothing in it is sure."""
     log = Log()
     phases: dict[str, float] = {}
-    for line in lines:
+    for number, line in enumerate(lines, start=1):
         try:
-            report: dict[str, Any] = msgspec.json.decode(line)
-        except msgspec.DecodeError:
+            report: Any = msgspec.json.decode(line)
+        except (msgspec.DecodeError, RecursionError):
             continue
-        match report.get("$report_type"):
-            case "SessionStart":
-                log.started, log.pytest_version = True, str(report.get("pytest_version", ""))
-            case "SessionFinish":
-                log.finished = True
-            case "CollectReport":
-                _collected(log, report)
-            case "TestReport":
-                _reported(log, report, phases)
-            case "SubTestReport" if report["outcome"] == "failed":
-                log.tests.append(_outcome(report, "failed", report.get("duration", 0.0)))
+        kind = _kind(report, number)
+        if kind == "SessionStart":
+            log.started, log.pytest_version = True, str(report.get("pytest_version", ""))
+        elif kind == "SessionFinish":
+            log.finished = True
+        elif kind == "CollectReport":
+            _collected(log, report)
+        elif kind == "TestReport":
+            _reported(log, report, phases)
+        elif kind == "SubTestReport" and report["outcome"] == "failed":
+            log.tests.append(_outcome(report, "failed", report.get("duration", 0.0)))
     log.running = "" if log.finished else next(iter(phases), "")
     return log
+
+
+def _kind(report: Any, number: int) -> str:
+    """Return what a line is, "" for what is none of ours; GiveUp where it says that it is one of ours and isn't."""
+    kind = report.get("$report_type") if isinstance(report, dict) else None
+    if not isinstance(kind, str):
+        return ""
+    try:
+        if shape := _SHAPES.get(kind):
+            msgspec.convert(report, shape)
+    except msgspec.ValidationError as error:
+        why = f"line {number} of pytest's report log is a {kind} as pytest writes none ({error})"
+        raise GiveUp(
+            f"what became of the tests can't be told: {why}; something in the suite writes into the log", code="test_log_strange"
+        ) from error
+    return kind
 
 
 def _collected(log: Log, report: dict[str, Any]) -> None:
@@ -110,14 +146,15 @@ def _outcome(report: dict[str, Any], outcome: str, seconds: float) -> Outcome:
 def _message(longrepr: Any) -> str:
     """Return why, in a few words: the exception's lines, the reason of a skip, or the end of the text."""
     if isinstance(longrepr, dict):
-        crash = longrepr.get("reprcrash") or {}
-        text = str(crash.get("message") or longrepr.get("longrepr") or "")
+        crash = longrepr.get("reprcrash")
+        said = crash.get("message") if isinstance(crash, dict) else ""
+        text = str(said or longrepr.get("longrepr") or "")
         return text[:MESSAGE_CHARS_MAX]
     if isinstance(longrepr, list) and longrepr:
         return str(longrepr[-1]).removeprefix("Skipped: ")[:MESSAGE_CHARS_MAX]
     text = str(longrepr or "")  # pytest marks the exception's own lines in a traceback with `E`
-    said = "\n".join(line[1:].strip() for line in text.splitlines() if line.startswith("E "))
-    return said[:MESSAGE_CHARS_MAX] or text[-MESSAGE_CHARS_MAX:]
+    raised = "\n".join(line[1:].strip() for line in text.splitlines() if line.startswith("E "))
+    return raised[:MESSAGE_CHARS_MAX] or text[-MESSAGE_CHARS_MAX:]
 
 
 def missing_modules(texts: Iterable[str]) -> list[str]:

@@ -76,20 +76,31 @@ def profile_of(root: Path, paths: Sequence[str]) -> tuple[Profile, Metadata]:
         summary=_first(said.summaries),
         purpose=first_paragraph(read_text(root / readme) or "") if readme else "",
         requires_python=_first(said.requires_python),
-        pythons=sorted(
-            {value for found in said.classifiers if (value := _python(found.value))}, key=lambda v: [int(n) for n in v.split(".")]
-        ),
+        pythons=_pythons(said),
         programs=sorted({found.value for found in said.entry_points}),
         urls=list(dict.fromkeys(found.value for found in said.urls)),
         build_backend=said.build_backend or ("setuptools (setup.py)" if (root / "setup.py").is_file() else ""),
-        typed=any(PurePosixPath(path).name == "py.typed" for path in paths)
-        or any(root.glob("src/*/py.typed"))
-        or any(root.glob("*/py.typed")),
-        customs={kind: name for kind, names in CUSTOMS.items() if (name := next((n for n in names if (root / n).exists()), ""))},
+        typed=_is_typed(root, paths),
+        customs=_customs(root),
         languages=dict(Counter(PurePosixPath(path).suffix or "none" for path in paths).most_common(12)),
         sources=[*said.sources, *([readme] if readme else [])],
     )
     return made, said
+
+
+def _pythons(said: Metadata) -> list[str]:
+    found = {value for found in said.classifiers if (value := _python(found.value))}
+    return sorted(found, key=lambda version: [int(number) for number in version.split(".")])
+
+
+def _is_typed(root: Path, paths: Sequence[str]) -> bool:
+    listed = any(PurePosixPath(path).name == "py.typed" for path in paths)
+    return listed or any(root.glob("src/*/py.typed")) or any(root.glob("*/py.typed"))
+
+
+def _customs(root: Path) -> dict[str, str]:
+    there = {kind: next((name for name in names if (root / name).exists()), "") for kind, names in CUSTOMS.items()}
+    return {kind: name for kind, name in there.items() if name}
 
 
 def first_paragraph(text: str) -> str:

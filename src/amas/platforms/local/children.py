@@ -16,6 +16,7 @@ from amas.engine.child import die_with_parent, last_lines, log_size
 from amas.engine.embedded import STOP_S, EmbeddedEngine
 from amas.errors import AmasError, EngineError, StartFailed
 from amas.model.fleet import FleetSpec
+from amas.platforms.local.control import engine_settings, settings_at
 from amas.platforms.local.home import FleetState, Home
 from amas.platforms.local.ready import MARK, READY_FD, READY_LINE, marked, new_mark
 from amas.platforms.local.request import StartRequest
@@ -72,20 +73,25 @@ async def load_functions(url: str, cell: str) -> None:
     """Put our functions into an engine that answers; EngineUnsupported when it is too old for them."""
     from amas.engine.connection import Engine  # the driver takes 100 ms to import; only the supervisor needs it
 
-    async with Engine(url, cell=cell) as engine:
+    async with Engine.of(settings_at(url, cell)) as engine:
         await engine.check(load=True)
 
 
 async def declare_fleet(url: str, request: StartRequest) -> FleetSpec:
-    """Let what the request's file declares be what is wanted, unless what was goes on; return what is wanted."""
+    """Let what the request's file declares be what is wanted, unless what was goes on; return what is wanted.
+
+    StartFailed when that has no such stage as is asked for.
+    """
     from amas.engine.connection import Engine
     from amas.engine.desired import DesiredState, Wish
+    from amas.platforms.local.opening import last_stage
 
     assert request.fleet is not None
-    async with Engine(url, cell=request.cell) as engine:
+    async with Engine.of(settings_at(url, request.cell)) as engine:
         state = DesiredState(engine)
         found = await state.read()
         fleet = found.fleet if request.keeps and found.fleet is not None else request.fleet
+        last_stage(fleet, request.phase)  # a wrong word is refused before anything is changed
         if found.fleet != fleet:
             await state.apply(fleet, by="amas up", why=f"started with {request.fleet_file}")
         first = [Wish("closed", None), Wish("stage", 0 if len(fleet.stages) > 1 else None)]
@@ -108,7 +114,7 @@ def embedded_engine(request: StartRequest, home: Home) -> EmbeddedEngine:
 
 def _control_plane(request: StartRequest, home: Home, state: FleetState) -> Child:
     command = [*request.program, "serve", str(home.folder)]
-    program = Program("control-plane", command, home, request.fleet_file, model_url=state.model_url)
+    program = Program("control-plane", command, home, state)
     told = False
 
     async def spawn() -> Process:
@@ -128,7 +134,7 @@ def _control_plane(request: StartRequest, home: Home, state: FleetState) -> Chil
         from amas.engine.hosts import Leadership
 
         with suppress(EngineError, TimeoutError):
-            async with asyncio.timeout(DEPOSE_S), Engine(state.engine_url, cell=request.cell) as engine:
+            async with asyncio.timeout(DEPOSE_S), Engine.of(engine_settings(state)) as engine:
                 await Leadership(engine, marked(program.name, process.pid, program.mark)).depose(DUTY, lease_s=LEASE_S)
 
     stop_s = CONTROL_PLANE_STOP_S + request.catch_up_s
@@ -143,7 +149,7 @@ def host_name(number: int) -> str:
 def host_child(request: StartRequest, home: Home, state: FleetState, name: str) -> Child:
     """Return the part that is the host called `name`."""
     command = [*request.program, "host", str(home.folder), name]
-    program = Program(name, command, home, request.fleet_file, model_url=state.model_url)
+    program = Program(name, command, home, state)
     return Child(
         name, program.spawn, program.said_ready, program.failure, stop_s=request.drain_s + DRAIN_MARGIN_S, start_s=request.start_s
     )
@@ -157,9 +163,9 @@ def _model(request: StartRequest, home: Home, state: FleetState) -> Child:
 class Program:
     """A program of ours that runs from the data folder, writes to a log there, and may say that it is ready."""
 
-    def __init__(self, name: str, argv: Sequence[str], home: Home, fleet_file: str = "", *, model_url: str = "") -> None:
-        self.name, self._argv, self._home, self._fleet_file = name, list(argv), home, fleet_file
-        self._model = {"AMAS_MODEL_URL": model_url} if model_url else {}
+    def __init__(self, name: str, argv: Sequence[str], home: Home, fleet: FleetState | None = None) -> None:
+        """`fleet`: what runs, as it is told at each start: which file declares it is known once its engine has been asked."""
+        self.name, self._argv, self._home, self._fleet = name, list(argv), home, fleet
         self._log_start = 0
         self.mark = ""
         """Of the process that was started last."""
@@ -212,7 +218,8 @@ class Program:
         self._transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(read_end, "rb"))
 
     def _environment(self, ready_fd: int) -> dict[str, str]:
-        beside = str(Path(self._fleet_file).parent) if self._fleet_file else ""
+        beside = str(Path(self._fleet.fleet_file).parent) if self._fleet else ""
         paths = [path for path in (os.environ.get("PYTHONPATH", ""), beside) if path]  # a fleet file's agents lie beside it
+        model = {"AMAS_MODEL_URL": self._fleet.model_url} if self._fleet and self._fleet.model_url else {}
         told = {READY_FD: str(ready_fd), MARK: self.mark}
-        return os.environ | self._model | told | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+        return os.environ | model | told | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}

@@ -107,7 +107,12 @@ def fleet_state(home: Path) -> FleetState:
 
 def engine_settings(state: FleetState) -> EngineSettings:
     """Return the environment's settings for the engine, of which a running fleet says where it is."""
-    return msgspec.structs.replace(EngineSettings.read(), url=state.engine_url, cell=state.cell)
+    return settings_at(state.engine_url, state.cell)
+
+
+def settings_at(engine_url: str, cell: str) -> EngineSettings:
+    """Return the environment's settings for an engine: when a write counts as done there, and how long an answer may take."""
+    return msgspec.structs.replace(EngineSettings.read(), url=engine_url, cell=cell)
 
 
 def running_fleet(home: Path | None = None) -> FleetState:

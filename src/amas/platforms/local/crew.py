@@ -17,6 +17,7 @@ from amas.model.desired import Desired, Order
 from amas.observe import events
 from amas.observe.logging import process_log
 from amas.platforms.local.children import host_name
+from amas.platforms.local.control import engine_settings
 from amas.platforms.local.home import FleetState
 from amas.platforms.local.keeper import Keeper
 
@@ -53,7 +54,7 @@ class Crew:
         from amas.engine.desired import DesiredState
 
         with suppress(EngineError):
-            async with Engine(self._state.engine_url, cell=self._state.cell) as engine:
+            async with Engine.of(engine_settings(self._state)) as engine:
                 self._restarts = _restarts(await DesiredState(engine).read())
 
     def hurry(self) -> None:
@@ -69,7 +70,7 @@ class Crew:
         from amas.engine.hosts import HostRegistry
 
         rung = asyncio.Event()
-        async with Engine(self._state.engine_url, cell=self._state.cell) as engine, asyncio.TaskGroup() as group:
+        async with Engine.of(engine_settings(self._state)) as engine, asyncio.TaskGroup() as group:
             bell = Bell(engine, {CHANNEL: lambda _: rung.set()}, connected=rung.set)
             group.create_task(bell.run(), name="bell")
             self._desired, self._hosts = DesiredState(engine), HostRegistry(engine)

@@ -5,6 +5,7 @@ starts without agents, counts as ready when the engine knows it, and from then o
 """
 
 import asyncio
+import os
 import random
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,11 +19,11 @@ from amas.artifacts.store import ArtifactStore
 from amas.backup.key import forget_secret
 from amas.engine.connection import Engine
 from amas.errors import FleetError
+from amas.messages.fleet_bus import FollowingBus
 from amas.model.fleet import FleetSpec
 from amas.model.goal import ROOT_CAPABILITY
 from amas.observe.logging import open_log
 from amas.observe.tracing import tracing_of
-from amas.orchestration.fleet_bus import FollowingBus
 from amas.platforms.local.control import engine_settings, fleet_state
 from amas.platforms.local.cycles import look_seldom
 from amas.platforms.local.home import Home
@@ -51,7 +52,7 @@ def labels_of(said: Sequence[str]) -> dict[str, str]:
 
 def fleet_facts(spec: FleetSpec, home: Home) -> FleetSpec:
     """Return the fleet with what its coordinator must know of it in the pool's options: capabilities, limits, playbooks."""
-    from amas.orchestration.coordinator import options_of
+    from amas.orchestration.planning import options_of
 
     facts = options_of(spec, deliverables=str(home.deliverables))
     pools = tuple(
@@ -86,6 +87,7 @@ async def _host(home: Home, host_id: str, labels: Mapping[str, str]) -> None:
     def prepare(fleet: FleetSpec) -> FleetSpec:
         if fleet.folder and fleet.folder not in sys.path:  # a fleet that was applied may come from another folder
             sys.path.append(fleet.folder)
+            os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH", ""), fleet.folder)))
         bus.follow(fleet)
         return fleet_facts(fleet, home)
 

@@ -1,4 +1,4 @@
-"""A fleet's agents started stage by stage, and stopped in reverse (M2): what `amas up` and `amas down` do when processes run.
+"""A fleet's agents started stage by stage, and stopped in reverse: what `amas up` and `amas down` do when processes run.
 
 A stage begins when every agent of the one before sits on a live host and is well. How far it has come stands in the desired
 state, so a start that fails, or is told to go to a stage and no further, leaves what runs running, and `amas up` goes on from
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from amas.clock import monotonic_s, new_id
-from amas.core.placement import unseated
+from amas.core.placement import growth_s, unseated
 from amas.engine.connection import Engine
 from amas.engine.desired import DesiredState, Wish
 from amas.engine.hosts import HostRegistry, HostView
@@ -21,7 +21,7 @@ from amas.errors import AmasError, EngineError, StageIncomplete, StartFailed
 from amas.model.desired import Desired
 from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.numbers import pool_named
-from amas.platforms.local.control import fleet_state, run_fleet
+from amas.platforms.local.control import engine_settings, fleet_state, run_fleet
 from amas.platforms.local.home import FleetState
 from amas.platforms.local.request import Event, Report, StartRequest
 from amas.settings import HostSettings, MessageSettings
@@ -70,13 +70,17 @@ class Opening:
         self._state, self._hosts = DesiredState(engine), HostRegistry(engine)
 
     async def wait(self, *, patience_s: float) -> None:
-        """Return once every agent that is wanted sits on a live host; StageIncomplete names the pools that lack some."""
+        """Return once every agent that is wanted sits on a live host; StageIncomplete names the pools that lack some.
+
+        Beyond `patience_s` a fleet has the seconds that its agents take to come, as fast as it lets them.
+        """
+        patience_s += growth_s(await self._state.read())
         until_s, began = monotonic_s() + patience_s, monotonic_s()
         self._report(Event(what="starting", part="agents"))
         while lacking := lacks(await self._state.read(), await self._hosts.all(), None).missing:
             if monotonic_s() > until_s:
                 mend = "`amas hosts` and `amas logs` say more, AMAS_STAGE_S waits longer"
-                raise StageIncomplete(f"after {patience_s:g} s {Lacking(lacking, ())}; {mend}")
+                raise StageIncomplete(f"after {patience_s:.3g} s {Lacking(lacking, ())}; {mend}")
             await asyncio.sleep(LOOK_S)
         self._report(Event(what="ready", part="agents", seconds=monotonic_s() - began))
 
@@ -126,6 +130,7 @@ class Opening:
         await self._state.change([wish], by=self._by, why=why)
 
     async def _until_there(self, number: int, patience_s: float) -> None:
+        patience_s += growth_s(await self._state.read())
         until_s = monotonic_s() + patience_s
         while True:
             desired, hosts = await self._state.read(), await self._hosts.all()
@@ -134,7 +139,7 @@ class Opening:
                 return
             if monotonic_s() > until_s:
                 raise StageIncomplete(
-                    f"stage {number} isn't there after {patience_s:g} s: {lacking}; what runs stays; "
+                    f"stage {number} isn't there after {patience_s:.3g} s: {lacking}; what runs stays; "
                     "`amas up` goes on from here; AMAS_STAGE_S gives stages more time"
                 )
             await asyncio.sleep(LOOK_S)
@@ -194,13 +199,13 @@ def _name(number: int, pools: Sequence[PoolSpec]) -> str:
 
 async def reached(fleet: FleetState) -> int | None:
     """Return the stage up to which a running fleet is wanted; None when all of it is."""
-    async with Engine(fleet.engine_url, cell=fleet.cell) as engine:
+    async with Engine.of(engine_settings(fleet)) as engine:
         return (await DesiredState(engine).read()).stage
 
 
 async def open_stages(fleet: FleetState, phase: str, report: Report | None) -> None:
     """Open a running fleet's stages up to `phase`, or wait for its agents where it has one; StageIncomplete says who lacks."""
-    async with Engine(fleet.engine_url, cell=fleet.cell) as engine:
+    async with Engine.of(engine_settings(fleet)) as engine:
         opening, patience_s = Opening(engine, by="amas up", report=report or _silent), HostSettings.read().stage_s
         desired = await DesiredState(engine).read()
         upto = last_stage(desired.fleet, phase) if desired.fleet is not None else 0
@@ -213,7 +218,7 @@ async def open_stages(fleet: FleetState, phase: str, report: Report | None) -> N
 async def close_stages(fleet: FleetState, report: Report | None) -> list[str]:
     """Have a running fleet take no more work and stop its stages; return the pools that weren't done in time."""
     with suppress(EngineError):  # who can't be told is stopped all the same, and loses nothing
-        async with Engine(fleet.engine_url, cell=fleet.cell) as engine:
+        async with Engine.of(engine_settings(fleet)) as engine:
             return await Opening(engine, by="amas down", report=report or _silent).close(patience_s=HostSettings.read().drain_s)
     return []
 

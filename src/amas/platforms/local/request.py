@@ -22,6 +22,8 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What the file declares; it is wanted from this start on. None: what was wanted before still is."""
     keeps: bool = False
     """Whether a fleet that was applied before goes on as it is wanted; `fleet` is then for an engine that knows of none."""
+    phase: str = ""
+    """The stage, or a pool of it, up to which agents start, in the words of whoever asked; empty for all."""
     hosts: int = 1
     engine_url: str = ""
     """Empty: an embedded one."""
@@ -60,16 +62,28 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 Report = Callable[[Event], None]
 
 
-def request_for(fleet: str, home: Home, *, ports: Ports, bound: bool = False, keeps: bool = False) -> StartRequest:
+def request_for(
+    fleet: str, home: Home, *, ports: Ports, phase: str = "", bound: bool = False, keeps: bool = False
+) -> StartRequest:
     """Return what the supervisor is asked for, after checking the fleet file and every setting.
 
-    `keeps`: what was applied last goes on; how many hosts that has is known once its engine runs, so it begins with one.
+    `keeps`: what was applied last goes on; how many hosts and which stages that has is known once its engine runs, so it begins
+    with one host, and `phase` is looked at then, before anything else starts.
     """
     from amas.artifacts.store import ArtifactStore
     from amas.fleet.load import find_fleet, load_fleet
     from amas.platforms.local.model import check_installed
-    from amas.settings import ArtifactSettings, EngineSettings, HostSettings, ModelSettings, RecordsSettings, ServerSettings
+    from amas.settings import (
+        ArtifactSettings,
+        EngineSettings,
+        HostSettings,
+        ModelSettings,
+        RecordsSettings,
+        ServerSettings,
+        read_all,
+    )
 
+    read_all()  # what a part of the fleet would end on is told before any starts
     path = find_fleet(fleet)
     spec = load_fleet(path, agents=True)
     engine, server, hosts = EngineSettings.read(), ServerSettings.read(), HostSettings.read()
@@ -81,6 +95,7 @@ def request_for(fleet: str, home: Home, *, ports: Ports, bound: bool = False, ke
         fleet_file=str(path),
         fleet=spec,
         keeps=keeps,
+        phase=phase,
         hosts=1 if keeps else spec.hosts,
         engine_url=engine.url,
         engine_binary=str(engine.binary or ""),

@@ -88,7 +88,7 @@ async def make_key(request: Request, caller: Calling, plane: Plane) -> Response:
     )
     await plane.identity.keys.kept.add(key)
     plane.identity.keys.forget()
-    return encoded(MadeKey(**_fields(key), key=text), 201, {"cache-control": "no-store"})
+    return encoded(MadeKey(**_fields(key), key=text), 201, {"location": f"/api/keys/{key.prefix}", "cache-control": "no-store"})
 
 
 @router.delete("/keys/{prefix}", summary="Revoke an API key", **answers(KeyShape, _KEY, problems=(404, 422, 503)))

@@ -1,4 +1,4 @@
-"""Agents: list, look, read their logs (B9). They are declared in the fleet file; making and removing them is not done here."""
+"""Agents: list, look, read their logs. They are declared in the fleet file; making and removing them is not done here."""
 
 import asyncio
 from itertools import islice

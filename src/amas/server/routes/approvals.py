@@ -1,4 +1,4 @@
-"""Approvals: what people are asked, and their answers (B9)."""
+"""Approvals: what people are asked, and their answers."""
 
 from typing import Annotated
 

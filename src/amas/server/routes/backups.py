@@ -1,4 +1,4 @@
-"""Back-ups of the fleet (M9): which there are, and making one now. Restoring is for the command line."""
+"""Back-ups of the fleet: which there are, and making one now. Restoring is for the command line."""
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response

@@ -1,4 +1,4 @@
-"""What work costs (T3, B10): sums by tenant, workflow, pool, agent, model, day or task, from the records."""
+"""What work costs: sums by tenant, workflow, pool, agent, model, day or task, from the records."""
 
 from datetime import UTC, datetime
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Dead letters, the tasks that failed for good: list, put back, discard (B9). `/api/tasks/{id}` has the whole of one."""
+"""Dead letters, the tasks that failed for good: list, put back, discard. `/api/tasks/{id}` has the whole of one."""
 
 from typing import Annotated
 
@@ -10,6 +10,7 @@ from amas.errors import ResetRefused
 from amas.server.contract import answers, encoded
 from amas.server.identity import Calling
 from amas.server.lookups import find_task
+from amas.server.patterns import DEAD_LETTER_CURSOR
 from amas.server.plane import Plane
 from amas.server.routes.tasks import TaskId
 from amas.server.shapes import Changed, DeadLetterPage, DeadLetterShape, FailureShape
@@ -43,7 +44,7 @@ async def list_dead_letters(
     caller: Calling,
     workflow_id: Annotated[str, Query(max_length=100)] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-    cursor: Annotated[str, Query(pattern=r"^(\d{1,16}:[\w-]{1,100})?$", description="The `next` of the page before.")] = "",
+    cursor: Annotated[str, Query(pattern=DEAD_LETTER_CURSOR, description="The `next` of the page before.")] = "",
 ) -> Response:
     """List tasks that failed for good and were neither put back nor discarded, newest first."""
     found = await plane.workflows.dead_letters(limit=limit, cursor=cursor, workflow_id=workflow_id, tenant=caller.tenant)

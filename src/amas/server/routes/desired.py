@@ -39,6 +39,7 @@ from amas.server.desired_shapes import (
     Wished,
 )
 from amas.server.identity import Calling
+from amas.server.patterns import HOST_ACTION, REVISION_TAG
 from amas.server.plane import ControlPlane, Plane
 from amas.server.problems import Fault, Refusal
 
@@ -49,13 +50,13 @@ DIGITS_MAX = 15
 
 PoolName = Annotated[str, Path(max_length=200, description="A pool's name, such as `code-reviewer`.")]
 HostId = Annotated[str, Path(max_length=200, description="A host's name, such as `host-1`.")]
-HostAction = Annotated[str, Path(pattern="^(drain|cordon|uncordon|restart)$")]
+HostAction = Annotated[str, Path(pattern=HOST_ACTION)]
 AgentName = Annotated[str, Path(max_length=200, description="An agent's name, such as `code-reviewer-3`.")]
 IfMatch = Annotated[
     str,
     Header(
         alias="If-Match",
-        pattern=r'^(\*|"[!#-~]{1,100}")?$',
+        pattern=REVISION_TAG,
         description="The `ETag` of what was looked at, `*` for any: 412 when another fleet was applied since.",
     ),
 ]

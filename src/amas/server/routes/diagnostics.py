@@ -1,4 +1,4 @@
-"""Diagnostics (T4): what every part is doing, and a CPU profile of the control plane on demand."""
+"""Diagnostics: what every part is doing, and a CPU profile of the control plane on demand."""
 
 import asyncio
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""The fleet as a whole: probes (A10), figures and analytics (B9)."""
+"""The fleet as a whole: probes, figures and analytics."""
 
 from typing import Annotated
 

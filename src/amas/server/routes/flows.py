@@ -1,4 +1,4 @@
-"""Workflows from flows: start one, send it signals, pause and go on, do a part again (B9)."""
+"""Workflows from flows: start one, send it signals, pause and go on, do a part again."""
 
 from functools import partial
 
@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from amas.clock import child_id
-from amas.core.flow import check
+from amas.core.flow_check import check
 from amas.errors import TaskUnknown
 from amas.model.flow import Flow, FlowTask
 from amas.orchestration.flow_start import Starter, StartOptions, start_flow

@@ -1,11 +1,11 @@
 """How the fleet heals: agents in quarantine, recoveries, circuit breakers."""
 
-import re
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
+from amas.core.agents import why_no_agent
 from amas.core.healing import pools_down
 from amas.engine.desired import Wish
 from amas.errors import AgentUnknown, LimitUnknown
@@ -25,14 +25,14 @@ from amas.server.healing_shapes import (
     RecoveryShape,
 )
 from amas.server.identity import Calling
+from amas.server.patterns import AGENT_NAME
 from amas.server.plane import ControlPlane, Plane
 from amas.server.problems import Fault, Refusal
 
 router = APIRouter(prefix="/api", tags=["healing"])
 
-AgentId = Annotated[str, Path(pattern=r"^[a-z0-9-]{1,200}$", description="An agent's id, such as `coder-3`.")]
+AgentId = Annotated[str, Path(pattern=AGENT_NAME, description="An agent's id, such as `coder-3`.")]
 FOR_S_MAX = 31_536_000.0
-_NUMBERED = re.compile(r"-[1-9]\d*$")
 
 _PAGE = QuarantinePage(
     items=[
@@ -103,9 +103,9 @@ async def put_quarantine(agent_id: AgentId, request: Request, plane: Plane) -> R
         raise Refusal(Fault(detail="say why, for those who find it tomorrow", pointer="#/why"))
     if not 0 <= new.for_s <= FOR_S_MAX:
         raise Refusal(Fault(detail=f"is {new.for_s:g}, but must be from 0 to {FOR_S_MAX:g} seconds", pointer="#/for_s"))
-    pools = {pool.name for pool in (await plane.desired.read()).pools or plane.fleet.pools}
-    if pool_named(agent_id) not in pools or not _NUMBERED.search(agent_id):
-        raise AgentUnknown(f"this fleet declares no agent {agent_id!r}")
+    pools = (await plane.desired.read()).pools or plane.fleet.pools
+    if unknown := why_no_agent(agent_id, pools, now=False):
+        raise AgentUnknown(unknown)
     now_ms = plane.engine.now_ms()
     until_ms = now_ms + round(new.for_s * 1000) if new.for_s else 0
     held = Quarantine(by=new.by, why=new.why, at_ms=now_ms, until_ms=until_ms)

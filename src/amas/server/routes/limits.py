@@ -11,15 +11,16 @@ from amas.model.limits import Amounts
 from amas.server import intake
 from amas.server.contract import answers, encoded, takes
 from amas.server.paging import Cursor, Limit, Page
+from amas.server.patterns import BUDGET_KIND, LIMIT_KIND, LIMITED
 from amas.server.plane import Plane
 from amas.server.problems import Fault, Refusal
 from amas.server.shapes import BudgetPage, NewBudget, NewLimit
 
 router = APIRouter(prefix="/api", tags=["limits"])
 
-About = Annotated[str, Path(pattern=r"^[^\n]{1,200}$", description="A key, a provider, or what a budget is of.")]
-Kind = Annotated[str, Path(pattern=r"^(slots|rate)$", description="`slots` for a concurrency key, `rate` for a provider.")]
-Scope = Annotated[str, Path(pattern=r"^(workflow|task|tenant|pool)$", description="What kind of thing the budget is of.")]
+About = Annotated[str, Path(pattern=LIMITED, description="A key, a provider, or what a budget is of.")]
+Kind = Annotated[str, Path(pattern=LIMIT_KIND, description="`slots` for a concurrency key, `rate` for a provider.")]
+Scope = Annotated[str, Path(pattern=BUDGET_KIND, description="What kind of thing the budget is of.")]
 
 _BUDGET = BudgetView(
     scope="tenant/acme",

@@ -8,6 +8,7 @@ from starlette.responses import Response, StreamingResponse
 
 from amas.server.contract import reference, refusals
 from amas.server.feed import LISTENERS_MAX
+from amas.server.patterns import FIGURES_ID
 from amas.server.plane import Plane
 from amas.server.problems import Fault, Refusal
 from amas.server.routes.fleet import FIGURES
@@ -38,7 +39,7 @@ _LIVE: dict[str, Any] = {
 async def follow_figures(
     plane: Plane,
     last_event_id: Annotated[
-        str, Header(pattern=r"^\d{0,16}$", description="As browsers send it: figures that the reader has aren't sent again.")
+        str, Header(pattern=FIGURES_ID, description="As browsers send it: figures that the reader has aren't sent again.")
     ] = "",
 ) -> Response:
     """Stream the figures of the whole fleet; whoever reads slowly gets the newest and misses those in between."""

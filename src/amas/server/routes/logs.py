@@ -1,4 +1,4 @@
-"""Following an agent's log while it is written (B9, A16).
+"""Following an agent's log while it is written.
 
 A line's id is its time and how many lines of that time it makes: a reader who comes again names the last that it had, and gets
 those after it, as far back as a look at the log goes.
@@ -18,6 +18,7 @@ from amas.observe.logfiles import Follower
 from amas.server.contract import reference, refusals
 from amas.server.diagnostic_shapes import LogLine
 from amas.server.logs import LINES_MAX, agent_lines
+from amas.server.patterns import LOG_PLACE
 from amas.server.plane import ControlPlane, Plane
 from amas.server.problems import Fault, Refusal
 
@@ -46,7 +47,7 @@ async def follow_logs(
     plane: Plane,
     limit: Annotated[int, Query(ge=0, le=LINES_MAX, description="How many of the last lines to begin with.")] = 10,
     last_event_id: Annotated[
-        str, Header(pattern=r"^([\d:.TZ-]{0,40}~\d{1,9})?$", description="As browsers send it: begin after this line instead.")
+        str, Header(pattern=LOG_PLACE, description="As browsers send it: begin after this line instead.")
     ] = "",
 ) -> Response:
     """Stream the lines of an agent's log from the files of this machine's hosts: the last ones, then each as it is written."""
@@ -121,5 +122,5 @@ def _at(entry: dict[str, Any]) -> str:
 def _entry(line: bytes) -> dict[str, Any]:
     try:
         return _decode(line)
-    except msgspec.MsgspecError:  # a line of a process that died
+    except (ValueError, RecursionError):  # a line of a process that died, or nested too deeply
         return {}

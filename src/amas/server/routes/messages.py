@@ -4,20 +4,19 @@ What comes over this API is sent in the operator's name alone, whatever the call
 agent's: the operator may write to everybody, and nobody can escalate to it or through it.
 """
 
-import re
 from collections import Counter
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from amas.core.agents import why_no_agent
 from amas.errors import AgentUnknown, SettingInvalid
+from amas.messages.bus import AgentCommunicationBus, backlog_state
+from amas.messages.fleet_bus import OPERATOR
 from amas.model.message import MessageType
-from amas.model.numbers import within
 from amas.model.remote import is_remote
 from amas.model.states import Priority
-from amas.orchestration.bus import AgentCommunicationBus, backlog_state
-from amas.orchestration.fleet_bus import OPERATOR
 from amas.server import intake
 from amas.server.contract import answers, encoded, takes
 from amas.server.message_shapes import (
@@ -172,9 +171,8 @@ def _check(plane: ControlPlane, agent_id: str) -> None:
     """
     if is_remote(agent_id):
         return
-    named = re.fullmatch(r"(.+)-([1-9]\d{0,8})", agent_id)
-    if named is None or not any(within(int(named[2]), pool.numbers) for pool in plane.fleet.pools if pool.name == named[1]):
-        raise AgentUnknown(f"this fleet declares no agent {agent_id!r}")
+    if unknown := why_no_agent(agent_id, plane.fleet.pools):
+        raise AgentUnknown(unknown)
 
 
 def _inbox(plane: ControlPlane, agent_id: str, held: Counter[str], waiting: Counter[str]) -> InboxShape:

@@ -6,12 +6,13 @@ import msgspec
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from amas.core.agents import why_no_agent
 from amas.core.difference import Change, Difference
 from amas.core.policies import Known, KnownPool
 from amas.core.policy_check import warnings
 from amas.engine.tools import ToolLedger
 from amas.errors import AgentUnknown, FleetError
-from amas.model.fleet import FleetSpec, pool_of
+from amas.model.fleet import FleetSpec
 from amas.model.policy import ArgumentTest, Decision, PolicyRule, Refusal
 from amas.policy.judge import known
 from amas.policy.manager import PolicyManager
@@ -117,11 +118,10 @@ async def try_policies(request: Request, plane: Plane) -> Response:
     """Say what the policies in force say of calls, and which rule decides; nothing runs and nothing is counted."""
     new = await intake.read_one(request, NewPolicyTest)
     fleet, _ = await _wanted(plane)
-    pools = {pool.name for pool in fleet.pools}
     manager = PolicyManager(fleet)
     for call in new.calls:
-        if pool_of(call.agent) not in pools:
-            raise AgentUnknown(f"this fleet declares no agent {call.agent!r}: it is its pool's name, a hyphen and a number")
+        if unknown := why_no_agent(call.agent, fleet.pools, now=False):
+            raise AgentUnknown(unknown)
     items = [manager.decide(manager.call(each.agent, each.tool, each.arguments, tenant=each.tenant)) for each in new.calls]
     return encoded(PolicyTestPage(items=items))
 

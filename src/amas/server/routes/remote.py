@@ -11,12 +11,12 @@ from starlette.responses import Response
 
 from amas.engine.registry import ANYBODY, NOBODY, Terms
 from amas.errors import SettingInvalid
+from amas.messages.bus import AgentCommunicationBus
 from amas.model.access import Role
 from amas.model.journal import ProgressNote
 from amas.model.message import Message, MessageType
 from amas.model.remote import RegisteredAgent, RemoteAgent, agent_id_of
 from amas.model.states import AgentStatus, Layer, Priority
-from amas.orchestration.bus import AgentCommunicationBus
 from amas.orchestration.discovery import Discovery
 from amas.server import intake
 from amas.server.choosing import Labels, selector_of
@@ -202,8 +202,7 @@ async def progress(request: Request, session_id: SessionId, task_id: TaskId, pla
     """Say how far an attempt is."""
     await _enter(request, plane, session_id)
     said = await intake.read_one(request, NewProgress)
-    await plane.remote.own(session_id, task_id, said.attempt)
-    await plane.queue.note_progress([ProgressNote(task_id, said.attempt, said.fraction, said.note)])
+    await plane.remote.progress(session_id, ProgressNote(task_id, said.attempt, said.fraction, said.note))
     return encoded(Taken(task_id=task_id, attempt=said.attempt))
 
 

@@ -12,12 +12,13 @@ from amas.orchestration.rollouts import RolloutView
 from amas.server import intake
 from amas.server.contract import answers, encoded, takes
 from amas.server.desired_shapes import Word
+from amas.server.patterns import POOL_NAME
 from amas.server.plane import Plane
 from amas.server.rollout_shapes import NewRollout, RolloutPage
 
 router = APIRouter(prefix="/api/rollouts", tags=["fleet"])
 
-Pool = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{0,99}$", description="The pool's name.")]
+Pool = Annotated[str, Path(pattern=POOL_NAME, description="The pool's name.")]
 
 _VIEW = RolloutView(
     pool="code-reviewer",

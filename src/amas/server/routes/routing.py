@@ -2,9 +2,11 @@
 
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Path
 from starlette.responses import Response
 
+from amas.core.healing import held_back
 from amas.model.routing import Choice, Route, RouteTable
 from amas.model.states import TaskState
 from amas.orchestration.routing import Why
@@ -75,4 +77,11 @@ async def list_routes(plane: Plane) -> Response:
 @router.get("/tasks/{task_id}/why", summary="Say why a task went where it went", **answers(Why, _WHY, problems=(404, 422, 503)))
 async def get_why(task_id: TaskId, plane: Plane) -> Response:
     """Tell which pool a task went to, by which share and figures, or what it waits for."""
-    return encoded(await plane.distributor.explain(await find_task(plane, task_id)))
+    task = await find_task(plane, task_id)
+    told = await plane.distributor.explain(task)
+    if task.state is TaskState.QUEUED:
+        wanted = await plane.desired.read()
+        pools = wanted.pools or plane.fleet.pools
+        if why := held_back(told.pool, killed=wanted.kills, quarantined=wanted.quarantines, pools=pools):
+            told = msgspec.structs.replace(told, sentence=f"{told.sentence}; {why}")
+    return encoded(told)

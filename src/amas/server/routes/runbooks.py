@@ -76,7 +76,7 @@ async def run_runbook(name: Name, request: Request, plane: Plane) -> Response:
     new = await intake.read_one(request, NewRun)
     if not new.by.strip():
         raise Refusal(Fault(detail="say by whom: the audit names it", pointer="#/by"))
-    run = await start(AlertStore(plane.engine), await declared(plane), name, new.subject, by=new.by, why=new.why)
+    run = await start(plane.engine, await declared(plane), name, new.subject, by=new.by, why=new.why)
     return encoded(run, 201)
 
 

@@ -19,18 +19,19 @@ from amas.server import intake
 from amas.server.contract import answers, encoded, takes
 from amas.server.identity import Calling
 from amas.server.paging import Cursor, Limit, Page
+from amas.server.patterns import REVISION_TAG, SCHEDULE_NAME
 from amas.server.plane import ControlPlane, Plane
 from amas.server.shapes import Dropped, NewGoal, NewSchedule, NewScheduledTask, SchedulePage
 from amas.server.tenancy import tenant_of_schedule
 
 router = APIRouter(prefix="/api/schedules", tags=["schedules"])
 
-Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="The schedule's name.")]
+Name = Annotated[str, Path(pattern=SCHEDULE_NAME, description="The schedule's name.")]
 IfMatch = Annotated[
     str,
     Header(
         alias="If-Match",
-        pattern=r'^(\*|"[!#-~]{1,100}")?$',
+        pattern=REVISION_TAG,
         description="The `ETag` of the schedule that you looked at, `*` for any: 412 when it was changed or dropped since.",
     ),
 ]

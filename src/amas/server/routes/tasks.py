@@ -1,4 +1,4 @@
-"""Tasks: submit one or a batch, look, wait for the result, cancel (B9)."""
+"""Tasks: submit one or a batch, look, wait for the result, cancel."""
 
 import asyncio
 from typing import Annotated
@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from amas.clock import monotonic_s
+from amas.engine.bell import came
 from amas.engine.queue import Idempotency
 from amas.errors import TaskCancelled, TaskFailed
 from amas.model.states import TaskState
@@ -242,11 +243,7 @@ async def _wait_for_end(plane: ControlPlane, task_id: str, wait_s: float) -> Tas
             left_s = give_up_at - monotonic_s()
             if view.state.terminal or left_s <= 0:
                 return view
-            try:
-                async with asyncio.timeout(min(left_s, LOOK_EVERY_S)):
-                    await ended.wait()
-            except TimeoutError:
-                continue
+            await came(ended, min(left_s, LOOK_EVERY_S))
 
 
 @router.post(

@@ -1,4 +1,4 @@
-"""What the fleet takes, and what it saves (B10)."""
+"""What the fleet takes, and what it saves."""
 
 from fastapi import APIRouter
 from starlette.responses import Response

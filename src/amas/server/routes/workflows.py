@@ -17,6 +17,7 @@ from amas.server.contract import answers, encoded, reference, refusals, takes
 from amas.server.identity import Calling
 from amas.server.live import LISTENERS_MAX, stream
 from amas.server.lookups import workflow_detail, workflow_exists, workflow_shape
+from amas.server.patterns import EVENT_ID
 from amas.server.plane import TAKING, ControlPlane, Plane
 from amas.server.problems import Fault, Refusal
 from amas.server.shapes import (
@@ -172,9 +173,8 @@ _STREAM: dict[str, Any] = {
         **refusals(422, 429, 503),
     },
 }
-_ENTRY = r"^(\d{1,16}-\d{1,9})?$"
-After = Annotated[str, Query(pattern=_ENTRY, description="Begin after this event; `0-0` for the first there is.")]
-LastEventId = Annotated[str, Header(pattern=_ENTRY, description="As browsers send it when they connect again.")]
+After = Annotated[str, Query(pattern=EVENT_ID, description="Begin after this event; `0-0` for the first there is.")]
+LastEventId = Annotated[str, Header(pattern=EVENT_ID, description="As browsers send it when they connect again.")]
 
 
 @router.get("/events", summary="Follow everything live", **_STREAM)

@@ -13,6 +13,9 @@ import styles from "./goals.module.css";
 
 const WIDTH = 200;
 const HEIGHT = 52;
+/** Around a graph, with room for the controls beside a small one. */
+const MARGIN = 80;
+const TALL_MIN = 220;
 /** Smaller at first it couldn't be read: where all of it doesn't fit, its middle is shown, to be moved. */
 const ZOOM_MIN = 0.6;
 /** Of more than so many tasks a graph shows nothing; the hierarchy does. */
@@ -31,14 +34,14 @@ export default function Graph({ tasks }: { tasks: Task[] }) {
     () => places && [...shown.map((task) => nodeOf(task, places)), ...bundles.map((bundle) => nodeOfMany(bundle, places))],
     [shown, bundles, places],
   );
-  if (!nodes) return <p className="note">These are {tasks.length} tasks; a graph shows {NODES_MAX} at most. The hierarchy has all of them.</p>;
+  if (!nodes || !places) return <p className="note">These are {tasks.length} tasks; a graph shows {NODES_MAX} at most. The hierarchy has all of them.</p>;
   const follow = (id: string) => {
     const bundle = bundles.find((each) => nameOf(each) === id);
     if (bundle) setOpen(new Set([...open, bundle.parent]));
     else navigate(taskAt(id));
   };
   return (
-    <div className={`panel ${styles.graph}`}>
+    <div className={`panel ${styles.graph}`} style={{ height: `min(70vh, ${tall(places)}px)` }}>
       <ReactFlow
         key={`${ids.length} ${edges.length}`} // laid out anew, it is shown whole again
         fitView
@@ -58,6 +61,8 @@ export default function Graph({ tasks }: { tasks: Task[] }) {
     </div>
   );
 }
+
+const tall = (places: graphlib.Graph) => Math.max(TALL_MIN, Math.ceil(places.graph().height ?? 0) + MARGIN);
 
 const nameOf = (bundle: Bundle) => `${bundle.parent}/*`;
 

@@ -3,6 +3,7 @@
 Called by `write.py`. Pure but for reading artifacts through the material.
 """
 
+from collections.abc import Mapping
 from pathlib import PurePath
 
 from amas.agents.skills.report import section_code, section_project, section_tests
@@ -144,30 +145,41 @@ def _name(material: Material) -> str:
 
 
 def _headline(material: Material) -> tuple[Tone, str]:
+    """Return how it went on the whole, and the sentence that says it."""
     refused = [part for part in material.parts if part.accepted is False]
     counts = section_code.severity_counts(material)
     outcomes = section_tests.outcomes(material)
-    bad = outcomes.get("failed", 0) + outcomes.get("error", 0)
     halted = [run for run in material.done("testing.run") if section_tests.ending(run)]
-    said = []
-    if material.findings or any(result.get("findings_ref") for result in material.done()):
-        said.append(
-            f"{plural(counts['error'], 'error')} and {plural(counts['warning'], 'warning')}"
-            if counts["error"] or counts["warning"]
-            else "no error or warning"
-        )
-    if outcomes.get("failed"):
-        said.append(f"{plural(outcomes['failed'], 'failing test')} of {figure(sum(outcomes.values()))}")
-    elif bad and not halted:
-        said.append(f"{plural(bad, 'error')} in the tests")
-    elif outcomes.get("passed") and not halted:
-        others = sum(outcomes.values()) - outcomes["passed"]
-        said.append(f"all {figure(outcomes['passed'])} tests{' that ran to their end' if others else ''} passed")
-    said += list(dict.fromkeys(section_tests.in_short(run) for run in halted))
-    said += [f"{plural(len(refused), 'part')} below the quality threshold"] if refused else []
-    tone: Tone = "error" if counts["error"] or bad or halted else "warning" if counts["warning"] or refused else "good"
+    said = [
+        *_findings_said(material, counts),
+        *_tests_said(outcomes, halted=bool(halted)),
+        *dict.fromkeys(section_tests.in_short(run) for run in halted),
+        *([f"{plural(len(refused), 'part')} below the quality threshold"] if refused else []),
+    ]
+    bad = counts["error"] or outcomes.get("failed") or outcomes.get("error") or halted
+    tone: Tone = "error" if bad else "warning" if counts["warning"] or refused else "good"
     joined = "; ".join(said) or "nothing was measured"
     return tone, joined[:1].upper() + joined[1:]
+
+
+def _findings_said(material: Material, counts: Mapping[str, int]) -> list[str]:
+    if not (material.findings or any(result.get("findings_ref") for result in material.done())):
+        return []
+    if counts["error"] or counts["warning"]:
+        return [f"{plural(counts['error'], 'error')} and {plural(counts['warning'], 'warning')}"]
+    return ["no error or warning"]
+
+
+def _tests_said(outcomes: Mapping[str, int], *, halted: bool) -> list[str]:
+    """Return what is said of tests that ran; of runs that came to no end something else is said."""
+    total, failed, errors, passed = sum(outcomes.values()), *(outcomes.get(name, 0) for name in ("failed", "error", "passed"))
+    if failed:
+        return [f"{plural(failed, 'failing test')} of {figure(total)}"]
+    if errors and not halted:
+        return [f"{plural(errors, 'error')} in the tests"]
+    if passed and not halted:
+        return [f"all {figure(passed)} tests{' that ran to their end' if total > passed else ''} passed"]
+    return []
 
 
 def _summary(material: Material) -> str:

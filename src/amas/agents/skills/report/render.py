@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from amas.agents.skills.rendering import environment
 from amas.agents.skills.report.model import Cell, Report, TaskRef
 from amas.agents.skills.safe_text import md, md_code, md_fence, plain, plain_block
 
@@ -50,17 +51,14 @@ def md_href(href: str) -> str:
 
 @cache
 def _environment(*, html: bool) -> "jinja2.Environment":
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=html,  # noqa: S701 — Markdown is escaped by the filters
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    return environment(
+        [Path(__file__).parent / "templates"],
+        html=html,
+        plain=lambda value: plain(value, chars_max=CELL_CHARS_MAX),
+        md=lambda value: md(value, chars_max=2000),
+        block=plain_block,
+        fence=md_fence,
+        href=md_href,
+        cell=md_cell,
+        refs=md_refs,
     )
-    environment.filters.update(
-        plain=lambda value: plain(value, chars_max=CELL_CHARS_MAX), block=plain_block, href=md_href,
-        md=lambda value: md(value, chars_max=2000), fence=md_fence, cell=md_cell, refs=md_refs,
-    )  # fmt: skip
-    return environment

@@ -19,7 +19,7 @@ def stored(results: Mapping[str, Json], name: str, kind: type[T], artifacts: Art
     for _, result in sorted(results.items()):
         reference = result.get(f"{name}_ref") if isinstance(result, dict) else None
         if isinstance(reference, str):
-            found += msgspec.convert(artifacts.get_json(reference), list[kind])  # type: ignore[valid-type]
+            found += [msgspec.convert(each, kind) for each in artifacts.get_json(reference)]
     return found
 
 

@@ -15,6 +15,7 @@ import msgspec
 from amas.agents.base import agent
 from amas.agents.context import Context
 from amas.agents.skills.findings import load_findings
+from amas.agents.skills.rendering import environment
 from amas.agents.skills.research.compose import Found, Research, compose
 from amas.agents.skills.research.deck import numbers, to_pptx
 from amas.agents.skills.research.found import stored
@@ -128,19 +129,14 @@ def _render(template: str, report: Research) -> str:
 
 @cache
 def _environment(*, html: bool) -> "jinja2.Environment":
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([Path(__file__).parent / "templates", _STYLES]),
-        autoescape=html,  # noqa: S701 — Markdown is escaped by the filters
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    folders = [Path(__file__).parent / "templates", _STYLES]
+    return environment(
+        folders,
+        html=html,
+        plain=lambda value: plain(value, chars_max=2000),
+        md=lambda value: md(value, chars_max=2000),
+        marks=numbers,
     )
-    environment.filters.update(
-        plain=lambda value: plain(value, chars_max=2000), md=lambda value: md(value, chars_max=2000), marks=numbers
-    )
-    return environment
 
 
 def _json(value: Json) -> bytes:

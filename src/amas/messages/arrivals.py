@@ -20,12 +20,12 @@ from itertools import islice
 
 import msgspec
 
-from amas.agents.insist import insist
 from amas.clock import new_id
-from amas.engine.bell import Bell
+from amas.engine.bell import Bell, came
 from amas.engine.coalesce import Coalescer
 from amas.engine.connection import Engine
 from amas.engine.inbox import RECEIVED_MAX, Delivery, Inboxes, posted
+from amas.engine.insist import insist
 
 POLL_S = 1.0
 """How often a receiver looks anyway: a bell may be lost with its connection, and another's claim may have ended."""
@@ -207,7 +207,7 @@ class Arrivals:
     async def wait(self, agent_id: str, news: asyncio.Event, at_most_s: float) -> None:
         """Wait for news of an agent's inbox, until it is time to look anyway."""
         heard = agent_id in self._here and not self._deaf
-        await _wait(news, at_most_s if heard else min(at_most_s, UNHEARD_POLL_S))
+        await came(news, at_most_s if heard else min(at_most_s, UNHEARD_POLL_S))
 
     async def wait_any(self, at_most_s: float) -> None:
         """Wait for news of any inbox of the agents here, until it is time to look anyway."""
@@ -215,7 +215,7 @@ class Arrivals:
             return
         self._waiting_for_any += 1
         try:
-            await _wait(self._some, min(at_most_s, UNHEARD_POLL_S) if self._deaf else at_most_s)
+            await came(self._some, min(at_most_s, UNHEARD_POLL_S) if self._deaf else at_most_s)
         finally:
             self._waiting_for_any -= 1
 
@@ -267,11 +267,3 @@ class Arrivals:
                     self._heard.pop(message_id, None)
         stale = iter(await self._inboxes.acknowledge(self.receiver, [one for done in said for one in done]))
         return [[message_id for _ in done for message_id in next(stale)] for done in said]
-
-
-async def _wait(news: asyncio.Event, at_most_s: float) -> None:
-    try:
-        async with asyncio.timeout(at_most_s):
-            await news.wait()
-    except TimeoutError:
-        pass

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import msgspec
 
 from amas.engine.connection import Engine
+from amas.messages.bus import AgentCommunicationBus
 from amas.model.authority import Right
 from amas.model.fleet import FleetSpec, PoolSpec
 from amas.model.flow import RESERVED_PREFIX
 from amas.model.remote import REMOTE_POOL
 from amas.model.states import Layer
-from amas.orchestration.bus import AgentCommunicationBus
 from amas.sealing import Seal
 from amas.settings import MessageSettings
 

@@ -15,21 +15,21 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from amas.agents.insist import insist
 from amas.clock import child_id, new_id
 from amas.engine.coalesce import Coalescer
 from amas.engine.connection import Engine
 from amas.engine.inbox import ID_BYTES_MAX, DeadMessage, Delivery, Fate, Inboxes, Letter, Receipt, Refusal
+from amas.engine.insist import insist
 from amas.engine.payload import encode_value
 from amas.errors import InboxFull, MessageForbidden, MessageRefused, PayloadTooLarge, ReplyOverdue, SealKeyMissing
+from amas.messages.arrivals import Arrivals
+from amas.messages.directory import Directory
 from amas.model.fleet import FleetSpec
 from amas.model.latency import Latencies
 from amas.model.message import TO_TOPIC, Message, MessageType
 from amas.model.states import Priority
 from amas.model.task import Json
 from amas.observe.tracing import current
-from amas.orchestration.arrivals import Arrivals
-from amas.orchestration.directory import Directory
 from amas.policy.signatures import Keyring
 from amas.sealing import Seal, is_sealed, key_id_of
 from amas.settings import MessageSettings
