@@ -14,7 +14,7 @@ from amas.model.goal import Goal
 from amas.model.journal import WorkflowOpening
 from amas.model.limits import Usage
 from amas.model.task import Claimed, Completion, FailedAttempt, Failure, JournaledStep, TaskSpec
-from amas.records.costs import Span
+from amas.records.ended import Span
 from amas.records.store import Records
 from amas.records.views import Cost
 

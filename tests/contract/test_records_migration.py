@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 import amas.records
 from amas.model.states import TaskState
-from amas.records.costs import Span
 from amas.records.database import Database
+from amas.records.ended import Span
 from amas.records.migrate import migrate
 from amas.records.store import Records
 

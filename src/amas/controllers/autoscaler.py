@@ -26,7 +26,7 @@ from amas.model.numbers import pool_named
 from amas.model.scaling import AUTOSCALER, Observation, PoolScaling, ScalingSpec, ScalingStep
 from amas.observe import events
 from amas.observe.logging import process_log
-from amas.records.costs import Span
+from amas.records.ended import Span
 from amas.records.store import Records
 
 PAUSE_S = 2.0

@@ -37,6 +37,7 @@ from amas.controllers.recovering import Recovering, Warden
 from amas.controllers.rollouts import Rollouts
 from amas.controllers.router import Router
 from amas.controllers.runbooks import RunBooks
+from amas.controllers.summing import Summing
 from amas.controllers.timers import Timers
 from amas.engine.alerts import AlertStore
 from amas.engine.bell import Bell, Waker
@@ -132,6 +133,7 @@ def make_duties(  # noqa: PLR0913  put together once, by a process's entry
         Router(routes, fleet, desired),
         Rollouts(desired, routes, fleet),
         Recorder(Journal(engine), records, figures),
+        Summing(records),
         *_watching(Parts(engine, records, settings.retention_s, backups), figures, fleet=fleet, home=home),
     ]
 

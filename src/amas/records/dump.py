@@ -2,7 +2,8 @@
 
 Reading takes place in one transaction that sees one state (SQLite: a read transaction on the WAL; PostgreSQL: repeatable read),
 so nobody waits for it. Rows go in pieces that are cut by their ids: an old row stands in the same piece each time, and pieces
-that are the same need be stored once. Nothing of the dialect is in them: what was read from SQLite can be put into PostgreSQL.
+that are the same need be stored once. Sums aren't among them: a restored fleet adds up its rows anew. Nothing of the dialect is
+in them: what was read from SQLite can be put into PostgreSQL.
 """
 
 import zlib
@@ -18,6 +19,7 @@ from amas.errors import RecordsError, RestoreRefused
 from amas.records.database import Database
 from amas.records.lost import Place
 from amas.records.migrate import HEAD, migrate
+from amas.records.sums import NOTHING_SUMMED
 from amas.records.tables import (
     OPEN,
     attempts,
@@ -155,6 +157,7 @@ async def fill(url: str, pieces: AsyncIterator[bytes]) -> dict[str, int]:
                 piece = msgspec.msgpack.decode(content, type=_Rows)
                 sql = statements.insert(_known(piece), piece.columns, anew=False)
                 await connection.exec_driver_sql(sql, [tuple(row) for row in piece.rows])
+            await connection.exec_driver_sql(statements.reach_back, (NOTHING_SUMMED,))  # the recorder adds them up
             for table in TABLES:
                 counted[table.name] = (await connection.execute(sa.select(sa.func.count()).select_from(table))).scalar_one()
     finally:

@@ -54,6 +54,11 @@ class Known(msgspec.Struct, frozen=True, gc=False):
     ready_ms: int | None
     """Since when it could be claimed; for a delayed one, when it will be."""
     started_ms: int | None
+    finished_ms: int | None
+    agent_id: str | None
+    tenant: str | None
+    tried: bool
+    """Attempts at it have rows of their own."""
 
 
 class Followed(msgspec.Struct, gc=False):
@@ -423,8 +428,9 @@ class _Follower:
         if "agent_id" not in row:
             self.batch.kept_attempts.append(task.id)
             return
-        names = ("agent_id", "host_id", "state", "started_ms", "finished_ms", "failure")
-        kept = {"task_id": task.id, "attempt": 1} | {name: row[name] for name in names if row.get(name) is not None}
+        names = ("agent_id", "host_id", "state", "finished_ms", "failure")
+        kept = {"task_id": task.id, "attempt": 1, "started_ms": task.started_ms}  # recorded again, it isn't in the row
+        kept |= {name: row[name] for name in names if row.get(name) is not None}
         self.batch.attempts[task.id, 1] = kept
 
     def _note(self, note: ProgressNote) -> None:

@@ -15,8 +15,9 @@ from amas.model.goal import Goal
 from amas.model.states import TaskState, WorkflowState
 from amas.model.task import Failure, TaskSpec, TaskView
 from amas.records.analytics import analyse, mean_of_newest, work_of
-from amas.records.costs import CostsBy, Span, calls_of, costs_of_tasks, groups, total, usd_of
+from amas.records.costs import SUMMED_FROM, CostsBy, calls_of, costs_of_tasks, groups, total, usd_of
 from amas.records.database import Database
+from amas.records.ended import Span, worked_on
 from amas.records.lookup import of_tasks
 from amas.records.report import OPEN_MAX, open_ids, work_in
 from amas.records.tables import AMISS, OPEN, attempts, costs, entry_id, entry_number, events, goals, recorder, tasks, workflows
@@ -137,8 +138,7 @@ class History:
             if state is not None:
                 query = _in_state(query, state)
             if agent_id:
-                earlier = sa.select(attempts.c.task_id).where(attempts.c.agent_id == agent_id)
-                query = query.where(tasks.c.id.in_(sa.select(tasks.c.id).where(tasks.c.agent_id == agent_id).union(earlier)))
+                query = query.where(tasks.c.id.in_(worked_on(agent_id)))
             return _listed(connection, query)
 
         return await self._again(("tasks", workflow_id, state, agent_id, tenant, limit, cursor), asked, rows=limit)
@@ -237,6 +237,10 @@ class History:
             return total(connection, span), groups(connection, by, span, limit=_bounded(limit), after=after)
 
         return await self._again(("costs", by, span, limit, after), asked, rows=limit)
+
+    async def summed_from_ms(self) -> int:
+        """Return since when the sums hold all that there is: 0 from the beginning on, as soon as nothing older is left to add."""
+        return await self._database.look(lambda connection: int(connection.execute(SUMMED_FROM).scalar_one()))
 
     async def work_in(self, slots: Slots) -> Work:
         """Return what the tasks did that ended in a window, or are open, added up."""

@@ -14,11 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from amas.model.limits import MICRO, Usage
 from amas.records.fold import CallRow, UsageRow, storable
+from amas.records.sums import AT_A_TIME, Tally
 from amas.records.tables import attempts, costs, tasks
 from amas.records.views import Cost
-
-AT_A_TIME = 500
-"""Tasks in one look: SQLite takes some thousand parameters."""
 
 Row = dict[str, Any]
 Attempt = tuple[str, int]
@@ -26,8 +24,8 @@ Amount = tuple[int, int, int]
 """Tokens, calls, micro-dollars."""
 
 
-async def write_spending(connection: AsyncConnection, calls: list[CallRow], usages: list[UsageRow]) -> Cost:
-    """Write the rows and return their sum; the tasks and attempts that they are about have been written before."""
+async def write_spending(connection: AsyncConnection, calls: list[CallRow], usages: list[UsageRow], found: Tally) -> Cost:
+    """Write the rows, count them and return their sum; the tasks and attempts that they are about have been written before."""
     concerned = {call.task_id for call in calls} | {used.task_id for used in usages}
     accounts = await _accounts(connection, concerned)
     held = await _held(connection, concerned)
@@ -48,6 +46,8 @@ async def write_spending(connection: AsyncConnection, calls: list[CallRow], usag
             add(_besides(used, more))
     if new:
         await connection.execute(sa.insert(costs), new)
+    for row in new:
+        found.spend(row)
     return _sum(new)
 
 

@@ -23,10 +23,11 @@ from amas.records.history import POSITION, History
 from amas.records.lost import LostWork
 from amas.records.migrate import migrate
 from amas.records.reseal import Resealed, reseal
+from amas.records.sums import older
 from amas.records.tables import entry_id, entry_number, recorder
 from amas.records.taken import Taken, take_apart, to_look_up
 from amas.records.views import Applied
-from amas.records.writing import Statements, read_known, read_position, write
+from amas.records.writing import Statements, read_known, read_place, write, write_sums
 from amas.sealing import Seal
 
 CHANGES_MAX = 30_000
@@ -107,15 +108,30 @@ class Records(History):
 
     async def _try_part(self, part: list[Taken], *, trusting: bool) -> tuple[int, int, Batch]:
         async with self._database.writing() as connection:
-            position = await read_position(connection, self._statements)
-            new = [taken for taken in part if entry_number(taken.entry.id) > position]
+            place = await read_place(connection, self._statements)
+            new = [taken for taken in part if entry_number(taken.entry.id) > place.position]
             if not new:
-                return 0, position, Batch()
+                return 0, place.position, Batch()
             known = await read_known(connection, self._statements, to_look_up(new, trusting=trusting))
             batch = await asyncio.to_thread(fold, new, known)
-            position = entry_number(new[-1].entry.id)
-            await write(connection, self._statements, batch, position=position)
-        return len(new), position, batch
+            place = place._replace(position=entry_number(new[-1].entry.id))
+            await write(connection, self._statements, batch, known=known, place=place)
+        return len(new), place.position, batch
+
+    async def sum_older(self) -> int:
+        """Let the sums reach further back by some ten thousand rows; return since when they hold all, 0 for the beginning.
+
+        The way there is one transaction each, so it can be left anywhere. Where they reach back to the beginning, it is one look.
+        """
+        from_ms = await self.summed_from_ms()
+        if from_ms == 0:
+            return 0
+        async with self._database.writing() as connection:
+            place = await read_place(connection, self._statements)
+            found, from_ms = await older(connection, place.summed_from_ms)
+            await write_sums(connection, self._statements, found)
+            await connection.exec_driver_sql(self._statements.reach_back, (from_ms,))
+        return from_ms
 
     async def _claim(self, cell: str) -> None:
         """Make this the history of `cell`, or refuse: two journals in one database would each skip the other's entries."""

@@ -19,6 +19,7 @@ recorder = sa.Table(
     sa.Column("cell", sa.Text, nullable=False),
     sa.Column("position", sa.BigInteger, nullable=False),
     sa.Column("engine", sa.Text),  # the mark of the engine whose journal that is (see 70_recover.lua)
+    sa.Column("summed_from_ms", sa.BigInteger, nullable=False, server_default="0"),  # see `SUMS`
 )
 
 # What the engine held when it was lost, until it has been recovered: set when the recorder meets another engine.
@@ -113,6 +114,7 @@ attempts = sa.Table(
     sa.Index("attempts_agent", "agent_id", "task_id"),
     sqlite_with_rowid=False,
 )
+_partial("attempts_finished", attempts.c.finished_ms, where=attempts.c.finished_ms.is_not(None))
 
 # Of open tasks only; they go when the task ends.
 steps = sa.Table(
@@ -149,6 +151,33 @@ costs = sa.Table(
     sqlite_with_rowid=False,
 )
 _partial("costs_workflow", costs.c.workflow_id, where=costs.c.workflow_id.is_not(None))
+
+SPENT = ("usd_micro", "tokens", "input_tokens", "output_tokens", "cached_tokens", "calls", "duration_ms", "entries")
+"""Of the rows of `costs` that belong to a sum; `entries` is how many."""
+ENDED = ("agent_ms", "attempts", "succeeded", "failed")
+"""Of the attempts that ended: their milliseconds, how many, and how many of these succeeded or failed."""
+_name = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+"""Ordered by its bytes, as SQLite does."""
+
+
+def _sums(name: str, *keys: str) -> sa.Table:
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column("at_ms", sa.BigInteger, primary_key=True, autoincrement=False),  # first: what grows lies together
+        *(sa.Column(each, _name, primary_key=True, server_default="") for each in keys),
+        sa.Column("in_workflow", sa.SmallInteger, primary_key=True, autoincrement=False, server_default="0"),  # 1: it is in one
+        *(sa.Column(each, sa.BigInteger, nullable=False, server_default="0") for each in (*SPENT, *ENDED)),
+        sqlite_with_rowid=False,
+    )
+
+
+# What costs and ended attempts come to by hour or day (UTC, when it begins): written in the transaction that writes them.
+# They hold all that arose or ended at `recorder.summed_from_ms`, a whole hour, or later, and nothing from before.
+hour_sums = _sums("hour_sums", "pool", "tenant", "provider", "model")
+day_sums = _sums("day_sums", "pool", "tenant", "provider", "model")
+agent_sums = _sums("agent_sums", "agent_id", "tenant")  # by day
+SUMS = (hour_sums, day_sums, agent_sums)
 
 events = sa.Table(
     "events",

@@ -4,9 +4,10 @@ Rows that hold the same columns go to the driver together, as plain tuples throu
 other columns; SQLAlchemy's own handling of parameters would cost more than the database does. Called by `store.py` only.
 """
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy.engine import Dialect
@@ -14,8 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from amas.records.fold import AttemptEnd, Batch, EventRow, Followed, Known, WorkflowEnd, WorkflowRow, storable
 from amas.records.spending import write_spending
+from amas.records.sums import Tally, count_ended, tally
+from amas.records.tables import metadata
 
-KNOWN = "id, state, attempt, workflow_id, capability, layer, COALESCE(queued_ms, created_ms), started_ms"
+KNOWN = (
+    "id, state, attempt, workflow_id, capability, layer, COALESCE(queued_ms, created_ms), started_ms, finished_ms, "
+    "agent_id, tenant, attempt > 0 AND EXISTS (SELECT 1 FROM attempts WHERE attempts.task_id = tasks.id)"
+)
 """What `Known` holds, after the id."""
 
 ATTEMPT_COLUMNS = "agent_id, host_id, state, started_ms, finished_ms, failure"
@@ -30,17 +36,18 @@ class Statements:
 
     def __init__(self, dialect: Dialect) -> None:
         self.sqlite = dialect.name == "sqlite"
-        self.insert, self.change = cache(self._insert), cache(self._change)
+        self.insert, self.change, self.add = cache(self._insert), cache(self._change), cache(self._add)
         among = "IN (SELECT value FROM json_each(?))" if self.sqlite else "= ANY($1::text[])"
         self.known = f"SELECT {KNOWN} FROM tasks WHERE id {among}"  # noqa: S608  constants only
         lock = "" if self.sqlite else " FOR UPDATE"
-        self.position = f"SELECT position FROM recorder WHERE id = 1{lock}"  # noqa: S608
+        self.position = f"SELECT position, summed_from_ms FROM recorder WHERE id = 1{lock}"  # noqa: S608
         self.keep_attempts = (
             f"INSERT INTO attempts (task_id, attempt, {ATTEMPT_COLUMNS}) SELECT id, 1, {ATTEMPT_COLUMNS} "  # noqa: S608
             f"FROM tasks WHERE id = {self._at(1)} AND agent_id IS NOT NULL ON CONFLICT DO NOTHING"
         )
         self.forget_steps = f"DELETE FROM steps WHERE task_id = {self._at(1)}"  # noqa: S608
         self.move = f"UPDATE recorder SET position = {self._at(1)} WHERE id = 1"  # noqa: S608
+        self.reach_back = f"UPDATE recorder SET summed_from_ms = {self._at(1)} WHERE id = 1"  # noqa: S608
 
     def _at(self, number: int) -> str:
         return "?" if self.sqlite else f"${number}"
@@ -61,10 +68,28 @@ class Statements:
         one = " AND ".join(f"{name} = {self._at(next(numbers))}" for name in keys)
         return f"UPDATE {table} SET {values} WHERE {one}"  # noqa: S608  names of ours only
 
+    def _add(self, table: str, keys: tuple[str, ...], amounts: tuple[str, ...]) -> str:
+        """Return the addition of amounts to a row, which is made where it isn't there: first the keys' values, then theirs."""
+        columns = (*keys, *amounts)
+        places = ", ".join(map(self._at, range(1, len(columns) + 1)))
+        sums = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in amounts)
+        unique = ", ".join(column.name for column in metadata.tables[table].primary_key)
+        into = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608  names of ours only
+        return f"{into} ON CONFLICT ({unique}) DO UPDATE SET {sums}"
 
-async def read_position(connection: AsyncConnection, statements: Statements) -> int:
-    """Return the number of the last entry recorded, locked until the transaction ends."""
-    return int((await connection.exec_driver_sql(statements.position)).scalar_one())
+
+class Place(NamedTuple):
+    """Where the recorder is."""
+
+    position: int
+    """The number of the last entry recorded."""
+    summed_from_ms: int
+    """Since when the sums hold all that there is."""
+
+
+async def read_place(connection: AsyncConnection, statements: Statements) -> Place:
+    """Return where the recorder is, locked until the transaction ends."""
+    return Place(*(await connection.exec_driver_sql(statements.position)).one())
 
 
 async def read_known(connection: AsyncConnection, statements: Statements, task_ids: Iterable[str]) -> dict[str, Known]:
@@ -78,9 +103,26 @@ async def read_known(connection: AsyncConnection, statements: Statements, task_i
     return {task_id: Known(*held) for task_id, *held in rows}
 
 
-async def write(connection: AsyncConnection, statements: Statements, batch: Batch, *, position: int) -> None:
-    """Write a batch and the position that it reaches."""
+async def write_sums(connection: AsyncConnection, statements: Statements, found: Tally) -> None:
+    """Add to the sums."""
+    for each in await asyncio.to_thread(lambda: list(found.additions())):
+        if each.rows:
+            await connection.exec_driver_sql(statements.add(each.table, each.keys, each.amounts), each.rows)
 
+
+async def write(
+    connection: AsyncConnection, statements: Statements, batch: Batch, *, known: Mapping[str, Known], place: Place
+) -> None:
+    """Write a batch, what it adds to the sums, and the place that it reaches; `known` is what it was folded with."""
+    found, asked = await asyncio.to_thread(tally, batch, known, place.summed_from_ms)
+    await count_ended(connection, found, asked, times=-1)
+    await _write_rows(connection, statements, batch, found)
+    await count_ended(connection, found, asked, times=1)
+    await write_sums(connection, statements, found)
+    await connection.exec_driver_sql(statements.move, (place.position,))
+
+
+async def _write_rows(connection: AsyncConnection, statements: Statements, batch: Batch, found: Tally) -> None:
     async def run(sql: str, rows: Rows) -> None:
         if rows:
             await connection.exec_driver_sql(sql, list(rows))
@@ -102,12 +144,11 @@ async def write(connection: AsyncConnection, statements: Statements, batch: Batc
         await run(statements.insert("attempts", columns, anew=False), rows)
     await _write_steps(connection, statements, batch)
     if batch.calls or batch.usages:
-        batch.spent = await write_spending(connection, batch.calls, batch.usages)
+        batch.spent = await write_spending(connection, batch.calls, batch.usages, found)
     ended = statements.change("workflows", ("state", "finished_ms"), ("id",))
     await run(ended, [_workflow_end(end) for end in batch.workflow_ends])
     told = "entry workflow_id kind at_ms workflow_state host_id tasks"
     await run(insert("events", told), [_event(row) for row in batch.events])
-    await run(statements.move, [(position,)])
 
 
 async def _write_steps(connection: AsyncConnection, statements: Statements, batch: Batch) -> None:

@@ -6,7 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from amas.records.costs import CostsBy, Span
+from amas.records.costs import CostsBy
+from amas.records.ended import Span
 from amas.records.views import Cost, CostGroup
 from amas.server.contract import answers, encoded
 from amas.server.identity import Calling

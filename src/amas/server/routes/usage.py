@@ -6,7 +6,7 @@ from starlette.responses import Response
 from amas.core.savings import Saving, Savings, savings
 from amas.engine.scaling import ScalingState
 from amas.errors import RecordsError
-from amas.records.costs import Span
+from amas.records.ended import Span
 from amas.server.contract import answers, encoded
 from amas.server.plane import ControlPlane, Plane
 from amas.server.usage_shapes import FleetUsage, NetworkFigures
