@@ -93,8 +93,8 @@ def _statements(records: sqlite3.Connection) -> list[str]:
         for attempt, state in ((1, "failed"), (2, "succeeded")) if table == "attempts" else ((1, ""),):
             given = ", ".join(each.replace("{attempt}", str(attempt)).replace("{state}", state) for each in columns.values())
             found.append(_FROM.format(table, ", ".join(columns), given, where))
-    columns = [row[1] for row in records.execute("PRAGMA table_info(tasks)")]
-    found.append(_FROM.format("tasks", ", ".join(columns), ", ".join(map(_task, columns)), "true"))
+    names = [row[1] for row in records.execute("PRAGMA table_info(tasks)")]
+    found.append(_FROM.format("tasks", ", ".join(names), ", ".join(map(_task, names)), "true"))
     return found
 
 

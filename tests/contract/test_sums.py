@@ -225,7 +225,11 @@ async def sum_all_up(records: Records) -> None:
         await duty.run_once()
 
 
-@settings(max_examples=20, phases=(Phase.generate,), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(
     st.lists(steps, min_size=10, max_size=70),
     st.lists(st.integers(1, 12), min_size=1, max_size=5),
