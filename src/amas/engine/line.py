@@ -100,7 +100,7 @@ class _Talk(asyncio.Protocol):
             raise LineBroken
         answer: asyncio.Future[Any] = self._loop.create_future()
         self._asked.append((monotonic_s(), answer))
-        self._transport.write(pack_command(tuple(command)))
+        self._transport.write(pack_command(tuple(command)))  # type: ignore[arg-type]  # typed for one word
         return await answer
 
     def data_received(self, data: bytes) -> None:

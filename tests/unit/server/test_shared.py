@@ -289,11 +289,10 @@ async def test_other_paths_and_methods_pass(site: Site) -> None:
         assert site.app.asked == asked + 2
 
 
-async def test_old_answers_are_forgotten() -> None:
-    app = Counter()
-    site = Site(app, Shared(app, 0.0))
+async def test_old_answers_are_forgotten(site: Site, clock: Clock) -> None:
     for number in range(20):
         await site.body(caller(), f"limit={number}")
+        clock.at_s += 2 * LONG_S
     assert len(site.around._answers) == 1
 
 
