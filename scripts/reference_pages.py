@@ -24,7 +24,7 @@ from amas.server import routes
 from amas.server.access import rule_for
 from amas.server.contract import SHAPES
 from amas.server.problems import STATUS
-from amas.settings import Field, Settings
+from amas.variables import Field, Settings
 
 ROOT = Path(__file__).parents[1]
 SERVER = ROOT / "src" / "amas" / "server"
@@ -47,7 +47,7 @@ REFUSED = {
     "input_too_large": "A goal's files are too many or too large: put them into a folder on the fleet's machine and name that.",
     "input_unknown": "There is no such folder for a goal's files: ask for one first.",
     "inputs_elsewhere": "Agents run on other machines and couldn't read the files: name a folder that they share.",
-    "inputs_full": "4 GiB of goals' files are kept: remove folders that no goal needs.",
+    "inputs_full": "4 GiB of goals' files are kept, or 1 GiB or 1000 folders of a tenant's: remove folders that no goal needs.",
     "internal_error": "A fault of amas: the control plane's log says what.",
     "key_refused": "The key opens nothing: it is wrong, expired or revoked.",
     "media_type_unknown": "The body's `Content-Type` isn't one that this route takes; the answer names them.",
@@ -66,11 +66,12 @@ REFUSED = {
     "secret_refused": "A tenant's caller may not name variables of the control plane as a webhook's secret.",
     "session_token_needed": "Send the token that came when the session was registered.",
     "session_unknown": "There is no such session (any more): register anew.",
-    "steps_full": "The attempt has journaled as many steps as it may.",
+    "steps_full": "The task has as many steps as it may, in number or in bytes: make one of several.",
     "streams_full": "As many streams are open as there may be: close one.",
     "task_foreign": "The task is run by another session.",
     "tenant_refused": "The caller works for another tenant.",
     "token_needed": "Send an API key or the fleet's token as `Authorization: Bearer`.",
+    "waits_full": "The session waits for work as often as it may: one claim and one renewal at a time are enough.",
     "webhook_url_refused": "Webhooks may not lead to this address.",
 }
 """What the API refuses by itself, by code; the other codes are those of `amas.errors`."""

@@ -18,8 +18,10 @@ from amas.engine.queue import Slots, TaskQueue, make_submission
 from amas.engine.workflows import Workflows
 from amas.errors import RecordsError
 from amas.model.blob import to_blob
+from amas.model.cost import ModelCall
 from amas.model.goal import ROOT_CAPABILITY, Goal
 from amas.model.journal import JournalEntry, ProgressNote, WorkflowOpening
+from amas.model.limits import USD_MAX, Usage
 from amas.model.states import TaskState, WorkflowState
 from amas.model.task import Claimed, Completion, FailedAttempt, Failure, JournaledStep, RetryPolicy, Submission, TaskSpec
 from amas.records import database
@@ -480,6 +482,41 @@ async def test_what_runs_again_is_recorded_as_it_stands(fleet: Fleet, records: R
     assert (again.attempt, again.result) == (2, "new")
     assert (refused.state, refused.failure) == (TaskState.FAILED, Failure("refused", "Ada refused"))
     assert [attempt.state for attempt in await records.attempts(first)] == ["succeeded"] * 2
+
+
+async def test_no_text_holds_up_the_history(fleet: Fleet, records: Records) -> None:
+    """PostgreSQL's texts have no NUL: an entry that can't be written is tried again for ever, and all that follow it wait."""
+    nul, workflow = "a\0b", new_id()
+    opening = WorkflowOpening(workflow, to_blob(Goal(text=nul, tenant=nul)))
+    spec = TaskSpec(capability="work", key=nul, title=nul, tenant=nul, input=nul, workflow_id=workflow)
+    (task_id,) = await fleet.submit(spec, workflow=opening)
+    task = await fleet.claim()
+    call = ModelCall(nul, nul, 1, 1, 0, 5, 1)
+    await fleet.queue.journal_steps([JournaledStep(task_id, 1, nul, to_blob(nul), (call,))], now_ms=fleet.now)
+    await fleet.queue.note_progress([ProgressNote(task_id, 1, 0.5, nul)], now_ms=fleet.now)
+    await records.apply(await fleet.entries())
+    assert await records.position() == (await fleet.entries())[-1].id
+    failure = to_blob(Failure(nul, nul, nul))
+    await fleet.queue.fail("h1", [FailedAttempt(task_id, 1, failure, 0, True)], now_ms=fleet.now)
+    await records.apply(await fleet.entries())
+    view = await records.task(task_id)
+    assert view is not None and view.failure == Failure(nul, nul, nul)
+    assert (view.title, view.key, view.note, view.input) == (*["a\ufffdb"] * 3, nul)
+    goal = await records.workflow(workflow)
+    assert goal is not None and goal.id == workflow
+    assert task.id == task_id
+
+
+async def test_what_agents_say_that_they_used_can_always_be_added_up(fleet: Fleet, records: Records) -> None:
+    """SQLite refuses a sum that leaves 64 bits, and with it every page that shows what was spent."""
+    most = Usage().plus(usd=1e12, tokens=10**18, calls=10**18)
+    for _ in range(20):
+        await fleet.submit(TaskSpec(capability="work"))
+        task = await fleet.claim()
+        done = Completion(task.id, task.attempt, to_blob(None), most)
+        assert not await fleet.queue.complete("h1", [done], now_ms=fleet.now)
+    await records.apply(await fleet.entries())
+    assert (await records.cost()).usd == 20 * USD_MAX
 
 
 async def test_a_rotation_reads_the_steps_of_open_tasks_page_by_page(records: Records, monkeypatch: pytest.MonkeyPatch) -> None:

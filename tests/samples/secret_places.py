@@ -31,6 +31,8 @@ class Keeper(ThreadingHTTPServer):
         self.kubernetes = False
         self.answers: dict[str, Any] = {}
         """What is said in the place of the truth, by the path's beginning."""
+        self.sends_to: tuple[int, str] | None = None
+        """A status and an address by which whoever asks is sent elsewhere."""
 
     @property
     def url(self) -> str:
@@ -42,6 +44,10 @@ class _Handler(Whole):
 
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
+        if self.server.sends_to:
+            status, where = self.server.sends_to
+            self.say(status, headers={"Location": where})
+            return
         self._say(*(_kubernetes(self) if self.server.kubernetes else _vault(self)))
 
     def do_POST(self) -> None:

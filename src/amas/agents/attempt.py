@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from amas.agents.base import AsyncFunction, BaseAgent, BlockingFunction, FunctionAgent
 from amas.agents.context import Suspended, SyncContext
-from amas.agents.failures import Verdict, failed, verdict
+from amas.agents.failures import Verdict, encodable, failed, verdict, within_a_year
 from amas.agents.task_context import Services, TaskContext
 from amas.agents.threads import DaemonThreads
 from amas.clock import monotonic_s, now_ms
@@ -194,12 +194,12 @@ class Attempt:
         except asyncio.CancelledError:
             if self.stopped is None:
                 outcome = self._failed(failed("agent_cancelled", "the agent's own code cancelled its attempt"))
-        except SystemExit as error:
-            outcome = self._failed(failed("agent_exited", f"the agent's code asked the process to exit with {error.code!r}"))
         except Exception as error:  # noqa: BLE001  the agent's code may raise anything
             outcome = None if self.stopped else self._failed(verdict(error))
-        except BaseExceptionGroup as group:  # a suspension, where the agent spawned inside a task group of its own
-            outcome = None if self.context.suspended or self.stopped else self._failed(verdict(group))
+        except GeneratorExit:  # the loop is closed under it
+            raise
+        except BaseException as error:  # noqa: BLE001  a group with a suspension; or what would end the host, or be told to nobody
+            outcome = None if self.context.suspended or self.stopped else self._failed(verdict(error))
         self._report(outcome)
         if self.context.uses:
             await self.context.leave_all()
@@ -237,10 +237,10 @@ class Attempt:
             self.claimed.id,
             self.claimed.attempt,
             to_blob(found.failure),
-            max(round(delay_s * 1000), 0),
+            round(within_a_year(delay_s) * 1000),
             found.final,
             self.context.usage,
-            found.provider,
+            None if found.provider is None else encodable(found.provider),
             found.later,
             self._reception.crash_of(self.seat, self.claimed.id, code, lost_s=lost_s) if code in CRASHES else None,
         )

@@ -27,6 +27,9 @@ from amas.secrets import scrubbed
 DETAIL_CHARS_MAX = 4096
 """Of a traceback or a program's output; the end says what went wrong."""
 MESSAGE_CHARS_MAX = 2048
+CODE_CHARS_MAX = 200
+DELAY_MAX_S = 31_536_000.0
+"""A year, which is also the API's bound."""
 MEMORY_LIMIT = "memory_limit"
 """The code of an attempt that asked for more memory than there was."""
 
@@ -54,8 +57,23 @@ class AttemptFailed(Exception):
 
 
 def failed(code: str, message: str, *, final: bool = False, detail: str = "") -> Verdict:
-    """Return a verdict whose texts are within their bounds and say no secret."""
-    return Verdict(Failure(code, scrubbed(message)[:MESSAGE_CHARS_MAX], scrubbed(detail)[-DETAIL_CHARS_MAX:]), final)
+    """Return a verdict whose texts are within their bounds, can be encoded, and say no secret."""
+    said = Failure(
+        encodable(str(code))[:CODE_CHARS_MAX],
+        encodable(scrubbed(message))[:MESSAGE_CHARS_MAX],
+        encodable(scrubbed(detail))[-DETAIL_CHARS_MAX:],
+    )
+    return Verdict(said, final)
+
+
+def encodable(text: str) -> str:
+    """Return a text with lone surrogates spelt out: names of files that aren't UTF-8 have them, and no JSON takes them."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def within_a_year(delay_s: float) -> float:
+    """Return a delay that an agent asked for as it can be kept: an author's arithmetic may end in NaN, or never."""
+    return min(max(0.0, delay_s), DELAY_MAX_S)  # in this order NaN is 0
 
 
 def verdict(error: BaseException) -> Verdict:  # noqa: C901, PLR0911  one for each kind of error
@@ -64,28 +82,38 @@ def verdict(error: BaseException) -> Verdict:  # noqa: C901, PLR0911  one for ea
         case AttemptFailed():
             return error.verdict
         case RetryLater():
-            return Verdict(failed(error.code, str(error)).failure, delay_s=error.delay_s)
+            return Verdict(failed(error.code, _said(error)).failure, delay_s=error.delay_s)
         case RateLimited():
-            return Verdict(failed(error.code, str(error)).failure, delay_s=error.retry_after_s, provider=error.provider)
+            return Verdict(failed(error.code, _said(error)).failure, delay_s=error.retry_after_s, provider=error.provider)
         case DependencyDown() | SealKeyMissing():  # keys are being rotated: whoever has the key can do it
-            return Verdict(failed(error.code, str(error)).failure, delay_s=error.retry_after_s, later=True)
+            return Verdict(failed(error.code, _said(error)).failure, delay_s=error.retry_after_s, later=True)
         case GiveUp() | BudgetExhausted():
-            return failed(error.error_code if isinstance(error, GiveUp) else error.code, str(error), final=True)
+            return failed(error.error_code if isinstance(error, GiveUp) else error.code, _said(error), final=True)
         case ToolFailed():
-            return failed(error.code, str(error), final=error.final)
+            return failed(error.code, _said(error), final=error.final)
         case InboxFull():
-            return Verdict(failed(error.code, str(error)).failure, delay_s=error.retry_after_s)
+            return Verdict(failed(error.code, _said(error)).failure, delay_s=error.retry_after_s)
         case MessageForbidden():
-            return failed(error.code, str(error), final=True)
+            return failed(error.code, _said(error), final=True)
         # Its result, step or sub-tasks can't be carried, or what it was given is lost: it would be the same the next time.
         case SubmissionError() | ArtifactLost() | SealBroken():
-            return failed(error.code, str(error), final=True, detail=_trace(error))
+            return failed(error.code, _said(error), final=True, detail=_trace(error))
+        case SystemExit():
+            return failed("agent_exited", f"the agent's code asked the process to exit with {error.code!r}")
         case MemoryError():
             return failed(MEMORY_LIMIT, "the agent ran out of memory")
         case _:
             code = error.code if isinstance(error, AmasError) else "agent_error"
-            name, text = type(error).__name__, str(error)
+            name, text = type(error).__name__, _said(error)
             return failed(code, f"{name}: {text}" if text else name, detail=_trace(error))
+
+
+def _said(error: BaseException) -> str:
+    """Return an exception's text; its class may be the agent's own, and may fail at that."""
+    try:
+        return str(error)
+    except Exception as worse:  # noqa: BLE001  foreign code
+        return f"(its text can't be had: {type(worse).__name__})"
 
 
 def _trace(error: BaseException) -> str:

@@ -133,8 +133,10 @@ class HttpAgent(BaseAgent):
             _judge(answer)
         try:
             said = msgspec.json.decode(answer.body) if answer.body else None
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise GiveUp(f"{self.spec.url} answered something that isn't JSON: {error}", code="answer_unreadable") from error
+        except RecursionError:
+            raise GiveUp(f"{self.spec.url} answered JSON that is nested too deeply", code="answer_unreadable") from None
         whole: Any = said  # a list can be searched as well
         return value_of(self.spec.result, whole) if self.spec.result else whole
 
@@ -169,6 +171,8 @@ class HttpAgent(BaseAgent):
                 if answer.status not in {307, 308}:
                     return answer
                 parts = _within(parts, answer.headers.get("location", ""))
+        except UnicodeError as error:  # a host's name, or a redirect's address, that can't be written in a request
+            raise GiveUp(f"{parts.netloc!r} can't be asked: {error}", code="redirect_refused") from error
         except (OSError, http.client.HTTPException) as error:
             raise RetryLater(f"{parts.scheme}://{parts.netloc} doesn't answer: {error or type(error).__name__}") from error
         raise GiveUp(f"{url} redirects in circles", code="redirect_refused")
@@ -208,7 +212,10 @@ def http_spec(pool: PoolSpec) -> HttpSpec:
 
 def _within(parts: SplitResult, location: str) -> SplitResult:
     """Return where a redirect leads; GiveUp unless that is on the same server."""
-    target = urlsplit(urljoin(parts.geturl(), location))
+    try:
+        target = urlsplit(urljoin(parts.geturl(), location))
+    except ValueError as error:
+        raise GiveUp(f"{parts.netloc} redirects to {location[:200]!r}, which is no address", code="redirect_refused") from error
     if not location or (target.scheme, target.netloc) != (parts.scheme, parts.netloc):
         raise GiveUp(f"{parts.netloc} redirects to {target.netloc or 'nowhere'}, which isn't declared", code="redirect_refused")
     return target
@@ -234,10 +241,10 @@ def _judge(answer: Answer) -> None:
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Return what Retry-After says in seconds, an hour at most; None where it says nothing."""
     text = headers.get("retry-after", "").strip()
-    if text.isdigit():
+    if text.isascii() and text.isdigit():
         return min(float(text), RETRY_AFTER_MAX_S)
     try:
         at = email.utils.parsedate_to_datetime(text).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return min(max(at - time(), 0.0), RETRY_AFTER_MAX_S)

@@ -15,6 +15,7 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 import msgspec
 
 from amas.agents.context import Context, Suspended
+from amas.agents.failures import encodable
 from amas.agents.grounds import workspace_of
 from amas.agents.mail import Acknowledge, Carry, MailCall, Receive, Subscribe
 from amas.agents.progress import NOTE_CHARS_MAX, ProgressPost
@@ -55,6 +56,7 @@ from amas.secrets import scrubbed
 
 decode = msgspec.msgpack.Decoder().decode
 
+STEP_CHARS_MAX = 1000
 DEPENDENCY = re.compile(r"[^\s](?:[^\n\r\x00]{0,98}[^\s])?")
 USE_S = 3600.0
 """Seconds that the use of a dependency counts, in an attempt without a limit."""
@@ -282,8 +284,9 @@ class TaskContext(Context):
     def progress(self, fraction: float, note: str = "") -> None:
         """Hand a note to the host's post."""
         self.active_s = monotonic_s()
-        bounded = min(max(float(fraction), 0.0), 1.0)
-        self._services.progress.note(ProgressNote(self.id, self.attempt, bounded, scrubbed(note)[:NOTE_CHARS_MAX]))
+        bounded = min(max(0.0, float(fraction)), 1.0)  # in this order NaN is 0
+        said = encodable(scrubbed(note)[:NOTE_CHARS_MAX])  # one that can't be encoded would take the host's others with it
+        self._services.progress.note(ProgressNote(self.id, self.attempt, bounded, said))
 
     @_counted
     async def spend(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> None:
@@ -397,6 +400,8 @@ class TaskContext(Context):
     @_counted
     async def keep(self, name: str, result: Json, *, calls: Sequence[ModelCall] = ()) -> Json:
         """Journal a step; AttemptStale when the task is another attempt's."""
+        if not isinstance(name, str) or len(name) > STEP_CHARS_MAX or encodable(name) != name:
+            raise SubmissionError(f"a step's name is a text of up to {STEP_CHARS_MAX} characters, not {str(name)[:80]!r}")
         blob = await self._services.values.payload(result, f"the result of step {name!r}")
         step = JournaledStep(self.id, self.attempt, name, blob, tuple(calls))
         if await insist(lambda: self._services.steps.put(step), draw=self._services.draw):

@@ -58,6 +58,11 @@ class LargeValues:
         """
         self._store, self._bytes_max, self._seal = store, bytes_max, seal
 
+    @property
+    def bytes_max(self) -> int:
+        """The largest value that is taken."""
+        return self._bytes_max
+
     async def put(self, value: Json, what: str) -> Extension:
         """Store a value and return the reference that travels instead; PayloadTooLarge names `what` when it is too large."""
         return await asyncio.to_thread(self._put, value, what)

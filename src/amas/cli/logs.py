@@ -158,7 +158,7 @@ def _new_lines(follower: Follower) -> Iterator[dict[str, Any]]:
     for raw in follower.new_lines():
         try:
             line = json.loads(raw)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(line, dict):
             yield line

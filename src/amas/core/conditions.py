@@ -37,6 +37,8 @@ def value_of(expression: str, scope: Scope) -> Json:
         return compiled(expression).search(scope)
     except JMESPathError as error:  # such as a function that got a value of the wrong type
         raise ExpressionInvalid(f"{expression!r} can't be worked out here: {' '.join(str(error).split())}") from error
+    except RecursionError:  # an agent's result, for one, may be nested as deeply as it likes
+        raise ExpressionInvalid(f"{expression!r} can't be worked out here: what it looks at is nested too deeply") from None
 
 
 def holds(condition: str, scope: Scope) -> bool:

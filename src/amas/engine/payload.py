@@ -28,8 +28,10 @@ def encode_value(value: object, what: str) -> bytes:
     """Return `value` as msgpack; SubmissionError names `what` when it isn't a JSON value."""
     try:
         return _encode(value)
-    except (TypeError, msgspec.MsgspecError) as error:
+    except (TypeError, OverflowError, UnicodeEncodeError, msgspec.MsgspecError) as error:
         raise SubmissionError(f"{what} is not a JSON value: {error}") from error
+    except RecursionError:  # its traceback is a thousand times the same line
+        raise SubmissionError(f"{what} is nested too deeply, or holds itself") from None
 
 
 def encode_payload(value: object, what: str) -> Blob:

@@ -83,6 +83,8 @@ class Owner(NamedTuple):
     attempt: int
     host_id: str
     agent_id: str
+    running: bool = True
+    """Whether the task runs still."""
 
 
 def _about(machine: str) -> HostAbout:
@@ -221,8 +223,9 @@ class AgentRegistry:
 
     async def owner(self, task_id: str) -> Owner | None:
         """Return who claimed a task last; None when nobody did, or the engine doesn't know it."""
-        (claim,) = await self._engine.read([("HGET", self._engine.key("t", task_id), "c")])
-        return _owner(claim)
+        ((claim, state),) = await self._engine.read([("HMGET", self._engine.key("t", task_id), "c", "s")])
+        owner = _owner(claim)
+        return owner and owner._replace(running=state == b"running")
 
     # -- finding
 

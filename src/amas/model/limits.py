@@ -5,6 +5,7 @@ its kind and what it is about: `slots:customer-42`, `rate:openai`, `budget:workf
 (see `engine/functions/05_resources.lua`).
 """
 
+import math
 from collections.abc import Mapping
 
 import msgspec
@@ -44,21 +45,38 @@ class Amounts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
         return ""
 
 
+USD_MAX = 1e6
+"""Dollars that one attempt may say it used: more is a mistake or a lie, and sums of such would leave a database's integers."""
+USED_MAX = 1_000_000_000_000
+"""Tokens, or calls, that one attempt may say it used."""
+
+
 class Usage(msgspec.Struct, frozen=True, array_like=True):
-    """What an attempt used, as its agent said."""
+    """What an attempt used, as its agent said, but never more than `USD_MAX` and `USED_MAX`: agents may say anything."""
 
     usd_micro: int = 0
     tokens: int = 0
     calls: int = 0
 
     def plus(self, *, usd: float = 0.0, tokens: int = 0, calls: int = 0) -> "Usage":
-        """Return the sum, nothing of it below 0; money is in dollars."""
-        return Usage(max(0, self.usd_micro + round(usd * MICRO)), max(0, self.tokens + tokens), max(0, self.calls + calls))
+        """Return the sum, nothing of it below 0 or above its bound; money is in dollars. ValueError for what is no number."""
+        if math.isnan(usd):
+            raise ValueError("what an attempt used is a number of dollars, not NaN")
+        more_micro = round(min(max(usd, -USD_MAX), USD_MAX) * MICRO)
+        return Usage(
+            _within(self.usd_micro + more_micro, round(USD_MAX * MICRO)),
+            _within(self.tokens + int(tokens), USED_MAX),
+            _within(self.calls + int(calls), USED_MAX),
+        )
 
     @property
     def usd(self) -> float:
         """Dollars."""
         return self.usd_micro / MICRO
+
+
+def _within(amount: int, most: int) -> int:
+    return min(max(amount, 0), most)
 
 
 class Reserve(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):

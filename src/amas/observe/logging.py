@@ -6,6 +6,7 @@ and fields.
 
 A host writes one file, `<home>/logs/<host_id>.jsonl` (rotated, see `logfiles.py`), with `agent_id`, `task_id` and `workflow_id`
 on every line of an agent; `amas logs X` filters. No line has a secret that this process has read (`amas.secrets`).
+What a log was bound to stands: an agent's line has its own `agent_id` and task, and what it says of another `agent_id_` besides.
 structlog is loaded by `open_log` only: it takes longer to import than a child process to start.
 """
 
@@ -68,8 +69,12 @@ def open_log(path: Path | None, *, level: str = "INFO", **fields: Any) -> Log:
 
         def _say(self, name: str, severity: int, message: str, fields: dict[str, Any]) -> None:
             if severity >= threshold:
-                arguments, keywords = self._process_event(name, None, {"message": message, **fields})
+                said = {f"{field}_" if field in self._context else field: value for field, value in fields.items()}
+                arguments, keywords = self._process_event(name, None, {"message": message, **said})
                 self._logger.msg(*arguments, **keywords)
+
+        def bind(self, **fields: Any) -> Self:
+            return super().bind(**{field: value for field, value in fields.items() if field not in self._context})
 
         def debug(self, message: str, /, **fields: Any) -> None:
             self._say("debug", 10, message, fields)
@@ -136,12 +141,24 @@ class _StandardError:
 
 
 def _render(logger: Any, name: str, line: MutableMapping[str, Any]) -> bytes:
-    told = msgspec.json.encode(line, enc_hook=str)
+    try:
+        told = msgspec.json.encode(line, enc_hook=str)
+    except (TypeError, ValueError, RecursionError):  # a lone surrogate, a key that is no text, a value that holds itself
+        told = msgspec.json.encode({_spelt(name): _spelt(value) for name, value in list(line.items())[:FIELDS_MAX]})
     if len(told) > LINE_BYTES_MAX:
         ours = {name: line[name] for name in ("at", "level", "message", "event", "agent_id", "task_id") if name in line}
         fields = list({**ours, **line}.items())[:FIELDS_MAX]
         told = msgspec.json.encode({name[:NAME_CHARS_MAX]: _shortened(value) for name, value in fields})
     return scrubbed_line(told)
+
+
+def _spelt(value: Any) -> str:
+    """Return what stands in a line for what JSON can't say: agents log whatever they like, and their hosts log what they said."""
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except Exception as error:  # noqa: BLE001  foreign code, too
+        text = f"({type(error).__name__})"
+    return text[:FIELD_CHARS_MAX].encode("utf-8", "backslashreplace").decode()
 
 
 def _shortened(value: Any) -> Any:

@@ -25,8 +25,10 @@ from urllib.parse import urlsplit
 
 METADATA = frozenset(map(ip_address, ("100.100.100.200", "192.0.0.192", "fd00:ec2::254")))
 """Of clouds whose metadata service isn't link-local: Alibaba's, Oracle's, and Amazon's over IPv6."""
-NAT64 = ip_network("64:ff9b::/96")
-"""Addresses that stand for the IPv4 address at their end (RFC 6052)."""
+NAT64 = tuple(map(ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96")))
+"""Addresses that stand for the IPv4 address at their end (RFC 6052, RFC 8215, RFC 7915)."""
+UNICAST = ip_network("2000::/3")
+"""All that is given out of IPv6 as public addresses; Python's own list of what isn't knows less."""
 COMPATIBLE = ip_network("::/96")
 """The same, deprecated (RFC 4291, 2.5.5.1); but for `::` and `::1`, which are in it."""
 ANSWER_BYTES_MAX = 4096
@@ -56,8 +58,8 @@ def allowed(address: str) -> bool:
 def is_public(address: str) -> bool:
     """Return whether an address, and the one that it may stand for, is a public one."""
     found = _plain(address)
-    own = isinstance(found, IPv6Address) and found.is_site_local
-    return allowed(address) and found.is_global and not found.is_reserved and not own
+    given_out = found.version == 4 or found in UNICAST
+    return allowed(address) and found.is_global and not found.is_reserved and given_out
 
 
 def public(networks: Sequence[IPv4Network | IPv6Network]) -> Reach:
@@ -77,7 +79,7 @@ def _plain(address: str) -> IPv4Address | IPv6Address:
     found: IPv4Address | IPv6Address = ip_address(address.partition("%")[0])
     if not isinstance(found, IPv6Address):
         return found
-    if found in NAT64 or (found in COMPATIBLE and int(found) > 1):
+    if any(found in network for network in NAT64) or (found in COMPATIBLE and int(found) > 1):
         return IPv4Address(int(found) & 0xFFFF_FFFF)
     teredo = found.teredo[1] if found.teredo else None
     return found.ipv4_mapped or found.sixtofour or teredo or found

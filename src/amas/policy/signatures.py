@@ -82,7 +82,7 @@ class Keyring:
         signature, body = signed[:SIGNATURE_BYTES], signed[SIGNATURE_BYTES:]
         try:
             message = _message.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return Checked(None, "damaged")
         if not hmac.compare_digest(signature, hmac.digest(self._key(message.sender), body, "sha256")):
             return Checked(message, "forged")

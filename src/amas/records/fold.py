@@ -180,6 +180,11 @@ _ENDED_AS: dict[str, AttemptState] = {
 _LOSSES = frozenset({EntryKind.LOST, EntryKind.RECOVER})
 
 
+def storable(text: str) -> str:
+    """Return a text as any database takes it: PostgreSQL's have no NUL, and a row that is refused would hold up all history."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}") if "\0" in text else text
+
+
 def _has_extras(task: Submitted, spec: Brief) -> bool:
     named = spec.key or spec.title or spec.layer or spec.workflow_id or spec.parent_id or spec.needs
     return bool(named) or len(task.options) > 1 or task.priority != 1 or task.queue != spec.capability
@@ -189,17 +194,17 @@ def _add_extras(row: Row, task: Submitted, spec: Brief) -> None:
     """Add the columns that plain tasks leave empty."""
     for column in ("workflow_id", "parent_id", "layer", "key", "title"):
         if value := getattr(spec, column):
-            row[column] = value
+            row[column] = storable(value)
     if spec.needs:
         row["needs"] = bytearray(_encode(spec.needs))
     if task.priority != 1:
         row["priority"] = task.priority
     if task.queue != spec.capability:
-        row["queue"] = task.queue
+        row["queue"] = storable(task.queue)
     if len(task.options) > 1:  # neither nil nor an empty map
         row["options"] = options = bytearray(task.options)
         if _TENANT in options and (tenant := _tenancy(options).t):
-            row["tenant"] = tenant
+            row["tenant"] = storable(tenant)
 
 
 _TENANT = b"\xa1t"
@@ -426,7 +431,7 @@ class _Follower:
         task = self._task(note.task_id)
         if task is None or task.state != "running" or task.attempt != note.attempt:
             return  # a late word of an attempt that is over
-        task.row["progress"], task.row["note"] = note.fraction, note.note
+        task.row["progress"], task.row["note"] = note.fraction, storable(note.note)
         told = (task.id, "running", task.attempt, "", "", "", "", "", "", note.fraction, note.note)
         self._tell(task.workflow_id, told)
 
@@ -436,7 +441,7 @@ class _Follower:
         task = self._task(step.id)
         if task is None or task.state in _TERMINAL:
             return
-        self.batch.steps.append((step.id, step.name, unwrap(step.result)))
+        self.batch.steps.append((step.id, storable(step.name), unwrap(step.result)))
         planned = step.name == PLAN_STEP and task.capability == ROOT_CAPABILITY and task.attempt == step.attempt
         if planned and task.started_ms is not None:
             self.batch.decompositions_ms.append(self._entry.at_ms - task.started_ms)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from amas.model.limits import MICRO, Usage
-from amas.records.fold import CallRow, UsageRow
+from amas.records.fold import CallRow, UsageRow, storable
 from amas.records.tables import attempts, costs, tasks
 from amas.records.views import Cost
 
@@ -93,11 +93,11 @@ def _call(row: CallRow) -> Row:
     return {
         "task_id": row.task_id,
         "attempt": row.attempt,
-        "step": row.step,
+        "step": storable(row.step),
         "number": row.number,
         "at_ms": row.at_ms,
-        "provider": call.provider or None,
-        "model": call.model or None,
+        "provider": storable(call.provider) or None,
+        "model": storable(call.model) or None,
         "input_tokens": call.input_tokens,
         "output_tokens": call.output_tokens,
         "cached_tokens": call.cached_tokens,

@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from amas.records.fold import AttemptEnd, Batch, EventRow, Followed, Known, WorkflowEnd, WorkflowRow
+from amas.records.fold import AttemptEnd, Batch, EventRow, Followed, Known, WorkflowEnd, WorkflowRow, storable
 from amas.records.spending import write_spending
 
 KNOWN = "id, state, attempt, workflow_id, capability, layer, COALESCE(queued_ms, created_ms), started_ms"
@@ -151,7 +151,7 @@ def _workflow(row: WorkflowRow) -> tuple[Any, ...]:
 
 def _goal(row: WorkflowRow) -> tuple[Any, ...]:
     assert row.goal is not None
-    return row.id, row.goal.text, row.goal.priority, row.opening
+    return row.id, storable(row.goal.text), row.goal.priority, row.opening
 
 
 def _attempt_end(end: AttemptEnd) -> tuple[Any, ...]:

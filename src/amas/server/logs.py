@@ -58,7 +58,7 @@ def _tail(path: Path) -> tuple[list[bytes], bool]:
 def _entry(line: bytes, field: str, value: str) -> Iterator[dict[str, Any]]:
     try:
         entry = _decode(line)
-    except msgspec.MsgspecError:  # half a line of a process that died, or plain text
+    except (ValueError, RecursionError):  # half a line of a process that died, plain text, or nested too deeply
         return
     if entry.get(field) == value:
         yield entry

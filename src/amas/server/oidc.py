@@ -249,7 +249,7 @@ class People:
             raise ProviderFailed(f"the provider can't be asked: {type(error).__name__}") from error
         try:
             said = msgspec.json.decode(bytes(body), type=dict[str, Any])
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ProviderFailed(f"the provider answered {answer.status_code}, and nothing that could be read") from error
         if method == "POST" and answer.status_code == 400:  # RFC 6749, 5.2: such as a code that was used before
             raise SignInRefused(f"the provider doesn't take the code: {_shown(str(said.get('error', '')))}")
@@ -273,13 +273,13 @@ def _signed(token: str, said: Mapping[str, Any]) -> dict[str, Any] | None:
     try:
         usable = [key for key in said.get("keys", ()) if key.get("kty") in ("RSA", "EC", "OKP") and key.get("use") != "enc"]
         claims: dict[str, Any] = jwt.decode(token, KeySet.import_key_set({"keys": usable}), algorithms=ALGORITHMS).claims
-    except (JoseError, ValueError, TypeError, AttributeError):
+    except (JoseError, ValueError, TypeError, AttributeError, RecursionError):
         return None
     return claims
 
 
 def _same(one: str, other: str) -> bool:
-    return hmac.compare_digest(one.encode(), other.encode())
+    return hmac.compare_digest(one.encode(errors="backslashreplace"), other.encode())
 
 
 def safe_path(path: str) -> str:

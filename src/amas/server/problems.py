@@ -205,6 +205,12 @@ def install(app: FastAPI) -> None:
         del error  # its traceback is a thousand times the same line
         return problem_response(problem(400, "body_malformed", "the body is nested too deeply"))
 
+    async def too_wide(request: Request, error: Exception) -> Response:
+        if "serialize ints" not in str(error):
+            return await unforeseen(request, error)
+        what = "an integer in the body is too large: those from -2^63 to 2^64-1 are taken, write others as texts"
+        return problem_response(problem(422, "request_invalid", what))
+
     async def gone(_: Request, error: Exception) -> Response:
         del error
         return problem_response(problem(400, "body_malformed", "the body ended before its end"))  # nobody is there to read it
@@ -229,6 +235,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Refusal, ours)
     app.add_exception_handler(RequestValidationError, refused)
     app.add_exception_handler(RecursionError, bottomless)
+    app.add_exception_handler(OverflowError, too_wide)
     app.add_exception_handler(ClientDisconnect, gone)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, unforeseen)

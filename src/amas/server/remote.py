@@ -9,23 +9,35 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import NamedTuple
 
 import msgspec
 
+from amas.agents.progress import ProgressPost
 from amas.agents.traces import AttemptTrace, place_of
 from amas.artifacts.values import LargeValues
 from amas.core.conditions import holds
 from amas.core.retry import retry_delay_s
 from amas.engine.bell import Bell, came
 from amas.engine.connection import Engine
+from amas.engine.payload import encode_value
 from amas.engine.queue import Slots, TaskQueue
-from amas.engine.registry import AgentRegistry
-from amas.errors import AgentUnknown, ArtifactLost, AttemptStale, ExpressionInvalid, SessionLost, TaskCancelled, TaskUnknown
-from amas.model.artifact import is_reference
-from amas.model.blob import to_blob
+from amas.engine.registry import AgentRegistry, Owner
+from amas.errors import (
+    AgentUnknown,
+    AmasError,
+    ArtifactLost,
+    AttemptStale,
+    ExpressionInvalid,
+    SessionLost,
+    TaskCancelled,
+    TaskUnknown,
+)
+from amas.model.artifact import is_reference, to_reference
+from amas.model.blob import Blob, to_blob
 from amas.model.fleet import FleetSpec, PoolSpec
+from amas.model.journal import ProgressNote
 from amas.model.limits import Usage
 from amas.model.remote import REMOTE_POOL, RemoteAgent
 from amas.model.states import TaskState
@@ -41,6 +53,7 @@ from amas.model.task import (
     TaskSpec,
 )
 from amas.observe.tracing import process_tracing
+from amas.sealing import is_sealed
 from amas.server.intake import Capable
 from amas.server.problems import Fault, Refusal
 from amas.server.remote_shapes import NewBeat, NewClaim, NewFailure, NewUsage, RemoteTask, RemoteWork
@@ -54,7 +67,11 @@ UNHEARD_POLL_S = 0.1
 
 
 STEPS_MAX = 1000
-"""Of one task whose agent runs elsewhere."""
+"""Of one task whose agent runs elsewhere. What they hold together is bounded as one value is: whoever asks gets all of it."""
+WAITS_MAX = 100
+"""Claims and renewals of one session that wait at a time: an agent needs one of each."""
+OVERDUE_EVERY_S = 2.0
+"""How often those sessions are looked at that say something, but don't ask what to do or to stop."""
 NO_POOL = PoolSpec(name=REMOTE_POOL, agent="", capabilities=())
 """Has a pool's defaults, for tasks that remote agents alone can do."""
 
@@ -89,6 +106,10 @@ class RemoteDesk:
         self.settings, self.registry = settings, AgentRegistry(engine, retention_s=retention_s)
         self._queue, self._values, self._fleet = queue, values, fleet
         self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._waits = Counter[str]()
+        self._talked: set[str] = set()
+        """Sessions that have proved that they live since their attempts' times were looked at."""
+        self._progress: ProgressPost | None = None
         self._wanted = asyncio.Event()
         self._bell = Bell(engine, {"bell": self._rung}, connected=lambda: self._ring(list(self._waiting)))
 
@@ -97,9 +118,25 @@ class RemoteDesk:
         self._fleet = fleet
 
     async def run(self) -> None:
-        """Hear the bells for those who wait, from the first on, until cancelled."""
+        """Hear the bells for those who wait, and look after those who only talk, from the first on, until cancelled."""
         await self._wanted.wait()
-        await self._bell.run()
+        self._progress = ProgressPost(self._queue)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._bell.run(), name="bells of remote sessions")
+            group.create_task(self._progress.run(), name="progress of remote sessions")
+            group.create_task(self._keep_time(), name="times of remote sessions")
+
+    async def _keep_time(self) -> None:
+        while True:
+            await asyncio.sleep(OVERDUE_EVERY_S)
+            with suppress(AmasError):  # such as an engine that is away: the next look is as good
+                await self.look_at_times()
+
+    async def look_at_times(self) -> None:
+        """Fail what takes too long at sessions that have talked: each word renews a lease, and not each asks what to stop."""
+        talked, self._talked = self._talked, set()
+        for session_id in talked:
+            await self._fail_overdue(session_id, frozenset())
 
     # -- who is let in
 
@@ -138,6 +175,8 @@ class RemoteDesk:
         `late`: let it in all the same, since the fence judges what it says of its tasks.
         """
         await self.identify(session_id, token)
+        self._talked.add(session_id)
+        self._wanted.set()
         try:
             await self.registry.renew(session_id, lease_s=self.settings.lease_s)
         except SessionLost:
@@ -178,7 +217,8 @@ class RemoteDesk:
         room = Room(session_id, agents, frozenset(asked.running), asked.max_tasks)
         loop = asyncio.get_running_loop()
         until_s = loop.time() + min(asked.wait_s, self.settings.lease_s * 2 / 3)
-        with self._watching({name for agent in agents.values() for name in agent.capabilities}) as news:
+        watched = {name for agent in agents.values() for name in agent.capabilities}
+        with self._waits_for(session_id), self._watching(watched) as news:
             while True:
                 news.clear()
                 stop = await self._fail_overdue(session_id, room.running)
@@ -198,7 +238,8 @@ class RemoteDesk:
         running, loop = frozenset(said.running), asyncio.get_running_loop()
         until_s = loop.time() + min(said.wait_s, self.settings.lease_s * 2 / 3)
         agents = await self.agents(session_id) if said.wait_s else {}
-        with self._watching({name for agent in agents.values() for name in agent.capabilities}) as news:  # what is taken rings
+        watched = {name for agent in agents.values() for name in agent.capabilities}
+        with self._waits_for(session_id), self._watching(watched) as news:  # what is taken rings
             while True:
                 news.clear()
                 stop = await self._fail_overdue(session_id, running)
@@ -226,11 +267,12 @@ class RemoteDesk:
 
     async def _fail_overdue(self, session_id: str, running: frozenset[str]) -> list[str]:
         """Fail what takes too long; return what of `running` the session has no more."""
+        self._talked.discard(session_id)
         for task_id, attempt in await self.registry.overdue(session_id):
             why = NewFailure(attempt=attempt, code="timed_out", message="the attempt took longer than its task may")
             try:
                 await self.fail(session_id, task_id, why)
-            except (AttemptStale, TaskCancelled, TaskUnknown):  # it has just ended
+            except (AttemptStale, TaskCancelled, TaskUnknown, Refusal):  # it has just ended, or is another's
                 continue
         if not running:
             return []
@@ -250,11 +292,13 @@ class RemoteDesk:
         for each in claimed:
             try:
                 task = await self._task(each)
-            except (ArtifactLost, ExpressionInvalid) as error:  # it would be the same the next time
-                why = NewFailure(attempt=each.attempt, code=error.code, message=str(error), final=True)
-                await self.fail(session_id, each.id, why)
+                wanted = not each.spec.when or holds(each.spec.when, {"input": task.input, "needs": task.needs})
+            except (ArtifactLost, ExpressionInvalid, RecursionError) as error:  # it would be the same the next time
+                code = error.code if isinstance(error, AmasError) else "input_unusable"
+                said = str(error) if isinstance(error, AmasError) else "what it was given is nested too deeply"
+                await self.fail(session_id, each.id, NewFailure(attempt=each.attempt, code=code, message=said, final=True))
                 continue
-            if each.spec.when and not holds(each.spec.when, {"input": task.input, "needs": task.needs}):
+            if not wanted:
                 await self._queue.complete(session_id, [Completion(each.id, each.attempt, to_blob(None))])
                 continue
             told.append(task)
@@ -288,8 +332,9 @@ class RemoteDesk:
 
     async def complete(self, session_id: str, task_id: str, attempt: int, result: Json, usage: NewUsage | None) -> None:
         """Record a result; saying it twice is harmless."""
-        await self.own(session_id, task_id, attempt)
-        blob = await self._values.payload(result, "the result")
+        owner = await self.own(session_id, task_id, attempt)
+        # What is said again isn't stored again: it need not be the same, and would fill the artifact store under nobody's name.
+        blob = await self._values.payload(result, "the result") if owner.running else to_blob(None)
         done = Completion(task_id, attempt, blob, _usage(usage))
         async with self._told_of(session_id, task_id, done):
             _accept(await self._queue.complete(session_id, [done]), task_id, attempt)
@@ -320,16 +365,32 @@ class RemoteDesk:
     async def keep_step(self, session_id: str, task_id: str, attempt: int, name: str, result: Json) -> dict[str, Json]:
         """Journal a step and return all steps of the task; the first result of a name stands.
 
-        A Refusal at more than `STEPS_MAX`: they stay in the engine's memory until the task has ended.
+        A Refusal at more than `STEPS_MAX`, or at more bytes than one value may have: they stay until the task has ended.
         """
-        await self.own(session_id, task_id, attempt)
+        owner = await self.own(session_id, task_id, attempt)
         held = await self._queue.steps(task_id)
-        if name not in held and len(held) >= STEPS_MAX:
-            why = f"the task has {STEPS_MAX} steps, as many as it may: make one of several"
-            raise Refusal(Fault(detail=why), status=422, code="steps_full")
-        blob = await self._values.payload(result, f"the result of step {name!r}")
-        _accept(await self._queue.journal_steps([JournaledStep(task_id, attempt, name, blob)]), task_id, attempt)
+        if name not in held:
+            blob = await self._room_for(name, result, held) if owner.running else to_blob(None)  # the fence says what it is then
+            _accept(await self._queue.journal_steps([JournaledStep(task_id, attempt, name, blob)]), task_id, attempt)
         return await self.steps(task_id)
+
+    async def _room_for(self, name: str, result: Json, held: Mapping[str, bytes]) -> Blob:
+        """Return a step's result ready to be carried; a Refusal where its task has no room for it."""
+        what = f"the result of step {name!r}"
+        size = sum(map(_size_of, held.values())) + len(encode_value(result, what))
+        if len(held) >= STEPS_MAX or size > self._values.bytes_max:
+            most = f"{STEPS_MAX} steps of {self._values.bytes_max >> 20} MiB together"
+            why = f"the task has as many steps as it may, {most}: make one of several, or keep what is large elsewhere"
+            raise Refusal(Fault(detail=why), status=422, code="steps_full")
+        return await self._values.payload(result, what)
+
+    async def progress(self, session_id: str, note: ProgressNote) -> None:
+        """Tell watchers how far an attempt is; of words that follow one another closely they hear the last."""
+        await self.own(session_id, note.task_id, note.attempt)
+        if self._progress is None:
+            await self._queue.note_progress([note])
+        else:
+            self._progress.note(note)
 
     async def steps(self, task_id: str) -> dict[str, Json]:
         """Return the steps of a task that are done, with their results."""
@@ -344,8 +405,8 @@ class RemoteDesk:
             raise _stale(task_id, attempt)
         return agent
 
-    async def own(self, session_id: str, task_id: str, attempt: int | None = None) -> None:
-        """Raise unless a session was handed this attempt of a task (any attempt where none is named).
+    async def own(self, session_id: str, task_id: str, attempt: int | None = None) -> Owner:
+        """Return who was handed this attempt of a task (any attempt where none is named); raise unless that is the session.
 
         TaskUnknown, AttemptStale, or a Refusal where the task is another's and always was, as far as anybody can tell.
         """
@@ -357,6 +418,7 @@ class RemoteDesk:
             raise Refusal(Fault(detail=why), status=403, code="task_foreign")
         if attempt is not None and attempt != owner.attempt:
             raise _stale(task_id, attempt)
+        return owner
 
     # -- bells
 
@@ -367,6 +429,22 @@ class RemoteDesk:
         for queue in queues:
             for news in self._waiting.get(queue, ()):
                 news.set()
+
+    @contextmanager
+    def _waits_for(self, session_id: str) -> Iterator[None]:
+        """Count who waits for a session; Refusal where too many do."""
+        if self._waits[session_id] >= WAITS_MAX:
+            why = (
+                f"{session_id} waits {WAITS_MAX} times already: one claim and one renewal at a time are enough for all its agents"
+            )
+            raise Refusal(Fault(detail=why), status=429, code="waits_full")
+        self._waits[session_id] += 1
+        try:
+            yield
+        finally:
+            self._waits[session_id] -= 1
+            if not self._waits[session_id]:
+                del self._waits[session_id]
 
     @contextmanager
     def _watching(self, queues: Iterable[str]) -> Iterator[asyncio.Event]:
@@ -382,6 +460,12 @@ class RemoteDesk:
                 self._waiting[queue].discard(news)
                 if not self._waiting[queue]:
                     del self._waiting[queue]
+
+
+def _size_of(encoded: bytes) -> int:
+    """Return how many bytes a step's result has, wherever it lies."""
+    value = msgspec.msgpack.decode(encoded)
+    return to_reference(value).size if is_reference(value) and not is_sealed(value) else len(encoded)
 
 
 def _slots(room: Room, busy: Mapping[str, int]) -> list[Slots]:

@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from amas.model.limits import USD_MAX, USED_MAX
 from amas.model.message import MessageType
 from amas.model.remote import RegisteredAgent
 from amas.model.states import Layer
@@ -15,8 +16,8 @@ from amas.server.shapes import FailureShape, Given, Line, Name, Rank, Seconds
 
 AGENTS_MAX, TASKS_MAX = 1000, 100
 
-Amount = Annotated[float, Meta(ge=0, le=1e12)]
-Count = Annotated[int, Meta(ge=0, le=1_000_000_000_000)]
+Amount = Annotated[float, Meta(ge=0, le=USD_MAX)]
+Count = Annotated[int, Meta(ge=0, le=USED_MAX)]
 Text = Annotated[str, Meta(max_length=20_000)]
 Number = Annotated[int, Meta(ge=1)]
 Ids = Annotated[list[Name], Meta(max_length=10_000)]

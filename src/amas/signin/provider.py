@@ -180,7 +180,7 @@ class Provider:
             if status == 200:
                 return msgspec.json.decode(body, type=Tokens)
             error = msgspec.json.decode(body, type=dict[str, Any]).get("error")
-        except (msgspec.MsgspecError, UnicodeDecodeError) as why:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as why:
             raise ProviderFailed(f"the provider answered {status}, and nothing that could be read") from why
         if status >= 500 or not isinstance(error, str):
             raise ProviderFailed(f"the provider answered {status}")
@@ -191,7 +191,7 @@ class Provider:
         try:
             if status == 200:
                 return msgspec.json.decode(body, type=kind)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ProviderFailed(f"the provider's answer can't be taken: {_shown(str(error))}") from error
         raise ProviderFailed(f"the provider answered {status} to {method} {_shown(url)}")
 
@@ -259,7 +259,7 @@ def _nonce_of(id_token: str) -> str:
     claims = rest.partition(".")[0]
     try:
         said = msgspec.json.decode(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)), type=dict[str, Any])
-    except (ValueError, msgspec.MsgspecError):
+    except (ValueError, msgspec.MsgspecError, RecursionError):
         return ""
     return str(said.get("nonce", ""))
 

@@ -156,7 +156,7 @@ def _content(answer: Answer, text: str) -> Json:
     if "json" in answer.headers.get("content-type", "").lower():
         try:
             found: Json = msgspec.json.decode(text)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             return text
         return found
     return text

@@ -30,6 +30,10 @@ router = APIRouter(prefix="/api/inputs", tags=["goals"])
 
 ALL_BYTES_MAX = 4 << 30
 """Of all folders: what is here is a convenience for people, not a store."""
+OWN_BYTES_MAX = 1 << 30
+"""Of one tenant's folders: who fills them keeps nobody else from sending theirs."""
+FOLDERS_MAX = 1000
+"""Of one tenant: an empty one takes no bytes, but is gone through each time that another is made."""
 NAME_BYTES_MAX = 255
 PATH_CHARS_MAX = 1000
 _ODD = frozenset(map(chr, range(32))) | {"\\", "\x7f"}
@@ -59,10 +63,7 @@ async def post_input(plane: Plane, caller: Calling) -> Response:
     """Make a folder: put files into it, then name it as a goal's `input_dir`."""
     if why := await _elsewhere(plane):
         raise Refusal(Fault(detail=why), status=409, code="inputs_elsewhere")
-    made = await asyncio.to_thread(_make, plane.home / "inputs", _of(plane, caller.tenant))
-    if made is None:
-        mend = f"remove folders below {plane.home / 'inputs'} that no goal needs"
-        raise Refusal(Fault(detail=f"{ALL_BYTES_MAX >> 30} GiB of goals' files are kept: {mend}"), status=429, code="inputs_full")
+    made = await asyncio.to_thread(_make, plane.home / "inputs", _of(plane, caller.tenant), tenant=caller.tenant)
     return encoded(NewInput(id=made.name, folder=str(made)), 201)
 
 
@@ -71,7 +72,7 @@ async def post_input(plane: Plane, caller: Calling) -> Response:
     summary="Send a file of a goal",
     status_code=204,
     response_class=Response,
-    responses={204: {"description": "It is kept."}, **refusals(400, 404, 413, 422)},
+    responses={204: {"description": "It is kept."}, **refusals(400, 404, 413, 422, 429)},
     openapi_extra=takes_bytes("The file, as it is."),
 )
 async def put_file(input_id: InputId, file: File, request: Request, plane: Plane, caller: Calling) -> Response:
@@ -81,7 +82,7 @@ async def put_file(input_id: InputId, file: File, request: Request, plane: Plane
     body = await request.body()
     if len(body) > FILE_BYTES_MAX:
         raise _too_large(f"{file} is larger than {FILE_BYTES_MAX >> 20} MiB")
-    await asyncio.to_thread(_keep, folder, file, body)
+    await asyncio.to_thread(_keep, folder, file, body, tenant=caller.tenant)
     return Response(status_code=204)
 
 
@@ -98,13 +99,15 @@ def _of(plane: ControlPlane, tenant: str) -> Path:
     return plane.home.absolute() / "inputs" / (tenant_folder(tenant) if tenant else "no-tenant")
 
 
-def _make(inputs: Path, of_tenant: Path) -> Path | None:
-    """Return a new folder, once old ones are gone; None where too much is kept."""
+def _make(inputs: Path, of_tenant: Path, *, tenant: str) -> Path:
+    """Return a new folder, once old ones are gone; Refusal where too much is kept."""
     for folder in inputs.glob("*/*"):
         if folder.stat().st_mtime < time() - KEPT_DAYS * 86_400:
             shutil.rmtree(folder, ignore_errors=True)
     if sum(_measure(folder)[1] for folder in inputs.glob("*/*")) >= ALL_BYTES_MAX:
-        return None
+        raise _full(f"{ALL_BYTES_MAX >> 30} GiB of goals' files are kept", inputs)
+    if tenant and sum(1 for _ in of_tenant.glob("*")) >= FOLDERS_MAX:
+        raise _full(f"{FOLDERS_MAX} folders of this tenant's are kept", of_tenant)
     made = of_tenant / new_id()
     made.mkdir(parents=True, mode=0o700)
     return made
@@ -126,7 +129,7 @@ def _check_name(file: str) -> None:
         raise Refusal(Fault(detail=f"{why}; {file[:100]!r} is none", parameter="file"))
 
 
-def _keep(folder: Path, file: str, body: bytes) -> None:
+def _keep(folder: Path, file: str, body: bytes, *, tenant: str) -> None:
     if not folder.is_dir():
         raise Refusal(Fault(detail="there is no such folder for files: ask for one first"), status=404, code="input_unknown")
     path = folder / file
@@ -137,12 +140,19 @@ def _keep(folder: Path, file: str, body: bytes) -> None:
         raise _too_large(f"a goal's files are {FILES_MAX} at most")
     if size + len(body) > INPUT_BYTES_MAX:
         raise _too_large(f"a goal's files are {INPUT_BYTES_MAX >> 20} MiB together at most")
+    if tenant and _measure(folder.parent)[1] + len(body) > OWN_BYTES_MAX:
+        raise _full(f"{OWN_BYTES_MAX >> 30} GiB of this tenant's files are kept", folder.parent)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(body)
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
         raise Refusal(Fault(detail=f"{file!r} is a file and a folder at a time", parameter="file")) from None
     folder.touch()
+
+
+def _full(why: str, folder: Path) -> Refusal:
+    mend = f"remove folders below {folder} that no goal needs, or wait: each goes {KEPT_DAYS} days after its last file"
+    return Refusal(Fault(detail=f"{why}: {mend}"), status=429, code="inputs_full")
 
 
 def _too_large(why: str) -> Refusal:

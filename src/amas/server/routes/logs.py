@@ -122,5 +122,5 @@ def _at(entry: dict[str, Any]) -> str:
 def _entry(line: bytes) -> dict[str, Any]:
     try:
         return _decode(line)
-    except msgspec.MsgspecError:  # a line of a process that died
+    except (ValueError, RecursionError):  # a line of a process that died, or nested too deeply
         return {}

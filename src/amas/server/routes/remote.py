@@ -202,8 +202,7 @@ async def progress(request: Request, session_id: SessionId, task_id: TaskId, pla
     """Say how far an attempt is."""
     await _enter(request, plane, session_id)
     said = await intake.read_one(request, NewProgress)
-    await plane.remote.own(session_id, task_id, said.attempt)
-    await plane.queue.note_progress([ProgressNote(task_id, said.attempt, said.fraction, said.note)])
+    await plane.remote.progress(session_id, ProgressNote(task_id, said.attempt, said.fraction, said.note))
     return encoded(Taken(task_id=task_id, attempt=said.attempt))
 
 

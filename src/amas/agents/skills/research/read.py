@@ -19,6 +19,7 @@ import msgspec
 from amas.agents.base import agent
 from amas.agents.context import Context
 from amas.agents.skills.findings import Analysis, Finding, Scope, Tool, Unread, specialist
+from amas.agents.skills.research.apart import Apart
 from amas.agents.skills.research.passages import Passage, Table, one_line
 from amas.model.task import Json
 
@@ -43,6 +44,10 @@ NESTING_MAX = 200
 """Elements of HTML within one another: browsers give up at 512, and a cell is gone through once for each table around it."""
 ROWS_MAX = 2_000
 """Rows read of one table; a table that has more is cut, and that is said."""
+COLUMNS_MAX = 1_000
+"""The same of columns: each row is made as long as the first, and a file of commas would have millions of them."""
+CELLS_MAX = 2_000_000
+"""Of all tables of a document: a workbook may have thousands of sheets, each of which ends at its last column."""
 PASSAGE_CHARS_MAX = 1_500
 """A passage above it is cut at a sentence, so that a citation leads to a place that a person can find."""
 
@@ -155,7 +160,7 @@ def read_csv(blob: bytes) -> Iterator[Block]:
         separator = ","
     try:
         rows = csv.reader(io.StringIO(text), delimiter=separator)
-        yield Grid("row", [[one_line(cell) for cell in row] for row in islice(rows, ROWS_MAX + 2)])
+        yield Grid("row", [[one_line(cell) for cell in row[: COLUMNS_MAX + 1]] for row in islice(rows, ROWS_MAX + 2)])
     except csv.Error as error:
         raise Unreadable(f"it is no table: {error}") from error
 
@@ -196,7 +201,7 @@ def read_xlsx(blob: bytes) -> Iterator[Block]:
         rows = islice(sheet.iter_rows(values_only=True), ROWS_MAX + 2)
         yield Grid(
             f"sheet {sheet.title!r}, row",
-            [["" if cell is None else one_line(str(cell)) for cell in row] for row in rows],
+            [["" if cell is None else one_line(str(cell)) for cell in row[: COLUMNS_MAX + 1]] for row in rows],
             sheet.title,
         )
 
@@ -237,6 +242,8 @@ READERS: dict[str, Reader] = {
     **{".pdf": read_pdf, ".docx": read_docx, ".xlsx": read_xlsx, ".pptx": read_pptx, ".txt": read_text, ".rst": read_text},
 }
 """By suffix."""
+FOREIGN = frozenset({".html", ".htm", ".pdf", ".docx", ".xlsx", ".pptx"})
+"""Those whose parsers aren't ours: they are read by a process of their own."""
 
 
 def read_document(path: str, blob: bytes) -> tuple[list[Passage], list[Table], str]:
@@ -254,6 +261,8 @@ def read_document(path: str, blob: bytes) -> tuple[list[Passage], list[Table], s
             cut = f"only its first {BLOCKS_MAX} pieces were read"
     except Unreadable as error:
         return [], [], str(error)
+    except MemoryError:
+        raise
     except Exception as error:  # noqa: BLE001 - foreign parsers on foreign files raise whatever they like
         return [], [], f"its reader fails on it: {type(error).__name__}: {one_line(str(error))[:200]}"
     return passages, tables, cut or ("" if passages else "it holds no text")
@@ -265,15 +274,19 @@ def assess(scope: Scope) -> Analysis:
     tables: list[Table] = []
     failed = []
     root = scope.root.resolve()
-    for path in scope.paths:
-        full = root / path
-        if not full.resolve().is_relative_to(root) or not full.is_file():
-            failed.append(Unread(path, "no such file"))
-            continue
-        texts, grids, trouble = read_document(path, full.read_bytes())
-        passages += texts
-        tables += grids
-        failed += [Unread(path, trouble)] if trouble else []
+    with Apart() as apart:
+        for path in scope.paths:
+            full = root / path
+            if not full.resolve().is_relative_to(root) or not full.is_file():
+                failed.append(Unread(path, "no such file"))
+                continue
+            if full.suffix.lower() in FOREIGN:
+                texts, grids, trouble = apart.read(path, full)
+            else:
+                texts, grids, trouble = read_document(path, full.read_bytes())
+            passages += texts
+            tables += grids
+            failed += [Unread(path, trouble)] if trouble else []
     return Analysis(
         tool=Tool("amas research", "1", ""),
         covered=scope.paths,  # a file that can't be read is dealt with: it is named, with the reason
@@ -305,7 +318,7 @@ def _unread(each: Unread) -> Finding:
 def _assembled(path: str, blocks: list[Block]) -> tuple[list[Passage], list[Table], str]:
     passages: list[Passage] = []
     tables: list[Table] = []
-    cut = ""
+    cut, cells = "", 0
 
     def add(place: str, text: str, heading: str) -> str:
         name = f"{path}#{len(passages) + 1}"
@@ -322,9 +335,14 @@ def _assembled(path: str, blocks: list[Block]) -> tuple[list[Passage], list[Tabl
             for piece in _pieces(" ".join(cell for _, row in numbered for cell in row if cell)):
                 add(block.place.removesuffix("row").rstrip(", ") or "row 1", piece, block.title)
             continue
+        if any(len(row) > COLUMNS_MAX for _, row in numbered):
+            cut = f"only the first {COLUMNS_MAX} columns of a table were read"
         cut = f"only the first {ROWS_MAX} rows of a table were read" if len(numbered) > ROWS_MAX + 1 else cut
-        columns = numbered[0][1]
-        body = [(number, [*row, *[""] * (len(columns) - len(row))]) for number, row in numbered[1 : ROWS_MAX + 1]]
+        columns = numbered[0][1][:COLUMNS_MAX]
+        cells += len(columns) * (min(len(numbered), ROWS_MAX + 1) - 1)
+        if cells > CELLS_MAX:
+            return passages, tables, f"only its first {len(tables)} tables were read: they have {CELLS_MAX:,} cells at most"
+        body = [(number, [*row[:COLUMNS_MAX], *[""] * (len(columns) - len(row))]) for number, row in numbered[1 : ROWS_MAX + 1]]
         counted = block.place.endswith("row")
         ids = [
             add(f"{block.place} {number}" if counted else f"{block.place}, row {number}", _row_text(columns, row), block.title)
