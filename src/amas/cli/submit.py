@@ -7,7 +7,7 @@ from typing import NamedTuple
 from amas.cli.api import Api, Refused, home_at, quoted
 from amas.cli.exit import ExitCode
 from amas.cli.flows import value_of
-from amas.cli.output import print_json, remark
+from amas.cli.output import harmless, print_json, remark
 from amas.errors import FleetNotRunning
 
 WAIT_S = 20
@@ -34,7 +34,7 @@ def submit(wanted: Wanted, folder: Path | None, *, detach: bool, as_json: bool) 
     key, given["input"] = given.pop("key"), value_of(sys.stdin.read() if wanted.input == STDIN else wanted.input)
     made = api.post("/api/tasks", given, headers={"Idempotency-Key": key} if key else None)
     if detach:
-        print_json(made) if as_json else print(made["id"])
+        print_json(made) if as_json else print(harmless(made["id"]))
         return ExitCode.OK
     try:
         return _told(api, made["id"], as_json=as_json)
