@@ -22,8 +22,9 @@ from amas.server.hook_shapes import NewWebhook
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def block(page: str, language: str) -> str:
-    (found,) = re.findall(rf"```{language}\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+def block(page: str, language: str, having: str = "") -> str:
+    blocks = re.findall(rf"```{language}\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+    (found,) = (text for text in blocks if having in text)
     return str(found)
 
 
@@ -70,7 +71,7 @@ def test_every_action_and_every_run_book_that_ships_stand_on_the_page() -> None:
 
 def test_the_webhook_page_checks_a_signature_as_we_make_it() -> None:
     names: dict[str, object] = {}
-    exec(block("webhooks.md", "python"), names)
+    exec(block("webhooks.md", "python", having="def is_ours"), names)
     secret = secret_for("h1", "", fleet_secret="the-secret-of-the-fleet")
     headers = headers_of("e1", b"{}", secret, at_s=int(time.time()))
     assert names["is_ours"](headers, b"{}", secret)  # type: ignore[operator]

@@ -25,7 +25,8 @@ def analyse(connection: sa.Connection, since_ms: int) -> Analytics:
     rows: Sequence[Any] = connection.execute(counted).all()
     still_open = {TaskState(name): count for name, count in rows}
     found = _Found({}, {}, {}, {})
-    for capability, layer, pool, state, took_ms, count in connection.execute(_alike(since_ms)):
+    alike: Sequence[Any] = connection.execute(_alike(since_ms)).all()
+    for capability, layer, pool, state, took_ms, count in alike:
         for groups, name in zip(found, ("all", capability, layer, pool), strict=True):
             if name is not None:
                 groups.setdefault(name, {}).setdefault(state, Counter())[took_ms] += count

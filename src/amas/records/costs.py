@@ -242,8 +242,8 @@ def _ids(connection: sa.Connection, by: CostsBy, span: Span, cursor: str | None)
         pages.append((spent(sa.select(costs.c.task_id).distinct(), span, by_time=False), costs.c.task_id))  # of tasks unknown
     ids: set[str] = set()
     for page, key in pages:
-        wanted = page if cursor is None else page.where(key < cursor)
-        ids.update(connection.execute(wanted.order_by(key.desc()).limit(_IDS)).scalars())
+        rest = page if cursor is None else page.where(key < cursor)
+        ids.update(connection.execute(rest.order_by(key.desc()).limit(_IDS)).scalars())
     return sorted(ids, reverse=True)[:_IDS]
 
 

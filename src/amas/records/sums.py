@@ -112,8 +112,7 @@ def tally(batch: Batch, known: Mapping[str, Known], from_ms: int) -> tuple[Tally
         held = known.get(task_id)
         if held is None:
             if task.attempt == 1 and (at_ms := row["finished_ms"]):
-                whose = row["agent_id"], row.get("tenant"), task.workflow_id
-                found.end(whose, at_ms, at_ms - row["started_ms"], task.state)
+                found.end((row["agent_id"], row.get("tenant"), task.workflow_id), at_ms, at_ms - row["started_ms"], task.state)
         elif held.tried:
             continue  # its attempts' rows say it all, and none of them changes
         elif held.attempt == 1 and held.finished_ms is not None:

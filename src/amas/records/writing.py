@@ -89,7 +89,8 @@ class Place(NamedTuple):
 
 async def read_place(connection: AsyncConnection, statements: Statements) -> Place:
     """Return where the recorder is, locked until the transaction ends."""
-    return Place(*(await connection.exec_driver_sql(statements.position)).one())
+    found: Any = (await connection.exec_driver_sql(statements.position)).one()
+    return Place(*found)
 
 
 async def read_known(connection: AsyncConnection, statements: Statements, task_ids: Iterable[str]) -> dict[str, Known]:
