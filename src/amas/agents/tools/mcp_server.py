@@ -56,11 +56,10 @@ FirstSaid = Callable[[str, Mapping[str, str]], Awaitable[Mapping[str, str]]]
 """Returns the digests that stand for a server: those that the fleet's first host was told, or else these."""
 
 
-def _library() -> Any:
+def _load() -> None:
     """Import the package and what we make of it: a second's work, for a thread, since a host's loop would stand still."""
-    for name in ("mcp.types", "jsonschema.validators"):
+    for name in ("mcp.types", "jsonschema.validators", "amas.agents.tools.mcp_wire"):
         importlib.import_module(name)
-    return importlib.import_module("amas.agents.tools.mcp_wire")
 
 
 async def nobody_before(_: str, said: Mapping[str, str]) -> Mapping[str, str]:
@@ -204,7 +203,10 @@ class McpTools:
             raise
 
     async def _wire(self) -> "ServerProcess | ServerAddress":
-        wire, mcp = await asyncio.to_thread(_library), self._mcp
+        await asyncio.to_thread(_load)
+        from amas.agents.tools.mcp_wire import ServerAddress, ServerProcess
+
+        mcp = self._mcp
         try:
             resolved = await (
                 asyncio.to_thread(revealed_headers, mcp.headers) if mcp.url else asyncio.to_thread(revealed, mcp.env)
@@ -212,8 +214,8 @@ class McpTools:
         except SecretUnreadable as error:
             raise ToolFailed(f"the MCP server {self._name} lacks a secret: {error}", tool=self._name) from error
         if mcp.url:
-            return wire.ServerAddress(self._name, mcp.url, resolved, private=mcp.private)
-        return wire.ServerProcess(mcp.command, resolved)
+            return ServerAddress(self._name, mcp.url, resolved, private=mcp.private)
+        return ServerProcess(mcp.command, resolved)
 
     def _ended(self, *, after_s: float) -> None:
         self._ends = 1 if after_s > STEADY_S else self._ends + 1
