@@ -102,6 +102,8 @@ async def test_the_kill_switch_over_the_api(client: httpx.AsyncClient, hands: Ha
     ):
         answer = await client.post("/api/kill", json=body)
         assert (answer.status_code, problem_of(answer).code) == (status, code)
+    slip = await client.post("/api/kill", json={"agent": "worker-99", "why": "it deletes files"})
+    assert slip.status_code == 404 and "declares no agent 'worker-99': worker has" in slip.json()["detail"]
     await client.post("/api/kill", json={"fleet": True, "why": "all of it"})
     assert (await client.post("/api/kill", json={"lift": True})).json() == {"items": []}
     assert [claimed.id for claimed in await hands.claim()] == [task_id]
