@@ -123,7 +123,7 @@ def _check_times(task: SubTask) -> None:
     """Raise SubmissionError for a time that no number of the engine's holds: an agent's arithmetic may end in NaN, or never."""
     for name in ("delay_s", "deadline_s", "expires_s", "timeout_s", "choice_s"):
         if not abs(seconds := getattr(task, name)) <= SECONDS_MAX:  # NaN is neither more nor less
-            raise SubmissionError(f"task {task.key!r}: {name} is {seconds:g}, and can be {SECONDS_MAX} s at most, a hundred years")
+            raise SubmissionError(f"task {task.key!r}: {name} is {seconds:g}, and can be {SECONDS_MAX} at most: a hundred years")
 
 
 def _choice(task: SubTask) -> Choice | None:
