@@ -24,7 +24,7 @@ from amas.server import routes
 from amas.server.access import rule_for
 from amas.server.contract import SHAPES
 from amas.server.problems import STATUS
-from amas.settings import Field, Settings
+from amas.variables import Field, Settings
 
 ROOT = Path(__file__).parents[1]
 SERVER = ROOT / "src" / "amas" / "server"

@@ -145,5 +145,6 @@ async def records(engine: Engine, sqlite_url: str) -> AsyncIterator["Records"]:
     """An empty history that belongs to that cell."""
     from amas.records.store import Records
 
-    async with await Records.open(sqlite_url, cell=engine.prefix) as opened:
+    cell = engine.prefix.removeprefix("amas:{").removesuffix("}")
+    async with await Records.open(sqlite_url, cell=cell) as opened:
         yield opened

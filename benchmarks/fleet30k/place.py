@@ -87,6 +87,7 @@ def _extended(path: Path, folder: Path, pools: str, most: int) -> Path:
         "max_agents_per_pool": min(max(most, 2000), POOL_MAX),
         "max_total_agents": min(most + 30_000, FLEET_MAX),
         "max_tasks_per_agent": 64,
+        "max_agent_spawn_rate": 1_000_000,
     }
     written = folder / "fleet.yaml"
     written.write_text(f"{head}\nlimits: {json.dumps(limits)}\n{rest[rest.index('pools:') :].rstrip()}\n{pools}")

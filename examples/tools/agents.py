@@ -12,7 +12,7 @@ async def look(task: Context) -> dict:
     try:
         lines = await task.tool("sorted-lines", file="text.txt")
         told["lines"] = lines["stdout"].split("\n")[:-1]
-        await task.tool("forget", path="text.txt")
+        await task.tool("forget", path=str(task.workspace / "text.txt"))
     except ToolRefused as refused:
         told["refused"] = f"{refused.tool}: {refused}"
     return told

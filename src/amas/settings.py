@@ -2,129 +2,19 @@
 
 `HostSettings.read()` returns a group from the environment; `read_all()` checks every group. A value that is out of bounds, or at
 odds with its neighbour, is refused with one sentence naming the variable, its value and what it may be. An empty variable counts
-as not set. Built on msgspec rather than pydantic-settings, whose import alone takes as long as `amas --help` may.
+as not set. How one is read stands in `variables.py`.
 
 Called at the start of processes and commands, never at import, and never by the engine's or the agents' inner loops.
 """
 
-import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal
 
-import msgspec
-
-from amas.errors import SecretUnreadable, SettingInvalid
-from amas.secrets import is_reference, reveal
-
-
-class Variable(NamedTuple):
-    """Stands in a field's annotation: the environment's name for it, its unit, and its bounds."""
-
-    name: str
-    unit: str = ""
-    at_least: float | None = None
-    at_most: float | None = None
-    pattern: str = ""
-    """A regular expression for the whole text; `meaning` says it in words."""
-    secret: bool = False
-    """It may be a reference (`amas.secrets`), and its value is never shown."""
-    references: bool = False
-    """It is a reference, or several, which is all that is kept here."""
-    meaning: str = ""
-
-
-class Field(NamedTuple):
-    """One setting as documentation and `amas doctor` show it."""
-
-    name: str
-    kind: Any
-    default: Any
-    variable: Variable
-
-    @property
-    def wanted(self) -> str:
-        """What its value may be, in words."""
-        variable, unit = self.variable, f" ({self.variable.unit})" if self.variable.unit else ""
-        if get_origin(self.kind) is Literal:
-            return "one of " + ", ".join(get_args(self.kind))
-        if variable.at_least is None:
-            return variable.meaning or "text"
-        noun = "a whole number" if self.kind is int else "a number"
-        return f"{noun} from {variable.at_least:.15g} to {variable.at_most:.15g}{unit}"
-
-    def parse(self, text: str) -> Any:
-        """Return the environment's text as this setting's value; SettingInvalid when it can't be one."""
-        text = text.strip()
-        if self.variable.secret:
-            return secret_of(self.variable.name, text)
-        if get_origin(self.kind) is Literal:
-            text = text.upper()
-        if self.kind in (Path, Path | None):
-            return Path(text).expanduser().absolute()
-        try:
-            return msgspec.convert(text, self.kind, strict=False)
-        except msgspec.ValidationError:
-            raise self.refused(text) from None
-
-    def within(self, value: Any) -> bool:
-        """Return whether `value` keeps the bounds."""
-        low, high = self.variable.at_least, self.variable.at_most
-        if low is not None and high is not None:
-            return bool(low <= value <= high)
-        return not (self.variable.pattern and value) or re.fullmatch(self.variable.pattern, value) is not None
-
-    def refused(self, value: Any) -> SettingInvalid:
-        """Return the error that says what `value` is not."""
-        shown = (
-            "no such thing" if self.variable.secret or self.variable.references else repr(value)
-        )  # it may be the secret itself
-        return SettingInvalid(f"{self.variable.name} is {shown}, but must be {self.wanted}")
-
-
-def secret_of(variable: str, text: str) -> str:
-    """Return the secret that a variable's text is, or refers to (`amas.secrets`); SettingInvalid when that can't be read."""
-    if not is_reference(text):
-        return text
-    try:
-        return reveal(text)
-    except SecretUnreadable as error:
-        raise SettingInvalid(f"{variable} can't be had: {error}") from None
-
-
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """A group of settings; making one checks it, however it is made."""
-
-    def __post_init__(self) -> None:
-        for field in self.fields():
-            value = getattr(self, field.name)
-            if not field.within(value):
-                raise field.refused(value)
-        self.check()
-
-    def __repr__(self) -> str:
-        shown = (f"{each.name}={'...' if each.variable.secret else repr(getattr(self, each.name))}" for each in self.fields())
-        return f"{type(self).__name__}({', '.join(shown)})"
-
-    def check(self) -> None:
-        """Raise SettingInvalid when two settings of the group are at odds."""
-
-    @classmethod
-    def fields(cls) -> Iterator[Field]:
-        """Return the group's settings in their order."""
-        hints = get_type_hints(cls, include_extras=True)
-        for field in msgspec.structs.fields(cls):
-            kind, variable = get_args(hints[field.name])
-            yield Field(field.name, kind, field.default, variable)
-
-    @classmethod
-    def read(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """Return the group as the environment sets it; SettingInvalid when a value can't be taken."""
-        environ = os.environ if environ is None else environ
-        given = ((field, environ.get(field.variable.name, "")) for field in cls.fields())
-        return cls(**{field.name: field.parse(text) for field, text in given if text.strip()})
+from amas.errors import SettingInvalid
+from amas.variables import Settings, Variable
 
 
 class OrchestrationLimits(Settings, frozen=True, kw_only=True):
@@ -132,6 +22,14 @@ class OrchestrationLimits(Settings, frozen=True, kw_only=True):
 
     max_agents_per_pool: Annotated[int, Variable("ORCHESTRATION_MAX_AGENTS_PER_POOL", "agents", 1, 100_000)] = 5
     max_tasks_per_agent: Annotated[int, Variable("ORCHESTRATION_MAX_TASKS_PER_AGENT", "tasks at a time", 1, 10_000)] = 3
+    heartbeat_interval_s: Annotated[float, Variable("ORCHESTRATION_HEARTBEAT_INTERVAL", "seconds", 0.5, 86_400)] = 60.0
+    """How often an agent that has a health check of its own is asked whether it can work. A host proves by AMAS_BEAT_EVERY_S that
+    it lives."""
+    max_agent_spawn_rate: Annotated[float, Variable("ORCHESTRATION_MAX_AGENT_SPAWN_RATE", "agents a second", 0.1, 1_000_000)] = (
+        10.0
+    )
+    """How fast a fleet grows, at its start, too: what agents need when they come (models, connections) isn't asked for at once.
+    Who takes a lost agent's place doesn't count."""
     decomposition_timeout_s: Annotated[float, Variable("ORCHESTRATION_DECOMPOSITION_TIMEOUT", "seconds", 1, 3600)] = 120.0
     """What a planner gets for one goal."""
     max_subtasks: Annotated[int, Variable("ORCHESTRATION_MAX_SUBTASKS", "tasks in one plan", 1, 100_000)] = 50
@@ -277,6 +175,10 @@ class ServerSettings(Settings, frozen=True, kw_only=True):
     tls_key: Annotated[Path | None, Variable("AMAS_TLS_KEY", meaning="a path to a PEM file")] = None
     tls_ca: Annotated[Path | None, Variable("AMAS_TLS_CA", meaning="a path to a PEM file")] = None
     """Whoever connects must show a certificate of these authorities."""
+    metrics: Annotated[bool, Variable("ORCHESTRATION_ENABLE_METRICS", meaning="true or false")] = True
+    """Whether there is a page for Prometheus; without it nothing listens on AMAS_METRICS_PORT."""
+    cache: Annotated[bool, Variable("ORCHESTRATION_ENABLE_CACHE", meaning="true or false")] = True
+    """Whether reads that many ask for are worked out once for all of a fifth of a second; without it, for each who asks."""
 
     @property
     def loopback(self) -> bool:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "agents.md").read_text()
 PROGRAMS = (ROOT / "docs" / "programs.md").read_text()
 README = (ROOT / "README.md").read_text()
-LIMIT_S = 60
+LIMIT_S = 240
 
 
 def block(page: str, language: str, having: str) -> str:
@@ -70,8 +70,8 @@ def test_a_task_is_submitted_and_waited_for(opened: Path) -> None:
     assert json.loads(run(opened, "amas", "submit", "shop.stock", "tea")) == 3
     shown = json.loads(run(opened, "amas", "submit", "shop.stock", '"tea"', "--json"))
     assert (shown["state"], shown["result"]) == ("succeeded", 3)
-    (line,) = run(opened, "amas", "logs", "cashier-*").splitlines()
-    assert "paid" in line and "cents=650" in line
+    (line,) = (each for each in run(opened, "amas", "logs", "cashier-*").splitlines() if " paid " in each)
+    assert "cents=650" in line
     given = call(opened, "sh", "-c", "echo '{\"cents\": 10001}' | amas submit shop.pay -")
     assert (given.returncode, given.stdout) == (1, "")
     assert "nobody may spend that much; `amas tasks " in given.stderr

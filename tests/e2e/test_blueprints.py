@@ -42,7 +42,8 @@ def test_mas_starts_in_order_and_goes_on_where_a_start_was_told_to_stop(amas: Co
     assert rest.returncode == 0, rest
     whole = sizes()
     assert 3 <= whole.pop("task-executor") <= 20, "they follow their work"
-    assert whole == {"resource-manager": 2, "monitoring-agent": 3, "learning-agent": 2, "coordinator": 3}
+    assert 3 <= whole.pop("coordinator") <= 6, "they do, too"
+    assert whole == {"resource-manager": 2, "monitoring-agent": 3, "learning-agent": 2}
     hosts = {agent["agent_id"]: agent["host_id"] for agent in json.loads(amas("agents", "--json").stdout)["items"]}
     assert {hosts[f"learning-agent-{number}"] for number in (1, 2)} == {"host-2"}, "the one with the label gpu"
     folder = project(**{"a.py": FINE, "test_a.py": TESTS})

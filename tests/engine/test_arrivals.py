@@ -11,10 +11,10 @@ from tests.engine.test_messages import FLEET, NOW, SETTINGS, STATUS, letter
 from amas.engine.connection import Engine
 from amas.engine.inbox import Delivery, Inboxes
 from amas.errors import MessageRefused
+from amas.messages import arrivals
 from amas.messages.bus import AgentCommunicationBus
 from amas.model.latency import Latencies
 from amas.model.message import Message
-from amas.orchestration import arrivals
 from amas.policy.signatures import Keyring
 from amas.settings import MessageSettings
 

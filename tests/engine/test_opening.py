@@ -9,7 +9,7 @@ from amas.engine.desired import DesiredState, Wish
 from amas.engine.hosts import HostAbout, HostFigures, PoolCard
 from amas.engine.queue import Slots
 from amas.errors import StageIncomplete, StartFailed
-from amas.model.fleet import FleetSpec, PoolSpec
+from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec
 from amas.platforms.local.opening import CLOSED, Opening, last_stage
 from amas.platforms.local.request import Event
 
@@ -18,7 +18,10 @@ def pool(name: str, stage: int, replicas: int = 1) -> PoolSpec:
     return PoolSpec(name=name, agent="a:b", capabilities=(f"work.{name}",), stage=stage, replicas=replicas)
 
 
-FLEET = FleetSpec(name="staged", pools=(pool("last", 7), pool("first", 1, 2), pool("middle", 3), pool("also-first", 1)))
+AT_ONCE = FleetLimits(max_agent_spawn_rate=1_000_000.0)
+FLEET = FleetSpec(
+    name="staged", pools=(pool("last", 7), pool("first", 1, 2), pool("middle", 3), pool("also-first", 1)), limits=AT_ONCE
+)
 NAMES = ["stage 1: first, also-first", "stage 3: middle", "stage 7: last"]
 
 

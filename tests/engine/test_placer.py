@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
+from amas.controllers import placer
 from amas.controllers.declarer import Declarer
 from amas.controllers.figures import Figures
 from amas.controllers.placer import GATHER_S, Placer
@@ -21,12 +22,12 @@ from amas.model.fleet import FleetLimits, FleetSpec, PoolSpec
 LIMIT_S = 60.0
 
 
-def fleet(replicas: int = 6, *, hosts: int = 1) -> FleetSpec:
+def fleet(replicas: int = 6, *, hosts: int = 1, rate: float = 1000.0) -> FleetSpec:
     pools = (
         PoolSpec(name="coder", agent="a:b", capabilities=("development.code",), replicas=replicas),
         PoolSpec(name="chief", agent="a:c", capabilities=("executive.coordinate",)),
     )
-    return FleetSpec(name="two", pools=pools, hosts=hosts, limits=FleetLimits(max_queued=7))
+    return FleetSpec(name="two", pools=pools, hosts=hosts, limits=FleetLimits(max_queued=7, max_agent_spawn_rate=rate))
 
 
 class Cell:
@@ -127,6 +128,35 @@ async def test_a_dead_hosts_agents_sit_elsewhere_once_the_reaper_gave_it_up(cell
     lost = {host.id for host in [await cell.hosts.reap(now_ms=later)] if host}
     (left,) = {"h1", "h2"} - lost
     assert await cell.seated() == {left: 7}
+
+
+@pytest.mark.requirement("A2", "A11")
+async def test_a_fleet_grows_as_fast_as_it_allows_and_lost_agents_are_replaced_at_once(
+    cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 100.0
+    monkeypatch.setattr(placer, "monotonic_s", lambda: now_s)
+    await cell.want(Wish("fleet", fleet(24, rate=10.0)))
+    await cell.join("h1")
+    assert await cell.placer.run_once() == placer.STEP_S
+    assert await cell.now() == {"h1": 10}, "a second's worth"
+    assert await cell.placer.run_once() == placer.STEP_S
+    assert await cell.now() == {"h1": 10}, "no time has passed"
+    now_s += 0.5
+    assert await cell.seated() == {"h1": 15}
+    await cell.hosts.leave("h1")
+    assert await cell.seated() == {}
+    await cell.join("h2")
+    assert await cell.seated() == {"h2": 15}, "those that were lost come back at once"
+    now_s += 10
+    assert await cell.seated() == {"h2": 25}
+    assert await cell.placer.run_once() == placer.PAUSE_S
+    await cell.want(Wish("scale:coder", Scale(replicas=2, by="ann")))
+    assert await cell.seated() == {"h2": 3}
+    await cell.want(Wish("scale:coder", Scale(replicas=24, by="ann")))
+    assert await cell.seated() == {"h2": 3}, "it was allowed ten that second, and has had them"
+    now_s += 1
+    assert await cell.seated() == {"h2": 13}
 
 
 async def test_the_leader_is_rung_for_hosts_and_wishes(cell: Cell) -> None:

@@ -9,7 +9,7 @@ from benchmarks.fleet30k.place import Place, up
 FLEET = """\
 name: small
 hosts: 1
-limits: {max_agents_per_pool: 50, max_total_agents: 100}
+limits: {max_agents_per_pool: 50, max_total_agents: 100, max_agent_spawn_rate: 100}
 pools:
   - {name: one, agent: "amas.agents.stand_in:StandIn", capabilities: [work.one], replicas: 20}
   - {name: two, agent: "amas.agents.stand_in:StandIn", capabilities: [work.two], replicas: 20}

@@ -64,8 +64,8 @@ class HostileProvider:
         provider = self
 
         class Handler(Whole):
-            def _answer(self, said: dict[str, Any]) -> None:
-                self.say(200, msgspec.json.encode(said))
+            def _answer(self, said: dict[str, Any], status: int = 200) -> None:
+                self.say(status, msgspec.json.encode(said))
 
             def do_GET(self) -> None:
                 if self.path == "/jwks":

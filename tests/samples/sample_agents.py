@@ -212,6 +212,22 @@ class Choosy(BaseAgent):
         return "worked"
 
 
+class Counting(BaseAgent):
+    """Tells how many letters it has read, and nothing sensible when it has read a word in capitals."""
+
+    def __init__(self, agent_id: str, pool: PoolSpec) -> None:
+        super().__init__(agent_id, pool)
+        self.letters, self.shouted = 0, False
+
+    def report_metrics(self) -> dict[str, float]:
+        return {"letters": self.letters, "loud": float("nan")} | ({"shouted": "yes"} if self.shouted else {})  # type: ignore[dict-item]
+
+    async def process_task(self, task: Context) -> Json:
+        self.letters += len(task.input)
+        self.shouted = task.input.isupper()
+        return task.agent_id
+
+
 @agent("test.ledger")
 async def ledger(task: Context) -> Json:
     """Append a line for each step that is run, to a file beside the workspaces."""

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from amas import settings
 from amas.errors import SettingInvalid
 from amas.settings import (
     GROUPS,
@@ -15,10 +16,13 @@ from amas.settings import (
     ServerSettings,
     read_all,
 )
+from amas.variables import Settings
 
 A11 = {
     "ORCHESTRATION_MAX_AGENTS_PER_POOL": 5,
     "ORCHESTRATION_MAX_TASKS_PER_AGENT": 3,
+    "ORCHESTRATION_HEARTBEAT_INTERVAL": 60.0,
+    "ORCHESTRATION_MAX_AGENT_SPAWN_RATE": 10.0,
     "ORCHESTRATION_DECOMPOSITION_TIMEOUT": 120.0,
     "ORCHESTRATION_MAX_SUBTASKS": 50,
     "ORCHESTRATION_WORKFLOW_TIMEOUT": 24.0,
@@ -33,6 +37,26 @@ A11 = {
 @pytest.mark.requirement("A11")
 def test_a11_has_its_names_and_defaults() -> None:
     assert {field.variable.name: field.default for field in OrchestrationLimits.fields()} == A11
+
+
+@pytest.mark.requirement("A11")
+def test_the_rest_of_a11_stands_with_what_it_is_of() -> None:
+    fields = {field.variable.name: field.default for group in GROUPS for field in group.fields()}
+    assert {name: default for name, default in fields.items() if name.startswith("ORCHESTRATION_")} == A11 | {
+        "ORCHESTRATION_MESSAGE_TIMEOUT": 300.0,
+        "ORCHESTRATION_MESSAGE_RETRIES": 3,
+        "ORCHESTRATION_MESSAGE_BACKLOG_WARNING": 1000,
+        "ORCHESTRATION_MESSAGE_BACKLOG_CRITICAL": 5000,
+        "ORCHESTRATION_ENABLE_CACHE": True,
+        "ORCHESTRATION_ENABLE_METRICS": True,
+        "ORCHESTRATION_ENABLE_TRACING": False,
+        "ORCHESTRATION_ENABLE_CIRCUIT_BREAKER": True,
+    }
+
+
+def test_no_group_is_left_out_of_the_check() -> None:
+    made = {each for each in vars(settings).values() if isinstance(each, type) and Settings in each.__bases__}
+    assert made == set(GROUPS)
 
 
 @pytest.mark.requirement("A11")

@@ -67,11 +67,19 @@ class BaseAgent(ABC):
         return type(self).on_message is not BaseAgent.on_message
 
     async def health_check(self) -> bool:
-        """Return whether this agent can work; the host asks before the first task and after a failure."""
+        """Return whether this agent can work, within five seconds.
+
+        The host asks before the first task, after a failure, and every ORCHESTRATION_HEARTBEAT_INTERVAL. Not for
+        `isolation: process`.
+        """
         return True
 
     def report_metrics(self) -> dict[str, float]:
-        """Return this agent's own figures, by name."""
+        """Return this agent's own figures, by name: twenty at most.
+
+        One that an agent defines is asked every two seconds, in its host's loop; the sums over its pool are `metrics` of
+        `GET /api/pools` and `amas_agents_told` on the metrics page. Not for `isolation: process`.
+        """
         return {
             "tasks_succeeded": self.tasks_succeeded,
             "tasks_failed": self.tasks_failed,

@@ -1,8 +1,7 @@
-"""The process of one isolated attempt: `python -m amas.agents.child <socket> <host's pid> <memory MiB> <CPU s>`.
+"""The process of one isolated attempt, forked from its host's warmed parent (`warm.py`), which has imported this.
 
-Started by `isolation.py` and by nothing else. It imports as little as it can: no engine, no host, no log library. Limits
-are set here, before the agent's module is imported, rather than between fork and exec, where a host with threads may hang. It
-dies with its host, by the kernel's hand.
+It imports as little as it can: no engine, no host, no log library. Limits are set here, before the agent's module is imported. It
+dies with its parent, and that with the host, by the kernel's hand.
 """
 
 import asyncio
@@ -270,11 +269,11 @@ def limit(*, memory_mb: int, cpu_s: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def die_with(host_pid: int) -> None:
-    """Have the kernel kill this process when its host ends."""
+def die_with(parent_pid: int) -> None:
+    """Have the kernel kill this process when its parent ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != host_pid:  # it ended before the kernel knew
+    if os.getppid() != parent_pid:  # it ended before the kernel knew
         os._exit(1)
 
 
@@ -333,10 +332,10 @@ async def main(handle: int) -> None:
     listening.cancel()
 
 
-if __name__ == "__main__":
-    socket_number, host_pid, memory_mb, cpu_s = map(int, sys.argv[1:])
-    die_with(host_pid)
+def carry_out(handle: int, parent_pid: int, *, memory_mb: int, cpu_s: int) -> NoReturn:
+    """Be the process of the attempt that comes over the socket `handle`, and end."""
+    die_with(parent_pid)
     limit(memory_mb=memory_mb, cpu_s=cpu_s)
-    asyncio.run(main(socket_number))
+    asyncio.run(main(handle))
     sys.stdout.flush()
     os._exit(0)  # threads that the agent's code left behind don't keep the attempt's process

@@ -80,7 +80,7 @@ class Healer:
         spec_of: Callable[[str], PoolSpec | None],
     ) -> None:
         """`seats`: those that are made already. `spec_of`: the pool of any agent of the host, None for who isn't there."""
-        self._host_id, self._seats, self._means, self._spec_of = host_id, seats, means, spec_of
+        self._host_id, self.seats, self._means, self._spec_of = host_id, seats, means, spec_of
         self._slots, self._log, self._draw, self._healed = slots, means.log, means.draw, means.healed
         self._reasons: dict[str, set[str]] = defaultdict(set)
         self._hold, self._ban = self.hold("healing"), self.hold("quarantine")
@@ -158,7 +158,7 @@ class Healer:
                 await self._quarantine(seat, found.why)
                 break
             await asyncio.sleep(found.delay_s)
-        if self._seats.get(agent_id) is not seat:
+        if self.seats.get(agent_id) is not seat:
             return  # it has left meanwhile
         self.renew(seat)
         self.healing.discard(agent_id)
@@ -264,14 +264,14 @@ class Healer:
                 "an agent is quarantined", event=events.AGENT_QUARANTINED, agent_id=agent_id, why=held.why, by=held.by
             )
         self.quarantined[agent_id] = held
-        if seat := self._seats.get(agent_id):
+        if seat := self.seats.get(agent_id):
             seat.agent.status = AgentStatus.ERROR
 
     def _release(self, agent_id: str, why: str) -> None:
         del self.quarantined[agent_id]
         self._past.pop(agent_id, None)
         self._ban.restore(agent_id)
-        if seat := self._seats.get(agent_id):
+        if seat := self.seats.get(agent_id):
             self.renew(seat)
             _settle(seat)
         self._healed.set()

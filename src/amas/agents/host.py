@@ -28,6 +28,7 @@ from amas.agents.health import HealthWatch
 from amas.agents.lease import LeaseKeeper, Stall, Watched, process_figures
 from amas.agents.mail import Surroundings, no_mail
 from amas.agents.mailroom import Mailroom
+from amas.agents.nursery import Nursery
 from amas.agents.progress import ProgressPost
 from amas.agents.pump import Pump
 from amas.agents.slots import FreeSlots, PoolSlots
@@ -140,7 +141,7 @@ class Host:
         self._idle.set()
         self._unreported = 0
         self._slots = FreeSlots(batch_max=settings.claim_batch, threads=settings.threads, left=self._left)
-        self._threads = DaemonThreads(settings.threads, name="agent")
+        self._threads, self._nursery = DaemonThreads(settings.threads, name="agent"), Nursery()
         self.seats: dict[str, Seat] = {}
         """Every agent that was made so far, by its id: most are when they get their first task."""
         self._succeeded: Counter[str] = Counter()
@@ -178,6 +179,7 @@ class Host:
                 self._pump.stop_all(Stop.DRAINED)
                 await self._keeper.stop()
                 await self._toolbox.close()
+                await self._nursery.close()
                 self._threads.shutdown()
                 self._services.threads.shutdown()
             await self._leave()
@@ -355,7 +357,7 @@ class Host:
         self._slots.drop_pool(squad.slots)
 
     def _new_squad(self, pool: PoolSpec) -> Squad:
-        squad = Squad(pool, self._slots)
+        squad = Squad(pool, self._slots, self._nursery)
         self._squad_of[squad.slots] = squad
         return squad
 
@@ -532,6 +534,7 @@ class Host:
             tuple(sorted(self._healer.healing.copy())),
             {name: squad.memory.most_mb() for name, squad in self._squads.copy().items() if squad.memory},
             longest(list(self._pump.running.values()), self._keeper.loop_thread),
+            self._health.figures.told,
         )
 
     def _lose_lease(self, registration: int) -> None:

@@ -1,11 +1,11 @@
 """`isolation: process`: each attempt in a child process of its own session, with limits, that can be killed at any point.
 
-The child is `python -m amas.agents.child`. It reaches its host over a socket pair only (`frames.py`), and has no connection to
-the engine. However an attempt ends, the whole process group is killed: what the agent's code started ends with it.
+The child (`child.py`) is forked from this host's warmed parent (`nursery.py`). It reaches its host over a socket pair only
+(`frames.py`), and has no connection to the engine. However an attempt ends, the whole process group is killed: what the agent's
+code started ends with it.
 """
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
@@ -20,6 +20,7 @@ from amas.agents.base import BaseAgent
 from amas.agents.child_memory import ChildMemory
 from amas.agents.context import Context
 from amas.agents.failures import DETAIL_CHARS_MAX, MEMORY_LIMIT, AttemptFailed, Verdict, failed
+from amas.agents.nursery import Nursery, end_group
 from amas.errors import (
     BudgetExhausted,
     InboxFull,
@@ -33,7 +34,7 @@ from amas.errors import (
 )
 from amas.model.fleet import PoolSpec
 from amas.model.task import Json
-from amas.secrets import HOSTS_OWN, reveal, secrets_in
+from amas.secrets import reveal, secrets_in
 
 OUTPUT_S = 1.0
 """Seconds to wait for the end of a dead child's output, which a process that left its group may hold open."""
@@ -46,12 +47,12 @@ _READ_BYTES = 1 << 16
 class ProcessAgent(BaseAgent):
     """Stands in the host for an agent whose code runs in children only; its module isn't imported here."""
 
-    __slots__ = ("memory", "pool")
+    __slots__ = ("memory", "nursery", "pool")
 
-    def __init__(self, agent_id: str, pool: PoolSpec, memory: ChildMemory | None = None) -> None:
+    def __init__(self, agent_id: str, pool: PoolSpec, nursery: Nursery, memory: ChildMemory | None = None) -> None:
         """`memory`: where it is noted what its children take; None where nobody wants to know."""
         super().__init__(agent_id, pool)
-        self.pool, self.memory = pool, memory
+        self.pool, self.nursery, self.memory = pool, nursery, memory
 
     async def process_task(self, task: Context) -> Json:
         """Start a child for this attempt and return its result."""
@@ -70,13 +71,17 @@ class _Child:
     async def run(self) -> Json:
         """Return the child's result, or raise what the attempt ends with; the child is gone in either case."""
         ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                process = await self._spawn(theirs)
-            except BaseException:
-                ours.close()
-                raise
-        output = asyncio.create_task(self._keep_output(process), name=f"output of {self._agent.agent_id}")
+        printed, output_end = os.pipe()
+        try:
+            with theirs:
+                process = await self._agent.nursery.fork(theirs, output_end, self._agent.pool.limits)
+        except BaseException:
+            ours.close()
+            os.close(printed)
+            raise
+        finally:
+            os.close(output_end)
+        output = asyncio.create_task(self._keep_output(printed), name=f"output of {self._agent.agent_id}")
         reader, self._writer = await asyncio.open_unix_connection(sock=ours)
         if self._agent.memory:
             self._agent.memory.began(process.pid)
@@ -89,26 +94,10 @@ class _Child:
         finally:
             if self._agent.memory:
                 self._agent.memory.ended(process.pid)
-            _kill_group(process.pid)
+            end_group(process.pid)
             self._writer.close()
             await asyncio.wait((asyncio.create_task(process.wait()),), timeout=END_S)
             output.cancel()
-
-    async def _spawn(self, theirs: socket.socket) -> asyncio.subprocess.Process:
-        limits = self._agent.pool.limits
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",  # nothing in the working folder stands in for a module of Python's own
-            "-m",
-            "amas.agents.child",
-            *(str(number) for number in (theirs.fileno(), os.getpid(), limits.memory_mb, limits.cpu_s)),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            pass_fds=(theirs.fileno(),),
-            start_new_session=True,
-            env={name: value for name, value in os.environ.items() if name not in HOSTS_OWN},
-        )
 
     async def _converse(self, reader: asyncio.StreamReader) -> Json:
         context = self._context
@@ -223,12 +212,18 @@ class _Child:
         self._writer.write(frames.pack(message))
         await self._writer.drain()
 
-    async def _keep_output(self, process: asyncio.subprocess.Process) -> None:
+    async def _keep_output(self, printed: int) -> None:
         """Read what the child prints, so that it never waits for us, and keep the end of it."""
-        assert process.stdout is not None
-        while piece := await process.stdout.read(_READ_BYTES):
-            self._output += piece
-            del self._output[:-DETAIL_CHARS_MAX]
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(printed, "rb", buffering=0)
+        )
+        try:
+            while piece := await reader.read(_READ_BYTES):
+                self._output += piece
+                del self._output[:-DETAIL_CHARS_MAX]
+        finally:
+            transport.close()
 
     def _crashed(self, code: int) -> Verdict:
         detail = self._output.decode(errors="replace")
@@ -254,9 +249,3 @@ def _about(error: ToolRefused | ToolMisused | ToolUnsure | ToolFailed) -> tuple[
     if isinstance(error, ToolRefused):
         return error.tool, error.rules, error.retry_after_s, True
     return error.tool, (), None, not isinstance(error, ToolFailed) or error.final
-
-
-def _kill_group(pid: int) -> None:
-    """Kill a child and whatever it started; the child leads a group of its own."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)

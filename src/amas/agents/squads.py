@@ -16,6 +16,7 @@ from amas.agents.context import Context
 from amas.agents.failures import AttemptFailed, failed
 from amas.agents.health import has_check
 from amas.agents.isolation import ProcessAgent
+from amas.agents.nursery import Nursery
 from amas.agents.slots import FreeSlots, PoolSlots
 from amas.engine.hosts import PoolCard
 from amas.errors import SecretUnreadable
@@ -30,11 +31,11 @@ from amas.secrets import reveal, secrets_in, with_secrets
 class Squad:
     """The agents of a pool, made from one definition."""
 
-    __slots__ = ("_definition", "_given", "early", "memory", "numbers", "pool", "slots")
+    __slots__ = ("_definition", "_given", "_nursery", "early", "memory", "numbers", "pool", "slots")
 
-    def __init__(self, pool: PoolSpec, slots: FreeSlots) -> None:
-        """Import what the agents are made of; FleetError says why that can't be."""
-        self.pool = pool
+    def __init__(self, pool: PoolSpec, slots: FreeSlots, nursery: Nursery) -> None:
+        """Import what the agents are made of; FleetError says why that can't be. `nursery`: where isolated ones' attempts run."""
+        self.pool, self._nursery = pool, nursery
         named = next(secrets_in(pool.options), None)
         self._given = msgspec.structs.replace(pool, options=with_secrets(pool.options)) if named else pool
         """What its agents get: with secrets that can be revealed."""
@@ -61,7 +62,7 @@ class Squad:
     def seat(self, agent_id: str) -> Seat:
         """Return a new agent; one whose own code can't make it fails its task and is made again for the next."""
         if self._definition is None:
-            return Seat(ProcessAgent(agent_id, self._given, self.memory), self._given)
+            return Seat(ProcessAgent(agent_id, self._given, self._nursery, self.memory), self._given)
         return Seat(make_agent(self._definition, agent_id, self._given), self._given)
 
     @property

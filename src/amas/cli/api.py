@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from amas.errors import AmasError, FleetNotRunning, SettingInvalid
 from amas.errors.tls import tls_words
 from amas.platforms.local.home import Home
-from amas.settings import secret_of
+from amas.variables import secret_of
 
 ANSWER_TIMEOUT_S = 30.0
 HERE, ELSEWHERE = "`amas status` says what runs here", "AMAS_URL says that it is there"

@@ -86,7 +86,13 @@ def _body(file: Path | None, revision: int | None) -> dict[str, Any]:
 def _ask() -> None:
     if not sys.stdin.isatty():
         raise InputUnusable("nobody can be asked here: say --yes to apply this, or --dry-run to only look")
-    typer.confirm("apply this?", abort=True)
+    try:
+        agreed = typer.confirm("apply this?")
+    except typer.Abort:  # Ctrl-C, or the end of what is typed
+        raise KeyboardInterrupt from None
+    if not agreed:
+        complain("nothing is changed")
+        raise typer.Exit(ExitCode.CANCELLED)
 
 
 def diff(file: Path, folder: Path | None, *, as_json: bool) -> None:

@@ -18,6 +18,9 @@ from amas.platforms.local.home import Home
 from amas.platforms.local.request import Event, Ports, Report, request_for
 from amas.settings import EngineSettings, HostSettings, RecordsSettings
 
+DEFAULT_FLEET = "amas"
+"""What starts in a home without a past where nobody names a fleet."""
+
 
 def up(fleet: str, folder: Path | None, *, ports: Ports, phase: str, foreground: bool, as_json: bool) -> None:
     """Start a fleet, its stages one after the other up to `phase`, and say where it is; go on with one that isn't there yet.
@@ -33,8 +36,8 @@ def up(fleet: str, folder: Path | None, *, ports: Ports, phase: str, foreground:
         if asyncio.run(opening.reached(state)) is None:
             raise FleetAlreadyRunning(f"a fleet runs in {home.folder} already: `amas status` shows it, `amas down` stops it")
     else:
-        keeps = not fleet and (look_back or bool(EngineSettings.read().url))
-        request = request_for(fleet or "amas", home, ports=ports, keeps=keeps)
+        keeps = goes_on(fleet, home)
+        request = request_for(fleet or DEFAULT_FLEET, home, ports=ports, phase=phase, keeps=keeps)
         assert request.fleet is not None
         if not keeps:
             opening.last_stage(request.fleet, phase)  # a wrong word is refused before anything starts
@@ -55,6 +58,11 @@ def up(fleet: str, folder: Path | None, *, ports: Ports, phase: str, foreground:
             from amas.cli.recover import tell_what_is_lost  # with the records' library, which takes longer than all the rest
 
             tell_what_is_lost(home)
+
+
+def goes_on(fleet: str, home: Home) -> bool:
+    """Return whether a start that names this fleet, or none, goes on with what was applied in this home last."""
+    return not fleet and (has_past(home) or bool(EngineSettings.read().url))
 
 
 def has_past(home: Home) -> bool:
@@ -164,16 +172,22 @@ def _ask(home: Home) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any
 
 @contextlib.contextmanager
 def started_fleet(fleet: str, home: Home, *, show: bool) -> Iterator[None]:
-    """Run a fleet for as long as the block lasts, on free ports; it ends with this process, however that ends."""
-    request = request_for(fleet, home, ports=(0, 0), bound=True)
+    """Run a fleet for as long as the block lasts, on free ports; it ends with this process, however that ends.
+
+    `fleet`: a file or a name; empty: what was applied last in this home, in one without a past the fleet `amas`.
+    """
+    keeps = goes_on(fleet, home)
+    request = request_for(fleet or DEFAULT_FLEET, home, ports=(0, 0), bound=True, keeps=keeps)
     running: RunningFleet | None = None
     try:
         with _progress(show=show) as on_event:
             running = asyncio.run(start_fleet(request, on_event=on_event))
-        if request.fleet is not None and len(request.fleet.stages) > 1:
+        if keeps or (request.fleet is not None and len(request.fleet.stages) > 1):
             from amas.platforms.local import opening
 
             asyncio.run(opening.open_stages(running.state, "", None))
+        if keeps and show and running.state.name != DEFAULT_FLEET:
+            console().print(f"[dim]by the fleet {running.state.name}, as it was applied here last; --fleet names another[/dim]")
         yield
     finally:
         if running is not None:

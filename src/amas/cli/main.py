@@ -3,7 +3,7 @@
 Only typer is imported at start, so that `amas --help` stays quick; a test on `sys.modules` holds that.
 
 Exit codes (`ExitCode`): 0 done · 1 the goal's workflow failed · 2 the input is wrong (its author must act) · 3 something here
-can't be used (the operator must act) · 4 cancelled · 130 interrupted.
+can't be used (the operator must act) · 4 cancelled · 130 interrupted · 141 nobody reads what is printed any more.
 """
 
 from pathlib import Path
@@ -47,6 +47,14 @@ app = typer.Typer(
 FleetOption = Annotated[
     str, typer.Option("--fleet", help="A fleet file, or the name of one that ships with amas.", autocompletion=complete.fleets)
 ]
+KeptFleet = Annotated[
+    str,
+    typer.Option(
+        "--fleet",
+        help="A fleet file, or the name of one that ships with amas; by default what was applied here last, else `amas`.",
+        autocompletion=complete.fleets,
+    ),
+]
 Port = Annotated[int | None, typer.Option("--port", help="The API's port (AMAS_PORT, by default 8000; 0 for any free one).")]
 MetricsPort = Annotated[
     int | None, typer.Option("--metrics-port", help="The port of /metrics (AMAS_METRICS_PORT, by default 9090).")
@@ -74,14 +82,7 @@ def options(
 
 @app.command()
 def up(
-    fleet: Annotated[
-        str,
-        typer.Option(
-            "--fleet",
-            help="A fleet file, or the name of one that ships with amas; by default what was applied here last, else `amas`.",
-            autocompletion=complete.fleets,
-        ),
-    ] = "",
+    fleet: KeptFleet = "",
     home: HomeOption = None,
     port: Port = None,
     metrics_port: MetricsPort = None,
@@ -135,7 +136,7 @@ def run(
     goal: Annotated[str, typer.Argument(help="What you want, in plain words.")],
     input: Annotated[Path | None, typer.Option("--input", "-i", help="The folder that the goal is about.")] = None,  # noqa: A002
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where the deliverable goes.")] = None,
-    fleet: FleetOption = "amas",
+    fleet: KeptFleet = "",
     home: HomeOption = None,
     test_timeout: Annotated[
         float | None, typer.Option(min=1, max=86_400, help="Seconds that the project's own tests may take (by default 900).")
@@ -147,7 +148,7 @@ def run(
     detach: Annotated[bool, typer.Option("--detach", help="Submit to the running fleet and return at once.")] = False,
     json: Json = False,
 ) -> None:
-    """Have a goal met, and watch the hierarchy at work. Starts a fleet when none runs, and stops it again."""
+    """Have a goal met, and watch the hierarchy at work. Where no fleet runs, one starts for the goal and stops after it."""
     from amas.cli import run as module
 
     bounds = module.Bounds(budget, tokens, agent_seconds, deadline)

@@ -78,5 +78,7 @@ def _running(folder: Path | None) -> str:
     from amas.platforms.local.control import fleet_state
 
     state = fleet_state(home_at(folder).folder)
+    if not state.metrics_port:
+        raise InputUnusable("this fleet has no page for Prometheus: it was started with ORCHESTRATION_ENABLE_METRICS=false")
     host, _, _ = urlsplit(state.api_url).netloc.rpartition(":")
     return f"{host}:{state.metrics_port}"

@@ -138,12 +138,30 @@ def _goal(request: Request, output: Path | None, input_dir: str) -> dict[str, An
 def _fleet(request: Request, home: Home) -> Iterator[Api]:
     """Give the running fleet's API, or that of one that is started for this goal and stopped after it."""
     if _runs(home):
+        _check_fleet(request.fleet, home)
         yield Api.of(home)
         return
     from amas.cli.lifecycle import started_fleet
 
     with started_fleet(request.fleet, home, show=not request.as_json):
         yield Api.of(home)
+
+
+def _check_fleet(fleet: str, home: Home) -> None:
+    """Raise InputUnusable where somebody names another fleet than the one that runs, which meets the goal as it is."""
+    if not fleet:
+        return
+    if url := elsewhere(home):
+        raise InputUnusable(f"the fleet at {url}, which AMAS_URL names, meets the goal: leave --fleet out")
+    from amas.fleet.load import find_fleet
+    from amas.platforms.local.control import fleet_state
+
+    state = fleet_state(home.folder)
+    if str(find_fleet(fleet)) != state.fleet_file:
+        raise InputUnusable(
+            f"the fleet {state.name!r} runs in {home.folder} and meets the goal: leave --fleet out, or name another --home; "
+            "`amas apply FILE` changes what runs"
+        )
 
 
 def _runs(home: Home) -> bool:

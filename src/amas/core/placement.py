@@ -8,6 +8,7 @@
 - a host that goes away moves its own agents alone, a new one gets only its share, and a pool that grows or shrinks moves agents
   of no other; the agents that a pool loses are those with the highest numbers, or the one that is taken out (`taken_out`);
 - a pool with a `node_selector` is dealt so over the hosts that have its labels, and sits nowhere else;
+- a fleet grows no faster than it allows: `admitted` says whom the pools may have now;
 - what was dealt already stays as it is: placing again changes nothing.
 
 A cordoned host keeps what it has and gets no more. One that is drained, or gone, isn't among the hosts at all.
@@ -16,6 +17,9 @@ A cordoned host keeps what it has and gets no more. One that is drained, or gone
 import heapq
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import NamedTuple
+
+import msgspec
 
 from amas.model.desired import Desired, Seats
 from amas.model.fleet import PoolSpec
@@ -30,6 +34,7 @@ Ranges = list[tuple[int, int]]
 Labels = Mapping[str, Mapping[str, str]]
 """Each host's labels; a host that isn't there has none."""
 NO_LABELS: Labels = MappingProxyType({})
+NO_COUNTS: Mapping[str, int] = MappingProxyType({})
 
 
 def agent_weight(pool: PoolSpec) -> int:
@@ -76,6 +81,59 @@ def place(
             if host in load:
                 load[host] += _count(numbers) * agent_weight(pool)
     return {host: tuple(of) for host, of in seats.items()}
+
+
+class Admitted(NamedTuple):
+    """Whom a fleet that grows may have now."""
+
+    pools: list[PoolSpec]
+    """With the agents that they may have."""
+    came: int
+    """How many agents are new."""
+    lacking: int
+    """How many more are wanted."""
+
+
+def admitted(
+    pools: Sequence[PoolSpec], present: Mapping[str, Iterable[Seats]], *, many: int, had: Mapping[str, int] = NO_COUNTS
+) -> Admitted:
+    """Return the pools with those who are there, whoever takes a lost agent's place, and `many` others in all.
+
+    `present` is what was dealt before, to whomever; `had`, by pool, how many there were before hosts were lost with all of them.
+    What may come is shared by what the pools lack.
+    """
+    pieces = _pieces(present, present.keys())
+    held = {
+        pool.name: _joined([piece for of in _held(pool, pieces.get(pool.name, [])).values() for piece in of]) for pool in pools
+    }
+    there = {pool.name: max(_count(held[pool.name]), min(had.get(pool.name, 0), pool.replicas)) for pool in pools}
+    lacking = {pool.name: pool.replicas - there[pool.name] for pool in pools}
+    total = sum(lacking.values())
+    if total <= many:
+        return Admitted(list(pools), total, 0)
+    come = {name: many * count // total for name, count in lacking.items()}
+    for name in sorted(lacking, key=lambda name: many * lacking[name] % total, reverse=True)[: many - sum(come.values())]:
+        come[name] += 1
+    now = [_of(pool, held[pool.name], there[pool.name] + come[pool.name]) for pool in pools]
+    return Admitted(now, many, total - many)
+
+
+def _of(pool: PoolSpec, held: Ranges, size: int) -> PoolSpec:
+    """Return a pool of so many agents: those that it has, and of the others the lowest."""
+    new = _take(_without(pool.numbers, held), size - _count(held))
+    gone, after = [], 1
+    for first, last in _joined(held + new):
+        if first > after:
+            gone.append((after, first - 1))
+        after = last + 1
+    return msgspec.structs.replace(pool, replicas=size, gone=tuple(gone))
+
+
+def growth_s(desired: Desired) -> float:
+    """Return the seconds that the agents which are wanted and sit nowhere take to come, as fast as the fleet allows."""
+    if desired.fleet is None:
+        return 0.0
+    return admitted(desired.pools, desired.seats, many=0).lacking / desired.fleet.limits.max_agent_spawn_rate
 
 
 def unseated(desired: Desired, live: Collection[str], labels: Labels) -> dict[str, str]:

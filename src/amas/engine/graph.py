@@ -57,9 +57,7 @@ class Owner(NamedTuple):
 
 def submission_of(task: SubTask, owner: Owner) -> Submission:
     """Return a sub-task ready for `TaskQueue.submit` and `.suspend`."""
-    if task.undoes and not owner.workflow_id:
-        raise SubmissionError(f"task {task.key!r} undoes another, which only tasks of a workflow can")
-    _check_times(task)
+    _check(task, owner)
     needs = [owner.child_id(key) for key in task.needs]
     seen = list(zip(needs, task.needs, strict=True))
     if task.inherits_needs:
@@ -119,11 +117,15 @@ def submission_of(task: SubTask, owner: Owner) -> Submission:
 _PLAIN = SubmitOptions()
 
 
-def _check_times(task: SubTask) -> None:
-    """Raise SubmissionError for a time that no number of the engine's holds: an agent's arithmetic may end in NaN, or never."""
+def _check(task: SubTask, owner: Owner) -> None:
+    """Raise SubmissionError for what no engine could carry out."""
+    if task.undoes and not owner.workflow_id:
+        raise SubmissionError(f"task {task.key!r} undoes another, which only tasks of a workflow can")
     for name in ("delay_s", "deadline_s", "expires_s", "timeout_s", "choice_s"):
         if not abs(seconds := getattr(task, name)) <= SECONDS_MAX:  # NaN is neither more nor less
-            raise SubmissionError(f"task {task.key!r}: {name} is {seconds:g}, and can be {SECONDS_MAX} at most: a hundred years")
+            raise SubmissionError(
+                f"task {task.key!r}: {name} is {seconds:g}, and must be at most {SECONDS_MAX} s, a hundred years"
+            )
 
 
 def _choice(task: SubTask) -> Choice | None:

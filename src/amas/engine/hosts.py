@@ -100,6 +100,8 @@ class HostFigures(msgspec.Struct, frozen=True):
     """The most that a child process has, or had of late, by pool whose limit follows that."""
     longest: tuple[LongAttempt, ...] = ()
     """Of the attempts that run, those that have done so for longest, if for long."""
+    own: Mapping[str, dict[str, float]] = msgspec.field(default_factory=dict)
+    """What agents that define `report_metrics` say of themselves, added up by pool."""
 
 
 class HostView(msgspec.Struct, frozen=True, kw_only=True):

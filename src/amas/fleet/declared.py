@@ -198,6 +198,8 @@ class DeclaredLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_agents_per_pool: int | None = None
     max_tasks_per_agent: int | None = None
     max_total_agents: int | None = None
+    max_agent_spawn_rate: float | None = None
+    heartbeat_interval: Time | None = None
     max_workflows: int | None = None
     max_subtasks: int | None = None
     max_queued: int | None = None
@@ -291,7 +293,8 @@ class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     title: str = ""
     limits: DeclaredLimits = DeclaredLimits()
     playbooks: tuple[str, ...] = ()
-    hosts: int | DeclaredHosts = 1
+    hosts: int | Literal["auto"] | DeclaredHosts = 1
+    """`auto`: one for each core that this process may use."""
     providers: dict[str, DeclaredProvider] = msgspec.field(default_factory=dict)
     tenants: dict[str, DeclaredTenant] = msgspec.field(default_factory=dict)
     authority: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)

@@ -4,9 +4,11 @@
 `agents=True`, as `amas up` and `amas doctor` want it. Called by the local platform, hosts and the control plane.
 """
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -15,7 +17,7 @@ from amas.core.gates import mistakes
 from amas.errors import FleetError
 from amas.fleet.alerts import AlertsReading, load_runbooks
 from amas.fleet.authority import RightsInvalid, layer_rights, pool_rights
-from amas.fleet.check import agent_problems, problems
+from amas.fleet.check import HOSTS_MAX, agent_problems, problems
 from amas.fleet.declared import (
     DeclaredBackup,
     DeclaredBreaker,
@@ -147,6 +149,10 @@ def _switched_on(spec: FleetSpec, file: YamlFile) -> FleetSpec:
     return rest
 
 
+def _hosts(said: int | Literal["auto"]) -> int:
+    return min(len(os.sched_getaffinity(0)), HOSTS_MAX) if said == "auto" else said
+
+
 class _Reading:
     """Turns what the file says, and the environment where it says nothing, into a spec."""
 
@@ -161,13 +167,14 @@ class _Reading:
             self._authority = layer_rights(said.authority)
         except RightsInvalid as error:
             raise self._file.invalid(str(error), error.field) from error
-        hosts = DeclaredHosts(min=said.hosts) if isinstance(said.hosts, int) else said.hosts
+        self._fleet_limits = self._limits(said.limits)
+        hosts = said.hosts if isinstance(said.hosts, DeclaredHosts) else DeclaredHosts(min=_hosts(said.hosts))
         books = load_runbooks([self._beside(name) for name in said.runbooks])
         return FleetSpec(
             name=said.name,
             title=said.title or said.name,
             pools=tuple(self._pool(pool, f"pools[{index}]") for index, pool in enumerate(said.pools)),
-            limits=msgspec.structs.replace(self._limits(said.limits), gate=self._gate(said.gate)),
+            limits=msgspec.structs.replace(self._fleet_limits, gate=self._gate(said.gate)),
             playbooks=tuple(self._beside(name) for name in said.playbooks),
             hosts=hosts.min,
             host_labels=hosts.labels,
@@ -309,7 +316,8 @@ class _Reading:
         if times["backoff_s"] > times["backoff_max_s"]:
             raise self._file.invalid("waits longer after the first crash than at most: raise backoff_max", at)
         stuck_s = None if said.stuck_after is None else self._seconds(said.stuck_after, f"{at}.stuck_after")
-        return HealingSpec(stuck_after_s=stuck_s, crashes=said.crashes, **times)
+        every_s = self._fleet_limits.heartbeat_interval_s
+        return HealingSpec(stuck_after_s=stuck_s, crashes=said.crashes, check_every_s=every_s, **times)
 
     def _rights(self, said: DeclaredPool, at: str) -> frozenset[Right] | None:
         try:
@@ -350,7 +358,7 @@ class _Reading:
             raise self._file.invalid(f"is {rounds}, but must be from 0 to {QUALITY_ROUNDS_MAX}", "limits.quality_rounds")
         if not 0 <= replans <= REPLANS_MAX:
             raise self._file.invalid(f"is {replans}, but must be from 0 to {REPLANS_MAX}", "limits.replans_max")
-        for name, unit_s in (("decomposition_timeout", 1.0), ("workflow_timeout", _HOUR_S)):
+        for name, unit_s in (("heartbeat_interval", 1.0), ("decomposition_timeout", 1.0), ("workflow_timeout", _HOUR_S)):
             if name in given:
                 time_s = self._seconds(given.pop(name), f"limits.{name}")
                 given[name + ("_s" if unit_s == 1.0 else "_h")] = time_s / unit_s

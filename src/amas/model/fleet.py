@@ -150,6 +150,10 @@ class FleetLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_agents_per_pool: int = 5
     max_tasks_per_agent: int = 3
     max_total_agents: int = 500
+    max_agent_spawn_rate: float = 10.0
+    """Agents a second by which the fleet grows at most."""
+    heartbeat_interval_s: float = 60.0
+    """Between two looks whether an agent with a health check of its own can work."""
     max_workflows: int = 100
     max_queued: int = 1_000_000
     """The most tasks that may be queued in one queue, where its pools say nothing else; 0 for no limit."""

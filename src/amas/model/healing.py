@@ -39,6 +39,8 @@ class HealingSpec(msgspec.Struct, frozen=True, kw_only=True):
     backoff_max_s: float = 60.0
     quarantine_s: float = 900.0
     """Seconds until a quarantined agent is tried again; 0: only a person or a new version lets it go."""
+    check_every_s: float = 60.0
+    """Between two looks whether an agent that has a health check of its own can work."""
 
 
 class Quarantine(msgspec.Struct, frozen=True, kw_only=True):

@@ -62,6 +62,12 @@ FAMILIES: tuple[Family, ...] = (
     Family(names.ACTIVE_AGENTS, "gauge", "Agents on live hosts that can work or do."),
     Family(names.AGENTS, "gauge", "Agents on hosts that hold a lease, by status.", ("status",)),
     Family(names.POOL_AGENTS, "gauge", "Agents by pool: that are wanted, and that hosts have been given.", ("pool", "what")),
+    Family(
+        names.AGENTS_TOLD,
+        "gauge",
+        "What agents tell of themselves (`report_metrics`), added up by pool; authors choose the figures' names.",
+        ("pool", "figure"),
+    ),
     Family(names.SCALINGS, "counter", "Changes of a pool's size by the autoscaler, ever.", ("pool", "direction")),
     Family(names.AGENTS_QUARANTINED, "gauge", "Agents that get no tasks, because they kept crashing or somebody said so."),
     Family(names.HOSTS, "gauge", "Hosts that hold a lease."),

@@ -29,6 +29,7 @@ WAITS_FOR: Mapping[str, str] = {
     names.QUEUE_BOUND: "a queue with a bound",
     names.TASKS_QUEUED: "a queue",
     names.POOL_AGENTS: "a pool",
+    names.AGENTS_TOLD: "an agent with a report_metrics of its own",
     names.HOST_LAG: "a host",
     names.MODEL_TOKENS: "a model to be asked",
     names.HTTP_DURATION: "requests",

@@ -116,6 +116,7 @@ DASHBOARDS: tuple[Dashboard, ...] = (
             Panel("Agents that can work", "short", [(one(names.ACTIVE_AGENTS), "active")]),
             _UTILISATION,
             Panel("Agents by pool", "short", [(one(names.POOL_AGENTS), "{{pool}} {{what}}")]),
+            Panel("What agents tell of themselves", "short", [(one(names.AGENTS_TOLD), "{{pool}} {{figure}}")]),
             Panel("Changes of size", "short", [(one(f"increase({names.SCALINGS}_total[5m])"), "{{pool}} {{direction}}")]),
             Panel("Agents in quarantine", "short", [(one(names.AGENTS_QUARANTINED), "quarantined")]),
             Panel("Hosts", "short", [(one(names.HOSTS), "live")]),

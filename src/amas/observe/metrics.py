@@ -31,6 +31,8 @@ MESSAGE_FATES = (
 """As the engine counts them."""
 
 BREAKER_VALUES = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
+NAMES_MAX = 20
+"""Of a pool's agents' own figures: each host tells so many, and they are nearly always the same."""
 BREAKERS_MAX = 200
 """On the page; whoever names a dependency by something that varies doesn't fill a database with it."""
 
@@ -110,6 +112,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """By the dependency's name, which authors choose: few, and none an id."""
     alerts: Mapping[tuple[str, str, str], int] = msgspec.field(default_factory=dict)
     """By rule, severity and status: of how many subjects."""
+    told: Mapping[str, Mapping[str, float]] = msgspec.field(default_factory=dict)
+    """By pool and name, what agents tell of themselves."""
     host_lag_s: float | None = None
     """By how much the latest host's loop answered late; None without hosts."""
     usage: Usage | None = None
@@ -231,6 +235,10 @@ def _pools(found: Snapshot) -> Iterator[Metric]:
         agents |= {(pool, "wanted"): size.wanted, (pool, "seated"): size.seated}
         scalings |= {(pool, "up"): size.grown, (pool, "down"): size.shrunk}
     yield _family(names.POOL_AGENTS, agents)
+    told: Values = {
+        (pool, name): value for pool, of in sorted(found.told.items()) for name, value in sorted(of.items())[:NAMES_MAX]
+    }
+    yield _family(names.AGENTS_TOLD, told)
     yield _family(names.SCALINGS, scalings)
 
 

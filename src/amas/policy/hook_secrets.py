@@ -13,7 +13,7 @@ from base64 import b64encode
 
 from amas.errors import SettingInvalid
 from amas.policy.outbound import ENCODED
-from amas.settings import secret_of
+from amas.variables import secret_of
 
 REFERENCE = re.compile(r"env:(AMAS_WEBHOOK_SECRET(?:_[A-Z0-9_]{1,60})?)")
 _LABEL = b"amas webhook key 1\0"

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 from amas.clock import monotonic_s
@@ -54,6 +54,7 @@ class AgentBoard:
     def _pools(self) -> Iterator[PoolShape]:
         succeeded: Counter[str] = Counter()
         failed: Counter[str] = Counter()
+        own = added_up(self._seen)
         for host in self._seen:
             succeeded.update(host.figures.succeeded)
             failed.update(host.figures.failed)
@@ -73,6 +74,7 @@ class AgentBoard:
                 slots=sum((span.last - span.first + 1) * span.card.slots for span in spans),
                 tasks_succeeded=succeeded[pool],
                 tasks_failed=failed[pool],
+                metrics=own.get(pool, {}),
             )
 
 
@@ -94,6 +96,17 @@ def agent_shape(seen: Seen) -> AgentShape:
         host_id=seen.span.host.id,
         version=card.version,
     )
+
+
+def added_up(hosts: Iterable[HostView]) -> dict[str, dict[str, float]]:
+    """Return what agents tell of themselves, by pool, over all hosts."""
+    found: dict[str, dict[str, float]] = {}
+    for host in hosts:
+        for pool, figures in host.figures.own.items():
+            sums = found.setdefault(pool, {})
+            for name, value in figures.items():
+                sums[name] = sums.get(name, 0.0) + value
+    return found
 
 
 def slots_of(hosts: list[HostView]) -> int:

@@ -68,13 +68,14 @@ class Api:
 
     def _make(self) -> "ControlPlane":
         from amas.server.plane import ControlPlane
+        from amas.server.shared import FRESH_S
 
-        state, works = fleet_state(self._home.folder), self._works
+        state, works, server = fleet_state(self._home.folder), self._works, ServerSettings.read()
         return ControlPlane(
             works.engine,
             works.records,
             self._declared,
-            msgspec.structs.replace(ServerSettings.read(), host=state.host, port=state.port, metrics_port=state.metrics_port),
+            msgspec.structs.replace(server, host=state.host, port=state.port, metrics_port=state.metrics_port),
             self._home.folder,
             retention_s=works.retention_s,
             artifacts_url=state.artifacts_url,
@@ -86,6 +87,7 @@ class Api:
             oidc=OidcSettings.read(),
             seal=works.seal,
             kept=works.kept,
+            reads_fresh_s=FRESH_S if server.cache else 0.0,
         )
 
 

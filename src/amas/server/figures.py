@@ -17,7 +17,7 @@ from amas.errors import EngineError, RecordsError
 from amas.observe import names
 from amas.observe.metrics import Histogrammed, PoolSize, Snapshot
 from amas.records.store import Records
-from amas.server.agents import slots_of, tally
+from amas.server.agents import added_up, slots_of, tally
 from amas.server.plane import ControlPlane
 from amas.server.shapes import CostFigures, FleetFigures, HostFigure, TaskFigures
 
@@ -61,6 +61,7 @@ async def snapshot(plane: ControlPlane) -> Snapshot | None:
     except (EngineError, TimeoutError):
         return None
     by_status, spent = tally(roster.count()), plane.figures.spent
+    known = {pool.name for pool in wanted.pools or plane.fleet.pools}
     plane.rate.take(ended(totals), at_s=monotonic_s())
     plane.deliveries.take(hosts)
     return Snapshot(
@@ -93,6 +94,7 @@ async def snapshot(plane: ControlPlane) -> Snapshot | None:
         alerts=Counter(
             (alert.rule, alert.severity, alert.status) for alert in watched.alerts.values() if alert.status != "resolved"
         ),
+        told={pool: of for pool, of in added_up(hosts).items() if pool in known},
         host_lag_s=max((host.figures.loop_lag_s for host in hosts), default=None),
         usage=await plane.usage.look(hosts),
     )

@@ -1,4 +1,4 @@
-"""Running the control plane's two servers in one event loop: the API, and a small one for Prometheus.
+"""Running the control plane's two servers in one event loop: the API, and a small one for Prometheus where that is wanted.
 
 Sockets are bound here, before anything starts, so that a taken port is one clear sentence. `serve` ends
 when it is cancelled; open requests then get a second to end.
@@ -93,14 +93,22 @@ def _server(app: ASGIApp, tls: ssl.SSLContext | None) -> Server:
 
 
 async def serve(plane: ControlPlane, *, ready: Callable[[int, int], None] | None = None) -> None:
-    """Serve until cancelled; `ready` is called once with the API's and the metrics' port, both of them listening."""
+    """Serve until cancelled; `ready` is called once with the API's and the metrics' port, both of them listening.
+
+    Where no metrics are wanted (ORCHESTRATION_ENABLE_METRICS), nothing listens for them and their port is 0.
+    """
     settings = plane.settings
     tls = tls_of(settings)
     with contextlib.ExitStack() as sockets:
         api = sockets.enter_context(listen(settings.host, settings.port, variable="AMAS_PORT"))
-        scraped = sockets.enter_context(listen(settings.host, settings.metrics_port, variable="AMAS_METRICS_PORT"))
+        metrics_port = 0
+        if settings.metrics:
+            scraped = sockets.enter_context(listen(settings.host, settings.metrics_port, variable="AMAS_METRICS_PORT"))
+            metrics_port = scraped.getsockname()[1]
         app = await asyncio.to_thread(create_app, plane)  # half a second, in which this process may be leading
-        servers = [(_server(app, tls), api), (_server(metrics_app(plane), tls), scraped)]
+        servers = [(_server(app, tls), api)]
+        if settings.metrics:
+            servers.append((_server(metrics_app(plane), tls), scraped))
         async with asyncio.TaskGroup() as group:
             following = group.create_task(plane.live.run(), name="live events")
             hearing = group.create_task(plane.remote.run(), name="remote sessions")
@@ -110,7 +118,7 @@ async def serve(plane: ControlPlane, *, ready: Callable[[int, int], None] | None
             running = [group.create_task(server.serve([each]), name="server") for server, each in servers]
             try:
                 if ready is not None:
-                    ready(api.getsockname()[1], scraped.getsockname()[1])
+                    ready(api.getsockname()[1], metrics_port)
                 await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 for server, _ in servers:

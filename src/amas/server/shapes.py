@@ -494,6 +494,8 @@ class PoolShape(msgspec.Struct, frozen=True, kw_only=True):
     tasks_succeeded: int
     """Since its hosts started."""
     tasks_failed: int
+    metrics: dict[str, float]
+    """What its agents tell of themselves by `report_metrics`, added up."""
 
 
 class PoolList(msgspec.Struct, frozen=True, kw_only=True):

@@ -124,6 +124,7 @@ class Shared:
     """Around the routes, within the Guard: answers reads of `PATHS` from what is kept, and has made what isn't."""
 
     def __init__(self, app: ASGIApp, fresh_s: float = FRESH_S) -> None:
+        """`fresh_s`: how old an answer may be; 0: each is made for its reader alone."""
         self._app, self._fresh_s = app, fresh_s
         self._changes, self._but_submissions = Changes(), Changes()
         self._answers: dict[_Key, Answer] = {}
@@ -138,9 +139,17 @@ class Shared:
         elif scope["method"] not in READS and scope["path"] not in NOTHING_NEW:
             await self._app(scope, receive, self._noting(scope, send))
         elif scope["method"] == "GET" and scope["path"] in PATHS and len(scope["query_string"]) <= QUERY_BYTES_MAX:
-            await _give(await self._answer(scope, receive), scope, send)
+            shares = self._fresh_s > 0
+            await _give(await (self._answer(scope, receive) if shares else self._own(scope, receive)), scope, send)
         else:
             await self._app(scope, receive, send)
+
+    async def _own(self, scope: Scope, receive: Receive) -> Answer:
+        """Return an answer that is made for this request alone: nothing is kept here (ORCHESTRATION_ENABLE_CACHE)."""
+        answer = Answer(0)
+        await self._app(scope, receive, answer.send)
+        answer.finish(scope.get("route"))
+        return answer
 
     def _noting(self, scope: Scope, send: Send) -> Send:
         async def noted(message: Message) -> None:

@@ -13,6 +13,7 @@ from amas.clock import new_id, now_ms
 from amas.engine.hosts import HostRegistry
 from amas.engine.journal import START, Journal
 from amas.engine.queue import make_submission
+from amas.model.healing import HealingSpec
 from amas.model.journal import progress_notes
 from amas.model.states import AgentStatus, TaskState
 from amas.model.task import RetryPolicy, TaskSpec
@@ -202,6 +203,44 @@ async def test_a_sick_agent_gets_no_tasks_until_it_is_well(bench: Bench) -> None
         sample_agents.healthy.set()
         assert (await bench.ended(task_id)).result == "worked"
         assert host.seats["choosy-1"].agent.status is AgentStatus.IDLE
+
+
+@pytest.mark.requirement("A11", "M7", "B2")
+async def test_an_idle_agent_that_falls_ill_is_found_out_before_its_next_task(bench: Bench) -> None:
+    sample_agents.healthy.set()
+    healing = HealingSpec(check_every_s=0.05, backoff_s=0.05)
+    choosy = pool("Choosy", name="choosy", capabilities=("test.choosy",), healing=healing)
+    async with bench.host([choosy]) as host:
+        agent_id = "choosy-1"
+        assert (await bench.ended(await bench.submit("test.choosy"))).result == "worked"
+        sample_agents.healthy.clear()
+        await bench.until(lambda: _is(host._health.troubled == {agent_id}))
+        task_id = await bench.submit("test.choosy")
+        sample_agents.healthy.set()
+        assert (await bench.ended(task_id)).attempt == 1, "nobody tried it while the agent was ill"
+        await bench.until(lambda: _is(host.seats[agent_id].agent.status is AgentStatus.IDLE))
+        sample_agents.healthy.clear()
+        await bench.until(lambda: _is(host._health.troubled == {agent_id}))
+
+
+@pytest.mark.requirement("B2")
+async def test_what_agents_tell_of_themselves_is_added_up_by_pool(bench: Bench) -> None:
+    counting = pool("Counting", name="counting", capabilities=("test.counting",), replicas=2)
+    async with bench.host([counting, pool("echo")]) as host:
+        await bench.ended(await bench.submit("test.echo"))
+        words = ["a", "bc", "def", "ghij"]
+        by = {(await bench.ended(await bench.submit("test.counting", word))).result for word in words}
+        assert by <= {"counting-1", "counting-2"}
+
+        async def told() -> bool:
+            (view,) = await HostRegistry(bench.engine).all()
+            return view.figures.own == {"counting": {"letters": 10.0}}
+
+        await bench.until(told)
+        await bench.ended(await bench.submit("test.counting", "K"))
+        host._health.figures.look()
+        assert host._health.figures.told["counting"].get("letters", 0) < 11, "who tells nonsense tells nothing"
+    assert [line["event"] for line in bench.log_lines("h1") if line.get("event") == "agent_mute"] == ["agent_mute"]
 
 
 async def test_a_drained_host_lets_work_finish(bench: Bench) -> None:

@@ -1,5 +1,6 @@
 """`isolation: process`: attempts in children of their own, however they end."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,38 @@ async def test_an_attempt_has_a_process_and_a_session_of_its_own(bench: Bench) -
         result = (await bench.ended(await bench.submit("test.isolated", "pid"))).result
     assert result["pid"] == result["group"] != result["parent"]
     assert not Path(f"/proc/{result['pid']}").exists()
+
+
+@pytest.mark.requirement("B8")
+async def test_attempts_are_forked_from_one_warmed_parent_which_ends_with_its_host(bench: Bench) -> None:
+    async with bench.host([isolated(replicas=3)]):
+        tasks = [await bench.submit("test.isolated", "pid") for _ in range(6)]
+        results = [(await bench.ended(task)).result for task in tasks]
+        (parent,) = {result["parent"] for result in results}
+        assert len({result["pid"] for result in results}) == 6
+        assert parent != os.getpid()
+        assert Path(f"/proc/{parent}/status").exists()
+    assert not Path(f"/proc/{parent}").exists()
+
+
+@pytest.mark.requirement("B8")
+async def test_a_warmed_parent_that_dies_takes_its_attempts_with_it_and_others_are_made(bench: Bench) -> None:
+    pids = bench.folder / "pids"
+    async with bench.host([isolated(replicas=2, options={"pids": str(pids)})]) as host:
+        task_id = await bench.submit("test.isolated", "hang", retry=RetryPolicy(backoff_s=0.001, retries=0))
+
+        async def begun() -> bool:
+            return pids.exists()
+
+        await bench.until(begun)
+        first = host._nursery._parent
+        assert first is not None
+        first._process.kill()
+        lost = await bench.ended(task_id)
+        assert lost.failure is not None and lost.failure.code == "process_crashed"
+        again = (await bench.ended(await bench.submit("test.isolated", "pid"))).result
+        assert again["parent"] not in {first._process.pid, os.getpid()}
+        assert first.gone
 
 
 async def test_a_child_has_its_whole_context(bench: Bench) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -317,3 +318,32 @@ def test_a_schema_is_foreign_too() -> None:
     twice = {f"n{i}": {"allOf": [{"$ref": f"#/$defs/n{i + 1}"}] * 2} for i in range(40)}
     with pytest.raises(ToolFailed, match="over 30000 rules"):
         mcp_server._check("docs/x", {"$defs": {**twice, "n40": {}}, "$ref": "#/$defs/n0"}, {})
+
+
+IMPORTS = """
+import asyncio, sys, threading
+from pathlib import Path
+from amas.agents.tools.mcp_server import McpTools
+from amas.model.tools import McpServer, ToolSpec
+
+by = set()
+def hear(event, given):
+    if event == "import" and given[0].partition(".")[0] in ("mcp", "mcp_types", "jsonschema"):
+        by.add(threading.current_thread() is threading.main_thread() and given[0] not in sys.modules)
+sys.addaudithook(hear)
+
+async def main():
+    made = McpTools("docs", ToolSpec(mcp=McpServer(command=(sys.executable, sys.argv[1], "stdio", sys.argv[2]))))
+    assert by == set(), "making one imports nothing"
+    assert await made.cards()
+    await made.close()
+    print(sorted(by))
+
+asyncio.run(main())
+"""
+
+
+def test_the_package_is_imported_by_a_thread_since_a_host_s_loop_waits_for_nobody(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", IMPORTS, SERVER, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.stdout, done.stderr) == ("[False]\n", "")

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from amas.engine.connection import Engine
-from amas.engine.hosts import HostFigures
+from amas.engine.hosts import HostAbout, HostFigures
 from amas.observe import names
 from amas.server.plane import ControlPlane
 from amas.server.serve import metrics_app
@@ -176,6 +176,27 @@ async def test_the_metrics_page_has_the_required_names_with_true_values(client, 
     assert (found[names.HOSTS], found[names.ENGINE_UP]) == (1, 1)
     assert found[names.RECORDER_LAG] > 0
     assert found[f"{names.HTTP_DURATION}_count|POST|/api/tasks|201"] == 3
+
+
+@pytest.mark.requirement("A12")
+async def test_the_required_names_are_letter_for_letter(plane: ControlPlane, hands) -> None:
+    found = {name.partition("|")[0] for name in await scrape(plane)}
+    gauges = "active_workflows", "active_agents", "message_queue_depth"
+    histograms = (
+        "task_decomposition_duration", "agent_assignment_duration", "message_latency", "failure_recovery_duration",
+    )  # fmt: skip
+    assert {f"orchestration_{name}" for name in gauges} | {f"orchestration_{name}_bucket" for name in histograms} <= found
+
+
+@pytest.mark.requirement("B2")
+async def test_what_agents_tell_is_shown_by_pool_over_all_hosts(client, plane: ControlPlane, hands) -> None:
+    await plane.hosts.register("h2", HostAbout(1, "there", "1", hands.cards), lease_s=60)
+    await plane.hosts.renew("h1", HostFigures(own={"worker": {"lines": 3.0}}), lease_s=60)
+    await plane.hosts.renew("h2", HostFigures(own={"worker": {"lines": 4.0, "pages": 1.0}, "gone": {"x": 1.0}}), lease_s=60)
+    metrics = {pool["pool"]: pool["metrics"] for pool in (await client.get("/api/pools")).json()["items"]}
+    assert metrics == {"worker": {"lines": 7.0, "pages": 1.0}, "coordinator": {}}
+    told = {name: value for name, value in (await scrape(plane)).items() if name.startswith(names.AGENTS_TOLD)}
+    assert told == {"amas_agents_told|lines|worker": 7.0, "amas_agents_told|pages|worker": 1.0}
 
 
 @pytest.mark.requirement("A12")

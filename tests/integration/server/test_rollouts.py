@@ -74,6 +74,7 @@ async def test_a_roll_out_is_taken_back_by_people_and_begun_again(client: httpx.
     ("nobody", {"version": "2"}, "the fleet has no pool 'nobody'; it has coordinator, worker"),
     ("worker", {"version": "1"}, "'worker' has version 1 already: give the new one another version"),
     ("worker", {"version": "two words"}, "the version 'two words' must be letters, digits, dots and hyphens, up to 40"),
+    ("worker", {"version": "2", "agent": "greet"}, "the agent 'greet' must be module:attribute, such as my_agents:summarise"),
     ("worker", {"version": "2", "rollout": {"steps": [0.5, 0.1]}}, "rollout.steps must be growing shares over 0 and up to 1"),
     ("worker/approve", {}, "nothing of 'worker' has been rolled out: begin with `amas rollout start worker --version V`"),
     ("coordinator/approve", {}, "is canary, so there is nothing to approve: it isn't in staging"),

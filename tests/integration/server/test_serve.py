@@ -67,6 +67,18 @@ async def test_a_stream_over_a_socket_tells_a_task_s_life_and_ends_with_the_serv
     assert "event: dropped" in rest
 
 
+@pytest.mark.requirement("A11")
+async def test_without_metrics_nothing_listens_for_prometheus(served: ControlPlane) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        held = {"port": 0, "metrics_port": taken.getsockname()[1], "metrics": False}
+        async with serving(make_plane(served.engine, served.records, served.home, **held)) as (port, metrics_port):
+            assert metrics_port == 0
+            async with httpx.AsyncClient() as client:
+                assert (await client.get(f"http://127.0.0.1:{port}/health/orchestration")).status_code == 200
+
+
 async def test_a_port_in_use_is_one_sentence(served: ControlPlane) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -5,7 +5,10 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from amas.clock import new_id
 from amas.engine.connection import Engine
+from amas.engine.queue import make_submission
+from amas.model.task import TaskSpec
 from amas.records.store import Records
 from amas.server.plane import ControlPlane
 from amas.server.shared import PATHS
@@ -47,6 +50,23 @@ async def test_answers_are_kept_with_a_tag_and_given_once(kept) -> None:
         first = await client.get(path)
         assert first.status_code == 200 and first.headers["cache-control"] == "private, no-cache"
         again = await client.get(path, headers={"if-none-match": first.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+
+
+@pytest.mark.requirement("A11")
+async def test_without_the_cache_everybody_gets_an_answer_of_their_own(engine: Engine, records: Records, tmp_path) -> None:
+    plane = make_plane(engine, records, tmp_path)
+    plane.reads_fresh_s = 0.0
+    await Hands(plane).register()
+    async with client_of(plane) as client:
+        for path in FOR_ALL:
+            first = await client.get(path)
+            assert first.status_code == 200 and first.headers["etag"]
+        # past the API, so that nothing says that answers are old
+        await plane.queue.submit([make_submission(new_id(), TaskSpec(capability=WORK))])
+        assert await _queued(client) == 1
+        same = await client.get("/api/pools")
+        again = await client.get("/api/pools", headers={"if-none-match": same.headers["etag"]})
         assert (again.status_code, again.content) == (304, b"")
 
 

@@ -1,6 +1,7 @@
 # ruff: noqa: E501  fleet files, a line each
 """Fleet files: what they mean, and what each mistake says: file, line, field and the mend."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -99,6 +100,25 @@ def test_pools_that_share_a_queue_get_the_larger_bound_and_no_bound_is_the_large
         return FleetSpec(name="f", pools=pools, limits=FleetLimits(max_queued=5)).queue_bounds["text.write"]
 
     assert (bound(3, 4), bound(4, 3), bound(None, 4), bound(0, 4), bound(4, 0), bound(0)) == (4, 4, 5, 0, 0, 0)
+
+
+@pytest.mark.requirement("A2", "A11")
+def test_a_file_says_how_fast_it_grows_and_how_often_agents_are_asked_else_the_environment_does(tmp_path: Path) -> None:
+    environ = {"ORCHESTRATION_MAX_AGENT_SPAWN_RATE": "2.5", "ORCHESTRATION_HEARTBEAT_INTERVAL": "90"}
+    spec = load_fleet(write(tmp_path, SMALL), environ=environ)
+    assert (spec.limits.max_agent_spawn_rate, spec.pool("writer").healing.check_every_s) == (2.5, 90.0)
+    said = SMALL + "limits: {max_agent_spawn_rate: 500, heartbeat_interval: 2m}\n"
+    spec = load_fleet(write(tmp_path, said), environ=environ)
+    assert (spec.limits.max_agent_spawn_rate, spec.pool("writer").healing.check_every_s) == (500.0, 120.0)
+    assert refused(tmp_path, SMALL + "limits: {max_agent_spawn_rate: 0}\n") == (
+        "fleet.yaml:11: limits.max_agent_spawn_rate: is 0, but must be a number from 0.1 to 1000000 (agents a second)"
+    )
+
+
+def test_hosts_may_be_as_many_as_the_machine_has_cores(tmp_path: Path) -> None:
+    cores = len(os.sched_getaffinity(0))
+    assert load_fleet(write(tmp_path, "hosts: auto\n" + SMALL), environ={}).hosts == cores
+    assert load_fleet("blackroad", environ={}).hosts == cores
 
 
 @pytest.mark.requirement("A2", "A11")

@@ -8,10 +8,12 @@ Source: https://modelcontextprotocol.io/specification
 
 import asyncio
 import hashlib
+import importlib
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from functools import cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -54,6 +56,12 @@ FirstSaid = Callable[[str, Mapping[str, str]], Awaitable[Mapping[str, str]]]
 """Returns the digests that stand for a server: those that the fleet's first host was told, or else these."""
 
 
+def _load() -> None:
+    """Import the package and what we make of it: a second's work, for a thread, since a host's loop would stand still."""
+    for name in ("mcp.types", "jsonschema.validators", "amas.agents.tools.mcp_wire"):
+        importlib.import_module(name)
+
+
 async def nobody_before(_: str, said: Mapping[str, str]) -> Mapping[str, str]:
     """Let what a server says now stand: where there is no fleet."""
     return said
@@ -65,10 +73,8 @@ class McpTools:
     def __init__(self, name: str, spec: ToolSpec, first_said: FirstSaid = nobody_before) -> None:
         """FleetError where the package isn't there."""
         assert spec.mcp is not None, "an mcp tool says mcp"
-        try:
-            import amas.agents.tools.mcp_wire  # noqa: F401  the extra's users
-        except ImportError as error:
-            raise FleetError(f"an MCP server needs the extra `mcp`: pip install 'amas[mcp]' ({error})") from error
+        if find_spec("mcp") is None:
+            raise FleetError("an MCP server needs the extra `mcp`: pip install 'amas[mcp]'")
         self._name, self._spec, self._mcp, self._first_said = name, spec, spec.mcp, first_said
         self._known: dict[str, ToolCard] = {}
         """What stands, by the server's own names; empty until it was asked."""
@@ -197,6 +203,7 @@ class McpTools:
             raise
 
     async def _wire(self) -> "ServerProcess | ServerAddress":
+        await asyncio.to_thread(_load)
         from amas.agents.tools.mcp_wire import ServerAddress, ServerProcess
 
         mcp = self._mcp

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from amas.clock import monotonic_s, new_id
-from amas.core.placement import unseated
+from amas.core.placement import growth_s, unseated
 from amas.engine.connection import Engine
 from amas.engine.desired import DesiredState, Wish
 from amas.engine.hosts import HostRegistry, HostView
@@ -70,13 +70,17 @@ class Opening:
         self._state, self._hosts = DesiredState(engine), HostRegistry(engine)
 
     async def wait(self, *, patience_s: float) -> None:
-        """Return once every agent that is wanted sits on a live host; StageIncomplete names the pools that lack some."""
+        """Return once every agent that is wanted sits on a live host; StageIncomplete names the pools that lack some.
+
+        Beyond `patience_s` a fleet has the seconds that its agents take to come, as fast as it lets them.
+        """
+        patience_s += growth_s(await self._state.read())
         until_s, began = monotonic_s() + patience_s, monotonic_s()
         self._report(Event(what="starting", part="agents"))
         while lacking := lacks(await self._state.read(), await self._hosts.all(), None).missing:
             if monotonic_s() > until_s:
                 mend = "`amas hosts` and `amas logs` say more, AMAS_STAGE_S waits longer"
-                raise StageIncomplete(f"after {patience_s:g} s {Lacking(lacking, ())}; {mend}")
+                raise StageIncomplete(f"after {patience_s:.3g} s {Lacking(lacking, ())}; {mend}")
             await asyncio.sleep(LOOK_S)
         self._report(Event(what="ready", part="agents", seconds=monotonic_s() - began))
 
@@ -126,6 +130,7 @@ class Opening:
         await self._state.change([wish], by=self._by, why=why)
 
     async def _until_there(self, number: int, patience_s: float) -> None:
+        patience_s += growth_s(await self._state.read())
         until_s = monotonic_s() + patience_s
         while True:
             desired, hosts = await self._state.read(), await self._hosts.all()
@@ -134,7 +139,7 @@ class Opening:
                 return
             if monotonic_s() > until_s:
                 raise StageIncomplete(
-                    f"stage {number} isn't there after {patience_s:g} s: {lacking}; what runs stays; "
+                    f"stage {number} isn't there after {patience_s:.3g} s: {lacking}; what runs stays; "
                     "`amas up` goes on from here; AMAS_STAGE_S gives stages more time"
                 )
             await asyncio.sleep(LOOK_S)

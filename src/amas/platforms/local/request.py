@@ -73,8 +73,17 @@ def request_for(
     from amas.artifacts.store import ArtifactStore
     from amas.fleet.load import find_fleet, load_fleet
     from amas.platforms.local.model import check_installed
-    from amas.settings import ArtifactSettings, EngineSettings, HostSettings, ModelSettings, RecordsSettings, ServerSettings
+    from amas.settings import (
+        ArtifactSettings,
+        EngineSettings,
+        HostSettings,
+        ModelSettings,
+        RecordsSettings,
+        ServerSettings,
+        read_all,
+    )
 
+    read_all()  # what a part of the fleet would end on is told before any starts
     path = find_fleet(fleet)
     spec = load_fleet(path, agents=True)
     engine, server, hosts = EngineSettings.read(), ServerSettings.read(), HostSettings.read()

@@ -138,7 +138,9 @@ async def supervise(request: StartRequest, report: Report) -> None:
         if not MessageSettings.read().secret:
             make_message_secret(home)
         make_api_key(home)
-        ports = claim_ports(request.host, {"--port": request.port, "--metrics-port": request.metrics_port})
+        server = ServerSettings.read()
+        wanted = {"--port": request.port} | ({"--metrics-port": request.metrics_port} if server.metrics else {})
+        ports = claim_ports(request.host, wanted)
         model_port = claim_ports("127.0.0.1", {"model": 0})["model"] if request.local_model else 0
         state = FleetState(
             name=request.fleet.name if request.fleet else Path(request.fleet_file).stem,
@@ -147,9 +149,9 @@ async def supervise(request: StartRequest, report: Report) -> None:
             cell=request.cell,
             artifacts_url=request.artifacts_url or str(home.artifacts),
             host=request.host,
-            tls_cert=str(ServerSettings.read().tls_cert or ""),
+            tls_cert=str(server.tls_cert or ""),
             port=ports["--port"],
-            metrics_port=ports["--metrics-port"],
+            metrics_port=ports.get("--metrics-port", 0),
             model_port=model_port,
             hosts=request.hosts,
             supervisor_pid=os.getpid(),

@@ -24,6 +24,7 @@ _POOL = PoolShape(
     slots=4500,
     tasks_succeeded=20411,
     tasks_failed=7,
+    metrics={"lines_read": 812_000.0},
 )
 
 
