@@ -11,10 +11,7 @@ say() { # POST the body on stdin to a path and print the answer; saying anything
   curl --silent --fail-with-body --retry 8 --retry-connrefused \
     --header @<(echo "Authorization: Bearer $TOKEN") --json @- "$API$1"
 }
-
-why() { # what the API said against it, in one line
-  jq -er .detail <<<"${1:-null}" 2>/dev/null || echo "no answer from $API"
-}
+why() { jq -er .detail <<<"${1:-null}" 2>/dev/null || echo "no answer from $API"; } # what the API said against it
 
 beat() { # renew the lease for as long as a task is worked on; end the work when it isn't wanted any more
   while sleep "$EVERY"; do
@@ -36,13 +33,9 @@ leave() {
   [ -z "$SESSION" ] || curl --silent --request DELETE --header @<(echo "Authorization: Bearer $TOKEN") "$API/$SESSION" >&2
 }
 
-OPENED=$(jq -n --arg name "$NAME" '{agents: [{name: $name, capabilities: ["text.words"]}], take_over: true}' | say "") || {
-  echo "remote.$NAME isn't let in: $(why "$OPENED")" >&2
-  exit 1
-}
-SESSION=$(jq -r .session_id <<<"$OPENED")
-TOKEN=$(jq -r .token <<<"$OPENED")
-EVERY=$(jq -r .beat_every_s <<<"$OPENED")
+OPENED=$(jq -n --arg name "$NAME" '{agents: [{name: $name, capabilities: ["text.words"]}], take_over: true}' | say "") ||
+  { echo "remote.$NAME isn't let in: $(why "$OPENED")" >&2; exit 1; }
+SESSION=$(jq -r .session_id <<<"$OPENED") TOKEN=$(jq -r .token <<<"$OPENED") EVERY=$(jq -r .beat_every_s <<<"$OPENED")
 trap leave EXIT
 trap 'exit 0' INT TERM
 echo "registered as remote.$NAME" >&2

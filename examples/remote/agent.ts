@@ -1,8 +1,7 @@
 // A remote agent in TypeScript: turns texts round for a fleet elsewhere, each word a step that no later attempt repeats.
 //   npx -p typescript tsc --target es2022 --module es2022 agent.ts && AMAS_URL=https://fleet.example node agent.js
 type Env = Record<string, string | undefined>;
-type Process = { env: Env; pid: number; on(name: string, then: () => void): void; exit(code?: number): never };
-declare const process: Process;
+declare const process: { env: Env; pid: number; on(name: string, then: () => void): void; exit(code?: number): never };
 export type Task = { task_id: string; attempt: number; input: { text: string }; resumed: boolean };
 type Session = { session_id: string; token: string; beat_every_s: number };
 type Work = { tasks: Task[]; stop: string[] };
@@ -12,23 +11,21 @@ const NAME = process.env.AGENT_NAME ?? `turn-${process.pid}`;
 const running = new Map<string, AbortController>();
 let session!: Session;
 class Refused extends Error {}
+const why = (answer: Response) => answer.json().then((said) => said.detail, () => `HTTP ${answer.status}`);
 
 async function say<T>(path: string, body: object, token = session.token): Promise<T> {
   for (let wait_ms = 100; ; wait_ms = Math.min(wait_ms * 2, 5000)) { // saying anything twice is harmless
     const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
     const answer = await fetch(API + path, { method: "POST", headers, body: JSON.stringify(body) }).catch(() => undefined);
     if (answer?.ok) return (await answer.json()) as T;
-    if (answer && answer.status !== 429 && answer.status < 500) throw new Refused((await answer.json().catch(() => ({}))).detail ?? `HTTP ${answer.status}`);
+    if (answer && answer.status !== 429 && answer.status < 500) throw new Refused(await why(answer));
     await new Promise((then) => setTimeout(then, wait_ms));
   }
 }
 async function open(): Promise<void> {
   const agents = [{ name: NAME, capabilities: ["text.turn"], version: "1", labels: { lang: "ts" }, slots: 4 }];
-  const opened = say<Session>("", { agents, take_over: true }, process.env.AMAS_REMOTE_TOKEN ?? "");
-  session = await opened.catch((refused: Refused) => {
-    console.error(`remote.${NAME} isn't let in: ${refused.message}`);
-    return process.exit(1);
-  });
+  const leave = (error: Error) => (console.error(`remote.${NAME} isn't let in: ${error.message}`), process.exit(1));
+  session = await say<Session>("", { agents, take_over: true }, process.env.AMAS_REMOTE_TOKEN ?? "").catch(leave);
   console.error(`registered as remote.${NAME}`);
 }
 async function work(task: Task): Promise<void> {
@@ -47,7 +44,6 @@ async function work(task: Task): Promise<void> {
     if (!(error instanceof Refused)) await say(`${path}/fail`, { attempt, message: String(error) }).catch(() => undefined);
   } finally { running.delete(task.task_id); }
 }
-
 const stop = (ids: string[]) => ids.forEach((id) => running.get(id)?.abort());
 const here = () => ({ running: [...running.keys()] });
 const beat = () => say<Work>(`/${session.session_id}/renew`, here()).then((said) => stop(said.stop), () => undefined);
@@ -58,8 +54,7 @@ for (await open(); ; ) {
   try {
     for (;;) {
       const found = await say<Work>(`/${session.session_id}/claim`, { ...here(), max_tasks: 4, wait_s: 20 });
-      stop(found.stop);
-      found.tasks.forEach(work);
+      stop(found.stop), found.tasks.forEach(work);
     }
   } catch { stop(here().running); await open(); } finally { clearInterval(beating); }
 }

@@ -74,7 +74,7 @@ async def test_a_session_claims_and_completes_as_a_host_and_is_none_that_gets_se
     (got,) = await cell.queue.claim(session.id, slots, now_ms=cell.now) or []
     assert await remote.registry.running(session.id) == {"t1": "remote.a"}
     assert await remote.registry.handed(session.id, ["t1", "t2"]) == [got]
-    assert await remote.registry.owner("t1") == (1, session.id, "remote.a")
+    assert await remote.registry.owner("t1") == (1, session.id, "remote.a", True)
     (shown,) = await remote.registry.find(["capability:test.work"])
     assert shown.tasks == ("t1",)
     assert await cell.hosts.all() == []

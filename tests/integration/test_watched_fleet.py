@@ -231,8 +231,9 @@ MAY_BE_MISSING = {
     "a back-up to be taken",
     "an alert to be raised",
     "the autoscaler to change a pool's size",
+    "an agent with a report_metrics of its own",
 }
-"""What doesn't happen in a fleet that is well and has no goal."""
+"""What doesn't happen in a fleet that is well, has no goal, and whose agents tell nothing of themselves."""
 
 
 def unexplained(found: list[Empty]) -> list[Empty]:

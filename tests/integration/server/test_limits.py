@@ -38,9 +38,9 @@ async def test_a_provider_and_a_budget_are_set(client: httpx.AsyncClient) -> Non
     [
         ("limits/slots/k", {}, "say how many tasks may run at once"),
         ("limits/rate/openai", {"requests_per_min": 0}, ">= 1"),
-        ("limits/other/k", {"limit": 1}, "slots|rate"),
+        ("limits/other/k", {"limit": 1}, "slots, for a concurrency key, or rate"),
         ("budgets/tenant/acme", {"usd": -1}, ">= 0"),
-        ("budgets/planet/mars", {"usd": 1}, "workflow|task|tenant|pool"),
+        ("budgets/planet/mars", {"usd": 1}, "workflow, task, tenant or pool"),
     ],
 )
 async def test_what_is_wrong_is_said(client: httpx.AsyncClient, path: str, body: dict[str, Any], sentence: str) -> None:

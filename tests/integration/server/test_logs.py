@@ -85,14 +85,15 @@ def test_lines_of_one_moment_have_ids_of_their_own() -> None:
 
 
 def test_amas_logs_follows_an_agent(tmp_path: Path) -> None:
-    log = open_log(tmp_path / "logs" / "host-1.jsonl").bind(agent_id="a-1")
+    host = open_log(tmp_path / "logs" / "host-1.jsonl")
+    log = host.bind(agent_id="a-1")
     log.info("early")
     command = [sys.executable, "-u", "-m", "amas", "logs", "-f", "a-1", "--home", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as following:
         try:
             assert following.stdout is not None
             assert "early" in following.stdout.readline()
-            log.bind(agent_id="a-2").info("not his")
+            host.bind(agent_id="a-2").info("not his")
             (tmp_path / "logs" / "host-1.jsonl").rename(tmp_path / "logs" / "host-1.jsonl.1800000000000")
             log.info("late\x1b]0;owned\x07", why="\x1b[2J")
             said = following.stdout.readline()

@@ -137,5 +137,8 @@ def test_a_log_that_cannot_be_written_or_read_is_one_sentence(tmp_path: Path) ->
     (tmp_path / "audit").write_text("")
     with pytest.raises(AuditError, match="can't be written"):
         AuditLog(tmp_path / "audit").check()
+    with pytest.raises(AuditError, match="there is no log"):
+        verify(tmp_path / LOG)
+    (tmp_path / LOG).write_text("")
     with pytest.raises(AuditError, match="name it with --key"):
         verify(tmp_path / LOG)
