@@ -23,11 +23,11 @@ from amas.agents.skills.research.passages import Passage, Table
 from amas.secrets import HOSTS_OWN
 
 CPU_S = 30
-"""Of one document; the largest that are taken need a third of it."""
+"""Of one document: what needs more is damaged, or made to be costly."""
 WALL_S = 600.0
 """The same by the clock, for one that waits instead: a machine that is full gives it a twentieth of a core."""
 MEMORY_BYTES = 2 << 30
-"""What the process may have of addresses: a document's tree takes some hundred MiB at most."""
+"""What the process may have of addresses, Python and the parsers among them."""
 FRAME_BYTES_MAX = 512 << 20
 _SIZE = 8
 
