@@ -48,6 +48,7 @@ class FleetBackups:
         self._desired = DesiredState(sources.engine)
         self._making = asyncio.Lock()
         self._asked: asyncio.Task[None] | None = None
+        self._beginning = False
         self._failed = ""
         self._opened: Repository | None = None
 
@@ -86,10 +87,14 @@ class FleetBackups:
 
     async def start(self, *, full: bool) -> None:
         """Begin a back-up and return at once; BackupBusy while one is being made here, BackupError when it can't begin."""
-        await self._repository(await self.url(), create=True)
-        if self.now.running:  # looked at last: of two who ask at once, one is refused
+        if self.now.running or self._beginning:  # of two who ask at once, one is refused
             raise BackupBusy("a back-up is being made already: try again when that is over")
-        self._asked = asyncio.create_task(self._make_and_tell(full=full), name="back-up")
+        self._beginning = True
+        try:
+            await self._repository(await self.url(), create=True)
+            self._asked = asyncio.create_task(self._make_and_tell(full=full), name="back-up")
+        finally:
+            self._beginning = False
 
     async def make(self, kind: Kind) -> Manifest:
         """Make one and return it."""
