@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from tests.contract.test_records_property import KINDS, World
 
@@ -201,6 +201,8 @@ async def forget_sums(records: Records) -> None:
         await connection.execute(recorder.update().values(summed_from_ms=NOTHING_SUMMED))
 
 
+AGAIN = [("submit", 0), ("claim", 0), ("keep", 0), ("give_back", 0), ("claim", 0), ("complete", 1)]
+"""Recorded twice, a request of the first attempt meets a second one that its task hasn't come to again."""
 FATES = ("kept", "forgotten", "recorded twice")
 
 
@@ -230,6 +232,7 @@ async def sum_all_up(records: Records) -> None:
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
+@example(steps=AGAIN, sizes=[2], repeat=0, fate="recorded twice")
 @given(
     st.lists(steps, min_size=10, max_size=70),
     st.lists(st.integers(1, 12), min_size=1, max_size=5),

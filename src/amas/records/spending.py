@@ -59,12 +59,13 @@ async def _accounts(connection: AsyncConnection, task_ids: set[str]) -> dict[Att
     found: dict[Attempt, Row] = {}
     for ids in _portions(task_ids):
         columns = (tasks.c.id, tasks.c.attempt, tasks.c.workflow_id, tasks.c.tenant, tasks.c.agent_id)
+        whose: dict[str, Row] = {}
         for row in await connection.execute(sa.select(*columns).where(tasks.c.id.in_(ids))):
-            whose = {"workflow_id": row.workflow_id, "tenant": row.tenant}
-            found.update(((row.id, attempt), {**whose, "agent_id": row.agent_id}) for attempt in range(1, row.attempt + 1))
+            whose[row.id] = {"workflow_id": row.workflow_id, "tenant": row.tenant, "agent_id": row.agent_id}
+            found.update(((row.id, attempt), whose[row.id]) for attempt in range(1, row.attempt + 1))
         tried = sa.select(attempts.c.task_id, attempts.c.attempt, attempts.c.agent_id).where(attempts.c.task_id.in_(ids))
-        for row in await connection.execute(tried):
-            found[row.task_id, row.attempt]["agent_id"] = row.agent_id
+        for row in await connection.execute(tried):  # of an attempt that a restored engine hasn't come to again, too
+            found[row.task_id, row.attempt] = {**whose[row.task_id], "agent_id": row.agent_id}
     return found
 
 
