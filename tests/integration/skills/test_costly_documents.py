@@ -4,6 +4,7 @@ The limits are smaller here than a host's, so that the tests end; who reads with
 """
 
 import io
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -16,7 +17,7 @@ from documents import pdf, word
 from amas.agents.skills.research import read
 from amas.agents.skills.research.apart import Apart
 
-CPU_S, MEMORY_BYTES = 3, 1 << 30
+CPU_S, MEMORY_BYTES = 2, 1 << 29
 WORD = b'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
 LAUGHS = b"".join(b'<!ENTITY %c "%s">' % (98 + level, b"&%c;" % (97 + level) * 10) for level in range(9))
 
@@ -55,6 +56,19 @@ def workbook(rows: int, column: str, sheets: int = 1) -> bytes:
     return with_members(made.getvalue(), **{f"sheet{number}": sheet for number in range(1, sheets + 1)})
 
 
+def shared(count: int, size: int) -> bytes:
+    """Return an archive whose directory names one member, of so many zeros, by so many names: each unpacks the same bytes."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("00000.xml", bytes(size))
+    whole = made.getvalue()
+    *_, length, begin, _ = struct.unpack("<4s4H2LH", whole[-22:])
+    entry = whole[begin : begin + length]
+    names = [entry.replace(b"00000.xml", b"%05d.xml" % number) for number in range(count)]
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, count * length, begin, 0)
+    return whole[:begin] + b"".join(names) + end
+
+
 def pages(count: int, drawn: bytes) -> bytes:
     """Return a PDF whose pages all draw the same."""
     packed = zlib.compress(drawn, 9)
@@ -81,7 +95,7 @@ STYLED = b'<w:p><w:pPr><w:pStyle w:val="none"/></w:pPr><w:r><w:t>a</w:t></w:r></
 CPU, MEMORY = f"more than {CPU_S} s of CPU", "memory"
 COSTLY = {
     "one stream, drawn by ten thousand pages": ("a.pdf", lambda: pages(10_000, b"BT /F1 9 Tf (word) Tj ET\n" * 10_000), CPU),
-    "a stream that unpacks to a gigabyte": ("a.pdf", lambda: pages(1, bytes(1 << 30)), ""),
+    "a stream that unpacks to half a gigabyte": ("a.pdf", lambda: pages(1, bytes(MEMORY_BYTES)), ""),
     "a cell that spans a billion columns": ("a.docx", lambda: document(SPAN), ""),
     "styles looked for by every paragraph": ("a.docx", lambda: document(STYLED * 50_000, styles=styles(60_000)), CPU),
     "entities of entities": (
@@ -89,6 +103,7 @@ COSTLY = {
         lambda: document(b"<w:p><w:r><w:t>&j;</w:t></w:r></w:p>", before=b'<!DOCTYPE x [<!ENTITY a "ha">%s]>' % LAUGHS),
         "",
     ),
+    "members that are all one and the same": ("a.docx", lambda: shared(10_000, 1 << 20), "unpacks to more than"),
     "thousands of sheets' worth of empty cells": ("a.xlsx", lambda: workbook(1_000, "XFD", sheets=40), ""),
 }
 
