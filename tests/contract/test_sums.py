@@ -228,7 +228,7 @@ async def sum_all_up(records: Records) -> None:
 
 
 @settings(
-    max_examples=12,
+    max_examples=8,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
