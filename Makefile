@@ -48,7 +48,7 @@ test: lint suite  ## lint, then every test that this machine can run
 
 # What fails beside others and is no fault of chance is run again, alone, and named (tests/second_look.py).
 suite: setup
-	$(BIN)/python -m tests.second_look -n $(TEST_PROCESSES) --dist loadgroup tests
+	$(BIN)/python -m tests.second_look -n $(TEST_PROCESSES) --dist loadgroup --durations=40 --durations-min=10 tests
 
 bench: setup  ## measure this machine; tables, plots, benchmarks/results.json and docs/benchmarks.md
 	$(BIN)/python -m benchmarks

@@ -162,7 +162,7 @@ class Noted:
                 role=caller.role,
                 tenant=caller.tenant,
                 act=f"{rule.method} {rule.path}",
-                on=_made(message) or self._scope["path"],
+                on=_made(message) or f"{self._scope['path']} {self._scope['state'].get('named', '')}".rstrip(),
                 outcome=message["status"],
             )
             try:

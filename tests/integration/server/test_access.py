@@ -314,6 +314,18 @@ async def test_administrative_acts_are_in_the_audit(client, admin, hands, plane:
     assert ([line["seq"] for line in rest["items"]], rest["next"]) == ([3, 2, 1], None)
 
 
+async def test_the_audit_says_whom_a_body_names(client, admin, hands, plane: ControlPlane) -> None:
+    for body in ({"pool": "worker", "why": "odd"}, {"agent": "wroker-1", "why": "odd"}, {"lift": True}):
+        await client.post("/api/kill", json=body, headers=admin)
+    await client.post("/api/breakers/reset", json={"name": "payments-api"}, headers=admin)
+    assert [(line["on"], line["outcome"]) for line in audit_of(plane)[-4:]] == [
+        ("/api/kill worker", 200),
+        ("/api/kill wroker-1", 404),
+        ("/api/kill all", 200),
+        ("/api/breakers/reset payments-api", 404),
+    ]
+
+
 async def test_without_an_audit_nothing_is_changed(client, hands, plane: ControlPlane) -> None:
     (plane.home / "audit").write_text("a file where the folder should be")
     answer = await client.put("/api/quarantine/worker-1", json={"why": "odd"})

@@ -155,7 +155,7 @@ async def list_breakers(plane: Plane) -> Response:
 )
 async def reset_breaker(request: Request, plane: Plane) -> Response:
     """Let everybody use a dependency again at once, because somebody knows that it is back."""
-    name = (await intake.read_one(request, BreakerName)).name
+    name = request.state.named = (await intake.read_one(request, BreakerName)).name
     if not await plane.breakers.reset(name):
         raise LimitUnknown(f"there is no breaker {name!r}: `amas breakers` lists them")
     return encoded(BreakerPage(items=await plane.breakers.all()))

@@ -42,6 +42,7 @@ async def post_kill(request: Request, plane: Plane) -> Response:
     named = [name for name in (new.agent, new.pool, FLEET_KILLED if new.fleet else "") if name]
     if len(named) > 1 or not (named or new.lift):
         raise Refusal(Fault(detail="name one: an agent, a pool, or the fleet", pointer="#"))
+    what = request.state.named = named[0] if named else "all"  # which the audit says, whatever comes of it
     wanted = await plane.desired.read()
     if new.lift:
         missing = [name for name in named if name not in wanted.kills]
@@ -56,7 +57,6 @@ async def post_kill(request: Request, plane: Plane) -> Response:
         if new.agent and pool_named(new.agent) in {pool.name for pool in pools} and (unknown := why_no_agent(new.agent, pools)):
             raise AgentUnknown(unknown)
         wishes = [Wish(f"kill:{named[0]}", Kill(by=new.by, why=new.why, at_ms=plane.engine.now_ms()))]
-    what = ", ".join(named) or "all"
     await plane.desired.change(wishes, by=new.by, why=f"{what}: kill lifted" if new.lift else f"{what} killed: {new.why}")
     return encoded(_page(await plane.desired.read()))
 
