@@ -40,7 +40,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; frame-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-_SAFE = {
+SAFE = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -77,7 +77,7 @@ def routes(folder: Path = FOLDER) -> list[Route]:
         async def document(request: Request) -> Response:
             files = await _found(folder)
             found = files.get(name) or files.get(DOCUMENT) or _not_built()
-            return _answer(request, found, {**_SAFE, "cache-control": "no-cache"})
+            return _answer(request, found, {**SAFE, "cache-control": "no-cache"})
 
         return document
 
@@ -85,7 +85,7 @@ def routes(folder: Path = FOLDER) -> list[Route]:
         found = (await _found(folder)).get(request.url.path.lstrip("/"))
         if found is None:
             return Response("no such file: the page was built anew, so load it again\n", 404, {"cache-control": "no-store"})
-        return _answer(request, found, {**_SAFE, "cache-control": _FOR_EVER if "/" in request.url.path[1:] else "no-cache"})
+        return _answer(request, found, {**SAFE, "cache-control": _FOR_EVER if "/" in request.url.path[1:] else "no-cache"})
 
     documents = [Route(path, page(name), include_in_schema=False) for path, name in _documents().items()]
     return [*documents, *(Route(path, file, include_in_schema=False) for path in ("/assets/{name}", "/icon.svg"))]

@@ -132,6 +132,25 @@ async def test_groups_say_what_one_may(real: str, served: Any) -> None:
     assert (line.who, line.role, line.outcome) == ("eve@example.org", "", 403)
 
 
+async def test_a_browser_shows_why_nobody_is_let_in(real: str, served: Any) -> None:
+    plane = served(people_of(real))
+    async with client_of(plane) as client:
+        client.headers["accept"] = "text/html,*/*;q=0.8"
+        refused = await signed_in(client, "eve")
+        assert (refused.status_code, refused.headers["content-type"]) == (403, "text/html; charset=utf-8")
+        assert "eve@example.org is in no group that may use this fleet" in unescape(refused.text)
+        assert "default-src 'none'" in refused.headers["content-security-policy"]
+        assert "set-cookie" not in refused.headers
+        sent = await client.get("/auth/login")
+        state = parse_qs(urlsplit(sent.headers["location"]).query)["state"][0]
+        lied = await client.get("/auth/callback", params={"state": state, "error": "<script>alert(1)</script>"})
+        assert (lied.status_code, lied.headers["content-type"]) == (403, "text/html; charset=utf-8")
+        assert "alert" in lied.text
+        assert "<script" not in lied.text
+    (line,) = plane.audit.newest(1)
+    assert (line.who, line.outcome) == ("eve@example.org", 403)
+
+
 async def test_a_session_ends_when_who_may_sign_in_is_set_anew(real: str, served: Any) -> None:
     async with client_of(served(people_of(real))) as client:
         await signed_in(client, "ada")
