@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from amas.cli.api import Api, Refused, elsewhere, home_at
+from amas.cli.look import print_killed
 from amas.cli.output import console, moment, print_json
 from amas.errors import FleetAlreadyRunning, FleetNotRunning
 from amas.model.closing import Closing
@@ -143,9 +144,7 @@ def _print_figures(ready: dict[str, Any], figures: dict[str, Any], killed: list[
         console().print(table("", ["", ""], shown))
     if queues := _queue_rows(figures.get("tasks", {})):
         console().print(table("", ["queue", "queued", "at most"], queues))
-    for each in killed:
-        who = "the whole fleet" if each["target"] == "*" else each["target"]
-        console().print(f"[red]killed: {who}[/red], by {each['by']}: {each['why']} (amas kill --lift lets it work again)")
+    print_killed(killed)
     for pool in figures.get("pools_down", []):
         console().print(f"[red]every agent of {pool} is quarantined[/red]: its tasks wait (amas quarantine list)")
     for problem in ready.get("problems", []):

@@ -114,6 +114,13 @@ def print_page(page: dict[str, Any], columns: list[str], rows: list[list[object]
         remark("there are more: --limit says how many are listed")
 
 
+def print_killed(items: list[dict[str, Any]]) -> None:
+    """Print who does nothing because of the kill switch, a line each; they have a status as idle agents do."""
+    for each in items:
+        who = "the whole fleet" if each["target"] == "*" else each["target"]
+        console().print(f"[red]killed: {who}[/red], by {each['by']}: {each['why']} (amas kill --lift lets it work again)")
+
+
 def print_fields(shown: dict[str, Any]) -> None:
     """Print one thing's fields, a line each; `_ms` are times."""
     from amas.cli.tree import table

@@ -6,7 +6,7 @@ from typing import Any
 from typer import BadParameter
 
 from amas.cli.api import Api, home_at
-from amas.cli.look import agent_rows
+from amas.cli.look import agent_rows, print_killed
 from amas.cli.output import console, print_json, remark
 from amas.model.remote import REMOTE_POOL
 
@@ -34,6 +34,7 @@ def pools(folder: Path | None, *, as_json: bool) -> None:
         _print_pools(found)
     for why in whys:
         console().print(why, markup=False, soft_wrap=True)
+    print_killed(api.get("/api/kill")["items"])
     if afar["items"]:
         console().print(table("elsewhere", *agent_rows(afar["items"])))
     if afar["next"]:
@@ -76,6 +77,7 @@ def agents(folder: Path | None, *, filters: dict[str, Any], limit: int, as_json:
     from amas.cli.tree import table
 
     console().print(table("", *agent_rows(items)))
+    print_killed(api.get("/api/kill")["items"])
     if len(items) < total:
         remark(f"{total - len(items):,} more: --limit {total} shows all; a pool, --status, --host, --label and others choose")
 

@@ -56,6 +56,8 @@ def test_an_operator_s_day(run: Command, tmp_path: Path) -> None:
     until(ticks.exists)
 
     assert run("kill", "ticker", "--why", "it ticks too loud").returncode == 0
+    for words in (("ps",), ("ps", "ticker"), ("status",)):
+        assert "killed: ticker, by" in run(*words).stdout, words
     assert run.api("GET", f"/api/tasks/{task_id}")["state"] == "queued"
     until(lambda: rests(ticks))
     assert "it ticks too loud" in run("kill", "--fleet").stdout
