@@ -50,9 +50,9 @@ SAID = "() => /newest first/.test(document.querySelector('main')?.textContent ??
 FIGURE = "() => /[0-9]/.test(document.querySelector('.value')?.textContent ?? '')"
 
 ROUTES = (
-    *("/api/metrics", "/api/agents/{agent}", "/api/tasks", "/api/tasks?agent_id={agent}", "/api/tasks?tenant=acme"),
+    *("/api/metrics", "/api/agents/{agent}", "/api/tasks", "/api/tasks?agent_id={agent}"),
     *("/api/tasks?state=succeeded", "/api/tasks?state=failed", "/api/tasks?state=queued", "/api/tasks/{task}", "/api/workflows"),
-    *("/api/workflows?state=succeeded", "/api/events", "/api/audit", "/api/usage", "/api/dead-letters"),
+    *("/api/workflows?state=succeeded", "/api/audit", "/api/usage", "/api/dead-letters"),
     *(f"/api/costs?by={by}" for by in ("day", "tenant", "workflow", "pool", "agent", "model", "task")),
     *(f"/api/costs?by={by}&since={{day}}" for by in ("pool", "agent", "task")),
     *("/api/costs?by=workflow&tenant=acme", "/api/costs?by=day&agent_id={agent}"),
