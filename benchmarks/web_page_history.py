@@ -43,8 +43,8 @@ SUMMED_S = 600.0
 SHARED_S = 0.5
 """Longer than an answer is shared."""
 TIMES = 3
-ROWS = "() => document.querySelectorAll('main tbody tr').length > 1"
-AGENT = "() => document.querySelectorAll('main [aria-label=Tasks] tbody tr').length > 1"
+COSTS = "() => document.querySelectorAll('[aria-label^=\"Costs by\"] tbody tr').length > 0"
+AGENT = "() => document.querySelectorAll('main [aria-label=Tasks] tbody tr').length > 0"
 STORY = "() => document.querySelectorAll('[aria-label=\"Where its time went\"] tbody tr').length > 0"
 SAID = "() => /newest first/.test(document.querySelector('main')?.textContent ?? '')"
 FIGURE = "() => /[0-9]/.test(document.querySelector('.value')?.textContent ?? '')"
@@ -124,7 +124,7 @@ async def measure(finished: int, *, pages: bool) -> dict[str, Any]:
                 "/": FIGURE,
                 f"/agents/{pool.name}-1": AGENT,
                 f"/tasks/{task_id}": STORY,
-                "/costs": ROWS,
+                "/costs": COSTS,
                 "/queues": SAID,
                 "/goals": SAID,
             }
