@@ -13,7 +13,7 @@ from typing import Any
 from amas.client import NewTask
 from benchmarks.fleet import cpu_by_process, recorded
 from benchmarks.fleet30k.place import Found, Place, Row, differences
-from benchmarks.fleet30k.rate import PAYLOAD, capabilities
+from benchmarks.fleet30k.rate import PAYLOAD, capabilities, commands
 from benchmarks.fleet30k.rate import once as work_through
 from benchmarks.work import LIMIT_S
 
@@ -58,19 +58,22 @@ async def once(place: Place, per_s: int, seconds: float) -> dict[str, Any]:
 async def measure(place: Place, *, per_s: int, seconds: float, runs: int) -> Found:
     """Return the medians of several runs, and the CPU of one task."""
     await work_through(place.client, capabilities(place.spec), place.agents)  # every agent is made
-    found, took = [], []
+    found, took, ran = [], [], []
     for _ in range(runs):
         await recorded(place.fleet)
-        cpu = cpu_by_process(place.fleet)
+        cpu, before = cpu_by_process(place.fleet), await commands(place.client.engine)
         found.append(await once(place, per_s, seconds))
         await recorded(place.fleet)
-        took.append(differences(cpu_by_process(place.fleet), cpu, 1e6 / found[-1]["tasks"]))
+        tasks = found[-1]["tasks"]
+        took.append(differences(cpu_by_process(place.fleet), cpu, 1e6 / tasks))
+        after = await commands(place.client.engine)
+        ran.append({name: round((of[0] - before.get(name, (0, 0))[0]) / tasks, 3) for name, of in after.items()})
     return {
         "asked_per_s": per_s,
         **{name: statistics.median(run[name] for run in found) for name in ("per_s", "p50_ms", "p99_ms", "sender_late_p99_ms")},
         "succeeded_percent": min(run["succeeded_percent"] for run in found),
         "cpu_us_per_task": round(statistics.median(sum(run.values()) for run in took), 1),
-        "details": {"runs": found, "cpu_us_by_process": took},
+        "details": {"runs": found, "cpu_us_by_process": took, "commands_per_task": ran[-1]},
     }
 
 
