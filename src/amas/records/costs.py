@@ -66,6 +66,24 @@ def usd_of(connection: sa.Connection, span: Span) -> float:
     return sum(int(connection.execute(query).scalar() or 0) for query in queries) / MICRO
 
 
+def spent_by_pool(connection: sa.Connection, span: Span) -> dict[str, tuple[float, int]]:
+    """Return the dollars and tokens of everything in `span` by pool; empty for what no agent spent."""
+    cover, found = _cover(connection, span), dict[str, tuple[float, int]]()
+
+    def asked(table: sa.Table) -> sa.Select[Any]:
+        pool = _name(table, "pool")
+        return sa.select(pool, _sum(table.c.usd_micro), _sum(table.c.tokens)).group_by(pool)
+
+    queries = [asked(table).where(*_in_sums(table, part)) for table, part in _tables(cover, span)]
+    queries += [spent(asked(costs), part) for part in cover.rows]
+    for query in queries:
+        rows: Sequence[Any] = connection.execute(query).all()
+        for pool, usd_micro, tokens in rows:
+            usd, held = found.get(pool, (0.0, 0))
+            found[pool] = usd + int(usd_micro) / MICRO, held + int(tokens)
+    return found
+
+
 def costs_of_tasks(connection: sa.Connection, task_ids: Sequence[str]) -> dict[str, Cost]:
     """Return what each of these tasks cost so far, but for the agents' seconds; those that cost nothing are missing."""
     rows = of_tasks(connection, _BY_TASK, task_ids)

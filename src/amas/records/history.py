@@ -244,13 +244,11 @@ class History:
 
     async def work_in(self, slots: Slots) -> Work:
         """Return what the tasks did that ended in a window, or are open, added up."""
-        async with self._database.reading() as connection:
-            return await work_in(connection, slots)
+        return await self._database.look(lambda connection: work_in(connection, slots))
 
     async def open_ids(self, *, limit: int = OPEN_MAX) -> list[str]:
         """Return the ids of open tasks, the oldest first."""
-        async with self._database.reading() as connection:
-            return await open_ids(connection, limit=limit)
+        return await self._database.look(lambda connection: open_ids(connection, limit=limit))
 
     async def _whole_entries(self, rows: Sequence[Any], workflow_id: str, limit: int) -> list[EventRecord]:
         """A page that ended within an entry takes the rest of it along, since the next page begins after that entry."""

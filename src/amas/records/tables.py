@@ -179,6 +179,26 @@ day_sums = _sums("day_sums", "pool", "tenant", "provider", "model")
 agent_sums = _sums("agent_sums", "agent_id", "tenant")  # by day
 SUMS = (hour_sums, day_sums, agent_sums)
 
+# How tasks ended (`outcomes.py`), written with these, and from the same time on. Packed: a task's time falls into one of a
+# hundred buckets, and seconds are read by the ten thousand.
+outcome_sums = sa.Table(
+    "outcome_sums",
+    metadata,
+    sa.Column("span_ms", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("at_ms", sa.BigInteger, primary_key=True, autoincrement=False),
+    *(sa.Column(each, _name, primary_key=True, server_default="") for each in ("capability", "layer", "pool")),
+    sa.Column("sums", sa.LargeBinary, nullable=False),  # an Outcome
+    sqlite_with_rowid=False,
+)
+minute_sums = sa.Table(
+    "minute_sums",
+    metadata,
+    sa.Column("minute", sa.BigInteger, primary_key=True, autoincrement=False),  # since the epoch
+    sa.Column("sums", sa.LargeBinary, nullable=False),  # `MEASURES` numbers for each second
+    sqlite_with_rowid=False,
+)
+PACKED = (outcome_sums, minute_sums)
+
 events = sa.Table(
     "events",
     metadata,
