@@ -13,7 +13,8 @@ Called by `writing.py`, `packed.py`, `store.py` and the two readers. It must nev
 """
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -80,7 +81,11 @@ class Outcome(msgspec.Struct, array_like=True, gc=False):
 
 _encode = msgspec.msgpack.Encoder().encode
 decode_outcome = msgspec.msgpack.Decoder(Outcome).decode
-_pool = lru_cache(1 << 16)(pool_of)
+
+
+@lru_cache(1 << 16)
+def _pool(agent_id: str | None) -> str:
+    return pool_of(agent_id) if agent_id else ""
 
 
 def bucket_of(took_ms: int) -> int:
@@ -112,14 +117,18 @@ class Outcomes:
 
     def __init__(self, from_ms: int = 0) -> None:
         self._from_ms = from_ms
-        self._alike: dict[tuple[Any, ...], int] = {}
+        self._alike: Counter[tuple[Any, ...]] = Counter()
         self._fine: dict[Key, Outcome] = {}
         self._minutes: Minutes = {}
 
-    def add(self, task: tuple[Any, ...], times: int = 1) -> None:
-        """Count a task: the values of `TASK`. Many are alike, so they are gone into once for all of these."""
-        if task[-1] >= self._from_ms:
-            self._alike[task] = self._alike.get(task, 0) + times
+    def add(self, found: Iterable[tuple[Any, ...]]) -> None:
+        """Count tasks: of each its pool, or "", and the values of `TASK`. Many are alike, and gone into once for all of these."""
+        self._alike.update(found)
+
+    def add_row(self, row: Sequence[Any], times: int = 1) -> None:
+        """Count a task: its agent, or None, and the values of `TASK`."""
+        agent_id, *task = row
+        self._alike[(_pool(agent_id), *task)] += times
 
     def add_attempt(self, row: Sequence[Any], times: int = 1) -> None:
         """Count an attempt at a task that was tried more than once: the values of `ATTEMPT`."""
@@ -139,14 +148,13 @@ class Outcomes:
     def settled(self) -> tuple[dict[Key, Outcome], Minutes]:
         """Return the sums by `FINE_MS`, and the minutes."""
         for task, times in self._alike.items():
-            if times:
+            if times and task[-1] >= self._from_ms:
                 self._settle(task, times)
         self._alike.clear()
         return self._fine, self._minutes
 
     def _settle(self, task: tuple[Any, ...], times: int) -> None:
-        capability, layer, agent_id, state, attempt, created_ms, ready_ms, started_ms, finished_ms = task
-        pool = _pool(agent_id) if agent_id else ""
+        pool, capability, layer, state, attempt, created_ms, ready_ms, started_ms, finished_ms = task
         outcome, last = self._outcome(finished_ms, capability, layer, pool), finished_ms // 1000
         self._second(created_ms // 1000, ACCEPTED, times)
         if attempt == 1 and started_ms is not None:
@@ -201,7 +209,7 @@ def with_days(fine: Mapping[Key, Outcome]) -> dict[Key, Outcome]:
 def tally(batch: Batch, known: Mapping[str, Known], from_ms: int) -> tuple[Outcomes, list[str], list[str]]:
     """Return what a batch adds, but for those tasks of which the database must be asked: before it is written, and afterwards."""
     found, before, after = Outcomes(from_ms), list[str](), list[str]()
-    add = found.add
+    whole: list[tuple[Any, ...]] = []
     for task_id, task in batch.tasks.items():
         row, held = task.row, known.get(task_id)
         if held is not None and held.finished_ms is not None:
@@ -217,14 +225,15 @@ def tally(batch: Batch, known: Mapping[str, Known], from_ms: int) -> tuple[Outco
             else:
                 layer, agent_id, created_ms = held.layer, row.get("agent_id") or held.agent_id, held.created_ms
             ready_ms = created_ms if task.ready_ms is None else task.ready_ms
-            whole = task.capability, layer, agent_id, task.state, task.attempt, created_ms, ready_ms, task.started_ms, finished_ms
-            add(whole)
+            named = _pool(agent_id), task.capability, layer
+            whole.append((*named, task.state, task.attempt, created_ms, ready_ms, task.started_ms, finished_ms))
+    found.add(whole)
     return found, before, after
 
 
 _READY_MS = sa.func.coalesce(tasks.c.queued_ms, tasks.c.created_ms)
 TASK = (
-    *(tasks.c.capability, tasks.c.layer, tasks.c.agent_id, tasks.c.state, tasks.c.attempt),
+    *(tasks.c.capability, tasks.c.layer, tasks.c.state, tasks.c.attempt),
     *(tasks.c.created_ms, _READY_MS, tasks.c.started_ms, tasks.c.finished_ms),
 )
 ATTEMPT = (
@@ -234,7 +243,7 @@ ATTEMPT = (
 _ENDED = tasks.c.finished_ms >= sa.bindparam("from_ms", type_=sa.BigInteger)
 _BEFORE = tasks.c.finished_ms < sa.bindparam("until_ms", type_=sa.BigInteger)
 _AMONG = tasks.c.id.in_(sa.bindparam("task_ids", expanding=True))
-_of_tasks = sa.select(*TASK)
+_of_tasks = sa.select(tasks.c.agent_id, *TASK)
 _of_attempts = sa.select(*ATTEMPT).join_from(tasks, attempts, attempts.c.task_id == tasks.c.id).where(tasks.c.attempt > 1)
 _SPAN = _of_tasks.where(_ENDED, _BEFORE), _of_attempts.where(_ENDED, _BEFORE)
 _THESE = (each.where(_AMONG, tasks.c.finished_ms.is_not(None)) for each in (_of_tasks, _of_attempts))
@@ -246,14 +255,14 @@ def add_rows(connection: sa.Connection, found: Outcomes, from_ms: int, until_ms:
     if from_ms >= until_ms:
         return
     given = {"from_ms": from_ms, "until_ms": until_ms}
-    for query, add in zip(_SPAN, (found.add, found.add_attempt), strict=True):
+    for query, add in zip(_SPAN, (found.add_row, found.add_attempt), strict=True):
         for row in _fetched(connection.execute(query, given, execution_options={"yield_per": FETCH})):
             add(row)
 
 
 def add_tasks(connection: sa.Connection, found: Outcomes, task_ids: Sequence[str], *, times: int) -> None:
     """Count those of these tasks that have ended, as the database has them now, `times` 1 or -1."""
-    for query, add in ((_TASKS_AMONG, found.add), (_ATTEMPTS_AMONG, found.add_attempt)):
+    for query, add in ((_TASKS_AMONG, found.add_row), (_ATTEMPTS_AMONG, found.add_attempt)):
         for row in _fetched(connection.execute(query, {"task_ids": task_ids})):
             add(row, times)
 
