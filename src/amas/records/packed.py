@@ -85,9 +85,12 @@ def _look(table: sa.Table, many: int, dialect: str) -> str:
     names = [column.name for column in table.primary_key]
     places = _places(dialect, len(names) * many)
     wanted = ", ".join(f"({', '.join(next(places) for _ in names)})" for _ in range(many))
-    among = f"VALUES {wanted}" if dialect == "sqlite" else wanted  # PostgreSQL knows the types of what isn't a table
     shown = ", ".join(names)
-    return f"SELECT {shown}, sums FROM {table.name} WHERE ({shown}) IN ({among})"  # noqa: S608  names of ours only
+    if dialect != "sqlite":
+        return f"SELECT {shown}, sums FROM {table.name} WHERE ({shown}) IN ({wanted})"  # noqa: S608  names of ours only
+    # which would go over the whole table for that, and so is told which of the two to begin with
+    begun = f"WITH wanted ({shown}) AS (VALUES {wanted})"
+    return f"{begun} SELECT {shown}, sums FROM wanted CROSS JOIN {table.name} USING ({shown})"  # noqa: S608
 
 
 @cache

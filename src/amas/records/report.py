@@ -166,7 +166,7 @@ def _still_open(connection: sa.Connection, slots: Slots) -> _Open:
 
 def _add_tried(connection: sa.Connection, slots: Slots, found: _Open) -> None:
     """Add the attempts that have rows of their own: those of tasks that were tried more than once."""
-    of = sa.and_(OPEN, tasks.c.attempt > 1)
+    of = attempts.c.task_id.in_(sa.select(tasks.c.id).where(OPEN, tasks.c.attempt > 1))  # else SQLite goes over all attempts
     end_ms = sa.func.coalesce(attempts.c.finished_ms, _whole(slots.to_ms))
     first, until = _slot(attempts.c.started_ms, slots), _slot(end_ms, slots)
     lost = sa.case((attempts.c.state == "lost", 1), else_=0)
