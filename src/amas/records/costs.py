@@ -2,9 +2,9 @@
 
 Money, tokens and requests are the rows of `costs`, by the time at which they arose; agents' seconds are those of attempts that
 ended (`ended.py`). Whole hours and days of them are kept as sums (`sums.py`) and read from there. What is left at the two ends of
-a span of time, less than an hour each, and what the sums don't reach back to is added up from the rows. So a query costs what
-there are hours and days, whatever was done in them. By workflow or task there are no sums: a page goes over the rows of those
-that it shows. Days are UTC.
+a span of time, less than an hour each (by agent: four), and what the sums don't reach back to is added up from the rows. So a
+query costs what there are hours and days, whatever was done in them. By workflow or task there are no sums: a page goes over the
+rows of those that it shows. Days are UTC.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from amas.model.limits import MICRO
 from amas.records.ended import FOREVER_MS, Span, ended, spent, worked_on
 from amas.records.lookup import of_tasks
-from amas.records.sums import DAY_MS, HOUR_MS
+from amas.records.sums import AGENTS_MS, DAY_MS, HOUR_MS
 from amas.records.tables import OPEN, SUMS, agent_sums, costs, day_sums, hour_sums, recorder, tasks
 from amas.records.views import Cost, CostGroup, ModelCallRecord
 
@@ -138,7 +138,7 @@ def _cover(connection: sa.Connection, span: Span, by: CostsBy | None = None) -> 
         return _Cover(0, 0, (span,))
     summed_from_ms = connection.execute(SUMMED_FROM).scalar()
     since_ms = max(span.since_ms, FOREVER_MS if summed_from_ms is None else summed_from_ms)
-    unit_ms = DAY_MS if by == "agent" else HOUR_MS
+    unit_ms = AGENTS_MS if by == "agent" else HOUR_MS
     from_ms, to_ms = since_ms + -since_ms % unit_ms, span.until_ms - span.until_ms % unit_ms
     if span.until_ms >= FOREVER_MS:
         to_ms = FOREVER_MS

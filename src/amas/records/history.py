@@ -93,6 +93,8 @@ class History:
         def asked(connection: sa.Connection) -> list[WorkflowRecord]:
             query = _page(_workflow_columns, workflows.c.id, limit, cursor)
             if tenant:
+                if connection.execute(sa.select(tasks.c.id).where(tasks.c.tenant == tenant).limit(1)).first() is None:
+                    return []  # else each workflow is looked at for a task of it
                 query = query.where(sa.exists().where(tasks.c.workflow_id == workflows.c.id, tasks.c.tenant == tenant))
             return _workflows(connection, query if state is None else query.where(workflows.c.state == state.value))
 

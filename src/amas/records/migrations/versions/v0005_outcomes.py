@@ -1,4 +1,4 @@
-"""Sums of how tasks ended; all sums are added up anew while the fleet works, since they reach back together."""
+"""Sums of how tasks ended, and by agent for four hours; all are added up anew while the fleet works: they reach back together."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -27,6 +27,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("minute"),
         sqlite_with_rowid=False,
     )
+    where = sa.text("tenant IS NOT NULL")
+    op.create_index("tasks_tenant", "tasks", ["tenant", "id"], unique=False, sqlite_where=where, postgresql_where=where)
     for table in ("hour_sums", "day_sums", "agent_sums"):
         op.execute(f"DELETE FROM {table}")  # noqa: S608
     op.execute(f"UPDATE recorder SET summed_from_ms = {_NOTHING_SUMMED}")  # noqa: S608
