@@ -99,12 +99,16 @@ def verify_audit(file: Path, key: Path | None, *, known: str, as_json: bool) -> 
         console().print(f"{lines} lines, all sound; the last one's digest is {digest}")
 
 
-def certs(folder: Path, names: list[str]) -> None:
+def certs(folder: Path, names: list[str], *, as_json: bool) -> None:
     """Make certificates and say which variables name them."""
     from amas.policy.certs import make_certificates
 
     make_certificates(folder, names)
     at = folder.absolute()
+    if as_json:
+        variables = {"AMAS_TLS_CERT": str(at / "server.pem"), "AMAS_TLS_KEY": str(at / "server.key")}
+        print_json({"variables": variables, "authority": str(at / "ca.pem"), "client": str(at / "client.pem"), "names": names})
+        return
     print(f"AMAS_TLS_CERT={at / 'server.pem'}\nAMAS_TLS_KEY={at / 'server.key'}")
     remark(f"clients trust {at / 'ca.pem'}; where AMAS_TLS_CA names it they must show {at / 'client.pem'}")
 

@@ -120,11 +120,12 @@ def verify_audit(
 def certs(
     folder: Annotated[Path, typer.Argument(help="Where they are written.")],
     name: Annotated[list[str] | None, typer.Option(help="A name or address of the server; may be said again.")] = None,
+    json: Json = False,
 ) -> None:
     """Make certificates for development: an authority, a server's and a client's, for 90 days; again to renew them."""
     from amas.cli import access
 
-    access.certs(folder, name or ["localhost", "127.0.0.1", "::1"])
+    access.certs(folder, name or ["localhost", "127.0.0.1", "::1"], as_json=json)
 
 
 @app.command()
