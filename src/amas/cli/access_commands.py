@@ -103,17 +103,20 @@ def show_audit(
 
 @audit_app.command("verify")
 def verify_audit(
-    file: Annotated[Path, typer.Argument(help="The log, or a copy: audit/audit.jsonl in the data folder.")],
+    file: Annotated[
+        Path | None, typer.Argument(help="The log, or a copy of it; by default audit/audit.jsonl in the data folder.")
+    ] = None,
     key: Annotated[Path | None, typer.Option(help="The public key; by default audit.pub beside the log.")] = None,
     known: Annotated[
         str, typer.Option(metavar="DIGEST", help="What an earlier check printed: finds out whether lines were cut off since.")
     ] = "",
+    home: HomeOption = None,
     json: Json = False,
 ) -> None:
     """Check that no line was changed, removed or put in. Asks nobody, so it works without the fleet."""
     from amas.cli import access
 
-    access.verify_audit(file, key, known=known, as_json=json)
+    access.verify_audit(file, key, home, known=known, as_json=json)
 
 
 @app.command()

@@ -107,7 +107,9 @@ def check(paths: Sequence[Path], fleet: str, folder: Path | None, *, as_json: bo
         return
     for sentence in found:
         console().print(f"warning: {harmless(sentence)}", markup=False, soft_wrap=True)
-    console().print(f"{len(rules)} rule{'' if len(rules) == 1 else 's'}, all sound")
+    counted = f"{len(rules)} rule{'' if len(rules) == 1 else 's'}"
+    doubts = f"{len(found)} warning{'' if len(found) == 1 else 's'}: look whether that is meant"
+    console().print(f"{counted}, {doubts if found else 'all sound'}")
 
 
 def _known(fleet: str, folder: Path | None) -> Known:

@@ -293,7 +293,7 @@ LISTS = (
 )  # fmt: skip
 """What takes no name and changes nothing."""
 ACTS = (
-    "up", "down", "doctor", "run", "recover", "backup", "backups", "host", "serve", "kill", "keys rotate-signing",
+    "up", "down", "doctor", "audit verify", "run", "recover", "backup", "backups", "host", "serve", "kill", "keys rotate-signing",
     "alerts test", "seal reencrypt", "seal rotate", "whoami", "logout", "login", "logs", "apply", "policy check",
     "policy test", "model serve", "model install",
     "artifacts prune", "restore", "verify",

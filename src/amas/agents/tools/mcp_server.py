@@ -335,7 +335,7 @@ class _Connection:
                 await self._over.wait()
         except Exception as error:  # noqa: BLE001  the server, or what lies between, may do anything
             if not self._opened.done():
-                why = self.why_ended or "; ".join(map(str, _leaves(error)))
+                why = self.why_ended or f"{self._wire.place}{'; '.join(map(str, _leaves(error)))}"
                 self._opened.set_exception(ToolFailed(f"the MCP server {self._server} can't be used: {why}", tool=self._server))
 
 
