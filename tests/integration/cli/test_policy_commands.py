@@ -99,8 +99,7 @@ def test_without_a_fleet_files_are_checked_against_a_fleet_file(folder: Folder) 
     (folder.path / "policies" / "none.yaml").write_text("rules:\n  - {name: no-shell, deny: sh*}\n")
     checked = folder.amas("policy", "check", "--fleet", "fleet.yaml").stdout
     assert "warning: code.yaml:8: git allows nothing: 'no-shell'" in checked
-    count = checked.count("warning: ")
-    assert checked.splitlines()[-1] == f"9 rules, {count} warning{'s' if count > 1 else ''}: look whether that is meant"
+    assert checked.splitlines()[-1] == "9 rules, 1 warning: look whether that is meant"
     (folder.path / "empty").mkdir()
     empty = folder.amas("policy", "check", "empty", "--fleet", "fleet.yaml").stderr
     assert empty == "amas: empty: holds no policies: .yaml, .json or .cedar files\n"
