@@ -1,4 +1,4 @@
-"""`make screenshots`: docs/pictures: figures and map of 30,000 agents at work, and a review of our own source as a goal."""
+"""`make screenshots`: docs/pictures: figures, map and tasks of 30,000 agents at work, and a review of our own source."""
 
 import asyncio
 import shutil
@@ -60,18 +60,21 @@ async def feed(fleet: RunningFleet) -> None:
 
 
 async def many(browser: Browser) -> None:
-    """Picture the overview and the map of 30,000 agents."""
+    """Picture the overview, the map and the tasks of 30,000 agents."""
     async with fleet_of("blackroad") as fleet:
         feeding = asyncio.create_task(feed(fleet))
         async with (
             looking(browser, fleet.state.api_url, "light") as overview,
             looking(browser, f"{fleet.state.api_url}/fleet", "dark") as agents,
+            looking(browser, f"{fleet.state.api_url}/tasks", "light") as tasks,
         ):
             await asyncio.sleep(SHOWN_S)
             await overview.wait_for_function(AT_WORK, arg="section[aria-label='Agents working'] .value")
             await overview.screenshot(path=PICTURES / "overview.png")
             await agents.wait_for_function(AT_WORK, arg=".legend li:nth-child(2)")
             await agents.screenshot(path=PICTURES / "fleet.png")
+            await tasks.get_by_role("row").nth(20).wait_for()
+            await tasks.screenshot(path=PICTURES / "tasks.png")
         feeding.cancel()
         await asyncio.wait([feeding])
 

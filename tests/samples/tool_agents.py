@@ -84,6 +84,12 @@ async def cards(task: Context) -> Json:
     return [[card.name, card.kind, card.about, card.parameters] for card in await task.tools()]
 
 
+@agent("test.missing")
+async def missing(task: Context) -> Json:
+    """List the tools twice, with what is missing."""
+    return [{card.name: card.missing for card in await task.tools()} for _ in range(2)]
+
+
 class Uncaught(BaseAgent):
     """Lets a tool's error end its attempt."""
 

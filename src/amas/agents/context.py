@@ -222,7 +222,10 @@ class Context(Correspondent):
 
     @abstractmethod
     async def tools(self) -> list[ToolCard]:
-        """Return the fleet's tools that this agent's pool names, with what they take."""
+        """Return the fleet's tools that this agent's pool names, with what they take.
+
+        What can't be used now, such as an MCP server that doesn't answer, has a card under its own name that says why: `missing`.
+        """
 
     @abstractmethod
     async def permit(self, tool: str, arguments: dict[str, Json]) -> Decision:

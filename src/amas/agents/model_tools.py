@@ -70,7 +70,7 @@ class FleetTools(AbstractToolset[Context]):
 
     async def get_tools(self, ctx: RunContext[Context]) -> dict[str, ToolsetTool[Context]]:
         """Return them by the names that models may say; what they take is checked when they are used."""
-        cards = [card for card in await ctx.deps.tools() if granted(card.name, self._named)]
+        cards = [card for card in await ctx.deps.tools() if granted(card.name, self._named) and not card.missing]
         return {
             _said(card.name): ToolsetTool(
                 toolset=self,

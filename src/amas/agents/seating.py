@@ -6,7 +6,7 @@ host tells the engine which revision it has carried out. It never writes what is
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from amas.agents.host import Host
 from amas.core.gates import fleet_gate
@@ -15,6 +15,7 @@ from amas.engine.bell import Bell, Waker
 from amas.engine.connection import Engine
 from amas.engine.desired import CHANNEL, DesiredState
 from amas.errors import EngineError
+from amas.model.desired import Desired, Seats
 from amas.model.fleet import FleetSpec
 
 POLL_S = 5.0
@@ -25,8 +26,20 @@ PAUSE_MIN_S, PAUSE_MAX_S = 0.1, 5.0
 class Seating:
     """One host's."""
 
-    def __init__(self, engine: Engine, host: Host, *, prepare: Callable[[FleetSpec], FleetSpec], draw: Draw) -> None:
-        """`prepare` returns a fleet with what this host's agents must know besides; called for each that is wanted."""
+    def __init__(
+        self,
+        engine: Engine,
+        host: Host,
+        *,
+        prepare: Callable[[FleetSpec], FleetSpec],
+        draw: Draw,
+        seats: Callable[[Desired], Sequence[Seats]] | None = None,
+    ) -> None:
+        """`prepare` returns a fleet with what this host's agents must know besides; called for each that is wanted.
+
+        `seats`: whom a host runs that the placer deals nothing to; by default what is dealt to it.
+        """
+        self._seats = seats or (lambda desired: desired.seats.get(host.host_id, ()))
         self._engine, self._host, self._prepare, self._draw = engine, host, prepare, draw
         self._state = DesiredState(engine)
         self._waker = Waker()
@@ -51,6 +64,11 @@ class Seating:
             tries = 0
             await self._waker.rest(POLL_S * (1 + self._draw()))
 
+    async def again(self) -> None:
+        """Carry out what is wanted although its revision is known: `seats` says otherwise than before."""
+        self._carried_out = 0
+        await self.run_once()
+
     async def run_once(self) -> bool:
         """Carry out what is wanted; return whether that has changed since the last time."""
         if await self._state.revision() == self._carried_out:
@@ -60,10 +78,9 @@ class Seating:
         if desired.spec is not None:
             spec = self._prepare(desired.spec)
             pools, gate, tools = spec.pools, fleet_gate(spec.limits), spec.tools
-        seats = desired.seats.get(self._host.host_id, ())
         await self._host.reseat(
             pools,
-            seats,
+            self._seats(desired),
             gate=gate,
             tools=tools,
             revision=desired.revision,

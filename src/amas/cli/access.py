@@ -88,23 +88,29 @@ def audit(folder: Path | None, *, limit: int, as_json: bool) -> None:
     _print(["", "at", "who", "role", "did", "on", "outcome"], rows, nothing="nobody has changed anything so far")
 
 
-def verify_audit(file: Path, key: Path | None, *, known: str, as_json: bool) -> None:
-    """Check a log; AuditDamaged names the first line that isn't sound."""
-    from amas.policy.audit import verify
+def verify_audit(file: Path | None, key: Path | None, folder: Path | None, *, known: str, as_json: bool) -> None:
+    """Check a log, by default the home's; AuditDamaged names the first line that isn't sound."""
+    from amas.policy.audit import LOG, verify
 
-    lines, digest = verify(file, key, known=known)
+    lines, digest = verify(file or home_at(folder).folder / "audit" / LOG, key, known=known)
     if as_json:
         print_json({"lines": lines, "digest": digest})
+    elif lines:
+        console().print(f"{lines} line{'' if lines == 1 else 's'}, all sound; the last one's digest is {digest}")
     else:
-        console().print(f"{lines} lines, all sound; the last one's digest is {digest}")
+        console().print("the log is empty: nobody has changed anything so far")
 
 
-def certs(folder: Path, names: list[str]) -> None:
+def certs(folder: Path, names: list[str], *, as_json: bool) -> None:
     """Make certificates and say which variables name them."""
     from amas.policy.certs import make_certificates
 
     make_certificates(folder, names)
     at = folder.absolute()
+    if as_json:
+        variables = {"AMAS_TLS_CERT": str(at / "server.pem"), "AMAS_TLS_KEY": str(at / "server.key")}
+        print_json({"variables": variables, "authority": str(at / "ca.pem"), "client": str(at / "client.pem"), "names": names})
+        return
     print(f"AMAS_TLS_CERT={at / 'server.pem'}\nAMAS_TLS_KEY={at / 'server.key'}")
     remark(f"clients trust {at / 'ca.pem'}; where AMAS_TLS_CA names it they must show {at / 'client.pem'}")
 

@@ -103,28 +103,32 @@ def show_audit(
 
 @audit_app.command("verify")
 def verify_audit(
-    file: Annotated[Path, typer.Argument(help="The log, or a copy: audit/audit.jsonl in the data folder.")],
+    file: Annotated[
+        Path | None, typer.Argument(help="The log, or a copy of it; by default audit/audit.jsonl in the data folder.")
+    ] = None,
     key: Annotated[Path | None, typer.Option(help="The public key; by default audit.pub beside the log.")] = None,
     known: Annotated[
         str, typer.Option(metavar="DIGEST", help="What an earlier check printed: finds out whether lines were cut off since.")
     ] = "",
+    home: HomeOption = None,
     json: Json = False,
 ) -> None:
     """Check that no line was changed, removed or put in. Asks nobody, so it works without the fleet."""
     from amas.cli import access
 
-    access.verify_audit(file, key, known=known, as_json=json)
+    access.verify_audit(file, key, home, known=known, as_json=json)
 
 
 @app.command()
 def certs(
     folder: Annotated[Path, typer.Argument(help="Where they are written.")],
     name: Annotated[list[str] | None, typer.Option(help="A name or address of the server; may be said again.")] = None,
+    json: Json = False,
 ) -> None:
     """Make certificates for development: an authority, a server's and a client's, for 90 days; again to renew them."""
     from amas.cli import access
 
-    access.certs(folder, name or ["localhost", "127.0.0.1", "::1"])
+    access.certs(folder, name or ["localhost", "127.0.0.1", "::1"], as_json=json)
 
 
 @app.command()

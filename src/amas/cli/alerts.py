@@ -50,11 +50,18 @@ def show(folder: Path | None, *, status: str, as_json: bool) -> None:
     if not page["items"]:
         console().print(f"no alert, of {len(page['rules'])} rules; last looked at {moment(page['at_ms']) or 'never'}")
     else:
+        means = {rule["name"]: rule["summary"] for rule in page["rules"]}
         rows = [
-            [alert["status"], alert["severity"], alert["rule"], moment(alert["since_ms"]), _reason(alert), alert["runbook"]]
+            [
+                *(alert[name] for name in ("status", "severity", "rule")),
+                moment(alert["since_ms"]),
+                means.get(alert["rule"], ""),
+                _reason(alert),
+                alert["runbook"],
+            ]
             for alert in page["items"]
         ]
-        _print(["", "severity", "alert", "since", "why", "run-book"], rows)
+        _print(["", "severity", "alert", "since", "means", "why", "run-book"], rows)
     if silences:
         rows = [
             [each["id"], each["alert"], _subject(each["labels"]), moment(each["until_ms"]), each["by"], each["why"]]

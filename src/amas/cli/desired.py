@@ -12,7 +12,7 @@ import typer
 
 from amas.cli.api import Api, home_at, quoted
 from amas.cli.exit import ExitCode
-from amas.cli.output import complain, console, harmless, moment, print_json
+from amas.cli.output import complain, console, harmless, moment, print_json, remark
 from amas.cli.scaling import print_hosts
 from amas.cli.who import me
 from amas.clock import monotonic_s
@@ -20,8 +20,10 @@ from amas.errors import InputUnusable
 from amas.model.numbers import named
 
 WAIT_S = 120.0
-"""Beyond this something keeps the hosts from it, and the sentence says which."""
+"""Seconds without anything having come further, by default: something keeps the hosts from it, and the sentence says what."""
 LOOK_EVERY_S = 0.2
+TELL_EVERY_S = 5.0
+"""Between two lines of progress where no terminal shows it."""
 
 
 class Asked(NamedTuple):
@@ -34,6 +36,7 @@ class Asked(NamedTuple):
     yes: bool = False
     dry_run: bool = False
     wait: bool = True
+    timeout_s: float | None = None
 
 
 class Said(NamedTuple):
@@ -42,6 +45,8 @@ class Said(NamedTuple):
     why: str
     wait: bool
     as_json: bool
+    timeout_s: float | None = None
+    """For how long to wait in all; None: as long as it comes further."""
 
     @property
     def body(self) -> dict[str, str]:
@@ -68,7 +73,7 @@ def apply(asked: Asked, folder: Path | None, *, as_json: bool) -> None:
     why = asked.why or (f"applied {asked.file}" if asked.file else f"back to revision {asked.revision}")
     applied = api.post("/api/fleet/apply", {**body, "by": me(), "why": why, "expect": looked["revision"]})
     if asked.wait:
-        until_done(api, applied["revision"], show=not as_json)
+        until_done(api, applied["revision"], show=not as_json, timeout_s=asked.timeout_s)
     if as_json:
         print_json(applied)
     else:
@@ -140,7 +145,7 @@ def order(host: str, what: str, folder: Path | None, *, said: Said) -> None:
     """Order a host about."""
     api = Api.of(home_at(folder))
     ordered = api.post(f"/api/hosts/{quoted(host)}/{what}", said.body)
-    if what == "drain" and not ordered["open_hosts"]:
+    if what == "drain" and not ordered["open_hosts"] and not said.wait:
         complain(f"no other host may get agents: those of {host} have nowhere to go until one is started or uncordoned")
     _finish(api, ordered, said, f"{host} {_ORDERED[what].format(seats=ordered['seats'])}")
 
@@ -198,47 +203,80 @@ def _say(lines: list[str]) -> None:
 
 def _finish(api: Api, answer: dict[str, Any], said: Said, sentence: str) -> None:
     if said.wait:
-        until_done(api, answer["revision"], show=not said.as_json)
+        until_done(api, answer["revision"], show=not said.as_json, timeout_s=said.timeout_s)
     if said.as_json:
         print_json(answer)
     else:
         console().print(sentence, markup=False)
 
 
-def until_done(api: Api, revision: int, *, show: bool) -> None:
-    """Return once all agents sit where they should and all hosts have carried it out; exit code 1 when that takes too long."""
-    until_s = monotonic_s() + WAIT_S
+def until_done(api: Api, revision: int, *, show: bool, timeout_s: float | None = None) -> None:
+    """Return once all agents sit where they can and all hosts have carried it out, and say who can sit nowhere.
+
+    Exit code 1, with why, after `timeout_s` seconds, or by default where nothing has come further for `WAIT_S`.
+    """
+    began_s = further_s = monotonic_s()
+    before = ""
     with _progress(show=show) as say:
         while waits_for := _waits_for(api, revision):
             say(waits_for)
-            if monotonic_s() > until_s:
+            now_s = monotonic_s()
+            if waits_for != before:
+                before, further_s = waits_for, now_s
+            since_s, most_s = (now_s - further_s, WAIT_S) if timeout_s is None else (now_s - began_s, timeout_s)
+            if since_s > most_s:
                 complain(
-                    f"revision {revision} is wanted, but after {WAIT_S:g} s it doesn't run: {waits_for}; `amas hosts` shows more"
+                    f"revision {revision} is wanted, but after {now_s - began_s:.0f} s it doesn't run: {waits_for}; "
+                    "it goes on by itself, and `amas hosts` shows more"
                 )
                 raise typer.Exit(ExitCode.FAILED)
             time.sleep(LOOK_EVERY_S)
+    for pool in api.get("/api/fleet/desired")["pools"]:
+        if pool["why"]:
+            complain(pool["why"])
 
 
 def _waits_for(api: Api, revision: int) -> str:
+    """Return what is still to happen; "" for nothing, though agents may have no host until somebody acts."""
     found = api.get("/api/fleet/desired")
     live = [host["id"] for host in api.get("/api/hosts")["items"] if host["live"]]
-    if found["revision"] < revision or not found["dealt"]:
-        return "agents are dealt out"
+    wanted, seated = (sum(pool[name] for pool in found["pools"]) for name in ("wanted", "seated"))
+    why = "; ".join(pool["why"] for pool in found["pools"] if pool["why"])
+    if found["revision"] < revision:
+        return "the control plane hasn't seen it yet"
+    if not found["dealt"]:
+        return f"{seated} of {wanted} agents have their host" if live else "no host lives"
     if len(live) < found["hosts"]:
-        return f"{len(live)} of {found['hosts']} hosts are up"
-    unseated = sum(pool["wanted"] - pool["seated"] for pool in found["pools"])
+        return f"{len(live)} of {found['hosts']} hosts are up" + (f"; {why}" if why else "")
     behind = [host for host in found["behind"] if host in live]
     if behind:
         return f"{', '.join(behind)} {'is' if len(behind) == 1 else 'are'} behind"
-    return f"{unseated} agents have no host" if unseated and not live else ""
+    return "no host lives" if wanted > seated and not live else ""
 
 
 @contextlib.contextmanager
 def _progress(*, show: bool) -> Iterator[Any]:
+    """Yield what tells people of progress: in one line of a terminal, else in lines of standard error, which are no result."""
     if not show:
         yield lambda _: None
+        return
+    if not sys.stdout.isatty():
+        yield _Told().say
         return
     from rich.text import Text
 
     with console().status("waiting for the hosts") as line:
         yield lambda waits_for: line.update(Text(f"waiting: {harmless(waits_for)}"))
+
+
+class _Told:
+    """Lines of progress: what has changed, every few seconds at most."""
+
+    def __init__(self) -> None:
+        self._last, self._next_s = "", monotonic_s() + TELL_EVERY_S
+
+    def say(self, waits_for: str) -> None:
+        """Print it where it is due."""
+        if waits_for != self._last and monotonic_s() >= self._next_s:
+            self._last, self._next_s = waits_for, monotonic_s() + TELL_EVERY_S
+            remark(f"waiting: {waits_for}")

@@ -17,6 +17,11 @@ HostArgument = Annotated[
 ]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Return once the hosts have carried it out, or at once.")]
 
+Timeout = Annotated[
+    float | None,
+    typer.Option("--timeout", min=0, help="Seconds to wait in all; by default until nothing has come further for 120 s."),
+]
+
 
 @app.command()
 def apply(
@@ -29,13 +34,14 @@ def apply(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
     why: Why = "",
     wait: Wait = True,
+    timeout: Timeout = None,
     home: HomeOption = None,
     json: Json = False,
 ) -> None:
     """Make the running fleet what a file declares: say what will change, ask, change it, and wait until it runs so."""
     from amas.cli import desired
 
-    asked = desired.Asked(file, revision, why, again=again, yes=yes, dry_run=dry_run, wait=wait)
+    asked = desired.Asked(file, revision, why, again=again, yes=yes, dry_run=dry_run, wait=wait, timeout_s=timeout)
     desired.apply(asked, home, as_json=json)
 
 
@@ -58,13 +64,15 @@ def scale(
     reset: Annotated[bool, typer.Option("--reset", help="As many as the fleet file says, again.")] = False,
     why: Why = "",
     wait: Wait = True,
+    timeout: Timeout = None,
     home: HomeOption = None,
     json: Json = False,
 ) -> None:
     """Let a pool have more or fewer agents than its file says, within the fleet's limits."""
     from amas.cli import desired
 
-    desired.scale(pool, None if reset else replicas, home, said=desired.Said(why, wait=wait, as_json=json), reset=reset)
+    said = desired.Said(why, wait=wait, as_json=json, timeout_s=timeout)
+    desired.scale(pool, None if reset else replicas, home, said=said, reset=reset)
 
 
 @app.command()
@@ -79,21 +87,29 @@ def restart(
     ],
     why: Why = "",
     wait: Wait = True,
+    timeout: Timeout = None,
     home: HomeOption = None,
     json: Json = False,
 ) -> None:
     """Start a host anew, or make agents anew: a pool's once they have done what they run, or one at once, which gives it back."""
     from amas.cli import desired
 
-    desired.restart(what, home, said=desired.Said(why, wait=wait, as_json=json))
+    desired.restart(what, home, said=desired.Said(why, wait=wait, as_json=json, timeout_s=timeout))
 
 
 @app.command()
-def drain(host: HostArgument, why: Why = "", wait: Wait = True, home: HomeOption = None, json: Json = False) -> None:
+def drain(
+    host: HostArgument,
+    why: Why = "",
+    wait: Wait = True,
+    timeout: Timeout = None,
+    home: HomeOption = None,
+    json: Json = False,
+) -> None:
     """Move a host's agents to others, each once it has done what it runs; `amas uncordon` takes it back."""
     from amas.cli import desired
 
-    desired.order(host, "drain", home, said=desired.Said(why, wait=wait, as_json=json))
+    desired.order(host, "drain", home, said=desired.Said(why, wait=wait, as_json=json, timeout_s=timeout))
 
 
 @app.command()
@@ -105,11 +121,18 @@ def cordon(host: HostArgument, why: Why = "", home: HomeOption = None, json: Jso
 
 
 @app.command()
-def uncordon(host: HostArgument, why: Why = "", wait: Wait = True, home: HomeOption = None, json: Json = False) -> None:
+def uncordon(
+    host: HostArgument,
+    why: Why = "",
+    wait: Wait = True,
+    timeout: Timeout = None,
+    home: HomeOption = None,
+    json: Json = False,
+) -> None:
     """Let a host that was cordoned or drained get agents again."""
     from amas.cli import desired
 
-    desired.order(host, "uncordon", home, said=desired.Said(why, wait=wait, as_json=json))
+    desired.order(host, "uncordon", home, said=desired.Said(why, wait=wait, as_json=json, timeout_s=timeout))
 
 
 @app.command()

@@ -131,6 +131,8 @@ def status(folder: Path | None, *, as_json: bool) -> None:
         [part.name, part.status, part.pid or "", part.restarts or "", part.reason] for part in state.parts
     ]
     console().print(table("", ["process", "status", "pid", "restarts", "last end"], rows))
+    if not state.metrics_port:
+        console().print("no metrics: ORCHESTRATION_ENABLE_METRICS=false, when it was started")
     _print_figures(ready, figures, killed)
 
 

@@ -4,17 +4,24 @@ from typing import Annotated
 
 import typer
 
+from amas.cli.options import Json
+
 model_app = typer.Typer(
     help="A small language model on this machine, for tests and for goals without a key.", no_args_is_help=True
 )
 
 
 @model_app.command("install")
-def install_model() -> None:
+def install_model(json: Json = False) -> None:
     """Install it into this Python; AMAS_MODEL=local has a fleet start it."""
     from amas.platforms.local import model
 
     model.install()
+    if json:
+        from amas.cli.output import print_json
+
+        print_json({"installed": True, "variables": {"AMAS_MODEL": "local"}})
+        return
     print("the local model is installed: AMAS_MODEL=local has a fleet use it")
 
 

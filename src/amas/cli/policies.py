@@ -91,7 +91,7 @@ def _asks(rule: PolicyRule) -> str:
     return ", ".join(part for part in ("" if rule.cedar else told(rule), limit) if part)
 
 
-def check(paths: Sequence[Path], fleet: str, folder: Path | None) -> None:
+def check(paths: Sequence[Path], fleet: str, folder: Path | None, *, as_json: bool) -> None:
     """Check files."""
     from amas.fleet.policies import load_policies
 
@@ -102,9 +102,14 @@ def check(paths: Sequence[Path], fleet: str, folder: Path | None) -> None:
     else:
         rules = _spec(fleet).policies
         found = tuple(f"{rules[each.rule].at}: {_at(rules, each)}" for each in warnings(rules))
+    if as_json:
+        print_json({"rules": [rule.name for rule in rules], "warnings": list(found)})
+        return
     for sentence in found:
         console().print(f"warning: {harmless(sentence)}", markup=False, soft_wrap=True)
-    console().print(f"{len(rules)} rule{'' if len(rules) == 1 else 's'}, all sound")
+    counted = f"{len(rules)} rule{'' if len(rules) == 1 else 's'}"
+    doubts = f"{len(found)} warning{'' if len(found) == 1 else 's'}: look whether that is meant"
+    console().print(f"{counted}, {doubts if found else 'all sound'}")
 
 
 def _known(fleet: str, folder: Path | None) -> Known:

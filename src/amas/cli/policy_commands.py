@@ -29,11 +29,11 @@ def show(
 
 
 @app.command("check")
-def check(paths: Paths = None, fleet: FleetOption = "", home: HomeOption = None) -> None:
+def check(paths: Paths = None, fleet: FleetOption = "", home: HomeOption = None, json: Json = False) -> None:
     """Check files against a fleet, by default the running one; or a fleet file's own policies. Exit code 2: one is wrong."""
     from amas.cli import policies
 
-    policies.check(paths or [], fleet, home)
+    policies.check(paths or [], fleet, home, as_json=json)
 
 
 @app.command("test")

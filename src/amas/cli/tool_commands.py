@@ -23,4 +23,4 @@ def list_tools(
     """List a fleet's tools, of which kinds they are, and the pools that may use them."""
     from amas.cli import tools
 
-    tools.show(fleet, home, probe=probe, as_json=json)
+    raise typer.Exit(tools.show(fleet, home, probe=probe, as_json=json))

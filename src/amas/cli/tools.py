@@ -9,7 +9,8 @@ import msgspec
 
 from amas.agents.tools.toolbox import Toolbox
 from amas.cli.api import home_at
-from amas.cli.output import console, print_json
+from amas.cli.exit import ExitCode
+from amas.cli.output import complain, console, print_json, remark
 from amas.fleet.load import load_fleet
 from amas.model.fleet import FleetSpec
 from amas.model.tools import ToolCard, ToolSpec, users_of
@@ -18,8 +19,8 @@ from amas.platforms.local.control import fleet_state
 from amas.policy.manager import PolicyManager
 
 
-def show(fleet: str, folder: Path | None, *, probe: bool, as_json: bool) -> None:
-    """Print the tools; FleetError where the fleet file is wrong or, with `probe`, a tool can't be made."""
+def show(fleet: str, folder: Path | None, *, probe: bool, as_json: bool) -> ExitCode:
+    """Print the tools, and say with `probe` which can't be used and why; FleetError where the fleet file is wrong."""
     spec = load_fleet(fleet) if fleet else asyncio.run(applied_fleet(fleet_state(home_at(folder).folder)))
     rows = asyncio.run(_probed(spec)) if probe else [_declared(spec, name) for name in spec.tools]
     if as_json:
@@ -30,8 +31,15 @@ def show(fleet: str, folder: Path | None, *, probe: bool, as_json: bool) -> None
         from amas.cli.tree import table
 
         columns = ["name", "kind", "repeatable", "pools", *(["digest"] if probe else []), "about"]
-        cells: list[list[object]] = [[_cell(row[column]) for column in columns] for row in rows]
+        there = [row for row in rows if not row.get("missing")]
+        cells: list[list[object]] = [[_cell(row[column]) for column in columns] for row in there]
         console().print(table("", columns, cells))
+        if not probe and any(row["kind"] == "mcp" for row in rows):
+            remark("`amas tools --probe` asks the MCP servers which tools they have")
+    missing = [row for row in rows if row.get("missing")]
+    for row in missing:
+        complain(row["missing"])
+    return ExitCode.UNUSABLE if missing else ExitCode.OK
 
 
 def _declared(spec: FleetSpec, name: str) -> dict[str, Any]:
@@ -47,7 +55,8 @@ async def _probed(spec: FleetSpec) -> list[dict[str, Any]]:
     toolbox = Toolbox(PolicyManager(spec))
     toolbox.follow(spec.pools, {name: _unpinned(tool) for name, tool in spec.tools.items()})
     try:
-        return [_row(spec, name, card) for name in spec.tools for card in await toolbox.cards_of(name)]
+        found = await asyncio.gather(*map(toolbox.cards_or_why, spec.tools))
+        return [_row(spec, name, card) for name, cards in zip(spec.tools, found, strict=True) for card in cards]
     finally:
         await toolbox.close()
 
@@ -60,6 +69,8 @@ def _unpinned(tool: ToolSpec) -> ToolSpec:
 def _row(spec: FleetSpec, name: str, card: ToolCard) -> dict[str, Any]:
     pools = users_of(card.name, {pool.name: pool.grants for pool in spec.pools})
     about = {"name": card.name, "about": card.about, "parameters": card.parameters, "digest": card.digest, "pools": pools}
+    if card.missing:
+        about["missing"] = card.missing
     return {**_declared(spec, name), **msgspec.to_builtins(about)}
 
 

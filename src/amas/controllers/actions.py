@@ -140,7 +140,7 @@ class Actions:
         desired = await self._desired.read()
         order = _ORDERS[step.do](desired.orders.get(host, Order()), memo)
         await self._desired.change([Wish(f"order:{host}", order)], by=word.by, why=word.why, expect=desired.revision)
-        return f"{host}: {step.do.replace('_', ' ')} ordered"
+        return f"{host}: {'restart' if step.do == 'restart_host' else step.do} ordered"
 
     async def _to_quarantine(self, step: Step, run: Run) -> list[str]:
         """Return the agent that a step names, or those of a host that are unwell; who is quarantined already stays so."""

@@ -14,7 +14,8 @@ from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
-from amas.model.alerts import Alert, AlertRule, Labels, Notice, Reading, Readings, Silence
+from amas.model.alerts import FIGURES, Alert, AlertRule, Labels, Notice, Reading, Readings, Silence
+from amas.model.meant import did_you_mean
 
 FLAP_WINDOW_MS = 3_600_000
 CLEAR_S_MAX = 1800.0
@@ -99,6 +100,28 @@ def _subjects(rule: AlertRule, readings: Readings) -> list[_Seen]:
     if not rule.when.fold:
         return [_Seen(rule, {**each.labels, **rule.labels}, each.value) for each in picked]
     return [_Seen(rule, {**rule.when.labels, **rule.labels}, _folded(rule.when.fold, picked))] if picked else []
+
+
+def labels_of(rule: AlertRule) -> dict[str, str]:
+    """Return the labels that a rule's alerts have, each with its value where that is always the same, else empty."""
+    told_apart = rule.when.labels if rule.when.fold else dict.fromkeys(FIGURES[rule.when.figure].labels, "") | rule.when.labels
+    return {**told_apart, **rule.labels}
+
+
+def why_never(rules: Sequence[AlertRule], labels: Mapping[str, str]) -> str:
+    """Return why no alert of these rules can ever have these labels, with those that there are; "" where one can."""
+    has = [labels_of(rule) for rule in rules]
+    known = sorted({name for of in has for name in of})
+    whose = f"an alert of {rules[0].name}" if len(rules) == 1 else "an alert"
+    for name, value in labels.items():
+        values = {of[name] for of in has if name in of}
+        if not values:
+            return f"{whose} never has the label {name!r}{did_you_mean(name, known)}: it has {', '.join(known) or 'none'}"
+        if value not in values and "" not in values:
+            return f"{whose} never has {name}={value}{did_you_mean(value, values)}: it is {' or '.join(sorted(values))}"
+    if all(labels.keys() - of.keys() for of in has):
+        return f"no alert has all of the labels {', '.join(sorted(labels))} at the same time"
+    return ""
 
 
 def _folded(fold: str, picked: Sequence[Reading]) -> float:

@@ -70,7 +70,9 @@ class FleetFileInvalid(FleetError):
     code = "fleet_file_invalid"
 
     def __init__(self, message: str, *, path: str, line: int, field: str) -> None:
-        super().__init__(f"{path}:{line}: {field}: {message}" if field else f"{path}:{line}: {message}")
+        """`line`: 0 where it is about the file, or folder, as a whole."""
+        at = f"{path}:{line}" if line else path
+        super().__init__(f"{at}: {field}: {message}" if field else f"{at}: {message}")
         self.path, self.line, self.field = path, line, field
 
 

@@ -117,10 +117,10 @@ def _files(paths: Iterable[Path]) -> list[Path]:
         if path.is_dir():
             inside = sorted(each for each in path.iterdir() if each.suffix in SUFFIXES)
             if not inside:
-                raise FleetFileInvalid("holds no policies: .yaml, .json or .cedar files", path=str(path), line=1, field="")
+                raise FleetFileInvalid("holds no policies: .yaml, .json or .cedar files", path=str(path), line=0, field="")
             found += inside
         elif path.suffix not in SUFFIXES:
-            raise FleetFileInvalid("isn't a folder or a .yaml, .json or .cedar file", path=str(path), line=1, field="")
+            raise FleetFileInvalid("isn't a folder or a .yaml, .json or .cedar file", path=str(path), line=0, field="")
         else:
             found.append(path)
     if len(found) > FILES_MAX:

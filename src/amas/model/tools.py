@@ -117,6 +117,8 @@ class ToolCard(msgspec.Struct, frozen=True, kw_only=True):
     """A JSON schema of its arguments."""
     digest: str = ""
     """Of what an MCP server says of it; empty for the other kinds."""
+    missing: str = ""
+    """Why it can't be used now, in a sentence; an MCP server that doesn't answer has such a card in the place of its tools."""
 
 
 def names_of(grant: str) -> str:

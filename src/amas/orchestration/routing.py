@@ -1,7 +1,7 @@
 """Why a task went where it went: the engine's draw, told with the figures that it was drawn from.
 
-`TaskDistributor` decides nothing that the engine doesn't: `choose` repeats its draw, `explain` reads what it noted. Called by
-the API.
+`RouteTeller` decides nothing that the engine doesn't: `choose` repeats its draw, `explain` reads what it noted. Called by
+the API, and by programs' `TaskDistributor`.
 """
 
 import msgspec
@@ -51,7 +51,7 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
     """What it waits for though it is queued: `slots:customer-42`, `rate:openai`, `budget:...`."""
 
 
-class TaskDistributor:
+class RouteTeller:
     """Routes of one cell, read and told."""
 
     def __init__(self, routes: Routes, limits: Limits, fleet: FleetSpec) -> None:

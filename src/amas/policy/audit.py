@@ -192,7 +192,7 @@ def verify(path: Path, public_key: Path | None = None, *, known: str = "") -> tu
     AuditDamaged names the first line that isn't sound. Without `public_key`, the one beside the log is taken. `known`: a digest
     that an earlier check returned; a log that doesn't lead through it was cut off, or is another.
     """
-    if not path.exists():
+    if not path.is_file():
         raise AuditError(f"there is no log {path}: a fleet's is audit/audit.jsonl in its data folder")
     key = _public(public_key or path.with_name(PUBLIC_KEY))
     seq, previous, met = 0, FIRST, known in ("", FIRST)
@@ -233,10 +233,9 @@ def _signature(text: bytes) -> bytes:
 def _public(path: Path) -> Ed25519PublicKey:
     try:
         key = serialization.load_pem_public_key(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise AuditError(
-            f"the audit's public key can't be read from {path}: {getattr(error, 'strerror', None) or error}: name it with --key"
-        ) from error
+    except (OSError, ValueError) as error:  # of the latter only the library's own authors make sense
+        why = getattr(error, "strerror", None) or "it is no public key in PEM"
+        raise AuditError(f"the audit's public key can't be read from {path}: {why}: name it with --key") from error
     if not isinstance(key, Ed25519PublicKey):
         raise AuditError(f"{path} holds no Ed25519 public key")
     return key

@@ -7,7 +7,7 @@ from amas.model.fleet import FleetSpec
 from amas.model.goal import Goal, Plan
 from amas.model.task import Json
 from amas.orchestration.planning import checked_plan, facts_of, options_of, planner
-from amas.programs.link import Link
+from amas.programs.link import Link, wanted_of
 
 
 class TaskDecomposer:
@@ -26,8 +26,8 @@ class TaskDecomposer:
         """
         goal = _goal(text, input_dir, user_preferences or {})
 
-        async def plan(_: Fleet, spec: FleetSpec) -> Plan:
-            return await checked_plan(planner(), goal, facts_of(options_of(spec)))
+        async def plan(fleet: Fleet, spec: FleetSpec) -> Plan:
+            return await checked_plan(planner(), goal, facts_of(options_of(await wanted_of(fleet, spec))))
 
         return await self._link.ask(plan)
 

@@ -1,5 +1,6 @@
 """`AgentHierarchyManager`: the hierarchy as it stands, from what the hosts say of themselves."""
 
+import asyncio
 from collections import Counter
 from typing import Any
 
@@ -9,8 +10,8 @@ from amas.engine.roster import Roster
 from amas.model.fleet import FleetSpec
 from amas.model.states import AgentStatus, Layer
 from amas.model.task import Json
-from amas.programs.link import Link
-from amas.programs.specialists import Help, add_agents, help_with
+from amas.programs.link import Link, wanted_of
+from amas.programs.specialists import Help, Pace, add_agents, help_with
 
 
 class AgentHierarchyManager:
@@ -18,6 +19,9 @@ class AgentHierarchyManager:
 
     def __init__(self, link: Link) -> None:
         self._link = link
+        self._pace = Pace()
+        self._adding: tuple[Fleet, asyncio.Lock] | None = None
+        """Of a connection: one call after the other adds agents, so that no two take the same numbers."""
 
     def get_hierarchy_status(self) -> dict[str, Any]:
         """Return the fleet's name, `total_agents`, `agents` by status, and `layers` from the executive one down.
@@ -28,16 +32,22 @@ class AgentHierarchyManager:
         return self._link.ask_now(_status)
 
     async def create_specialist_agent(self, specialist: str, *, count: int = 1) -> list[str]:
-        """Add agents to a declared pool, by its name or a capability, and return their ids once they work.
+        """Add agents to a declared pool, by its name or a capability, and return their ids once all of them work.
 
-        They run in this program and leave with it; their work goes to others then. AgentUnknown when there is no such pool,
-        FleetError when `max_agents_per_pool` or `max_total_agents` leaves no room.
+        They come as fast as the fleet may grow: `max_agent_spawn_rate` (ORCHESTRATION_MAX_AGENT_SPAWN_RATE) at once, then as many
+        each second. They run in this program and leave with it; their work goes to others then. AgentUnknown when there is no
+        such pool, FleetError when `max_agents_per_pool` or `max_total_agents` leaves no room for all of them, or when they can't
+        all be made: then none of them stays.
         """
 
         async def add(fleet: Fleet, spec: FleetSpec) -> list[str]:
-            added = await add_agents(fleet, spec, self._link.home, specialist, count)
-            self._link.keep(added.leave)
-            return list(added.ids)
+            if self._adding is None or self._adding[0] is not fleet:
+                self._adding = fleet, asyncio.Lock()
+            async with self._adding[1]:
+                wanted = await wanted_of(fleet, spec)
+                added = await add_agents(fleet, wanted, self._link.home, specialist, count, pace=self._pace)
+                self._link.keep(added.leave)
+                return added.ids
 
         return await self._link.ask(add)
 
@@ -49,13 +59,14 @@ class AgentHierarchyManager:
         """
 
         async def ask(fleet: Fleet, spec: FleetSpec) -> Help:
-            return await help_with(fleet, spec, capability, request, timeout_s)
+            return await help_with(fleet, await wanted_of(fleet, spec), capability, request, timeout_s)
 
         return await self._link.ask(ask)
 
 
 async def _status(fleet: Fleet, spec: FleetSpec) -> dict[str, Any]:
     registry = HostRegistry(fleet.engine)
+    spec = await wanted_of(fleet, spec)
     hosts = await registry.all()
     roster = Roster(hosts, now_ms=registry.now_ms())
     layers = {

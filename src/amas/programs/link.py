@@ -6,6 +6,7 @@ event loops, one after the other or at once. Called by the parts of this package
 
 import asyncio
 import atexit
+import ssl
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
@@ -20,6 +21,8 @@ from amas.model.fleet import FleetSpec
 from amas.platforms.local.control import running_fleet, start_fleet
 from amas.platforms.local.home import FleetState, Home
 from amas.platforms.local.request import request_for
+from amas.platforms.local.secret import api_key
+from amas.rest import AsyncClient
 from amas.settings import HomeSettings
 
 EMBEDDED_FLEET = "amas"
@@ -40,6 +43,7 @@ class Link:
         self._starting = threading.Lock()
         self._connecting: asyncio.Task[tuple[Fleet, FleetSpec]] | None = None
         self._kept = AsyncExitStack()
+        self._api: tuple[str, AsyncClient] | None = None
 
     async def ask(self, question: Callable[[Fleet, FleetSpec], Coroutine[Any, Any, Answer]]) -> Answer:
         """Await `question` on the connection, from any event loop."""
@@ -51,6 +55,14 @@ class Link:
         asyncio.run_coroutine_threadsafe(self._connected(), loop).result()
         return asyncio.run_coroutine_threadsafe(self._ask(question), loop).result(ANSWER_S)
 
+    async def api(self, question: Callable[[AsyncClient], Awaitable[Answer]]) -> Answer:
+        """Await `question` on a client of the fleet's API, from any event loop."""
+
+        async def ask(_: Fleet, __: FleetSpec) -> Answer:
+            return await question(await self._client())
+
+        return await self.ask(ask)
+
     def keep(self, ending: Callable[[], Awaitable[None]]) -> None:
         """Have `ending` awaited when this link is closed, before the fleet is let go of. Call it within a question."""
         self._kept.push_async_callback(ending)
@@ -58,7 +70,7 @@ class Link:
     def close(self) -> None:
         """Let go of the fleet, and stop it where this program started it; the next question begins anew."""
         with self._starting:
-            loop, self._loop, self._connecting = self._loop, None, None
+            loop, self._loop, self._connecting, self._api = self._loop, None, None, None
         if loop is not None:
             asyncio.run_coroutine_threadsafe(self._kept.aclose(), loop).result()
             loop.call_soon_threadsafe(loop.stop)
@@ -86,6 +98,15 @@ class Link:
         wanted = (await DesiredState(fleet.engine).read()).spec
         return fleet, wanted or load_fleet(Path(state.fleet_file))
 
+    async def _client(self) -> AsyncClient:
+        """Return a client of the control plane, which has another address when the fleet was started anew."""
+        state = running_fleet(self.home.folder)
+        if self._api is None or self._api[0] != state.api_url:
+            verify = _trusting(state.tls_cert) if state.tls_cert else True
+            client = AsyncClient(state.api_url, token=api_key(self.home), verify=verify)
+            self._api = state.api_url, await self._kept.enter_async_context(client)
+        return self._api[1]
+
     async def _found_or_started(self) -> FleetState:
         try:
             return running_fleet(self.home.folder)
@@ -93,6 +114,19 @@ class Link:
             running = await start_fleet(request_for(self._wanted, self.home, ports=(0, 0), bound=True))
             self._kept.push_async_callback(running.stop)
             return running.state
+
+
+async def wanted_of(fleet: Fleet, spec: FleetSpec) -> FleetSpec:
+    """Return the fleet as it is wanted now; `spec` is how it was when it was connected to."""
+    return (await DesiredState(fleet.engine).read()).spec or spec
+
+
+def _trusting(certificate: str) -> ssl.SSLContext:
+    """Return a context that trusts the control plane's own certificate, whatever names stand in it."""
+    context = ssl.create_default_context(cafile=certificate)
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.check_hostname = False
+    return context
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:

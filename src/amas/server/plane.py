@@ -32,7 +32,7 @@ from amas.messages.fleet_bus import fleet_bus
 from amas.model.fleet import FleetSpec
 from amas.observe.metrics import Metrics
 from amas.orchestration.rollouts import RolloutDesk
-from amas.orchestration.routing import TaskDistributor
+from amas.orchestration.routing import RouteTeller
 from amas.policy.audit import AuditLog
 from amas.records.store import Records
 from amas.sealing import Seal
@@ -103,7 +103,7 @@ class ControlPlane:
     hooks: Hooks = field(init=False)
     recoveries: Recoveries = field(init=False)
     breakers: Breakers = field(init=False)
-    distributor: TaskDistributor = field(init=False)
+    distributor: RouteTeller = field(init=False)
     rollouts: RolloutDesk = field(init=False)
     board: AgentBoard = field(init=False)
     fleet_map: FleetMap = field(init=False)
@@ -178,7 +178,7 @@ class ControlPlane:
         self.remote.follow(fleet)
         self.tokens.fleet = fleet
         routes = Routes(self.engine, retention_s=self.retention_s)
-        self.distributor = TaskDistributor(routes, self.limits, fleet)
+        self.distributor = RouteTeller(routes, self.limits, fleet)
         self.rollouts = RolloutDesk(self.desired, routes, fleet)
         self.bus = fleet_bus(self.engine, fleet, self.messages, seal=self.seal) if self.messages.secret else None
 

@@ -1,5 +1,7 @@
 """Agents' tools on real hosts and a real engine: asked about first, journaled, done once."""
 
+import asyncio
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +10,14 @@ from host_bench import Bench
 from host_bench import pool as bench_pool
 from tests.fault.test_host_faults import ends, host_process
 
+from amas.agents.tools import toolbox
 from amas.model.fleet import PoolSpec
 from amas.model.policy import Decision, ToolCall
 from amas.model.states import TaskState
-from amas.model.tools import STEPS, ToolSpec
+from amas.model.tools import STEPS, McpServer, ToolSpec
 
 NOTE = ToolSpec(python="tool_agents:note")
+HOSTILE = str(Path(__file__).parents[2] / "samples" / "hostile_mcp.py")
 
 
 def pool(function: str, *tools: str, **changes: Any) -> PoolSpec:
@@ -145,3 +149,44 @@ async def test_an_agent_sees_its_tools(bench: Bench) -> None:
         ((name, kind, about, schema),) = await result_of(bench, await bench.submit("test.cards"))
     assert (name, kind, about) == ("note", "python", "Write a line into a file.")
     assert schema["required"] == ["path", "line"] and schema["properties"]["times"] == {"type": "integer"}
+
+
+def server(folder: Path, **more: Any) -> ToolSpec:
+    """An MCP server that misbehaves as files in the folder say."""
+    return ToolSpec(mcp=McpServer(command=(sys.executable, "-S", HOSTILE, str(folder))), about="What is written", **more)
+
+
+@pytest.mark.parametrize("isolation", ["shared", "process"])
+async def test_a_server_that_is_dead_is_listed_with_why_and_logged_once_and_again_when_it_is_back(
+    bench: Bench, tmp_path: Path, isolation: str
+) -> None:
+    (tmp_path / "ends").touch()
+    tools = {"docs": server(tmp_path), "note": NOTE}
+    async with bench.host([pool("missing", *tools, isolation=isolation)], tools=tools):
+        found = await result_of(bench, await bench.submit("test.missing"))
+        (tmp_path / "ends").unlink()
+        async with asyncio.timeout(120):
+            while "docs" in (last := (await result_of(bench, await bench.submit("test.missing")))[1]):
+                pass
+    assert found == [{"docs": "the MCP server docs can't be used: it ended: it won't start", "note": ""}] * 2
+    assert last["docs/add"] == last["note"] == ""
+    lines = [line for line in bench.log_lines("h1") if line.get("event") in {"tool_missing", "tool_back"}]
+    assert [(line["event"], line["tool"], line["agent_id"]) for line in lines] == [
+        ("tool_missing", "docs", "missing-1"),
+        ("tool_back", "docs", "missing-1"),
+    ]
+    assert lines[0]["why"] == found[0]["docs"] and lines[0]["level"] == "warning"
+
+
+async def test_a_server_that_is_silent_holds_its_tools_up_with_a_reason(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(toolbox, "CARDS_S", 0.5)
+    (tmp_path / "silent").touch()
+    tools = {"docs": server(tmp_path, timeout_s=0.5)}
+    async with bench.host([pool("missing", *tools), pool("use", *tools)], tools=tools):
+        found = await result_of(bench, await bench.submit("test.missing"))
+        (told,) = await result_of(bench, await bench.submit("test.use", {"uses": [["docs/add", {"a": 1, "b": 2}]]}))
+    assert found == [{"docs": "the MCP server docs said nothing for 0.5 s"}] * 2
+    assert told["code"] == "tool_failed"
+    assert told["why"] == "the tool docs/add can't be used now: the MCP server docs said nothing for 0.5 s"

@@ -93,6 +93,13 @@ def test_an_operator_s_day(run: Command, tmp_path: Path) -> None:
         ("local", "POST /api/keys", 201),
     ]
     assert f"{len(acts)} lines, all sound" in run("audit", "verify", str(log)).stdout
+    assert run("audit", "verify").stdout == run("audit", "verify", str(log)).stdout, "by default the home's own"
+    for wrong, key, said in (
+        (log.parent, (), f"there is no log {log.parent}: a fleet's is audit/audit.jsonl"),
+        (log, ("--key", str(log)), f"can't be read from {log}: it is no public key in PEM: name it with --key"),
+    ):
+        refused = run("audit", "verify", str(wrong), *key)
+        assert (refused.returncode, said in refused.stderr, refused.stderr.count("\n")) == (3, True, 1), refused.stderr
     log.write_bytes(log.read_bytes().replace(b'"eve"', b'"ann"', 1))
     changed = run("audit", "verify", str(log))
     assert (changed.returncode, "was changed or put in" in changed.stderr) == (3, True)

@@ -67,6 +67,7 @@ def test_alerts_are_listed_silenced_and_tested(run: Command, receiver: Receiver)
     for wrong, sentence in (
         (("alerts", "silence", "HostsLive"), "say why"),
         (("alerts", "silence", "HostLive", "--why", "x"), "did you mean 'HostsLive'?"),
+        (("alerts", "silence", "Lost", "--why", "x", "--label", "hots=h"), "'hots' (did you mean 'host'?): it has host"),
     ):
         refused = run(*wrong)
         assert (refused.returncode, sentence in refused.stderr) == (2, True), refused.stderr

@@ -1,5 +1,6 @@
 """The commands that change what is wanted of a running fleet, as a person calls them, with hosts that carry it out."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -83,7 +84,13 @@ def test_pools_and_hosts_do_as_they_are_told(run: Command) -> None:
     assert len(agents(run)) == 4
     assert run("restart", "echoer", "--why", "it leaks").stdout.startswith("the 4 agents of echoer are made anew")
     drained = run("drain", "host-1")
-    assert "no other host may get agents" in drained.stderr
+    why = "4 of echoer's agents have no host: all are drained or cordoned (host-1): `amas uncordon host-1` opens one"
+    assert (drained.returncode, drained.stderr) == (0, f"amas: {why}\n")
+    assert "no other host may get agents" in run("drain", "host-1", "--no-wait").stderr
+    more = run("scale", "echoer", "5")
+    assert (more.returncode, more.stdout) == (0, "echoer is to have 5 agents\n")
+    assert more.stderr == f"amas: {why.replace('4', '5', 1)}\n", "who waits for nothing that will come is told at once"
+    run("scale", "echoer", "4", "--no-wait")
     assert agents(run) == {}
     assert run("uncordon", "host-1").returncode == 0
     assert set(agents(run).values()) == {"host-1"}
@@ -96,7 +103,8 @@ def test_pools_and_hosts_do_as_they_are_told(run: Command) -> None:
 
 def test_agents_sit_where_their_labels_are_and_hosts_follow_load(run: Command) -> None:
     why = "1 of counter's agents have no host: none that lives has gpu=true: start one with `amas host --label gpu=true`"
-    assert run("apply", "choosy.yaml", "--yes").returncode == 0
+    applied = run("apply", "choosy.yaml", "--yes")
+    assert applied.returncode == 0 and why in applied.stderr
     assert set(agents(run)) == {"echoer-1", "echoer-2"}
     assert why in run("ps").stdout
     sick = run("doctor", "--fleet", "./choosy.yaml")
@@ -136,3 +144,19 @@ def test_mistakes_are_one_sentence(run: Command) -> None:
     ):
         refused = run(*arguments)
         assert (refused.returncode, mend in refused.stderr) == (2, True), refused.stderr
+
+
+def test_who_waits_is_told_how_far_it_is_and_for_no_longer_than_was_said(run: Command) -> None:
+    (run.folder / "slow.yaml").write_text(
+        FLEET.format(hosts=1, echoers=1) + "limits: {max_agent_spawn_rate: 0.2, max_agents_per_pool: 50}\n"
+    )
+    applied = run("apply", "slow.yaml", "--yes")
+    assert applied.returncode == 0, applied.stderr
+    gave_up = run("scale", "echoer", "50", "--timeout", "0")
+    assert (gave_up.returncode, gave_up.stdout) == (1, "")
+    said = r"amas: revision \d+ is wanted, but after 0 s it doesn't run: \d of 50 agents have their host; it goes on by itself, "
+    assert re.match(said, gave_up.stderr), gave_up.stderr
+    waited = run("scale", "echoer", "40", "--timeout", "8")
+    assert waited.returncode == 1
+    assert re.search(r"^waiting: \d of 40 agents have their host$", waited.stderr, re.MULTILINE), "a pipe is told, too"
+    assert run("scale", "echoer", "--reset").returncode == 0

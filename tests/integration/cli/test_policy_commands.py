@@ -97,6 +97,9 @@ def test_without_a_fleet_files_are_checked_against_a_fleet_file(folder: Folder) 
     lost = folder.amas("policy", "check", "policies")
     assert lost.code == 3 and "--fleet fleet.yaml" in lost.stderr
     (folder.path / "policies" / "none.yaml").write_text("rules:\n  - {name: no-shell, deny: sh*}\n")
-    assert (
-        "warning: code.yaml:8: git allows nothing: 'no-shell'" in folder.amas("policy", "check", "--fleet", "fleet.yaml").stdout
-    )
+    checked = folder.amas("policy", "check", "--fleet", "fleet.yaml").stdout
+    assert "warning: code.yaml:8: git allows nothing: 'no-shell'" in checked
+    assert checked.splitlines()[-1] == "9 rules, 1 warning: look whether that is meant"
+    (folder.path / "empty").mkdir()
+    empty = folder.amas("policy", "check", "empty", "--fleet", "fleet.yaml").stderr
+    assert empty == "amas: empty: holds no policies: .yaml, .json or .cedar files\n"

@@ -6,13 +6,26 @@ from pathlib import Path
 
 import pytest
 
-from amas.errors import AgentUnknown, CapabilityUnknown, FleetError, InputUnusable, TaskFailed, WorkflowUnknown
+from amas import NewTask, orchestration
+from amas.errors import (
+    AgentUnknown,
+    CapabilityUnknown,
+    FleetError,
+    InputUnusable,
+    TaskFailed,
+    TaskUnknown,
+    WorkflowUnknown,
+)
 from amas.platforms.local.control import fleet_state, start_fleet
 from amas.platforms.local.home import Home
 from amas.platforms.local.request import request_for
+from amas.programs.distributor import TaskDistributor
 from amas.programs.executor import WorkflowExecutor
 from amas.programs.hierarchy import AgentHierarchyManager
 from amas.programs.link import Link
+from amas.programs.orchestrator import AgentOrchestrator
+from amas.programs.performance import PerformanceMonitor
+from amas.programs.policies import FleetPolicyManager
 
 pytestmark = [pytest.mark.requirement("A6"), pytest.mark.xdist_group("programs")]
 
@@ -41,7 +54,10 @@ async def part(ctx: Context) -> object:
 """
 FLEET = """
 name: patient
-limits: {max_workflows: 1}
+limits: {max_workflows: 1, max_agent_spawn_rate: 1}
+tools:
+  look: {http: {url: "https://example.com/look"}, about: Look}
+policies: policies.yaml
 pools:
   - {name: boss, agent: "patient_agents:coordinate", capabilities: [executive.coordinate], layer: executive, retry: {retries: 0}}
   - {name: hand, agent: "patient_agents:part", capabilities: [work.part], lead: boss, replicas: 2}
@@ -54,6 +70,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("patient")
     (folder / "patient_agents.py").write_text(AGENTS)
     (folder / "fleet.yaml").write_text(FLEET)
+    (folder / "policies.yaml").write_text("rules: [{name: may-look, allow: look, pools: hand}]")
     running = asyncio.run(start_fleet(request_for(str(folder / "fleet.yaml"), Home(folder / "home"), ports=(0, 0))))
     yield folder / "home"
     asyncio.run(running.stop())
@@ -122,6 +139,9 @@ async def test_a_specialist_is_added_to_the_running_fleet_and_leaves_with_the_pr
         while (status := manager.get_hierarchy_status())["layers"]["specialist"]["pools"]["hand"]["agents"]["idle"] != 4:
             await asyncio.sleep(0.05)
     assert status["hosts"] == 2
+    async with asyncio.timeout(60):  # it goes by what is wanted of the fleet, or `amas scale` would wait for it
+        while (await link.api(lambda client: client.fleet.desired())).behind:
+            await asyncio.sleep(0.05)
     helped = [await manager.request_specialist_help("work.part") for _ in range(8)]
     assert {each.answer for each in helped} == {42}
     with pytest.raises(FleetError, match=r"its limit \(max_agents_per_pool\) is 5: 2 don't fit"):
@@ -156,3 +176,76 @@ def test_the_hierarchy_is_that_of_the_running_fleet(link: Link, home: Path) -> N
     assert status["layers"]["specialist"]["pools"]["hand"]["agents"]["idle"] == 2
     link.close()
     assert fleet_state(home).status == "running"  # it isn't ours to end
+
+
+@pytest.mark.requirement("T1", "T2")
+async def test_tasks_are_handed_to_whoever_can_do_them_and_their_results_put_together(link: Link) -> None:
+    distributor = TaskDistributor(link)
+    assert await distributor.perform("work.part") == 42
+    with pytest.raises(TaskFailed, match="too hard"):
+        await distributor.perform("work.part", "nobody")
+    parts = {
+        "sound": NewTask(capability="work.part"),
+        "wrong": NewTask(capability="work.part", input="nobody"),
+        "late": NewTask(capability="work.part", delay_s=3600),
+    }
+    together = await distributor.collaborate(parts, timeout_s=5)
+    assert together.results == {"sound": 42}
+    assert together.failures == {"wrong": "too hard", "late": "it had no end within 5 s"}
+    (task_id,) = await distributor.submit(NewTask(capability="work.part", delay_s=3600))
+    assert (await distributor.explain(task_id)).pool == "hand"
+    assert (await distributor.table()).routes == ()
+    assert await distributor.choose("work.part", task_id) is None
+    assert await distributor.collaborate({}) == ({}, {})
+    with pytest.raises(TaskUnknown, match="the engine holds no task 'none'"):
+        await distributor.explain("none")
+
+
+@pytest.mark.requirement("T1", "T3")
+async def test_the_fleet_is_seen_in_figures(link: Link) -> None:
+    monitor = PerformanceMonitor(link)
+    await TaskDistributor(link).perform("work.part")
+    figures = await monitor.get_performance_metrics()
+    assert figures.agents.total == 3 and figures.tasks.succeeded >= 1
+    async with asyncio.timeout(60):  # the history follows the engine
+        while not (found := {each.name: each for each in (await monitor.get_analytics(hours=1)).pools}):
+            await asyncio.sleep(0.05)
+    assert found["hand"].succeeded >= 1
+    assert (await monitor.get_report(since_s=3600)).tasks.lost == ()
+    assert {each.name for each in (await monitor.get_costs(by="pool")).items} >= {"hand"}
+    assert (await monitor.get_scaling_decisions()).pools == ()
+    assert await monitor.get_savings() == (await monitor.get_usage()).savings
+
+
+@pytest.mark.requirement("T1", "T5")
+async def test_policies_in_force_are_asked_and_refusals_are_kept(link: Link) -> None:
+    policies = FleetPolicyManager(link)
+    assert [rule.name for rule in policies.rules] == ["may-look"]
+    assert policies.decide(policies.call("hand-1", "look", {})).allowed
+    refused = await policies.permit(policies.call("boss-1", "look", {}))
+    assert not refused.allowed and "boss-1 may not use 'look'" in refused.why
+    assert (await policies.refusals(limit=1))[0].why == refused.why
+    with pytest.raises(AgentUnknown, match="there is no pool 'hnad'"):
+        policies.call("hnad-1", "look", {})
+
+
+@pytest.mark.requirement("T1")
+async def test_all_parts_are_at_hand_together(home: Path) -> None:
+    async with AgentOrchestrator(home) as orchestrator:
+        status = await orchestrator.get_status()
+        assert (status["fleet"], status["performance"]["agents"]["total"]) == ("patient", 3)
+        with pytest.raises(TaskFailed, match="it can't be done"):
+            await orchestrator.orchestrate("fail")
+        assert await orchestrator.distributor.perform("work.part") == 42
+        agent = await orchestrator.registry.register("guest", ["guest.work"])
+        assert (await orchestrator.registry.get(agent)) is not None
+    assert fleet_state(home).status == "running"
+
+
+@pytest.mark.requirement("T1", "A6")
+def test_the_public_names_are_those_of_the_requirements() -> None:
+    for part in ("task_distributor", "policy_manager", "performance_monitor", "agent_orchestrator", "agent_registry"):
+        named = getattr(orchestration, f"get_{part}")()
+        public = {"agent_registry": "RedisAgentRegistry"}.get(part, part.title().replace("_", ""))
+        assert isinstance(named, getattr(orchestration, public))
+    assert {name for name in orchestration.__all__ if not hasattr(orchestration, name)} == set()

@@ -60,6 +60,8 @@ async def test_an_alert_is_listed_counted_and_silenced(client: httpx.AsyncClient
     shown = plane.metrics.page(seen, [], queues=frozenset()).decode()
     assert 'amas_alerts{alertname="AgentsMissing",alertstate="pending",severity="critical"} 2.0' in shown
     new = {"alert": "AgentsMissing", "for_s": 60, "by": "ada", "why": "they start", "labels": {"pool": "worker"}}
+    wrong = (await client.post("/api/silences", json={**new, "labels": {"pol": "worker"}})).json()
+    assert wrong["detail"] == "an alert of AgentsMissing never has the label 'pol' (did you mean 'pool'?): it has pool"
     silence = (await client.post("/api/silences", json=new)).json()
     assert silence["until_ms"] - silence["from_ms"] == 60_000
     await duties.sweep()

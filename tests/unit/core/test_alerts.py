@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from amas.core.alerts import CLEAR_S_MAX, FLAP_WINDOW_MS, GAP_MS, clear_s, evaluate, fingerprint
+from amas.core.alerts import CLEAR_S_MAX, FLAP_WINDOW_MS, GAP_MS, clear_s, evaluate, fingerprint, why_never
 from amas.model.alert_defaults import DEFAULT_RULES
 from amas.model.alerts import FIGURES, Alert, AlertRule, Notice, Reading, Readings, Silence, parsed
 
@@ -237,3 +237,46 @@ def test_units_are_understood() -> None:
     assert parsed("host_memory >= 2GiB").threshold == 2 * 2**30
     assert parsed("disk_free < 5%").threshold == 0.05
     assert parsed("sum(queue_depth{pool=a}) != 3").text() == "sum(queue_depth{pool=a}) != 3"
+
+
+@pytest.mark.parametrize(
+    ("when", "labels", "why"),
+    [
+        ("host_lost >= 1", {"host": "host-2"}, ""),
+        ("host_lost >= 1", {"host": "host-2", "team": "platform"}, ""),
+        ("host_lost >= 1", {}, ""),
+        (
+            "host_lost >= 1",
+            {"hots": "h"},
+            "an alert of Busy never has the label 'hots' (did you mean 'host'?): it has host, team",
+        ),
+        ("machine_cpu > 80%", {"pool": "x"}, "an alert of Busy never has the label 'pool': it has team"),
+        ("max(queue_depth) > 5", {"pool": "x"}, "an alert of Busy never has the label 'pool': it has team"),
+        (
+            "max(queue_depth{pool=coder}) > 5",
+            {"pool": "codr"},
+            "an alert of Busy never has pool=codr (did you mean 'coder'?): it is coder",
+        ),
+        ("queue_depth > 5", {"pool": "any"}, ""),
+        ("queue_depth > 5", {"team": "sales"}, "an alert of Busy never has team=sales: it is platform"),
+    ],
+)
+def test_labels_that_no_alert_can_have_are_told_with_those_that_there_are(when: str, labels: dict[str, str], why: str) -> None:
+    assert why_never([rule(when, labels={"team": "platform"})], labels) == why
+
+
+def test_of_all_rules_one_must_have_all_the_labels() -> None:
+    rules = [rule("host_lost >= 1"), rule("queue_depth > 5")]
+    assert why_never(rules, {"host": "h"}) == why_never(rules, {"pool": "p"}) == ""
+    assert why_never(rules, {"host": "h", "pool": "p"}) == "no alert has all of the labels host, pool at the same time"
+    assert why_never(rules, {"pol": "p"}) == "an alert never has the label 'pol' (did you mean 'pool'?): it has host, pool"
+
+
+def test_an_alert_s_own_labels_can_always_be_silenced() -> None:
+    """What a rule says of its readings is what the readings have: else a silence of a real alert would be refused."""
+    for when in ("agents{status=error} > 0", "queue_depth > 0", "sum(queue_depth{pool=p}) > 0", "machine_cpu > 0"):
+        watch = Watch(one := rule(when, labels={"team": "platform"}))
+        watch.look(
+            Reading(one.when.figure, 9.0, {"agents": {"status": "error"}, "queue_depth": {"pool": "p"}}.get(one.when.figure, {}))
+        )
+        assert why_never([one], watch.only.labels) == ""

@@ -86,6 +86,8 @@ class McpTools:
         self._lock = asyncio.Lock()
         self._ends, self._not_before_s = 0, 0.0
         self._closed = False
+        self.why_away = ""
+        """Why the server couldn't be reached the last time that it was tried; empty once it is."""
 
     async def cards(self) -> Sequence[ToolCard]:
         """Ask the server, where it wasn't asked yet."""
@@ -179,10 +181,12 @@ class McpTools:
             except BaseException as error:
                 await made.close()
                 self._ended(after_s=0.0)
+                if isinstance(error, ToolFailed):
+                    self.why_away = str(error)
                 if isinstance(error, TimeoutError):
                     raise ToolFailed(f"the MCP server {self._name} says nothing for {START_S:g} s", tool=self._name) from error
                 raise
-            self._connection = made
+            self._connection, self.why_away = made, ""
             if self._closed:
                 await self._left()
                 raise ToolFailed(f"the MCP server {self._name} was declared anew: use it again", tool=self._name)
@@ -331,7 +335,7 @@ class _Connection:
                 await self._over.wait()
         except Exception as error:  # noqa: BLE001  the server, or what lies between, may do anything
             if not self._opened.done():
-                why = self.why_ended or "; ".join(map(str, _leaves(error)))
+                why = self.why_ended or f"{self._wire.place}{'; '.join(map(str, _leaves(error)))}"
                 self._opened.set_exception(ToolFailed(f"the MCP server {self._server} can't be used: {why}", tool=self._server))
 
 

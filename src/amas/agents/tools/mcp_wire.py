@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 import httpx2
@@ -43,6 +44,8 @@ class ServerProcess:
         self._command, self._env = command, env
         self._last_words = bytearray()
         self.why_ended = ""
+        self.place = ""
+        """Where it is, for those who look why it doesn't answer: nowhere but here."""
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Streams]:
@@ -131,6 +134,9 @@ class ServerAddress:
     def __init__(self, tool: str, url: str, headers: Mapping[str, str], *, private: bool) -> None:
         self._url, self._headers = url, headers
         self.why_ended = ""
+        parts = urlsplit(url)
+        self.place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}: "
+        """Its address without what may be secret."""
         self._guarded = _Guarded(tool, private=private, forgotten=self._forgotten)
 
     def _forgotten(self) -> None:

@@ -9,7 +9,6 @@ What must never happen: that a tool runs which the guard wasn't asked about, or 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import NoReturn, TypeVar
 
 from amas.agents.context import Context
@@ -31,7 +30,7 @@ from amas.observe import events
 BEGUN = "/begun"
 """After a use's step, the step that announces it."""
 CARDS_S = 10.0
-"""Seconds that the list of an agent's tools waits for an MCP server, which is left out then."""
+"""Seconds that the list of an agent's tools waits for an MCP server, which is missing then."""
 
 Result = TypeVar("Result")
 
@@ -54,6 +53,8 @@ class Toolbox:
         self._pools: dict[str, PoolSpec] = {}
         self._made: dict[str, Tool] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._missing: dict[str, str] = {}
+        """Why tools couldn't be listed when they were last asked, as the log says it: once for each reason."""
 
     def follow(self, pools: Iterable[PoolSpec], tools: Mapping[str, ToolSpec]) -> None:
         """Have these tools for agents of these pools, the whole fleet's; a tool that was declared anew is made anew."""
@@ -72,19 +73,38 @@ class Toolbox:
     # -- what an attempt asks
 
     async def cards(self, context: Context) -> list[ToolCard]:
-        """Return the tools that the agent's pool names; those of an MCP server that isn't there are missing."""
+        """Return the tools that the agent's pool names; what can't be asked now is a card that says why it is `missing`."""
         pool = self._pools.get(pool_named(context.agent_id))
         grants = pool.tools if pool else ()
-        found: list[ToolCard] = []
-        for name in dict.fromkeys(map(names_of, grants)):
-            with suppress(ToolFailed, ToolRefused, TimeoutError):
-                async with asyncio.timeout(CARDS_S):
-                    found += [card for card in await self._tool(name).cards() if granted(card.name, grants)]
-        return found
+        names = [name for name in dict.fromkeys(map(names_of, grants)) if name in self._specs]
+        found = await asyncio.gather(*map(self.cards_or_why, names))
+        for name, cards in zip(names, found, strict=True):
+            self._note(context, name, next((card.missing for card in cards), ""))
+        return [card for cards in found for card in cards if card.missing or granted(card.name, grants)]
 
-    async def cards_of(self, name: str) -> list[ToolCard]:
-        """Return what one of the fleet's tools says of itself; ToolFailed or ToolRefused where it can't."""
-        return list(await self._tool(name).cards())
+    async def cards_or_why(self, name: str) -> list[ToolCard]:
+        """Return what one of the fleet's tools says of itself, or a card that says why it is `missing`; within `CARDS_S`."""
+        try:
+            tool = self._tool(name)
+            try:
+                async with asyncio.timeout(CARDS_S):
+                    return list(await tool.cards())
+            except TimeoutError:
+                why = _silent(tool, name, CARDS_S)
+        except (ToolFailed, ToolRefused) as error:
+            why = str(error)
+        spec = self._specs[name]
+        return [ToolCard(name=name, kind=spec.kind, about=spec.about, parameters={}, missing=why)]
+
+    def _note(self, context: Context, name: str, missing: str) -> None:
+        """Log what can't be listed, once for each reason, and that it can again."""
+        if missing == self._missing.get(name, ""):
+            return
+        self._missing[name] = missing
+        if missing:
+            context.log.warning("a tool is missing", event=events.TOOL_MISSING, tool=name, why=missing)
+        else:
+            context.log.info("a tool is there again", event=events.TOOL_BACK, tool=name)
 
     async def permit(self, context: Context, tool: str, arguments: dict[str, Json]) -> Decision:
         """Ask the guard for an agent."""
@@ -112,7 +132,7 @@ class Toolbox:
         spec, made = self._spec(tool), self._tool(names_of(tool))
         if not spec.repeatable and (await context.recall(step + BEGUN))[0]:
             return await context.keep(step, {"unsure": _unsure(tool)})
-        await _within(made.check(tool, arguments), tool, spec.timeout_s)
+        await _within(made.check(tool, arguments), tool, spec.timeout_s, late=lambda: _silent(made, tool, spec.timeout_s))
         decision = await self.permit(context, tool, arguments)
         if not decision.allowed:
             refused: Json = {"why": decision.why, "rules": list(decision.rules), "retry_after_s": decision.retry_after_s}
@@ -160,13 +180,23 @@ class Toolbox:
         return McpTools(name, spec, self._first_said) if spec.kind == "mcp" else _KINDS[spec.kind](name, spec)
 
 
-async def _within(work: Awaitable[Result], tool: str, limit_s: float) -> Result:
-    """Return what comes of `work`; ToolFailed where it takes too long."""
+async def _within(work: Awaitable[Result], tool: str, limit_s: float, *, late: Callable[[], str] | None = None) -> Result:
+    """Return what comes of `work`; ToolFailed where it takes too long, with what `late` says of that."""
     try:
         async with asyncio.timeout(limit_s):
             return await work
     except TimeoutError as error:
-        raise ToolFailed(f"the tool {tool} took longer than {limit_s:g} s", tool=tool) from error
+        why = late() if late else f"the tool {tool} took longer than {limit_s:g} s"
+        raise ToolFailed(why, tool=tool) from error
+
+
+def _silent(tool: Tool, name: str, limit_s: float) -> str:
+    """Return why a tool can't be used that didn't answer within `limit_s` seconds, and what was wrong with its server before."""
+    if not isinstance(tool, McpTools):
+        return f"the tool {name} said nothing for {limit_s:g} s"
+    said = f"the tool {name} can't be used now: " if "/" in name else ""
+    before = f"; the last time, {tool.why_away}" if tool.why_away else ""
+    return f"{said}the MCP server {names_of(name)} said nothing for {limit_s:g} s{before}"
 
 
 def _told(tool: str, outcome: Json) -> Json:

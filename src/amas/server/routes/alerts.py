@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from amas.clock import new_id
 from amas.controllers.alerts import read_alerts, receivers_of
-from amas.core.alerts import fingerprint
+from amas.core.alerts import fingerprint, why_never
 from amas.engine.alerts import AlertStore, ReceiverState
 from amas.engine.desired import DesiredState
 from amas.errors import RunBookRefused
@@ -148,11 +148,14 @@ async def list_silences(plane: Plane, limit: Limit = 1000, cursor: Cursor = "") 
 async def add_silence(request: Request, plane: Plane) -> Response:
     """Have nobody told of an alert, and no run-book follow it, for a while; it stays listed."""
     new = await intake.read_one(request, NewSilence)
-    names = [rule.name for rule in (await declared(plane)).alerts.rules]
+    rules = (await declared(plane)).alerts.rules
+    names = [rule.name for rule in rules]
     faults = [*_faults(new)]
     if new.alert != "*" and new.alert not in names:
         known = did_you_mean(new.alert, names) or f": there are {', '.join(names) or 'none'}"
         faults.append(Fault(detail=f"there is no rule {new.alert!r}{known}", pointer="#/alert"))
+    elif why := why_never([rule for rule in rules if new.alert in {"*", rule.name}], new.labels):
+        faults.append(Fault(detail=why, pointer="#/labels"))
     if faults:
         raise Refusal(*faults)
     store = AlertStore(plane.engine)

@@ -130,16 +130,38 @@ async def _answered(run_id: str, request: Request, plane: Plane, what: str) -> R
     return encoded(answered)
 
 
+_ACTS = {
+    "restart_host": "start host {step.host} anew",
+    "cordon": "cordon host {step.host}",
+    "uncordon": "uncordon host {step.host}",
+    "drain": "drain host {step.host}",
+    "undrain": "uncordon host {step.host}",
+    "restart_pool": "make the agents of pool {step.pool} anew",
+    "pause_workflows": "pause the workflows that run",
+    "resume_workflows": "let the workflows that it paused go on",
+    "recover": "put lost work back from the history",
+    "back_up": "take a back-up",
+    "verify_backup": "check that the newest back-up is whole",
+    "page": "tell a person: {step.say}",
+    "wait": "wait {step.wait_s:g} s",
+}
+
+
 def in_words(step: Step) -> str:
     """Return a step as a person reads it."""
-    told = [f"{name} {value}" for name, value in (("agent", step.agent), ("host", step.host), ("pool", step.pool)) if value]
-    if step.do == "scale":
-        told.append(f"to {step.to}" if step.to is not None else f"by {step.by:+d}, {step.most} at most")
-    if step.that is not None:
-        told.append(f"{step.that.text()} within {step.timeout_s:g} s")
-    if step.wait_s:
-        told.append(f"{step.wait_s:g} s")
-    if step.say:
-        told.append(repr(step.say))
-    asked = " (a person confirms)" if step.confirm == "person" else ""
-    return f"{step.name}: {step.do.replace('_', ' ')} {' '.join(told)}".rstrip() + asked
+    match step.do:
+        case "check":
+            assert step.that is not None, "a check says what is to hold"
+            said = f"check that {step.that.text()} within {step.timeout_s:g} s"
+        case "scale":
+            most = f"{step.by or 0:+d} agents, {step.most} at most"
+            said = f"scale pool {step.pool} {f'to {step.to} agents' if step.to is not None else f'by {most}'}"
+        case "quarantine":
+            whom = f"agent {step.agent}" if step.agent else f"the unwell agents of host {step.host}"
+            said = f"quarantine {whom}{f' for {step.wait_s:g} s' if step.wait_s else ''}"
+        case "release":
+            said = f"let {f'agent {step.agent}' if step.agent else 'those that it quarantined'} have tasks again"
+        case _:
+            said = _ACTS[step.do].format(step=step)
+    only = f", if {step.when.text()}" if step.when is not None else ""
+    return f"{step.name}: {said}{only}{' (a person confirms)' if step.confirm == 'person' else ''}"
