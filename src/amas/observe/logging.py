@@ -76,7 +76,6 @@ def open_log(path: Path | None, *, level: str = "INFO", **fields: Any) -> HostLo
     _import_structlog()
     import structlog
 
-    lines = _StandardError() if path is None else LogFile(path, bytes_max=LogSettings.read().file_mb << 20)
     threshold = LEVELS[level]
 
     class Bound(structlog.BoundLoggerBase):
@@ -112,7 +111,7 @@ def open_log(path: Path | None, *, level: str = "INFO", **fields: Any) -> HostLo
             self._say("critical", 50, message, fields)
 
     return Bound(
-        lines,
+        _lines(path),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
@@ -120,6 +119,11 @@ def open_log(path: Path | None, *, level: str = "INFO", **fields: Any) -> HostLo
         ],
         context=dict(fields),
     )
+
+
+def _lines(path: Path | None) -> "LogFile | _StandardError":
+    """Return where lines go."""
+    return LogFile(path, bytes_max=LogSettings.read().file_mb << 20) if path else _StandardError()
 
 
 def _import_structlog() -> None:
