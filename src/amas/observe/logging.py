@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
@@ -38,6 +39,10 @@ FIELD_CHARS_MAX, FIELDS_MAX, NAME_CHARS_MAX = 4096, 32, 256
 RATION_BYTES, RATION_BYTES_PER_S = 4 << 20, 64 << 10
 """Of lines that are rationed: at first, and then for every second. An agent that logs all day in a circle would otherwise have
 the oldest files go, which hold what others said. 64 KiB are some 200 lines."""
+
+
+_Tell = Callable[[str, str, dict[str, Any]], None]
+"""Writes a line: its level, its message, its fields."""
 
 
 class Log(Protocol):
@@ -82,12 +87,8 @@ def open_log(path: Path | None, *, level: str = "INFO", **fields: Any) -> HostLo
         """structlog's own methods take the message as `event`, which is a field here."""
 
         def _say(self, name: str, severity: int, message: str, fields: dict[str, Any]) -> None:
-            if severity >= threshold and _takes(self._logger, self._tell):
-                self._tell(name, message, fields)
-
-        def _tell(self, name: str, message: str, fields: dict[str, Any]) -> None:
-            arguments, keywords = self._process_event(name, None, {"message": message, **_beside(self._context, fields)})
-            self._logger.msg(*arguments, **keywords)
+            if severity >= threshold:
+                _tell_unless_rationed(self, name, message, fields)
 
         def rationed(self) -> Log:
             return type(self)(_Ration(self._logger), self._processors, self._context)
@@ -170,7 +171,7 @@ class _Ration:
     def __init__(self, lines: Any) -> None:
         self._lines, self._left, self._at_s, self._left_out = lines, float(RATION_BYTES), monotonic_s(), 0
 
-    def takes(self, tell: Callable[[str, str, dict[str, Any]], None]) -> bool:
+    def takes(self, tell: _Tell) -> bool:
         """Return whether the next line is written; `tell` is told when lines begin to be left out, and how many were."""
         if not self._left_out and self._left > 0:
             return True
@@ -198,8 +199,16 @@ def _beside(bound: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, An
     return {f"{field}_" if field in bound else field: value for field, value in fields.items()}
 
 
-def _takes(lines: object, tell: Callable[[str, str, dict[str, Any]], None]) -> bool:
-    return not isinstance(lines, _Ration) or lines.takes(tell)
+def _tell(log: Any, name: str, message: str, fields: dict[str, Any]) -> None:
+    """Write a line of a log of structlog's."""
+    arguments, keywords = log._process_event(name, None, {"message": message, **_beside(log._context, fields)})
+    log._logger.msg(*arguments, **keywords)
+
+
+def _tell_unless_rationed(log: Any, name: str, message: str, fields: dict[str, Any]) -> None:
+    lines = log._logger
+    if not isinstance(lines, _Ration) or lines.takes(partial(_tell, log)):
+        _tell(log, name, message, fields)
 
 
 def _render(logger: Any, name: str, line: MutableMapping[str, Any]) -> bytes:
