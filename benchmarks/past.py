@@ -15,7 +15,7 @@ APART_MS = 86
 AT_ONCE = 50_000
 """Rows of a transaction: the fleet's own recorder writes in between."""
 LOCKED_S = 60.0
-SUMS = ("hour_sums", "day_sums", "agent_sums")
+SUMS = ("hour_sums", "day_sums", "agent_sums", "outcome_sums", "minute_sums")
 NOTHING_SUMMED = 1 << 62
 
 _ID = "printf('%08x-%04x-7%03x-8000-%012x', ({0}) / 65536, ({0}) % 65536, ({1}) % 4096, {1})"

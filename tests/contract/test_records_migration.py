@@ -95,6 +95,7 @@ async def test_a_history_of_the_first_version(records_url: str) -> None:
             names = list(given[0])
             text = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join(f':{name}' for name in names)})"
             await connection.execute(sa.text(text), given)
+        await connection.execute(sa.text("INSERT INTO recorder (id, cell, position) VALUES (1, 'local', 1)"))
     await database.close()
     async with await Records.open(records_url) as records:
         done, running = await records.task("a"), await records.task("b")

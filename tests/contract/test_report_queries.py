@@ -38,10 +38,11 @@ async def test_tasks_are_counted_by_pool_and_state_with_their_times(fleet: Fleet
     await fleet.complete(second)
     await fleet.fail(third, final=True)
     work = await found(fleet, records)
-    assert sorted(work.ended) == [("coder", "failed", 1730, 1, 1234), ("coder", "succeeded", 1730, 2, 2468)]
+    ended = [("coder", "", -1, 0, 3702), ("coder", "failed", -1, 1, 0), ("coder", "succeeded", 1743, 2, 0)]
+    assert sorted(work.ended) == ended, "1734 ms, as near as is said"
     assert (work.accepted, work.open, work.first_ms) == (4, {"queued": 1}, T0)
-    assert response(work.ended).p99_s == 1.73
-    assert sorted(work.ends) == [(1, "failed", 1), (1, "succeeded", 2)]
+    assert response(work.ended).p99_s == pytest.approx(1.734, rel=1 / 64)
+    assert (work.failed[:3], work.succeeded[:3], sum(work.failed), sum(work.succeeded)) == ([0, 1, 0], [0, 2, 0], 1, 2)
 
 
 async def test_seconds_are_answered_while_attempts_run_and_down_while_tasks_only_wait(fleet: Fleet, records: Records) -> None:
@@ -70,7 +71,7 @@ async def test_a_task_hangs_while_its_host_is_lost_and_counts_to_its_last_attemp
     seen = availability(work, [])
     assert (seen.down_s, seen.answered_s) == (700.0, 2.0), "from its first second until it ran again"
     (ended,) = [each for each in work.ended if each.tasks]
-    assert (ended.pool, ended.response_ms, ended.busy_ms) == ("coder", 702_000, 0), "since it was accepted"
+    assert (ended.pool, ended.response_ms) == ("coder", pytest.approx(702_000, rel=1 / 64)), "since it was accepted"
     assert sum(each.busy_ms for each in work.ended) == 701_000
 
 
@@ -118,7 +119,7 @@ async def test_open_tasks_are_named_oldest_first(fleet: Fleet, records: Records)
 async def test_a_million_tasks_that_ended_before_cost_nothing(records: Records) -> None:
     """The database's own plan says so: each query begins with an index on the window or on open tasks."""
     seen: list[str] = []
-    engine = records._database._engine.sync_engine
+    engine = records._database._looking or records._database._engine.sync_engine
     sa.event.listen(engine, "before_cursor_execute", lambda *told: seen.append((told[2], told[3])))
     async with records._database.writing() as connection:
         row = {
@@ -135,7 +136,7 @@ async def test_a_million_tasks_that_ended_before_cost_nothing(records: Records) 
     seen.clear()
     await records.work_in(WINDOW)
     reads = [(sql, told) for sql, told in seen if sql.startswith("SELECT")]
-    assert len(reads) > 10
+    assert len(reads) > 5
     if engine.dialect.name != "sqlite":
         return  # PostgreSQL's planner rightly reads a table of a few pages as a whole
     async with records._database.reading() as connection:

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from math import ceil
+from operator import itemgetter
 from typing import Any
 from uuid import uuid4
 
@@ -16,6 +18,7 @@ from tests.contract.test_records_property import KINDS, World
 
 from amas.clock import new_id
 from amas.controllers.summing import Summing
+from amas.core.report import Slots
 from amas.engine.connection import Engine
 from amas.engine.queue import make_submission
 from amas.engine.workflows import Workflows
@@ -29,7 +32,8 @@ from amas.records import sums
 from amas.records.ended import FOREVER_MS, Span
 from amas.records.store import Records
 from amas.records.sums import DAY_MS, HOUR_MS, NOTHING_SUMMED, pool_of
-from amas.records.tables import SUMS, attempts, costs, recorder, tasks
+from amas.records.tables import PACKED, SUMS, attempts, costs, recorder, tasks
+from amas.records.views import Group
 
 Step = tuple[str, int]
 WAYS = ("day", "tenant", "workflow", "pool", "agent", "model", "task")
@@ -187,6 +191,119 @@ async def agree(records: Records) -> None:
         assert names == sorted(scanned(rows, by, Span()), reverse=by in {"day", "workflow", "task"})
 
 
+async def outcomes_agree(records: Records) -> None:
+    """How tasks ended since each of some times is what their rows say: told apart in Python, one by one."""
+    async with records._database.reading() as connection:
+        rows = [dict(row._mapping) for row in await connection.execute(sa.select(tasks))]
+    done = [row for row in rows if row["finished_ms"] is not None]
+    times = sorted(row["finished_ms"] for row in done) or [0]
+    for since_ms in {0, times[0] + 1, times[len(times) // 2], times[-1] - 30 * HOUR_MS, times[-1] + 1}:
+        found = await records.analytics(since_ms)
+        late = [row for row in done if row["finished_ms"] >= since_ms]
+        assert ended_as(found.total, late)
+        for groups, name in (
+            (found.capabilities, itemgetter("capability")),
+            (found.layers, itemgetter("layer")),
+            (found.pools, pool_in),
+        ):
+            assert [group.name for group in groups] == sorted({name(row) for row in late if name(row)})
+            for group in groups:
+                assert ended_as(group, [row for row in late if name(row) == group.name])
+
+
+def pool_in(row: dict[str, Any]) -> str:
+    return pool_of(row["agent_id"] or "")
+
+
+def ended_as(group: Group, rows: list[dict[str, Any]]) -> bool:
+    """Counts and the mean to the last digit, percentiles as near as is said."""
+    states = Counter(row["state"] for row in rows)
+    assert (group.succeeded, group.failed, group.cancelled) == tuple(
+        states[each] for each in ("succeeded", "failed", "cancelled")
+    )
+    took = sorted(
+        row["finished_ms"] - row["started_ms"] for row in rows if row["state"] == "succeeded" and row["started_ms"] is not None
+    )
+    if not took:
+        return (group.mean_s, group.p50_s, group.p99_s) == (None, None, None)
+    assert group.mean_s == pytest.approx(sum(took) / len(took) / 1000, rel=1e-12)
+    for told_s, share in ((group.p50_s, 0.5), (group.p99_s, 0.99)):
+        assert told_s is not None
+        assert abs(told_s * 1000 - took[ceil(share * len(took)) - 1]) <= took[ceil(share * len(took)) - 1] / 64
+    return True
+
+
+async def seconds_agree(records: Records) -> None:
+    """What a report's window adds up to is what tasks and attempts say, each gone through slot by slot."""
+    async with records._database.reading() as connection:
+        rows = [dict(row._mapping) for row in await connection.execute(sa.select(tasks))]
+        tried = [dict(row._mapping) for row in await connection.execute(sa.select(attempts))]
+    now_ms = max([row["created_ms"] for row in rows] + [row["finished_ms"] or 0 for row in rows] or [0]) + 2500
+    now_ms = max([now_ms, *((row["finished_ms"] or row["started_ms"]) + 2500 for row in tried)])
+    for back_ms in (1000, 5000, 3_700_000):
+        slots = Slots((now_ms - back_ms) // 1000 * 1000, now_ms, 1000)
+        late = [row for row in rows if row["finished_ms"] is None or row["finished_ms"] >= slots.from_ms]
+        work, wanted = await records.work_in(slots), told_apart(late, tried, slots)
+        assert work.accepted == sum(row["created_ms"] >= slots.from_ms for row in late)
+        for name in ("worked", "asked", "succeeded", "failed"):
+            assert list(getattr(work, name)) == [wanted[name, slot] for slot in range(slots.total)], name
+        for state in ("succeeded", "failed", "cancelled"):
+            done = Counter(pool_of(row["agent_id"] or "") for row in late if row["state"] == state)
+            told = Counter[str]()
+            for each in work.ended:
+                told[each.pool] += each.tasks if each.state == state else 0
+            assert +told == done
+        busy = Counter[str]()
+        for each in work.ended:
+            busy[each.pool] += each.busy_ms
+        assert busy == Counter({pool: wanted["busy", pool] for pool in {row[1] for row in wanted if row[0] == "busy"} | {*busy}})
+
+
+class Window:
+    """Numbers by their name and slot, or pool."""
+
+    def __init__(self, slots: Slots) -> None:
+        self.slots, self.found = slots, Counter[Any]()
+
+    def stretch(self, name: str, first_ms: int, last_ms: int, *, whole: bool = False) -> None:
+        from_ms, total = self.slots.from_ms, self.slots.total
+        for slot in range(max(0, (first_ms - from_ms) // 1000), min(total, (last_ms - from_ms) // 1000 + 1)):
+            begin_ms = from_ms + slot * 1000
+            self.found[name, slot] += not whole or (first_ms <= begin_ms and begin_ms + 1000 <= last_ms)
+
+    def task(self, row: dict[str, Any], tried: list[dict[str, Any]]) -> None:
+        slots, over_ms = self.slots, row["finished_ms"]
+        end_ms = over_ms or slots.to_ms
+        last_ms = over_ms or slots.from_ms + slots.total * 1000 - 1
+        ready_ms = row["created_ms"] if row["queued_ms"] is None else row["queued_ms"]
+        if row["state"] in {"succeeded", "failed"}:
+            self.found[row["state"], (end_ms - slots.from_ms) // 1000] += 1
+        if row["attempt"] == 1 and (over_ms or row["state"] == "running"):
+            self.stretch("worked", row["started_ms"], last_ms)
+            self.stretch("asked", ready_ms, row["started_ms"] // 1000 * 1000, whole=True)
+            self.found["busy", pool_of(row["agent_id"])] += end_ms - row["started_ms"] if over_ms else 0
+        if row["state"] == "queued":
+            self.stretch("asked", ready_ms, last_ms + 1, whole=True)
+        for each in tried if row["attempt"] > 1 else ():
+            self.attempt(each, each["finished_ms"] or end_ms)
+            if each["attempt"] == row["attempt"]:
+                self.stretch("asked", ready_ms, each["started_ms"] // 1000 * 1000, whole=True)
+
+    def attempt(self, row: dict[str, Any], over_ms: int) -> None:
+        self.found["busy", pool_of(row["agent_id"])] += over_ms - row["started_ms"]
+        if row["state"] == "lost":
+            self.stretch("asked", (row["started_ms"] // 1000 + 1) * 1000, over_ms // 1000 * 1000, whole=True)
+        else:
+            self.stretch("worked", row["started_ms"], over_ms)
+
+
+def told_apart(rows: list[dict[str, Any]], tried: list[dict[str, Any]], slots: Slots) -> Counter[Any]:
+    window = Window(slots)
+    for row in rows:
+        window.task(row, [each for each in tried if each["task_id"] == row["id"]])
+    return window.found
+
+
 def sums_usd(connection: sa.Connection, span: Span) -> float:
     from amas.records.costs import usd_of
 
@@ -196,7 +313,7 @@ def sums_usd(connection: sa.Connection, span: Span) -> float:
 async def forget_sums(records: Records) -> None:
     """Leave the records as an earlier version's tables are when they were brought up to date."""
     async with records._database.writing() as connection:
-        for table in SUMS:
+        for table in (*SUMS, *PACKED):
             await connection.execute(table.delete())
         await connection.execute(recorder.update().values(summed_from_ms=NOTHING_SUMMED))
 
@@ -251,14 +368,20 @@ def test_sums_agree_with_the_rows(
             entries = await world.journal.read("0-0", limit=10_000)
             await record(records, entries, sizes, repeat=repeat, fate=fate)
             await agree(records)
+            await outcomes_agree(records)
+            await seconds_agree(records)
             if fate == "recorded twice":  # as after an engine was restored that is older than the records
                 place = await records.lost_work.place()
                 assert await records.lost_work.follow("another", instead_of=place, anew_at="0-0")
                 await record(records, entries, sizes, repeat=repeat, fate=fate)
                 await agree(records)
+                await outcomes_agree(records)
+                await seconds_agree(records)
             kept = await _sums(records)
             await sum_all_up(records)
             await agree(records)
+            await outcomes_agree(records)
+            await seconds_agree(records)
             assert fate != "kept" or await _sums(records) == kept, "the same, added up at once or as it came"
 
     with pytest.MonkeyPatch.context() as patched:
@@ -268,7 +391,7 @@ def test_sums_agree_with_the_rows(
 
 async def _sums(records: Records) -> list[list[tuple[Any, ...]]]:
     async with records._database.reading() as connection:
-        return [sorted(map(tuple, await connection.execute(sa.select(table)))) for table in SUMS]
+        return [sorted(map(tuple, await connection.execute(sa.select(table)))) for table in (*SUMS, *PACKED)]
 
 
 async def test_nothing_is_added_to_before_it_is_reached(records: Records) -> None:

@@ -40,7 +40,7 @@ class Ended(NamedTuple):
     """Of the agent that had them last; empty where none had."""
     state: str
     response_ms: int
-    """Rounded down to a hundredth of itself; -1 where no agent had them."""
+    """To within a sixty-fourth of itself; -1 where no agent had them, or it doesn't matter."""
     tasks: int
     busy_ms: int
     """Of their attempts, together."""
@@ -52,14 +52,6 @@ class Stretch(NamedTuple):
     first: int
     last: int
     """Included; before `first` where no slot is meant."""
-    tasks: int
-
-
-class Ends(NamedTuple):
-    """Tasks that ended in one slot."""
-
-    slot: int
-    state: str
     tasks: int
 
 
@@ -89,11 +81,13 @@ class Work(NamedTuple):
     accepted: int
     open: Mapping[str, int]
     ended: Sequence[Ended]
-    ends: Sequence[Ends]
-    worked: Sequence[Stretch]
-    """Slots that an attempt touched which its host saw through, or which runs."""
-    asked: Sequence[Stretch]
-    """Slots that a task covered while it could be claimed, or hung on a host that was lost."""
+    succeeded: Sequence[int]
+    """Tasks that ended so, by slot; so are the next three."""
+    failed: Sequence[int]
+    worked: Sequence[int]
+    """Attempts that touched the slot which their hosts saw through, or which run."""
+    asked: Sequence[int]
+    """Tasks that could be claimed, or hung on a host that was lost, for the whole of each second of the slot."""
     spent: Mapping[str, Spent]
     """By pool; empty for what no agent spent."""
 
@@ -107,9 +101,9 @@ def slots_of(from_ms: int, to_ms: int) -> Slots:
 
 def availability(work: Work, recoveries: Iterable[Recovery]) -> Availability:
     """Return the share of the slots with work to do in which work was done, and the outages."""
-    slots, worked, away = work.slots, _covered(work.worked, work.slots.total), _away(recoveries, work.slots)
+    slots, away = work.slots, _away(recoveries, work.slots)
     down = _down(work, away)
-    answered = sum(1 for slot in range(slots.total) if worked[slot] and not down[slot])
+    answered = sum(1 for busy, is_down in zip(work.worked, down, strict=True) if busy and not is_down)
     slot_s = slots.slot_ms / 1000
     return Availability(
         share=answered / (answered + sum(down)) if answered or any(down) else None,
@@ -124,21 +118,18 @@ def availability(work: Work, recoveries: Iterable[Recovery]) -> Availability:
 def timeline(work: Work, recoveries: Iterable[Recovery]) -> tuple[ReportPoint, ...]:
     """Return the window in `POINTS` stretches, or as many as it has slots."""
     slots = work.slots
-    asked, down = _covered(work.asked, slots.total), _down(work, _away(recoveries, slots))
-    ends = Counter[tuple[int, str]]()
-    for slot, state, tasks in work.ends:
-        ends[slot, state] += tasks
+    down = _down(work, _away(recoveries, slots))
     width = max(1, -(-slots.total // POINTS))
     points = []
     for first in range(0, slots.total, width):
-        these = range(first, min(first + width, slots.total))
+        these = slice(first, min(first + width, slots.total))
         points.append(
             ReportPoint(
                 at_ms=slots.from_ms + first * slots.slot_ms,
-                succeeded=sum(ends[slot, "succeeded"] for slot in these),
-                failed=sum(ends[slot, "failed"] for slot in these),
-                waiting=sum(asked[slot] for slot in these) / len(these),
-                down_s=sum(down[slot] for slot in these) * slots.slot_ms / 1000,
+                succeeded=sum(work.succeeded[these]),
+                failed=sum(work.failed[these]),
+                waiting=sum(work.asked[these]) / (these.stop - first),
+                down_s=sum(down[these]) * slots.slot_ms / 1000,
             )
         )
     return tuple(points)
@@ -264,8 +255,8 @@ def _percentile(ordered: Sequence[tuple[int, int]], share: float) -> float | Non
     return None
 
 
-def _covered(stretches: Iterable[Stretch], count: int) -> list[int]:
-    """Return how many tasks each slot has."""
+def covered(stretches: Iterable[Stretch], count: int) -> list[int]:
+    """Return how many tasks each of so many slots has."""
     changes = [0] * (count + 1)
     for first, last, tasks in stretches:
         begin, end = max(first, 0), min(last + 1, count)
@@ -282,13 +273,12 @@ def _away(recoveries: Iterable[Recovery], slots: Slots) -> list[bool]:
         if each.cause == "engine_away":
             begin_ms, end_ms = each.at_ms - each.duration_ms - slots.from_ms, each.at_ms - slots.from_ms
             stretches.append(Stretch(-(-begin_ms // slots.slot_ms), end_ms // slots.slot_ms - 1, 1))
-    return [tasks > 0 for tasks in _covered(stretches, slots.total)]
+    return [tasks > 0 for tasks in covered(stretches, slots.total)]
 
 
 def _down(work: Work, away: Sequence[bool]) -> list[bool]:
     """Return which slots were down."""
-    worked, asked = _covered(work.worked, work.slots.total), _covered(work.asked, work.slots.total)
-    return [gone or (waiting > 0 and not busy) for gone, waiting, busy in zip(away, asked, worked, strict=True)]
+    return [gone or (waiting > 0 and not busy) for gone, waiting, busy in zip(away, work.asked, work.worked, strict=True)]
 
 
 def _outages(down: Sequence[bool], away: Sequence[bool], slots: Slots) -> list[Outage]:

@@ -23,6 +23,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from amas.clock import monotonic_s
+from amas.engine.aside import keep_aside
 from amas.engine.child import die_with_parent, last_lines, log_size
 from amas.errors import EngineDataDamaged, EngineDiskFull, EngineError, EngineFolderInUse, EngineStartFailed, EngineUnsupported
 
@@ -140,6 +141,7 @@ class EmbeddedEngine:
         self._binary, self._start_s = binary, start_s
         self._log_start = 0
         self._process: asyncio.subprocess.Process | None = None
+        self._aside: asyncio.Task[None] | None = None
         self.socket = socket_path(self.folder)
 
     @property
@@ -168,7 +170,7 @@ class EmbeddedEngine:
         argv = await asyncio.to_thread(self.prepare)
         lock = await self.lock()
         try:
-            return await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 *argv,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -180,6 +182,11 @@ class EmbeddedEngine:
             )
         finally:
             os.close(lock)  # the server's own copy keeps it held
+        if self._aside is not None:
+            self._aside.cancel()
+        aside = keep_aside(process, self.folder / "appendonlydir", self.folder / "freed")
+        self._aside = asyncio.create_task(aside, name="the engine's side work")
+        return process
 
     async def stop(self) -> None:
         """Stop the server cleanly and return once it is gone."""

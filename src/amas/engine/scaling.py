@@ -61,11 +61,10 @@ class ScalingState:
     async def queues(self, queues: Sequence[str]) -> dict[str, QueueSeen]:
         """Return these queues as they are."""
         sizes = [("ZCARD", self._engine.key("q", queue)) for queue in queues]
-        counts = [("HGET", self._engine.key("qs", queue), "n") for queue in queues]
-        found = await self._engine.read([*sizes, *counts])
+        *found, counts = await self._engine.read([*sizes, ("HMGET", self._engine.key("arrived"), "", *queues)])
         return {
             queue: QueueSeen(int(size), None if count is None else int(count))
-            for queue, size, count in zip(queues, found, found[len(queues) :], strict=False)
+            for queue, size, count in zip(queues, found, counts[1:], strict=True)
         }
 
     async def hosts(self, *, now_ms: int | None = None) -> dict[str, HostLoad]:

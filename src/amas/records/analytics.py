@@ -1,44 +1,78 @@
 """Figures over the history: how much ended how, and how long it took, in all and by capability, layer and pool.
 
-Percentiles are exact (nearest rank). The database counts the tasks that are alike, in one pass; the rest is arithmetic. The cost
-is that of the tasks that ended since then, so callers ask for hours or days and not for all time. Called by `history.py`.
+They are read from what is kept of how tasks ended (`outcomes.py`): counts and means are exact, percentiles (nearest rank) are to
+within a sixty-fourth of themselves. Of what lies at the window's begin, less than ten minutes, and of what the sums don't reach
+back to, the tasks themselves are read. Called by `history.py` and, for the outcomes, by `report.py`.
 """
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 
 from amas.model.states import TaskState
-from amas.records.tables import OPEN, attempts, tasks
+from amas.records.costs import SUMMED_FROM
+from amas.records.ended import FOREVER_MS
+from amas.records.outcomes import FINE_MS, Outcome, Outcomes, add_rows, decode_outcome, middle_ms
+from amas.records.sums import DAY_MS
+from amas.records.tables import OPEN, attempts, outcome_sums, tasks
 from amas.records.views import Analytics, Group
 
-_SUCCEEDED, _FAILED, _CANCELLED = (state.value for state in (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED))
-_POOL = sa.func.rtrim(sa.func.rtrim(tasks.c.agent_id, "0123456789"), "-")  # agents are `pool-1`, `pool-2`, ...
+Names = tuple[str, str, str]
+"""A capability, a layer and a pool; each empty for none."""
+
+_SUCCEEDED, _FAILED = (state.value for state in (TaskState.SUCCEEDED, TaskState.FAILED))
 
 
 def analyse(connection: sa.Connection, since_ms: int) -> Analytics:
     """Return the figures of what ended at `since_ms` or later."""
     counted = sa.select(tasks.c.state, sa.func.count()).where(OPEN).group_by(tasks.c.state)
     rows: Sequence[Any] = connection.execute(counted).all()
-    still_open = {TaskState(name): count for name, count in rows}
-    found = _Found({}, {}, {}, {})
-    alike: Sequence[Any] = connection.execute(_alike(since_ms)).all()
-    for capability, layer, pool, state, took_ms, count in alike:
-        for groups, name in zip(found, ("all", capability, layer, pool), strict=True):
-            if name is not None:
-                groups.setdefault(name, {}).setdefault(state, Counter())[took_ms] += count
-    total, capabilities, layers, pools = ([_group(name, groups[name]) for name in sorted(groups)] for groups in found)
+    found = outcomes_since(connection, since_ms)
+    total = added(found, lambda _: "all")
     return Analytics(
         since_ms=since_ms,
-        open=still_open,
-        total=total[0] if total else _NOTHING,
-        capabilities=capabilities,
-        layers=layers,
-        pools=pools,
+        open={TaskState(name): count for name, count in rows},
+        total=_group("all", total.get("all", Outcome())),
+        capabilities=_groups(found, 0),
+        layers=_groups(found, 1),
+        pools=_groups(found, 2),
     )
+
+
+def outcomes_since(connection: sa.Connection, since_ms: int) -> dict[Names, Outcome]:
+    """Return what the tasks come to that ended at `since_ms` or later."""
+    summed_from_ms = connection.execute(SUMMED_FROM).scalar()
+    from_ms = max(since_ms, FOREVER_MS if summed_from_ms is None else summed_from_ms)
+    from_ms += -from_ms % FINE_MS
+    rest = Outcomes()
+    add_rows(connection, rest, since_ms, from_ms)
+    found: dict[Names, Outcome] = {}
+    for (_, _, *own), outcome in rest.settled()[0].items():
+        _add(found, tuple(own), outcome)
+    for names, outcome in _kept(connection, from_ms):
+        _add(found, names, outcome)
+    return found
+
+
+def _kept(connection: sa.Connection, from_ms: int) -> Iterator[tuple[Names, Outcome]]:
+    """Yield the sums of whole spans since a time: the days' from the first whole one on."""
+    day_ms, kept = from_ms + -from_ms % DAY_MS, outcome_sums.c
+    query = sa.select(kept.capability, kept.layer, kept.pool, kept.sums)
+    for span_ms, first_ms, last_ms in ((FINE_MS, from_ms, day_ms), (DAY_MS, day_ms, FOREVER_MS)):
+        these = query.where(kept.span_ms == span_ms, kept.at_ms >= first_ms, kept.at_ms < last_ms)
+        rows: Iterable[Any] = connection.execute(these)
+        for capability, layer, pool, stored in rows:
+            yield (capability, layer, pool), decode_outcome(stored)
+
+
+def added(found: Mapping[Names, Outcome], name: Callable[[Names], str]) -> dict[str, Outcome]:
+    """Return the outcomes added up by what `name` makes of theirs."""
+    sums: dict[str, Outcome] = {}
+    for names, outcome in found.items():
+        _add(sums, name(names), outcome)
+    return sums
 
 
 def mean_of_newest(connection: sa.Connection, since_ms: int, *, limit: int) -> float | None:
@@ -66,42 +100,34 @@ def work_of(connection: sa.Connection, agent_id: str) -> tuple[int, int]:
     return row[0], row[1]
 
 
-_NOTHING = Group(name="all", succeeded=0, failed=0, cancelled=0, success_rate=None, mean_s=None, p50_s=None, p99_s=None)
+def _add(sums: dict[Any, Outcome], key: Any, outcome: Outcome) -> None:
+    held = sums.get(key)
+    if held is None:
+        held = sums[key] = Outcome()
+    held.add(outcome)
 
 
-Times = Counter[int | None]
-"""How many tasks took so many milliseconds; None for those that never began."""
+def _groups(found: Mapping[Names, Outcome], place: int) -> list[Group]:
+    """Return the figures by capability, layer or pool, in order; those without one are in none."""
+    sums = added(found, lambda names: names[place])
+    return [_group(name, outcome) for name, outcome in sorted(sums.items()) if name and _tasks(outcome)]
 
 
-class _Found(NamedTuple):
-    """Times by state, by the names of groups."""
-
-    all: dict[str, dict[str, Times]]
-    capabilities: dict[str, dict[str, Times]]
-    layers: dict[str, dict[str, Times]]
-    pools: dict[str, dict[str, Times]]
+def _tasks(outcome: Outcome) -> int:
+    return outcome.succeeded + outcome.failed + outcome.cancelled
 
 
-def _alike(since_ms: int) -> sa.Select[Any]:
-    """Return a query of how many tasks ended that are alike in all that groups and percentiles are made of: one pass for all."""
-    took_ms = (tasks.c.finished_ms - tasks.c.started_ms).label("took_ms")
-    ended = sa.select(tasks.c.capability, tasks.c.layer, _POOL.label("pool"), tasks.c.state, took_ms)
-    rows = ended.where(tasks.c.finished_ms >= since_ms).subquery()  # by columns: PostgreSQL groups by no parameter
-    return sa.select(*rows.c, sa.func.count()).group_by(*rows.c)
-
-
-def _group(name: str, states: dict[str, Times]) -> Group:
-    counts = {state: times.total() for state, times in states.items()}
-    succeeded, failed = counts.get(_SUCCEEDED, 0), counts.get(_FAILED, 0)
-    taken = sorted((took_ms, count) for took_ms, count in states.get(_SUCCEEDED, Times()).items() if took_ms is not None)
-    timed = sum(count for _, count in taken)
+def _group(name: str, outcome: Outcome) -> Group:
+    taken = [(middle_ms(bucket), count) for bucket, count in sorted(outcome.took.items())]
+    timed = sum(outcome.took.values())
+    succeeded, failed = outcome.succeeded, outcome.failed
     return Group(
         name=name,
         succeeded=succeeded,
         failed=failed,
-        cancelled=counts.get(_CANCELLED, 0),
+        cancelled=outcome.cancelled,
         success_rate=succeeded / (succeeded + failed) if succeeded + failed else None,
-        mean_s=_seconds(sum(took_ms * count for took_ms, count in taken) / timed) if timed else None,
+        mean_s=_seconds(outcome.took_ms / timed) if timed else None,
         p50_s=_percentile(taken, 0.5 * timed),
         p99_s=_percentile(taken, 0.99 * timed),
     )

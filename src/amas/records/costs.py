@@ -2,9 +2,9 @@
 
 Money, tokens and requests are the rows of `costs`, by the time at which they arose; agents' seconds are those of attempts that
 ended (`ended.py`). Whole hours and days of them are kept as sums (`sums.py`) and read from there. What is left at the two ends of
-a span of time, less than an hour each, and what the sums don't reach back to is added up from the rows. So a query costs what
-there are hours and days, whatever was done in them. By workflow or task there are no sums: a page goes over the rows of those
-that it shows. Days are UTC.
+a span of time, less than an hour each (by agent: four), and what the sums don't reach back to is added up from the rows. So a
+query costs what there are hours and days, whatever was done in them. By workflow or task there are no sums: a page goes over the
+rows of those that it shows. Days are UTC.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from amas.model.limits import MICRO
 from amas.records.ended import FOREVER_MS, Span, ended, spent, worked_on
 from amas.records.lookup import of_tasks
-from amas.records.sums import DAY_MS, HOUR_MS
+from amas.records.sums import AGENTS_MS, DAY_MS, HOUR_MS
 from amas.records.tables import OPEN, SUMS, agent_sums, costs, day_sums, hour_sums, recorder, tasks
 from amas.records.views import Cost, CostGroup, ModelCallRecord
 
@@ -26,6 +26,8 @@ NEWEST_FIRST = frozenset({"workflow", "day", "task"})
 SUMMED_FROM = sa.select(recorder.c.summed_from_ms)
 
 _CALLS_MAX = 1000
+UNITS_MAX = 200
+"""Parts of agents' sums that are asked for one by one, a month of them; more are cheaper in one go."""
 _IDS = 500
 """Tasks or workflows that are looked at at a time, for a page of those that cost something."""
 _NOBODY = sa.literal_column("''", sa.Text)  # in the text: PostgreSQL groups by no parameter
@@ -64,6 +66,24 @@ def usd_of(connection: sa.Connection, span: Span) -> float:
     queries = [sa.select(_sum(table.c.usd_micro)).where(*_in_sums(table, part)) for table, part in _tables(cover, span)]
     queries += [spent(sa.select(_sum(costs.c.usd_micro)), part) for part in cover.rows]
     return sum(int(connection.execute(query).scalar() or 0) for query in queries) / MICRO
+
+
+def spent_by_pool(connection: sa.Connection, span: Span) -> dict[str, tuple[float, int]]:
+    """Return the dollars and tokens of everything in `span` by pool; empty for what no agent spent."""
+    cover, found = _cover(connection, span), dict[str, tuple[float, int]]()
+
+    def asked(table: sa.Table) -> sa.Select[Any]:
+        pool = _name(table, "pool")
+        return sa.select(pool, _sum(table.c.usd_micro), _sum(table.c.tokens)).group_by(pool)
+
+    queries = [asked(table).where(*_in_sums(table, part)) for table, part in _tables(cover, span)]
+    queries += [spent(asked(costs), part) for part in cover.rows]
+    for query in queries:
+        rows: Sequence[Any] = connection.execute(query).all()
+        for pool, usd_micro, tokens in rows:
+            usd, held = found.get(pool, (0.0, 0))
+            found[pool] = usd + int(usd_micro) / MICRO, held + int(tokens)
+    return found
 
 
 def costs_of_tasks(connection: sa.Connection, task_ids: Sequence[str]) -> dict[str, Cost]:
@@ -120,7 +140,7 @@ def _cover(connection: sa.Connection, span: Span, by: CostsBy | None = None) -> 
         return _Cover(0, 0, (span,))
     summed_from_ms = connection.execute(SUMMED_FROM).scalar()
     since_ms = max(span.since_ms, FOREVER_MS if summed_from_ms is None else summed_from_ms)
-    unit_ms = DAY_MS if by == "agent" else HOUR_MS
+    unit_ms = AGENTS_MS if by == "agent" else HOUR_MS
     from_ms, to_ms = since_ms + -since_ms % unit_ms, span.until_ms - span.until_ms % unit_ms
     if span.until_ms >= FOREVER_MS:
         to_ms = FOREVER_MS
@@ -130,10 +150,12 @@ def _cover(connection: sa.Connection, span: Span, by: CostsBy | None = None) -> 
     return _Cover(from_ms, to_ms, tuple(part for part in (before, after) if part.since_ms < part.until_ms))
 
 
-def _tables(cover: _Cover, span: Span, by: CostsBy | None = None) -> Iterator[tuple[sa.Table, Span]]:
-    """Yield the tables of sums that cover it, and for each the part of the span that it does."""
+def _tables(
+    cover: _Cover, span: Span, by: CostsBy | None = None, units: Sequence[tuple[int, int]] = ()
+) -> Iterator[tuple[sa.Table, Span]]:
+    """Yield the tables of sums that cover it, and for each the part of the span that it does; by agent in these `units`."""
     if by == "agent":
-        parts = [(agent_sums, cover.from_ms, cover.to_ms)]
+        parts = [(agent_sums, *part) for part in units]
     else:
         first_ms = min(cover.to_ms, cover.from_ms + -cover.from_ms % DAY_MS)
         last_ms = max(first_ms, cover.to_ms if cover.to_ms >= FOREVER_MS else cover.to_ms - cover.to_ms % DAY_MS)
@@ -143,8 +165,22 @@ def _tables(cover: _Cover, span: Span, by: CostsBy | None = None) -> Iterator[tu
             yield table, span._replace(since_ms=since_ms, until_ms=until_ms)
 
 
+def _units(connection: sa.Connection, cover: _Cover) -> list[tuple[int, int]]:
+    """Return the parts to read what agents did in: one by one, since within each its agents stand in the order of a page."""
+    begin, end = sa.func.min(agent_sums.c.at_ms), sa.func.max(agent_sums.c.at_ms)
+    first_ms, last_ms = (connection.execute(sa.select(each)).scalar() for each in (begin, end))
+    if first_ms is None or last_ms is None:
+        return []
+    from_ms, to_ms = max(cover.from_ms, first_ms), min(cover.to_ms, last_ms + AGENTS_MS)
+    if to_ms - from_ms > UNITS_MAX * AGENTS_MS:
+        return [(from_ms, to_ms)]
+    return [(at_ms, at_ms + AGENTS_MS) for at_ms in range(from_ms, to_ms, AGENTS_MS)]
+
+
 def _in_sums(table: sa.Table, part: Span) -> Iterator[Any]:
-    if part.since_ms > 0:
+    if table is agent_sums and part.until_ms - part.since_ms == AGENTS_MS:
+        yield table.c.at_ms == part.since_ms
+    elif part.since_ms > 0:
         yield table.c.at_ms >= part.since_ms
     if part.until_ms < FOREVER_MS:
         yield table.c.at_ms < part.until_ms
@@ -163,14 +199,21 @@ def _collected(
     """
     cover = _cover(connection, span, by)
     by_time = not (span.workflow_id or span.task_id or span.agent_id)
+    upto: Any = None
     found: dict[str, _Found] = {}
+    units = _units(connection, cover) if by == "agent" else []
     queries = [
-        *((table, _of_sums(table, by, part, loose=loose)) for table, part in _tables(cover, span, by)),
+        *((table, _of_sums(table, by, part, loose=loose)) for table, part in _tables(cover, span, by, units)),
         *(each for part in cover.rows for each in _of_rows(by, part, *([_loose] if loose else []), by_time=by_time)),
     ]
     for source, query in queries:
-        paged = query if by is None else _page(connection, query, source, by, limit=limit, after=after)
-        _gather(found, connection.execute(paged), by)
+        if by is None:
+            _gather(found, connection.execute(query), by)
+            continue
+        rows: Sequence[Any] = connection.execute(_page(connection, query, source, by, limit=limit, after=after, upto=upto)).all()
+        _gather(found, rows, by)
+        if len(rows) == limit:
+            upto = rows[-1][0]  # enough are found by then
     return found
 
 
@@ -268,9 +311,10 @@ def _name(source: Any, by: CostsBy) -> Any:
     return column if source in SUMS else sa.func.coalesce(column, _NOBODY)
 
 
-def _page(
-    connection: sa.Connection, query: sa.Select[Any], source: Any, by: CostsBy, *, limit: int, after: str | None
+def _page(  # noqa: PLR0913
+    connection: sa.Connection, query: sa.Select[Any], source: Any, by: CostsBy, *, limit: int, after: str | None, upto: Any
 ) -> sa.Select[Any]:
+    """Return a query of a page's groups: after a name, and none beyond the last that is needed, `upto`."""
     name, newest_first = _name(source, by), by in NEWEST_FIRST
     ordered = (
         name if by == "day" or source in SUMS else sa.collate(name, "C" if connection.dialect.name == "postgresql" else "BINARY")
@@ -279,6 +323,8 @@ def _page(
     if after is not None:
         last = _day_number(after) if by == "day" else after
         query = query.where(ordered < last if newest_first else ordered > last)
+    if upto is not None:
+        query = query.where(ordered >= upto if newest_first else ordered <= upto)
     return query
 
 

@@ -57,6 +57,7 @@ class Known(msgspec.Struct, frozen=True, gc=False):
     finished_ms: int | None
     agent_id: str | None
     tenant: str | None
+    created_ms: int
     tried: bool
     """Attempts at it have rows of their own."""
 

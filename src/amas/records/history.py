@@ -93,6 +93,8 @@ class History:
         def asked(connection: sa.Connection) -> list[WorkflowRecord]:
             query = _page(_workflow_columns, workflows.c.id, limit, cursor)
             if tenant:
+                if connection.execute(sa.select(tasks.c.id).where(tasks.c.tenant == tenant).limit(1)).first() is None:
+                    return []  # else each workflow is looked at for a task of it
                 query = query.where(sa.exists().where(tasks.c.workflow_id == workflows.c.id, tasks.c.tenant == tenant))
             return _workflows(connection, query if state is None else query.where(workflows.c.state == state.value))
 
@@ -244,13 +246,11 @@ class History:
 
     async def work_in(self, slots: Slots) -> Work:
         """Return what the tasks did that ended in a window, or are open, added up."""
-        async with self._database.reading() as connection:
-            return await work_in(connection, slots)
+        return await self._database.look(lambda connection: work_in(connection, slots))
 
     async def open_ids(self, *, limit: int = OPEN_MAX) -> list[str]:
         """Return the ids of open tasks, the oldest first."""
-        async with self._database.reading() as connection:
-            return await open_ids(connection, limit=limit)
+        return await self._database.look(lambda connection: open_ids(connection, limit=limit))
 
     async def _whole_entries(self, rows: Sequence[Any], workflow_id: str, limit: int) -> list[EventRecord]:
         """A page that ended within an entry takes the rest of it along, since the next page begins after that entry."""

@@ -1,154 +1,193 @@
-"""What a window of the history adds up to, for `core/report.py`: counted by the database, so that only numbers travel.
+"""What a window of the history adds up to, for `core/report.py`.
 
-Each query goes over the tasks that ended in the window, by the index on their ends, or over the open ones, by that of those; what
-ended before costs nothing. Attempts other than a task's first are found from their tasks. Called by `history.py`.
+What ended is read from what is kept of how tasks ended (`outcomes.py`): by second, and by capability, layer and pool. Only less
+than ten minutes of it at the window's begin, and what the sums don't reach back to, is added up from the tasks. The open ones are
+counted by the database, by their index; attempts other than a task's first are found from their tasks. Called by `history.py`.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from array import array
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from operator import add
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from amas.core.report import Ended, Ends, Slots, Spent, Stretch, Work
-from amas.model.limits import MICRO
-from amas.records.tables import OPEN, attempts, costs, tasks
+from amas.core.report import Ended, Slots, Spent, Stretch, Work, covered
+from amas.records.analytics import added, outcomes_since
+from amas.records.costs import SUMMED_FROM, spent_by_pool
+from amas.records.ended import FOREVER_MS, Span
+from amas.records.outcomes import (
+    ACCEPTED,
+    ASKED,
+    FAILED,
+    MEASURES,
+    MINUTE_S,
+    SUCCEEDED,
+    WORKED,
+    Outcomes,
+    add_rows,
+    decode_minute,
+    middle_ms,
+)
+from amas.records.sums import pool_of
+from amas.records.tables import OPEN, attempts, minute_sums, tasks
 
 OPEN_MAX = 20_000
 """Open tasks that are named at a time."""
-_FINE_MS = 1000
-"""Responses up to this are told apart by the millisecond, longer ones by a hundredth of their power of ten."""
 
-_HANDLED = tasks.c.agent_id.is_not(None)
 _FIRST = tasks.c.attempt == 1
 _READY_MS = sa.func.coalesce(tasks.c.queued_ms, tasks.c.created_ms)
 
 
-async def work_in(connection: AsyncConnection, slots: Slots) -> Work:
+def work_in(connection: sa.Connection, slots: Slots) -> Work:
     """Return what the tasks did that ended in a window, or are open."""
-    ended = tasks.c.finished_ms >= slots.from_ms
-    again = await _again(connection, slots)
-    accepted, still_open = await _accepted(connection, slots)
+    ended, still_open = _seconds(connection, slots), _still_open(connection, slots)
     return Work(
         slots=slots,
-        first_ms=(await connection.execute(sa.select(tasks.c.created_ms).order_by(tasks.c.id).limit(1))).scalar() or 0,
-        accepted=accepted,
-        open=still_open,
-        ended=[*await _ended(connection, ended), *again.busy],
-        ends=[
-            Ends(*row) for row in await _rows(connection, _grouped(_slot(tasks.c.finished_ms, slots), tasks.c.state, where=ended))
-        ],
-        worked=[*await _worked(connection, slots), *again.worked],
-        asked=[*await _asked(connection, slots), *again.asked],
-        spent=await _spent(connection, slots),
+        first_ms=connection.execute(sa.select(tasks.c.created_ms).order_by(tasks.c.id).limit(1)).scalar() or 0,
+        accepted=ended.accepted + still_open.accepted,
+        open=still_open.states,
+        ended=[*_ended(connection, slots), *still_open.busy],
+        succeeded=ended.succeeded,
+        failed=ended.failed,
+        worked=[a + b for a, b in zip(ended.worked, covered(still_open.worked, slots.total), strict=True)],
+        asked=[a + b for a, b in zip(ended.asked, covered(still_open.asked, slots.total), strict=True)],
+        spent=_spent(connection, slots),
     )
 
 
-async def open_ids(connection: AsyncConnection, *, limit: int = OPEN_MAX) -> list[str]:
+def open_ids(connection: sa.Connection, *, limit: int = OPEN_MAX) -> list[str]:
     """Return the ids of open tasks, the oldest first."""
     query = sa.select(tasks.c.id).where(OPEN).order_by(tasks.c.id).limit(limit)
-    return list((await connection.execute(query)).scalars())
+    return list((connection.execute(query)).scalars())
 
 
-class _Again:
-    """Attempts that have rows of their own: those of tasks that were tried more than once."""
+class _Seconds(NamedTuple):
+    """What the tasks that ended come to, by slot."""
+
+    accepted: int
+    """In all, since the window began."""
+    worked: list[int]
+    asked: list[int]
+    succeeded: list[int]
+    failed: list[int]
+
+
+def _seconds(connection: sa.Connection, slots: Slots) -> _Seconds:
+    """Return what each slot has of the tasks that ended, read from the window's begin on."""
+    numbers = _numbers(connection, slots)
+    seconds, width = slots.total * slots.slot_ms // 1000, slots.slot_ms // 1000
+    accepted, worked, asked, succeeded, failed = (
+        numbers[measure::MEASURES] for measure in (ACCEPTED, WORKED, ASKED, SUCCEEDED, FAILED)
+    )
+    levels = [list(accumulate(each, initial=-sum(each)))[1 : seconds + 1] for each in (worked, asked)]  # all that began has ended
+    return _Seconds(
+        sum(accepted),
+        _by_slot(levels[0], width, max),
+        _by_slot(levels[1], width, min),
+        _by_slot(succeeded[:seconds], width, sum),
+        _by_slot(failed[:seconds], width, sum),
+    )
+
+
+def _by_slot(seconds: Sequence[int], width: int, of: Callable[[Sequence[int]], int]) -> list[int]:
+    return list(seconds) if width == 1 else [of(seconds[first : first + width]) for first in range(0, len(seconds), width)]
+
+
+def _numbers(connection: sa.Connection, slots: Slots) -> "array[int]":
+    """Return the numbers of each second from the window's begin to the last that any task tells of, past the window's end."""
+    from_s = slots.from_ms // 1000
+    minute = from_s // MINUTE_S
+    query = sa.select(minute_sums.c.minute, minute_sums.c.sums).where(minute_sums.c.minute >= minute)
+    parts = [(row[0], decode_minute(row[1])) for row in connection.execute(query)]
+    rest = Outcomes()
+    summed_from_ms = connection.execute(SUMMED_FROM).scalar()
+    add_rows(connection, rest, slots.from_ms, FOREVER_MS if summed_from_ms is None else summed_from_ms)
+    parts += [part for part in rest.settled()[1].items() if part[0] >= minute]
+    last = max([minute + 1 + slots.total * slots.slot_ms // 60_000, *(number for number, _ in parts)])
+    size = MINUTE_S * MEASURES
+    numbers = array("q", bytes(8 * size * (last - minute + 1)))
+    for number, told in parts:
+        first = (number - minute) * size
+        held = numbers[first : first + size]
+        numbers[first : first + size] = array("q", map(add, held, told))
+    return numbers[(from_s - minute * MINUTE_S) * MEASURES :]
+
+
+def _ended(connection: sa.Connection, slots: Slots) -> list[Ended]:
+    found: list[Ended] = []
+    for pool, outcome in added(outcomes_since(connection, slots.from_ms), lambda names: _base(names[2])).items():
+        found += [Ended(pool, "succeeded", middle_ms(bucket), count, 0) for bucket, count in outcome.responses.items()]
+        others = outcome.succeeded - sum(outcome.responses.values())
+        for state, count in (("succeeded", others), ("failed", outcome.failed), ("cancelled", outcome.cancelled)):
+            if count:
+                found.append(Ended(pool, state, -1, count, 0))
+        if outcome.busy_ms:
+            found.append(Ended(pool, "", -1, 0, outcome.busy_ms))
+    return found
+
+
+def _spent(connection: sa.Connection, slots: Slots) -> dict[str, Spent]:
+    """Return what was spent on models in the window, by pool."""
+    spent: dict[str, Spent] = {}
+    for pool, (usd, tokens) in spent_by_pool(connection, Span(since_ms=slots.from_ms)).items():
+        held = spent.get(_base(pool), Spent(0.0, 0))
+        spent[_base(pool)] = Spent(held.usd + usd, held.tokens + tokens)
+    return spent
+
+
+class _Open:
+    """What the open tasks come to."""
 
     def __init__(self) -> None:
+        self.accepted = 0
+        """Of them, in the window."""
+        self.states: dict[str, int] = {}
         self.busy: list[Ended] = []
         self.worked: list[Stretch] = []
         self.asked: list[Stretch] = []
 
 
-async def _rows(connection: AsyncConnection, query: sa.Select[Any]) -> Sequence[Any]:
-    found: Sequence[Any] = (await connection.execute(query)).all()
+def _still_open(connection: sa.Connection, slots: Slots) -> _Open:
+    found = _Open()
+    new = sa.case((tasks.c.created_ms >= slots.from_ms, 1), else_=0)
+    for state, is_new, count in _rows(connection, _grouped(tasks.c.state, new, where=OPEN)):
+        found.accepted += count if is_new else 0
+        found.states[state] = found.states.get(state, 0) + count
+    first, ready, now = _slot(tasks.c.started_ms, slots), _slot_after(_READY_MS, slots), _whole(slots.total - 1)
+    running, began = sa.and_(OPEN, _FIRST, tasks.c.state == "running"), first - 1
+    found.worked += _stretches(connection, _grouped(first, now, where=running))
+    found.asked += _stretches(connection, _grouped(ready, began, where=sa.and_(running, began >= ready)))
+    found.asked += _stretches(connection, _grouped(ready, now, where=sa.and_(OPEN, tasks.c.state == "queued")))
+    _add_tried(connection, slots, found)
     return found
 
 
-async def _accepted(connection: AsyncConnection, slots: Slots) -> tuple[int, dict[str, int]]:
-    """Return how many tasks were accepted in the window, and the open ones by state."""
-    new = tasks.c.created_ms >= slots.from_ms
-    here = sa.select(sa.func.count()).where(tasks.c.finished_ms >= slots.from_ms, new)
-    rows = await _rows(connection, _grouped(tasks.c.state, sa.case((new, 1), else_=0), where=OPEN))
-    accepted = (await connection.execute(here)).scalar_one() + sum(row[2] for row in rows if row[1])
-    still_open: dict[str, int] = {}
-    for state, _, count in rows:
-        still_open[state] = still_open.get(state, 0) + count
-    return accepted, still_open
-
-
-async def _ended(connection: AsyncConnection, ended: sa.ColumnElement[bool]) -> list[Ended]:
-    # a task that was tried again waited from its acceptance; else from when its needs were met or its time had come
-    since_ms = sa.case((_FIRST, _READY_MS), else_=tasks.c.created_ms)
-    responded = sa.case((_HANDLED, _rounded(tasks.c.finished_ms - since_ms)), else_=_whole(-1))
-    busy_ms = sa.case((_FIRST, tasks.c.finished_ms - tasks.c.started_ms), else_=_whole(0))
-    inner = sa.select(
-        _pool(tasks.c.agent_id).label("pool"), tasks.c.state, responded.label("took_ms"), busy_ms.label("busy_ms")
-    ).where(ended)
-    found = inner.subquery()
-    names = (found.c.pool, found.c.state, found.c.took_ms)
-    total = sa.cast(sa.func.coalesce(sa.func.sum(found.c.busy_ms), 0), sa.BigInteger)
-    rows = await _rows(connection, sa.select(*names, sa.func.count(), total).group_by(*names))
-    return [Ended(_base(pool), state, took_ms, count, busy) for pool, state, took_ms, count, busy in rows]
-
-
-async def _spent(connection: AsyncConnection, slots: Slots) -> dict[str, Spent]:
-    """Return what was spent on models in the window, by pool."""
-    found = sa.select(_pool(costs.c.agent_id).label("pool"), costs.c.usd_micro, costs.c.tokens)
-    inner = found.where(costs.c.at_ms >= slots.from_ms).subquery()
-    sums = (sa.cast(sa.func.sum(column), sa.BigInteger) for column in (inner.c.usd_micro, inner.c.tokens))
-    spent: dict[str, Spent] = {}
-    for pool, usd_micro, tokens in await _rows(connection, sa.select(inner.c.pool, *sums).group_by(inner.c.pool)):
-        held = spent.get(_base(pool), Spent(0.0, 0))
-        spent[_base(pool)] = Spent(held.usd + int(usd_micro) / MICRO, held.tokens + int(tokens))
-    return spent
-
-
-async def _worked(connection: AsyncConnection, slots: Slots) -> list[Stretch]:
-    """Return first attempts that ended with their tasks, or run."""
-    first, now = _slot(tasks.c.started_ms, slots), _whole(slots.total - 1)
-    ended = _grouped(first, _slot(tasks.c.finished_ms, slots), where=sa.and_(tasks.c.finished_ms >= slots.from_ms, _FIRST))
-    running = _grouped(first, now, where=sa.and_(OPEN, _FIRST, tasks.c.state == "running"))
-    return [Stretch(*row) for query in (ended, running) for row in await _rows(connection, query)]
-
-
-async def _asked(connection: AsyncConnection, slots: Slots) -> list[Stretch]:
-    """Return how long tasks could be claimed before their first attempt, or can be by now."""
-    ready = _slot_after(_READY_MS, slots)
-    begun = _slot(tasks.c.started_ms, slots) - 1
-    waited = sa.and_(tasks.c.finished_ms >= slots.from_ms, _FIRST, begun >= ready)
-    running = sa.and_(OPEN, _FIRST, tasks.c.state == "running", begun >= ready)
-    waiting = sa.and_(OPEN, tasks.c.state == "queued")
-    queries = (
-        _grouped(ready, begun, where=waited),
-        _grouped(ready, begun, where=running),
-        _grouped(ready, _whole(slots.total - 1), where=waiting),
-    )
-    return [Stretch(*row) for query in queries for row in await _rows(connection, query)]
-
-
-async def _again(connection: AsyncConnection, slots: Slots) -> _Again:
-    """Return what is known of tasks that were tried more than once."""
-    found = _Again()
+def _add_tried(connection: sa.Connection, slots: Slots, found: _Open) -> None:
+    """Add the attempts that have rows of their own: those of tasks that were tried more than once."""
+    of = attempts.c.task_id.in_(sa.select(tasks.c.id).where(OPEN, tasks.c.attempt > 1))  # else SQLite goes over all attempts
     end_ms = sa.func.coalesce(attempts.c.finished_ms, _whole(slots.to_ms))
-    lost, last = attempts.c.state == "lost", attempts.c.attempt == tasks.c.attempt
-    for which in (tasks.c.finished_ms >= slots.from_ms, OPEN):
-        of = sa.and_(which, tasks.c.attempt > 1)
-        spans = _grouped(
-            _slot(attempts.c.started_ms, slots), _slot(end_ms, slots), sa.case((lost, 1), else_=0), where=of, joined=True
-        )
-        for first, until, is_lost, count in await _rows(connection, spans):
-            if is_lost:  # the slots that it covered
-                found.asked.append(Stretch(first + 1, until - 1, count))
-            else:
-                found.worked.append(Stretch(first, until, count))
-        ready, begun = _slot_after(_READY_MS, slots), _slot(attempts.c.started_ms, slots) - 1
-        waited = _grouped(ready, begun, where=sa.and_(of, last, begun >= ready), joined=True)
-        found.asked += [Stretch(*row) for row in await _rows(connection, waited)]
-        pool = _pool(attempts.c.agent_id)
-        busy_ms = sa.cast(sa.func.sum(end_ms - attempts.c.started_ms), sa.BigInteger)
-        spent = sa.select(pool, busy_ms).join_from(tasks, attempts, attempts.c.task_id == tasks.c.id)
-        rows = await _rows(connection, spent.where(of).group_by(pool))
-        found.busy += [Ended(_base(name), "", -1, 0, int(took or 0)) for name, took in rows]
+    first, until = _slot(attempts.c.started_ms, slots), _slot(end_ms, slots)
+    lost = sa.case((attempts.c.state == "lost", 1), else_=0)
+    for begin, end, is_lost, count in _rows(connection, _grouped(first, until, lost, where=of, joined=True)):
+        if is_lost:  # the slots that it covered
+            found.asked.append(Stretch(begin + 1, end - 1, count))
+        else:
+            found.worked.append(Stretch(begin, end, count))
+    ready, last = _slot_after(_READY_MS, slots), attempts.c.attempt == tasks.c.attempt
+    waited = _grouped(ready, first - 1, where=sa.and_(of, last, first - 1 >= ready), joined=True)
+    found.asked += _stretches(connection, waited)
+    busy = _grouped(attempts.c.agent_id, end_ms - attempts.c.started_ms, where=of, joined=True)
+    found.busy += [Ended(_base(pool_of(name)), "", -1, 0, took * count) for name, took, count in _rows(connection, busy)]
+
+
+def _stretches(connection: sa.Connection, query: sa.Select[Any]) -> list[Stretch]:
+    return [Stretch(*row) for row in _rows(connection, query)]
+
+
+def _rows(connection: sa.Connection, query: sa.Select[Any]) -> Sequence[Any]:
+    found: Sequence[Any] = (connection.execute(query)).all()
     return found
 
 
@@ -171,18 +210,6 @@ def _slot_after(at_ms: Any, slots: Slots) -> Any:
     """Return the first slot that a time doesn't cut; 0 for one before the window."""
     later = (at_ms - _whole(slots.from_ms) + _whole(slots.slot_ms - 1)) // _whole(slots.slot_ms)
     return sa.case((at_ms <= slots.from_ms, _whole(0)), else_=later)
-
-
-def _rounded(took_ms: Any) -> Any:
-    """Return milliseconds, longer ones without what is below a hundredth of their power of ten."""
-    coarse = [(took_ms < _FINE_MS * step_ms, took_ms // _whole(step_ms) * _whole(step_ms)) for step_ms in (10, 100, 1000)]
-    return sa.case((took_ms < _FINE_MS, took_ms), *coarse, else_=took_ms // _whole(10_000) * _whole(10_000))
-
-
-def _pool(agent_id: Any) -> Any:
-    """Return the pool that an agent's id names; agents are `pool-1`, `pool-2`, ..."""
-    digits, hyphen, nobody = (sa.literal_column(text, sa.Text) for text in ("'0123456789'", "'-'", "''"))
-    return sa.func.rtrim(sa.func.rtrim(sa.func.coalesce(agent_id, nobody), digits), hyphen)
 
 
 def _base(pool: str) -> str:

@@ -22,6 +22,8 @@ from amas.records.fold import Batch, fold
 from amas.records.history import POSITION, History
 from amas.records.lost import LostWork
 from amas.records.migrate import migrate
+from amas.records.outcomes import Outcomes, add_rows
+from amas.records.packed import write_packed
 from amas.records.reseal import Resealed, reseal
 from amas.records.sums import older
 from amas.records.tables import entry_id, entry_number, recorder
@@ -128,8 +130,12 @@ class Records(History):
             return 0
         async with self._database.writing() as connection:
             place = await read_place(connection, self._statements)
-            found, from_ms = await older(connection, place.summed_from_ms)
+            until_ms = place.summed_from_ms
+            found, from_ms = await older(connection, until_ms)
             await write_sums(connection, self._statements, found)
+            done = Outcomes()
+            await connection.run_sync(add_rows, done, from_ms, until_ms)
+            await write_packed(connection, done)
             await connection.exec_driver_sql(self._statements.reach_back, (from_ms,))
         return from_ms
 

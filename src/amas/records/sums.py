@@ -1,4 +1,4 @@
-"""Sums of what was spent and of the attempts that ended, by hour, day, pool and agent, kept so that no figure needs the history.
+"""Sums of what was spent and of the attempts that ended, by time, pool and agent, kept so that no figure needs the history.
 
 They are written in the transaction that writes the rows they are made of, as differences: a row that is recorded again, or whose
 task runs again, changes them by what it changes the rows, so they agree with the rows at any moment. Most tasks are counted from
@@ -21,6 +21,8 @@ from amas.records.fold import Batch, Known
 from amas.records.tables import ENDED, SPENT, attempts, costs, tasks
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+AGENTS_MS = 4 * HOUR_MS
+"""What agents did is kept by so long: few rows for many agents, and little to add up where a span cuts one."""
 NOTHING_SUMMED = FOREVER_MS
 """`recorder.summed_from_ms` before anything was added up."""
 OLDER_ROWS = 20_000
@@ -88,7 +90,7 @@ class Tally:
         for sums, columns, amounts in ((self._ended, _WHOSE, ENDED), (self._spent, _OF_WHAT, SPENT)):
             if not sums:
                 continue
-            yield _adding("agent_sums", _WHOSE, amounts, _coarser(sums, DAY_MS, str, parts=len(_WHOSE)))
+            yield _adding("agent_sums", _WHOSE, amounts, _coarser(sums, AGENTS_MS, str, parts=len(_WHOSE)))
             by_pool = ("at_ms", "pool", *columns[2:])
             hours = _coarser(sums, HOUR_MS, pool_of)
             yield _adding("hour_sums", by_pool, amounts, hours)

@@ -97,6 +97,7 @@ _partial("tasks_amiss", tasks.c.state, tasks.c.id, where=AMISS)
 _partial("tasks_workflow", tasks.c.workflow_id, tasks.c.id, where=tasks.c.workflow_id.is_not(None))
 _partial("tasks_parent", tasks.c.parent_id, where=sa.and_(tasks.c.parent_id.is_not(None), tasks.c.workflow_id.is_(None)))
 _partial("tasks_finished", tasks.c.finished_ms, where=tasks.c.finished_ms.is_not(None))
+_partial("tasks_tenant", tasks.c.tenant, tasks.c.id, where=tasks.c.tenant.is_not(None))
 _partial("tasks_agent", tasks.c.agent_id, where=tasks.c.agent_id.is_not(None))
 
 # A first attempt that ended as its task did, or still runs, stands in the task's own row.
@@ -172,12 +173,32 @@ def _sums(name: str, *keys: str) -> sa.Table:
     )
 
 
-# What costs and ended attempts come to by hour or day (UTC, when it begins): written in the transaction that writes them.
+# What costs and ended attempts come to by hour, four hours or day (UTC, when it begins), written in their transaction.
 # They hold all that arose or ended at `recorder.summed_from_ms`, a whole hour, or later, and nothing from before.
 hour_sums = _sums("hour_sums", "pool", "tenant", "provider", "model")
 day_sums = _sums("day_sums", "pool", "tenant", "provider", "model")
-agent_sums = _sums("agent_sums", "agent_id", "tenant")  # by day
+agent_sums = _sums("agent_sums", "agent_id", "tenant")  # by four hours
 SUMS = (hour_sums, day_sums, agent_sums)
+
+# How tasks ended (`outcomes.py`), written with these, and from the same time on. Packed: a task's time falls into one of a
+# hundred buckets, and seconds are read by the ten thousand.
+outcome_sums = sa.Table(
+    "outcome_sums",
+    metadata,
+    sa.Column("span_ms", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("at_ms", sa.BigInteger, primary_key=True, autoincrement=False),
+    *(sa.Column(each, _name, primary_key=True, server_default="") for each in ("capability", "layer", "pool")),
+    sa.Column("sums", sa.LargeBinary, nullable=False),  # an Outcome
+    sqlite_with_rowid=False,
+)
+minute_sums = sa.Table(
+    "minute_sums",
+    metadata,
+    sa.Column("minute", sa.BigInteger, primary_key=True, autoincrement=False),  # since the epoch
+    sa.Column("sums", sa.LargeBinary, nullable=False),  # `MEASURES` numbers for each second
+    sqlite_with_rowid=False,
+)
+PACKED = (outcome_sums, minute_sums)
 
 events = sa.Table(
     "events",

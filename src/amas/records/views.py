@@ -116,8 +116,9 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     success_rate: float | None
     """Of those that succeeded or failed; None when none did."""
     mean_s: float | None
-    """Of those that succeeded: seconds from the start of the last attempt to the end; None when none did. So are the others."""
+    """Of those that succeeded: seconds from the start of the first attempt to the end; None when none did. So are the others."""
     p50_s: float | None
+    """To within a sixty-fourth of itself, as is the next; exact below 64 ms."""
     p99_s: float | None
 
 

@@ -13,14 +13,16 @@ import msgspec
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from amas.records import outcomes
 from amas.records.fold import AttemptEnd, Batch, EventRow, Followed, Known, WorkflowEnd, WorkflowRow, storable
+from amas.records.packed import count_done, write_packed
 from amas.records.spending import write_spending
 from amas.records.sums import Tally, count_ended, tally
 from amas.records.tables import metadata
 
 KNOWN = (
     "id, state, attempt, workflow_id, capability, layer, COALESCE(queued_ms, created_ms), started_ms, finished_ms, "
-    "agent_id, tenant, attempt > 0 AND EXISTS (SELECT 1 FROM attempts WHERE attempts.task_id = tasks.id)"
+    "agent_id, tenant, created_ms, attempt > 0 AND EXISTS (SELECT 1 FROM attempts WHERE attempts.task_id = tasks.id)"
 )
 """What `Known` holds, after the id."""
 
@@ -115,12 +117,19 @@ async def write(
     connection: AsyncConnection, statements: Statements, batch: Batch, *, known: Mapping[str, Known], place: Place
 ) -> None:
     """Write a batch, what it adds to the sums, and the place that it reaches; `known` is what it was folded with."""
-    found, asked = await asyncio.to_thread(tally, batch, known, place.summed_from_ms)
+    (found, asked), (done, before, after) = await asyncio.to_thread(_tallied, batch, known, place.summed_from_ms)
     await count_ended(connection, found, asked, times=-1)
+    await count_done(connection, done, before, times=-1)
     await _write_rows(connection, statements, batch, found)
     await count_ended(connection, found, asked, times=1)
+    await count_done(connection, done, after, times=1)
     await write_sums(connection, statements, found)
+    await write_packed(connection, done)
     await connection.exec_driver_sql(statements.move, (place.position,))
+
+
+def _tallied(batch: Batch, known: Mapping[str, Known], from_ms: int) -> tuple[Any, Any]:
+    return tally(batch, known, from_ms), outcomes.tally(batch, known, from_ms)
 
 
 async def _write_rows(connection: AsyncConnection, statements: Statements, batch: Batch, found: Tally) -> None:

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from amas.core.report import (
     SLOTS_MAX,
     Ended,
-    Ends,
     PoolNow,
     Slots,
     Spent,
     Stretch,
     Work,
     availability,
+    covered,
     families,
     recovery_times,
     response,
@@ -29,12 +29,13 @@ T0 = 1_000_000
 
 
 def work(**told: Any) -> Work:
-    """A window of ten seconds in which nothing was asked, but for what is told."""
+    """A window of ten seconds in which nothing was asked, but for what is told; what slots have is told as stretches."""
     nothing: dict[str, Any] = {
-        "slots": Slots(T0, T0 + 10_000, 1000), "first_ms": T0 - 1, "accepted": 0, "open": {},
-        "ended": (), "ends": (), "worked": (), "asked": (), "spent": {},
+        "slots": Slots(T0, T0 + 10_000, 1000), "first_ms": T0 - 1, "accepted": 0, "open": {}, "ended": (), "spent": {},
     }  # fmt: skip
-    return Work(**{**nothing, **told})
+    given = {**nothing, **told}
+    slots = {name: covered(told.get(name, ()), given["slots"].total) for name in ("succeeded", "failed", "worked", "asked")}
+    return Work(**{**given, **slots})
 
 
 def test_seconds_without_work_count_for_neither() -> None:
@@ -85,8 +86,8 @@ def test_a_long_window_has_longer_seconds() -> None:
 
 def test_the_timeline_adds_up_to_all_that_ended() -> None:
     slots = Slots(T0, T0 + 200_000, 1000)
-    ends = [Ends(0, "succeeded", 3), Ends(3, "failed", 1), Ends(199, "succeeded", 2), Ends(5, "cancelled", 7)]
-    points = timeline(work(slots=slots, ends=ends, asked=[Stretch(0, 3, 2)]), [])
+    succeeded, failed = [Stretch(0, 0, 3), Stretch(199, 199, 2)], [Stretch(3, 3, 1)]
+    points = timeline(work(slots=slots, succeeded=succeeded, failed=failed, asked=[Stretch(0, 3, 2)]), [])
     assert len(points) == 50
     assert (points[0].succeeded, points[0].failed, points[0].waiting) == (3, 1, 2.0)
     assert (sum(point.succeeded for point in points), points[-1].at_ms) == (5, T0 + 196_000)

@@ -18,8 +18,9 @@
 --   P:d:<id>     list    tasks that wait on it; '^' before one that waits for the end, however it ends; '?' before one with a quorum
 --   P:c:<id>     list    sub-tasks that it spawned           P:s:<id>   hash   its journaled steps
 --   P:bounds     hash    queue -> most tasks in it           P:pace:<queue> hash how it drains: 06_bounds.lua
---   P:q:<queue>  zset    queued ids by virtual start time    P:queues   set    queues ever used
---   P:qs:<queue> hash    v virtual time, c learned cost (us), n tasks ever queued, once somebody asks: 56_scaling.lua
+--   P:q:<queue>  zset    queued ids by virtual start time    P:let_in   hash   queue -> tasks ever let in
+--   P:queues     set     queues ever used                    P:arrived  hash   queue -> tasks ever queued, once somebody asks
+--   P:qs:<queue> hash    v virtual time, c learned cost (us)
 --   P:pass       hash    queue -> its virtual time among those of its pool; '' now
 --   P:fl:<queue> <priority> <tenant>  zset  flows (workflow, or '') by virtual finish time
 --   P:weights    hash    tenant -> its weight (1 if absent)
@@ -70,7 +71,7 @@ local function begin(keys, args)
     local time = call('TIME')
     now = time[1] * 1000 + math.floor(time[2] / 1000)
   end
-  R = {now = now, stamp = string.format('%d', now), ready = {}, queues = {}, flows = {}, gone = {}, replies = {}, reply_counts = {}, fx = {}, wf = {}, ends = {}, wf_news = {}, stops = {}, totals = {}, budget = SLICE}
+  R = {now = now, stamp = string.format('%d', now), ready = {}, queues = {}, flows = {}, weights = {}, gone = {}, replies = {}, reply_counts = {}, fx = {}, wf = {}, ends = {}, wf_news = {}, stops = {}, totals = {}, budget = SLICE}
   return now
 end
 
@@ -83,6 +84,29 @@ local function call_many(command, name, list)
   for first = 1, #list, 1000 do
     call(command, name, unpack(list, first, math.min(first + 999, #list)))
   end
+end
+
+-- The values of many fields of a hash by name, false where there is none.
+local function fields_of(name, list)
+  local values = {}
+  for first = 1, #list, 1000 do
+    local last = math.min(first + 999, #list)
+    local part = call('HMGET', name, unpack(list, first, last))
+    for i = first, last do values[list[i]] = part[i - first + 1] end
+  end
+  return values
+end
+
+-- Add to many fields of a hash, in two commands; with `known_only` to those alone that are there.
+local function add_to(name, list, amounts, known_only)
+  local held, changed = fields_of(name, list), {}
+  for _, field in ipairs(list) do
+    if held[field] or not known_only then
+      changed[#changed + 1] = field
+      changed[#changed + 1] = string.format('%.0f', (tonumber(held[field]) or 0) + amounts[field])
+    end
+  end
+  call_many('HSET', name, changed)
 end
 
 local function array_header(n) return struct.pack('>BI4', 0xdd, n) end

@@ -24,27 +24,36 @@ local function start_of(score)
   return (score - priority) / 4 + HEAD_START[priority]
 end
 
--- What the call knows of a queue: v its virtual time, cost what its tasks take on average, counted whether somebody asked what comes.
+-- What the call knows of a queue: v its virtual time, cost what its tasks take on average.
 local function queue_state(queue)
   local state = R.queues[queue]
   if not state then
-    local held = call('HMGET', key('qs', queue), 'v', 'c', 'n')
+    local held = call('HMGET', key('qs', queue), 'v', 'c')
     if not held[2] then held[2] = routing.learned_cost(queue) end
-    state = {v = tonumber(held[1]) or 0, cost = tonumber(held[2]) or COST, counted = held[3], flows = {}}
+    state = {v = tonumber(held[1]) or 0, cost = tonumber(held[2]) or COST, flows = {}}
     R.queues[queue] = state
   end
   return state
 end
 
--- The finish times of one tenant's flows of one priority in a queue, of those that have more than virtual time gives them.
+local function weight_of(tenant)
+  local weight = R.weights[tenant]
+  if not weight then
+    weight = tonumber(call('HGET', P .. ':weights', tenant) or 1)
+    R.weights[tenant] = weight
+  end
+  return weight
+end
+
+-- The finish times of one tenant's flows of one priority in a queue; count is of those that have more than virtual time gives them.
 local function flows_of(state, queue, priority, tenant)
   local by_tenant = state.flows[priority]   -- found without making the key, which would be made for each task
   if not by_tenant then by_tenant = {}; state.flows[priority] = by_tenant end
   local flows = by_tenant[tenant]
   if not flows then
     local name = key('fl', queue .. '\n' .. priority .. '\n' .. tenant)
-    call('ZREMRANGEBYSCORE', name, '-inf', string.format('%.17g', state.v))
-    flows = {name = name, count = call('ZCARD', name), finish = {}, weight = tonumber(call('HGET', P .. ':weights', tenant) or 1)}
+    flows = {name = name, v = string.format('%.17g', state.v), finish = {}, weight = weight_of(tenant)}
+    flows.count = call('ZCOUNT', name, '(' .. flows.v, '+inf')
     by_tenant[tenant] = flows
     R.flows[name] = flows
   end
@@ -57,11 +66,13 @@ local function start_in_flow(queue, priority, tenant, workflow, cost)
   local flows = flows_of(state, queue, priority, tenant)
   local start = flows.finish[workflow]
   if not start then
-    start = tonumber(call('ZSCORE', flows.name, workflow) or nil)
-    if not start then
+    local finish = tonumber(call('ZSCORE', flows.name, workflow) or nil)
+    if finish and finish > state.v then start = finish
+    else
       start = state.v
       flows.count = flows.count + 1
     end
+    flows.another = flows.another or not finish
   end
   flows.finish[workflow] = start + (cost or state.cost) * flows.count / flows.weight
   return start
@@ -154,24 +165,29 @@ local function learn(spent)
   end
 end
 
+-- Write the flows of one tenant and priority. Those that virtual time has overtaken go when another comes, and not each time: where
+-- tasks are claimed as fast as they come it overtakes the same flow at every call.
+local function write_flows(name, flows)
+  local list = {}
+  for workflow, finish in pairs(flows.finish) do
+    list[#list + 1] = string.format('%.17g', finish)
+    list[#list + 1] = workflow
+  end
+  call_many('ZADD', name, list)
+  if flows.another then call('ZREMRANGEBYSCORE', name, '-inf', flows.v) end
+  if flows.another or call('PTTL', name) < FLOW_MS / 2 then call('PEXPIRE', name, FLOW_MS) end
+end
+
 -- Write what the call changed. Scores go as numbers, which the server writes exactly, at less cost than text; whole ones below 2^53.
 local function write_queues()
-  local names = {}
+  local names, sizes, arrived = {}, {}, {}
   for queue, list in pairs(R.ready) do
     call_many('ZADD', key('q', queue), list)
-    local state = R.queues[queue]
-    if state and state.counted then call('HINCRBY', key('qs', queue), 'n', #list / 2) end
     names[#names + 1] = string.match(queue, '^@?[^@]+(@.*)$') or queue   -- a pool's own bell
+    arrived[#arrived + 1], sizes[queue] = queue, #list / 2
   end
-  for name, flows in pairs(R.flows) do
-    local list = {}
-    for workflow, finish in pairs(flows.finish) do
-      list[#list + 1] = string.format('%.17g', finish)
-      list[#list + 1] = workflow
-    end
-    call_many('ZADD', name, list)
-    call('PEXPIRE', name, FLOW_MS)
-  end
+  add_to(P .. ':arrived', arrived, sizes, true)
+  for name, flows in pairs(R.flows) do write_flows(name, flows) end
   for queue, state in pairs(R.queues) do
     if state.moved then call('HSET', key('qs', queue), 'v', string.format('%.17g', state.v)) end
     if state.learned then call('HSET', key('qs', queue), 'c', string.format('%.0f', state.cost)) end

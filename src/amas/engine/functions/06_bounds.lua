@@ -2,7 +2,8 @@
 --
 -- Keys: P:bounds      hash  queue -> the most tasks that may be queued there when a submission comes; 'delayed' bounds the delayed
 --                           ones of all queues together. A queue without a field has no bound.
---       P:pace:<queue> hash of a bounded queue: n tasks ever let in, and as refusals saw it: t when, o tasks gone by then, r a ms
+--       P:let_in      hash  bounded queue -> tasks ever let in
+--       P:pace:<queue> hash of a bounded queue, as refusals saw it: t when, o tasks gone by then, r a ms
 -- Against a bound counts what is queued now: ready to be claimed, or parked until what it needs has room, also of those of a capability
 -- that were routed to a pool. Of a submission counts every new task, also one that waits for
 -- others, for it comes to that queue later. What comes back (a retry, a lost host's task) or is spawned by a running task is never
@@ -31,23 +32,23 @@ local function arrivals(batch, stored)
   return counts
 end
 
-local function depth(queue)
+local function depth(queue, parked)
   if queue == DELAYED then return call('ZCARD', P .. ':delayed') end
-  return call('ZCARD', key('q', queue)) + tonumber(call('HGET', P .. ':parked', queue) or 0) + routing.routed(queue)
+  return call('ZCARD', key('q', queue)) + tonumber(parked or 0) + routing.routed(queue)
 end
 
 -- ms until `missing` places are free, by the rate at which tasks have gone lately beyond those that came back; 0: it can't be told.
 local function room_in(queue, held, missing)
   local name = key('pace', queue)
-  local v = call('HMGET', name, 'n', 't', 'o', 'r')
-  local gone, since, rate = (tonumber(v[1]) or 0) - held, tonumber(v[2]), tonumber(v[4])
+  local v = call('HMGET', name, 't', 'o', 'r')
+  local gone, since, rate = tonumber(call('HGET', P .. ':let_in', queue) or 0) - held, tonumber(v[1]), tonumber(v[3])
   if not since then
     call('HSET', name, 't', R.now, 'o', gone)
     return 0
   end
   local span = R.now - since
   if span >= PACE_SPAN then
-    local seen = math.max(gone - tonumber(v[3]), 0) / span
+    local seen = math.max(gone - tonumber(v[2]), 0) / span
     rate = rate and (rate + seen) / 2 or seen
     call('HSET', name, 't', R.now, 'o', gone, 'r', string.format('%.9f', rate))
   end
@@ -58,7 +59,7 @@ end
 -- Return why a batch finds no room, as submit answers it: {'queue_full', queue, depth, bound, wanted, ms until there is room or 0};
 -- nil when there is room.
 -- Keeps true: called in the same call that stores the batch, no number of submitters exceeds a bound.
--- cost: a look at each task's queue, a call for each queue, and two more for each that has a bound.
+-- cost: a look at each task's queue, and one call for each that has a bound.
 local function no_room(batch, resend)
   local bounds_name = P .. ':bounds'
   if call('EXISTS', bounds_name) == 0 then return nil end
@@ -66,10 +67,11 @@ local function no_room(batch, resend)
   for queue in pairs(counts) do queues[#queues + 1] = queue end
   table.sort(queues)   -- the first of several full ones is the same each time
   R.let_in = {}
+  local bounds, parked = fields_of(bounds_name, queues), fields_of(P .. ':parked', queues)
   for _, queue in ipairs(queues) do
-    local bound = tonumber(call('HGET', bounds_name, queue) or nil)
+    local bound = tonumber(bounds[queue] or nil)
     if bound then
-      local held, wanted = depth(queue), counts[queue]
+      local held, wanted = depth(queue, parked[queue]), counts[queue]
       if held + wanted > bound then
         if resend then
           counts, resend = arrivals(batch, true), false
@@ -87,9 +89,11 @@ end
 
 -- Count what came into bounded queues, once it is stored; refusals tell from it how fast they drain.
 local function count_let_in()
+  local queues = {}
   for queue, n in pairs(R.let_in or {}) do
-    if n > 0 then call('HINCRBY', key('pace', queue), 'n', n) end
+    if n > 0 then queues[#queues + 1] = queue end
   end
+  add_to(P .. ':let_in', queues, R.let_in)
 end
 
 -- bounds: set every queue's bound, in the place of those before.  caller: QueueBounds.set.

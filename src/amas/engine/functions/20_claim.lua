@@ -59,8 +59,8 @@ local function claim(keys, args)
     if routes and pool then queues, routed = routing.queues_of(pool, queues) end
     asked = asked + #agents
     while given < #agents and R.budget > 0 and not resources.enough(queues) do
-      local taken = #queues == 1 and take(queues[1], #agents - given) or take_from(queues, #agents - given)
-      if #taken == 0 then break end
+      local wanted = #agents - given
+      local taken = #queues == 1 and take(queues[1], wanted) or take_from(queues, wanted)
       for i = 1, #taken, 2 do
         if choosy and not choices.seat(taken[i], agents, given + 1) then
           back[#back + 1] = {taken[i], taken[i + 1]}
@@ -70,6 +70,7 @@ local function claim(keys, args)
           if routed then routing.pulled(taken[i], routed) end
         end
       end
+      if #taken < 2 * wanted then break end   -- there was no more
     end
   end
   choices.put_back(back)

@@ -13,7 +13,7 @@ from amas.server.usage_shapes import FleetUsage, NetworkFigures
 
 router = APIRouter(prefix="/api", tags=["fleet"])
 
-DAY_MS = 86_400_000
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 _SAVING = Saving(kind="scaling", words="code-reviewer has 3 of at most 40 agents", usd_per_hour=0.74)
 _USAGE = FleetUsage(
     at_ms=1_757_000_000_000,
@@ -60,7 +60,8 @@ async def _savings(plane: ControlPlane) -> Savings:
 
 async def _cached(plane: ControlPlane) -> tuple[int, int]:
     try:
-        total, _ = await plane.records.costs("model", Span(since_ms=plane.engine.now_ms() - DAY_MS), limit=1)
+        since_ms = plane.engine.now_ms() // HOUR_MS * HOUR_MS - DAY_MS  # whole hours, which the records have sums of
+        total, _ = await plane.records.costs("model", Span(since_ms=since_ms), limit=1)
     except RecordsError:
         return 0, 0
     return total.cached_tokens, total.input_tokens
