@@ -73,6 +73,7 @@ async def many(browser: Browser) -> None:
             await overview.screenshot(path=PICTURES / "overview.png")
             await agents.wait_for_function(AT_WORK, arg=".legend li:nth-child(2)")
             await agents.screenshot(path=PICTURES / "fleet.png")
+            await tasks.reload()  # the page was opened before there were any
             await tasks.get_by_role("row").nth(20).wait_for()
             await tasks.screenshot(path=PICTURES / "tasks.png")
         feeding.cancel()
