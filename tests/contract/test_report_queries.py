@@ -55,6 +55,16 @@ async def test_seconds_are_answered_while_attempts_run_and_down_while_tasks_only
     assert (seen.down_s, seen.answered_s, seen.idle_s) == (5.0, 3.0, 52.0), "0 to 4 waited, 5 to 7 ran"
 
 
+async def test_a_slot_of_several_seconds_is_asked_in_when_each_of_them_was(fleet: Fleet, records: Records) -> None:
+    await fleet.submit(TaskSpec(capability="work"))
+    fleet.now += 5500
+    task = await fleet.claim()
+    fleet.now += 2000
+    await fleet.complete(task)
+    work = await found(fleet, records, Slots(T0, T0 + 12_000, 3000))
+    assert (work.asked, work.worked, work.succeeded) == ([1, 0, 0, 0], [0, 1, 1, 0], [0, 0, 1, 0])
+
+
 async def test_a_task_hangs_while_its_host_is_lost_and_counts_to_its_last_attempt(fleet: Fleet, records: Records) -> None:
     await fleet.join("h2")
     await fleet.submit(TaskSpec(capability="work"))

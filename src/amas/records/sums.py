@@ -11,6 +11,8 @@ since what they lack is still read from the rows (`costs.py`). Called by `writin
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from operator import add
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -97,6 +99,7 @@ class Tally:
             yield _adding("day_sums", by_pool, amounts, _coarser(hours, DAY_MS, str))
 
 
+@lru_cache(1 << 16)
 def pool_of(agent_id: str) -> str:
     """Return the pool that an agent's id names: agents are `pool-1`, `pool-2`, ..."""
     return agent_id.rstrip("0123456789").rstrip("-")
@@ -196,17 +199,20 @@ _ONE = sa.literal_column("1", sa.BigInteger)
 
 def _add(sums: Sums, key: Key, amounts: Sequence[int]) -> None:
     held = sums.get(key)
-    sums[key] = list(amounts) if held is None else [a + b for a, b in zip(held, amounts, strict=True)]
+    if held is None:
+        sums[key] = list(amounts)
+    else:
+        held[:] = map(add, held, amounts)
 
 
 def _coarser(sums: Sums, span_ms: int, name: Callable[[str], str], *, parts: int | None = None) -> Sums:
     """Return sums by a longer time, by what `name` makes of the second part of their keys, and by their first `parts` alone."""
     found: Sums = {}
-    for (at_ms, whose, *more), amounts in sums.items():
-        _add(found, (at_ms - at_ms % span_ms, name(whose), *more)[:parts], amounts)
+    for key, amounts in sums.items():
+        _add(found, (key[0] - key[0] % span_ms, name(key[1]), *key[2:parts]), amounts)
     return found
 
 
 def _adding(table: str, columns: tuple[str, ...], amounts: tuple[str, ...], sums: Sums) -> Adding:
-    rows = [(*key, *found) for key, found in sorted(sums.items()) if any(found)]  # in the order in which they lie in the table
+    rows = [(*key, *sums[key]) for key in sorted(sums) if any(sums[key])]  # in the order in which they lie in the table
     return Adding(table, columns, amounts, rows)
