@@ -66,7 +66,7 @@ async def many(browser: Browser) -> None:
         async with (
             looking(browser, fleet.state.api_url, "light") as overview,
             looking(browser, f"{fleet.state.api_url}/fleet", "dark") as agents,
-            looking(browser, f"{fleet.state.api_url}/tasks", "light") as tasks,
+            looking(browser, f"{fleet.state.api_url}/tasks?state=succeeded", "light") as tasks,
         ):
             await asyncio.sleep(SHOWN_S)
             await overview.wait_for_function(AT_WORK, arg="section[aria-label='Agents working'] .value")
