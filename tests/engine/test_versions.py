@@ -75,9 +75,9 @@ async def test_a_newer_releases_functions_serve_and_are_left_alone(private: Engi
 
 async def test_who_loads_at_the_same_time_takes_turns(private: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A newer library comes between an older loader's look and its load: it stays."""
-    look, looked = Engine._library, 0
+    look, looked = Engine._told, 0
 
-    async def look_and_be_overtaken(engine: Engine) -> tuple[str, str]:
+    async def look_and_be_overtaken(engine: Engine) -> tuple[str, str, str]:
         nonlocal looked
         found = await look(engine)
         looked += 1
@@ -88,7 +88,7 @@ async def test_who_loads_at_the_same_time_takes_turns(private: Engine, monkeypat
                 await other.execute()
         return found
 
-    monkeypatch.setattr(Engine, "_library", look_and_be_overtaken)
+    monkeypatch.setattr(Engine, "_told", look_and_be_overtaken)
     await private.check(load=True)
     assert looked == 3
     assert await private.call("more") == b"from 99.0"

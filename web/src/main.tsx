@@ -9,6 +9,7 @@ import "./theme.css";
 
 const client = new QueryClient({
   defaultOptions: {
+    mutations: { networkMode: "always" }, // what can't be done now is said, and not done later
     queries: { staleTime: 1_000, gcTime: 60_000, retry: (failures, error) => (error as Refused).status === 0 && failures < 3 },
   },
 });

@@ -225,7 +225,7 @@ class Attempt:
         if delay_s is None:
             policy = self.seat.pool.retry if spec.retry == DEFAULT_RETRY else spec.retry
             delay_s = retry_delay_s(policy, failures=self.claimed.failures, draw=self._services.draw)
-        self.context.log.warning(
+        self.context.host_log.warning(
             "an attempt failed",
             event=events.ATTEMPT_FAILED,
             code=found.failure.code,

@@ -65,7 +65,7 @@ from amas.model.states import AgentStatus
 from amas.model.task import Claimed, Completion
 from amas.model.tools import ToolSpec
 from amas.observe import events
-from amas.observe.logging import Log
+from amas.observe.logging import HostLog
 from amas.observe.tracing import process_tracing
 from amas.policy.deliveries import seal
 from amas.policy.manager import PolicyManager
@@ -96,7 +96,7 @@ class HostHome(NamedTuple):
 
     workspaces: Path
     artifacts: ArtifactStore
-    log: Log
+    log: HostLog
     payload_bytes: int = BYTES_MAX
     """The largest input, result or step: AMAS_PAYLOAD_MB."""
     secret: str = ""
@@ -455,7 +455,7 @@ class Host:
     def _surroundings(self, seat: Seat) -> Surroundings:
         agent_id, services = seat.agent.agent_id, self._services
         leads = tuple(lead.pool for lead in services.hierarchy.leads(seat.member))
-        log = services.log.bind(agent_id=agent_id)
+        log = services.log.bind(agent_id=agent_id).rationed()
         return Surroundings(agent_id, seat.member, leads, seat.pool.options, services.artifacts, log)
 
     def _begin(self, batch: Sequence[Claimed]) -> list[Attempt]:

@@ -49,7 +49,7 @@ from amas.model.task import Claimed, Failure, JournaledStep, Json, Submission, T
 from amas.model.tools import ToolCard
 from amas.model.trace import parse
 from amas.observe import events
-from amas.observe.logging import Log
+from amas.observe.logging import HostLog, Log
 from amas.observe.tracing import Tracing, within
 from amas.policy.deliveries import Delivered
 from amas.secrets import scrubbed
@@ -102,7 +102,7 @@ class Services(NamedTuple):
     workspaces: Path
     artifacts: ArtifactStore
     values: LargeValues
-    log: Log
+    log: HostLog
     draw: Draw
     stale: Callable[["TaskContext"], None]
     """Hears that an attempt isn't the task's any more, as the engine said."""
@@ -263,18 +263,23 @@ class TaskContext(Context):
 
     @property
     def log(self) -> Log:
-        """The host's log with this attempt's fields."""
+        """The host's log with this attempt's fields, rationed: one attempt may not bury what others say."""
         self.active_s = monotonic_s()
         if self._log is None:
-            place = parse(self.spec.traceparent) if self.spec.traceparent else None
-            self._log = self._services.log.bind(
-                agent_id=self.agent_id,
-                task_id=self.id,
-                workflow_id=self.spec.workflow_id,
-                attempt=self.attempt,
-                **({"trace_id": place.trace_id} if place else {}),
-            )
+            self._log = self.host_log.rationed()
         return self._log
+
+    @property
+    def host_log(self) -> HostLog:
+        """The same for what the host says of this attempt, however much its agent has said."""
+        place = parse(self.spec.traceparent) if self.spec.traceparent else None
+        return self._services.log.bind(
+            agent_id=self.agent_id,
+            task_id=self.id,
+            workflow_id=self.spec.workflow_id,
+            attempt=self.attempt,
+            **({"trace_id": place.trace_id} if place else {}),
+        )
 
     @property
     def cancelled(self) -> bool:
@@ -326,9 +331,9 @@ class TaskContext(Context):
             return
         changed = await insist(lambda: breakers.report(name, token=token, outcome=outcome, why=why), draw=self._services.draw)
         if changed == "opened":
-            self.log.warning("a dependency's breaker opened", event=events.BREAKER_OPENED, dependency=name, why=why)
+            self.host_log.warning("a dependency's breaker opened", event=events.BREAKER_OPENED, dependency=name, why=why)
         elif changed:
-            self.log.info("a dependency's breaker closed", event=events.BREAKER_CLOSED, dependency=name)
+            self.host_log.info("a dependency's breaker closed", event=events.BREAKER_CLOSED, dependency=name)
 
     async def leave_all(self) -> None:
         """Let go of what an attempt that was stopped, or whose process died, was using; nobody knows how it went."""

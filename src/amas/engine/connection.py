@@ -181,11 +181,10 @@ class Engine:
         `load`: put our functions there when they are missing, an older release's or another text of this release; without it,
         that is `EngineFunctionsMismatch`. A newer release's functions serve us, too, and are never replaced.
         """
-        version = await self._version()
+        version, *found = await self._told()
         if not supported(version):
             raise EngineUnsupported(f"the engine at {self.address} is version {version}; Valkey, or Redis >= 7.0, is needed")
         await self._check_confirms(version)
-        found = await self._library()
         if not _serves(*found):
             if not load:
                 raise EngineFunctionsMismatch(
@@ -195,26 +194,38 @@ class Engine:
             await self._load()
         return version
 
-    async def _version(self) -> str:
-        async with self._talking():
-            found: dict[str, Any] = await self.client.info("server")
-        return str(found.get("valkey_version") or found.get("redis_version", "0"))
+    async def _told(self) -> tuple[str, str, str]:
+        """Return the server's version, and the digest and release of the functions there, "" for what they don't tell.
 
-    async def _library(self) -> tuple[str, str]:
-        """Return the digest and the release of the functions that are there, "" for what they don't tell."""
-        told = []
-        for name in ("digest", "release"):
-            try:
-                told.append((await self.call(name)).decode())
-            except EngineFunctionsMismatch:
-                told.append("")
-        return told[0], told[1]
+        One round trip: load balancers ask for it all day.
+        """
+        pipe = self.client.pipeline(transaction=False)
+        pipe.info("server")
+        for question in ("digest", "release"):
+            pipe.execute_command("FCALL", f"{library.LIBRARY}_{question}", 1, self.prefix)
+        async with self._talking():
+            server, *said = await pipe.execute(raise_on_error=False)
+            if isinstance(server, Exception):
+                raise server
+        version = str(server.get("valkey_version") or server.get("redis_version", "0"))
+        digest, release = [await self._words(answer) for answer in said] if supported(version) else ("", "")
+        return version, digest, release
+
+    async def _words(self, answer: bytes | Exception) -> str:
+        """Return what a function of the library told, "" where there is none."""
+        if not isinstance(answer, Exception):
+            return answer.decode()
+        ours = await self._lost(answer)
+        if isinstance(ours, EngineFunctionsMismatch):
+            return ""
+        raise ours from answer
 
     async def _load(self) -> None:
         """Replace the functions, in one turn with nobody else: who comes second looks again at what the first has loaded."""
 
         async def put(pipe: Any) -> None:
-            if not _serves(*await self._library()):
+            _, *found = await self._told()
+            if not _serves(*found):
                 pipe.multi()
                 pipe.execute_command("FUNCTION", "LOAD", "REPLACE", library.source())
                 pipe.set(LIBRARY_KEY, library.release())
@@ -273,7 +284,7 @@ class Engine:
             ((function, arguments),) = batch
             return [await self.call(function, *arguments)]
         if confirmation.wanted and not confirmation.commands:
-            confirmation.choose(_numbers(await self._version()))
+            confirmation.choose(_numbers((await self._told())[0]))
         pipe = self.client.pipeline(transaction=False)
         for function, arguments in batch:
             pipe.execute_command("FCALL", f"{library.LIBRARY}_{function}", 1, self.prefix, *arguments)

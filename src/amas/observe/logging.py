@@ -13,14 +13,17 @@ structlog is loaded by `open_log` only: it takes longer to import than a child p
 import importlib
 import os
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
 import msgspec
 
+from amas.clock import monotonic_s
 from amas.imports import absent
+from amas.observe import events
 from amas.observe.logfiles import LogFile
 from amas.secrets import scrubbed_line
 from amas.settings import LogSettings
@@ -31,6 +34,15 @@ LINE_BYTES_MAX = 256 << 10
 """Of a line: whoever looks reads some megabytes of a file, which must hold more than one agent's."""
 FIELD_CHARS_MAX, FIELDS_MAX, NAME_CHARS_MAX = 4096, 32, 256
 """What a line that is longer keeps of each of its fields, and how many of them."""
+
+
+RATION_BYTES, RATION_BYTES_PER_S = 4 << 20, 64 << 10
+"""Of lines that are rationed: at first, and then for every second. An agent that logs all day in a circle would otherwise have
+the oldest files go, which hold what others said. 64 KiB are some 200 lines."""
+
+
+_Tell = Callable[[str, str, dict[str, Any]], None]
+"""Writes a line: its level, its message, its fields."""
 
 
 class Log(Protocol):
@@ -56,12 +68,19 @@ class Log(Protocol):
         ...
 
 
-def open_log(path: Path | None, *, level: str = "INFO", **fields: Any) -> Log:
+class HostLog(Log, Protocol):
+    """What a host holds: agents' words may be rationed, its own aren't."""
+
+    def rationed(self) -> Log:
+        """Return a log that leaves lines out once they are too many, and says so."""
+        ...
+
+
+def open_log(path: Path | None, *, level: str = "INFO", **fields: Any) -> HostLog:
     """Return a log that appends to `path`, or to standard error for None, whatever is at least as grave as `level`."""
     _import_structlog()
     import structlog
 
-    lines = _StandardError() if path is None else LogFile(path, bytes_max=LogSettings.read().file_mb << 20)
     threshold = LEVELS[level]
 
     class Bound(structlog.BoundLoggerBase):
@@ -69,9 +88,10 @@ def open_log(path: Path | None, *, level: str = "INFO", **fields: Any) -> Log:
 
         def _say(self, name: str, severity: int, message: str, fields: dict[str, Any]) -> None:
             if severity >= threshold:
-                said = {f"{field}_" if field in self._context else field: value for field, value in fields.items()}
-                arguments, keywords = self._process_event(name, None, {"message": message, **said})
-                self._logger.msg(*arguments, **keywords)
+                _tell_unless_rationed(self, name, message, fields)
+
+        def rationed(self) -> Log:
+            return type(self)(_Ration(self._logger), self._processors, self._context)
 
         def bind(self, **fields: Any) -> Self:
             return super().bind(**{field: value for field, value in fields.items() if field not in self._context})
@@ -92,7 +112,7 @@ def open_log(path: Path | None, *, level: str = "INFO", **fields: Any) -> Log:
             self._say("critical", 50, message, fields)
 
     return Bound(
-        lines,
+        _lines(path),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
@@ -100,6 +120,11 @@ def open_log(path: Path | None, *, level: str = "INFO", **fields: Any) -> Log:
         ],
         context=dict(fields),
     )
+
+
+def _lines(path: Path | None) -> "LogFile | _StandardError":
+    """Return where lines go."""
+    return LogFile(path, bytes_max=LogSettings.read().file_mb << 20) if path else _StandardError()
 
 
 def _import_structlog() -> None:
@@ -138,6 +163,52 @@ class _StandardError:
 
     def __del__(self) -> None:
         os.close(self._file)
+
+
+class _Ration:
+    """Where lines go that are rationed. What is left out costs next to nothing: it isn't even made a line."""
+
+    def __init__(self, lines: Any) -> None:
+        self._lines, self._left, self._at_s, self._left_out = lines, float(RATION_BYTES), monotonic_s(), 0
+
+    def takes(self, tell: _Tell) -> bool:
+        """Return whether the next line is written; `tell` is told when lines begin to be left out, and how many were."""
+        if not self._left_out and self._left > 0:
+            return True
+        now_s = monotonic_s()
+        self._left = min(RATION_BYTES, self._left + (now_s - self._at_s) * RATION_BYTES_PER_S)
+        self._at_s = now_s
+        if self._left < (RATION_BYTES_PER_S if self._left_out else 1):  # a second's worth at a time, not line by line
+            self._left_out += 1
+            if self._left_out == 1:
+                tell("warning", "this logs more than is kept: lines are left out", {"event": events.LOG_FLOODED})
+            return False
+        if self._left_out:
+            lines, self._left_out = self._left_out, 0
+            tell("warning", "lines were left out here", {"event": events.LOG_FLOODED, "lines": lines})
+        return True
+
+    def msg(self, line: bytes) -> None:
+        """Write a line."""
+        self._left -= len(line)
+        self._lines.msg(line)
+
+
+def _beside(bound: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields under names that stand beside those that a log is bound to."""
+    return {f"{field}_" if field in bound else field: value for field, value in fields.items()}
+
+
+def _tell(log: Any, name: str, message: str, fields: dict[str, Any]) -> None:
+    """Write a line of a log of structlog's."""
+    arguments, keywords = log._process_event(name, None, {"message": message, **_beside(log._context, fields)})
+    log._logger.msg(*arguments, **keywords)
+
+
+def _tell_unless_rationed(log: Any, name: str, message: str, fields: dict[str, Any]) -> None:
+    lines = log._logger
+    if not isinstance(lines, _Ration) or lines.takes(partial(_tell, log)):
+        _tell(log, name, message, fields)
 
 
 def _render(logger: Any, name: str, line: MutableMapping[str, Any]) -> bytes:

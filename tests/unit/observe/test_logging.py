@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from amas.observe import logging
 from amas.observe.logging import FIELDS_MAX, LINE_BYTES_MAX, open_log
 
 
@@ -44,3 +45,26 @@ def test_a_line_of_ten_megabytes_is_shortened_and_stays_json(tmp_path: Path) -> 
     )
     assert (line["agent_id"], line["level"], line["answer"][:14]) == ("a-1", "info", '{"parts":["yyy')
     assert len(line) == FIELDS_MAX and line["at"]
+
+
+def test_who_logs_in_a_circle_is_rationed_and_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(logging, "monotonic_s", lambda: now[0])
+    host = open_log(tmp_path / "h.jsonl", host_id="h")
+    agent = host.bind(agent_id="a-1").rationed()
+    for number in range(20_000):
+        agent.bind(more=number).info("x" * 1000)
+        agent.debug("below the level, and so no part of the ration" * 1000)
+    host.warning("its host's own word")
+    told = (tmp_path / "h.jsonl").read_bytes()
+    lines = [msgspec.json.decode(line) for line in told.splitlines()]
+    assert logging.RATION_BYTES <= len(told) < logging.RATION_BYTES + 10_000
+    assert lines[-1]["message"] == "its host's own word"
+    assert lines[-2]["event"] == "log_flooded" and lines[-2]["agent_id"] == "a-1"
+    now[0] += 10
+    for _ in range(20_000):
+        agent.info("x" * 1000)
+    more = (tmp_path / "h.jsonl").read_bytes()[len(told) :]
+    assert 10 * logging.RATION_BYTES_PER_S <= len(more) < 10 * logging.RATION_BYTES_PER_S + 10_000
+    back = msgspec.json.decode(more.splitlines()[0])
+    assert back["event"] == "log_flooded" and back["lines"] == 20_000 - (len(lines) - 2)

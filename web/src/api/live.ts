@@ -2,6 +2,7 @@
 // part of it looks. Where there is no stream, the figures are asked for every two seconds.
 import { useSyncExternalStore } from "react";
 import { answer, api, type Shape } from "./client";
+import { linked, lost, onLink } from "./link";
 import { cores, kept, type Said } from "./cores";
 
 export type Figures = Shape["FleetFigures"];
@@ -92,17 +93,34 @@ async function first() {
   }
 }
 
-function open(): () => void {
-  if (!live.figures) void first();
+function stream(): () => void {
   let stop = () => source.close();
   const source = new EventSource("/api/live");
   source.addEventListener("figures", (event) => take(JSON.parse((event as MessageEvent<string>).data)));
   source.addEventListener("away", (event) => publish({ trouble: JSON.parse((event as MessageEvent<string>).data).detail }));
   source.onerror = () => {
+    void lost();
     if (source.readyState === EventSource.CLOSED) stop = poll(); // refused, not interrupted: the browser won't try again
     else publish({ trouble: "the live figures are interrupted: connecting again" });
   };
   return () => stop();
+}
+
+/** A control plane that comes back is followed at once, not when the browser next tries. */
+function open(): () => void {
+  if (!live.figures) void first();
+  let stop = stream();
+  let { turn } = linked();
+  const forget = onLink(() => {
+    if (turn === linked().turn) return;
+    ({ turn } = linked());
+    stop();
+    stop = stream();
+  });
+  return () => {
+    forget();
+    stop();
+  };
 }
 
 function listen(tell: () => void) {

@@ -1,5 +1,6 @@
 import { lazy, Suspense, useMemo } from "react";
 import { type Sample, useLive } from "../api/live";
+import { useLink } from "../api/link";
 import { type Usage, useUsage } from "../api/usage";
 import { bytes, count, dollars, many, rate, seconds, share } from "../lib/format";
 import { Refusal } from "../parts/Failed";
@@ -12,6 +13,7 @@ const Plot = lazy(() => import("../parts/Plot").then(({ Plot }) => ({ default: P
 
 export function Overview() {
   const { figures, samples, trouble } = useLive();
+  const { away_ms } = useLink();
   const usage = useUsage();
   const last = samples.at(-1);
   const times = useMemo(() => samples.map((sample) => sample.at_s), [samples]);
@@ -19,7 +21,7 @@ export function Overview() {
   return (
     <>
       <Title>Overview</Title>
-      <Refusal error={trouble ? new Error(trouble) : null} />
+      <Refusal error={trouble && away_ms === null ? new Error(trouble) : null} />
       {figures && <Attention figures={figures} />}
       <div className="figures">
         <Figure name="Tasks a second" value={rate(figures?.tasks_per_second)} plot={of("tasks_per_second")}>

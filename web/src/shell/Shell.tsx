@@ -1,5 +1,6 @@
 import { useEffect, useRef } from "react";
 import { Link, Redirect, useLocation } from "wouter";
+import { useLink } from "../api/link";
 import { LOCAL, useSession, useSignOut } from "../api/session";
 import { toggle, useTheme } from "../lib/theme";
 import { Caught } from "../parts/Failed";
@@ -51,6 +52,7 @@ export function Shell() {
         {session?.name && session.name !== LOCAL && <SignedIn name={session.name} />}
         <ThemeSwitch />
       </header>
+      <Away />
       <main id="main" ref={main} tabIndex={-1}>
         {session?.name === "" ? (
           <SignIn ways={session.sign_in} />
@@ -59,6 +61,21 @@ export function Shell() {
         )}
       </main>
     </>
+  );
+}
+
+/** What is read out, too, when the control plane goes; what is shown stays, and is of before. */
+function Away() {
+  const { away_ms } = useLink();
+  return (
+    <div role="status" className="away">
+      {away_ms !== null && (
+        <>
+          The control plane hasn't answered since {new Date(away_ms).toLocaleTimeString()}: what is shown is of then. Connecting again
+          <span className="dots">…</span>
+        </>
+      )}
+    </div>
   );
 }
 

@@ -1,5 +1,5 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { refusal } from "../../api/client";
+import { asked } from "../../api/client";
 import { decode, type FleetMap } from "./map";
 
 /** Hosts beat every two seconds: to ask more often shows nothing new. An answer that hasn't changed is a 304 without a body. */
@@ -17,8 +17,7 @@ export function useFleetMap() {
     refetchInterval: EVERY_MS,
     structuralSharing: false,
     queryFn: async (): Promise<Seen> => {
-      const response = await fetch("/api/fleet/map");
-      if (!response.ok) throw await refusal(response);
+      const response = await asked("/api/fleet/map");
       const before = client.getQueryData<Seen>(KEY);
       const etag = response.headers.get("etag");
       if (before && etag && etag === before.etag) return before; // the same object: nothing is drawn again

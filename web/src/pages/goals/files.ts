@@ -1,5 +1,5 @@
 // A goal's files on their way: what was dropped, and sending what was chosen. Folders keep their paths.
-import { refusal } from "../../api/client";
+import { asked } from "../../api/client";
 import { type Bounds, type Chosen, chosenOf, placed } from "./chosen";
 
 /** Sent at a time: a browser opens six connections to a server, and the page needs some itself. */
@@ -24,12 +24,6 @@ export async function sent(chosen: Chosen[], tell: (count: number) => void): Pro
   }
   await Promise.all(Array.from({ length: AT_A_TIME }, some));
   return `${made.folder}/${folder}`;
-}
-
-async function asked(path: string, request: RequestInit): Promise<Response> {
-  const response = await fetch(path, request);
-  if (!response.ok) throw await refusal(response);
-  return response;
 }
 
 /** What was dropped, folders with all below them. */

@@ -2,6 +2,7 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect } from "react";
 import { answer, api } from "../../api/client";
+import { lost, useLink } from "../../api/link";
 import { type Detail, type Event, fold } from "./fold";
 
 /** Events are taken together so often: a burst of thousands is a few drawings. */
@@ -17,6 +18,7 @@ export function useWorkflow(id: string) {
     queryFn: () => answer(api.GET("/api/workflows/{workflow_id}", { params: { path: { workflow_id: id } } })),
     staleTime: LOOK_AGAIN_MS,
   });
+  const { turn } = useLink();
   const open = query.data !== undefined && !TERMINAL.includes(query.data.state);
 
   useEffect(() => {
@@ -49,6 +51,7 @@ export function useWorkflow(id: string) {
       lookNow();
     });
     source.onerror = () => {
+      void lost();
       if (source.readyState === EventSource.CLOSED) lookAgain();
     };
     return () => {
@@ -56,6 +59,6 @@ export function useWorkflow(id: string) {
       window.clearTimeout(flush);
       window.clearTimeout(look);
     };
-  }, [client, id, open]);
+  }, [client, id, open, turn]);
   return query;
 }

@@ -22,10 +22,11 @@ import msgspec
 from amas.agents.skills.research.passages import Passage, Table
 from amas.secrets import HOSTS_OWN
 
-CPU_S = 30
-"""Of one document: what needs more is damaged, or made to be costly."""
+CPU_S = 120
+"""Of one document: what needs more is damaged, or made to be costly. A page of a PDF takes 14 ms in a slow moment of a machine,
+so a book of 3,000 pages 42 s, and a workbook of 100,000 rows 7 s (docs/research.md)."""
 WALL_S = 600.0
-"""The same by the clock, for one that waits instead: a machine that is full gives it a twentieth of a core."""
+"""The same by the clock, for one that waits instead: a machine that is full gives it a fifth of a core."""
 MEMORY_BYTES = 2 << 30
 """What the process may have of addresses, Python and the parsers among them."""
 FRAME_BYTES_MAX = 512 << 20
