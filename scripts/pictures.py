@@ -66,13 +66,14 @@ async def many(browser: Browser) -> None:
         async with (
             looking(browser, fleet.state.api_url, "light") as overview,
             looking(browser, f"{fleet.state.api_url}/fleet", "dark") as agents,
-            looking(browser, f"{fleet.state.api_url}/tasks", "light") as tasks,
+            looking(browser, f"{fleet.state.api_url}/tasks?state=succeeded", "light") as tasks,
         ):
             await asyncio.sleep(SHOWN_S)
             await overview.wait_for_function(AT_WORK, arg="section[aria-label='Agents working'] .value")
             await overview.screenshot(path=PICTURES / "overview.png")
             await agents.wait_for_function(AT_WORK, arg=".legend li:nth-child(2)")
             await agents.screenshot(path=PICTURES / "fleet.png")
+            await tasks.reload()  # the page was opened before there were any
             await tasks.get_by_role("row").nth(20).wait_for()
             await tasks.screenshot(path=PICTURES / "tasks.png")
         feeding.cancel()
