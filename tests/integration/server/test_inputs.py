@@ -66,3 +66,23 @@ async def test_a_folder_that_nobody_made_takes_nothing_and_old_ones_go(client: h
 async def test_where_agents_are_on_other_machines_nothing_is_taken(client: httpx.AsyncClient, hands: Hands) -> None:
     assert "on other machines (here)" in (await client.get("/api/inputs")).json()["closed"]
     assert problem_of(await client.post("/api/inputs")).code == "inputs_elsewhere"
+
+
+async def test_a_tenant_that_has_filled_its_share_keeps_nobody_else_from_sending(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "OWN_BYTES_MAX", 6)
+    admin = (await client.post("/api/keys", json={"name": "k0", "role": "system-admin"})).json()["key"]
+    callers = {}
+    for tenant in ("acme", "globex"):
+        said = {"name": tenant, "role": "operator", "tenant": tenant}
+        answer = await client.post("/api/keys", json=said, headers={"authorization": f"Bearer {admin}"})
+        callers[tenant] = {"authorization": f"Bearer {answer.json()['key']}"}
+
+    async def sent(tenant: str, size: int) -> httpx.Response:
+        folder = (await client.post("/api/inputs", headers=callers[tenant])).json()
+        return await client.put(f"/api/inputs/{folder['id']}/a", content=b"x" * size, headers=callers[tenant])
+
+    assert (await sent("acme", 5)).status_code == 204
+    assert problem_of(await sent("acme", 2)).code == "inputs_full", "over all of its folders together"
+    assert (await sent("globex", 6)).status_code == 204
