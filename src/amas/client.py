@@ -174,7 +174,7 @@ class Fleet:
         cls,
         engine_url: str = "",
         *,
-        home: Path | None = None,
+        home: Path | str | None = None,
         cell: str = "local",
         artifacts_url: str = "",
         wait_for_room_s: float = ROOM_S,
@@ -191,7 +191,7 @@ class Fleet:
         if not engine_url:
             from amas.platforms.local.control import running_fleet
 
-            state = running_fleet(home)
+            state = running_fleet(Path(home) if home else None)
             engine_url, cell, artifacts_url, asked = state.engine_url, state.cell, state.artifacts_url, True
         payloads = read_seal()
         store = ArtifactStore(artifacts_url, seal=payloads.artifacts if payloads else None) if artifacts_url else None

@@ -11,6 +11,9 @@ from amas.cli.look import print_page, print_task
 from amas.cli.output import console, moment, print_json
 from amas.errors import SubmissionError
 
+WHY_CHARS = 300
+"""Of a reason, in a list."""
+
 
 class Start(NamedTuple):
     """What `amas workflows start` was asked."""
@@ -123,13 +126,18 @@ def dead_letters(workflow_id: str, folder: Path | None, *, limit: int, as_json: 
                 item["capability"],
                 item["key"],
                 item["attempt"],
-                (item["failure"] or {}).get("message", ""),
+                _in_short((item["failure"] or {}).get("message", "")),
             ]
             for item in page["items"]
         ],
         as_json=as_json,
         nothing="no task has failed for good",
     )
+
+
+def _in_short(why: str) -> str:
+    """Return the beginning of a reason, which an agent may have made as long as it likes; `amas dead-letter TASK` shows all of it."""
+    return " ".join(why[:WHY_CHARS].split()) + (" …" if len(why) > WHY_CHARS else "")
 
 
 def dead_letter(task_id: str, folder: Path | None, *, retry: bool, discard: bool, as_json: bool) -> None:
