@@ -136,7 +136,7 @@ def dead_letters(workflow_id: str, folder: Path | None, *, limit: int, as_json: 
 
 
 def _in_short(why: str) -> str:
-    """Return the beginning of a reason, which an agent may have made as long as it likes; `amas dead-letter TASK` shows all of it."""
+    """Return the beginning of a reason, which its agent may have made long: `amas dead-letters TASK` shows all of it."""
     return " ".join(why[:WHY_CHARS].split()) + (" …" if len(why) > WHY_CHARS else "")
 
 
