@@ -33,7 +33,7 @@ class RestError(Exception):
     """The API said no."""
 
     def __init__(self, status: int, problem: Problem) -> None:
-        super().__init__(problem.detail or f"the API answered {status}")
+        super().__init__(_sentence(problem) or f"the API answered {status}")
         self.status, self.code, self.errors = status, problem.code, problem.errors
 
 
@@ -73,6 +73,13 @@ _KINDS: dict[int, type[RestError]] = {
     410: Gone,
     **dict.fromkeys((429, 503, 504), Busy),
 }
+
+
+def _sentence(problem: Problem) -> str:
+    """Return what is wrong, and where: "Expected `str`, got `int` (#/capability)"."""
+    where = [place.pointer or place.parameter for place in problem.errors]
+    unsaid = [place for place in where if place and place not in problem.detail]
+    return f"{problem.detail} ({', '.join(unsaid)})" if unsaid else problem.detail
 
 
 def error_of(status: int, body: bytes) -> RestError:

@@ -93,6 +93,8 @@ async def test_both_clients_do_the_same(url: tuple[str, Hands], monkeypatch: pyt
             with pytest.raises(rest.Invalid) as wrong:
                 client.tasks.submit(capability="no.such")
             assert wrong.value.status == 422
+            with pytest.raises(rest.Invalid, match=r"^Expected `str`, got `int` \(#/capability\)$"):
+                client.tasks.submit(capability=3)  # type: ignore[arg-type]
             return made.ids, [client.tasks.get(task_id).state for task_id in made.ids]
 
     ids, states = await asyncio.to_thread(waiting_client)
