@@ -58,7 +58,7 @@ def test_a_page_says_that_its_control_plane_is_gone_and_goes_on_when_it_is_back(
     try:
         os.kill(next(part.pid for part in state.parts if part.name == "control-plane"), signal.SIGKILL)
         for page in windows:
-            expect(page.get_by_role("status").filter(has_text=AWAY)).to_be_visible()
+            expect(page.locator("[aria-live]").filter(has_text=AWAY)).to_be_visible()
         _succeeded(overview, "0")
         goals.get_by_role("button", name="Submit the goal").click()
         expect(goals.locator("form > [role=alert]")).to_contain_text("doesn't answer")  # refused now, and not done later

@@ -119,7 +119,7 @@ def why_never(rules: Sequence[AlertRule], labels: Mapping[str, str]) -> str:
             return f"{whose} never has the label {name!r}{did_you_mean(name, known)}: it has {', '.join(known) or 'none'}"
         if value not in values and "" not in values:
             return f"{whose} never has {name}={value}{did_you_mean(value, values)}: it is {' or '.join(sorted(values))}"
-    if all(labels.keys() - of.keys() for of in has):
+    if has and all(labels.keys() - of.keys() for of in has):
         return f"no alert has all of the labels {', '.join(sorted(labels))} at the same time"
     return ""
 

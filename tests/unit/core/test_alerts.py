@@ -267,7 +267,7 @@ def test_labels_that_no_alert_can_have_are_told_with_those_that_there_are(when: 
 
 def test_of_all_rules_one_must_have_all_the_labels() -> None:
     rules = [rule("host_lost >= 1"), rule("queue_depth > 5")]
-    assert why_never(rules, {"host": "h"}) == why_never(rules, {"pool": "p"}) == ""
+    assert why_never(rules, {"host": "h"}) == why_never(rules, {"pool": "p"}) == why_never([], {}) == ""
     assert why_never(rules, {"host": "h", "pool": "p"}) == "no alert has all of the labels host, pool at the same time"
     assert why_never(rules, {"pol": "p"}) == "an alert never has the label 'pol' (did you mean 'pool'?): it has host, pool"
 

@@ -68,7 +68,7 @@ export function Shell() {
 function Away() {
   const { away_ms } = useLink();
   return (
-    <div role="status" className="away">
+    <div aria-live="polite" className="away">
       {away_ms !== null && (
         <>
           The control plane hasn't answered since {new Date(away_ms).toLocaleTimeString()}: what is shown is of then. Connecting again
