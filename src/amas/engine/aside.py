@@ -2,9 +2,9 @@
 log that it has done with are freed bit by bit.
 
 A rewrite of the log takes a core for seconds. And a file that is deleted whole may hold up everything that goes to the same disk:
-on a file system that tells its disk which blocks are free (mounted with `discard`) no write was acknowledged for 1.2 ms of each
-MiB. So each file of the log has a second name, of ours. The server deletes its own; a file that has ours alone is one that nobody
-needs, and is cut shorter until it is gone. A file with another name is never cut.
+on a file system that tells its disk which blocks are free (mounted with `discard`) no write was acknowledged for up to 1.2 ms of
+each MiB. So each file of the log has a second name, of ours. The server deletes its own; a file that has ours alone is one that
+nobody needs, and is cut shorter until it is gone. A file with another name is never cut.
 
 Called by `EmbeddedEngine`, for as long as its server runs.
 """
