@@ -1,9 +1,12 @@
 """What the embedded engine does besides its work: its forks stand back, what it deletes goes bit by bit."""
 
 import asyncio
+import errno
 import os
+import shutil
 from pathlib import Path
 
+import pytest
 from redis.asyncio import Redis
 
 from amas.engine.aside import NICE, Forks, cut, deleted
@@ -64,6 +67,36 @@ def test_a_new_file_under_an_old_name_is_another_file(tmp_path: Path) -> None:
         free(log, names)
     assert (log / "one").read_bytes() == (names / "one").read_bytes() == b"new"
     assert (log / "one").stat().st_nlink == 2
+
+
+def test_what_is_deleted_is_freed_though_there_is_no_room_for_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, names = tmp_path / "log", tmp_path / "names"
+    log.mkdir()
+    (log / "old").write_bytes(b"old")
+    free(log, names)
+    (log / "old").unlink()
+    (log / "new").write_bytes(b"new")
+
+    def link(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "link", link)
+    free(log, names)
+    assert names_in(names) == set()
+    assert names_in(log) == {"new"}
+
+
+def test_a_server_that_is_to_start_has_the_room_of_what_was_deleted_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk ends a server at once, perhaps amid freeing: without this the next one would never find room."""
+    engine, freed = EmbeddedEngine(tmp_path), tmp_path / "freed"
+    freed.mkdir()
+    (freed / "appendonly.aof.1.incr.aof").write_bytes(os.urandom(5 * MIB))
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=0 if names_in(freed) else usage.free))
+    engine.prepare()
+    assert names_in(freed) == set()
 
 
 async def test_a_rewrite_stands_back_and_leaves_nothing_behind(tmp_path: Path) -> None:

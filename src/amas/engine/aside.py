@@ -36,7 +36,7 @@ async def _keep_forks_back(process: asyncio.subprocess.Process) -> None:
 
 async def _keep_freeing(process: asyncio.subprocess.Process, log: Path, names: Path) -> None:
     while process.returncode is None:
-        with suppress(OSError):  # no second names on this file system, or no room: the server deletes its files itself
+        with suppress(OSError):  # no folder for second names: the server deletes its files itself
             for path in deleted(log, names):
                 while await asyncio.to_thread(cut, path):  # noqa: ASYNC110  a pace
                     await asyncio.sleep(CUT_EVERY_S)
@@ -65,9 +65,16 @@ def deleted(log: Path, names: Path) -> list[Path]:
     held = {path.name: path for path in names.iterdir()}
     for path in log.iterdir() if log.exists() else ():
         if path.name not in held and path.suffix != ".manifest":  # small, and replaced by renaming
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # just deleted, or no room for a name: what is there already can be freed all the same
                 os.link(path, names / path.name)
     return [path for path in held.values() if path.stat().st_nlink == 1]
+
+
+def free_at_once(log: Path, names: Path) -> None:
+    """Free what is deleted where no server works whom that could hold up: it may be the room that the next one needs."""
+    with suppress(OSError):
+        for path in deleted(log, names):
+            path.unlink()
 
 
 def cut(path: Path) -> bool:

@@ -23,7 +23,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from amas.clock import monotonic_s
-from amas.engine.aside import keep_aside
+from amas.engine.aside import free_at_once, keep_aside
 from amas.engine.child import die_with_parent, last_lines, log_size
 from amas.errors import EngineDataDamaged, EngineDiskFull, EngineError, EngineFolderInUse, EngineStartFailed, EngineUnsupported
 
@@ -139,6 +139,7 @@ class EmbeddedEngine:
         self.folder = folder.absolute()
         self.log = log or self.folder / "engine.log"
         self._binary, self._start_s = binary, start_s
+        self._log_and_names = self.folder / "appendonlydir", self.folder / "freed"
         self._log_start = 0
         self._process: asyncio.subprocess.Process | None = None
         self._aside: asyncio.Task[None] | None = None
@@ -184,7 +185,7 @@ class EmbeddedEngine:
             os.close(lock)  # the server's own copy keeps it held
         if self._aside is not None:
             self._aside.cancel()
-        aside = keep_aside(process, self.folder / "appendonlydir", self.folder / "freed")
+        aside = keep_aside(process, *self._log_and_names)
         self._aside = asyncio.create_task(aside, name="the engine's side work")
         return process
 
@@ -206,6 +207,7 @@ class EmbeddedEngine:
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.folder.chmod(0o700)
+            free_at_once(*self._log_and_names)
             if shutil.disk_usage(self.folder).free < DISK_FREE_BYTES_MIN:
                 raise EngineDiskFull(f"the disk under {self.folder} is full: free at least {DISK_FREE_BYTES_MIN >> 20} MiB")
             _private_folder(self.socket.parent)
