@@ -17,7 +17,7 @@ from amas.cli.access_commands import app as access
 from amas.cli.alert_commands import alert_app, run_app, runbooks
 from amas.cli.desired_commands import app as operating
 from amas.cli.exit import reported
-from amas.cli.groups import BySection
+from amas.cli.groups import BySection, Group
 from amas.cli.groups import ShowFirst as _ShowFirst
 from amas.cli.healing_commands import app as healing
 from amas.cli.hook_commands import app as webhooks
@@ -117,7 +117,7 @@ def status(home: HomeOption = None, watch: Watch = False, json: Json = False) ->
 
 @app.command()
 def doctor(home: HomeOption = None, fleet: FleetOption = "", json: Json = False) -> None:
-    """Check this machine, the settings, the fleet file (or the running fleet's) and the running fleet, and say how to mend it."""
+    """Check this machine and its fleet: settings, fleet file (or the running fleet's), what runs; and say how to mend it."""
     from amas.cli import doctor as module
 
     module.doctor(home, fleet, as_json=json)
@@ -409,7 +409,7 @@ def cancel(
     look.cancel(an_id, home, as_json=json)
 
 
-message_app = typer.Typer(cls=_ShowFirst, help="Write to agents, and look at inboxes and at messages that reached nobody.")
+message_app = typer.Typer(cls=_ShowFirst, help="Write to agents, look at inboxes and undelivered messages.")
 app.add_typer(message_app, name="messages")
 AgentArgument = Annotated[
     str, typer.Argument(metavar="AGENT", help="An agent's id, such as code-reviewer-1.", autocompletion=complete.agents)
@@ -487,7 +487,7 @@ def dead_messages(
     messages.dead(home, limit=limit, as_json=json)
 
 
-artifacts = typer.Typer(help="Look after inputs and results that are too large for the engine.", no_args_is_help=True)
+artifacts = typer.Typer(cls=Group, help="Look after values that are too large for the engine.", no_args_is_help=True)
 app.add_typer(artifacts, name="artifacts")
 app.add_typer(seal, name="seal")
 

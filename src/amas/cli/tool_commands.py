@@ -20,7 +20,7 @@ def list_tools(
     home: HomeOption = None,
     json: Json = False,
 ) -> None:
-    """List a fleet's tools, of which kinds they are, and the pools that may use them."""
+    """List a fleet's tools: of which kinds they are, and the pools that may use them."""
     from amas.cli import tools
 
     raise typer.Exit(tools.show(fleet, home, probe=probe, as_json=json))
