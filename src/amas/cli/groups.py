@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import typer
 import typer.core
 
 _CLAUSE, _COMMA = re.compile(r"[;:] | \("), re.compile(r", ")
@@ -76,6 +77,17 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 
 class BySection(Group):
     """A group whose help is read by people who look for something."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Say where an option belongs that stands before the command and is the command's own."""
+        first = args[0].partition("=")[0] if args else ""
+        own = {name for each in self.get_params(ctx) for name in each.opts}
+        if first.startswith("-") and first not in own and not ctx.resilient_parsing:
+            having = [name for name, each in self.commands.items() if any(first in param.opts for param in each.params)]
+            if having:
+                example = "status" if "status" in having else having[0]
+                raise typer.BadParameter(f"it stands behind the command: amas {example} {first} ...", param_hint=first)
+        return super().parse_args(ctx, args)
 
     def sections(self) -> dict[str, tuple[str, ...]]:
         """Return `SECTIONS`, and last what stands in none."""

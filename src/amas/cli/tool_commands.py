@@ -11,9 +11,7 @@ app = typer.Typer()
 
 @app.command("tools")
 def list_tools(
-    fleet: Annotated[
-        str, typer.Argument(metavar="[FLEET]", help="A fleet file or a blueprint's name; by default the one that was started.")
-    ] = "",
+    fleet: Annotated[str, typer.Argument(help="A fleet file or a blueprint's name; by default the one that was started.")] = "",
     probe: Annotated[
         bool, typer.Option("--probe", help="Ask each tool what it takes; this starts MCP servers and shows their tools' digests.")
     ] = False,
