@@ -9,6 +9,8 @@ Asked by the control plane for whoever lists the audit.
 import re
 from urllib.parse import unquote
 
+from amas.model.desired import FLEET_KILLED
+
 WORDS = {
     "GET /auth/callback": "signed in with a browser",
     "POST /auth/commands": "signed in for commands",
@@ -51,7 +53,7 @@ WORDS = {
     "PUT /api/budgets/{scope}/{about}": "changed a budget",
     "PUT /api/quarantine/{agent_id}": "quarantined an agent",
     "DELETE /api/quarantine/{agent_id}": "lifted a quarantine",
-    "POST /api/kill": "killed, or lifted a kill",
+    "POST /api/kill": "killed, or lifted a kill",  # as audits before `KILLED` and `LIFTED` have it
     "POST /api/breakers/reset": "reset a breaker",
     "POST /api/alerts/test": "tried the receivers of alerts",
     "POST /api/silences": "silenced alerts",
@@ -69,6 +71,8 @@ WORDS = {
 }
 """What somebody did, by the audit's `act`; what stands in braces comes from the path."""
 
+KILLED, LIFTED = "killed", "lifted"
+"""What the audit says behind the name of whom a kill was about."""
 _NAMED = re.compile(r"\{(\w+)\}")
 
 
@@ -81,6 +85,9 @@ def in_words(act: str, on: str) -> tuple[str, str]:
     if words is None:
         return act, "" if act.endswith(f" {on}") else on
     path, _, named = on.partition(" ")
+    if named.endswith((f" {KILLED}", f" {LIFTED}")):
+        named, _, which = named.rpartition(" ")
+        return ("killed" if which == KILLED else "lifted a kill"), "the whole fleet" if named == FLEET_KILLED else named
     template = act.partition(" ")[2]
     found = _parts(template, path)
     for name in _NAMED.findall(words):
