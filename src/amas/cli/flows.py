@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from amas.cli.api import Api, home_at, quoted
-from amas.cli.look import print_page, print_task
+from amas.cli.look import print_begun, print_page, print_task
 from amas.cli.output import console, counted, in_short, moment, print_json, value_of
 from amas.errors import SubmissionError
 
@@ -39,8 +39,7 @@ def start(wanted: Start, folder: Path | None, *, as_json: bool) -> None:
     }
     headers = {"Idempotency-Key": wanted.key} if wanted.key else None
     answer = Api.of(home_at(folder)).post("/api/workflows", body, headers=headers)
-    workflow_id = answer["workflow_id"]
-    _tell(answer, f"{workflow_id}  (amas workflows {workflow_id} shows it)", as_json=as_json)
+    print_begun(answer, as_json=as_json)
 
 
 def pause(workflow_id: str, folder: Path | None, *, as_json: bool) -> None:
@@ -67,7 +66,7 @@ def signal(workflow_id: str, key: str, value: str, folder: Path | None, *, as_js
     """Send a signal task its value: JSON, or plain text where it isn't any."""
     said = {"key": key, "value": value_of(value, "the value")}
     answer = Api.of(home_at(folder)).post(f"/api/workflows/{quoted(workflow_id)}/signal", said)
-    _tell(answer, f"{key} of {workflow_id} has got its signal", as_json=as_json)
+    _tell(answer, f"the signal {key} is sent: {workflow_id} has it, or keeps it until a task waits for it", as_json=as_json)
 
 
 def approvals(workflow_id: str, folder: Path | None, *, as_json: bool) -> None:
