@@ -167,8 +167,7 @@ class RemoteWork:
             known, _ = await task.recall(done)
             if not known:
                 if asked[0] == asks:  # else it has it: the attempt that sent it died before it could say so
-                    answer = given.answer
-                    await self._send([{"text": answer} if isinstance(answer, str) else {"data": answer}], f"{self._name}/{done}")
+                    await self._send([_answer_part(given.answer)], f"{self._name}/{done}")
                 await task.keep(done, True)
             self._answered.add(str(asked[0]) or done)
             if not known or asks in self._answered:
@@ -197,6 +196,17 @@ class RemoteWork:
                 raise GiveUp(f"the remote agent wants to be let in somewhere: {said}", code="auth_required")
             case state:
                 raise _unreadable(f"a remote task is in a state that A2A 1.0 doesn't have: {plain(state, chars_max=50)!r}")
+
+
+def _answer_part(answer: Json) -> dict[str, Json]:
+    """Return an answer as a part of a message: of a person's the comment, since who they are is nobody's business there."""
+    match answer:
+        case str(text) | {"approved": _, "by": _, "comment": str(text)}:
+            return {"text": text}
+        case {"approved": yes, "by": _}:
+            return {"text": "yes" if yes else "no"}
+        case _:
+            return {"data": answer}
 
 
 def _message_id(remote: RemoteTask) -> str:

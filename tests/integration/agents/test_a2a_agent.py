@@ -1,23 +1,33 @@
 """Remote A2A agents as a pool of the fleet: on a real host, against the protocol's own SDK, and against agents that mean harm."""
 
 import base64
-import json
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from a2a_liar import COMPLETED, Liar, honest_card, task_at
 from a2a_served import Remote, remote_agent
 from host_bench import Bench
-from http_served import Whole, bound, running
+from http_served import running
 
+from amas.agents import foreign
 from amas.agents.a2a_agent import A2aAgent, A2aSpec
 from amas.agents.a2a_card import WELL_KNOWN
-from amas.errors import FleetError, FleetFileInvalid
+from amas.clock import new_id
+from amas.engine.queue import make_submission
+from amas.engine.signals import open_approvals
+from amas.engine.workflows import Workflows
+from amas.errors import FleetError, FleetFileInvalid, RetryLater
 from amas.fleet.load import load_fleet
+from amas.model.blob import to_blob
 from amas.model.fleet import PoolSpec
-from amas.model.states import AgentStatus, TaskState
-from amas.model.task import RetryPolicy, TaskView
+from amas.model.journal import WorkflowOpening
+from amas.model.states import AgentStatus, Layer, TaskState
+from amas.model.task import RetryPolicy, TaskSpec, TaskView
 
 pytestmark = pytest.mark.requirement("T1")
 CAN = "text.reverse"
@@ -121,74 +131,72 @@ async def test_another_host_goes_on_with_the_same_remote_task(bench: Bench, remo
     assert remote.executed == ["wait"]
 
 
+TOP = PoolSpec(name="top", agent="authority_agents:top", capabilities=("place.top",), layer=Layer.EXECUTIVE)
+
+
+async def test_its_questions_go_up_and_the_answers_to_it(bench: Bench, remote: Remote) -> None:
+    asking = msgspec.structs.replace(pool(remote.url, questions="escalate", result="text"), lead="top")
+    async with bench.host([TOP, asking]):
+        view = await bench.ended(await bench.submit(CAN, "ask"))
+    assert (view.result, view.failures) == ("decided at the top decided at the top", 0)
+    assert (remote.executed, remote.answers) == (["ask"], ["decided at the top"] * 2)
+
+
+@pytest.mark.parametrize("comment", ["blue", ""])
+async def test_a_person_s_comment_is_the_answer(bench: Bench, liar: Liar, comment: str) -> None:
+    asks = {"messageId": "q-1", "role": "ROLE_AGENT", "parts": [{"text": "people?"}]}
+    waiting = {**task_at("INPUT_REQUIRED"), "status": {"state": "TASK_STATE_INPUT_REQUIRED", "message": asks}}
+    liar.results = {"SendMessage": [{"task": waiting}], "GetTask": [waiting]}
+    asking = msgspec.structs.replace(pool(liar.url, questions="escalate", result="text"), lead="top")
+    async with bench.host([TOP, asking]):
+        workflow, task_id = new_id(), new_id()
+        spec = TaskSpec(capability=CAN, input="ask", workflow_id=workflow)
+        opening = WorkflowOpening(workflow, to_blob(None), "", {})
+        await bench.queue.submit([make_submission(task_id, spec)], workflow=opening)
+        (approval,) = await bench.until(lambda: open_approvals(bench.engine, workflow_id=workflow))
+        liar.results["GetTask"] = [waiting, waiting, task_at("WORKING"), COMPLETED]
+        given = {"approved": True, "by": "ada", **({"comment": comment} if comment else {})}
+        await Workflows(bench.engine).signal(approval.task_id, given)
+        assert (await bench.ended(task_id)).result == "made"
+    _, answer = (sent["message"] for sent in liar.called("SendMessage"))
+    assert (answer["taskId"], answer["parts"]) == ("r-1", [{"text": comment or "yes"}])
+
+
+async def test_a_name_is_looked_at_for_each_request(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its card comes from a public address; then the name stands for a private one, where something else listens."""
+    honest, inside = Liar(), Liar("127.0.0.2")
+    real, left = socket.getaddrinfo, ["127.0.0.1", "127.0.0.2"]
+
+    def looked_up(host: Any, port: Any, *args: Any, **more: Any) -> Any:
+        ours = host in {"agents.example", b"agents.example"}
+        return real((left.pop(0) if len(left) > 1 else left[0]) if ours else host, port, *args, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+    monkeypatch.setattr(foreign, "is_public", lambda address: address == "127.0.0.1")
+    honest.card = honest_card(f"http://agents.example:{inside.http.server_port}/rpc")
+    where = {"hosts": [f"agents.example:{inside.http.server_port}"], "private": False}
+    with running(honest.http), running(inside.http):
+        task = await done(bench, pool(f"http://agents.example:{honest.http.server_port}", **where))
+    assert task.failure is not None and task.failure.code == "address_refused"
+    assert (len(honest.called("GET")) > 0, inside.asked) == (True, [])
+
+
+async def test_a_card_a_byte_at_a_time_is_not_waited_for(liar: Liar) -> None:
+    agent = A2aAgent("reverser-1", pool(liar.url, timeout_s=0.5))
+    liar.drip = threading.Event()
+    try:
+        with pytest.raises(RetryLater, match=r"no whole answer within 0\.5 s"):
+            await agent._interface()
+        assert not await agent.health_check()
+    finally:
+        liar.drip.set()
+
+
 async def _event(bench: Bench, event: Any) -> None:
     async def is_set() -> bool:
         return bool(event.is_set())
 
     await bench.until(is_set)
-
-
-class Liar:
-    """An agent by script: a card, and answers to calls; keeps what it was asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, Any]] = []
-        self.card: Any = None
-        """None for an honest one; bytes as they are."""
-        self.card_status, self.location = 200, ""
-        self.results: dict[str, list[Any]] = {}
-        """By method; an integer is the code of an error, a callable gets the parameters. The last one stands."""
-        self.drops: list[str] = []
-        """Methods whose connection ends without an answer, each once."""
-        liar = self
-
-        class Handler(Whole):
-            def do_GET(self) -> None:
-                liar.asked.append(("GET", self.path))
-                headers = {"Location": liar.location} if liar.location else {}
-                self.say(liar.card_status, liar.card_body(), headers)
-
-            def do_POST(self) -> None:
-                call = json.loads(self.read())
-                liar.asked.append((call["method"], call["params"]))
-                answers = liar.results.get(call["method"], [-32601])
-                answer = answers.pop(0) if len(answers) > 1 else answers[0]
-                answer = answer(call["params"]) if callable(answer) else answer
-                if call["method"] in liar.drops:
-                    liar.drops.remove(call["method"])
-                    self.close_connection = True
-                    return
-                if isinstance(answer, bytes):
-                    self.say(200, answer)
-                elif isinstance(answer, int) and answer > 0:
-                    self.say(answer, b"trouble", {"Retry-After": "0"})
-                else:
-                    outcome = (
-                        {"error": {"code": answer, "message": "no\x1b[31m"}} if isinstance(answer, int) else {"result": answer}
-                    )
-                    self.say(200, json.dumps({"jsonrpc": "2.0", "id": call["id"], **outcome}).encode())
-
-        self.http = bound(Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
-
-    def card_body(self) -> bytes:
-        card = honest_card(f"{self.url}/rpc") if self.card is None else self.card
-        return card if isinstance(card, bytes) else json.dumps(card).encode()
-
-    def called(self, method: str) -> list[Any]:
-        return [said for name, said in self.asked if name == method]
-
-
-def honest_card(url: str, **more: Any) -> dict[str, Any]:
-    interface = {"url": url, "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}
-    return {"name": "Liar", "supportedInterfaces": [interface], "capabilities": {}, "skills": [], "mystery": 1, **more}
-
-
-def task_at(state: str, **more: Any) -> dict[str, Any]:
-    return {"id": "r-1", "contextId": "c", "status": {"state": f"TASK_STATE_{state}"}, **more}
-
-
-COMPLETED = task_at("COMPLETED", artifacts=[{"artifactId": "a", "parts": [{"text": "made"}]}])
 
 
 @pytest.fixture
