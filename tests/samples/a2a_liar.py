@@ -1,4 +1,4 @@
-"""A remote A2A agent by script: it says what a test wants, as an agent that means harm would, or one that is in trouble."""
+"""A foreign A2A agent by script: it says what a test wants, as an agent that means harm would, or one that is in trouble."""
 
 import json
 import threading

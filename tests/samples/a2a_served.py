@@ -1,4 +1,4 @@
-"""A remote A2A agent made with the protocol's own SDK, on a free port of loopback, in a thread of the test's process.
+"""A foreign A2A agent made with the protocol's own SDK, on a free port of loopback, in a thread of the test's process.
 
 What a message says is what the agent does with it: see `Remote.execute`.
 """
@@ -139,13 +139,22 @@ def remote_agent() -> Iterator[Remote]:
         routes=[*create_agent_card_routes(card), *create_jsonrpc_routes(handler, "/a2a")],
         middleware=[Middleware(_Noting, remote)],
     )
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+    with serving(app, listening):
+        try:
+            yield remote
+        finally:
+            remote.go_on.set()
+
+
+@contextmanager
+def serving(app: ASGIApp, listening: socket.socket) -> Iterator[None]:
+    """Serve an application for the block."""
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
-        yield remote
+        yield
     finally:
-        remote.go_on.set()
         server.should_exit = True
         thread.join(LIMIT_S)
         listening.close()

@@ -1,22 +1,23 @@
-"""A remote agent that speaks A2A 1.0, worked with as one of the fleet's own: a pool's `a2a:` in the fleet file makes it one.
+"""A foreign agent that speaks A2A 1.0, worked with as one of the fleet's own: a pool's `a2a:` in the fleet file makes it one.
 
 Its card is fetched from the address that is declared, and read with suspicion (`a2a_card.py`); each task is a message to the
-interface that it names (`a2a_wire.py`), and the remote task that comes of it is followed to its end (`a2a_work.py`). Where
+interface that it names (`a2a_wire.py`), and the foreign task that comes of it is followed to its end (`a2a_work.py`). Where
 requests may go is in `foreign.py`. The result is `{"text", "data", "files"}`: all texts, line by line; JSON values; and files,
 whose bytes become artifacts (`{"name", "media_type", "bytes", "artifact"}`). A file that is only an address stays one (`url` in
-place of the last two): nothing is fetched from where a remote agent says.
+place of the last two): nothing is fetched from where a foreign agent says.
 """
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
 from amas.agents.a2a_card import CARD_BYTES_MAX, NAME_CHARS, WELL_KNOWN, Interface, chosen, read_card
-from amas.agents.a2a_wire import VERSION, Endpoint, Part, RemoteTask
-from amas.agents.a2a_work import POLL_MIN_S, RemoteWork
+from amas.agents.a2a_wire import VERSION, Endpoint, ForeignTask, Part
+from amas.agents.a2a_work import POLL_MIN_S, ForeignWork
 from amas.agents.base import BaseAgent
 from amas.agents.context import Context
 from amas.agents.dependency import Dependency
@@ -25,7 +26,7 @@ from amas.agents.skills.safe_text import plain
 from amas.agents.threads import DaemonThreads
 from amas.clock import monotonic_s
 from amas.core.conditions import compiled, resolved, value_of
-from amas.errors import ExpressionInvalid, FleetError, GiveUp, RateLimited, RetryLater
+from amas.errors import ExpressionInvalid, FleetError, GiveUp
 from amas.model.fleet import PoolSpec
 from amas.model.task import Json
 
@@ -36,7 +37,7 @@ URL_CHARS_MAX = 2048
 
 
 class A2aSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a remote agent is found and spoken to."""
+    """How a foreign agent is found and spoken to."""
 
     card: str
     """Its card's address; one without a path means the card in its usual place there."""
@@ -53,11 +54,11 @@ class A2aSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     result: str = ""
     """A JMESPath expression over `{"text", "data", "files"}`; empty takes all of it."""
     questions: Literal["fail", "escalate"] = "fail"
-    """What becomes of a task for which the remote agent wants to know more."""
+    """What becomes of a task for which the foreign agent wants to know more."""
     headers: dict[str, str] = msgspec.field(default_factory=dict)
     """A value may be a reference to a secret (`amas.secrets`), such as `env:NAME`, so that none stands in a file."""
     poll_s: float = 5.0
-    """The longest pause between two looks at a remote task."""
+    """The longest pause between two looks at a foreign task."""
     timeout_s: float = 60.0
     """For one answer."""
     private: bool = False
@@ -87,7 +88,7 @@ class A2aSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class A2aAgent(BaseAgent):
-    """Hands its tasks to a remote agent."""
+    """Hands its tasks to a foreign agent."""
 
     def __init__(self, agent_id: str, pool: PoolSpec) -> None:
         super().__init__(agent_id, pool)
@@ -107,32 +108,30 @@ class A2aAgent(BaseAgent):
             raise FleetError("a2a runs nobody's code here, and a task that is cancelled is to be called off: drop `isolation`")
 
     async def process_task(self, task: Context) -> Json:
-        """Have the remote agent do it, and return what it made."""
+        """Have the foreign agent do it, and return what it made."""
         parts, work = self._message(task), None
         try:
             async with Dependency(task, f"a2a/{urlsplit(self.spec.card).netloc}", judge=outcome):
                 endpoint = Endpoint(self._server, await self._interface(), tenant=self.spec.tenant, traceparent=task.traceparent)
-                work = RemoteWork(task, endpoint, parts, poll_max_s=self.spec.poll_s, escalates=self.spec.questions == "escalate")
+                work = ForeignWork(
+                    task, endpoint, parts, poll_max_s=self.spec.poll_s, escalates=self.spec.questions == "escalate"
+                )
                 said = await work.begin()
-            if isinstance(said, RemoteTask):
+            if isinstance(said, ForeignTask):
                 said = await work.follow(said)
         except asyncio.CancelledError:
             if work is not None and task.abandoned:
                 await work.cancel()
             raise
-        if isinstance(said, RemoteTask) and said.artifacts:
+        if isinstance(said, ForeignTask) and said.artifacts:
             return await self._result(task, [part for artifact in said.artifacts for part in artifact.parts])
-        message = said.status.message if isinstance(said, RemoteTask) else said
+        message = said.status.message if isinstance(said, ForeignTask) else said
         return await self._result(task, message.parts if message else ())
 
     async def health_check(self) -> bool:
-        """Read its card; one that is refused is no illness: its tasks fail, and say why."""
-        try:
+        """Read its card: True, or what is wrong. One that is refused is no illness, since its tasks fail and say why."""
+        with suppress(GiveUp):
             await self._interface(anew=True)
-        except (RetryLater, RateLimited):
-            return False
-        except GiveUp:
-            return True
         return True
 
     async def _interface(self, *, anew: bool = False) -> Interface:

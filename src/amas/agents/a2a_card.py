@@ -1,6 +1,6 @@
-"""A remote agent's card: what it says of itself, and which of its addresses is spoken to.
+"""A foreign agent's card: what it says of itself, and which of its addresses is spoken to.
 
-Whoever runs the remote server writes the card, so it is read as anybody's word: it may not send us to a host that the fleet file
+Whoever runs the foreign server writes the card, so it is read as anybody's word: it may not send us to a host that the fleet file
 doesn't name, nor out of TLS; its skills give nobody a capability; and its names are shown without control characters.
 Shapes: the A2A protocol 1.0, 4.4 and 8, https://a2a-protocol.org/v1.0.0/specification/; unknown fields are passed over. Pure.
 """

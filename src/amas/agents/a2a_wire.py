@@ -62,8 +62,8 @@ class Artifact(msgspec.Struct, frozen=True, rename="camel"):
     parts: tuple[Part, ...] = ()
 
 
-class RemoteTask(msgspec.Struct, frozen=True, rename="camel"):
-    """A task as the remote agent keeps it."""
+class ForeignTask(msgspec.Struct, frozen=True, rename="camel"):
+    """A task as the foreign agent keeps it."""
 
     id: str
     context_id: str = ""
@@ -74,14 +74,14 @@ class RemoteTask(msgspec.Struct, frozen=True, rename="camel"):
 class Sent(msgspec.Struct, frozen=True, rename="camel"):
     """The answer to a message: a task, or a message where the agent needed none."""
 
-    task: RemoteTask | None = None
+    task: ForeignTask | None = None
     message: Message | None = None
 
 
 class Listed(msgspec.Struct, frozen=True, rename="camel"):
     """Some of the caller's tasks."""
 
-    tasks: tuple[RemoteTask, ...] = ()
+    tasks: tuple[ForeignTask, ...] = ()
 
 
 class _Error(msgspec.Struct, frozen=True):
@@ -96,7 +96,7 @@ class _Envelope(msgspec.Struct, frozen=True):
 
 
 class RequestRefused(GiveUp):
-    """The remote agent refuses a request; `number` is JSON-RPC's."""
+    """The foreign agent refuses a request; `number` is JSON-RPC's."""
 
     def __init__(self, why: str, number: int) -> None:
         super().__init__(why, code="request_refused")
@@ -104,7 +104,7 @@ class RequestRefused(GiveUp):
 
 
 class Endpoint:
-    """One interface of a remote agent."""
+    """One interface of a foreign agent."""
 
     def __init__(self, server: Foreign, interface: Interface, *, tenant: str, traceparent: str) -> None:
         """`tenant`: in place of the interface's, where it isn't empty."""
@@ -134,7 +134,7 @@ class Endpoint:
 def _read(answer: Answer, call_id: str, wanted: type[T]) -> T:
     envelope = msgspec.json.decode(answer.body, type=_Envelope)
     if error := envelope.error:
-        why = f"the remote agent answered {error.code}: {plain(error.message, chars_max=WHY_CHARS)}"
+        why = f"the foreign agent answered {error.code}: {plain(error.message, chars_max=WHY_CHARS)}"
         if error.code in PASSING:
             raise RetryLater(why)
         raise RequestRefused(why, error.code)

@@ -1,15 +1,16 @@
-"""One task of ours at a remote A2A agent: begun once, followed to its end over many attempts if need be, called off with ours.
+"""One task of ours at a foreign A2A agent: begun once, followed to its end over many attempts if need be, called off with ours.
 
-What must outlive a host is journaled, by turn (a remote task that failed is begun anew in the next turn, by our task's retries):
-`a2a/1/begun` before the first message, `a2a/1/task` the remote task's id, `a2a/1/failed`, `a2a/1/question/N`, `a2a/1/answered/N`.
-The message's and the context's id are our task's, whatever the attempt. So where an attempt died before it knew the remote task's
-id, the next one finds it by the context; an agent that offers no list may know the message by its id.
+What must outlive a host is journaled, by turn (a task that failed there is begun anew in the next turn, by our task's retries):
+`a2a/1/begun` before the first message, `a2a/1/task` the id of the task there, `a2a/1/failed`, and `a2a/1/question/N` with its
+`a2a/1/answered/N`.
+The ids of the message and its context are our task's, whatever the attempt. So where an attempt died before it knew the id of the
+task there, the next one finds it by the context; an agent that offers no list may know the message by its id.
 """
 
 import asyncio
 from contextlib import suppress
 
-from amas.agents.a2a_wire import NOT_OFFERED, TASK_NOT_FOUND, Endpoint, Listed, Message, RemoteTask, RequestRefused, Sent
+from amas.agents.a2a_wire import NOT_OFFERED, TASK_NOT_FOUND, Endpoint, ForeignTask, Listed, Message, RequestRefused, Sent
 from amas.agents.context import Context
 from amas.agents.skills.safe_text import plain
 from amas.clock import monotonic_s
@@ -20,7 +21,7 @@ POLL_MIN_S = 0.1
 """Before the first look; each pause is half as long again as the one before, so that a look comes late by a third at most."""
 POLL_GROWS = 1.5
 SILENCE_S = 60.0
-"""Seconds for which a remote agent may be away while it has a task of ours, before that is a failed attempt."""
+"""Seconds for which a foreign agent may be away while it has a task of ours, before that is a failed attempt."""
 CANCEL_S = 1.5
 """Within the time that a stopped attempt has for its clean-up."""
 WORKING = frozenset({"TASK_STATE_SUBMITTED", "TASK_STATE_WORKING"})
@@ -31,31 +32,31 @@ QUESTIONS_MAX = 20
 """In one task: an agent that asks for ever would keep people at it for ever."""
 
 
-class RemoteFailed(RetryLater):
-    """The remote agent tried, and failed; what another try is worth, the task's retries say."""
+class ForeignFailed(RetryLater):
+    """The foreign agent tried, and failed; what another try is worth, the task's retries say."""
 
-    code = "remote_failed"
+    code = "foreign_failed"
 
 
-class RemoteWork:
+class ForeignWork:
     """What one attempt does of it."""
 
     def __init__(self, task: Context, endpoint: Endpoint, parts: list[Json], *, poll_max_s: float, escalates: bool) -> None:
-        """`parts`: of the message, as the protocol writes them; `escalates`: whether the remote agent's questions go up."""
+        """`parts`: of the message, as the protocol writes them; `escalates`: whether the foreign agent's questions go up."""
         self._task, self._endpoint, self._parts = task, endpoint, parts
         self._poll_max_s, self._escalates = poll_max_s, escalates
         self._turn, self._questions, self._id = 1, 0, ""
         self._answered: set[str] = set()
-        """Ids of the remote agent's questions; it may take a moment until it goes on from one."""
+        """Ids of the foreign agent's questions; it may take a moment until it goes on from one."""
 
-    async def begin(self) -> RemoteTask | Message:
-        """Return the remote task, begun now or by an earlier attempt; or the answer, where the agent needed no task for it."""
+    async def begin(self) -> ForeignTask | Message:
+        """Return the foreign task, begun now or by an earlier attempt; or the answer, where the agent needed no task for it."""
         task = self._task
         while (await task.recall(self._step("failed")))[0]:
             self._turn += 1
-        known, remote_id = await task.recall(self._step("task"))
+        known, their_id = await task.recall(self._step("task"))
         if known:
-            self._id = str(remote_id)
+            self._id = str(their_id)
             return await self._look()
         begun, _ = await task.recall(self._step("begun"))
         if begun and (found := await self._find()):
@@ -68,33 +69,33 @@ class RemoteWork:
             await self._keep(sent.task)
             return sent.task
         if sent.message is None:
-            raise _unreadable("the remote agent answered neither with a task nor with a message")
+            raise _unreadable("the foreign agent answered neither with a task nor with a message")
         return sent.message
 
-    async def follow(self, remote: RemoteTask) -> RemoteTask:
-        """Return the remote task once it is completed; raises what any other end means."""
+    async def follow(self, theirs: ForeignTask) -> ForeignTask:
+        """Return the foreign task once it is completed; raises what any other end means."""
         pause_s = POLL_MIN_S
-        while (state := remote.status.state) != "TASK_STATE_COMPLETED":
+        while (state := theirs.status.state) != "TASK_STATE_COMPLETED":
             asks = state == "TASK_STATE_INPUT_REQUIRED" and self._escalates
-            if state in WORKING or (asks and _message_id(remote) in self._answered):
-                self._task.progress(0.0, _said(remote, NOTE_CHARS))
+            if state in WORKING or (asks and _message_id(theirs) in self._answered):
+                self._task.progress(0.0, _said(theirs, NOTE_CHARS))
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * POLL_GROWS, self._poll_max_s)
-                remote = await self._look()
+                theirs = await self._look()
             elif asks:
-                remote, pause_s = await self._answer(remote), POLL_MIN_S
+                theirs, pause_s = await self._answer(theirs), POLL_MIN_S
             else:
-                await self._end(remote)
-        return remote
+                await self._end(theirs)
+        return theirs
 
     async def cancel(self) -> None:
-        """Call the remote task off, as well as that can be done in the time that there is."""
+        """Call the foreign task off, as well as that can be done in the time that there is."""
         with suppress(RetryLater, RateLimited, GiveUp, TimeoutError):
             async with asyncio.timeout(CANCEL_S):
                 if not self._id and (found := await self._find()):
                     self._id = found.id
                 if self._id:
-                    await self._endpoint.call("CancelTask", {"id": self._id}, RemoteTask)
+                    await self._endpoint.call("CancelTask", {"id": self._id}, ForeignTask)
 
     @property
     def _name(self) -> str:
@@ -104,9 +105,9 @@ class RemoteWork:
     def _step(self, name: str) -> str:
         return f"a2a/{self._turn}/{name}"
 
-    async def _keep(self, found: RemoteTask) -> None:
+    async def _keep(self, found: ForeignTask) -> None:
         if not 0 < len(found.id) <= ID_CHARS_MAX:
-            raise _unreadable(f"a remote task's id has {len(found.id)} characters, and may have 1 to {ID_CHARS_MAX}")
+            raise _unreadable(f"a foreign task's id has {len(found.id)} characters, and may have 1 to {ID_CHARS_MAX}")
         self._id = found.id
         await self._task.keep(self._step("task"), found.id)
 
@@ -117,8 +118,8 @@ class RemoteWork:
         waits_for_nothing: Json = {"returnImmediately": True, "historyLength": 0}
         return await self._endpoint.call("SendMessage", {"message": message, "configuration": waits_for_nothing}, Sent)
 
-    async def _find(self) -> RemoteTask | None:
-        """Return the remote task that an earlier attempt's message began, where the agent lists its tasks and there is one."""
+    async def _find(self) -> ForeignTask | None:
+        """Return the foreign task that an earlier attempt's message began, where the agent lists its tasks and there is one."""
         wanted: dict[str, Json] = {"contextId": self._name, "pageSize": 10, "historyLength": 0}
         try:
             listed = await self._endpoint.call("ListTasks", wanted, Listed)
@@ -128,15 +129,15 @@ class RemoteWork:
             return None
         return next((each for each in listed.tasks if each.context_id == self._name), None)
 
-    async def _look(self) -> RemoteTask:
-        """Return the remote task as it is now; an agent that is away for a moment costs no attempt."""
+    async def _look(self) -> ForeignTask:
+        """Return the foreign task as it is now; an agent that is away for a moment costs no attempt."""
         until_s, pause_s = monotonic_s() + SILENCE_S, POLL_MIN_S
         while True:
             try:
-                remote = await self._endpoint.call("GetTask", {"id": self._id, "historyLength": 0}, RemoteTask)
+                theirs = await self._endpoint.call("GetTask", {"id": self._id, "historyLength": 0}, ForeignTask)
             except RequestRefused as error:
                 if error.number == TASK_NOT_FOUND:
-                    raise GiveUp(f"the remote agent knows nothing of its task any more: {error}", code="remote_lost") from error
+                    raise GiveUp(f"the foreign agent knows nothing of its task any more: {error}", code="foreign_lost") from error
                 raise
             except (RetryLater, RateLimited) as error:
                 asked_s = error.retry_after_s if isinstance(error, RateLimited) else error.delay_s
@@ -145,25 +146,25 @@ class RemoteWork:
                     raise
                 await asyncio.sleep(pause_s)
                 continue
-            if remote.id != self._id:
-                raise _unreadable("the remote agent answered with another task than the one that it was asked about")
-            return remote
+            if theirs.id != self._id:
+                raise _unreadable("the foreign agent answered with another task than the one that it was asked about")
+            return theirs
 
-    async def _answer(self, remote: RemoteTask) -> RemoteTask:
-        """Have those above answer the remote agent's question, and return its task as it is after that.
+    async def _answer(self, theirs: ForeignTask) -> ForeignTask:
+        """Have those above answer the foreign agent's question, and return its task as it is after that.
 
         Every attempt comes through all questions in their order, as `escalate` wants it; what was answered isn't said again.
         """
-        task, asks = self._task, _message_id(remote)
+        task, asks = self._task, _message_id(theirs)
         while self._questions < QUESTIONS_MAX:
             self._questions += 1
             question, done = (self._step(f"{name}/{self._questions}") for name in ("question", "answered"))
             known, asked = await task.recall(question)
             if not known:
-                asked = [asks, _said(remote, QUESTION_CHARS) or "the remote agent asks for more, and doesn't say what"]
+                asked = [asks, _said(theirs, QUESTION_CHARS) or "the foreign agent asks for more, and doesn't say what"]
                 await task.keep(question, asked)
             assert isinstance(asked, list), "as it was kept"
-            given = await task.escalate(str(asked[1]), about={"remote_task": self._id})
+            given = await task.escalate(str(asked[1]), about={"foreign_task": self._id})
             known, _ = await task.recall(done)
             if not known:
                 if asked[0] == asks:  # else it has it: the attempt that sent it died before it could say so
@@ -173,29 +174,29 @@ class RemoteWork:
             if not known or asks in self._answered:
                 return await self._look()
         await self.cancel()
-        raise GiveUp(f"the remote agent asked more than {QUESTIONS_MAX} questions", code="input_required")
+        raise GiveUp(f"the foreign agent asked more than {QUESTIONS_MAX} questions", code="input_required")
 
-    async def _end(self, remote: RemoteTask) -> None:
+    async def _end(self, theirs: ForeignTask) -> None:
         """Raise what an end means that isn't the one that was wanted."""
-        said = _said(remote, QUESTION_CHARS) or "it doesn't say why"
-        match remote.status.state:
+        said = _said(theirs, QUESTION_CHARS) or "it doesn't say why"
+        match theirs.status.state:
             case "TASK_STATE_FAILED":
                 await self._task.keep(self._step("failed"), True)
-                raise RemoteFailed(f"the remote agent failed: {said}")
+                raise ForeignFailed(f"the foreign agent failed: {said}")
             case "TASK_STATE_REJECTED":
-                raise GiveUp(f"the remote agent won't do it: {said}", code="remote_rejected")
+                raise GiveUp(f"the foreign agent won't do it: {said}", code="foreign_rejected")
             case "TASK_STATE_CANCELED":
-                raise GiveUp(f"the task was cancelled at the remote agent: {said}", code="remote_cancelled")
+                raise GiveUp(f"the task was cancelled at the foreign agent: {said}", code="foreign_cancelled")
             case "TASK_STATE_INPUT_REQUIRED":
                 await self.cancel()
                 raise GiveUp(
-                    f"the remote agent asks, and nobody is to answer (questions: escalate): {said}", code="input_required"
+                    f"the foreign agent asks, and nobody is to answer (questions: escalate): {said}", code="input_required"
                 )
             case "TASK_STATE_AUTH_REQUIRED":
                 await self.cancel()
-                raise GiveUp(f"the remote agent wants to be let in somewhere: {said}", code="auth_required")
+                raise GiveUp(f"the foreign agent wants to be let in somewhere: {said}", code="auth_required")
             case state:
-                raise _unreadable(f"a remote task is in a state that A2A 1.0 doesn't have: {plain(state, chars_max=50)!r}")
+                raise _unreadable(f"a foreign task is in a state that A2A 1.0 doesn't have: {plain(state, chars_max=50)!r}")
 
 
 def _answer_part(answer: Json) -> dict[str, Json]:
@@ -209,13 +210,13 @@ def _answer_part(answer: Json) -> dict[str, Json]:
             return {"data": answer}
 
 
-def _message_id(remote: RemoteTask) -> str:
-    return remote.status.message.message_id[:ID_CHARS_MAX] if remote.status.message else ""
+def _message_id(theirs: ForeignTask) -> str:
+    return theirs.status.message.message_id[:ID_CHARS_MAX] if theirs.status.message else ""
 
 
-def _said(remote: RemoteTask, chars_max: int) -> str:
-    """Return what the remote agent says about its task's state, in one line."""
-    parts = remote.status.message.parts if remote.status.message else ()
+def _said(theirs: ForeignTask, chars_max: int) -> str:
+    """Return what the foreign agent says about its task's state, in one line."""
+    parts = theirs.status.message.parts if theirs.status.message else ()
     return plain(" ".join(part.text for part in parts if part.text)[: chars_max * 4], chars_max=chars_max)
 
 

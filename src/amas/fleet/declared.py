@@ -132,7 +132,7 @@ class DeclaredHttp(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeclaredA2a(msgspec.Struct, frozen=True, kw_only=True):
-    """How a remote A2A agent is spoken to, as `agents/a2a_agent.py` says."""
+    """How a foreign A2A agent is spoken to, as `agents/a2a_agent.py` says."""
 
     card: str
     hosts: tuple[str, ...] = ()
@@ -182,7 +182,7 @@ class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     http: DeclaredHttp | None = None
     """A foreign agent's server, in place of `agent`: each task is a request to it."""
     a2a: DeclaredA2a | None = None
-    """A remote agent that speaks A2A, in place of `agent`."""
+    """A foreign agent that speaks A2A, in place of `agent`."""
     title: str = ""
     layer: Layer = Layer.SPECIALIST
     lead: str = ""
