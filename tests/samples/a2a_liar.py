@@ -2,6 +2,7 @@
 
 import json
 import threading
+from contextlib import suppress
 from http.server import ThreadingHTTPServer
 from typing import Any
 
@@ -17,7 +18,8 @@ class Liar:
         """None for an honest one; bytes as they are."""
         self.card_status, self.location = 200, ""
         self.results: dict[str, list[Any]] = {}
-        """By method; an integer is the code of an error, a callable gets the parameters. The last one stands."""
+        """By method; an integer is the code of an error, a callable gets the parameters, and a pair is a stream of events with
+        what comes after them, as it is. The last one stands."""
         self.drops: list[str] = []
         """Methods whose connection ends without an answer, each once."""
         self.drip: threading.Event | None = None
@@ -27,10 +29,11 @@ class Liar:
         class Handler(Whole):
             def do_GET(self) -> None:
                 liar.asked.append(("GET", self.path))
-                while liar.drip is not None and not liar.drip.wait(0.05):
-                    self.wfile.write(b"H")
                 headers = {"Location": liar.location} if liar.location else {}
-                self.say(liar.card_status, liar.card_body(), headers)
+                with suppress(ConnectionError):  # who waits for no byte at a time has gone
+                    while liar.drip is not None and not liar.drip.wait(0.05):
+                        self.wfile.write(b"H")
+                    self.say(liar.card_status, liar.card_body(), headers)
 
             def do_POST(self) -> None:
                 call = json.loads(self.read())
@@ -42,7 +45,12 @@ class Liar:
                     liar.drops.remove(call["method"])
                     self.close_connection = True
                     return
-                if isinstance(answer, bytes):
+                if isinstance(answer, tuple):
+                    events = [b"data: " + json.dumps({"id": call["id"], "result": each}).encode() for each in answer[0]]
+                    body = b": hello\n\n" + b"".join(event + b"\r\n\r\n" for event in events) + answer[1]
+                    with suppress(ConnectionError):  # who has heard enough goes
+                        self.say(200, body, {"Content-Type": "text/event-stream"})
+                elif isinstance(answer, bytes):
                     self.say(200, answer)
                 elif isinstance(answer, int) and answer > 0:
                     self.say(answer, b"trouble", {"Retry-After": "0"})

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from amas.agents.a2a_card import CARD_BYTES_MAX, NAME_CHARS, WELL_KNOWN, Interface, chosen, read_card
+from amas.agents.a2a_card import CARD_BYTES_MAX, NAME_CHARS, WELL_KNOWN, Way, chosen, read_card
 from amas.agents.a2a_wire import VERSION, Endpoint, ForeignTask, Part
 from amas.agents.a2a_work import POLL_MIN_S, ForeignWork
 from amas.agents.base import BaseAgent
@@ -95,7 +95,7 @@ class A2aAgent(BaseAgent):
         self.spec = spec = a2a_spec(pool)
         threads = DaemonThreads(pool.tasks_per_agent + 1, name=agent_id)  # one for the question how it is
         self._server = Foreign("a2a", headers=spec.headers, timeout_s=spec.timeout_s, private=spec.private, threads=threads)
-        self._found: tuple[Interface, float] | None = None
+        self._found: tuple[Way, float] | None = None
         """What the card names, and until when that stands."""
 
     @classmethod
@@ -112,7 +112,7 @@ class A2aAgent(BaseAgent):
         parts, work = self._message(task), None
         try:
             async with Dependency(task, f"a2a/{urlsplit(self.spec.card).netloc}", judge=outcome):
-                endpoint = Endpoint(self._server, await self._interface(), tenant=self.spec.tenant, traceparent=task.traceparent)
+                endpoint = Endpoint(self._server, await self._way(), tenant=self.spec.tenant, traceparent=task.traceparent)
                 work = ForeignWork(
                     task, endpoint, parts, poll_max_s=self.spec.poll_s, escalates=self.spec.questions == "escalate"
                 )
@@ -131,11 +131,11 @@ class A2aAgent(BaseAgent):
     async def health_check(self) -> bool:
         """Read its card: True, or what is wrong. One that is refused is no illness, since its tasks fail and say why."""
         with suppress(GiveUp):
-            await self._interface(anew=True)
+            await self._way(anew=True)
         return True
 
-    async def _interface(self, *, anew: bool = False) -> Interface:
-        """Return what to speak to; GiveUp where its card isn't one to go by, RetryLater where it can't be had."""
+    async def _way(self, *, anew: bool = False) -> Way:
+        """Return how it is spoken to; GiveUp where its card isn't one to go by, RetryLater where it can't be had."""
         if self._found is not None and not anew and monotonic_s() < self._found[1]:
             return self._found[0]
         self._found, url = None, self.spec.card_url

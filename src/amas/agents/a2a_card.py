@@ -33,7 +33,6 @@ class Interface(msgspec.Struct, frozen=True, rename="camel"):
     protocol_binding: str
     protocol_version: str
     tenant: str = ""
-    """To be said with each request; empty: nothing."""
 
 
 class Skill(msgspec.Struct, frozen=True, rename="camel"):
@@ -67,6 +66,16 @@ class Card(msgspec.Struct, frozen=True, rename="camel"):
     skills: tuple[Skill, ...] = ()
 
 
+class Way(NamedTuple):
+    """How an agent is spoken to."""
+
+    url: str
+    tenant: str
+    """To be said with each request; empty: nothing."""
+    streams: bool
+    """Whether it tells of its tasks as they go on."""
+
+
 class Place(NamedTuple):
     """Where an address leads."""
 
@@ -85,8 +94,8 @@ def read_card(body: bytes) -> Card:
         raise refused("its card is nested too deeply") from None
 
 
-def chosen(card: Card, *, at: str, hosts: Sequence[str], skills: Sequence[str]) -> Interface:
-    """Return the interface to speak to; GiveUp (`card_refused`) where there is none.
+def chosen(card: Card, *, at: str, hosts: Sequence[str], skills: Sequence[str]) -> Way:
+    """Return how to speak to the agent; GiveUp (`card_refused`) where there is none.
 
     `at`: where the card is from; `hosts`: further ones that the fleet file names, as `host` or `host:port`; `skills`: wanted ids.
     """
@@ -105,7 +114,7 @@ def chosen(card: Card, *, at: str, hosts: Sequence[str], skills: Sequence[str]) 
     named = {home, *(place_of(f"{home.scheme}://{host}") for host in hosts)}
     for interface in spoken:
         if is_address(interface.url) and place_of(interface.url) in named:
-            return interface
+            return Way(interface.url, interface.tenant, card.capabilities.streaming)
     where = plain(spoken[0].url, chars_max=200)
     raise refused(f"{name} sends us to {where}, which isn't declared: add its host to `hosts` under a2a where that is meant")
 

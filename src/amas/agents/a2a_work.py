@@ -10,7 +10,7 @@ task there, the next one finds it by the context; an agent that offers no list m
 import asyncio
 from contextlib import suppress
 
-from amas.agents.a2a_wire import NOT_OFFERED, TASK_NOT_FOUND, Endpoint, ForeignTask, Listed, Message, RequestRefused, Sent
+from amas.agents.a2a_wire import NOT_OFFERED, TASK_NOT_FOUND, Endpoint, ForeignTask, Listed, Message, RequestRefused, Sent, Status
 from amas.agents.context import Context
 from amas.agents.skills.safe_text import plain
 from amas.clock import monotonic_s
@@ -22,6 +22,8 @@ POLL_MIN_S = 0.1
 POLL_GROWS = 1.5
 SILENCE_S = 60.0
 """Seconds for which a foreign agent may be away while it has a task of ours, before that is a failed attempt."""
+STREAM_S = 60.0
+"""Between two looks at a task, although its stream says nothing."""
 CANCEL_S = 1.5
 """Within the time that a stopped attempt has for its clean-up."""
 WORKING = frozenset({"TASK_STATE_SUBMITTED", "TASK_STATE_WORKING"})
@@ -48,6 +50,8 @@ class ForeignWork:
         self._turn, self._questions, self._id = 1, 0, ""
         self._answered: set[str] = set()
         """Ids of the foreign agent's questions; it may take a moment until it goes on from one."""
+        self._listens, self._rung = endpoint.streams, False
+        """Whether its stream is any good, and has said that its task doesn't go on."""
 
     async def begin(self) -> ForeignTask | Message:
         """Return the foreign task, begun now or by an earlier attempt; or the answer, where the agent needed no task for it."""
@@ -79,7 +83,7 @@ class ForeignWork:
             asks = state == "TASK_STATE_INPUT_REQUIRED" and self._escalates
             if state in WORKING or (asks and _message_id(theirs) in self._answered):
                 self._task.progress(0.0, _said(theirs, NOTE_CHARS))
-                await asyncio.sleep(pause_s)
+                await self._wait(pause_s)
                 pause_s = min(pause_s * POLL_GROWS, self._poll_max_s)
                 theirs = await self._look()
             elif asks:
@@ -150,6 +154,29 @@ class ForeignWork:
                 raise _unreadable("the foreign agent answered with another task than the one that it was asked about")
             return theirs
 
+    async def _wait(self, pause_s: float) -> None:
+        """Wait until the agent's stream says that something has come of it; where there is none, or it breaks off, for a while.
+
+        What a stream says is a bell and no more: the task's own word counts. One that rings for nothing isn't listened to again.
+        """
+        loop = asyncio.get_running_loop()
+
+        def told(status: Status) -> bool:
+            loop.call_soon_threadsafe(self._task.progress, 0.0, _words(status, NOTE_CHARS))
+            return status.state not in WORKING
+
+        if self._listens and not self._rung:
+            try:
+                async with asyncio.timeout(STREAM_S):
+                    self._rung = await self._endpoint.watch(self._id, told)
+            except TimeoutError:
+                return
+            except (RetryLater, RateLimited, GiveUp):
+                self._listens = False
+            if self._rung:
+                return
+        await asyncio.sleep(pause_s)
+
     async def _answer(self, theirs: ForeignTask) -> ForeignTask:
         """Have those above answer the foreign agent's question, and return its task as it is after that.
 
@@ -171,6 +198,7 @@ class ForeignWork:
                     await self._send([_answer_part(given.answer)], f"{self._name}/{done}")
                 await task.keep(done, True)
             self._answered.add(str(asked[0]) or done)
+            self._rung = False
             if not known or asks in self._answered:
                 return await self._look()
         await self.cancel()
@@ -215,8 +243,12 @@ def _message_id(theirs: ForeignTask) -> str:
 
 
 def _said(theirs: ForeignTask, chars_max: int) -> str:
+    return _words(theirs.status, chars_max)
+
+
+def _words(status: Status, chars_max: int) -> str:
     """Return what the foreign agent says about its task's state, in one line."""
-    parts = theirs.status.message.parts if theirs.status.message else ()
+    parts = status.message.parts if status.message else ()
     return plain(" ".join(part.text for part in parts if part.text)[: chars_max * 4], chars_max=chars_max)
 
 

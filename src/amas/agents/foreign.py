@@ -12,7 +12,7 @@ import email.utils
 import http.client
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import time
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -58,10 +58,14 @@ class Foreign:
     ) -> Answer:
         """Return the server's answer, whatever its status; RetryLater where there was none, GiveUp where it may not be asked."""
         parts = urlsplit(url)
+
+        def asking(connection: Pinned, target: str) -> Answer:
+            return connection.ask(method, target, dict(headers), body, bytes_max=bytes_max)
+
         try:
             async with asyncio.timeout(self._timeout_s):
                 for _ in range(REDIRECTS_MAX + 1):
-                    answer = await self._once(method, parts, headers, body, bytes_max)
+                    answer = await self._once(parts, asking, bytes_max)
                     if answer.status not in {307, 308}:
                         return answer
                     parts = _within(parts, answer.headers.get("location", ""))
@@ -73,7 +77,24 @@ class Foreign:
             raise RetryLater(f"{parts.scheme}://{parts.netloc} doesn't answer: {error or type(error).__name__}") from error
         raise GiveUp(f"{url} redirects in circles", code="redirect_refused")
 
-    async def _once(self, method: str, parts: SplitResult, headers: Mapping[str, str], body: bytes, bytes_max: int) -> Answer:
+    async def listen(
+        self, url: str, headers: Mapping[str, str], body: bytes, *, heard: Callable[[bytes], bool], bytes_max: int
+    ) -> Answer:
+        """Post, and have `heard` called, in a thread, with each server-sent event until it returns True or the stream ends.
+
+        Returns and raises as `talk`, but follows no redirect, and a stream may take as long as the caller waits for it.
+        """
+        parts = urlsplit(url)
+
+        def listening(connection: Pinned, target: str) -> Answer:
+            return connection.listen(target, dict(headers), body, heard=heard, bytes_max=bytes_max)
+
+        try:
+            return await self._once(parts, listening, bytes_max)
+        except (OSError, http.client.HTTPException) as error:
+            raise RetryLater(f"the stream of {parts.netloc} broke off: {error or type(error).__name__}") from error
+
+    async def _once(self, parts: SplitResult, asking: Callable[[Pinned, str], Answer], bytes_max: int) -> Answer:
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
         looked_up = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         address = str(looked_up[0][4][0])
@@ -81,8 +102,7 @@ class Foreign:
         connection = Pinned(host, port, address, secure=parts.scheme == "https", timeout_s=self._timeout_s)
         target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
         try:
-            asking = self._threads.submit(connection.ask, method, target, dict(headers), body, bytes_max=bytes_max)
-            answer = await asyncio.wrap_future(asking)
+            answer = await asyncio.wrap_future(self._threads.submit(asking, connection, target))
         finally:  # cancelled, too: the thread's read ends with its socket
             connection.end()
         if len(answer.body) > bytes_max:

@@ -1,9 +1,11 @@
 """Foreign A2A agents as a pool of the fleet: on a real host, against the protocol's SDK, and against agents that mean harm."""
 
 import base64
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from http_served import running
 from amas.agents import foreign
 from amas.agents.a2a_agent import A2aAgent, A2aSpec
 from amas.agents.a2a_card import WELL_KNOWN
+from amas.agents.pinned import Pinned
 from amas.clock import new_id
 from amas.engine.queue import make_submission
 from amas.engine.signals import open_approvals
@@ -324,6 +327,60 @@ async def test_a_moment_away_costs_no_attempt(bench: Bench, liar: Liar) -> None:
     liar.results = {"SendMessage": [{"task": task_at("SUBMITTED")}], "GetTask": [503, 429, -32603, task_at("WORKING"), COMPLETED]}
     task = await done(bench, pool(liar.url, result="text"))
     assert (task.result, task.failures, task.attempt) == ("made", 0, 1)
+
+
+def update(state: str, text: str = "") -> dict[str, Any]:
+    said = {"message": {"messageId": "m", "parts": [{"text": text}]}} if text else {}
+    return {"statusUpdate": {"taskId": "r-1", "status": {"state": f"TASK_STATE_{state}", **said}}}
+
+
+async def test_a_stream_says_when_to_look(bench: Bench, liar: Liar) -> None:
+    liar.card = honest_card(f"{liar.url}/rpc", capabilities={"streaming": True})
+    piece = {"artifactUpdate": {"taskId": "r-1", "artifact": {"artifactId": "a", "parts": [{"text": "ma"}]}}}
+    events = [{"task": task_at("WORKING")}, update("WORKING", "half \x1b[31mway"), piece, update("COMPLETED"), update("WORKING")]
+    liar.results = {"SendMessage": [{"task": task_at("WORKING")}], "SubscribeToTask": [(events, b"")], "GetTask": [COMPLETED]}
+    task = await done(bench, pool(liar.url, result="text", poll_s=600))
+    assert task.result == "made"
+    assert [name for name, _ in liar.asked if name != "GET"] == ["SendMessage", "SubscribeToTask", "GetTask"]
+
+
+STREAMS: dict[str, Any] = {
+    "none": -32004,
+    "trouble": 503,
+    "no stream": b"<html>",
+    "no event of the protocol": ([], b"data: []\n\n"),
+    "another's": ([], b'data: {"id": "x", "result": {}}\n\n'),
+    "too large an event": ([], b"data: " + b"x" * (5 << 20) + b"\n\n"),
+    "comments without end": ([], b":" + b"x" * (5 << 20)),
+    "an event cut off": ([], b'data: {"id'),
+    "nested": ([], b"data: " + b"[" * 100_000 + b"\n\n"),
+    "nothing": ([], b""),
+    "a bell for nothing": ([update("COMPLETED")], b""),
+}
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+async def test_a_stream_that_is_no_good_harms_nothing(bench: Bench, liar: Liar, kind: str) -> None:
+    liar.card = honest_card(f"{liar.url}/rpc", capabilities={"streaming": True})
+    liar.results = {
+        "SendMessage": [{"task": task_at("WORKING")}],
+        "SubscribeToTask": [STREAMS[kind]],
+        "GetTask": [task_at("WORKING")] * 3 + [COMPLETED],
+    }
+    task = await done(bench, pool(liar.url, result="text"))
+    assert (task.result, task.attempt) == ("made", 1)
+    assert len(liar.called("SubscribeToTask")) == (4 if kind in {"nothing", "an event cut off"} else 1)
+    assert len(liar.called("GetTask")) == 4
+
+
+@pytest.mark.parametrize("kind", ["too large an event", "comments without end"])
+def test_no_more_of_a_stream_is_kept_than_an_event_may_have(liar: Liar, kind: str) -> None:
+    liar.results = {"SubscribeToTask": [STREAMS[kind]]}
+    connection = Pinned("localhost", liar.http.server_port, "127.0.0.1", secure=False, timeout_s=60)
+    body = json.dumps({"id": 1, "method": "SubscribeToTask", "params": {}}).encode()
+    with pytest.raises(HTTPException, match="more than 1000 bytes"):
+        connection.listen("/", {}, body, heard=lambda _: False, bytes_max=1000)
+    connection.end()
 
 
 async def test_a_busy_agent_s_tasks_wait_and_none_has_failed(bench: Bench, liar: Liar) -> None:
