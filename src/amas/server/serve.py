@@ -7,6 +7,7 @@ when it is cancelled; open requests then get a second to end.
 import asyncio
 import contextlib
 import errno
+import logging
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -77,6 +78,7 @@ def listen(host: str, port: int, *, variable: str) -> socket.socket:
 
 
 def _server(app: ASGIApp, tls: ssl.SSLContext | None) -> Server:
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # no line for each odd request: anybody could fill our disk
     config = uvicorn.Config(
         app,
         http=ImpatientProtocol,
