@@ -120,9 +120,7 @@ def _files(paths: Iterable[Path]) -> list[Path]:
                 raise FleetFileInvalid("holds no policies: .yaml, .json or .cedar files", path=str(path), line=0, field="")
             found += inside
         elif not path.exists():
-            raise FleetFileInvalid(
-                "doesn't exist: name a folder or a .yaml, .json or .cedar file", path=str(path), line=0, field=""
-            )
+            raise FleetFileInvalid("isn't there: name a folder, .yaml, .json or .cedar file", path=str(path), line=0, field="")
         elif path.suffix not in SUFFIXES:
             raise FleetFileInvalid("isn't a folder or a .yaml, .json or .cedar file", path=str(path), line=0, field="")
         else:
