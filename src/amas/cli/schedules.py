@@ -32,6 +32,8 @@ def schedules(name: str, folder: Path | None, *, acts: Sequence[str], as_json: b
 
 def put(name: str, folder: Path | None, *, schedule: dict[str, Any], task_input: str, as_json: bool) -> None:
     """Keep a schedule; `task_input`: JSON, or text."""
+    if ("task" in schedule) == ("goal" in schedule):
+        raise InputUnusable("say what is to be submitted: --goal 'Review the code', or --task CAPABILITY")
     if schedule.get("task"):
         schedule["task"]["input"] = value_of(task_input, "--task-input")
     view = Api.of(home_at(folder)).put(f"/api/schedules/{quoted(name)}", schedule)
