@@ -31,6 +31,20 @@ READ_BYTES_MIN = 64 << 10
 FILES_SHARE = 0.75
 """Of the files that this process may have open, for connections: the rest is for the engine, the records and the audit."""
 
+FILES_MAX = 1 << 20
+
+
+def open_many_files() -> None:
+    """Let this process have as many files open as the system lets it, up to `FILES_MAX`.
+
+    Shells and systemd give 1024 at first, for programs that use select(); a thousand listeners are more.
+    Source: https://0pointer.net/blog/file-descriptor-limits.html
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, FILES_MAX)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
 
 def connections_max() -> int:
     """Return how many connections a server takes: one that had no file left could do nothing for those that it has."""

@@ -26,7 +26,7 @@ from amas.server.app import create_app
 from amas.server.figures import durations, figures, snapshot
 from amas.server.guard import Guard
 from amas.server.live import end
-from amas.server.patience import ImpatientProtocol
+from amas.server.patience import ImpatientProtocol, open_many_files
 from amas.server.plane import ControlPlane
 from amas.server.tls import Renewal, tls_of
 
@@ -101,6 +101,7 @@ async def serve(plane: ControlPlane, *, ready: Callable[[int, int], None] | None
     """
     settings = plane.settings
     tls = tls_of(settings)
+    open_many_files()
     with contextlib.ExitStack() as sockets:
         api = sockets.enter_context(listen(settings.host, settings.port, variable="AMAS_PORT"))
         metrics_port = 0

@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+import subprocess
+import sys
 import threading
 from contextlib import suppress
 
@@ -159,3 +161,13 @@ async def test_connections_that_are_only_held_leave_files_for_the_rest(
             await asyncio.sleep(0.01)
         for each in held:
             each.close()
+
+
+def test_a_low_limit_of_files_is_raised_as_far_as_the_system_lets_it() -> None:
+    program = (
+        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (256, 3000)); "
+        "from amas.server.patience import connections_max, open_many_files; few = connections_max(); open_many_files(); "
+        "print(few, connections_max(), *resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["192", "2250", "3000", "3000"]
