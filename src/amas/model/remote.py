@@ -19,6 +19,8 @@ REMOTE_POOL = f"{RESERVED_PREFIX}remote"
 """The place of agents that run elsewhere; no fleet file can name a pool so."""
 AGENT_NAME = r"[a-z0-9][a-z0-9._-]{0,119}"
 CAPABILITY = r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+"
+OWN_PREFIX = "amas."
+"""Capabilities that begin so are the fleet's own: who had them would plan and judge in others' names."""
 LABEL = r"[A-Za-z0-9][A-Za-z0-9._/-]{0,119}"
 """A label's name, and its value."""
 
@@ -84,6 +86,9 @@ class RemoteAgent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         odd = next((name for name in self.capabilities if len(name) > 200 or not _capability.fullmatch(name)), None)
         if odd is not None:
             return f"{self.id}: {odd!r} must be lower case words joined by dots, such as vision.ocr"
+        odd = next((name for name in self.capabilities if name.startswith(OWN_PREFIX)), None)
+        if odd is not None:
+            return f"{self.id}: {odd!r} is done by the fleet's hosts and nobody else: give it a name without {OWN_PREFIX}"
         odd = next((text for text in (self.version, *self.labels, *self.labels.values()) if not _label.fullmatch(text)), None)
         if odd is not None or len(self.labels) > 32:
             what = f"{len(self.labels)} labels" if odd is None else repr(odd)

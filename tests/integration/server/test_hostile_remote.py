@@ -2,17 +2,23 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from amas.engine.connection import Engine
+from amas.model.flow import APPROVAL_CAPABILITY, BUILT_IN, ESCALATION_CAPABILITY, TIMER_CAPABILITY
 from amas.model.message import MessageType
+from amas.model.remote import RemoteSpec
+from amas.records.store import Records
 from amas.server import remote as desk
 from amas.server.plane import ControlPlane
 
+from .conftest import client_of
 from .test_contract import problem_of
-from .test_remote import OCR, SESSIONS, Session, opened, plane, submit  # noqa: F401  a fixture
+from .test_remote import OCR, SESSIONS, Session, opened, plane, remote_plane, submit  # noqa: F401  a fixture
 
 ME = "remote.ocr-1"
 LIMIT_S = 60
@@ -179,3 +185,21 @@ async def test_only_who_was_asked_answers(client: httpx.AsyncClient, plane: Cont
     await plane.bus.reply(asked, "the truth")
     answer = (await waits).json()
     assert (answer["sender"], answer["payload"]) == ("worker-1", "the truth")
+
+
+@pytest.mark.parametrize("capability", [*BUILT_IN, ESCALATION_CAPABILITY, APPROVAL_CAPABILITY, TIMER_CAPABILITY])
+async def test_nobody_takes_the_fleet_s_own_work_over(
+    engine: Engine,
+    records: Records,
+    tmp_path: Path,
+    capability: str,
+) -> None:
+    """Where any capability was let in, a stranger judged what others had made, and planned in their name."""
+    made = remote_plane(engine, records, tmp_path, remote=RemoteSpec(agents="any"))
+    async with client_of(made) as client:
+        body = {"agents": [{"name": "judge", "capabilities": ["other.thing", capability]}]}
+        refused = await client.post(SESSIONS, json=body)
+        assert (refused.status_code, problem_of(refused).code) == (422, "request_invalid")
+        assert f"{capability!r} is done by the fleet's hosts" in problem_of(refused).errors[0].detail
+        asked = await client.post("/api/tasks", json={"capability": capability, "input": {}})
+        assert problem_of(asked).code == "capability_unknown"

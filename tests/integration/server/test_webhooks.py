@@ -101,7 +101,11 @@ async def test_what_was_given_up_is_listed_and_sent_again(
 
 @pytest.mark.parametrize(
     "url",
-    ["http://10.0.0.7/", "http://169.254.169.254/latest", "http://[::1]:1/", "http://0/", "http://127.0.0.1:99999/", "http://no.invalid/"],
+    [
+        "http://10.0.0.7/", "http://169.254.169.254/latest", "http://[::1]:1/", "http://0/", "http://127.0.0.1:99999/", "http://no.invalid/",
+        "http://2130706433/", "http://0x7f.1/", "http://0177.0.0.1/", "http://127.1/", "http://\u2460\u2461\u2466.0.0.1/", "http://localhost/",
+        "http://[::ffff:127.0.0.1]/", "http://[64:ff9b::7f00:1]/", "http://[fe80::1]/", "http://[::]/", "http://[2002:7f00:1::]/",
+    ],
 )  # fmt: skip
 async def test_a_private_address_is_refused_at_registration(client: httpx.AsyncClient, leader: Webhooks, url: str) -> None:
     found = problem_of(await client.post("/api/webhooks", json={"url": url}))
