@@ -138,6 +138,28 @@ async def test_a_full_inbox_refuses_until_there_is_room(inboxes: Inboxes) -> Non
     assert ids(await take(inboxes)) == ["m2", "m3", "m4", "m5", "m6"]
 
 
+async def test_one_who_fills_inboxes_that_nobody_reads_is_rationed_and_nobody_else(inboxes: Inboxes) -> None:
+    """Each inbox was far from full; together they took the engine's memory."""
+
+    def large(number: int, sender: str = "flood") -> Letter:
+        times_ms = (NOW, NOW + 300_000)
+        return Letter.of(
+            f"l{number}", bytes(1 << 16), message_id=f"{sender}{number}", sender=sender, priority=1, times_ms=times_ms
+        )
+
+    ration = [large(number) for number in range(600)]  # 37 MiB of the 32
+    some = [letter(f"s{number}", inbox=f"s{number}") for number in range(1999)]
+    await inboxes.send(some, now_ms=NOW)
+    assert await fates(inboxes, *ration[:50]) == [Fate.TAKEN] * 50, "nobody is while little lies unread"
+    receipts = [receipt for first in range(50, 600, 50) for receipt in await inboxes.send(ration[first : first + 50], now_ms=NOW)]
+    taken = [receipt.fate for receipt in receipts].count(Fate.TAKEN)
+    assert 500 < taken < 520 and {receipt.fate for receipt in receipts[taken:]} == {Fate.FULL}
+    assert (receipts[-1].held, receipts[-1].retry_ms) == (0, 60_000 - NOW % 60_000)
+    assert await fates(inboxes, letter("tiny", inbox="t", sender="flood"), large(1, "other")) == [Fate.FULL, Fate.TAKEN]
+    later = NOW + 60_000 - NOW % 60_000
+    assert await fates(inboxes, letter("tiny", inbox="t", sender="flood"), at=later) == [Fate.TAKEN]
+
+
 def test_backlog_states() -> None:
     assert [backlog_state(held, MessageSettings()) for held in (999, 1000, 4999, 5000)] == [
         "ok",

@@ -139,6 +139,7 @@ _ORDERED = {
     "uncordon": "may get agents again",
     "restart": "is started anew",
 }
+NOWHERE = "is drained: its {seats} agents sit nowhere until another host may have them"
 
 
 def order(host: str, what: str, folder: Path | None, *, said: Said) -> None:
@@ -147,7 +148,8 @@ def order(host: str, what: str, folder: Path | None, *, said: Said) -> None:
     ordered = api.post(f"/api/hosts/{quoted(host)}/{what}", said.body)
     if what == "drain" and not ordered["open_hosts"] and not said.wait:
         complain(f"no other host may get agents: those of {host} have nowhere to go until one is started or uncordoned")
-    _finish(api, ordered, said, f"{host} {_ORDERED[what].format(seats=ordered['seats'])}")
+    told = NOWHERE if what == "drain" and not ordered["open_hosts"] else _ORDERED[what]
+    _finish(api, ordered, said, f"{host} {told.format(seats=ordered['seats'])}")
 
 
 def hosts(folder: Path | None, *, as_json: bool) -> None:

@@ -198,7 +198,9 @@ class InboxFull(MessageError):
     code = "inbox_full"
 
     def __init__(self, agent_id: str, *, held: int, retry_after_s: float) -> None:
-        super().__init__(f"the inbox of {agent_id!r} holds {held} messages and takes no more: try again in {retry_after_s:g} s")
+        full = f"the inbox of {agent_id!r} holds {held} messages and takes no more"
+        rationed = f"{agent_id!r} gets no more of this sender now, which has filled inboxes that nobody reads"
+        super().__init__(f"{full if held else rationed}: try again in {retry_after_s:g} s")
         self.agent_id, self.held, self.retry_after_s = agent_id, held, retry_after_s
 
 

@@ -4,7 +4,7 @@ Times are `90`, `90s`, `10m`, `24h` or `1.5d`; a plain number is seconds.
 """
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -333,7 +333,10 @@ class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     runbooks: tuple[str, ...] = ()
     """Names of shipped run-books or paths; empty for all that ship with the product."""
     tools: dict[str, DeclaredTool] = msgspec.field(default_factory=dict)
-    policies: str | tuple[str, ...] = ()
+    policies: Annotated[
+        str | tuple[str, ...],
+        msgspec.Meta(extra={"mend": "rules stand in a file of their own, which is named here, such as policies.yaml"}),
+    ] = ()
     """Files and folders with rules for tools, from the fleet file's folder."""
 
 

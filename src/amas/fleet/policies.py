@@ -119,13 +119,15 @@ def _files(paths: Iterable[Path]) -> list[Path]:
             if not inside:
                 raise FleetFileInvalid("holds no policies: .yaml, .json or .cedar files", path=str(path), line=0, field="")
             found += inside
+        elif not path.exists():
+            raise FleetFileInvalid("isn't there: name a folder, .yaml, .json or .cedar file", path=str(path), line=0, field="")
         elif path.suffix not in SUFFIXES:
             raise FleetFileInvalid("isn't a folder or a .yaml, .json or .cedar file", path=str(path), line=0, field="")
         else:
             found.append(path)
     if len(found) > FILES_MAX:
         raise FleetFileInvalid(
-            f"is one of {len(found)} files, but at most {FILES_MAX} are read", path=str(found[-1]), line=1, field=""
+            f"is one of {len(found)} files, but at most {FILES_MAX} are read", path=str(found[-1]), line=0, field=""
         )
     return found
 

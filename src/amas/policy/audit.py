@@ -5,9 +5,10 @@
      "previous":"<SHA-256 of line 6>","signature":"<Ed25519 of this line up to here>"}
 
 `previous` chains the lines, so that none can be changed, taken out or put in between; the signature keeps who has only the file
-from writing the chain anew. Lines that were cut off at the end leave a sound chain: `verify` finds that out where it is told a
-digest that was known before. A line is written whole with one call and is on disk before the act is answered; what a
-crash tore is no line and is cut off by whoever writes next, which says so in a line of its own.
+from writing the chain anew. Lines that were cut off at the end leave a sound chain: that is found out by `audit.head` beside it,
+which says, signed, how the log ended last, and where somebody wrote that, too, by a digest that was known elsewhere. A line is
+written whole with one call and is on disk before the act is answered; what a crash tore is no line and is cut off by whoever
+writes next, which says so in a line of its own.
 
 Written by the control plane (`server/guard.py`), read by it and by `amas audit verify`, which needs the public key only.
 """
@@ -29,7 +30,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from amas.errors import AuditDamaged, AuditError
 
-LOG, KEY, PUBLIC_KEY = "audit.jsonl", "audit.key", "audit.pub"
+LOG, KEY, PUBLIC_KEY, HEAD = "audit.jsonl", "audit.key", "audit.pub", "audit.head"
 FIRST = "0" * 64
 """What stands as `previous` in the first line."""
 _SIGNATURE = b',"signature":"'
@@ -48,7 +49,7 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
     act: str
     """The method and the route."""
     on: str
-    """The path as it was asked; after a blank whom its body names, where that says on whom it was done: `/api/kill coder-3`."""
+    """The path as it was asked; after a blank whom its body names, where that says who it was: `/api/kill coder-3 killed`."""
     outcome: int
     """The status that it was answered with."""
 
@@ -78,7 +79,16 @@ class _Unsigned(msgspec.Struct, frozen=True):
     previous: str
 
 
+class _Head(msgspec.Struct, frozen=True):
+    """How a log ended when its last line was written."""
+
+    seq: int
+    digest: str
+    signature: str = ""
+
+
 _line = msgspec.json.Decoder(Line)
+_head = msgspec.json.Decoder(_Head)
 
 
 class AuditLog:
@@ -104,6 +114,7 @@ class AuditLog:
             with self._held() as handle:
                 self._append(handle, act)
                 os.fdatasync(handle)
+                self._write_head()
         except (OSError, ValueError) as error:
             self._size = -1  # whoever writes next looks anew where it ends
             raise AuditError(f"the audit {self.path} can't be written: {error}") from error
@@ -151,7 +162,24 @@ class AuditLog:
             self._previous = sha256(last).hexdigest()
             with suppress(msgspec.MsgspecError):
                 self._seq = _line.decode(last).seq
+        assert self._key is not None
+        with suppress(OSError, AuditDamaged):  # what can't be read says nothing; the check will
+            head = _read_head(self._folder / HEAD, self._key.public_key())
+            if head.seq >= self._seq:  # what is missing stays missing: whoever goes on doesn't cover it up
+                self._seq, self._previous = head.seq, head.digest
         return len(torn)
+
+    def _write_head(self) -> None:
+        """Say how the log ends. It may be behind, after a crash, and never ahead: the line is on disk before."""
+        assert self._key is not None
+        signature = base64.b64encode(self._key.sign(_head_said(self._seq, self._previous))).decode()
+        new = self._folder / f"{HEAD}.new"
+        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(msgspec.json.encode(_Head(self._seq, self._previous, signature)))
+            file.flush()
+            os.fdatasync(handle)
+        new.replace(self._folder / HEAD)
 
     def newest(self, limit: int, *, before: int = 0) -> list[Line]:
         """Return the newest lines, newest first, of those with a number below `before` (0: all)."""
@@ -190,12 +218,14 @@ def verify(path: Path, public_key: Path | None = None, *, known: str = "") -> tu
     """Check a log line by line; return the last line's number and digest, (0, FIRST) of an empty one.
 
     AuditDamaged names the first line that isn't sound. Without `public_key`, the one beside the log is taken. `known`: a digest
-    that an earlier check returned; a log that doesn't lead through it was cut off, or is another.
+    that an earlier check returned; a log that doesn't lead through it was cut off, or is another. So is one that doesn't lead
+    through what `audit.head` says, where that lies beside it.
     """
     if not path.is_file():
         raise AuditError(f"there is no log {path}: a fleet's is audit/audit.jsonl in its data folder")
     key = _public(public_key or path.with_name(PUBLIC_KEY))
     seq, previous, met = 0, FIRST, known in ("", FIRST)
+    ending = _Ending(path.with_name(HEAD), key)
     for number, line in enumerate(_lines(path), 1):
         seq += 1
         where = f"line {number} of {path}"
@@ -214,18 +244,63 @@ def verify(path: Path, public_key: Path | None = None, *, known: str = "") -> tu
             )
         previous = sha256(line).hexdigest()
         met = met or previous == known
+        ending.meet(seq, previous)
     if not met:
         raise AuditDamaged(
             f"none of the {seq} lines of {path} has the digest {known}, which was known: lines were cut off at its end since, "
             "or it is another audit"
         )
+    ending.check(path, seq)
     return seq, previous
 
 
-def _signature(text: bytes) -> bytes:
+class _Ending:
+    """How a log must lead on, by its head; a log alone, such as a copy, may end anywhere."""
+
+    def __init__(self, path: Path, key: Ed25519PublicKey) -> None:
+        self._head: _Head | None = None
+        self._lie: AuditDamaged | None = None
+        self._met = False
+        try:
+            self._head = _read_head(path, key)
+        except FileNotFoundError:
+            self._met = True
+        except AuditDamaged as error:  # what may be wrong with the lines says more
+            self._lie = error
+        except OSError as error:
+            raise AuditError(f"the audit's end can't be read from {path}: {error}") from error
+
+    def meet(self, seq: int, digest: str) -> None:
+        """Take note of a line."""
+        self._met = self._met or (self._head is not None and (seq, digest) == (self._head.seq, self._head.digest))
+
+    def check(self, log: Path, seq: int) -> None:
+        """Raise AuditDamaged for a log of so many lines that wasn't led through what its head says."""
+        if self._lie is not None:
+            raise self._lie
+        if self._head is not None and not self._met:
+            had = f"{log} had {self._head.seq} lines as {HEAD} says, and has {seq}"
+            raise AuditDamaged(f"{had}: lines were cut off at its end, or changed")
+
+
+def _head_said(seq: int, digest: str) -> bytes:
+    return f"audit head {seq} {digest}".encode()
+
+
+def _read_head(path: Path, key: Ed25519PublicKey) -> _Head:
+    """Return how a log ended last; AuditDamaged where this audit's key didn't sign that."""
+    try:
+        head = _head.decode(path.read_bytes())
+        key.verify(_signature(head.signature), _head_said(head.seq, head.digest))
+    except (msgspec.MsgspecError, ValueError, InvalidSignature):
+        raise AuditDamaged(f"{path} was changed, or is another audit's: how the log ended can't be told") from None
+    return head
+
+
+def _signature(text: bytes | str) -> bytes:
     """Return a signature; ValueError where it isn't written as it was: base64 has bits at its end that mean nothing."""
     found = base64.b64decode(text, validate=True)
-    if base64.b64encode(found) != text:
+    if base64.b64encode(found) != (text.encode() if isinstance(text, str) else text):
         raise ValueError("its last bits were changed")
     return found
 

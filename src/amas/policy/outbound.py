@@ -142,7 +142,8 @@ def resolved(host: str, port: int, *, reach: Reach) -> tuple[str, int]:
     for *_, address in found:
         if reach.allows(str(address[0])):
             return str(address[0]), port
-    raise PostFailed(f"{host} is {found[0][4][0]}, {reach.otherwise}")
+    first = str(found[0][4][0])
+    raise PostFailed(f"{host} is {'' if first == host else f'{first}, '}{reach.otherwise}")
 
 
 class _Cut:

@@ -8,7 +8,7 @@ from threading import Barrier
 import pytest
 
 from amas.errors import AuditDamaged, AuditError
-from amas.policy.audit import FIRST, LOG, PUBLIC_KEY, Act, AuditLog, verify
+from amas.policy.audit import FIRST, HEAD, LOG, PUBLIC_KEY, Act, AuditLog, verify
 
 Lines = list[bytes]
 
@@ -75,17 +75,52 @@ def test_a_log_that_was_cut_off_is_found_by_what_was_known(log: AuditLog) -> Non
     log.write(act(5))
     assert verify(log.path, known=known)[0] == 6
     log.path.write_bytes(b"".join(log.path.read_bytes().splitlines(keepends=True)[:4]))
+    (log.path.parent / HEAD).unlink()
     assert verify(log.path)[0] == 4
     with pytest.raises(AuditDamaged, match=r"none of the 4 lines of .* cut off"):
         verify(log.path, known=known)
     assert verify(log.path, known=FIRST)[0] == 4
 
 
+@pytest.mark.requirement("A15")
+@pytest.mark.parametrize("left", range(5))
+def test_lines_that_were_cut_off_are_found_also_once_others_follow(log: AuditLog, left: int) -> None:
+    """Whoever wrote next went on after the last line that was left, and nothing told that there had been others."""
+    log.path.write_bytes(b"".join(log.path.read_bytes().splitlines(keepends=True)[:left]))
+    with pytest.raises(AuditDamaged, match=f"had 5 lines .* and has {left}"):
+        verify(log.path)
+    for writer in (log, AuditLog(log.path.parent)):
+        writer.write(act(5))
+        with pytest.raises(AuditDamaged, match=f"line {left + 1} of .* doesn't follow"):
+            verify(log.path)
+
+
+def test_the_last_line_can_t_be_exchanged_for_one_that_was_there_before(log: AuditLog) -> None:
+    old = log.path.read_bytes(), (log.path.parent / HEAD).read_bytes()
+    log.write(act(5))
+    log.path.write_bytes(old[0])
+    with pytest.raises(AuditDamaged, match="had 6 lines"):
+        verify(log.path)
+    for text in (b"", b"{}", old[1].replace(b'"seq":5', b'"seq":4')):
+        (log.path.parent / HEAD).write_bytes(text)
+        with pytest.raises(AuditDamaged, match="was changed"):
+            verify(log.path)
+
+
+def test_a_head_that_a_crash_left_behind_is_no_harm(log: AuditLog) -> None:
+    before = (log.path.parent / HEAD).read_bytes()
+    log.write(act(5))
+    (log.path.parent / HEAD).write_bytes(before)
+    assert verify(log.path)[0] == 6
+    AuditLog(log.path.parent).write(act(6))
+    assert verify(log.path)[0] == 7
+
+
 def test_another_fleet_s_log_and_key_in_its_place_are_found_by_what_was_known(log: AuditLog, tmp_path: Path) -> None:
     _, known = verify(log.path)
     other = AuditLog(tmp_path / "other")
     other.write(act(0))
-    for name in (LOG, PUBLIC_KEY):
+    for name in (LOG, PUBLIC_KEY, HEAD):
         (log.path.parent / name).write_bytes((tmp_path / "other" / name).read_bytes())
     assert verify(log.path)[0] == 1
     with pytest.raises(AuditDamaged, match="another audit"):

@@ -10,6 +10,7 @@
 --                           pace: t and g (how many) as refusals saw it, r gone a ms
 --       P:inboxes     hash  inbox -> how many messages it holds, waiting or handed out; none with 0
 --       P:ms:<span>   set   ids of the messages that were signed within a span of time, as long as the replay window
+--       P:mpace:<span> hash sender -> bytes that it sent in that minute, counted while much lies unread
 --       P:mwho        hash  agent -> the receiver that hears of its mail
 --       P:mreads      hash  agent -> the receiver that always reads its mail, so that a message may be pushed to it
 --       P:mt:<topic>  set   agents that asked to hear of it
@@ -25,6 +26,8 @@ local SWEEP = 1000          -- expired messages that a call clears of a list at 
 local LISTED = 1000         -- dead messages and refusals that are kept
 local PAUSE = 1000          -- ms: what a refused sender waits where nobody can tell how fast the inbox drains
 local PACE_MIN, PAUSE_MAX = 200, 60000
+local CROWD = 2000          -- messages that lie unread, at most 64 KiB each, before anybody's are rationed: 128 MiB
+local RATION, RATION_MS = 33554432, 60000   -- bytes that one sender may add then in this time: 30,000 agents can be told something
 local HEAD = '>dBBH'        -- expires (ms), how often it was handed out before, priority, length of its id; the id, the body
 local CLAIM, CLAIM_BYTES = '>dd', 16   -- when it ends, place among what was handed out
 local CLAIMS, CLAIMS_BYTES = '>ddd', 24
@@ -308,17 +311,42 @@ local function sort_out(letters, window)
   return facts, spans, names, holds
 end
 
+-- Return what says after how many ms a sender may add an entry, 0 for at once, and what keeps count of that; nothing while little lies
+-- unread. One who writes to inboxes that nobody reads would fill the engine's memory otherwise, however small each inbox is.
+local function rations()
+  local v = call('HMGET', P .. ':mtotals', 'sent', 'acknowledged', 'expired', 'dead')
+  if (tonumber(v[1]) or 0) - (tonumber(v[2]) or 0) - (tonumber(v[3]) or 0) - (tonumber(v[4]) or 0) < CROWD then return nil end
+  local name, used = key('mpace', math.floor(R.now / RATION_MS)), {}
+  local function wait(sender, bytes)
+    used[sender] = used[sender] or tonumber(call('HGET', name, sender) or '0')
+    if used[sender] + bytes > RATION then
+      used[sender] = math.huge   -- what follows of it in this call must not overtake
+      return RATION_MS - R.now % RATION_MS
+    end
+    used[sender] = used[sender] + bytes
+    return 0
+  end
+  local function keep()
+    for sender, bytes in pairs(used) do
+      if bytes < math.huge then call('HSET', name, sender, bytes) else call('HSET', name, sender, RATION) end
+    end
+    call('PEXPIRE', name, 2 * RATION_MS)
+  end
+  return wait, keep
+end
+
 -- msg_send: put messages into inboxes.  caller: Inboxes.send.
 --   ARGV: now, replay window (ms), most that an inbox holds, resend ('1': a known id is no replay), [[inbox, sender, signed (ms), entry], ...],
 --         claim (ms) of what is pushed; without it nothing is
 --   returns [index, what: 'same' | 'replayed' | 'stale' | 'expired' | 'full', held in that inbox, ms until there may be room] for each that
---   wasn't taken.  Keeps true: a repeat changes nothing; of one sender's messages to one inbox none overtakes another of its priority,
+--   wasn't taken; 'full' with nothing held: its sender has added as much as it may while much lies unread.  Keeps true: a repeat changes nothing; of one sender's messages to one inbox none overtakes another of its priority,
 --   also where some are refused as 'full', since all that follow in the call are then.  cost: some commands, one for each inbox.
 local function msg_send(keys, args)
   start(keys, args)
   local window, critical, resend, letters = tonumber(args[2]), tonumber(args[3]), args[4] == '1', cmsgpack.unpack(args[5])
   local facts, spans, names, holds = sort_out(letters, window)
   local known, taken, puts, refused, cleared, were = known_ids(spans), {}, {}, {}, {}, {}
+  local wait_ms, keep = rations()
   for i, m in ipairs(letters) do
     local inbox, id, priority, span, why = m[1], unpack(facts[i], 1, 4)
     if not why and known[id] then why = resend and 'same' or 'replayed' end
@@ -327,7 +355,11 @@ local function msg_send(keys, args)
       holds[inbox] = holds[inbox] - clear_expired(inbox)
     end
     if not why and holds[inbox] >= critical then why = 'full' end
-    if why then
+    local rationed = not why and wait_ms and wait_ms(m[2], #m[4]) or 0
+    if rationed > 0 then
+      refused[#refused + 1] = {i - 1, 'full', 0, rationed}
+      add('refused_full', 1)
+    elseif why then
       refused[#refused + 1] = {i - 1, why, holds[inbox], why == 'full' and room_in_ms(inbox) or 0}
       if why ~= 'same' then add('refused_' .. why, 1) end
       if why == 'replayed' or why == 'stale' then push_capped(P .. ':maudit', {why, id, m[2], agent_of(inbox), R.now}, body_of(m[4])) end
@@ -346,6 +378,7 @@ local function msg_send(keys, args)
     if puts[inbox] or cleared[inbox] then counts[#counts + 1], counts[#counts + 2] = inbox, holds[inbox] end
   end
   add('sent', #letters - #refused)
+  if keep then keep() end
   remember(taken, window)
   call_many('HSET', P .. ':inboxes', counts)
   post(news, puts, were, tonumber(args[6]))
