@@ -61,7 +61,11 @@ export function setup() {
   const ids = stored.json("ids");
   // what a control plane works out at its first requests only is no part of what is promised at 1,000 a second
   for (const path of READ) http.get(URL + path.replace("{id}", ids[0]), { headers: FIELDS, tags: { kind: "warm-up", name: path } });
-  outcomes(ids, "warm-up");
+  const failed = outcomes(ids, "warm-up").json("ended").find((outcome) => outcome.state !== "succeeded");
+  if (failed) {
+    throw new Error(`tasks for ${capability} with {"n": 1} fail here (${failed.error}): say which don't as CAPABILITY, ` +
+                    "or start a fleet whose tasks are nothing: amas up --fleet benchmarks/noop.yaml");
+  }
   return { capability, ids };
 }
 

@@ -32,6 +32,7 @@ SERVER = ROOT / "src" / "amas" / "server"
 REFUSED = {
     "agent_elsewhere": "The agent runs elsewhere: restart or end it there.",
     "agent_foreign": "An agent with a token of its own can register itself alone.",
+    "agent_stopped": "The agent is killed, or in quarantine: it writes to nobody until that is lifted.",
     "body_malformed": "The body can't be read: it is cut off, nested too deeply, or not of its media type.",
     "body_too_large": "The body is larger than 32 MiB: send fewer tasks at a time.",
     "capability_refused": "Agents that run elsewhere may not take tasks of this capability.",
@@ -71,7 +72,7 @@ REFUSED = {
     "task_foreign": "The task is run by another session.",
     "tenant_refused": "The caller works for another tenant.",
     "token_needed": "Send an API key or the fleet's token as `Authorization: Bearer`.",
-    "waits_full": "The session waits for work as often as it may: one claim and one renewal at a time are enough.",
+    "waits_full": "A session waits for work, or an agent for mail, as often as it may: one of each at a time is enough.",
     "webhook_url_refused": "Webhooks may not lead to this address.",
 }
 """What the API refuses by itself, by code; the other codes are those of `amas.errors`."""

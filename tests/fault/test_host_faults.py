@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 import sample_agents
+from a2a_served import Remote, remote_agent
 from host_bench import LIMIT_S, SAMPLES, Bench, pool
 
 from amas.agents.lease import EXIT_STALLED
@@ -181,3 +182,28 @@ async def test_an_outcome_outlives_the_engines_death(tmp_path: Path) -> None:
                 assert (await bench.ended(after)).result == "held"
     finally:
         await server.stop()
+
+
+async def test_a_killed_host_s_task_at_a_remote_agent_is_gone_on_with(bench: Bench) -> None:
+    with remote_agent() as remote:
+        await _killed_while_another_works(bench, remote)
+
+
+async def _killed_while_another_works(bench: Bench, remote: Remote) -> None:
+    said = {"card": remote.url, "private": True, "poll_s": 0.2, "result": "text"}
+    spec = {"pool": {"agent": "amas.agents.a2a_agent:A2aAgent", "capabilities": ["text.reverse"], "options": {"a2a": said}}}
+
+    async def begun() -> bool:
+        return remote.begun.is_set()
+
+    async with host_process(bench, "h1", "reverser", **spec) as h1:
+        task_id = await bench.submit("text.reverse", "wait")
+        await bench.until(begun)
+        h1.kill()
+        await h1.wait()
+    async with host_process(bench, "h2", "reverser", **spec):
+        remote.go_on.set()
+        assert await ends(bench, [task_id]) == {task_id: 1}
+    view = await bench.queue.task(task_id)
+    assert view is not None and (view.result, view.attempt) == ("waited", 2)
+    assert remote.executed == ["wait"] and not remote.cancelled.is_set()

@@ -17,7 +17,7 @@ import pytest
 from http_served import Whole, running
 from secret_places import POD_TOKEN, kubernetes_server
 
-from amas.agents import http_agent
+from amas.agents import foreign
 from amas.agents.http_agent import HttpAgent
 from amas.agents.tools import requests
 from amas.agents.tools.base import Use
@@ -109,7 +109,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return real(left.pop(0) if len(left) > 1 else left[0], port, *args, **more)
 
     monkeypatch.setattr(socket, "getaddrinfo", looked_up)
-    for module in (requests, http_agent):
+    for module in (requests, foreign):
         monkeypatch.setattr(module, "is_public", lambda address: address == PUBLIC)
     return left
 
@@ -140,7 +140,7 @@ async def called(url: str) -> None:
 async def handed(url: str) -> None:
     options = {"http": {"url": url, "headers": {"authorization": "secret"}, "timeout_s": 10}}
     pool = PoolSpec(name="foreign", agent="amas.agents.http_agent:HttpAgent", capabilities=("a.b",), options=options)
-    http_agent._judge(await HttpAgent("foreign-1", pool)._talk("POST", url, {"authorization": "secret"}, b"{}"))
+    foreign.judge(await HttpAgent("foreign-1", pool)._server.talk("POST", url, {"authorization": "secret"}, b"{}"))
 
 
 WAYS: dict[str, Callable[[str], Any]] = {"webhook": posted, "tool": requested, "mcp": called, "agent": handed}

@@ -125,6 +125,8 @@ class Attempt:
             return
         self.stopped = why
         self.context.stopping = True
+        counts = why in {Stop.TIMED_OUT, Stop.STUCK} and self.claimed.failures >= self.claimed.spec.retry.retries
+        self.context.over = counts or why in {Stop.CANCELLED, Stop.DEADLINE_PASSED}
         if self._timer is not None:
             self._timer.cancel()
         if self.task is None:  # its turn never comes

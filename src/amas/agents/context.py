@@ -132,6 +132,11 @@ class Context(Correspondent):
     def cancelled(self) -> bool:
         """Whether somebody wants this attempt to stop; blocking code should look now and then."""
 
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody takes the task up again after this attempt was stopped: what it began elsewhere may be called off."""
+        return False
+
     @abstractmethod
     def progress(self, fraction: float, note: str = "") -> None:
         """Tell watchers how far the work is: 0 to 1 and one line. Cheap; sent at most a few times a second."""

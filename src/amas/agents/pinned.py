@@ -6,10 +6,12 @@ Used by foreign agents and by tools: who decided that an address may be called c
 import http.client
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from typing import NamedTuple
+
+EVENTS = "text/event-stream"
 
 
 class Answer(NamedTuple):
@@ -50,6 +52,32 @@ class Pinned(http.client.HTTPConnection):
         answer = self.getresponse()
         read = answer.read(bytes_max + 1)
         return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, read)
+
+    def listen(
+        self, target: str, headers: dict[str, str], body: bytes, *, heard: Callable[[bytes], bool], bytes_max: int
+    ) -> Answer:
+        """Post, and hand `heard` the data of each server-sent event until it returns True or the stream ends; blocks.
+
+        The answer has a body where no stream came. HTTPException for an event of more than `bytes_max`, its comments included.
+        """
+        self.request("POST", target, body, headers)
+        answer = self.getresponse()
+        said = {name.lower(): value for name, value in answer.getheaders()}
+        if answer.status != 200 or not said.get("content-type", "").startswith(EVENTS):
+            return Answer(answer.status, said, answer.read(bytes_max + 1))
+        data: list[bytes] = []
+        size = 0
+        while line := answer.readline(bytes_max + 1):
+            size += len(line)
+            if size > bytes_max:
+                raise http.client.HTTPException(f"an event has more than {bytes_max} bytes")
+            if (text := line.rstrip(b"\r\n")).startswith(b"data:"):
+                data.append(text[5:].removeprefix(b" "))
+            elif not text:
+                if data and heard(b"\n".join(data)):
+                    break
+                data, size = [], 0
+        return Answer(answer.status, said, b"")
 
     def end(self) -> None:
         """Close it, and wake up a thread that reads from it; one that connects sends nothing any more."""

@@ -185,6 +185,7 @@ class TaskContext(Context):
         "letting_go",
         "member",
         "options",
+        "over",
         "results",
         "spec",
         "stopping",
@@ -211,6 +212,8 @@ class TaskContext(Context):
         self.calls = 0
         """Of its calls to the host, those under way."""
         self.stopping = False
+        self.over = False
+        """Whether the attempt that is being stopped is the task's last."""
         self.suspended = False
         self.letting_go = False
         """Whether the engine may believe already that nothing runs here, because of a suspension under way."""
@@ -285,6 +288,11 @@ class TaskContext(Context):
     def cancelled(self) -> bool:
         """Whether the host is stopping this attempt."""
         return self.stopping
+
+    @property
+    def abandoned(self) -> bool:
+        """As the attempt knows."""
+        return self.over
 
     def progress(self, fraction: float, note: str = "") -> None:
         """Hand a note to the host's post."""

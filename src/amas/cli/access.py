@@ -1,6 +1,7 @@
 """`amas keys`, `amas audit` and `amas kill`: through the API of the running fleet, but for `verify`, which reads a file."""
 
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +83,21 @@ def audit(folder: Path | None, *, limit: int, as_json: bool) -> None:
         print_json(found)
         return
     rows = [
-        [line["seq"], line["at"], line["who"], line["role"], line["act"].partition(" ")[0], line["on"], line["outcome"]]
+        [line["seq"], _at(line["at"]), line["who"], line["role"], line["did"], line["about"], _outcome(line["outcome"])]
         for line in found["items"]
     ]
-    _print(["", "at", "who", "role", "did", "on", "outcome"], rows, nothing="nobody has changed anything so far")
+    _print(["", "at", "who", "role", "did", "whom or what", "outcome"], rows, nothing="nobody has changed anything so far")
+
+
+def _at(said: str) -> str:
+    return moment(round(datetime.fromisoformat(said).timestamp() * 1000))
+
+
+def _outcome(status: int) -> str:
+    """Return how an act came out; what the log says of itself has no status."""
+    if status < 400:
+        return "done" if status else ""
+    return f"refused ({status})" if status < 500 else f"failed ({status})"
 
 
 def verify_audit(file: Path | None, key: Path | None, folder: Path | None, *, known: str, as_json: bool) -> None:

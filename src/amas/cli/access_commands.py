@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 
 from amas.cli import complete
-from amas.cli.groups import ShowFirst
+from amas.cli.groups import Group, ShowFirst
 from amas.cli.options import HomeOption, Json
 
 app = typer.Typer()
 ROLES = ("system-admin", "operator", "viewer", "agent")
-keys_app = typer.Typer(help="API keys: who may call the control plane.", no_args_is_help=True)
+keys_app = typer.Typer(cls=Group, help="API keys: who may call the control plane.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 audit_app = typer.Typer(help="Who changed what: `show`, which may be left out, and `verify`.", cls=ShowFirst)
 app.add_typer(audit_app, name="audit")
@@ -83,7 +83,7 @@ def revoke_agent(
     home: HomeOption = None,
     json: Json = False,
 ) -> None:
-    """Let no token count any more that an agent, or any of a pool, has. It may ask for new ones: `amas kill` stops it."""
+    """Let no token of an agent, or of a pool's agents, count any more. It may ask for new ones: `amas kill` stops it."""
     from amas.cli import access
 
     access.revoke_agent(name, home, as_json=json)

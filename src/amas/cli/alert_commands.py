@@ -5,14 +5,14 @@ from typing import Annotated
 import typer
 
 from amas.cli import complete
-from amas.cli.groups import ShowFirst
+from amas.cli.groups import Group, ShowFirst
 from amas.cli.options import HomeOption, Json
 
 By = Annotated[str, typer.Option("--by", help="Who says so; by default your user name.")]
 RunId = Annotated[str, typer.Argument(metavar="ID", help="The run's id, from `amas runbooks`.", autocompletion=complete.runs)]
 
 alert_app = typer.Typer(cls=ShowFirst, help="List alerts, silence one, or test who is told.")
-run_app = typer.Typer(help="Run a run-book, show a run, or answer one that asks.", no_args_is_help=True)
+run_app = typer.Typer(cls=Group, help="Run a run-book, show a run, or answer one that asks.", no_args_is_help=True)
 
 
 @alert_app.command("show")

@@ -158,23 +158,15 @@ class Api:
         timeout_s = timeout_s or self._timeout_s
         if not self._tls:
             return HTTPConnection(self._host, self._port, timeout=timeout_s)
-        import ssl
         from http.client import HTTPSConnection
 
-        if not self._certificate:
-            from amas.signin.session import trusted
+        if self._certificate:
+            from amas.programs.trust import trusting
 
-            return HTTPSConnection(self._host, self._port, timeout=timeout_s, context=trusted())
-        try:
-            context = ssl.create_default_context(cafile=self._certificate)
-            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-            context.check_hostname = False  # it is this very certificate that is trusted, whatever its name
-            if mine := os.environ.get("AMAS_TLS_CLIENT", ""):
-                context.load_cert_chain(mine)
-        except OSError as error:
-            why = f"{error.filename or self._certificate} can't be read as certificates: {error.strerror or error}"
-            raise FleetNotRunning(f"the fleet's API speaks TLS, and {why}") from error
-        return HTTPSConnection(self._host, self._port, timeout=timeout_s, context=context)
+            return HTTPSConnection(self._host, self._port, timeout=timeout_s, context=trusting(self._certificate))
+        from amas.signin.session import trusted
+
+        return HTTPSConnection(self._host, self._port, timeout=timeout_s, context=trusted())
 
     def _json(self, method: str, path: str, body: object, more: dict[str, str] | None = None) -> Any:
         payload = None if body is None else json.dumps(body).encode()

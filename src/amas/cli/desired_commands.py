@@ -149,7 +149,7 @@ def history(
     home: HomeOption = None,
     json: Json = False,
 ) -> None:
-    """Say who changed what of what is wanted of the fleet, and why."""
+    """Say who changed what the fleet is to be, and why."""
     from amas.cli import desired
 
     desired.history(home, limit=limit, as_json=json)

@@ -7,20 +7,28 @@ import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from amas.cli.api import Api, home_at
 from amas.cli.exit import ExitCode
-from amas.cli.output import console, print_json
+from amas.cli.output import console, counted, print_json
 from amas.errors import AmasError, HomeUnusable, PlatformError
 from amas.model.fleet import FleetSpec
+from amas.model.meant import did_you_mean
 from amas.platforms.local.home import Home
 
 FREE_BYTES_MIN = 256 << 20
 """Less than this in the data folder soon stops the engine, which must write down what it accepts."""
 
+OTHER_VARIABLES = (
+    "AMAS_SECRETS_FOLDER", "AMAS_TLS_CLIENT", "AMAS_TOKEN", "AMAS_URL", "AMAS_VAULT_AUTH", "AMAS_VAULT_ROLE",
+    "AMAS_VAULT_TOKEN_FILE",
+)  # fmt: skip
+"""What commands and secrets read besides the settings."""
+ALIKE = 0.8
+"""Of a variable's name to a setting's, from 0 to 1: above it, it is a slip. People have variables of their own."""
 SHOWN_MAX = 5
 TOOLS = ("ruff", "pytest", "griffe", "radon", "vulture")
 
@@ -97,8 +105,18 @@ def _settings() -> str:
     from amas.settings import GROUPS, read_all
 
     read_all()
-    names = [field.variable.name for group in GROUPS for field in group.fields() if os.environ.get(field.variable.name)]
-    return f"set in the environment: {', '.join(names)}" if names else "all at their defaults"
+    known = [field.variable.name for group in GROUPS for field in group.fields()]
+    names = [name for name in known if os.environ.get(name)]
+    told = f"set in the environment: {', '.join(names)}" if names else "all at their defaults"
+    return "; ".join([told, *_strangers([*known, *OTHER_VARIABLES])])
+
+
+def _strangers(known: Collection[str]) -> Iterator[str]:
+    """Yield what variables might be meant for one of ours and are none: nobody reads them."""
+    for name in sorted(os.environ):
+        ours = name.startswith(("AMAS_", "ORCHESTRATION_"))
+        if ours and name not in known and (meant := did_you_mean(name, known, cutoff=ALIKE)):
+            yield f"{name} is no setting{meant}"
 
 
 def _secrets(fleet: FleetSpec) -> str:
@@ -210,7 +228,7 @@ def _fleet(fleet: str) -> str:
         return "none: the fleet that runs was applied over the API"
     spec = load_fleet(fleet, agents=True)
     agents = sum(pool.replicas for pool in spec.pools)
-    counts = f"{agents} agents in {len(spec.pools)} pools, {len(spec.capabilities)} capabilities"
+    counts = f"{counted(agents, 'agent')} in {counted(len(spec.pools), 'pool')}, capabilities: {len(spec.capabilities)}"
     return f"{spec.name} ({spec.file}): {counts}, all importable"
 
 

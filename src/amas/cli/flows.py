@@ -1,18 +1,14 @@
 """Commands that start flows and act on workflows, approvals and dead letters, through the API of the running fleet."""
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from amas.cli.api import Api, home_at, quoted
-from amas.cli.look import print_page, print_task
-from amas.cli.output import console, moment, print_json
+from amas.cli.look import print_begun, print_page, print_task
+from amas.cli.output import console, counted, in_short, moment, print_json, value_of
 from amas.errors import SubmissionError
-
-WHY_CHARS = 300
-"""Of a reason, in a list."""
 
 
 class Start(NamedTuple):
@@ -43,8 +39,7 @@ def start(wanted: Start, folder: Path | None, *, as_json: bool) -> None:
     }
     headers = {"Idempotency-Key": wanted.key} if wanted.key else None
     answer = Api.of(home_at(folder)).post("/api/workflows", body, headers=headers)
-    workflow_id = answer["workflow_id"]
-    _tell(answer, f"{workflow_id}  (amas workflows {workflow_id} shows it)", as_json=as_json)
+    print_begun(answer, as_json=as_json)
 
 
 def pause(workflow_id: str, folder: Path | None, *, as_json: bool) -> None:
@@ -64,23 +59,14 @@ def resume(workflow_id: str, folder: Path | None, *, as_json: bool) -> None:
 def rerun(workflow_id: str, task: str, folder: Path | None, *, as_json: bool) -> None:
     """Do a task and all that came of it again."""
     answer = Api.of(home_at(folder)).post(f"/api/workflows/{quoted(workflow_id)}/rerun", {"task": task})
-    _tell(answer, f"{answer['tasks']} tasks of {workflow_id} are done again, from {task}", as_json=as_json)
+    _tell(answer, f"{counted(answer['tasks'], 'task')} of {workflow_id} done again, from {task}", as_json=as_json)
 
 
 def signal(workflow_id: str, key: str, value: str, folder: Path | None, *, as_json: bool) -> None:
     """Send a signal task its value: JSON, or plain text where it isn't any."""
-    answer = Api.of(home_at(folder)).post(f"/api/workflows/{quoted(workflow_id)}/signal", {"key": key, "value": value_of(value)})
-    _tell(answer, f"{key} of {workflow_id} has got its signal", as_json=as_json)
-
-
-def value_of(text: str) -> Any:
-    """Return what was written on the command line: JSON where it is, text where it isn't, None for nothing."""
-    if not text:
-        return None
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+    said = {"key": key, "value": value_of(value, "the value")}
+    answer = Api.of(home_at(folder)).post(f"/api/workflows/{quoted(workflow_id)}/signal", said)
+    _tell(answer, f"the signal {key} is sent: {workflow_id} has it, or keeps it until a task waits for it", as_json=as_json)
 
 
 def approvals(workflow_id: str, folder: Path | None, *, as_json: bool) -> None:
@@ -126,18 +112,13 @@ def dead_letters(workflow_id: str, folder: Path | None, *, limit: int, as_json: 
                 item["capability"],
                 item["key"],
                 item["attempt"],
-                _in_short((item["failure"] or {}).get("message", "")),
+                in_short((item["failure"] or {}).get("message", "")),
             ]
             for item in page["items"]
         ],
         as_json=as_json,
         nothing="no task has failed for good",
     )
-
-
-def _in_short(why: str) -> str:
-    """Return the beginning of a reason, which its agent may have made long: `amas dead-letters TASK` shows all of it."""
-    return " ".join(why[:WHY_CHARS].split()) + (" …" if len(why) > WHY_CHARS else "")
 
 
 def dead_letter(task_id: str, folder: Path | None, *, retry: bool, discard: bool, as_json: bool) -> None:

@@ -5,11 +5,12 @@ from typing import Annotated
 import typer
 
 from amas.cli import complete
+from amas.cli.groups import Group
 from amas.cli.options import HomeOption, Json, Watch
 from amas.cli.output import watched
 
 app = typer.Typer()
-quarantine_app = typer.Typer(help="Agents that get no tasks, because they kept crashing or somebody said so.")
+quarantine_app = typer.Typer(cls=Group, help="Agents that get no tasks, because they kept crashing or somebody said so.")
 app.add_typer(quarantine_app, name="quarantine")
 _ABOUT = "The agent's id, such as coder-3."
 AgentId = Annotated[str, typer.Argument(metavar="AGENT", help=_ABOUT, autocompletion=complete.agents)]
@@ -65,7 +66,7 @@ def breakers(
     home: HomeOption = None,
     json: Json = False,
 ) -> None:
-    """List the circuit breakers of what agents depend on, or close one."""
+    """List circuit breakers of what agents depend on, or close one."""
     from amas.cli import healing
 
     watched(lambda: healing.breakers(reset, home, as_json=json), watch=watch and not reset)

@@ -35,7 +35,10 @@ def up(fleet: str, folder: Path | None, *, ports: Ports, phase: str, foreground:
     if home.supervisor_pid() is not None:
         state = fleet_state(home.folder)
         if asyncio.run(opening.reached(state)) is None:
-            raise FleetAlreadyRunning(f"a fleet runs in {home.folder} already: `amas status` shows it, `amas down` stops it")
+            change = f", `amas apply {fleet}` makes it what that declares" if fleet else ""
+            raise FleetAlreadyRunning(
+                f"a fleet runs in {home.folder} already: `amas status` shows it, `amas down` stops it{change}"
+            )
     else:
         keeps = goes_on(fleet, home)
         request = request_for(fleet or DEFAULT_FLEET, home, ports=ports, phase=phase, keeps=keeps)

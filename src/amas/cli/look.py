@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from amas.cli.api import Api, Refused, home_at, quoted
-from amas.cli.output import console, moment, print_json, remark, seconds
+from amas.cli.output import console, harmless, moment, print_json, remark, seconds
 from amas.clock import now_ms
 
 LARGE = frozenset({"artifact", "bytes", "media_type"})
@@ -97,6 +97,15 @@ def cancel(an_id: str, folder: Path | None, *, as_json: bool) -> None:
         print_json(answer)
     else:
         console().print(f"{an_id} is cancelled" if answer["cancelled"] else f"{an_id} had ended already; nothing changed")
+
+
+def print_begun(answer: dict[str, Any], *, as_json: bool) -> None:
+    """Print the id of a workflow that was started, alone, so that a script can take it."""
+    if as_json:
+        print_json(answer)
+        return
+    print(harmless(answer["workflow_id"]))
+    remark(f"`amas workflows {answer['workflow_id']}` shows it")
 
 
 def print_page(page: dict[str, Any], columns: list[str], rows: list[list[object]], *, as_json: bool, nothing: str) -> None:

@@ -31,7 +31,7 @@ def ps(
     home: HomeOption = None,
     json: Json = False,
 ) -> None:
-    """Show how many agents of each pool are idle, working or in trouble; with a pool or a filter, the agents themselves."""
+    """Show each pool's agents by what they do: idle, working or in trouble; with a pool or a filter, the agents themselves."""
     from amas.cli import ps as module
 
     filters = {"pool": pool, "layer": layer, "capability": capability, "status": status, "host": host, "label": label}

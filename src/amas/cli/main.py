@@ -17,14 +17,14 @@ from amas.cli.access_commands import app as access
 from amas.cli.alert_commands import alert_app, run_app, runbooks
 from amas.cli.desired_commands import app as operating
 from amas.cli.exit import reported
-from amas.cli.groups import BySection
+from amas.cli.groups import BySection, Group
 from amas.cli.groups import ShowFirst as _ShowFirst
 from amas.cli.healing_commands import app as healing
 from amas.cli.hook_commands import app as webhooks
 from amas.cli.look_commands import app as looking
 from amas.cli.model_commands import model_app
 from amas.cli.monitoring_commands import app as observing
-from amas.cli.options import HomeOption, Json, Watch
+from amas.cli.options import HomeOption, Json, MetricsPort, Port, Watch
 from amas.cli.output import watched
 from amas.cli.policy_commands import app as policy_app
 from amas.cli.rollout_commands import app as rolling
@@ -54,10 +54,6 @@ KeptFleet = Annotated[
         help="A fleet file, or the name of one that ships with amas; by default what was applied here last, else `amas`.",
         autocompletion=complete.fleets,
     ),
-]
-Port = Annotated[int | None, typer.Option("--port", help="The API's port (AMAS_PORT, by default 8000; 0 for any free one).")]
-MetricsPort = Annotated[
-    int | None, typer.Option("--metrics-port", help="The port of /metrics (AMAS_METRICS_PORT, by default 9090).")
 ]
 
 
@@ -117,7 +113,7 @@ def status(home: HomeOption = None, watch: Watch = False, json: Json = False) ->
 
 @app.command()
 def doctor(home: HomeOption = None, fleet: FleetOption = "", json: Json = False) -> None:
-    """Check this machine, the settings, the fleet file (or the running fleet's) and the running fleet, and say how to mend it."""
+    """Check this machine and its fleet: settings, fleet file (or the running fleet's), what runs; and say how to mend it."""
     from amas.cli import doctor as module
 
     module.doctor(home, fleet, as_json=json)
@@ -181,7 +177,7 @@ WorkflowId = Annotated[str, typer.Argument(metavar="ID", help="The workflow's id
 def show_workflows(
     workflow_id: Annotated[str, typer.Argument(help="Show this one as a tree.", autocompletion=complete.workflows)] = "",
     home: HomeOption = None,
-    limit: Annotated[int, typer.Option(help="How many to list, newest first.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many to list, newest first.")] = 20,
     watch: Watch = False,
     json: Json = False,
 ) -> None:
@@ -309,7 +305,7 @@ def dead_letters(
     retry: Annotated[bool, typer.Option("--retry", help="Queue it again, with all its retries.")] = False,
     discard: Annotated[bool, typer.Option("--discard", help="Take it off the list; it stays failed.")] = False,
     workflow: Annotated[str, typer.Option(help="Only this workflow's.")] = "",
-    limit: Annotated[int, typer.Option(help="How many to list, newest first.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many to list, newest first.")] = 50,
     home: HomeOption = None,
     json: Json = False,
 ) -> None:
@@ -332,7 +328,7 @@ def tasks(
     workflow: Annotated[str, typer.Option(help="Only this workflow's.")] = "",
     state: Annotated[str, typer.Option(help="Only those in this state.", autocompletion=complete.one_of(*STATES))] = "",
     home: HomeOption = None,
-    limit: Annotated[int, typer.Option(help="How many to list, newest first.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many to list, newest first.")] = 50,
     watch: Watch = False,
     json: Json = False,
 ) -> None:
@@ -388,7 +384,7 @@ def costs(
     since: Annotated[str, typer.Option(help="An age, such as 24h or 7d, or a date.")] = "",
     until: Annotated[str, typer.Option(help="The same.")] = "",
     home: HomeOption = None,
-    limit: Annotated[int, typer.Option(help="How many to list.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many to list.")] = 50,
     json: Json = False,
 ) -> None:
     """Show what work costs: dollars, tokens, requests to models, and agents' time."""
@@ -409,7 +405,7 @@ def cancel(
     look.cancel(an_id, home, as_json=json)
 
 
-message_app = typer.Typer(cls=_ShowFirst, help="Write to agents, and look at inboxes and at messages that reached nobody.")
+message_app = typer.Typer(cls=_ShowFirst, help="Write to agents, look at inboxes and undelivered messages.")
 app.add_typer(message_app, name="messages")
 AgentArgument = Annotated[
     str, typer.Argument(metavar="AGENT", help="An agent's id, such as code-reviewer-1.", autocompletion=complete.agents)
@@ -466,7 +462,7 @@ def show_inbox(agent_id: AgentArgument, home: HomeOption = None, json: Json = Fa
 @message_app.command("refused")
 def refused_messages(
     home: HomeOption = None,
-    limit: Annotated[int, typer.Option(help="How many to list, newest first.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many to list, newest first.")] = 50,
     json: Json = False,
 ) -> None:
     """List messages that were forged, replayed, too old or forbidden, and reached nobody."""
@@ -478,7 +474,7 @@ def refused_messages(
 @message_app.command("dead")
 def dead_messages(
     home: HomeOption = None,
-    limit: Annotated[int, typer.Option(help="How many to list, newest first.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many to list, newest first.")] = 50,
     json: Json = False,
 ) -> None:
     """List messages that were handed out too often without a receipt."""
@@ -487,7 +483,7 @@ def dead_messages(
     messages.dead(home, limit=limit, as_json=json)
 
 
-artifacts = typer.Typer(help="Look after inputs and results that are too large for the engine.", no_args_is_help=True)
+artifacts = typer.Typer(cls=Group, help="Look after values that are too large for the engine.", no_args_is_help=True)
 app.add_typer(artifacts, name="artifacts")
 app.add_typer(seal, name="seal")
 
@@ -531,7 +527,7 @@ def schedule(
     goal: Annotated[str, typer.Option(help="The goal to submit, in plain words.")] = "",
     input: Annotated[Path | None, typer.Option("--input", "-i", help="The folder that the goal is about.")] = None,  # noqa: A002
     task: Annotated[str, typer.Option(help="Instead of a goal: the capability of the task to submit.")] = "",
-    task_input: Annotated[str, typer.Option(help="The task's input, as JSON.")] = "",
+    task_input: Annotated[str, typer.Option(help="The task's input: JSON, or text.")] = "",
     timezone: Annotated[str, typer.Option(help="Whose clock counts, such as Europe/Berlin.")] = "UTC",
     missed: Annotated[str, typer.Option(help="What missed times mean: once, all or skip.")] = "once",
     overlap: Annotated[str, typer.Option(help="allow, or skip while the last one is still open.")] = "allow",

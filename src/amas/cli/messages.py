@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from amas.cli.api import Api, home_at, quoted
-from amas.cli.flows import value_of
 from amas.cli.look import print_page
-from amas.cli.output import console, moment, print_json
+from amas.cli.output import console, moment, print_json, value_of
 
 
 class Written(NamedTuple):
@@ -38,7 +37,7 @@ def show(folder: Path | None, *, as_json: bool) -> None:
 
 def send(written: Written, folder: Path | None, *, as_json: bool) -> None:
     """Send a message and say whom it reached."""
-    body = {**written._asdict(), "payload": value_of(written.payload)}
+    body = {**written._asdict(), "payload": value_of(written.payload, "the payload")}
     sent = Api.of(home_at(folder)).post("/api/messages", body)
     if as_json:
         print_json(sent)
@@ -52,7 +51,7 @@ def ask(written: Written, folder: Path | None, *, wait_s: float, as_json: bool) 
     """Ask an agent and print its answer."""
     body = {
         "recipient": written.recipient,
-        "payload": value_of(written.payload),
+        "payload": value_of(written.payload, "the payload"),
         "type": written.type,
         "timeout_s": wait_s,
     }

@@ -4,10 +4,11 @@ from typing import Annotated
 
 import typer
 
+from amas.cli.groups import Group
 from amas.cli.options import Json
 
 model_app = typer.Typer(
-    help="A small language model on this machine, for tests and for goals without a key.", no_args_is_help=True
+    cls=Group, help="A small language model on this machine, for tests and for goals without a key.", no_args_is_help=True
 )
 
 

@@ -6,12 +6,13 @@ from typing import Annotated
 import typer
 
 from amas.cli import complete
+from amas.cli.groups import Group
 from amas.cli.options import HomeOption, Json, Watch
 from amas.cli.output import watched
 
 app = typer.Typer()
 LEVELS = ("debug", "info", "warning", "error", "critical")
-monitoring_app = typer.Typer(help="Prometheus's configuration and rules, and Grafana's dashboards, for this fleet.")
+monitoring_app = typer.Typer(cls=Group, help="Set Prometheus and Grafana up for this fleet: configuration, rules, dashboards.")
 app.add_typer(monitoring_app, name="monitoring")
 
 
@@ -41,7 +42,7 @@ def check_monitoring(
     ],
     json: Json = False,
 ) -> None:
-    """List what the dashboards and rules ask and Prometheus has no data for, with what has to happen first."""
+    """List what Prometheus has no data for: what dashboards and rules ask, with what has to happen first."""
     from amas.cli import monitoring
 
     raise typer.Exit(monitoring.check(url, as_json=json))

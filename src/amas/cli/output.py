@@ -32,6 +32,8 @@ _OBEYED = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """What JSON lets stand as it is and a terminal may obey: the control characters above ASCII's, and what turns writing round."""
 _NOT_OURS = re.compile(r"(\\*)\[(?!/?(?:bold|dim|red|green|yellow)\])(?=[a-z#/@])")
 """What rich would take for markup, but for the words that our commands use."""
+WHY_CHARS = 300
+"""Of a reason, in a list or a tree."""
 WATCH_EVERY_S = 2.0
 """As often as hosts tell what they do."""
 
@@ -167,6 +169,34 @@ def _shown(show: Callable[[], None]) -> str:
     with redirect_stdout(_Held(terminal=sys.stdout.isatty())) as held:
         show()
     return held.getvalue()
+
+
+def value_of(text: str, what: str) -> Any:
+    """Return what was written on the command line: JSON where it is, text where it isn't, None for nothing.
+
+    InputUnusable where it begins as JSON does and isn't, which is a slip: `what` says of which argument.
+    """
+    from amas.errors import InputUnusable
+
+    if not text:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        if text.lstrip()[:1] in ("{", "[", '"'):
+            why = f"{what} begins as JSON does, but isn't any: {error}; a text that begins so stands in double quotes"
+            raise InputUnusable(why) from error
+        return text
+
+
+def counted(count: int, one: str) -> str:
+    """Return `1 pool`, `3 pools`."""
+    return f"{count:,} {one}{'' if count == 1 else 's'}"
+
+
+def in_short(why: str) -> str:
+    """Return the beginning of a reason in one line, which its agent may have made long: `amas tasks TASK` shows all of it."""
+    return " ".join(why[:WHY_CHARS].split()) + (" …" if len(why) > WHY_CHARS else "")
 
 
 def moment(ms: int | None) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from amas.cli.exit import reported
 from amas.imports import uncollected
+from amas.platforms.local.ready import await_turn, stands_by
 
 
 def main(what: str, *arguments: str) -> None:
@@ -24,6 +25,9 @@ def main(what: str, *arguments: str) -> None:
                 with uncollected():
                     from amas.server.process import run_control_plane
 
+                    if stands_by():  # else that comes while the process leads already
+                        import amas.server.serve  # noqa: F401
+                await_turn()
                 run_control_plane(Path(home))
             case "model", (port,):
                 from amas.platforms.local.model import serve

@@ -8,7 +8,7 @@ import typer
 from amas.cli.groups import ShowFirst
 from amas.cli.options import HomeOption, Json
 
-app = typer.Typer(help="Which tools agents may use, and what was refused: `show`, which may be left out, ...", cls=ShowFirst)
+app = typer.Typer(help="Which tools agents may use, and what was refused.", cls=ShowFirst)
 FleetOption = Annotated[
     str, typer.Option("--fleet", help="A fleet file, or the name of one that ships with amas, in place of the running fleet.")
 ]

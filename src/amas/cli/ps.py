@@ -7,7 +7,7 @@ from typer import BadParameter
 
 from amas.cli.api import Api, home_at
 from amas.cli.look import agent_rows, print_killed
-from amas.cli.output import console, print_json, remark
+from amas.cli.output import console, counted, print_json, remark
 from amas.model.remote import REMOTE_POOL
 
 PAGE = 1000
@@ -46,7 +46,7 @@ def _print_pools(found: dict[str, Any]) -> None:
 
     rows = [_pool_row(pool) for pool in found["items"]]
     total = found["agents"]
-    rows.append([f"{len(rows)} pools", "", "", "", total["total"], *(total[status] for status in STATUSES)])
+    rows.append([counted(len(rows), "pool"), "", "", "", total["total"], *(total[status] for status in STATUSES)])
     console().print(table("", ["pool", "layer", "skill", "version", "agents", *STATUSES, "done", "failed"], rows))
 
 

@@ -5,11 +5,14 @@ from typing import Annotated
 import typer
 
 from amas.cli import complete
+from amas.cli.groups import Group
 from amas.cli.options import HomeOption, Json, Watch
 from amas.cli.output import watched
 
 app = typer.Typer(
-    help="Bring in a pool's new version beside the old one, so that its tasks decide whether it stays.", no_args_is_help=True
+    cls=Group,
+    help="Bring in a pool's new version beside the old one, so that its tasks decide whether it stays.",
+    no_args_is_help=True,
 )
 RolloutPool = Annotated[str, typer.Argument(metavar="POOL", help="The pool's name.", autocompletion=complete.pools)]
 By = Annotated[str, typer.Option(help="Who says so; by default this machine's user.")]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from amas.cli.api import Api, Refused, elsewhere, home_at, quoted
 from amas.cli.exit import ExitCode
+from amas.cli.look import print_begun
 from amas.cli.output import complain, console, harmless, print_json
 from amas.clock import monotonic_s, now_ms
 from amas.errors import FleetNotRunning, InputUnusable
@@ -71,7 +72,7 @@ def run(request: Request) -> None:
         answer = api.post("/api/goals", _goal(request, None if afar else output, _input(request, api, afar=afar)))
         workflow_id = answer["workflow_id"]
         if request.detach:
-            print_json(answer) if request.as_json else console().print(f"{workflow_id}  (amas workflows {workflow_id} shows it)")
+            print_begun(answer, as_json=request.as_json)
             return
         try:
             workflow = _follow(api, home, workflow_id, show=not request.as_json)

@@ -1,12 +1,11 @@
 """`amas schedules`: list, show, change; `amas schedule`: put one. Through the API of the running fleet."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from amas.cli.api import Api, home_at, quoted
-from amas.cli.output import console, moment, print_json
+from amas.cli.output import console, moment, print_json, value_of
 from amas.errors import InputUnusable
 
 
@@ -32,12 +31,9 @@ def schedules(name: str, folder: Path | None, *, acts: Sequence[str], as_json: b
 
 
 def put(name: str, folder: Path | None, *, schedule: dict[str, Any], task_input: str, as_json: bool) -> None:
-    """Keep a schedule; `task_input` is JSON for its task."""
+    """Keep a schedule; `task_input`: JSON, or text."""
     if schedule.get("task"):
-        try:
-            schedule["task"]["input"] = json.loads(task_input) if task_input else None
-        except ValueError as error:
-            raise InputUnusable(f"--task-input is not JSON: {error}") from error
+        schedule["task"]["input"] = value_of(task_input, "--task-input")
     view = Api.of(home_at(folder)).put(f"/api/schedules/{quoted(name)}", schedule)
     print_json(view) if as_json else _print_one(view)
 

@@ -19,7 +19,7 @@ def login(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Sign in with a control plane elsewhere by your organisation's account; commands use it while AMAS_URL names it."""
+    """Sign in with a control plane elsewhere (your organisation's account); commands use it while AMAS_URL names it."""
     from amas.cli import signing_in
 
     signing_in.login(url, browser=browser, as_json=json)
@@ -27,7 +27,7 @@ def login(
 
 @app.command()
 def logout(url: Url, json: Json = False) -> None:
-    """End the sign-in with a control plane, here, there and with the organisation's provider."""
+    """End the sign-in with a control plane: here, there and with the organisation's provider."""
     from amas.cli import signing_in
 
     signing_in.logout(url, as_json=json)

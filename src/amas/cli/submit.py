@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 from amas.cli.api import Api, Refused, home_at, quoted
 from amas.cli.exit import ExitCode
-from amas.cli.flows import value_of
-from amas.cli.output import harmless, print_json, remark
+from amas.cli.output import harmless, print_json, remark, value_of
 from amas.errors import FleetNotRunning
 
 WAIT_S = 20
@@ -31,7 +30,8 @@ def submit(wanted: Wanted, folder: Path | None, *, detach: bool, as_json: bool) 
     """Submit it; print its id, or its result once it has one. Return FAILED or CANCELLED where it has none."""
     api = Api.of(home_at(folder))
     given = wanted._asdict()
-    key, given["input"] = given.pop("key"), value_of(sys.stdin.read() if wanted.input == STDIN else wanted.input)
+    said = sys.stdin.read() if wanted.input == STDIN else wanted.input
+    key, given["input"] = given.pop("key"), value_of(said, "the input")
     made = api.post("/api/tasks", given, headers={"Idempotency-Key": key} if key else None)
     if detach:
         print_json(made) if as_json else print(harmless(made["id"]))

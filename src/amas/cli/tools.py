@@ -18,6 +18,9 @@ from amas.platforms.local.applied import applied_fleet
 from amas.platforms.local.control import fleet_state
 from amas.policy.manager import PolicyManager
 
+UNASKED, ANSWERED, GONE = "not asked", "answers", "doesn't answer"
+"""Of the server behind a tool of kind `mcp`; of others nothing is said."""
+
 
 def show(fleet: str, folder: Path | None, *, probe: bool, as_json: bool) -> ExitCode:
     """Print the tools, and say with `probe` which can't be used and why; FleetError where the fleet file is wrong."""
@@ -30,12 +33,13 @@ def show(fleet: str, folder: Path | None, *, probe: bool, as_json: bool) -> Exit
     else:
         from amas.cli.tree import table
 
-        columns = ["name", "kind", "repeatable", "pools", *(["digest"] if probe else []), "about"]
+        servers = any(row["kind"] == "mcp" for row in rows)
+        columns = ["name", "kind", "repeatable", "pools", *(["digest"] if probe else ["server"] if servers else []), "about"]
         there = [row for row in rows if not row.get("missing")]
         cells: list[list[object]] = [[_cell(row[column]) for column in columns] for row in there]
         console().print(table("", columns, cells))
-        if not probe and any(row["kind"] == "mcp" for row in rows):
-            remark("`amas tools --probe` asks the MCP servers which tools they have")
+        if not probe and servers:
+            remark("nobody looked whether the MCP servers answer: `amas tools --probe` asks each which tools it has")
     missing = [row for row in rows if row.get("missing")]
     for row in missing:
         complain(row["missing"])
@@ -45,7 +49,8 @@ def show(fleet: str, folder: Path | None, *, probe: bool, as_json: bool) -> Exit
 def _declared(spec: FleetSpec, name: str) -> dict[str, Any]:
     tool = spec.tools[name]
     pools = users_of(name, {pool.name: pool.grants for pool in spec.pools})
-    return {"name": name, "kind": tool.kind, "about": tool.about, "repeatable": tool.repeatable, "pools": pools}
+    server = UNASKED if tool.kind == "mcp" else ""
+    return {"name": name, "kind": tool.kind, "about": tool.about, "repeatable": tool.repeatable, "pools": pools, "server": server}
 
 
 async def _probed(spec: FleetSpec) -> list[dict[str, Any]]:
@@ -69,9 +74,12 @@ def _unpinned(tool: ToolSpec) -> ToolSpec:
 def _row(spec: FleetSpec, name: str, card: ToolCard) -> dict[str, Any]:
     pools = users_of(card.name, {pool.name: pool.grants for pool in spec.pools})
     about = {"name": card.name, "about": card.about, "parameters": card.parameters, "digest": card.digest, "pools": pools}
+    declared = _declared(spec, name)
+    if declared["server"]:
+        declared["server"] = GONE if card.missing else ANSWERED
     if card.missing:
         about["missing"] = card.missing
-    return {**_declared(spec, name), **msgspec.to_builtins(about)}
+    return {**declared, **msgspec.to_builtins(about)}
 
 
 def _cell(value: Any) -> str:

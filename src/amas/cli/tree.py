@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from amas.cli.output import harmless
+from amas.cli.output import harmless, in_short
 
 GAP = "  "
 """Between columns."""
@@ -86,7 +86,7 @@ def _line(task: Task, now_ms: int) -> Text:
     if task["state"] == "failed" and task.get("failure") and task["failure"].get("code") == "dependency_failed":
         line.append("  not begun: what it needs failed", style="dim")  # the cause stands where it failed
     elif task["state"] == "failed" and task.get("failure"):
-        line.append(f"  {harmless(task['failure']['message'])}", style="red")
+        line.append(f"  {harmless(in_short(task['failure']['message']))}", style="red")
     return line
 
 

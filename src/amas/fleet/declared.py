@@ -4,7 +4,7 @@ Times are `90`, `90s`, `10m`, `24h` or `1.5d`; a plain number is seconds.
 """
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -131,6 +131,24 @@ class DeclaredHttp(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool = True
 
 
+class DeclaredA2a(msgspec.Struct, frozen=True, kw_only=True):
+    """How a foreign A2A agent is spoken to, as `agents/a2a_agent.py` says."""
+
+    card: str
+    hosts: tuple[str, ...] = ()
+    tenant: str = ""
+    skills: tuple[str, ...] = ()
+    text: Any = None
+    data: Any = None
+    result: str = ""
+    questions: Literal["fail", "escalate"] = "fail"
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    poll: Time = 5.0
+    timeout: Time = 60.0
+    private: bool = False
+    enabled: bool = True
+
+
 class DeclaredRollout(msgspec.Struct, frozen=True, kw_only=True):
     """How a new version is brought in."""
 
@@ -163,6 +181,8 @@ class DeclaredPool(msgspec.Struct, frozen=True, kw_only=True):
     """By capability, the `module:attribute` of the agent that does it, in place of `agent`: one agent of many trades."""
     http: DeclaredHttp | None = None
     """A foreign agent's server, in place of `agent`: each task is a request to it."""
+    a2a: DeclaredA2a | None = None
+    """A foreign agent that speaks A2A, in place of `agent`."""
     title: str = ""
     layer: Layer = Layer.SPECIALIST
     lead: str = ""
@@ -313,7 +333,10 @@ class DeclaredFleet(msgspec.Struct, frozen=True, kw_only=True):
     runbooks: tuple[str, ...] = ()
     """Names of shipped run-books or paths; empty for all that ship with the product."""
     tools: dict[str, DeclaredTool] = msgspec.field(default_factory=dict)
-    policies: str | tuple[str, ...] = ()
+    policies: Annotated[
+        str | tuple[str, ...],
+        msgspec.Meta(extra={"mend": "rules stand in a file of their own, which is named here, such as policies.yaml"}),
+    ] = ()
     """Files and folders with rules for tools, from the fleet file's folder."""
 
 

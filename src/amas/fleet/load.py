@@ -72,6 +72,10 @@ GENERALIST = "amas.agents.generalist:Generalist"
 
 HTTP_AGENT = "amas.agents.http_agent:HttpAgent"
 """What `http` is short for."""
+A2A_AGENT = "amas.agents.a2a_agent:A2aAgent"
+"""What `a2a` is short for."""
+FOREIGN = {HTTP_AGENT: "http", A2A_AGENT: "a2a"}
+"""Agents that a pool can switch off, and where they say so."""
 
 REPLANS_MAX = 10
 """As with rounds; each may pay a model and runs parts of a plan."""
@@ -140,7 +144,9 @@ def load_fleet(name_or_path: str | Path, *, agents: bool = False, environ: Mappi
 
 def _switched_on(spec: FleetSpec, file: YamlFile) -> FleetSpec:
     """Return the fleet without the foreign agents that are switched off."""
-    pools = tuple(pool for pool in spec.pools if pool.agent != HTTP_AGENT or pool.options["http"]["enabled"])
+    pools = tuple(
+        pool for pool in spec.pools if pool.agent not in FOREIGN or pool.options[FOREIGN[pool.agent]].get("enabled", True)
+    )
     if len(pools) == len(spec.pools):
         return spec
     rest = msgspec.structs.replace(spec, pools=pools)
@@ -327,9 +333,11 @@ class _Reading:
 
     def _agent(self, said: DeclaredPool, at: str) -> tuple[str, dict[str, Json]]:
         """Return what a pool's agents are made from, and their options."""
-        if [bool(said.agent), bool(said.model_agent), bool(said.skills), said.http is not None].count(True) != 1:
+        foreign = [said.http is not None, said.a2a is not None]
+        if [bool(said.agent), bool(said.model_agent), bool(said.skills), *foreign].count(True) != 1:
             ways = (
-                "agent: module:attribute, model_agent: spec.yaml, http: {url: ...}, or skills: with an agent for each capability"
+                "agent: module:attribute, model_agent: spec.yaml, http: {url: ...}, a2a: {card: ...}, "
+                "or skills: with an agent for each capability"
             )
             raise self._file.invalid(f"needs an agent: say one of {ways}", at)
         if said.skills:
@@ -340,6 +348,10 @@ class _Reading:
             given = msgspec.structs.asdict(said.http)
             timeout_s = self._seconds(given.pop("timeout"), f"{at}.http.timeout")
             return HTTP_AGENT, {**said.options, "http": {**given, "timeout_s": timeout_s}}
+        if said.a2a is not None:
+            given = msgspec.structs.asdict(said.a2a)
+            times = {f"{name}_s": self._seconds(given.pop(name), f"{at}.a2a.{name}") for name in ("poll", "timeout")}
+            return A2A_AGENT, {**said.options, "a2a": {**given, **times}}
         if not said.model_agent:
             return said.agent, said.options
         spec = (Path(self._file.path).parent / said.model_agent).absolute()

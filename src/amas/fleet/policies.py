@@ -125,7 +125,7 @@ def _files(paths: Iterable[Path]) -> list[Path]:
             found.append(path)
     if len(found) > FILES_MAX:
         raise FleetFileInvalid(
-            f"is one of {len(found)} files, but at most {FILES_MAX} are read", path=str(found[-1]), line=1, field=""
+            f"is one of {len(found)} files, but at most {FILES_MAX} are read", path=str(found[-1]), line=0, field=""
         )
     return found
 

@@ -355,11 +355,16 @@ class AgentCommunicationBus:
         asked = await self.send_message(
             sender_id=sender_id, recipient_id=recipient_id, message_type=message_type, payload=payload, priority=Priority.HIGH
         )
-        answers = await self._receive(sender_id, _inbox(sender_id, asked), limit=1, wait_s=timeout_s)
-        if not answers:
-            raise ReplyOverdue(f"{recipient_id} didn't answer message {asked} within {timeout_s:g} s")
-        await self.acknowledge(answers)
-        return answers[0]
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + timeout_s
+        while answers := await self._receive(
+            sender_id, _inbox(sender_id, asked), limit=1, wait_s=max(until_s - loop.time(), 0.0)
+        ):
+            await self.acknowledge(answers)
+            if answers[0].sender == recipient_id:
+                return answers[0]
+            await self._refuse("forbidden", answers[0], b"")  # who knows the question's id could answer in another's place
+        raise ReplyOverdue(f"{recipient_id} didn't answer message {asked} within {timeout_s:g} s")
 
     async def reply(self, to: Message, payload: Json, *, message_type: MessageType = MessageType.HELP_RESPONSE) -> str:
         """Answer a message and return the answer's id; it reaches whoever waits in `request`."""

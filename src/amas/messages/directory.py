@@ -13,12 +13,14 @@ from amas.model.authority import Member
 from amas.model.fleet import FleetSpec
 from amas.model.message import TO_CAPABILITY, TO_LAYER, TO_POOL, TO_TEAM, MessageType
 from amas.model.numbers import expand
-from amas.model.remote import REMOTE_POOL, is_remote
+from amas.model.remote import AGENT_NAME, AGENT_PREFIX, REMOTE_POOL
 
 AGENTS_KNOWN_MAX = 100_000
 """Three times the largest fleet: names that nobody has are remembered, too, and must not fill the memory."""
 PAIRS_KNOWN_MAX = 100_000
-_NUMBERED = re.compile(r"(.+)-\d+")
+_NUMBERED = re.compile(r"(.+)-[1-9][0-9]{0,8}")
+_ELSEWHERE = re.compile(re.escape(AGENT_PREFIX) + AGENT_NAME)
+"""An inbox is kept for every name that an agent can have, so no two names may stand for one, nor any for an answer's inbox."""
 
 
 class Directory:
@@ -32,7 +34,7 @@ class Directory:
         self._forbidden = lru_cache(PAIRS_KNOWN_MAX)(self._forbid)
 
     def _member(self, agent_id: str) -> Member | None:
-        if is_remote(agent_id):
+        if _ELSEWHERE.fullmatch(agent_id):
             return self._members.get(REMOTE_POOL)
         named = _NUMBERED.fullmatch(agent_id)
         return self._members.get(named[1]) if named else None

@@ -44,6 +44,10 @@ class Complexity(StrEnum):
     VERY_COMPLEX = "very_complex"
 
 
+TITLE_CHARS_MAX = 200
+"""As the API takes them. Every list shows titles, and agents make them of texts that others wrote."""
+
+
 class SubTask(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of a plan, or of an agent's own work; it gets a task id when it is spawned."""
 
@@ -54,6 +58,7 @@ class SubTask(msgspec.Struct, frozen=True, kw_only=True):
     needs: tuple[str, ...] = ()
     """Keys of siblings whose results it gets, under those keys."""
     title: str = ""
+    """For people; the beginning of one that is longer than `TITLE_CHARS_MAX`."""
     layer: Layer | None = None
     priority: int = int(Priority.NORMAL)
     timeout_s: float = 0.0
@@ -93,6 +98,10 @@ class SubTask(msgspec.Struct, frozen=True, kw_only=True):
     """How its result is judged: then it is `{"result", "quality"}`, after as many rounds as it took."""
     spawns: tuple[str, ...] = ()
     """Capabilities of which it is known to spawn at least one sub-task each; only the plan's estimate looks at them."""
+
+    def __post_init__(self) -> None:
+        if len(self.title) > TITLE_CHARS_MAX:
+            msgspec.structs.force_setattr(self, "title", self.title[: TITLE_CHARS_MAX - 1] + "…")
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ Fleet files and playbooks are read here and nowhere else: `YamlFile.read(path).d
 Keys are always text (`on:` is no boolean), dates stay text, a key that stands twice is a mistake. Nothing is ever executed.
 """
 
+import re
 import types
 import typing
 from collections.abc import Iterator
@@ -33,6 +34,10 @@ _TYPE_WORDS = {
     "array": "a list",
     "object": "a mapping",
 }
+
+_INSIDE = re.compile(r" - at `\$(?P<path>(?:\[\d+\]|\.\w+)+)`$")
+"""How msgspec ends a reason that is about something within the value."""
+_STEP = re.compile(r"\[(\d+)\]|\.(\w+)")
 
 
 class _Loader(yaml.SafeLoader):
@@ -64,13 +69,13 @@ class YamlFile:
         """Return what stands in a declaration; FleetFileInvalid when it can't be read."""
         try:
             if path.stat().st_size > FILE_BYTES_MAX:
-                raise FleetFileInvalid(f"is larger than {FILE_BYTES_MAX} bytes", path=str(path), line=1, field="")
+                raise FleetFileInvalid(f"is larger than {FILE_BYTES_MAX} bytes", path=str(path), line=0, field="")
             return path.read_text(encoding="utf-8")
         except OSError as error:
             reason = f"can't be read: {error.strerror or error}"
-            raise FleetFileInvalid(reason, path=str(path), line=1, field="") from error
+            raise FleetFileInvalid(reason, path=str(path), line=0, field="") from error
         except UnicodeDecodeError as error:
-            raise FleetFileInvalid("is not UTF-8 text", path=str(path), line=1, field="") from error
+            raise FleetFileInvalid("is not UTF-8 text", path=str(path), line=0, field="") from error
 
     def line_of(self, field: str) -> int:
         """Return the line, from 1, of a field such as `pools[2].lead`; of the nearest field around it when it isn't there."""
@@ -163,7 +168,11 @@ class YamlFile:
         try:
             return msgspec.convert(value, hint)
         except msgspec.ValidationError as error:
-            raise self.invalid(_mend(str(error), value, hint), field) from error
+            reason, place, inside = str(error), field, value
+            if found := _INSIDE.search(reason):
+                reason, place = reason[: found.start()], field + found["path"]
+                inside = _at(value, found["path"])
+            raise self.invalid(_mend(reason, inside, hint) + _own_mend(hint), place) from error
 
 
 def shipped_folder(name: str) -> Path:
@@ -210,6 +219,19 @@ def _mend(reason: str, value: Any, hint: Any) -> str:
         words = " or ".join(_TYPE_WORDS.get(each.strip(), each.strip()) for each in wanted.split("|"))
         return f"must be {words}, not {value!r}"
     return f"{reason[:1].lower()}{reason[1:]}, not {value!r}"
+
+
+def _at(value: Any, path: str) -> Any:
+    """Return what stands in a value at msgspec's path, `[0]` or `[0].name`."""
+    for index, key in _STEP.findall(path):
+        value = value[int(index) if index else key]
+    return value
+
+
+def _own_mend(hint: Any) -> str:
+    """Return what a field says itself about a value that isn't as it must be: `Meta(extra={"mend": ...})`."""
+    metas = (each for each in getattr(hint, "__metadata__", ()) if isinstance(each, msgspec.Meta))
+    return next((f": {each.extra['mend']}" for each in metas if each.extra and "mend" in each.extra), "")
 
 
 def _choices(hint: Any) -> list[str]:

@@ -48,7 +48,7 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
     act: str
     """The method and the route."""
     on: str
-    """The path as it was asked; after a blank whom its body names, where that says on whom it was done: `/api/kill coder-3`."""
+    """The path as it was asked; after a blank whom its body names, where that says who it was: `/api/kill coder-3 killed`."""
     outcome: int
     """The status that it was answered with."""
 

@@ -6,7 +6,6 @@ event loops, one after the other or at once. Called by the parts of this package
 
 import asyncio
 import atexit
-import ssl
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
@@ -22,6 +21,7 @@ from amas.platforms.local.control import running_fleet, start_fleet
 from amas.platforms.local.home import FleetState, Home
 from amas.platforms.local.request import request_for
 from amas.platforms.local.secret import api_key
+from amas.programs.trust import trusting
 from amas.rest import AsyncClient
 from amas.settings import HomeSettings
 
@@ -102,7 +102,7 @@ class Link:
         """Return a client of the control plane, which has another address when the fleet was started anew."""
         state = running_fleet(self.home.folder)
         if self._api is None or self._api[0] != state.api_url:
-            verify = _trusting(state.tls_cert) if state.tls_cert else True
+            verify = trusting(state.tls_cert) if state.tls_cert else True
             client = AsyncClient(state.api_url, token=api_key(self.home), verify=verify)
             self._api = state.api_url, await self._kept.enter_async_context(client)
         return self._api[1]
@@ -119,14 +119,6 @@ class Link:
 async def wanted_of(fleet: Fleet, spec: FleetSpec) -> FleetSpec:
     """Return the fleet as it is wanted now; `spec` is how it was when it was connected to."""
     return (await DesiredState(fleet.engine).read()).spec or spec
-
-
-def _trusting(certificate: str) -> ssl.SSLContext:
-    """Return a context that trusts the control plane's own certificate, whatever names stand in it."""
-    context = ssl.create_default_context(cafile=certificate)
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    context.check_hostname = False
-    return context
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:

@@ -21,6 +21,7 @@ from amas.records.ended import Span, worked_on
 from amas.records.lookup import of_tasks
 from amas.records.report import OPEN_MAX, open_ids, work_in
 from amas.records.tables import AMISS, OPEN, attempts, costs, entry_id, entry_number, events, goals, recorder, tasks, workflows
+from amas.records.tenancy import own_workflows
 from amas.records.views import (
     Analytics,
     AttemptRecord,
@@ -93,9 +94,8 @@ class History:
         def asked(connection: sa.Connection) -> list[WorkflowRecord]:
             query = _page(_workflow_columns, workflows.c.id, limit, cursor)
             if tenant:
-                if connection.execute(sa.select(tasks.c.id).where(tasks.c.tenant == tenant).limit(1)).first() is None:
-                    return []  # else each workflow is looked at for a task of it
-                query = query.where(sa.exists().where(tasks.c.workflow_id == workflows.c.id, tasks.c.tenant == tenant))
+                own = own_workflows(connection, tenant, limit=_bounded(limit), cursor=cursor, state=state)
+                return _workflows(connection, query.where(workflows.c.id.in_(own)))
             return _workflows(connection, query if state is None else query.where(workflows.c.state == state.value))
 
         return await self._again(("workflows", limit, cursor, state, tenant), asked, rows=limit)

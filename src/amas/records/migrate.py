@@ -16,7 +16,7 @@ from amas.errors import RecordsError
 from amas.records.database import POSTGRESQL_MIN, Database
 from amas.records.tables import metadata
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest script; a test compares it with the folder."""
 
 _LOCK = 0x616D6173  # "amas": the advisory lock of whoever migrates

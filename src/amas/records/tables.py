@@ -98,6 +98,8 @@ _partial("tasks_workflow", tasks.c.workflow_id, tasks.c.id, where=tasks.c.workfl
 _partial("tasks_parent", tasks.c.parent_id, where=sa.and_(tasks.c.parent_id.is_not(None), tasks.c.workflow_id.is_(None)))
 _partial("tasks_finished", tasks.c.finished_ms, where=tasks.c.finished_ms.is_not(None))
 _partial("tasks_tenant", tasks.c.tenant, tasks.c.id, where=tasks.c.tenant.is_not(None))
+_OWNED = sa.and_(tasks.c.tenant.is_not(None), tasks.c.workflow_id.is_not(None))
+_partial("tasks_tenant_workflow", tasks.c.tenant, tasks.c.workflow_id, where=_OWNED)
 _partial("tasks_agent", tasks.c.agent_id, where=tasks.c.agent_id.is_not(None))
 
 # A first attempt that ended as its task did, or still runs, stands in the task's own row.

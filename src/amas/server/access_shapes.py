@@ -100,10 +100,19 @@ class SessionShape(msgspec.Struct, frozen=True, kw_only=True):
     """How one can sign in: `key`, and `oidc` at `/auth/login`."""
 
 
+class AuditRecord(AuditLine, frozen=True, kw_only=True):
+    """An act as it stands in the log, and in words."""
+
+    did: str
+    """What was done, such as `scaled a pool`."""
+    about: str
+    """To whom or what, such as `coder`; empty where `did` says it all."""
+
+
 class AuditRecordPage(msgspec.Struct, frozen=True, kw_only=True):
     """Administrative acts, newest first."""
 
-    items: list[AuditLine]
+    items: list[AuditRecord]
     next: int | None
     """As `before`, for those that came earlier."""
 

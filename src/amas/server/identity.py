@@ -31,7 +31,7 @@ from amas.server.access import Rule
 from amas.server.fields import Fields
 from amas.server.oidc import People
 from amas.server.problems import Fault, Refusal
-from amas.server.tokens import TokenOffice
+from amas.server.tokens import AGENT_OPENER, TokenOffice
 from amas.settings import ServerSettings
 
 COOKIE = "amas_session"
@@ -228,8 +228,16 @@ class Identity:
         key = (await self.keys.all()).get(caller.credential)
         return key is not None and key.live(now_ms())
 
+    def opener(self, caller: Caller) -> str:
+        """Return what an agents' session ends with that this caller opens; "" where nothing ends it."""
+        if caller.kind == "agent":
+            return self.tokens.opener(caller.credential)
+        return caller.credential if caller.kind in ("key", "token") else ""
+
     async def opens(self, credential: str) -> bool:
-        """Return whether a key or a shared token, by its credential, still opens anything: what it has opened ends with it."""
+        """Return whether a key, a shared token or an agent's own, as `opener` names it, still opens anything."""
+        if credential.startswith(AGENT_OPENER):
+            return await self.tokens.opens(credential)
         if any(known.credential == credential for _, known in self._shared):
             return True
         key = (await self.keys.all()).get(credential)

@@ -1,10 +1,14 @@
-"""How long a request may take to come in: whoever sends byte by byte (slowloris) must not hold a connection for hours.
+"""How long a request may take to come in, and an answer to go out: who sends or reads byte by byte (slowloris) must not hold a
+connection for hours, nor an answer of megabytes in this process's memory. And how many connections there may be.
 
-A head has `HEAD_S` seconds from the connection or its first byte on; a body has `BODY_S`, and more the more of it has come.
+A head has `HEAD_S` seconds from the connection or its first byte on; a body has `BODY_S`, and more the more of it has come. Of an
+answer that waits to be read `READ_BYTES_MIN` must go in each `READ_S`.
 Source: https://www.cloudflare.com/learning/ddos/ddos-attack-tools/slowloris/
 """
 
 import asyncio
+import resource
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -20,6 +24,32 @@ HEAD_S = 20.0
 BODY_S = 30.0
 BODY_BYTES_S_MIN = 16_384
 """What a bad mobile connection does: each such piece that has come gives the rest a second more."""
+READ_S = 60.0
+READ_BYTES_MIN = 64 << 10
+"""As much as the event loop holds before it calls a reader slow: a kilobyte a second, which no connection is too bad for."""
+
+FILES_SHARE = 0.75
+"""Of the files that this process may have open, for connections: the rest is for the engine, the records and the audit."""
+
+FILES_MAX = 1 << 20
+
+
+def open_many_files() -> None:
+    """Let this process have as many files open as the system lets it, up to `FILES_MAX`.
+
+    Shells and systemd give 1024 at first, for programs that use select(); a thousand listeners are more.
+    Source: https://0pointer.net/blog/file-descriptor-limits.html
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, FILES_MAX)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def connections_max() -> int:
+    """Return how many connections a server takes: one that had no file left could do nothing for those that it has."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if files == resource.RLIM_INFINITY else int(files * FILES_SHARE)
 
 
 class BodyOverdue(Exception):
@@ -30,12 +60,16 @@ class ImpatientProtocol(HttpToolsProtocol):
     """uvicorn's protocol, which by itself waits for a request's head without end."""
 
     _overdue: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
     _in_head = False
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for a head."""
         super().connection_made(Joined(transport, self.loop))  # type: ignore[arg-type]  # as much of one as is used
-        self._expect()
+        if len(self.connections) > connections_max():
+            self.transport.abort()
+        else:
+            self._expect()
 
     def data_received(self, data: bytes) -> None:
         """Wait for the rest of a head of which a part has come; nearly all come whole, and take no timer."""
@@ -58,7 +92,35 @@ class ImpatientProtocol(HttpToolsProtocol):
         """Wait no more."""
         self._in_head = False
         self._cease()
+        self._end_watch()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Begin to watch a reader that is slow."""
+        super().pause_writing()
+        self._watch(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """Watch it no more: it has read."""
+        self._end_watch()
+        super().resume_writing()
+
+    def _watch(self, left: int) -> None:
+        self._end_watch()
+        self._unread = self.loop.call_later(READ_S, self._look, left)
+
+    def _look(self, left: int) -> None:
+        """Give up who hasn't read enough of the `left` bytes; what is closed only would wait for it to read the rest."""
+        still = self.transport.get_write_buffer_size()
+        if left - still < READ_BYTES_MIN:
+            self.transport.abort()
+        else:
+            self._watch(still)
+
+    def _end_watch(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _expect(self) -> None:
         self._overdue = self.loop.call_later(HEAD_S, self.transport.close)

@@ -184,7 +184,8 @@ def _of_parameter(found: Mapping[str, Any]) -> str:
     name = found["loc"][-1]
     if found["type"] == "string_pattern_mismatch":
         return f"{name} {words_of(found['ctx']['pattern'])}, not {found['input']!r}"
-    return f"{found['msg']}: {name}"
+    wanted = str(found["msg"]).removeprefix("Input ")
+    return f"{name} {wanted}, not {found['input']!r:.80}" if wanted != found["msg"] else f"{found['msg']}: {name}"
 
 
 _HTTP_CODES = {404: "route_unknown", 405: "method_unknown"}

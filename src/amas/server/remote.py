@@ -69,7 +69,9 @@ UNHEARD_POLL_S = 0.1
 STEPS_MAX = 1000
 """Of one task whose agent runs elsewhere. What they hold together is bounded as one value is: whoever asks gets all of it."""
 WAITS_MAX = 100
-"""Claims and renewals of one session that wait at a time: an agent needs one of each."""
+"""Claims and renewals of one session that wait at a time, and looks for mail and questions of one agent: one of each will do."""
+HELD_MAX = 10_000
+"""Tasks that a session has at a time: it names all of them with each claim, and each sign of life costs the engine by them."""
 OVERDUE_EVERY_S = 2.0
 """How often those sessions are looked at that say something, but don't ask what to do or to stop."""
 NO_POOL = PoolSpec(name=REMOTE_POOL, agent="", capabilities=())
@@ -218,7 +220,7 @@ class RemoteDesk:
         loop = asyncio.get_running_loop()
         until_s = loop.time() + min(asked.wait_s, self.settings.lease_s * 2 / 3)
         watched = {name for agent in agents.values() for name in agent.capabilities}
-        with self._waits_for(session_id), self._watching(watched) as news:
+        with self.waits_for(session_id), self._watching(watched) as news:
             while True:
                 news.clear()
                 stop = await self._fail_overdue(session_id, room.running)
@@ -239,7 +241,7 @@ class RemoteDesk:
         until_s = loop.time() + min(said.wait_s, self.settings.lease_s * 2 / 3)
         agents = await self.agents(session_id) if said.wait_s else {}
         watched = {name for agent in agents.values() for name in agent.capabilities}
-        with self._waits_for(session_id), self._watching(watched) as news:  # what is taken rings
+        with self.waits_for(session_id), self._watching(watched) as news:  # what is taken rings
             while True:
                 news.clear()
                 stop = await self._fail_overdue(session_id, running)
@@ -254,6 +256,7 @@ class RemoteDesk:
         lost = [task_id for task_id, agent_id in running.items() if task_id not in room.running and agent_id in room.agents]
         if lost:
             return await self.registry.handed(room.session_id, lost[: room.most])
+        room = room._replace(most=min(room.most, HELD_MAX - len(running)))
         slots = _slots(room, Counter(running.values()))
         if not slots:
             return []
@@ -431,20 +434,18 @@ class RemoteDesk:
                 news.set()
 
     @contextmanager
-    def _waits_for(self, session_id: str) -> Iterator[None]:
-        """Count who waits for a session; Refusal where too many do."""
-        if self._waits[session_id] >= WAITS_MAX:
-            why = (
-                f"{session_id} waits {WAITS_MAX} times already: one claim and one renewal at a time are enough for all its agents"
-            )
+    def waits_for(self, waiter: str) -> Iterator[None]:
+        """Count who waits for a session, or for an agent's mail; Refusal where too many do."""
+        if self._waits[waiter] >= WAITS_MAX:
+            why = f"{waiter} waits {WAITS_MAX} times already: one claim, one renewal and one look for mail at a time are enough"
             raise Refusal(Fault(detail=why), status=429, code="waits_full")
-        self._waits[session_id] += 1
+        self._waits[waiter] += 1
         try:
             yield
         finally:
-            self._waits[session_id] -= 1
-            if not self._waits[session_id]:
-                del self._waits[session_id]
+            self._waits[waiter] -= 1
+            if not self._waits[waiter]:
+                del self._waits[waiter]
 
     @contextmanager
     def _watching(self, queues: Iterable[str]) -> Iterator[asyncio.Event]:

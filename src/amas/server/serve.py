@@ -7,6 +7,7 @@ when it is cancelled; open requests then get a second to end.
 import asyncio
 import contextlib
 import errno
+import logging
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ from amas.server.app import create_app
 from amas.server.figures import durations, figures, snapshot
 from amas.server.guard import Guard
 from amas.server.live import end
-from amas.server.patience import ImpatientProtocol
+from amas.server.patience import ImpatientProtocol, open_many_files
 from amas.server.plane import ControlPlane
 from amas.server.tls import Renewal, tls_of
 
@@ -77,6 +78,7 @@ def listen(host: str, port: int, *, variable: str) -> socket.socket:
 
 
 def _server(app: ASGIApp, tls: ssl.SSLContext | None) -> Server:
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # no line for each odd request: anybody could fill our disk
     config = uvicorn.Config(
         app,
         http=ImpatientProtocol,
@@ -99,6 +101,7 @@ async def serve(plane: ControlPlane, *, ready: Callable[[int, int], None] | None
     """
     settings = plane.settings
     tls = tls_of(settings)
+    open_many_files()
     with contextlib.ExitStack() as sockets:
         api = sockets.enter_context(listen(settings.host, settings.port, variable="AMAS_PORT"))
         metrics_port = 0

@@ -37,6 +37,8 @@ BATCH = 100
 """Wishes that one control plane takes at a time; should it die with them, their hosts ask again."""
 KNOWN_MAX = 50_000
 """Tokens that were checked and are remembered."""
+AGENT_OPENER = "agent:"
+"""Before what is kept of a token that has opened a session: whose, of which epoch, signed with which key, and when it expires."""
 
 
 class TokenOffice:
@@ -165,6 +167,19 @@ class TokenOffice:
             return held is not None and bool(await self._still(held))
         except TokenRefused:
             return False
+
+    def opener(self, digest: str) -> str:
+        """Return what says of a token that was checked which it is, for as long as a session lasts that it opens."""
+        kid, claims = self._known[digest]
+        return f"{AGENT_OPENER}{claims.sub}:{claims.epoch}:{kid}:{claims.exp}"
+
+    async def opens(self, opener: str) -> bool:
+        """Return whether a token, as `opener` says which, was neither revoked nor has expired."""
+        name, epoch, kid, exp = opener.removeprefix(AGENT_OPENER).split(":")
+        at_ms = now_ms()
+        keys, current = await self.kept.keys_and_epoch(name)
+        there = any(key.kid == kid and verifies(key, at_ms) for key in keys)
+        return there and int(epoch) == current and int(exp) * 1000 > at_ms
 
     async def _first(self, text: str, digest: str) -> AgentClaims:
         at_ms = now_ms()

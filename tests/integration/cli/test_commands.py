@@ -85,7 +85,7 @@ def test_a_fleet_is_seen_at_a_glance_and_agent_by_agent(run: Command, task_id: s
     assert pool["hosts"] == ["host-1", "host-2"]
     for_people = run("ps")
     assert for_people.returncode == 0
-    assert for_people.stdout.splitlines()[-1].split() == ["1", "pools", "4", "4", "0", "0", "0"]
+    assert for_people.stdout.splitlines()[-1].split() == ["1", "pool", "4", "4", "0", "0", "0"]
     first = run.json("ps", "--agents", "--limit", "3")
     assert ([agent["agent_id"] for agent in first["items"]], first["total"]) == (["ledger-1", "ledger-2", "ledger-3"], 4)
     assert "1 more" in run("ps", "ledger", "--limit", "3").stderr

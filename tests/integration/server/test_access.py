@@ -319,9 +319,9 @@ async def test_the_audit_says_whom_a_body_names(client, admin, hands, plane: Con
         await client.post("/api/kill", json=body, headers=admin)
     await client.post("/api/breakers/reset", json={"name": "payments-api"}, headers=admin)
     assert [(line["on"], line["outcome"]) for line in audit_of(plane)[-4:]] == [
-        ("/api/kill worker", 200),
-        ("/api/kill wroker-1", 404),
-        ("/api/kill all", 200),
+        ("/api/kill worker killed", 200),
+        ("/api/kill wroker-1 killed", 404),
+        ("/api/kill all lifted", 200),
         ("/api/breakers/reset payments-api", 404),
     ]
 

@@ -18,6 +18,8 @@ from amas.errors import FleetNotRunning, SettingInvalid
 from amas.observe.logging import process_log, use_log
 from amas.policy import certs as authority
 from amas.policy.certs import make_certificates
+from amas.programs.trust import trusting as trusting_this
+from amas.rest import AsyncClient
 from amas.server import tls
 from amas.server.plane import ControlPlane
 from amas.server.tls import Renewal, tls_of
@@ -89,6 +91,8 @@ async def test_where_a_ca_is_set_clients_must_show_a_certificate_of_it(
         monkeypatch.setenv("AMAS_TLS_CLIENT", str(certs / "client.pem"))
         api = Api(f"https://127.0.0.1:{port}", certificate=str(certs / "server.pem"))
         assert (await asyncio.to_thread(api.get, "/api/session"))["name"] == "local"
+        async with AsyncClient(f"https://127.0.0.1:{port}", verify=trusting_this(str(certs / "server.pem"))) as client:
+            assert (await client.access.whoami()).name == "local", "a program shows it, too"
 
 
 def test_made_again_the_authority_stays_and_keys_are_the_owner_s_alone(tmp_path: Path) -> None:

@@ -4,15 +4,16 @@ import pytest
 
 from amas.cli import flows
 from amas.cli.api import Api
+from amas.cli.output import WHY_CHARS
 
 
-@pytest.mark.parametrize(("message", "shown"), [("a b\nc", "a b c"), ("x" * flows.WHY_CHARS, "x" * flows.WHY_CHARS)])
+@pytest.mark.parametrize(("message", "shown"), [("a b\nc", "a b c"), ("x" * WHY_CHARS, "x" * WHY_CHARS)])
 def test_a_reason_that_fits_is_shown_whole(message: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert listed(message, monkeypatch) == shown
 
 
 def test_a_long_reason_is_cut_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert listed("y" * 50_000_000, monkeypatch) == "y" * flows.WHY_CHARS + " …"
+    assert listed("y" * 50_000_000, monkeypatch) == "y" * WHY_CHARS + " …"
 
 
 def listed(message: str, monkeypatch: pytest.MonkeyPatch) -> str:

@@ -4,6 +4,7 @@ import pytest
 
 from amas.cli import exit as ending
 from amas.cli.api import Api, _detail
+from amas.cli.main import app
 from amas.errors import SettingInvalid
 from amas.remote import Agent
 
@@ -40,3 +41,12 @@ def test_an_error_of_one_task_among_several_is_said_in_one_sentence(capsys: pyte
 def test_an_address_without_its_beginning_is_no_address_of_a_fleet() -> None:
     with pytest.raises(SettingInvalid, match=r"'fleet\.example', but must be one such as https://fleet\.example"):
         Agent("a", url="fleet.example")
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"), [("--home=/tmp status", "amas status --home ..."), ("--probe tools", "amas tools --probe ...")]
+)
+def test_an_option_before_its_command_is_told_where_it_belongs(typed: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        app(typed.split())
+    assert ended.value.code == ending.ExitCode.WRONG_INPUT and said in capsys.readouterr().err

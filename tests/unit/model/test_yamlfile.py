@@ -24,6 +24,7 @@ class Pool(msgspec.Struct, frozen=True):
     options: dict[str, object] = {}
     lead: str | None = None
     tags: tuple[str, ...] = ()
+    rules: Annotated[str | tuple[str, ...], msgspec.Meta(extra={"mend": "rules stand in a file"})] = ()
 
 
 class Fleet(msgspec.Struct, frozen=True):
@@ -70,6 +71,12 @@ def test_shared_parts_merge_and_may_be_overridden(tmp_path: Path) -> None:
         ("name: x\npools: [\n", 3, "", "is not YAML"),
         ("name: !!python/object/apply:os.system [ls]\n", 1, "name", "could not determine a constructor"),
         ("name: 12\n", 1, "name", "must be text, not 12"),
+        (
+            "name: x\npools:\n- name: a\n  rules: [b, {c: d}]\n",
+            4,
+            "pools[0].rules[1]",
+            "not {'c': 'd'}: rules stand in a file",
+        ),
         ("# nothing\n", 1, "", "is empty"),
         ("name: \x01\n", 1, "", "is not YAML"),
     ],
@@ -84,7 +91,7 @@ def test_a_mistake_names_line_field_and_mend(tmp_path: Path, text: str, line: in
 
 
 def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
-    with pytest.raises(FleetFileInvalid, match="No such file"):
+    with pytest.raises(FleetFileInvalid, match=r"none\.yaml: can't be read: No such file"):
         YamlFile.read(tmp_path / "none.yaml").decode(Fleet)
     (tmp_path / "latin.yaml").write_bytes(b"name: \xff\n")
     with pytest.raises(FleetFileInvalid, match="not UTF-8"):

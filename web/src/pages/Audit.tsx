@@ -25,7 +25,7 @@ export function Audit() {
       {!found && !error && <Looking />}
       {found?.items.length === 0 && <p className="note">Nobody has changed anything yet.</p>}
       {found && found.items.length > 0 && (
-        <Table label="Administrative acts" columns={["When", "Who", "As", "What", "On", "Outcome"]}>
+        <Table label="Administrative acts" columns={["When", "Who", "As", "What", "Whom or what", "Outcome"]}>
           {found.items.map((line) => (
             <tr key={line.seq}>
               <th scope="row">
@@ -33,11 +33,9 @@ export function Audit() {
               </th>
               <td>{line.who}</td>
               <td>{line.role}</td>
-              <td>
-                <code>{line.act}</code>
-              </td>
-              <td>{line.on}</td>
-              <td>{line.outcome}</td>
+              <td title={`${line.act} ${line.on}`}>{line.did}</td>
+              <td>{line.about}</td>
+              <td>{outcome(line.outcome)}</td>
             </tr>
           ))}
         </Table>
@@ -45,4 +43,10 @@ export function Audit() {
       <Pager of="the audit" place={place} />
     </section>
   );
+}
+
+/** What the log says of itself has no status. */
+function outcome(status: number): string {
+  if (status < 400) return status ? "done" : "";
+  return `${status < 500 ? "refused" : "failed"} (${status})`;
 }

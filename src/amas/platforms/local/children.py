@@ -5,23 +5,20 @@ where the fleet has one; the control plane; the hosts. A later stage starts when
 """
 
 import asyncio
-import os
-import subprocess
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from amas.engine.child import die_with_parent, last_lines, log_size
 from amas.engine.embedded import STOP_S, EmbeddedEngine
-from amas.errors import AmasError, EngineError, StartFailed
+from amas.errors import AmasError, EngineError
 from amas.model.fleet import FleetSpec
 from amas.platforms.local.control import engine_settings, settings_at
 from amas.platforms.local.home import FleetState, Home
-from amas.platforms.local.ready import MARK, READY_FD, READY_LINE, marked, new_mark
+from amas.platforms.local.program import Process, Program
+from amas.platforms.local.ready import marked
 from amas.platforms.local.request import StartRequest
-
-Process = asyncio.subprocess.Process
+from amas.platforms.local.standby import Relieved
 
 CONTROL_PLANE_STOP_S = 10.0
 """Open requests and live event streams get this long after SIGTERM, before the records are closed."""
@@ -29,8 +26,6 @@ MODEL_STOP_S = 5.0
 """The local model keeps nothing; an answer that is under way is asked for again."""
 DEPOSE_S = 3.0
 """A leader's lease: after that its word isn't needed any more."""
-SAID = "amas: "
-"""How a program of ours begins the sentence that it ends with."""
 DRAIN_MARGIN_S = 5.0
 """Beyond a host's own drain, to give back what it couldn't finish."""
 
@@ -48,6 +43,8 @@ class Child:
     start_s: float
     died: Callable[[Process], Coroutine[None, None, None]] | None = None
     """Told of each process that ended unasked, while the next one starts; it raises nothing."""
+    beside: Callable[[], Coroutine[None, None, None]] | None = None
+    """Runs, until it is cancelled, for as long as the part is kept."""
 
 
 def stages(request: StartRequest, home: Home, state: FleetState) -> list[list[Child]]:
@@ -114,7 +111,7 @@ def embedded_engine(request: StartRequest, home: Home) -> EmbeddedEngine:
 
 def _control_plane(request: StartRequest, home: Home, state: FleetState) -> Child:
     command = [*request.program, "serve", str(home.folder)]
-    program = Program("control-plane", command, home, state)
+    program = Relieved("control-plane", command, home, state)
     told = False
 
     async def spawn() -> Process:
@@ -138,7 +135,16 @@ def _control_plane(request: StartRequest, home: Home, state: FleetState) -> Chil
                 await Leadership(engine, marked(program.name, process.pid, program.mark)).depose(DUTY, lease_s=LEASE_S)
 
     stop_s = CONTROL_PLANE_STOP_S + request.catch_up_s
-    return Child(program.name, spawn, program.said_ready, program.failure, stop_s=stop_s, start_s=request.start_s, died=died)
+    return Child(
+        program.name,
+        spawn,
+        program.said_ready,
+        program.failure,
+        stop_s=stop_s,
+        start_s=request.start_s,
+        died=died,
+        beside=program.keep_relief,
+    )
 
 
 def host_name(number: int) -> str:
@@ -158,68 +164,3 @@ def host_child(request: StartRequest, home: Home, state: FleetState, name: str) 
 def _model(request: StartRequest, home: Home, state: FleetState) -> Child:
     program = Program("model", [*request.program, "model", str(state.model_port)], home)
     return Child(program.name, program.spawn, program.said_ready, program.failure, stop_s=MODEL_STOP_S, start_s=request.start_s)
-
-
-class Program:
-    """A program of ours that runs from the data folder, writes to a log there, and may say that it is ready."""
-
-    def __init__(self, name: str, argv: Sequence[str], home: Home, fleet: FleetState | None = None) -> None:
-        """`fleet`: what runs, as it is told at each start: which file declares it is known once its engine has been asked."""
-        self.name, self._argv, self._home, self._fleet = name, list(argv), home, fleet
-        self._log_start = 0
-        self.mark = ""
-        """Of the process that was started last."""
-        self._ready: asyncio.StreamReader | None = None
-        self._transport: asyncio.ReadTransport | None = None
-
-    async def spawn(self) -> Process:
-        """Return the new process; its standard output and errors go to its log."""
-        log = self._home.log(self.name)
-        self._log_start, self.mark = log_size(log), new_mark()
-        read_end, write_end = os.pipe()
-        try:
-            await self._listen(read_end)
-            with self._home.usable(), log.open("ab") as output:
-                return await asyncio.create_subprocess_exec(
-                    *self._argv,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    cwd=self._home.folder,  # never the caller's: a `random.py` there would shadow the library's
-                    env=self._environment(write_end),
-                    pass_fds=(write_end,),
-                    start_new_session=True,  # a terminal's Ctrl-C is for the supervisor, which stops the parts in order
-                    preexec_fn=die_with_parent(),
-                )
-        except FileNotFoundError as error:
-            raise StartFailed(f"{self.name} can't be started: {error.filename} isn't there") from error
-        finally:
-            os.close(write_end)
-
-    async def said_ready(self, process: Process) -> None:
-        """Return once the program called `tell_ready`; StartFailed when it ended without."""
-        assert self._ready is not None, "spawn comes first"
-        if await self._ready.readline() != READY_LINE:
-            raise self.failure(await process.wait())
-
-    def failure(self, exit_code: int) -> AmasError:
-        """Return the error that says how the program ended and its log's last words."""
-        lines = last_lines(self._home.logs / f"{self.name}.log", count=3, since=self._log_start)
-        if exit_code > 0 and lines and lines[-1].startswith(SAID):  # it has said itself what is wrong
-            return StartFailed(f"{self.name} can't start: {lines[-1].removeprefix(SAID)}")
-        how = f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with exit code {exit_code}"
-        return StartFailed(f"{self.name} {how}: {' / '.join(lines) or 'its log is empty'}")
-
-    async def _listen(self, read_end: int) -> None:
-        if self._transport is not None:
-            self._transport.close()
-        self._ready = asyncio.StreamReader()
-        protocol = asyncio.StreamReaderProtocol(self._ready)
-        self._transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(read_end, "rb"))
-
-    def _environment(self, ready_fd: int) -> dict[str, str]:
-        beside = str(Path(self._fleet.fleet_file).parent) if self._fleet else ""
-        paths = [path for path in (os.environ.get("PYTHONPATH", ""), beside) if path]  # a fleet file's agents lie beside it
-        model = {"AMAS_MODEL_URL": self._fleet.model_url} if self._fleet and self._fleet.model_url else {}
-        told = {READY_FD: str(ready_fd), MARK: self.mark}
-        return os.environ | model | told | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}

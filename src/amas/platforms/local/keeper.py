@@ -12,8 +12,9 @@ from amas.clock import monotonic_s
 from amas.errors import AmasError, StartFailed
 from amas.observe import events
 from amas.observe.logging import process_log
-from amas.platforms.local.children import Child, Process
+from amas.platforms.local.children import Child
 from amas.platforms.local.home import PartState
+from amas.platforms.local.program import Process
 
 BACKOFF_FIRST_S = 0.2
 """Short: most ends are a single accident, and a host's work waits."""
@@ -61,18 +62,11 @@ class Keeper:
 
     async def keep(self) -> None:
         """Start the part again whenever it ends, until `stop`."""
-        backoff_s, began = 0.0, monotonic_s()
         async with asyncio.TaskGroup() as meanwhile:
-            while not self._stopping.is_set():
-                if self._process is not None:
-                    await self._watch(self._process, meanwhile)
-                if self._stopping.is_set():
-                    return
-                backoff_s = next_backoff_s(backoff_s, ran_s=monotonic_s() - began)
-                if await self._told_to_stop_within(backoff_s):
-                    return
-                began = monotonic_s()
-                await self._restart()
+            beside = meanwhile.create_task(self.child.beside(), name=f"beside {self.child.name}") if self.child.beside else None
+            await self._keep(meanwhile)
+            if beside is not None:
+                beside.cancel()
 
     async def renew(self) -> None:
         """End the part in good order and return when `keep` has started it again, or `stop` was called."""
@@ -94,6 +88,19 @@ class Keeper:
         """Cut a `stop` that is under way short."""
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
+
+    async def _keep(self, meanwhile: asyncio.TaskGroup) -> None:
+        backoff_s, began = 0.0, monotonic_s()
+        while not self._stopping.is_set():
+            if self._process is not None:
+                await self._watch(self._process, meanwhile)
+            if self._stopping.is_set():
+                return
+            backoff_s = next_backoff_s(backoff_s, ran_s=monotonic_s() - began)
+            if await self._told_to_stop_within(backoff_s):
+                return
+            began = monotonic_s()
+            await self._restart()
 
     async def _watch(self, process: Process, meanwhile: asyncio.TaskGroup) -> None:
         exit_code = await process.wait()

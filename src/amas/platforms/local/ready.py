@@ -4,6 +4,9 @@ Ready is one line on an inherited pipe whose number is in the environment: `amas
 its agents are registered; outside a supervisor that does nothing. The pipe's other end is read in `children.py`; its end without
 a line means that the child died first.
 
+A *stand-by* is a process of the same part that has loaded what it needs and waits for its turn (`standby.py`): the first line on
+another inherited pipe says that it has come, the pipe's end that it never will.
+
 Process numbers come again, also on other machines: a child is known by its number and a *mark* that its supervisor gave it, so
 what is said of one that died is never taken for another's.
 """
@@ -12,11 +15,14 @@ import asyncio
 import os
 import secrets
 import signal
+import sys
 from collections.abc import Callable
 
 READY_FD = "AMAS_READY_FD"
 READY_LINE = b"ready\n"
 MARK = "AMAS_PART_MARK"
+TURN_FD = "AMAS_TURN_FD"
+TURN_LINE = b"go\n"
 
 
 def new_mark() -> str:
@@ -40,6 +46,19 @@ def tell_ready() -> None:
     if number.isdigit():
         with open(int(number), "wb", buffering=0) as pipe:  # noqa: PTH123  a descriptor, not a path
             pipe.write(READY_LINE)
+
+
+def stands_by() -> bool:
+    """Return whether this process is one that waits for its turn."""
+    return TURN_FD in os.environ
+
+
+def await_turn() -> None:
+    """Return at once in a process that was started to work, in a stand-by when its turn has come; end it if that never comes."""
+    if (number := os.environ.pop(TURN_FD, "")).isdigit():
+        with open(int(number), "rb", buffering=0) as pipe:  # noqa: PTH123  a descriptor, not a path
+            if pipe.readline() != TURN_LINE:
+                sys.exit()
 
 
 def on_stop(stop: Callable[[], None]) -> None:

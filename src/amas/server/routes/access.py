@@ -2,17 +2,18 @@
 
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from amas.clock import now_ms
 from amas.errors import KeyUnknown
 from amas.model.access import ApiKey, Role, digest_of, new_key
-from amas.policy.audit import FIRST
-from amas.policy.audit import Line as AuditLine
+from amas.policy.acts import in_words
+from amas.policy.audit import FIRST, Line
 from amas.server import intake
 from amas.server.access import AREAS
-from amas.server.access_shapes import AuditRecordPage, KeyPage, KeyShape, MadeKey, NewKey, NewSignIn, SessionShape
+from amas.server.access_shapes import AuditRecord, AuditRecordPage, KeyPage, KeyShape, MadeKey, NewKey, NewSignIn, SessionShape
 from amas.server.contract import answers, encoded, takes
 from amas.server.identity import COOKIE, COOKIE_S, Caller, Calling
 from amas.server.paging import Cursor, Limit, Page
@@ -36,7 +37,7 @@ _KEY = KeyShape(
 )
 _MADE = MadeKey(**{name: getattr(_KEY, name) for name in KeyShape.__struct_fields__}, key="amas_3f9c01d2aa07_...")
 _SESSION = SessionShape(name="ada", role="operator", tenant="", sign_in=["key"])
-_LINE = AuditLine(
+_LINE = AuditRecord(
     seq=1,
     at="2026-11-21T22:30:00.123Z",
     who="ada",
@@ -48,6 +49,8 @@ _LINE = AuditLine(
     outcome=200,
     previous=FIRST,
     signature="...",
+    did="scaled a pool",
+    about="coder",
 )
 
 
@@ -154,7 +157,13 @@ def list_audit(
 ) -> Response:
     """List who changed what, newest first, with the chain and the signatures: `amas audit verify` checks them."""
     found = plane.audit.newest(limit, before=before)
-    return encoded(AuditRecordPage(items=found, next=found[-1].seq if found and found[-1].seq > 1 else None))
+    items = [_record(line) for line in found]
+    return encoded(AuditRecordPage(items=items, next=found[-1].seq if found and found[-1].seq > 1 else None))
+
+
+def _record(line: Line) -> AuditRecord:
+    did, about = in_words(line.act, line.on)
+    return AuditRecord(**msgspec.structs.asdict(line), did=did, about=about)
 
 
 def _fields(key: ApiKey) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from amas.errors import AgentUnknown
 from amas.model.desired import FLEET_KILLED, Desired, Kill
 from amas.model.meant import meant_or_known
 from amas.model.numbers import pool_named
+from amas.policy.acts import KILLED, LIFTED
 from amas.server import intake
 from amas.server.contract import answers, encoded, takes
 from amas.server.healing_shapes import KillPage, KillShape, NewKill
@@ -42,7 +43,8 @@ async def post_kill(request: Request, plane: Plane) -> Response:
     named = [name for name in (new.agent, new.pool, FLEET_KILLED if new.fleet else "") if name]
     if len(named) > 1 or not (named or new.lift):
         raise Refusal(Fault(detail="name one: an agent, a pool, or the fleet", pointer="#"))
-    what = request.state.named = named[0] if named else "all"  # which the audit says, whatever comes of it
+    what = named[0] if named else "all"
+    request.state.named = f"{what} {LIFTED if new.lift else KILLED}"  # which the audit says, whatever comes of it
     wanted = await plane.desired.read()
     if new.lift:
         missing = [name for name in named if name not in wanted.kills]

@@ -9,13 +9,15 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
+from amas.core.agents import why_no_agent
 from amas.engine.registry import ANYBODY, NOBODY, Terms
-from amas.errors import SettingInvalid
+from amas.errors import AgentUnknown, SettingInvalid
 from amas.messages.bus import AgentCommunicationBus
+from amas.messages.fleet_bus import OPERATOR
 from amas.model.access import Role
 from amas.model.journal import ProgressNote
 from amas.model.message import Message, MessageType
-from amas.model.remote import RegisteredAgent, RemoteAgent, agent_id_of
+from amas.model.remote import RegisteredAgent, RemoteAgent, agent_id_of, is_remote
 from amas.model.states import AgentStatus, Layer, Priority
 from amas.orchestration.discovery import Discovery
 from amas.server import intake
@@ -121,8 +123,7 @@ async def open_session(request: Request, plane: Plane, caller: Calling) -> Respo
     desk.check(agents)
     lease_s = desk.settings.lease_s
     owner = ANYBODY if caller.role is Role.SYSTEM_ADMIN else caller.name if caller.named else NOBODY
-    opener = caller.credential if caller.kind in ("key", "token") else ""
-    terms = Terms(take_over=new.take_over, owner=owner, most=desk.settings.max_agents, opener=opener)
+    terms = Terms(take_over=new.take_over, owner=owner, most=desk.settings.max_agents, opener=plane.identity.opener(caller))
     session = await desk.registry.open(agents, lease_s=lease_s, machine=new.machine, terms=terms)
     ids = [agent.id for agent in agents]
     beat_every_s = desk.settings.beat_every_s
@@ -256,7 +257,7 @@ async def send_message(request: Request, session_id: SessionId, plane: Plane) ->
     """Put a message of one of the session's agents into another agent's inbox."""
     await _enter(request, plane, session_id)
     said = await intake.read_one(request, NewRemoteMessage)
-    bus = await _bus(plane, session_id, said.agent_id)
+    bus = await _bus(plane, session_id, said.agent_id, to=said.recipient)
     message_id = await bus.send_message(
         sender_id=said.agent_id,
         recipient_id=said.recipient,
@@ -278,14 +279,16 @@ async def ask(request: Request, session_id: SessionId, plane: Plane) -> Response
     """Put a question of one of the session's agents to another agent and wait for the answer."""
     await _enter(request, plane, session_id)
     said = await intake.read_one(request, NewRemoteQuestion)
-    bus = await _bus(plane, session_id, said.agent_id)
-    answer = await bus.request(
-        sender_id=said.agent_id,
-        recipient_id=said.recipient,
-        message_type=said.type,
-        payload=said.payload,
-        timeout_s=said.timeout_s,
-    )
+    bus = await _bus(plane, session_id, said.agent_id, to=said.recipient)
+    with plane.remote.waits_for(said.agent_id):
+        answer = await bus.request(
+            sender_id=said.agent_id,
+            recipient_id=said.recipient,
+            message_type=said.type,
+            payload=said.payload,
+            timeout_s=said.timeout_s,
+        )
+    await _still(request, plane, session_id, said.agent_id)
     return encoded(MessageShape.of(answer))
 
 
@@ -301,8 +304,9 @@ async def receive(request: Request, session_id: SessionId, plane: Plane) -> Resp
     said = await intake.read_one(request, NewReceive)
     bus = await _bus(plane, session_id, said.agent_id)
     wait_s = min(said.wait_s, plane.remote.settings.lease_s * 2 / 3)
-    found = await bus.receive(said.agent_id, limit=said.limit, wait_s=wait_s)
-    await plane.remote.identify(session_id, bearer(request.headers))  # its key may have been revoked meanwhile
+    with plane.remote.waits_for(said.agent_id):
+        found = await bus.receive(said.agent_id, limit=said.limit, wait_s=wait_s)
+    await _still(request, plane, session_id, said.agent_id)
     return encoded(Mail(messages=[MessageShape.of(message) for message in found]))
 
 
@@ -373,9 +377,29 @@ def _agent(said: NewRemoteAgent, index: int) -> RemoteAgent:
     )
 
 
-async def _bus(plane: ControlPlane, session_id: str, agent_id: str) -> AgentCommunicationBus:
-    """Return the bus for a session that speaks as one of its own agents."""
+async def _bus(plane: ControlPlane, session_id: str, agent_id: str, *, to: str = "") -> AgentCommunicationBus:
+    """Return the bus for a session that hears as one of its own agents, or writes `to` somebody; raise where it may not."""
     await plane.remote.agents(session_id, [agent_id])
+    if to:
+        if (await plane.tokens.kept.standing(session_id, agent_id, "")).stopped:
+            why = f"{agent_id} is killed: it writes to nobody until that is lifted"
+            raise Refusal(Fault(detail=why, pointer="#/agent_id"), status=409, code="agent_stopped")
+        await _check_there(plane, to)
     if plane.bus is None:
         raise SettingInvalid("this fleet has no message bus: set AMAS_MESSAGE_SECRET, the same for its hosts and control plane")
     return plane.bus
+
+
+async def _still(request: Request, plane: ControlPlane, session_id: str, agent_id: str) -> None:
+    """Raise for one who has waited and mustn't hear more: its key was revoked meanwhile, or its agent is another session's."""
+    await plane.remote.identify(session_id, bearer(request.headers))
+    await plane.remote.agents(session_id, [agent_id])
+
+
+async def _check_there(plane: ControlPlane, recipient: str) -> None:
+    """Raise AgentUnknown for one who isn't there: an inbox that nobody will ever look into would be kept all the same."""
+    if is_remote(recipient):
+        if not await plane.remote.registry.look([recipient]):
+            raise AgentUnknown(f"no session has an agent {recipient!r} (any more)")
+    elif recipient != OPERATOR and (unknown := why_no_agent(recipient, plane.fleet.pools)):
+        raise AgentUnknown(unknown)
