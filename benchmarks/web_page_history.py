@@ -127,6 +127,8 @@ async def measure(finished: int, *, pages: bool) -> dict[str, Any]:
                 "/costs": COSTS,
                 "/queues": SAID,
                 "/goals": SAID,
+                "/tasks": AGENT,
+                f"/tasks?agent={pool.name}-1": AGENT,
             }
             async with async_playwright() as playwright:
                 browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)

@@ -99,9 +99,10 @@ anything runs. An empty one counts as not set. Secrets may be references, such a
 
 What a fleet file may say is in [fleet-files.md](fleet-files.md). This page is written by `python scripts/reference_pages.py`.
 
-Besides these, commands and `amas.rest` read `AMAS_URL`, a control plane elsewhere that they are for ([access.md](access.md));
-secrets in Vault are reached as [secrets.md](secrets.md) says. Some settings need more packages: `pip install 'amas[postgres]'`
-for a history in PostgreSQL, `[s3]` for large values in S3, `[models]` for a language model, `[tracing]` for OpenTelemetry.
+Besides these, commands and `amas.rest` read `AMAS_URL`, a control plane elsewhere that they are for, and commands
+`AMAS_TLS_CLIENT`, the certificate that they show ([access.md](access.md)); secrets in Vault are reached as
+[secrets.md](secrets.md) says. Some settings need more packages: `pip install 'amas[postgres]'` for a history in PostgreSQL,
+`[s3]` for large values in S3, `[models]` for a language model, `[tracing]` for OpenTelemetry.
 """
 COMMANDS = """\
 # Commands

@@ -31,4 +31,6 @@ def top(folder: Path | None, *, as_json: bool) -> None:
         raise InputUnusable("this terminal can't show a screen (TERM): `amas ps --watch` and `amas status` print lines")
     from amas.cli.top_app import Top
 
-    Top(api).run()
+    app = Top(api)
+    app.run()
+    raise SystemExit(app.return_code)

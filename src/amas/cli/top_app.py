@@ -3,21 +3,25 @@
 The only module of the command line that loads textual.
 """
 
+import asyncio
+import signal
 import threading
 from collections import deque
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.coordinate import Coordinate
 from textual.events import Key, Resize
 from textual.message import Message
 from textual.screen import ModalScreen, Screen
 from textual.widgets import DataTable, Footer, Input, Sparkline, Static
 
 from amas.cli.api import Api
-from amas.cli.top_views import VIEWS, Figures, Row, View, headline
+from amas.cli.top_views import ROWS_MAX, VIEWS, Figures, Row, View, headline
 from amas.errors import AmasError, FleetNotRunning
 
 EVERY_S = 2.0
@@ -28,6 +32,8 @@ RATES = 60
 """Seconds of the curve."""
 
 
+TERMINATED = 128 + signal.SIGTERM
+"""The exit code of who was asked to end: the terminal is given back first, as it was."""
 SHORT_ROWS = 16
 """Of a screen that needs its lines for the table."""
 ASIDE_CELLS = 10
@@ -36,6 +42,7 @@ KEYS = (
     ("1 to 4", ", ".join(view.title for view in VIEWS).lower()),
     ("left right", "the view beside this one"),
     ("up down", "choose a line"),
+    ("home end", "the first and the last one"),
     ("enter", "show what lies below it"),
     ("escape", "drop the filter, or go back up"),
     ("/", "show only lines with these words"),
@@ -106,12 +113,15 @@ class Top(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark", "help", "Help", key_display="?"),
         Binding("q", "quit", "Quit"),
+        Binding("ctrl+c", "quit", show=False, priority=True),
         Binding("slash", "filter", "Filter", key_display="/"),
         Binding("escape", "above", "Back"),
         Binding("1", "view(1)", "Views", key_display=f"1-{len(VIEWS)}"),
         *(Binding(str(number), f"view({number})", show=False) for number in range(2, len(VIEWS) + 1)),
         Binding("left", "turn(-1)", show=False, priority=True),
         Binding("right", "turn(1)", show=False, priority=True),
+        Binding("home", "jump(False)", show=False, priority=True),
+        Binding("end", "jump(True)", show=False, priority=True),
         Binding("shift+left", "aside(-1)", show=False, priority=True),
         Binding("shift+right", "aside(1)", show=False, priority=True),
     ]
@@ -122,7 +132,9 @@ class Top(App[None]):
         self._api, self._trail, self._rows = api, [VIEWS[0]], list[Row]()
         self._figures: Figures | None = None
         self._troubles: dict[str, str] = {}
-        self._shown: tuple[View, list[str]] | None = None
+        self._shown: tuple[View, list[Row]] | None = None
+        self._widths: list[int] = []
+        self._known = False
         self._rates: deque[float] = deque([0.0] * RATES, maxlen=RATES)
         self._wake, self._over = threading.Event(), threading.Event()
 
@@ -137,6 +149,7 @@ class Top(App[None]):
 
     def on_mount(self) -> None:
         """Begin to ask; the threads end with the process, whatever they wait for."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit, None, TERMINATED)
         self._show_view()
         for duty in (self._follow, self._look):
             threading.Thread(target=duty, name=duty.__name__, daemon=True).start()
@@ -213,8 +226,8 @@ class Top(App[None]):
         if not self._stands:
             return
         self._say("rows", "")
-        if message.view is self._trail[-1] and message.rows != self._rows:
-            self._rows = message.rows
+        if message.view is self._trail[-1] and not (self._known and message.rows == self._rows):
+            self._rows, self._known = message.rows, True
             self._fill()
 
     def on_troubled(self, message: Troubled) -> None:
@@ -250,11 +263,16 @@ class Top(App[None]):
         del parameters
         if isinstance(self.screen, Help):
             return action == "quit"
-        return action not in ("turn", "aside") or not self._below.query_one(Input).has_focus
+        return action not in ("turn", "aside", "jump") or not self._below.query_one(Input).has_focus
 
     def action_help(self) -> None:
         """Show the keys."""
         self.push_screen(Help())
+
+    def action_jump(self, to_last: bool) -> None:
+        """Choose the first line, or the last one."""
+        table: DataTable[Text] = self._below.query_one(DataTable)
+        table.move_cursor(row=table.row_count - 1 if to_last else 0)
 
     def action_aside(self, by: int) -> None:
         """Show columns that have no room."""
@@ -285,7 +303,7 @@ class Top(App[None]):
         self.action_view((VIEWS.index(self._trail[0]) + by) % len(VIEWS) + 1)
 
     def _show_view(self) -> None:
-        self._rows = []
+        self._rows, self._known = [], False
         self._drop_filter()
         self._fill()
         self._wake.set()
@@ -298,19 +316,50 @@ class Top(App[None]):
         self._below.query_one(DataTable).focus()
 
     def _fill(self) -> None:
+        """Show the rows that the words leave; what is the same stays as it is, and so does where the user is."""
         view, words = self._trail[-1], self._below.query_one(Input).value.lower().split()
         rows = [row for row in self._rows if all(word in " ".join(row.cells).lower() for word in words)]
+        before = self._shown[1] if self._shown and self._shown[0] is view else None
+        widths = [max(map(cell_len, column)) for column in zip(view.columns, *(row.cells for row in rows), strict=True)]
+        if before is not None:  # columns grow, and don't jump
+            widths = list(map(max, widths, self._widths))
+        if before is None or widths != self._widths or [row.key for row in rows] != [row.key for row in before]:
+            self._lay_out(view, rows, widths, before)
+        else:
+            self._change(rows, before)
+        self._shown, self._widths = (view, rows), widths
+        self._below.query_one("#title", Static).update(self._title(len(rows), filtered=bool(words)))
+
+    def _lay_out(self, view: View, rows: list[Row], widths: list[int], before: list[Row] | None) -> None:
+        """Show a table anew; `before`: the rows that it had, None for another view's.
+
+        Each column's width is said: what textual would measure comes after a first drawing, which it keeps.
+        """
         table: DataTable[Text] = self._below.query_one(DataTable)
-        at = table.cursor_row
-        chosen = self._shown[1][at] if self._shown and self._shown[0] is view and at < len(self._shown[1]) else ""
-        table.clear(columns=self._shown is None or self._shown[0] is not view)
-        if not table.columns:
-            table.add_columns(*view.columns)
+        at, aside, down = table.cursor_row, table.scroll_x, table.scroll_y
+        chosen = before[at].key if before and at < len(before) else ""
+        table.clear(columns=True)
+        for name, width in zip(view.columns, widths, strict=True):
+            table.add_column(name, width=width)
         for row in rows:
             table.add_row(*(Text(cell) for cell in row.cells), key=row.key)
         keys = [row.key for row in rows]
-        self._shown = (view, keys)
         if chosen in keys:
-            table.move_cursor(row=keys.index(chosen))
+            table.move_cursor(row=keys.index(chosen), scroll=False)
+            self.call_after_refresh(table.scroll_to, aside, down, animate=False)
+
+    def _change(self, rows: list[Row], before: list[Row]) -> None:
+        """Change the cells that are others now."""
+        table: DataTable[Text] = self._below.query_one(DataTable)
+        for number, (row, old) in enumerate(zip(rows, before, strict=True)):
+            for column, (cell, was) in enumerate(zip(row.cells, old.cells, strict=True)):
+                if cell != was:
+                    table.update_cell_at(Coordinate(number, column), Text(cell))
+
+    def _title(self, shown: int, *, filtered: bool) -> str:
         place = " > ".join(each.title for each in self._trail)
-        self._below.query_one("#title", Static).update(f"{place}  ({len(rows)} of {len(self._rows)})" if words else place)
+        if filtered:
+            return f"{place}  ({shown} of {len(self._rows)})"
+        if self._known and not self._rows:
+            return f"{place}: {self._trail[-1].none}"
+        return f"{place}  (the first {ROWS_MAX})" if len(self._rows) == ROWS_MAX else place

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from amas.cli.api import Api, quoted
 from amas.cli.output import harmless, moment, seconds
+from amas.clock import now_ms
 
 Figures = dict[str, Any]
 """What `GET /api/metrics` answers."""
@@ -32,6 +33,8 @@ class View(NamedTuple):
     """Asks the API, or only looks at the figures: it runs beside the screen."""
     below: Callable[[str], "View"] | None = None
     """What enter shows, by a row's key."""
+    none: str = "none"
+    """Said where there are no rows."""
 
 
 def row(key: str, *cells: object) -> Row:
@@ -92,11 +95,17 @@ def _hosts(_: Api, figures: Figures) -> list[Row]:
     ]
 
 
+def _when(ms: int) -> str:
+    """Return the time of day, or the day and the time of what was before today."""
+    told, today = moment(ms), moment(now_ms())
+    return told[11:] if told[:10] == today[:10] else told[5:16]
+
+
 def _task_rows(items: list[dict[str, Any]]) -> list[Row]:
     return [
         row(
             task["id"],
-            moment(task["finished_ms"] or task["started_ms"] or task["created_ms"])[11:],
+            _when(task["finished_ms"] or task["started_ms"] or task["created_ms"]),
             task["state"],
             task["capability"],
             task["agent_id"],
@@ -168,8 +177,8 @@ VIEWS = (
         _pools,
         lambda pool: agents(pool=pool),
     ),
-    View("Queues", ("queue", "waiting", "bound"), _queues),
+    View("Queues", ("queue", "waiting", "bound"), _queues, none="nothing is queued"),
     View("Hosts", ("host", "agents", "running", "CPU", "memory", "loop lag"), _hosts, lambda host: agents(host=host)),
-    View("Failures", _TASK_COLUMNS, _failures, task),
+    View("Failures", _TASK_COLUMNS, _failures, task, "no task has failed for good"),
 )
 """What the number keys show."""

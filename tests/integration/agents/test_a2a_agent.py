@@ -157,7 +157,7 @@ async def test_a_person_s_comment_is_the_answer(bench: Bench, liar: Liar, commen
         opening = WorkflowOpening(workflow, to_blob(None), "", {})
         await bench.queue.submit([make_submission(task_id, spec)], workflow=opening)
         (approval,) = await bench.until(lambda: open_approvals(bench.engine, workflow_id=workflow))
-        liar.results["GetTask"] = [waiting, waiting, task_at("WORKING"), COMPLETED]
+        liar.results["GetTask"] = [*[waiting] * 6, task_at("WORKING"), COMPLETED]
         given = {"approved": True, "by": "ada", **({"comment": comment} if comment else {})}
         await Workflows(bench.engine).signal(approval.task_id, given)
         assert (await bench.ended(task_id)).result == "made"
@@ -316,6 +316,21 @@ async def test_a_lost_answer_does_not_make_two_of_one(bench: Bench, liar: Liar) 
     assert [params["contextId"] for params in liar.called("ListTasks")] == [task.id]
 
 
+async def test_the_id_of_the_task_there_outlives_a_host_where_there_is_no_list(bench: Bench, liar: Liar) -> None:
+    liar.results = {"SendMessage": [{"task": task_at("WORKING")}], "GetTask": [task_at("WORKING")]}
+    async with bench.host([pool(liar.url, result="text")], "h1"):
+        task_id = await bench.submit(CAN, "abc")
+
+        async def looked() -> bool:
+            return bool(liar.called("GetTask"))
+
+        await bench.until(looked)
+    liar.results["GetTask"] = [COMPLETED]
+    async with bench.host([pool(liar.url, result="text")], "h2"):
+        assert (await bench.ended(task_id)).result == "made"
+    assert len(liar.called("SendMessage")) == 1
+
+
 async def test_without_a_list_the_message_is_said_again_under_its_id(bench: Bench, liar: Liar) -> None:
     liar.drops, liar.results = ["SendMessage"], {"SendMessage": [{"task": COMPLETED}]}
     task = await done(bench, pool(liar.url, result="text"))
@@ -394,7 +409,7 @@ async def test_a_busy_agent_s_tasks_wait_and_none_has_failed(bench: Bench, liar:
     [
         ({"SendMessage": [-32602]}, "request_refused"),
         ({"SendMessage": [b"<html>"]}, "answer_unreadable"),
-        ({"SendMessage": [b'{"jsonrpc": "2.0", "id": "another", "result": {"task": {"id": "r"}}}']}, "answer_unreadable"),
+        ({"SendMessage": [json.dumps({"id": "another", "result": {"task": COMPLETED}}).encode()]}, "answer_unreadable"),
         ({"SendMessage": [{}]}, "answer_unreadable"),
         ({"SendMessage": [{"task": task_at("UNHEARD_OF\x1b[31m")}]}, "answer_unreadable"),
         ({"SendMessage": [{"task": {**COMPLETED, "id": "x" * 5000}}]}, "answer_unreadable"),

@@ -14,8 +14,8 @@ from textual.widgets import DataTable, Input, Sparkline, Static
 
 from amas.cli import top_app
 from amas.cli.api import Api
-from amas.cli.top_app import KEYS, Help, Top, Troubled
-from amas.cli.top_views import VIEWS
+from amas.cli.top_app import KEYS, Help, Looked, Top, Troubled
+from amas.cli.top_views import ROWS_MAX, VIEWS, row
 from amas.server.plane import ControlPlane
 
 from .conftest import WORK, Hands, make_plane
@@ -98,6 +98,38 @@ async def test_a_fleet_that_is_gone_is_said_and_the_screen_stays() -> None:
         await until(pilot, lambda: "the fleet's API at 127.0.0.1:1 doesn't answer" in text(app, "#trouble"))
         await pilot.press("2", "slash", "x", "escape", "escape", "down", "enter")
         assert app.is_running
+
+
+async def test_what_changes_leaves_the_user_where_they_are() -> None:
+    """In the columns aside, far down, and at the line that was chosen, though another came before it."""
+    hosts = VIEWS[2]
+    rows = [row(f"host-{n}", f"host-{n}", 15_000, 0, f"{n}.0 s", "50 MiB", "0.1 ms") for n in range(100)]
+    async with screen(1, size=(30, 20)) as (app, pilot):
+        await pilot.press("3")
+        app.post_message(Looked(hosts, rows))
+        await until(pilot, lambda: len(lines(app)) == 100)
+        table = app.query_one(DataTable)
+        await pilot.press("end", "shift+right")
+        await until(pilot, lambda: table.scroll_x > 0 and table.scroll_y > 0)
+        before = (table.scroll_x, table.scroll_y)
+        app.post_message(Looked(hosts, [*rows[:99], row("host-99", "host-99", 15_000, 7, "99.5 s", "50 MiB", "0.1 ms")]))
+        await until(pilot, lambda: "99.5 s" in lines(app)[99])
+        await pilot.pause()
+        assert (table.scroll_x, table.scroll_y, table.cursor_row) == (*before, 99)
+        app.post_message(Looked(hosts, [row("host-x", "host-x", 1, 0, "0.0 s", "50 MiB", "0.1 ms"), *rows]))
+        await until(pilot, lambda: len(lines(app)) == 101)
+        await until(pilot, lambda: (table.scroll_x, table.scroll_y) == (before[0], before[1] + 1))  # it is in sight
+        assert table.cursor_row == 100
+
+
+async def test_what_isn_t_there_and_what_isn_t_shown_is_said() -> None:
+    async with screen(1) as (app, pilot):
+        await pilot.press("2")
+        assert text(app, "#title") == "Queues", "nothing is known yet"
+        app.post_message(Looked(VIEWS[1], []))
+        await until(pilot, lambda: text(app, "#title") == "Queues: nothing is queued")
+        app.post_message(Looked(VIEWS[1], [row(f"q{n}", f"q{n}", 1, "none") for n in range(ROWS_MAX)]))
+        await until(pilot, lambda: text(app, "#title") == f"Queues  (the first {ROWS_MAX})")
 
 
 def test_an_engine_that_is_away_is_told_from_a_control_plane_that_is() -> None:

@@ -88,5 +88,5 @@ def test_names_are_unique_over_all_files_and_warnings_name_the_line(tmp_path: Pa
 def test_a_folder_without_policies_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(FleetFileInvalid, match="holds no policies"):
         load_policies([tmp_path], KNOWN)
-    with pytest.raises(FleetFileInvalid, match="can't be read"):
+    with pytest.raises(FleetFileInvalid, match=r"none\.yaml: isn't there"):
         load_policies([tmp_path / "none.yaml"], KNOWN)

@@ -7,6 +7,7 @@ describe("figures", () => {
     const percent = new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 1 });
     for (const value of [0, 7, 999, 1000, 29_768, 123_456, 1_000_000, 1234567890]) expect(count(value)).toBe(whole.format(value));
     for (const value of [0, 0.008, 0.5, 0.9996, 1, 12.345]) expect(share(value)).toBe(value > 10 ? "1234.5%" : percent.format(value));
+    expect([0, 1e-9, 0.0004, 0.0005].map(share)).toEqual(["0%", "<0.1%", "<0.1%", "0.1%"]);
     expect([1473.4, 99.96, 0.1234, 12.34, 5].map(rate)).toEqual(["1,473", "100", "0.123", "12.3", "5"]);
   });
 

@@ -18,7 +18,13 @@ export const many = (value: Known, of: string) => `${count(value)} ${value === 1
 
 export const rate = (value: Known) => (value == null ? UNKNOWN : value >= 100 ? plain(value) : fine(value));
 
-export const share = (value: Known) => (value == null ? UNKNOWN : `${Number((100 * value).toFixed(1))}%`);
+const SHARE_MIN = 0.0005;
+
+/** Less than a tenth of a percent is little, but not nothing. */
+export function share(value: Known): string {
+  if (value == null) return UNKNOWN;
+  return value > 0 && value < SHARE_MIN ? "<0.1%" : `${Number((100 * value).toFixed(1))}%`;
+}
 
 export function dollars(value: Known): string {
   if (value == null) return UNKNOWN;

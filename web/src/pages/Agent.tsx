@@ -2,9 +2,11 @@ import { useQuery } from "@tanstack/react-query";
 import { answer, api } from "../api/client";
 import { useBy } from "../api/session";
 import { count } from "../lib/format";
+import { Looking } from "../parts/Awaited";
 import { Refusal } from "../parts/Failed";
 import { Log } from "../parts/Log";
 import { Order } from "../parts/Order";
+import { Quarantined } from "../parts/Quarantined";
 import { State } from "../parts/State";
 import { TaskTable } from "../parts/TaskTable";
 import { Title } from "../parts/Title";
@@ -29,6 +31,8 @@ export function Agent({ id }: { id: string }) {
     <>
       <Title>{id}</Title>
       <Refusal error={agent.error} />
+      {agent.isPending && <Looking />}
+      <Quarantined id={id} />
       {found && (
         <section className="panel">
           <dl>
@@ -65,7 +69,7 @@ export function Agent({ id }: { id: string }) {
       <h2>Latest tasks</h2>
       <Refusal error={tasks.error} />
       {tasks.data && <TaskTable tasks={tasks.data.items} none="It has had none, or the history keeps them no longer." />}
-      <OwnLog id={id} />
+      {found && <OwnLog id={id} />}
     </>
   );
 }
@@ -76,6 +80,7 @@ function Restart({ id }: { id: string }) {
     <div className="row actions">
       <Order
         label="Restart it"
+        needs="operate"
         changes="agent"
         done="Ordered: what it runs is given back, and it is made anew."
         run={() => answer(api.POST("/api/agents/{agent_id}/restart", asked))}

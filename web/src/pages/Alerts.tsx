@@ -1,8 +1,9 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import type { FormEvent } from "react";
 import { answer, api, type Shape } from "../api/client";
-import { useBy } from "../api/session";
+import { useBy, useMay } from "../api/session";
 import { seconds } from "../lib/format";
+import { Looking } from "../parts/Awaited";
 import { Refusal } from "../parts/Failed";
 import { Moment } from "../parts/Moment";
 import { Order } from "../parts/Order";
@@ -20,6 +21,7 @@ export function Alerts() {
     <>
       <Title>Alerts</Title>
       <Refusal error={alerts.error} />
+      {alerts.isPending && <Looking />}
       {alerts.isSuccess && found.length === 0 && <p className="note">Nothing is wrong that a rule looks for.</p>}
       {found.length > 0 && (
         <Table label="Alerts" columns={["Alert", "Status", "Gravity", "Since", "Why"]}>
@@ -52,6 +54,7 @@ export function Alerts() {
 const Gravity = ({ of }: { of: string }) => <span className={`gravity-${of}`}>{of}</span>;
 
 function Silences({ rules }: { rules: Shape["RuleShape"][] }) {
+  const { operate } = useMay();
   const silences = useQuery({ queryKey: ["silences"], queryFn: () => answer(api.GET("/api/silences")), refetchInterval: EVERY_MS });
   const found = silences.data?.items ?? [];
   return (
@@ -59,7 +62,7 @@ function Silences({ rules }: { rules: Shape["RuleShape"][] }) {
       <h2>Silences</h2>
       <Refusal error={silences.error} />
       {found.length > 0 && (
-        <Table label="Silences" columns={["Alert", "Until", "By", "Why", "What to do"]}>
+        <Table label="Silences" columns={["Alert", "Until", "By", "Why", ...(operate ? ["What to do"] : [])]}>
           {found.map((silence) => (
             <tr key={silence.id}>
               <th scope="row">{silence.alert === "*" ? "all" : silence.alert}</th>
@@ -68,18 +71,22 @@ function Silences({ rules }: { rules: Shape["RuleShape"][] }) {
               </td>
               <td>{silence.by}</td>
               <td>{silence.why}</td>
+              {operate && (
               <td>
                 <Order
                   label="End it"
+                  needs="operate"
                   changes="silences"
                   run={() => answer(api.DELETE("/api/silences/{silence_id}", { params: { path: { silence_id: silence.id } } }))}
                 />
               </td>
+              )}
             </tr>
           ))}
         </Table>
       )}
-      <NewSilence rules={rules} />
+      {silences.isSuccess && found.length === 0 && <p className="note">Nothing is silenced.</p>}
+      {operate && <NewSilence rules={rules} />}
     </section>
   );
 }

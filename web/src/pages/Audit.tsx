@@ -1,32 +1,32 @@
-import { useInfiniteQuery } from "@tanstack/react-query";
 import { answer, api } from "../api/client";
+import { Looking } from "../parts/Awaited";
 import { Refusal } from "../parts/Failed";
 import { Moment } from "../parts/Moment";
+import { Pager, usePage } from "../parts/Pager";
 import { Table } from "../parts/Table";
 import { Title } from "../parts/Title";
 
 const EVERY_MS = 10_000;
+const ROWS = 50;
 
 export function Audit() {
-  const audit = useInfiniteQuery({
-    queryKey: ["audit"],
-    queryFn: ({ pageParam }) => answer(api.GET("/api/audit", { params: { query: { limit: 50, before: pageParam } } })),
-    initialPageParam: 0,
-    getNextPageParam: (page) => page.next,
-    refetchInterval: EVERY_MS,
+  const { found, error, place } = usePage({
+    key: ["audit"],
+    look: (cursor) => answer(api.GET("/api/audit", { params: { query: { limit: ROWS, before: Number(cursor) || 0 } } })),
+    everyMs: EVERY_MS,
   });
-  const found = audit.data?.pages.flatMap((page) => page.items) ?? [];
   return (
-    <>
+    <section>
       <Title>Audit</Title>
       <p className="note">
         Who changed what, newest first; <code>amas audit verify</code> checks that nothing was taken out or altered.
       </p>
-      <Refusal error={audit.error} />
-      {audit.isSuccess && found.length === 0 && <p className="note">Nobody has changed anything yet.</p>}
-      {found.length > 0 && (
+      <Refusal error={error} />
+      {!found && !error && <Looking />}
+      {found?.items.length === 0 && <p className="note">Nobody has changed anything yet.</p>}
+      {found && found.items.length > 0 && (
         <Table label="Administrative acts" columns={["When", "Who", "As", "What", "Whom or what", "Outcome"]}>
-          {found.map((line) => (
+          {found.items.map((line) => (
             <tr key={line.seq}>
               <th scope="row">
                 <Moment ms={Date.parse(line.at)} />
@@ -40,12 +40,8 @@ export function Audit() {
           ))}
         </Table>
       )}
-      {audit.hasNextPage && (
-        <button type="button" className="quiet" onClick={() => void audit.fetchNextPage()}>
-          Show older ones
-        </button>
-      )}
-    </>
+      <Pager of="the audit" place={place} />
+    </section>
   );
 }
 

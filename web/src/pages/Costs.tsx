@@ -1,8 +1,12 @@
-import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
-import { type ReactNode, useRef, useState } from "react";
+import { useQuery } from "@tanstack/react-query";
+import { type ReactNode, useRef } from "react";
+import { useSearchParams } from "wouter";
 import { answer, api, type Shape } from "../api/client";
+import { useMay } from "../api/session";
 import { count, dollars, many, seconds } from "../lib/format";
+import { Looking } from "../parts/Awaited";
 import { Refusal } from "../parts/Failed";
+import { Pager, usePage } from "../parts/Pager";
 import { Share } from "../parts/Share";
 import { Table } from "../parts/Table";
 import { Title } from "../parts/Title";
@@ -14,38 +18,39 @@ const REST = 30;
 /** What costs are told apart by, and what each is called here. */
 const NAMES = { day: "Day", tenant: "Tenant", workflow: "Goal or flow", pool: "Pool", agent: "Agent", model: "Model" };
 type By = keyof typeof NAMES;
+const GROUPS = Object.keys(NAMES) as By[];
+const ROWS = 50;
 
 export function Costs() {
+  const { fleet } = useMay();
   return (
     <>
       <Title>Costs</Title>
       <Spent />
-      <Budgets />
+      {fleet && <Budgets />}
     </>
   );
 }
 
 function Spent() {
-  const [by, setBy] = useState<By>("day");
+  const [search, setSearch] = useSearchParams();
+  const by = GROUPS.find((one) => one === search.get("by")) ?? "day";
   const took = useRef(0);
-  const costs = useInfiniteQuery({
-    queryKey: ["costs", by],
-    queryFn: async ({ pageParam }) => {
+  const { found, error, place } = usePage({
+    key: ["costs", by],
+    look: async (cursor) => {
       const began = performance.now();
-      const page = await answer(api.GET("/api/costs", { params: { query: { by, limit: 50, cursor: pageParam } } }));
+      const page = await answer(api.GET("/api/costs", { params: { query: { by, limit: ROWS, cursor: cursor || null } } }));
       took.current = performance.now() - began;
       return page;
     },
-    initialPageParam: null as string | null,
-    getNextPageParam: (page) => page.next,
-    refetchInterval: () => Math.max(EVERY_MS, REST * took.current),
+    everyMs: () => Math.max(EVERY_MS, REST * took.current),
   });
-  const total = costs.data?.pages[0]?.total;
   return (
     <section>
       <label className="short">
         Told apart by
-        <select value={by} onChange={(event) => setBy(event.target.value as By)}>
+        <select value={by} onChange={(event) => setSearch({ by: event.target.value }, { replace: true })}>
           {Object.entries(NAMES).map(([one, name]) => (
             <option key={one} value={one}>
               {name}
@@ -53,27 +58,21 @@ function Spent() {
           ))}
         </select>
       </label>
-      <Refusal error={costs.error} />
-      {costs.isPending && <p role="status">Adding up…</p>}
-      {costs.data && total && (
+      <Refusal error={error} />
+      {!found && !error && <Looking />}
+      {found && (
         <Table label={`Costs by ${by}`} columns={[NAMES[by], "Cost", "Of all", "Tokens", "Requests", "Agents' time"]} figures={[1, 2, 3, 4, 5]}>
-          <Row cost={total} of={total} className="total">
+          <Row cost={found.total} of={found.total} className="total">
             In all
           </Row>
-          {costs.data.pages.flatMap((page) =>
-            page.items.map((group) => (
-              <Row key={group.name} cost={group} of={total}>
-                <Named by={by} name={group.name} />
-              </Row>
-            )),
-          )}
+          {found.items.map((group) => (
+            <Row key={group.name} cost={group} of={found.total}>
+              <Named by={by} name={group.name} />
+            </Row>
+          ))}
         </Table>
       )}
-      {costs.hasNextPage && (
-        <button type="button" className="quiet" onClick={() => void costs.fetchNextPage()}>
-          Show more
-        </button>
-      )}
+      <Pager of="costs" place={place} words={by === "day" ? undefined : ["First", "Back", "More"]} />
     </section>
   );
 }

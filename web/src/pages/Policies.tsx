@@ -3,6 +3,7 @@ import { useMutation, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { answer, api, type Shape } from "../api/client";
 import { count, seconds } from "../lib/format";
+import { Looking } from "../parts/Awaited";
 import { Refusal } from "../parts/Failed";
 import { Moment } from "../parts/Moment";
 import { Table } from "../parts/Table";
@@ -21,6 +22,7 @@ export function Policies() {
         A tool may be used where a rule allows it and none denies it; <code>amas policy apply</code> changes the rules.
       </p>
       <Refusal error={policies.error} />
+      {policies.isPending && <Looking />}
       {found && <Rules rules={found.rules} />}
       {found?.warnings.map((warning) => (
         <p key={warning} className="note">

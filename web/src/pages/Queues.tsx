@@ -1,24 +1,39 @@
-import { useInfiniteQuery } from "@tanstack/react-query";
 import { answer, api, type Shape } from "../api/client";
 import { useLive } from "../api/live";
+import { useMay } from "../api/session";
 import { count, many } from "../lib/format";
+import { Looking } from "../parts/Awaited";
 import { Refusal } from "../parts/Failed";
 import { Moment } from "../parts/Moment";
 import { Order } from "../parts/Order";
+import { Pager, usePage } from "../parts/Pager";
 import { Share } from "../parts/Share";
 import { Table } from "../parts/Table";
 import { Title } from "../parts/Title";
 import { ToTask } from "../parts/To";
 
 const EVERY_MS = 5_000;
+const ROWS = 50;
 
+/** What is queued is of the fleet as a whole; dead letters are a tenant's own. */
 export function Queues() {
+  const { fleet } = useMay();
+  return (
+    <>
+      <Title>Queues</Title>
+      {fleet && <Waiting />}
+      <DeadLetters />
+    </>
+  );
+}
+
+function Waiting() {
   const { figures } = useLive();
   const queued = Object.entries(figures?.tasks.queued ?? {}).sort(([, a], [, b]) => b - a);
   const summed = queued.reduce((sum, [, depth]) => sum + depth, 0);
   return (
     <>
-      <Title>Queues</Title>
+      {!figures && <Looking />}
       {figures && <p className="note">{queued.length === 0 ? "Nothing is queued." : `${many(summed, "task")} queued in ${many(queued.length, "queue")}.`}</p>}
       {figures && queued.length > 0 && (
         <Table label="Queues" columns={["Queue", "Queued", "At most", "Full"]} figures={[1, 2, 3]}>
@@ -37,42 +52,36 @@ export function Queues() {
           {count(figures.tasks.delayed)} {figures.tasks.delayed === 1 ? "task waits" : "tasks wait"} for a time of their own.
         </p>
       )}
-      <DeadLetters />
     </>
   );
 }
 
 function DeadLetters() {
-  const letters = useInfiniteQuery({
-    queryKey: ["dead-letters"],
-    queryFn: ({ pageParam }) => answer(api.GET("/api/dead-letters", { params: { query: { limit: 50, cursor: pageParam } } })),
-    initialPageParam: "",
-    getNextPageParam: (page) => page.next,
-    refetchInterval: EVERY_MS,
+  const { work } = useMay();
+  const { found, error, place } = usePage({
+    key: ["dead-letters"],
+    look: (cursor) => answer(api.GET("/api/dead-letters", { params: { query: { limit: ROWS, cursor } } })),
+    everyMs: EVERY_MS,
   });
-  const found = letters.data?.pages.flatMap((page) => page.items) ?? [];
   return (
     <section>
       <h2>Dead letters, newest first</h2>
-      <Refusal error={letters.error} />
-      {letters.isSuccess && found.length === 0 && <p className="note">No task has failed for good.</p>}
-      {found.length > 0 && (
-        <Table label="Dead letters" columns={["Task", "Failed", "Capability", "Why", "What to do"]}>
-          {found.map((letter) => (
-            <Letter key={letter.task_id} letter={letter} />
+      <Refusal error={error} />
+      {!found && !error && <Looking />}
+      {found?.items.length === 0 && <p className="note">No task has failed for good.</p>}
+      {found && found.items.length > 0 && (
+        <Table label="Dead letters" columns={["Task", "Failed", "Capability", "Why", ...(work ? ["What to do"] : [])]}>
+          {found.items.map((letter) => (
+            <Letter key={letter.task_id} letter={letter} work={work} />
           ))}
         </Table>
       )}
-      {letters.hasNextPage && (
-        <button type="button" className="quiet" onClick={() => void letters.fetchNextPage()}>
-          Show older ones
-        </button>
-      )}
+      <Pager of="dead letters" place={place} />
     </section>
   );
 }
 
-function Letter({ letter }: { letter: Shape["DeadLetterShape"] }) {
+function Letter({ letter, work }: { letter: Shape["DeadLetterShape"]; work: boolean }) {
   const path = { params: { path: { task_id: letter.task_id } } };
   return (
     <tr>
@@ -84,17 +93,20 @@ function Letter({ letter }: { letter: Shape["DeadLetterShape"] }) {
       </td>
       <td>{letter.capability}</td>
       <td>{letter.failure?.message}</td>
-      <td>
-        <div className="orders">
-          <Order label="Put back" changes="dead-letters" run={() => answer(api.POST("/api/dead-letters/{task_id}/retry", path))} />
-          <Order
-            label="Discard"
-            changes="dead-letters"
-            confirm="Discard it? It stays failed."
-            run={() => answer(api.POST("/api/dead-letters/{task_id}/discard", path))}
-          />
-        </div>
-      </td>
+      {work && (
+        <td>
+          <div className="orders">
+            <Order label="Put back" needs="work" changes="dead-letters" run={() => answer(api.POST("/api/dead-letters/{task_id}/retry", path))} />
+            <Order
+              label="Discard"
+              needs="work"
+              changes="dead-letters"
+              confirm="Discard it? It stays failed."
+              run={() => answer(api.POST("/api/dead-letters/{task_id}/discard", path))}
+            />
+          </div>
+        </td>
+      )}
     </tr>
   );
 }

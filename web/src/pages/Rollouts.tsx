@@ -2,6 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 import { answer, api, type Shape } from "../api/client";
 import { useBy } from "../api/session";
 import { dollars, many, rate, seconds, share } from "../lib/format";
+import { Looking } from "../parts/Awaited";
 import { Refusal } from "../parts/Failed";
 import { Moment } from "../parts/Moment";
 import { Order } from "../parts/Order";
@@ -18,6 +19,7 @@ export function Rollouts() {
     <>
       <Title>Roll-outs</Title>
       <Refusal error={rollouts.error} />
+      {rollouts.isPending && <Looking />}
       {rollouts.data?.items.length === 0 && <p className="note">No pool has had a new version beside its old one yet.</p>}
       {rollouts.data?.items.map((view) => (
         <Rollout key={view.pool} view={view} />
@@ -85,15 +87,17 @@ function Words({ view: { pool, phase, version } }: { view: Shape["RolloutView"] 
   const said = { params: { path: { pool } }, body: { by } };
   return (
     <div className="row actions">
-      {phase === "staging" && <Order label="Approve" changes="rollouts" run={() => answer(api.POST("/api/rollouts/{pool}/approve", said))} />}
+      {phase === "staging" && <Order label="Approve" needs="operate" changes="rollouts" run={() => answer(api.POST("/api/rollouts/{pool}/approve", said))} />}
       <Order
         label="Promote now"
+        needs="operate"
         changes="rollouts"
         confirm={`Promote ${version} of ${pool} now, whatever its figures say?`}
         run={() => answer(api.POST("/api/rollouts/{pool}/promote", said))}
       />
       <Order
         label="Take it back"
+        needs="operate"
         changes="rollouts"
         confirm={`Take ${version} of ${pool} back?`}
         run={() => answer(api.POST("/api/rollouts/{pool}/abort", said))}

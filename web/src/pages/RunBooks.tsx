@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { answer, api, type Shape } from "../api/client";
-import { useBy } from "../api/session";
+import { useBy, useMay } from "../api/session";
 import { Refusal } from "../parts/Failed";
 import { Moment } from "../parts/Moment";
 import { Order } from "../parts/Order";
@@ -39,6 +39,7 @@ export function RunBooks() {
 
 /** What it is doing about them, and what it asks a person before it goes on. */
 export function Runs() {
+  const { operate } = useMay();
   const runs = useQuery({
     queryKey: ["runbook-runs"],
     queryFn: () => answer(api.GET("/api/runbook-runs", { params: { query: { limit: 20 } } })),
@@ -50,7 +51,7 @@ export function Runs() {
       <Refusal error={runs.error} />
       {runs.data?.items.length === 0 && <p className="note">None yet.</p>}
       {runs.data && runs.data.items.length > 0 && (
-        <Table label="Runs" columns={["Run-book", "About", "Status", "At", "Begun", "By", "What to do"]}>
+        <Table label="Runs" columns={["Run-book", "About", "Status", "At", "Begun", "By", ...(operate ? ["What to do"] : [])]}>
           {runs.data.items.map((run) => (
             <tr key={run.id}>
               <th scope="row">{run.book.name}</th>
@@ -63,7 +64,7 @@ export function Runs() {
                 <Moment ms={run.begun_ms} />
               </td>
               <td>{run.by}</td>
-              <td>{!run.ended_ms && <Words run={run} />}</td>
+              {operate && <td>{!run.ended_ms && <Words run={run} />}</td>}
             </tr>
           ))}
         </Table>
@@ -79,10 +80,11 @@ function Words({ run }: { run: Shape["Run"] }) {
   const asks = run.steps?.[run.at ?? 0]?.status === "asking";
   return (
     <div className="orders">
-      {asks && <Order label="Confirm" changes="runbook-runs" run={() => say(false)} />}
-      {asks && <Order label="Refuse" changes="runbook-runs" run={() => say(true)} />}
+      {asks && <Order label="Confirm" needs="operate" changes="runbook-runs" run={() => say(false)} />}
+      {asks && <Order label="Refuse" needs="operate" changes="runbook-runs" run={() => say(true)} />}
       <Order
         label="End it"
+        needs="operate"
         changes="runbook-runs"
         confirm="Do no further step? What was done stays done."
         run={() => answer(api.POST("/api/runbook-runs/{run_id}/end", { ...path, body: { by } }))}

@@ -1,5 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { answer, api, type Shape } from "../api/client";
+import { useMay } from "../api/session";
 import { count, dollars, many, seconds } from "../lib/format";
 import { Refusal } from "../parts/Failed";
 import { Log } from "../parts/Log";
@@ -22,6 +23,7 @@ export function Task({ id }: { id: string }) {
     queryFn: () => answer(api.GET("/api/tasks/{task_id}", path)),
     refetchInterval: ({ state }) => (state.data?.finished_ms ? false : EVERY_MS),
   });
+  const { fleet } = useMay();
   const found = task.data;
   if (!found) return <Awaited name="Task" error={task.error} />;
   return (
@@ -29,7 +31,7 @@ export function Task({ id }: { id: string }) {
       <Title>{found.title || found.key || found.id}</Title>
       <Facts task={found} />
       {found.failure && <Refusal error={new Error(found.failure.message)} />}
-      <Why id={id} />
+      {fleet && !(found.finished_ms && !found.agent_id) && <Why id={id} />}
       <Story id={id} open={!found.finished_ms} />
       {found.input != null && <Value name="Input" value={found.input} />}
       {found.state === "succeeded" && <Value name="Result" value={found.result} />}
@@ -119,6 +121,7 @@ function Facts({ task }: { task: Shape["TaskDetail"] }) {
         <div className="row actions">
           <Order
             label="Cancel it"
+            needs="work"
             changes="task"
             confirm="Cancel this task and what it spawned?"
             run={() => answer(api.POST("/api/tasks/{task_id}/cancel", { params: { path: { task_id: task.id } } }))}
@@ -138,7 +141,7 @@ function Why({ id }: { id: string }) {
     <section>
       <h2>Why this agent</h2>
       <Refusal error={why.error} />
-      {why.data && <p>{why.data.sentence}</p>}
+      {why.data && <p className="sentence">{why.data.sentence}</p>}
     </section>
   );
 }

@@ -1,6 +1,7 @@
 // Links to what has a page of its own.
 import type { ReactNode } from "react";
 import { Link } from "wouter";
+import { useMay } from "../api/session";
 
 interface Props {
   id: string;
@@ -24,4 +25,7 @@ const to = (address: (id: string) => string) =>
 
 export const ToGoal = to(goalAt);
 export const ToTask = to(taskAt);
-export const ToAgent = to(agentAt);
+const ToItsAgent = to(agentAt);
+
+/** Who may not look at agents reads which it was. */
+export const ToAgent = (props: Props) => (useMay().fleet ? <ToItsAgent {...props} /> : <>{props.children ?? props.id}</>);

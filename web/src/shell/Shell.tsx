@@ -1,9 +1,11 @@
 import { useEffect, useRef } from "react";
 import { Link, Redirect, useLocation } from "wouter";
+import type { Shape } from "../api/client";
 import { useLink } from "../api/link";
 import { LOCAL, useSession, useSignOut } from "../api/session";
 import { toggle, useTheme } from "../lib/theme";
 import { Caught } from "../parts/Failed";
+import { Title } from "../parts/Title";
 import { preload, Routes } from "../router";
 import { SignIn } from "./SignIn";
 
@@ -27,6 +29,7 @@ export function Shell() {
   const [here] = useLocation();
   const main = useMain(here);
   const tenant = session?.tenant ?? "";
+  const theirs = !tenant || OF_TENANTS.some((to) => isAt(here, to));
   return (
     <>
       <a className="skip" href="#main">
@@ -49,7 +52,7 @@ export function Shell() {
             </Link>
           ))}
         </nav>
-        {session?.name && session.name !== LOCAL && <SignedIn name={session.name} />}
+        {session?.name && session.name !== LOCAL && <SignedIn as={session} />}
         <ThemeSwitch />
       </header>
       <Away />
@@ -57,12 +60,19 @@ export function Shell() {
         {session?.name === "" ? (
           <SignIn ways={session.sign_in} />
         ) : (
-          <Caught key={here}>{tenant && here === "/" ? <Redirect to="/goals" replace /> : <Routes />}</Caught>
+          <Caught key={here}>{tenant && here === "/" ? <Redirect to="/goals" replace /> : theirs ? <Routes /> : <NotTheirs tenant={tenant} />}</Caught>
         )}
       </main>
     </>
   );
 }
+
+const NotTheirs = ({ tenant }: { tenant: string }) => (
+  <section>
+    <Title>Of the whole fleet</Title>
+    <p>This page is about all tenants' work, and your key is of {tenant} alone. Its goals, tasks, queues and costs are above.</p>
+  </section>
+);
 
 /** What is read out, too, when the control plane goes; what is shown stays, and is of before. */
 function Away() {
@@ -93,11 +103,18 @@ function useMain(here: string) {
 
 const isAt = (here: string, to: string) => here === to || (to !== "/" && here.startsWith(`${to}/`));
 
-function SignedIn({ name }: { name: string }) {
+function SignedIn({ as: { name, role, tenant } }: { as: Shape["SessionShape"] }) {
   const signOut = useSignOut();
   return (
     <>
-      <span className="who">{name}</span>
+      <span className="who">
+        {name}
+        <span className="note">
+          {" "}
+          {role}
+          {tenant && ` of ${tenant}`}
+        </span>
+      </span>
       <button type="button" className="quiet" onClick={() => signOut.mutate()}>
         Sign out
       </button>

@@ -1,7 +1,9 @@
 import { useMemo, useState } from "react";
 import { useLocation } from "wouter";
 import { count } from "../../lib/format";
+import { Looking } from "../../parts/Awaited";
 import { Refusal } from "../../parts/Failed";
+import { QuarantinedAll } from "../../parts/Quarantined";
 import { State } from "../../parts/State";
 import { Title } from "../../parts/Title";
 import { agentAt } from "../../parts/To";
@@ -53,6 +55,8 @@ export function Fleet() {
         </ul>
       </form>
       <Refusal error={error} />
+      {!map && !error && <Looking />}
+      <QuarantinedAll />
       {map && <FleetCanvas map={map} search={wanted} found={found} place={place} setPlace={setPlace} open={open} />}
     </>
   );

@@ -1,7 +1,7 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { answer, api, type Shape } from "../../api/client";
-import { useBy } from "../../api/session";
+import { useBy, useMay } from "../../api/session";
 import { Refusal } from "../../parts/Failed";
 import type { Detail } from "./fold";
 
@@ -29,6 +29,7 @@ export function Approvals({ workflow }: { workflow: Detail }) {
 function Ask({ asked }: { asked: Shape["Approval"] }) {
   const client = useQueryClient();
   const by = useBy();
+  const { work } = useMay();
   const [comment, setComment] = useState("");
   const say = useMutation({
     mutationFn: (approved: boolean) =>
@@ -43,18 +44,23 @@ function Ask({ asked }: { asked: Shape["Approval"] }) {
     <form className="panel stack asked" onSubmit={approve} aria-label={`Approval: ${asked.question || asked.key}`}>
       <h2>{asked.question || asked.key}</h2>
       {asked.about != null && <pre>{JSON.stringify(asked.about, null, 2)}</pre>}
-      <label>
-        Comment
-        <input value={comment} onChange={(event) => setComment(event.target.value)} />
-      </label>
-      <div className="row">
-        <button type="submit" disabled={say.isPending}>
-          Approve
-        </button>
-        <button type="button" className="quiet" disabled={say.isPending} onClick={() => say.mutate(false)}>
-          Refuse
-        </button>
-      </div>
+      {!work && <p className="note">An operator answers this; you may look.</p>}
+      {work && (
+        <>
+          <label>
+            Comment
+            <input value={comment} onChange={(event) => setComment(event.target.value)} />
+          </label>
+          <div className="row">
+            <button type="submit" disabled={say.isPending}>
+              Approve
+            </button>
+            <button type="button" className="quiet" disabled={say.isPending} onClick={() => say.mutate(false)}>
+              Refuse
+            </button>
+          </div>
+        </>
+      )}
       <Refusal error={say.error} />
     </form>
   );

@@ -1,4 +1,5 @@
 import { lazy, Suspense, useState } from "react";
+import { Link } from "wouter";
 import { answer, api } from "../../api/client";
 import { count, dollars, seconds, share } from "../../lib/format";
 import { Refusal } from "../../parts/Failed";
@@ -62,12 +63,13 @@ function Orders({ workflow: { id, state } }: { workflow: Detail }) {
   return (
     <div className="row actions">
       {state === "paused" ? (
-        <Order label="Go on" changes="workflow" run={() => answer(api.POST("/api/workflows/{workflow_id}/resume", path))} />
+        <Order label="Go on" needs="work" changes="workflow" run={() => answer(api.POST("/api/workflows/{workflow_id}/resume", path))} />
       ) : (
-        <Order label="Pause" changes="workflow" run={() => answer(api.POST("/api/workflows/{workflow_id}/pause", path))} />
+        <Order label="Pause" needs="work" changes="workflow" run={() => answer(api.POST("/api/workflows/{workflow_id}/pause", path))} />
       )}
       <Order
         label="Cancel it"
+        needs="work"
         changes="workflow"
         confirm="End it now? What is open in it is cancelled."
         run={() => answer(api.POST("/api/workflows/{workflow_id}/cancel", path))}
@@ -88,7 +90,11 @@ function Tasks({ workflow }: { workflow: Detail }) {
           </button>
         ))}
       </div>
-      {workflow.tasks_left_out > 0 && <p className="note">{count(workflow.tasks_left_out)} more aren't shown.</p>}
+      {workflow.tasks_left_out > 0 && (
+        <p className="note">
+          {count(workflow.tasks_left_out)} more aren't shown: <Link href={`/tasks?goal=${encodeURIComponent(workflow.id)}`}>all of them, newest first</Link>.
+        </p>
+      )}
       {shown === "hierarchy" ? (
         <Hierarchy tasks={workflow.tasks} />
       ) : (

@@ -1,8 +1,11 @@
-import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import { answer, api, type Shape } from "../../api/client";
+import { useMay } from "../../api/session";
 import { count, seconds } from "../../lib/format";
+import { Looking } from "../../parts/Awaited";
 import { Refusal } from "../../parts/Failed";
 import { Moment } from "../../parts/Moment";
+import { Pager, usePage } from "../../parts/Pager";
 import { Share } from "../../parts/Share";
 import { State } from "../../parts/State";
 import { Table } from "../../parts/Table";
@@ -12,30 +15,32 @@ import { goalText } from "./goalText";
 import { Submit } from "./Submit";
 
 const EVERY_MS = 3_000;
+const ROWS = 50;
 
 export function Goals() {
-  const list = useInfiniteQuery({
-    queryKey: ["workflows"],
-    queryFn: ({ pageParam }) => answer(api.GET("/api/workflows", { params: { query: { limit: 50, cursor: pageParam } } })),
-    initialPageParam: "",
-    getNextPageParam: (page) => page.next,
-    refetchInterval: EVERY_MS,
+  const may = useMay();
+  const { found, error, place } = usePage({
+    key: ["workflows"],
+    look: (cursor) => answer(api.GET("/api/workflows", { params: { query: { limit: ROWS, cursor } } })),
+    everyMs: EVERY_MS,
   });
-  const found = list.data?.pages.flatMap((page) => page.items) ?? [];
   return (
     <>
       <Title>Goals</Title>
-      <Submit />
+      {may.work && <Submit />}
       <Asked />
-      <h2>Goals and flows, newest first</h2>
-      <Refusal error={list.error} />
-      {list.isSuccess && found.length === 0 && <p className="note">None yet: say above what is wanted, or use amas run.</p>}
-      {found.length > 0 && <Listed workflows={found} />}
-      {list.hasNextPage && (
-        <button type="button" className="quiet" disabled={list.isFetchingNextPage} onClick={() => void list.fetchNextPage()}>
-          Show older ones
-        </button>
-      )}
+      <section>
+        <h2>Goals and flows, newest first</h2>
+        <Refusal error={error} />
+        {!found && !error && <Looking />}
+        {found?.items.length === 0 && <p className="note">None yet: {may.work && "say above what is wanted, or "}use amas run.</p>}
+        {found && found.items.length > 0 && (
+          <div aria-busy={place.busy}>
+            <Listed workflows={found.items} />
+          </div>
+        )}
+        <Pager of="goals" place={place} />
+      </section>
     </>
   );
 }
