@@ -116,7 +116,7 @@ async def test_a_cancelled_task_is_called_off_there(bench: Bench, remote: Remote
 
 async def test_one_whose_last_attempt_is_out_of_time_is_called_off_and_another_is_not(bench: Bench, remote: Remote) -> None:
     task = await done(
-        bench, pool(remote.url), "wait", timeout_s=0.5, retry=RetryPolicy(retries=1, backoff_s=0.001, backoff_max_s=0.002)
+        bench, pool(remote.url), "wait", timeout_s=2.0, retry=RetryPolicy(retries=1, backoff_s=0.001, backoff_max_s=0.002)
     )
     assert task.failure is not None and (task.failure.code, task.failures) == ("timed_out", 2)
     await _event(bench, remote.cancelled)
