@@ -155,7 +155,7 @@ def judge(answer: Answer) -> None:
         return
     said = f"the server answered {answer.status}: {answer.body[:SHOWN_CHARS].decode(errors='replace')}"
     if answer.status == 429:
-        raise RateLimited(_retry_after_s(answer.headers) or RETRY_AFTER_S)
+        raise RateLimited(_retry_after_s(answer.headers) or RETRY_AFTER_S)  # 0 for ever would be a circle
     if answer.status >= 500 or answer.status in {408, 425}:
         raise RetryLater(said, delay_s=_retry_after_s(answer.headers))
     raise GiveUp(said, code="redirect_refused" if answer.status < 400 else "request_refused")

@@ -15,6 +15,7 @@ from amas.model.states import AgentStatus
 from amas.observe import events
 from amas.observe.logging import Log
 
+WHY_CHARS = 300
 CHECK_S = 5.0
 """Seconds in which a check must answer."""
 SPREAD = 0.2
@@ -84,13 +85,13 @@ class HealthWatch:
     async def _look(self, seat: Seat) -> None:
         """Ask an agent that was well whether it still is; nothing is withheld from it meanwhile."""
         async with self._looks_at_once:
-            content = await self._ask(seat.agent)
+            why = await self._ask(seat.agent)
         if not self._is_well(seat):  # it has left, or is asked for another reason
             return
-        if content:
-            self._look_later(seat)
-        else:
+        if why:
             self.check(seat)
+        else:
+            self._look_later(seat)
 
     def _look_later(self, seat: Seat) -> None:
         after_s = seat.pool.healing.check_every_s * (1 - SPREAD * self._draw())
@@ -109,10 +110,10 @@ class HealthWatch:
 
     async def _nurse(self, seat: Seat) -> None:
         agent_id, tries = seat.agent.agent_id, 0
-        while not await self._ask(seat.agent) and self._asks(seat):
+        while (why := await self._ask(seat.agent)) and self._asks(seat):
             tries += 1
             if tries == 1:
-                self._log.warning("an agent can't work", event=events.AGENT_UNHEALTHY, agent_id=agent_id)
+                self._log.warning("an agent can't work", event=events.AGENT_UNHEALTHY, agent_id=agent_id, why=why)
                 since_ms = self._healer.now_ms()
                 self._healer.crashed(seat, UNHEALTHY)  # it is made anew while it is asked again
             seat.agent.status = AgentStatus.ERROR
@@ -135,11 +136,13 @@ class HealthWatch:
     def _asks(self, seat: Seat) -> bool:
         return self._asked.get(seat.agent.agent_id) is seat
 
-    async def _ask(self, agent: BaseAgent) -> bool:
+    async def _ask(self, agent: BaseAgent) -> str:
+        """Return why an agent can't work; "" where it can."""
         async with self._at_once:
             try:
                 async with asyncio.timeout(CHECK_S):
-                    return bool(await agent.health_check())
+                    return "" if await agent.health_check() else "its health check says no"
+            except TimeoutError:
+                return f"its health check doesn't answer within {CHECK_S:g} s"
             except Exception as error:  # noqa: BLE001  the agent's code may raise anything
-                self._log.debug("a health check failed", agent_id=agent.agent_id, why=repr(error))
-                return False
+                return f"{type(error).__name__}: {error}"[:WHY_CHARS]

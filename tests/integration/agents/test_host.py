@@ -203,6 +203,8 @@ async def test_a_sick_agent_gets_no_tasks_until_it_is_well(bench: Bench) -> None
         sample_agents.healthy.set()
         assert (await bench.ended(task_id)).result == "worked"
         assert host.seats["choosy-1"].agent.status is AgentStatus.IDLE
+    (told_why,) = (line for line in bench.log_lines("h1") if line.get("event") == "agent_unhealthy")
+    assert told_why["why"] == "its health check says no"
 
 
 @pytest.mark.requirement("A11", "M7", "B2")

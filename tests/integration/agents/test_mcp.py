@@ -192,6 +192,12 @@ async def said(file: Path) -> None:
             await asyncio.sleep(0.01)
 
 
+async def test_a_server_whose_program_is_not_there_is_told_by_its_name() -> None:
+    async with tools(McpServer(command=("no-such-program", "--stdio"))) as made:
+        with pytest.raises(ToolFailed, match="no-such-program can't be started: No such file or directory"):
+            await made.cards()
+
+
 async def test_a_server_that_says_nothing_is_ended_with_who_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mcp_server, "END_S", 3600)
     (tmp_path / "silent").touch()

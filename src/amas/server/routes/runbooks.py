@@ -164,4 +164,5 @@ def in_words(step: Step) -> str:
         case _:
             said = _ACTS[step.do].format(step=step)
     only = f", if {step.when.text()}" if step.when is not None else ""
-    return f"{step.name}: {said}{only}{' (a person confirms)' if step.confirm == 'person' else ''}"
+    named = said if said.startswith(step.name) else f"{step.name}: {said}"
+    return f"{named}{only}{' (a person confirms)' if step.confirm == 'person' else ''}"
