@@ -90,7 +90,11 @@ def audit(folder: Path | None, *, limit: int, as_json: bool) -> None:
 
 
 def _at(said: str) -> str:
-    return moment(round(datetime.fromisoformat(said).timestamp() * 1000))
+    """Return a time in the reader's zone; what isn't one stays as it was said."""
+    try:
+        return moment(round(datetime.fromisoformat(said).timestamp() * 1000))
+    except ValueError:
+        return said
 
 
 def _outcome(status: int) -> str:
