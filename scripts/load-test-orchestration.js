@@ -63,7 +63,8 @@ export function setup() {
   for (const path of READ) http.get(URL + path.replace("{id}", ids[0]), { headers: FIELDS, tags: { kind: "warm-up", name: path } });
   const failed = outcomes(ids, "warm-up").json("ended").find((outcome) => outcome.state !== "succeeded");
   if (failed) {
-    throw new Error(`tasks for ${capability} with {"n": 1} fail here (${failed.error}): say which don't as CAPABILITY, ` +
+    const why = failed.failure ? failed.failure.message : failed.state;
+    throw new Error(`tasks for ${capability} with {"n": 1} fail here (${why}): say which don't as CAPABILITY, ` +
                     "or start a fleet whose tasks are nothing: amas up --fleet benchmarks/noop.yaml");
   }
   return { capability, ids };
