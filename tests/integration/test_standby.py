@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from amas.errors import StartFailed
 from amas.platforms.local import standby
 from amas.platforms.local.home import Home
 from amas.platforms.local.standby import Relieved
@@ -126,5 +127,37 @@ async def test_no_room_for_another_process_is_no_harm(part: Relieved, tmp_path: 
     async with relieved(part):
         with monkeypatch.context() as full:
             full.setattr(part, "_launch", refused)
+            await until(lambda: len(tries) > 2)
+        await until(lambda: life(tmp_path, "waits"))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (BlockingIOError(11, "Resource temporarily unavailable"), "part can't be started: Resource temporarily unavailable"),
+        (FileNotFoundError(2, "No such file or directory", "/opt/python"), "part can't be started: /opt/python isn't there"),
+    ],
+)
+async def test_a_start_that_the_system_refuses_is_an_error_that_can_be_tried_again(
+    part: Relieved, monkeypatch: pytest.MonkeyPatch, error: OSError, said: str
+) -> None:
+    async def refused(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", refused)
+    with pytest.raises(StartFailed, match=said):
+        await part.spawn()
+
+
+async def test_no_file_left_for_a_stand_by_is_no_harm(part: Relieved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = []
+
+    def refused() -> None:
+        tries.append(1)
+        raise OSError(24, "Too many open files")
+
+    async with relieved(part):
+        with monkeypatch.context() as full:
+            full.setattr(os, "pipe", refused)
             await until(lambda: len(tries) > 2)
         await until(lambda: life(tmp_path, "waits"))

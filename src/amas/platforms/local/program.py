@@ -47,6 +47,7 @@ class Program:
 
     async def spawn(self) -> Process:
         """Return the new process; its standard output and errors go to its log."""
+        self._home.log(self.name)  # which puts a long one aside
         self._mark_log()
         return self._take(await self._launch())
 
@@ -58,15 +59,19 @@ class Program:
 
     def failure(self, exit_code: int) -> AmasError:
         """Return the error that says how the program ended and its log's last words."""
-        lines = last_lines(self._home.logs / f"{self.name}.log", count=3, since=self._log_start)
+        lines = last_lines(self._log, count=3, since=self._log_start)
         if exit_code > 0 and lines and lines[-1].startswith(SAID):  # it has said itself what is wrong
             return StartFailed(f"{self.name} can't start: {lines[-1].removeprefix(SAID)}")
         how = f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with exit code {exit_code}"
         return StartFailed(f"{self.name} {how}: {' / '.join(lines) or 'its log is empty'}")
 
+    @property
+    def _log(self) -> Path:
+        return self._home.logs / f"{self.name}.log"
+
     def _mark_log(self) -> None:
         """Let what the log has by now be of those before."""
-        self._log_start = log_size(self._home.log(self.name))
+        self._log_start = log_size(self._log)
 
     def _take(self, launched: Launched) -> Process:
         """Let this process be the one that is asked about from now on."""
@@ -82,7 +87,7 @@ class Program:
         try:
             said, heard = await _listening(read_end)
             with self._home.usable():
-                output = self._home.log(self.name).open("ab")
+                output = self._log.open("ab")
             with output:
                 process = await asyncio.create_subprocess_exec(
                     *self._argv,
@@ -100,6 +105,8 @@ class Program:
                 heard.close()
             if isinstance(error, FileNotFoundError):
                 raise StartFailed(f"{self.name} can't be started: {error.filename} isn't there") from error
+            if isinstance(error, OSError):
+                raise StartFailed(f"{self.name} can't be started: {error.strerror or error}") from error
             raise
         finally:
             os.close(write_end)

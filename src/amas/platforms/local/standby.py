@@ -82,14 +82,17 @@ class Relieved(Program):
         return relief.go()
 
     async def _prepare(self) -> None:
+        try:
+            self._next = await self._stand_by()
+        except (AmasError, OSError) as error:  # as many processes as there may be, say: without one, the next start takes longer
+            process_log().warning("no process can stand by", event=events.STANDBY_MISSING, part=self.name, reason=str(error))
+
+    async def _stand_by(self) -> StandBy:
         read_end, turn = os.pipe()
         try:
-            self._next = StandBy(await self._launch({TURN_FD: str(read_end)}, handles=(read_end,)), turn)
-        except BaseException as error:
+            return StandBy(await self._launch({TURN_FD: str(read_end)}, handles=(read_end,)), turn)
+        except BaseException:
             os.close(turn)
-            if not isinstance(error, AmasError | OSError):
-                raise
-            # as many processes as there may be, say: without one, the next start takes longer
-            process_log().warning("no process can stand by", event=events.STANDBY_MISSING, part=self.name, reason=str(error))
+            raise
         finally:
             os.close(read_end)
